@@ -1,0 +1,59 @@
+"""Damage neural networks on purpose and measure what comes back.
+
+The public names are imported when first used, so that ``import antifragile`` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from antifragile.config import (
+        Architecture,
+        StudySpec,
+        TrainingOptions,
+        TrialSpec,
+        matched_width,
+    )
+    from antifragile.data import Dataset, load_dataset
+    from antifragile.engine import MetaLoopRecord, TrialResult, finish, meta_loops
+    from antifragile.store import Store
+    from antifragile.study import StudyOutcome, extend_study, run_study
+
+__version__ = version("antifragile")
+
+_HOMES = {
+    "config": ("Architecture", "StudySpec", "TrainingOptions", "TrialSpec", "matched_width"),
+    "data": ("Dataset", "load_dataset"),
+    "engine": ("MetaLoopRecord", "TrialResult", "finish", "meta_loops"),
+    "store": ("Store",),
+    "study": ("StudyOutcome", "extend_study", "run_study"),
+}
+
+__all__ = [
+    "Architecture",
+    "Dataset",
+    "MetaLoopRecord",
+    "Store",
+    "StudyOutcome",
+    "StudySpec",
+    "TrainingOptions",
+    "TrialResult",
+    "TrialSpec",
+    "__version__",
+    "extend_study",
+    "finish",
+    "load_dataset",
+    "matched_width",
+    "meta_loops",
+    "run_study",
+]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"antifragile.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

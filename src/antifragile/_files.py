@@ -1,0 +1,62 @@
+"""Writing files so that a kill at any moment leaves the old content or the new, nothing between."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from errno import EACCES
+from pathlib import Path
+
+from antifragile.errors import UsageError, WorldError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to a temporary file beside ``path``, flush it to disk, rename it.
+
+    Raises:
+        UsageError: ``path`` is a folder, or its parent is a file.
+        WorldError: The folder cannot be written, the disk is full, a limit is reached.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the path of a file.")
+    make_folder(path.parent)
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+    except BaseException:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, or do nothing when it is there and can be written.
+
+    Raises:
+        UsageError: There is a file on the way.
+        WorldError: It cannot be made, or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{path} cannot be a folder, there is a file; choose another.") from error
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _cannot_write(path, PermissionError(EACCES, os.strerror(EACCES)))
+
+
+def _cannot_write(path: Path, error: OSError) -> WorldError:
+    return WorldError(
+        f"cannot write {path}: {error.strerror or error}; free space or choose a folder "
+        "that can be written, then run the same command again."
+    )

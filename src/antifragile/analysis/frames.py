@@ -1,0 +1,85 @@
+"""From a store to data frames: one row per trial, or one row per meta-loop.
+
+Accuracies in frames are in percent; the counts they come from stand beside them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from antifragile.errors import DataError
+from antifragile.store import Store, StoredStudy
+
+TRIAL_COLUMNS = ("architecture", "mode", "trial", "peak_validation_accuracy")
+
+
+def trials_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
+    """Finished trials, one row each, in planned order.
+
+    Returns:
+        Columns study, architecture, mode, trial, meta_loops, peak_validation_accuracy,
+        final_validation_accuracy, test_accuracy (percent), peak_meta_loop, and the counts
+        peak_correct, final_correct, test_correct.
+    """
+    validation, test = 100 / study.data.n_validation, 100 / study.data.n_test
+    rows = [
+        {
+            "study": study.spec.name,
+            "architecture": trial.architecture,
+            "mode": trial.mode,
+            "trial": trial.trial,
+            "meta_loops": trial.result.meta_loops,
+            "peak_validation_accuracy": trial.result.peak_correct * validation,
+            "final_validation_accuracy": trial.result.final_correct * validation,
+            "test_accuracy": trial.result.test_correct * test,
+            "peak_meta_loop": trial.result.peak_meta_loop,
+            "peak_correct": trial.result.peak_correct,
+            "final_correct": trial.result.final_correct,
+            "test_correct": trial.result.test_correct,
+        }
+        for trial in store.trials(study.spec.name)
+        if trial.result is not None
+    ]
+    columns = list(rows[0]) if rows else ["study", *TRIAL_COLUMNS]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def meta_loops_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
+    """Every stored meta-loop record with its trial and the environment that computed it.
+
+    ``validation_accuracy`` and ``bounty_accuracy`` (percent) stand beside the counts.
+    """
+    frame = pd.DataFrame(store.record_rows(study.spec.name))
+    if frame.empty:
+        return frame
+    for column in ("ablated_layer", "ablated_neuron"):
+        frame[column] = frame[column].astype("Int64")
+    percent = 100 / frame.pop("n_validation")
+    place = frame.columns.get_loc("validation_correct")
+    assert isinstance(place, int)
+    frame.insert(place + 1, "validation_accuracy", frame["validation_correct"] * percent)
+    place = frame.columns.get_loc("bounty")
+    assert isinstance(place, int)
+    frame.insert(place + 1, "bounty_accuracy", frame["bounty"] * percent)
+    return frame
+
+
+def read_trials_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV of trials: columns architecture, mode, trial, peak_validation_accuracy.
+
+    Raises:
+        DataError: Missing, not CSV, or without those columns.
+    """
+    try:
+        frame = pd.read_csv(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path} is not a CSV file of trials: {error}.") from error
+    if missing := [column for column in TRIAL_COLUMNS if column not in frame.columns]:
+        raise DataError(
+            f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(TRIAL_COLUMNS)}."
+        )
+    return frame

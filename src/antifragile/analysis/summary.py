@@ -1,0 +1,48 @@
+"""Per cell (architecture and mode): how many trials, and where their accuracies lie."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pandas as pd
+
+
+class Measure(StrEnum):
+    """Which accuracy of a trial is summarised.
+
+    PEAK: the bounty at the end (validation), what the paper reports; an optimistic number,
+        being the best of many looks.
+    FINAL: validation accuracy of the last candidate.
+    TEST: test accuracy of the LKG, looked at once.
+    """
+
+    PEAK = "peak"
+    FINAL = "final"
+    TEST = "test"
+
+    @property
+    def column(self) -> str:
+        """Its column in a frame of trials."""
+        return {
+            "peak": "peak_validation_accuracy",
+            "final": "final_validation_accuracy",
+            "test": "test_accuracy",
+        }[self.value]
+
+
+def summarise(trials: pd.DataFrame, measure: Measure = Measure.PEAK) -> pd.DataFrame:
+    """Summarise each cell.
+
+    Args:
+        trials: One row per trial, as `frames.trials_frame` gives them.
+        measure: Which accuracy.
+
+    Returns:
+        Columns architecture, mode, n, mean, sd, min, max (percent), in order of appearance.
+        ``sd`` is the population standard deviation (ddof = 0), as in the paper's tables.
+    """
+    grouped = trials.groupby(["architecture", "mode"], sort=False)[measure.column]
+    summary = grouped.agg(
+        n="count", mean="mean", sd=lambda values: values.std(ddof=0), min="min", max="max"
+    )
+    return summary.reset_index()

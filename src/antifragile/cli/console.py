@@ -1,0 +1,44 @@
+"""Where the words go: results to stdout, progress and notes to stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+WIDE = 160  # columns when stdout is a file or a pipe, so that tables are not cut
+
+
+class _Results(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `main.run`; rich would end the program with exit code 1."""
+        raise BrokenPipeError
+
+
+class _Notes(Console):
+    def on_broken_pipe(self) -> None:
+        """Fall silent; nobody reading the progress is no reason to stop the work."""
+        self.quiet = True
+
+
+def stdout() -> Console:
+    """For results."""
+    console = _Results(highlight=False)
+    return console if console.is_terminal else _Results(highlight=False, width=WIDE)
+
+
+def stderr() -> Console:
+    """For progress and notes."""
+    return _Notes(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document to stdout; never NaN or Infinity, which JSON lacks."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def plain_table(title: str | None = None) -> Table:
+    """A table that stays readable as text."""
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))

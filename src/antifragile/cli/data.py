@@ -1,0 +1,124 @@
+"""``antifragile data``: which data sets there are, and what is in one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from antifragile.cli.console import stdout
+from antifragile.config import Normalization
+from antifragile.errors import DataError, WorldError
+
+# What needs torch is imported by the verb: --help answers at once.
+if TYPE_CHECKING:
+    from antifragile.data import Access, Dataset, DatasetSource
+
+app = typer.Typer(help="The data sets networks are trained on.", no_args_is_help=True)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the files, looked into first.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command("info")
+def print_info(
+    name: Annotated[str, typer.Argument(help="A registered name, or npz:PATH.")],
+    data_dir: DataDir = None,
+    normalization: Annotated[
+        Normalization, typer.Option(help="How pixels become inputs.")
+    ] = Normalization.STANDARDIZE,
+    download: Annotated[bool, typer.Option(help="Download what is missing.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Show split sizes, class counts, ZeroR, input size and normalization of a data set."""
+    from antifragile.data import load_dataset
+
+    dataset = load_dataset(
+        name, data_dir=data_dir, normalization=normalization, download=download, progress=True
+    )
+    if as_json:
+        typer.echo(json.dumps(describe(dataset)))
+    else:
+        _print_dataset(stdout(), dataset)
+
+
+@app.command("list")
+def print_list(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the registered data sets and whether their files are here."""
+    from antifragile.data import Access, dataset_sources
+
+    access = Access(data_dir=data_dir)
+    access.places()  # a data_dir that is a file is the user's mistake, not a corrupted data set
+    rows = [(source, _presence(source, access)) for source in dataset_sources()]
+    if as_json:
+        listed = [{"name": s.name, "summary": s.summary, "files": state} for s, state in rows]
+        typer.echo(json.dumps(listed))
+        return
+    table = Table("name", "files", "what it is", box=None)
+    for source, state in rows:
+        table.add_row(source.name, state, source.summary)
+    table.add_row("npz:PATH", "yours", "your own arrays: images and labels, or a pair per split")
+    stdout().print(table)
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Plain values about a data set; accuracies as counts and in percent."""
+    return {
+        "name": dataset.name,
+        "description": dataset.description,
+        "n_inputs": dataset.n_inputs,
+        "n_classes": dataset.n_classes,
+        "normalization": str(dataset.normalization),
+        "mean": dataset.mean,
+        "sd": dataset.sd,
+        "splits": {
+            which: {
+                "n_samples": split.n_samples,
+                "class_counts": list(split.class_counts)
+                + [0] * (dataset.n_classes - len(split.class_counts)),
+                "zero_r_correct": split.zero_r_correct,
+                "zero_r": round(split.zero_r, 2),
+            }
+            for which, split in dataset.splits()
+        },
+    }
+
+
+def _print_dataset(console: Console, dataset: Dataset) -> None:
+    about = describe(dataset)
+    console.print(f"{dataset.name}: {dataset.description}", markup=False, highlight=False)
+    console.print(
+        f"{dataset.n_inputs} inputs, {dataset.n_classes} classes; {dataset.normalization}: "
+        f"(unit pixels - {dataset.mean:.4g}) / {dataset.sd:.4g}",
+        highlight=False,
+    )
+    table = Table("split", box=None)
+    table.add_column("samples", justify="right")
+    table.add_column("ZeroR", justify="right")
+    table.add_column("correct", justify="right")
+    table.add_column("samples of each class")
+    for which, split in about["splits"].items():
+        table.add_row(
+            which,
+            f"{split['n_samples']:,}",
+            f"{split['zero_r']:.2f} %",
+            f"{split['zero_r_correct']:,}",
+            " ".join(map(str, split["class_counts"])),
+        )
+    console.print(table)
+
+
+def _presence(source: DatasetSource, access: Access) -> str:
+    try:
+        return "here" if source.is_present(access) else "to be downloaded"
+    except DataError:
+        return "corrupted"
+    except WorldError:
+        return "unreadable"

@@ -1,0 +1,140 @@
+"""The command line: thin verbs over the library, and the one place where errors become exit codes.
+
+Exit codes: 0 done, 1 a failure of ours or of the world, 2 wrong input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from antifragile import __version__
+from antifragile.cli import data, landscape, study, train
+from antifragile.cli.console import stderr
+from antifragile.errors import AntifragileError, WorldError
+
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+
+app = typer.Typer(
+    name="antifragile",
+    help="Damage neural networks on purpose and measure what comes back.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+app.command("landscape")(landscape.landscape)
+app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
+app.command("train")(train.train)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (anywhere on the line).")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        arguments: What follows the program's name; ``--debug`` anywhere shows tracebacks.
+    """
+    debug = "--debug" in arguments
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    words = [item for item in arguments if item != "--debug"]
+    try:
+        code = app(words, prog_name="antifragile", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; run the same command again to go on.", 130)
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        return _explain(error)
+
+
+def main() -> None:
+    """Entry point of the ``antifragile`` command."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
+    sys.exit(run(sys.argv[1:]))
+
+
+def _explain(error: Exception) -> int:
+    if callable(getattr(error, "show", None)):
+        return _explain_usage(error)
+    if isinstance(error, OSError):
+        reason = f"{error.strerror or error}{_where(error)}"
+        error = WorldError(f"{reason}; mend that and run the same command again.")
+    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
+        error = WorldError("out of memory; use fewer --workers or smaller networks.")
+    if isinstance(error, AntifragileError):
+        return _say(str(error), error.exit_code)
+    return _say(f"internal error, please report it: {error!r}; --debug shows where.", 1)
+
+
+def _explain_usage(error: Any) -> int:
+    """Say in one sentence what was wrong with the command line itself."""
+    message = error.format_message().removesuffix(".")
+    context = getattr(error, "ctx", None)
+    if context is not None and not message.strip():  # a group without a verb: its help
+        error.show()
+        return int(error.exit_code)
+    for noise in ("Value error, ", "Input "):
+        message = message.replace(noise, "")
+    help_of = context.command_path if context is not None else "antifragile"
+    end = "" if message.endswith("?") else ";"
+    sentence = message[:1].lower() + message[1:]
+    return _say(f"{sentence}{end} see '{help_of} --help'.", int(error.exit_code))
+
+
+def _where(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+def _say(message: str, code: int) -> int:
+    if code == 1:
+        _drop_unwritable_stdout()
+    shown = f"[bold red]error:[/] {escape(message)}" if code != 130 else escape(message)
+    with suppress(OSError):  # stderr itself may be full or closed; the exit code remains
+        stderr().print(shown, soft_wrap=True)
+    return code
+
+
+def _drop_unwritable_stdout() -> None:
+    """Keep the interpreter's own flush at exit from failing a second time on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

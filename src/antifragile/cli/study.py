@@ -1,0 +1,315 @@
+"""``antifragile study``: run, extend, look at and export studies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from antifragile._files import write_atomically
+from antifragile._optional import require
+from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.errors import UsageError
+
+# What needs torch or pandas is imported by the verb that needs it: --help answers at once.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from antifragile.store import Store, StoredStudy
+    from antifragile.study import StudyOutcome
+
+DEFAULT_STORE = "antifragile.db"
+
+app = typer.Typer(help="Run, extend, look at and export studies.", no_args_is_help=True)
+
+StoreOption = Annotated[
+    str,
+    typer.Option("--store", help="SQLite file, or URL as in postgresql://user@host/name."),
+]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", help="Name; not needed when the store has one study.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Where to look for data files first.", show_default=False)
+]
+FilesOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder for checkpoints and kept weights.", show_default="beside the store"),
+]
+MixOption = Annotated[
+    bool, typer.Option("--mix-machines", help="Go on with what another kind of machine began.")
+]
+CheckpointOption = Annotated[
+    float, typer.Option(min=0, help="Least seconds between two checkpoints of a trial.")
+]
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    JSON = "json"
+
+
+class ExportTable(StrEnum):
+    """Which rows `export` writes."""
+
+    META_LOOPS = "meta_loops"
+    TRIALS = "trials"
+
+
+@app.command()
+def run(
+    spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
+    store: StoreOption = DEFAULT_STORE,
+    workers: WorkersOption = 1,
+    device: DeviceOption = "cpu",
+    data_dir: DataDirOption = None,
+    files: FilesOption = None,
+    mix_machines: MixOption = False,
+    checkpoint_every: CheckpointOption = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study, or go on with it; stop it at any moment and run the same command again."""
+    from antifragile.cli.live import StudyDisplay
+    from antifragile.study import run_study
+
+    with StudyDisplay() as display:
+        outcome = run_study(
+            spec,
+            store=store,
+            workers=workers,
+            device=device,
+            data_dir=data_dir,
+            files=files,
+            mix_machines=mix_machines,
+            checkpoint_every_s=checkpoint_every,
+            listener=display,
+        )
+    _report(outcome, as_json)
+
+
+@app.command()
+def extend(
+    store: StoreOption = DEFAULT_STORE,
+    study: StudyOption = None,
+    trials: Annotated[
+        int | None, typer.Option(help="New total of trials per cell.", show_default=False)
+    ] = None,
+    meta_loops: Annotated[
+        int | None, typer.Option(help="New total of meta-loops per trial.", show_default=False)
+    ] = None,
+    workers: WorkersOption = 1,
+    device: DeviceOption = "cpu",
+    data_dir: DataDirOption = None,
+    files: FilesOption = None,
+    mix_machines: MixOption = False,
+    checkpoint_every: CheckpointOption = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Add trials or meta-loops to a study and run them; nothing finished is run again."""
+    from antifragile.cli.live import StudyDisplay
+    from antifragile.study import extend_study
+
+    with StudyDisplay() as display:
+        outcome = extend_study(
+            study,
+            store=store,
+            trials=trials,
+            meta_loops=meta_loops,
+            workers=workers,
+            device=device,
+            data_dir=data_dir,
+            files=files,
+            mix_machines=mix_machines,
+            checkpoint_every_s=checkpoint_every,
+            listener=display,
+        )
+    _report(outcome, as_json)
+
+
+@app.command()
+def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """Show every study of a store and how far it is."""
+    from antifragile.store import Store
+
+    opened = Store(store, create=False)
+    rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
+    if as_json:
+        print_json(rows)
+        return
+    table = plain_table()
+    for heading in ("study", "data set", "trials", "finished", "started", "meta-loops", "created"):
+        table.add_column(heading, justify="left" if heading[0] in "dc" else "right")
+    table.columns[0].justify = "left"
+    for row in rows:
+        table.add_row(
+            escape(row["study"]),
+            escape(row["dataset"]),
+            str(row["trials"]),
+            str(row["finished"]),
+            str(row["started"]),
+            str(row["meta_loops"]),
+            row["created_at"],
+        )
+    stdout().print(table if rows else f"store {opened} has no studies yet.", markup=False)
+
+
+@app.command()
+def summary(
+    store: StoreOption = DEFAULT_STORE,
+    study: StudyOption = None,
+    measure: Annotated[
+        Literal["peak", "final", "test"], typer.Option(help="Which accuracy of each trial.")
+    ] = "peak",
+    as_json: JsonOption = False,
+) -> None:
+    """Show n, mean, sd (population), min and max of every cell, in percent."""
+    from antifragile.analysis import Measure, summarise, trials_frame
+    from antifragile.store import Store
+
+    opened = Store(store, create=False)
+    frame = summarise(trials_frame(opened, opened.study(study)), Measure(measure))
+    if as_json:
+        print_json(frame.to_dict(orient="records"))
+        return
+    table = plain_table()
+    for column in frame.columns:
+        table.add_column(column, justify="left" if column in ("architecture", "mode") else "right")
+    for row in frame.itertuples(index=False):
+        numbers = [f"{value:.2f}" for value in row[3:]]
+        table.add_row(row[0], row[1], str(row[2]), *numbers)
+    stdout().print(table if len(frame) else "no trial has finished yet.", markup=False)
+
+
+@app.command()
+def export(
+    store: StoreOption = DEFAULT_STORE,
+    study: StudyOption = None,
+    table: Annotated[ExportTable, typer.Option(help="Which rows.")] = ExportTable.META_LOOPS,
+    format_: Annotated[ExportFormat, typer.Option("--format", help="How.")] = ExportFormat.CSV,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Write every stored record (meta_loops) or every finished trial (trials)."""
+    from antifragile.analysis import meta_loops_frame, trials_frame
+    from antifragile.store import Store
+
+    opened = Store(store, create=False)
+    build = meta_loops_frame if table is ExportTable.META_LOOPS else trials_frame
+    content = _encode(build(opened, opened.study(study)), format_)
+    if out is not None:
+        write_atomically(out, content)
+        stderr().print(f"wrote {out}", markup=False)
+    elif format_ is ExportFormat.PARQUET:
+        raise UsageError("parquet is not text; name a file with --out.")
+    else:
+        print(content.decode(), end="")
+
+
+def _encode(frame: pd.DataFrame, format_: ExportFormat) -> bytes:
+    if format_ is ExportFormat.CSV:
+        return frame.to_csv(index=False).encode()
+    if format_ is ExportFormat.JSON:
+        text = frame.to_json(orient="records", double_precision=15, indent=1)
+        return f"{text}\n".encode()
+    require("pyarrow", extra="parquet", purpose="parquet export")
+    content = frame.to_parquet(None, index=False)
+    assert isinstance(content, bytes)
+    return content
+
+
+def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:
+    from antifragile.store import TrialStatus
+    from antifragile.study import default_files
+
+    spec = study.spec
+    statuses = [trial.status(spec.meta_loops) for trial in store.trials(spec.name)]
+    return {
+        "study": spec.name,
+        "dataset": spec.dataset,
+        "architectures": len(spec.architectures),
+        "modes": len(spec.modes),
+        "trials": len(statuses),
+        "finished": statuses.count(TrialStatus.FINISHED),
+        "started": statuses.count(TrialStatus.STARTED),
+        "pending": statuses.count(TrialStatus.PENDING),
+        "meta_loops": spec.meta_loops,
+        "created_at": study.created_at,
+        "files": str(default_files(store, spec.name)),
+    }
+
+
+def _report(outcome: StudyOutcome, as_json: bool) -> None:
+    from antifragile.analysis import summarise, trials_frame
+
+    study, store = outcome.study, outcome.store
+    frame = trials_frame(store, study)
+    cells = summarise(frame)
+    if as_json:
+        print_json(
+            {
+                "study": study.spec.name,
+                "store": str(store),
+                "files": str(outcome.files),
+                "trials": len(frame),
+                "trials_run": outcome.n_run,
+                "seconds": outcome.seconds,
+                "cells": cells.to_dict(orient="records"),
+            }
+        )
+        return
+    stdout().print(_result_table(study, cells))
+    if study.spec.training.decay_is_placebo and {"none", "decay"} <= set(study.spec.modes):
+        stdout().print(
+            "decay: 1 - learning_rate * weight_decay rounds to 1 in float32 here, so this arm is a "
+            "placebo; with paired trials it equals none bit for bit."
+        )
+    stdout().print(
+        f"\n{outcome.n_run} trials run in {outcome.seconds:.1f} s, {len(frame)} finished in all.\n"
+        f"records  {store}\nweights  {outcome.files if study.spec.keep == 'lkg' else '(not kept)'}",
+        markup=False,
+    )
+
+
+def _result_table(study: StoredStudy, cells: pd.DataFrame) -> Table:
+    from antifragile.analysis import classify_by_paper
+
+    zero_r = 100 * study.data.zero_r_validation / study.data.n_validation
+    verdicts = classify_by_paper(cells, zero_r=zero_r)
+    table = plain_table(
+        f"{escape(study.spec.name)}: peak validation accuracy, mean ± sd over "
+        f"{study.spec.trials} trials of {study.spec.meta_loops} meta-loops, percent; "
+        f"ZeroR {zero_r:.2f}"
+    )
+    table.add_column("architecture")
+    for mode in study.spec.modes:
+        table.add_column(mode, justify="right")
+    table.add_column("regime (paper's rules)")
+    by_cell = cells.set_index(["architecture", "mode"])
+    for architecture in study.spec.architectures:
+        row = [
+            _cell(by_cell, architecture.name, mode, study.spec.modes) for mode in study.spec.modes
+        ]
+        verdict = verdicts.get(architecture.name)
+        table.add_row(architecture.name, *row, verdict.regime.value if verdict else "-")
+    return table
+
+
+def _cell(by_cell: pd.DataFrame, architecture: str, mode: str, modes: tuple[str, ...]) -> str:
+    means = {m: by_cell["mean"].get((architecture, m)) for m in modes}
+    mean = means[mode]
+    if mean is None:
+        return "-"
+    best = max(value for value in means.values() if value is not None)
+    text = f"{mean:.2f} ± {by_cell['sd'][(architecture, mode)]:.2f}"
+    return f"[bold]{text}[/]" if mean == best else text

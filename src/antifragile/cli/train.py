@@ -1,0 +1,158 @@
+"""``antifragile train``: one trial, with a live curve of its bounty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from antifragile.cli.console import print_json, stderr, stdout
+from antifragile.config import Architecture, Pairing, TrainingOptions, TrialSpec
+from antifragile.errors import SpecError, nearest
+
+# What needs torch is imported by the verb: --help answers at once.
+if TYPE_CHECKING:
+    from antifragile.engine import MetaLoopRecord, TrialResult
+    from antifragile.study.single import SingleTrial
+
+
+def train(
+    dataset: Annotated[str, typer.Option(help="digits, mnist, ... or npz:PATH.")] = "digits",
+    arch: Annotated[str, typer.Option(help="As in '4*4' or '[2*128, 4*64]'.")] = "[1*64]",
+    mode: Annotated[
+        str, typer.Option(help="none, decay, dropout, full, hidden or output.")
+    ] = "none",
+    meta_loops: Annotated[int, typer.Option(min=1, help="Meta-loops in this mode.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the LKG.", show_default="outputs/DATASET-ARCH-SEED-TRIAL"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in the folder, also in another mode.")
+    ] = False,
+    trial: Annotated[int, typer.Option(min=1, help="Which trial's random streams.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Root of every random stream.")] = 1337,
+    pairing: Annotated[str, typer.Option(help="paired or independent.")] = "paired",
+    preset: Annotated[str, typer.Option(help="paper or table-v.")] = "paper",
+    learning_rate: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples per step.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="In mode decay.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None,
+    normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    data_dir: Annotated[Path | None, typer.Option(help="Where to look for data first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train one network by the meta-loop and keep its last known good state."""
+    from antifragile.data import load_dataset
+    from antifragile.study.machine import check_device, current_environment
+    from antifragile.study.single import open_single_trial
+
+    overrides = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "normalization": normalization,
+    }
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if pairing not in list(Pairing):
+        raise SpecError(f"pairing {pairing!r} is unknown; {nearest(pairing, list(Pairing))}")
+    spec = TrialSpec(
+        dataset=dataset,
+        architecture=Architecture.parse(arch),
+        mode=mode,
+        trial=trial,
+        meta_loops=meta_loops,
+        seed=seed,
+        pairing=Pairing(pairing),
+        training=TrainingOptions.from_mapping(given, preset=preset),
+    )
+    check_device(device)
+    data = load_dataset(dataset, data_dir=data_dir, normalization=spec.training.normalization)
+    spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+    single = open_single_trial(
+        spec,
+        data.to(device),
+        out or _default_folder(spec),
+        current_environment(device=device),
+        resume=resume,
+    )
+    try:
+        _watch(single)
+    except KeyboardInterrupt:
+        done = single.state.meta_loop if single.state else 0
+        stderr().print(
+            f"interrupted after meta-loop {done}; the state is in {single.folder}: run the same "
+            "command with --resume to go on.",
+            markup=False,
+        )
+        raise typer.Exit(130) from None
+    _report(single, single.finish(), as_json)
+
+
+def _default_folder(spec: TrialSpec) -> Path:
+    shape = spec.architecture.name.strip("[]").replace("*", "x").replace(", ", "_")
+    dataset = Path(spec.dataset.removeprefix("npz:")).stem
+    return Path("outputs") / f"{dataset}-{shape[:80]}-seed{spec.seed}-trial{spec.trial}"
+
+
+def _watch(single: SingleTrial) -> None:
+    from antifragile.cli.live import bounty_curve
+
+    console = stderr()
+    if not console.is_terminal:
+        for record in single.run():
+            console.print(_line(single, record), markup=False, soft_wrap=True)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for record in single.run():
+            curve = bounty_curve(
+                single.records, single.data.validation.n_samples, width=min(60, console.width - 12)
+            )
+            title = Text(f"bounty over {len(single.records)} meta-loops")
+            live.update(Group(title, Text(curve), Text(_line(single, record))), refresh=True)
+
+
+def _line(single: SingleTrial, record: MetaLoopRecord) -> str:
+    percent = 100 / single.data.validation.n_samples
+    harm = ""
+    if record.ablated_layer is not None:
+        harm = f", ablated neuron {record.ablated_neuron} of layer {record.ablated_layer}"
+    return (
+        f"meta-loop {record.meta_loop}: validation {record.validation_correct * percent:.2f} %, "
+        f"bounty {record.bounty * percent:.2f} %, loss {record.train_loss:.4f}"
+        f"{', promoted' if record.promoted else ''}{harm}"
+    )
+
+
+def _report(single: SingleTrial, result: TrialResult, as_json: bool) -> None:
+    from antifragile.study.single import STORY_FILE, WEIGHTS_FILE
+
+    validation = 100 / single.data.validation.n_samples
+    test = 100 / single.data.test.n_samples
+    values = {
+        "architecture": single.spec.architecture.name,
+        "mode": single.spec.mode,
+        "meta_loops": result.meta_loops,
+        "peak_validation_accuracy": result.peak_correct * validation,
+        "peak_meta_loop": result.peak_meta_loop,
+        "final_validation_accuracy": result.final_correct * validation,
+        "test_accuracy": result.test_correct * test,
+        "weights": str(single.folder / WEIGHTS_FILE),
+        "story": str(single.folder / STORY_FILE),
+    }
+    if as_json:
+        print_json(values)
+        return
+    stdout().print(
+        f"peak {values['peak_validation_accuracy']:.2f} % validation at meta-loop "
+        f"{result.peak_meta_loop} of {result.meta_loops}, final "
+        f"{values['final_validation_accuracy']:.2f} %, test {values['test_accuracy']:.2f} %\n"
+        f"weights  {values['weights']}\nstory    {values['story']}",
+        markup=False,
+    )

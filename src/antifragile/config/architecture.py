@@ -1,0 +1,201 @@
+"""Network shapes in the paper's notation: ``"4*4"``, ``"[2*128, 1*10, 4*16]"``.
+
+A shape is a sequence of blocks, each ``layers * width`` (PSA paper, section II.C). Parsing
+allocates nothing in proportion to the numbers it reads, so an absurd shape is refused, not built.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from antifragile.errors import ArchitectureError
+
+MNIST_INPUTS = 784
+MNIST_CLASSES = 10
+
+_BLOCK = re.compile(r"([0-9]+)\s*\*\s*([0-9]+)", re.ASCII)
+_HINT = "write layers*width as in '4*4' or '[2*128, 1*10, 4*16]'"
+_MAX_DIGITS = 12
+_BYTES_PER_PARAMETER = 4 * 6  # weights, gradient, two AdamW moments, LKG, candidate
+_BYTES_PER_LAYER = 20_000  # module, tensors and autograd nodes of one Linear-ReLU-Dropout block
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The hidden layers of an MLP as ``(layers, width)`` blocks, in order.
+
+    Neighbouring blocks of equal width are merged, so equal networks compare equal:
+    ``Architecture.parse("[1*8, 1*8]") == Architecture.parse("2*8")``.
+
+    Example:
+        >>> Architecture.parse("[2*128, 1*10]").hidden_widths
+        (128, 128, 10)
+        >>> Architecture.parse("1*2048").parameter_count()
+        1628170
+    """
+
+    blocks: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            raise ArchitectureError(f"an architecture needs at least one block; {_HINT}.")
+        for layers, width in self.blocks:
+            if layers < 1 or width < 1:
+                raise ArchitectureError(
+                    f"block {layers}*{width} has no neurons; layers and width must be at least 1."
+                )
+        object.__setattr__(self, "blocks", _merge(self.blocks))
+
+    @classmethod
+    def parse(cls, text: str) -> Architecture:
+        """Read the paper's ``--arch`` notation.
+
+        Args:
+            text: ``"L*W"`` or ``"[L*W, L*W, ...]"``; spaces are free.
+
+        Raises:
+            ArchitectureError: The text is malformed, or a block has no layer or no neuron.
+        """
+        inner = text.strip()
+        if inner.startswith("[") or inner.endswith("]"):
+            if not (inner.startswith("[") and inner.endswith("]")):
+                raise ArchitectureError(f"architecture {text!r} has an unpaired bracket; {_HINT}.")
+            inner = inner[1:-1]
+        elif "," in inner:
+            raise ArchitectureError(
+                f"architecture {text!r} has several blocks but no brackets; {_HINT}."
+            )
+        return cls(tuple(_parse_block(part, text) for part in inner.split(",")))
+
+    @property
+    def name(self) -> str:
+        """The canonical text: ``"4*4"``, or ``"[2*128, 1*10]"`` for several blocks."""
+        parts = [f"{layers}*{width}" for layers, width in self.blocks]
+        return parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]"
+
+    @property
+    def depth(self) -> int:
+        """Number of hidden layers."""
+        return sum(layers for layers, _ in self.blocks)
+
+    @cached_property
+    def hidden_widths(self) -> tuple[int, ...]:
+        """Neurons of each hidden layer, first to last."""
+        return tuple(width for layers, width in self.blocks for _ in range(layers))
+
+    def layer_sizes(
+        self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES
+    ) -> tuple[int, ...]:
+        """Units of every layer from input to logits, length ``depth + 2``."""
+        return (n_inputs, *self.hidden_widths, n_classes)
+
+    def parameter_count(self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES) -> int:
+        """Weights and biases of the whole network.
+
+        Source: PSA paper, equation 1, for any number of inputs and classes.
+        """
+        total, previous = 0, n_inputs
+        for layers, width in self.blocks:
+            total += width * (previous + 1) + (layers - 1) * width * (width + 1)
+            previous = width
+        return total + n_classes * (previous + 1)
+
+    def memory_bytes(self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES) -> int:
+        """A lower bound on the memory that training one trial takes, in bytes."""
+        parameters = self.parameter_count(n_inputs, n_classes)
+        return parameters * _BYTES_PER_PARAMETER + self.depth * _BYTES_PER_LAYER
+
+    def check_fits_in_memory(
+        self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES
+    ) -> None:
+        """Refuse a network that this machine's physical memory cannot hold.
+
+        Raises:
+            ArchitectureError: Training would need more than the machine has.
+        """
+        needed, present = self.memory_bytes(n_inputs, n_classes), _physical_memory_bytes()
+        if needed > present:
+            raise ArchitectureError(
+                f"architecture {self.name} does not fit in memory: training it needs at least "
+                f"{needed / 2**30:,.1f} GiB, this machine has {present / 2**30:,.1f} GiB; "
+                "use fewer or narrower layers."
+            )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def matched_width(
+    parameters: int,
+    n_layers: int,
+    n_inputs: int = MNIST_INPUTS,
+    n_classes: int = MNIST_CLASSES,
+) -> float:
+    """Solve for the width at which ``n_layers`` equal layers have ``parameters`` parameters.
+
+    Equation 1 for L equal layers is the quadratic
+    ``(L-1) W^2 + (Nin + L + Nout) W + (Nout - P) = 0``; this returns its positive root, a real
+    number for the caller to round. With one layer the equation is linear.
+
+    Args:
+        parameters: Target parameter count P.
+        n_layers: Number of hidden layers L.
+        n_inputs: Nin.
+        n_classes: Nout.
+
+    Raises:
+        ArchitectureError: No width of at least one neuron has so few parameters.
+
+    Note:
+        The paper's own 4*W widths do not solve its equation 2; `landscape.matching_table` shows
+        by how much.
+
+    Source: PSA paper, equation 2.
+
+    Example:
+        >>> round(matched_width(1_628_170, 2))
+        939
+    """
+    if n_layers < 1:
+        raise ArchitectureError(f"matched_width needs at least one layer; got {n_layers}.")
+    a, b, c = n_layers - 1, n_inputs + n_layers + n_classes, n_classes - parameters
+    # The stable form of the root: no cancellation between b and the square root.
+    width = -2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0)))
+    if width <= 0:
+        raise ArchitectureError(
+            f"no network of {n_layers} layers has {parameters} parameters; "
+            f"{n_classes} class biases alone need more than that."
+        )
+    return width
+
+
+def _parse_block(part: str, text: str) -> tuple[int, int]:
+    match = _BLOCK.fullmatch(part.strip())
+    if match is None:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        what = f"block {part.strip()[:40]!r}" if part.strip() else "an empty block"
+        raise ArchitectureError(f"architecture {shown!r} has {what}; {_HINT}.")
+    if max(map(len, match.groups())) > _MAX_DIGITS:
+        raise ArchitectureError(
+            f"architecture block {part.strip()[:40]!r} is larger than any memory; "
+            f"numbers have at most {_MAX_DIGITS} digits."
+        )
+    return int(match[1]), int(match[2])
+
+
+def _merge(blocks: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    merged: list[tuple[int, int]] = []
+    for layers, width in blocks:
+        if merged and merged[-1][1] == width:
+            merged[-1] = (merged[-1][0] + layers, width)
+        else:
+            merged.append((layers, width))
+    return tuple(merged)
+
+
+def _physical_memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

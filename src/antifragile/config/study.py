@@ -1,0 +1,287 @@
+"""A study: every combination of architectures, modes and trials, from a TOML file.
+
+A spec is valid once built, has one canonical JSON form, and knows its trials in the order they
+should run: trial 1 of every cell first, so that early results are fair to all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from antifragile.config._checks import Faults, shown
+from antifragile.config.architecture import Architecture
+from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.modes import PAPER_MODES, mode_names
+from antifragile.config.run import MAX_META_LOOPS, PRESETS, TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.errors import AntifragileError, SpecError, UsageError
+
+_MAX_NAME = 200
+_MAX_TRIALS = 10**6  # the paper has 5,880
+_REQUIRED = ("name", "dataset", "architectures")
+_PLACEHOLDERS: dict[str, Any] = {  # lets the other keys be checked when one of these is missing
+    "name": "?",
+    "dataset": "?",
+    "architectures": (Architecture(((1, 1),)),),
+}
+
+
+class Keep(StrEnum):
+    """What is kept of a finished trial besides its numbers.
+
+    LKG: its last known good weights; the study can be extended by meta-loops.
+    NONE: nothing; it can only be extended by trials.
+    """
+
+    NONE = "none"
+    LKG = "lkg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """What to run: the whole grid of one study.
+
+    Args:
+        name: The study's name in its store.
+        dataset: A registered data set, or ``npz:PATH``.
+        architectures: Shapes, in order.
+        modes: Names of registered modes, in order.
+        trials: Trials per cell.
+        meta_loops: Meta-loops per trial.
+        pairing: Which trials share initial weights and batch orders.
+        seed: Root of every random stream.
+        keep: What is kept of a finished trial.
+        preset: The preset that `training` started from.
+        training: The inner loop's numbers.
+    """
+
+    name: str
+    dataset: str
+    architectures: tuple[Architecture, ...]
+    modes: tuple[str, ...] = PAPER_MODES
+    trials: int = 10
+    meta_loops: int = 100
+    pairing: Pairing = Pairing.PAIRED
+    seed: int = 1337
+    keep: Keep = Keep.LKG
+    preset: str = "paper"
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    def __post_init__(self) -> None:
+        faults = Faults(f"study {self.name!r}" if isinstance(self.name, str) else "study")
+        _check_name(faults, self.name)
+        if not isinstance(self.dataset, str) or not self.dataset:
+            faults.add(f"dataset must be a name or 'npz:PATH'; got {shown(self.dataset)}")
+        _check_no_repeats(faults, "architecture", [a.name for a in self.architectures])
+        for mode in self.modes:
+            faults.choice("mode", mode, mode_names())
+        _check_no_repeats(faults, "mode", list(self.modes))
+        faults.whole_number("trials", self.trials, minimum=1, maximum=_MAX_TRIALS)
+        faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
+        faults.whole_number("seed", self.seed, minimum=0)
+        faults.choice("pairing", self.pairing, list(Pairing))
+        faults.choice("keep", self.keep, list(Keep))
+        faults.choice("preset", self.preset, PRESETS)
+        faults.raise_if_any()
+        if self.n_trials > _MAX_TRIALS:
+            raise SpecError(
+                f"study {self.name!r}: architectures, modes and trials make {self.n_trials:,} "
+                f"trials in all, a study has at most {_MAX_TRIALS:,}; use fewer, or several studies."
+            )
+        object.__setattr__(self, "pairing", Pairing(self.pairing))
+        object.__setattr__(self, "keep", Keep(self.keep))
+
+    @classmethod
+    def from_toml(cls, path: Path) -> StudySpec:
+        """Read a spec file.
+
+        Raises:
+            SpecError: The file is missing, not TOML, or has faults; all faults are listed.
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SpecError(f"no study spec at {path}; give the path of a TOML file.") from None
+        except (ValueError, RecursionError) as error:  # syntax, encoding, a number of 5,000 digits
+            raise SpecError(f"{path} is not valid TOML: {error}.") from error
+        except OSError as error:
+            raise SpecError(f"cannot read study spec {path}: {error.strerror}.") from error
+        try:
+            return cls.from_mapping(data)
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> StudySpec:
+        """Build a spec from plain values, as TOML or JSON give them.
+
+        ``architectures`` is a list of shapes or ``"paper"`` (the 98); ``modes`` a list of names
+        or ``"paper"`` (the six).
+
+        Raises:
+            SpecError: Unknown keys, missing keys, bad values; all faults at once.
+        """
+        faults = Faults("study spec")
+        faults.unknown_keys(data, [item.name for item in fields(cls)])
+        for key in _REQUIRED:
+            if key not in data:
+                faults.add(f"missing key {key!r}")
+        values = {item.name: data[item.name] for item in fields(cls) if item.name in data}
+        if "architectures" in values:
+            values["architectures"] = _read_architectures(faults, values["architectures"])
+        if "modes" in values:
+            values["modes"] = _read_modes(faults, values["modes"])
+        values["training"] = _read_training(faults, data)
+        try:
+            spec = cls(**(_PLACEHOLDERS | values))
+        except SpecError as error:
+            faults.extend(error)
+        faults.raise_if_any()
+        return spec
+
+    @classmethod
+    def from_json(cls, text: str) -> StudySpec:
+        """Rebuild a spec from `canonical_json`."""
+        return cls.from_mapping(json.loads(text))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values; ``from_mapping`` of them is this spec again."""
+        return {
+            "name": self.name,
+            "dataset": self.dataset,
+            "architectures": [architecture.name for architecture in self.architectures],
+            "modes": list(self.modes),
+            "trials": self.trials,
+            "meta_loops": self.meta_loops,
+            "pairing": str(self.pairing),
+            "seed": self.seed,
+            "keep": str(self.keep),
+            "preset": self.preset,
+            "training": self.training.to_mapping(),
+        }
+
+    def canonical_json(self) -> str:
+        """One text per spec: sorted keys, no spaces."""
+        return json.dumps(self.to_mapping(), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def spec_id(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+
+    @property
+    def n_trials(self) -> int:
+        """Trials in the whole study."""
+        return len(self.architectures) * len(self.modes) * self.trials
+
+    def trial_specs(self) -> Iterator[TrialSpec]:
+        """Every trial, trial 1 of all cells first."""
+        for trial in range(1, self.trials + 1):
+            for architecture in self.architectures:
+                for mode in self.modes:
+                    yield TrialSpec(
+                        dataset=self.dataset,
+                        architecture=architecture,
+                        mode=mode,
+                        trial=trial,
+                        meta_loops=self.meta_loops,
+                        seed=self.seed,
+                        pairing=self.pairing,
+                        training=self.training,
+                    )
+
+    def extended(self, *, trials: int | None = None, meta_loops: int | None = None) -> StudySpec:
+        """The same study with more trials or meta-loops; the numbers are new totals.
+
+        Raises:
+            SpecError: A total is smaller than what the study already has.
+        """
+        trials = self.trials if trials is None else trials
+        meta_loops = self.meta_loops if meta_loops is None else meta_loops
+        for key, present, total in (
+            ("trials", self.trials, trials),
+            ("meta_loops", self.meta_loops, meta_loops),
+        ):
+            if total < present:
+                raise SpecError(
+                    f"study {self.name!r} already has {key} = {present}; an extension gives the "
+                    f"new total, at least that; got {total}."
+                )
+        return replace(self, trials=trials, meta_loops=meta_loops)
+
+    def differences(self, other: StudySpec) -> list[str]:
+        """One clause per key in which the two specs differ: ``"seed: 1 here, 2 there"``."""
+        mine, theirs = self.to_mapping(), other.to_mapping()
+        mine |= {f"training.{k}": v for k, v in mine.pop("training").items()}
+        theirs |= {f"training.{k}": v for k, v in theirs.pop("training").items()}
+        return [
+            f"{key}: {_shorten(mine[key])} against {_shorten(theirs[key])}"
+            for key in mine
+            if mine[key] != theirs[key]
+        ]
+
+
+def _check_name(faults: Faults, name: object) -> None:
+    if not isinstance(name, str) or not name.strip():
+        faults.add(f"name must be a non-empty text; got {shown(name)}")
+    elif len(name) > _MAX_NAME or not name.isprintable():
+        faults.add(f"name must be at most {_MAX_NAME} printable characters")
+
+
+def _check_no_repeats(faults: Faults, what: str, names: list[str]) -> None:
+    if not names:
+        faults.add(f"{what}s must list at least one {what}")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        faults.add(f"{what} {name!r} is listed {names.count(name)} times")
+
+
+def _read_architectures(faults: Faults, value: Any) -> tuple[Architecture, ...]:
+    if value == "paper":
+        return tuple(entry.architecture for entry in PAPER_LANDSCAPE)
+    if not isinstance(value, list):
+        faults.add(f"architectures must be a list of shapes or 'paper'; got {shown(value)}")
+        return tuple(_PLACEHOLDERS["architectures"])
+    found: list[Architecture] = []
+    for item in value:
+        try:
+            if not isinstance(item, str):
+                raise UsageError(f"architecture {shown(item)} is not a text; write it as '4*4'.")
+            found.append(Architecture.parse(item))
+        except AntifragileError as error:
+            faults.add(str(error))
+    return tuple(found) if found or not value else tuple(_PLACEHOLDERS["architectures"])
+
+
+def _read_modes(faults: Faults, value: Any) -> tuple[str, ...]:
+    if value == "paper":
+        return PAPER_MODES
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        faults.add(f"modes must be a list of names or 'paper'; got {shown(value)}")
+        return PAPER_MODES
+    return tuple(value)
+
+
+def _read_training(faults: Faults, data: Mapping[str, Any]) -> TrainingOptions:
+    table, preset = data.get("training", {}), data.get("preset", "paper")
+    if not isinstance(table, Mapping):
+        faults.add(f"training must be a table; got {shown(table)}")
+        table = {}
+    if not isinstance(preset, str) or preset not in PRESETS:
+        preset = "paper"  # the fault is found with those of the other keys
+    try:
+        return TrainingOptions.from_mapping(table, preset=preset)
+    except SpecError as error:
+        faults.extend(error)
+        return TrainingOptions()
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

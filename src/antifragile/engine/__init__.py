@@ -1,0 +1,25 @@
+"""Stage 5: the readable truth. One model, one meta-loop, records, checkpoints."""
+
+from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
+from antifragile.engine.epoch import count_correct, epoch_order, exact_numerics, train_epoch
+from antifragile.engine.policy import LastKnownGood, next_lkg
+from antifragile.engine.psa import TrialState, finish, initial_weights, meta_loops
+from antifragile.engine.records import MetaLoopRecord, TrialResult
+
+__all__ = [
+    "LastKnownGood",
+    "MetaLoopRecord",
+    "TrialResult",
+    "TrialState",
+    "count_correct",
+    "epoch_order",
+    "exact_numerics",
+    "finish",
+    "initial_weights",
+    "load_checkpoint",
+    "meta_loops",
+    "next_lkg",
+    "save_checkpoint",
+    "train_epoch",
+    "trial_fingerprint",
+]

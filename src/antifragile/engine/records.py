@@ -1,0 +1,52 @@
+"""What a trial leaves behind: one frozen record per meta-loop, one result at the end.
+
+Accuracies are counts of correct samples; percent is for people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaLoopRecord:
+    """One turn of the meta-loop.
+
+    Args:
+        meta_loop: 1-based.
+        validation_correct: Correct validation samples of this meta-loop's candidate.
+        bounty: The LKG's correct validation samples after this meta-loop.
+        promoted: Whether the candidate became the LKG.
+        ablated_layer: Linear layer of the ablated neuron (0-based), None without ablation.
+        ablated_neuron: Its index in that layer.
+        train_loss: Mean cross-entropy over the epoch's samples, in nats.
+        seconds: Wall time.
+    """
+
+    meta_loop: int
+    validation_correct: int
+    bounty: int
+    promoted: bool
+    ablated_layer: int | None
+    ablated_neuron: int | None
+    train_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """A finished trial.
+
+    Args:
+        meta_loops: How many were run.
+        peak_correct: The bounty at the end (validation samples).
+        peak_meta_loop: The meta-loop that reached it first.
+        final_correct: Correct validation samples of the last candidate.
+        test_correct: Correct test samples of the LKG at the end.
+    """
+
+    meta_loops: int
+    peak_correct: int
+    peak_meta_loop: int
+    final_correct: int
+    test_correct: int

@@ -1,0 +1,201 @@
+"""Opening a database, and turning its driver's errors into ours at this one boundary."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from antifragile._files import make_folder
+from antifragile._optional import require
+from antifragile.errors import StoreError, WorldError, nearest
+from antifragile.store import schema
+
+_BUSY_TIMEOUT_S = 60
+_DIALECTS = ("sqlite", "postgresql")
+_DAMAGE = (
+    *("malformed", "not a database", "corrupt", "file is encrypted", "unsupported file format"),
+    *("no such table", "no such column", "could not decode"),
+)
+
+
+def parse_store_url(text: str) -> URL:
+    """Read ``sqlite:///runs.db``, ``postgresql://...``, or a plain path to an SQLite file.
+
+    Raises:
+        StoreError: Not a URL of a supported database.
+    """
+    if not text.strip():
+        raise StoreError("the store is empty; give a file as in runs.db, or a database URL.")
+    if "://" not in text:
+        return URL.create("sqlite", database=text)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise StoreError(f"store {text!r} is not a database URL: {error}.") from error
+    dialect = url.get_backend_name()
+    if dialect not in _DIALECTS:
+        raise StoreError(
+            f"store {text!r}: unknown database {dialect!r}; {nearest(dialect, _DIALECTS)}"
+        )
+    if dialect == "postgresql":
+        require("psycopg", extra="postgres", purpose="a PostgreSQL store")
+        return url.set(drivername="postgresql+psycopg")
+    if url.host:
+        raise StoreError(
+            f"store {text!r} names a host, SQLite has none; write sqlite:///PATH with three slashes."
+        )
+    return url.set(drivername="sqlite")
+
+
+def open_engine(url: URL, *, create: bool) -> Engine:
+    """Connect, check that the database is ours, and make the tables if it is empty.
+
+    Raises:
+        StoreError: Not ours, damaged, or newer than this program; or absent and not ``create``.
+        WorldError: It cannot be reached or written.
+    """
+    if url.get_backend_name() == "sqlite":
+        _check_sqlite_file(url, create=create)
+    with translated(url):
+        engine = _new_engine(url)
+    try:
+        with translated(url):
+            _check_or_fill(engine, url, create=create)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
+    """Look first and write only into what is ours or empty."""
+    with engine.begin() as connection:
+        tables = set(inspect(connection).get_table_names())
+        if schema.MARKER_TABLE in tables:
+            _check_version(connection.execute(select(schema.marker)).scalars().all(), url)
+        elif tables:
+            raise StoreError(
+                f"store {show(url)} is a database of something else (it has a table "
+                f"{sorted(tables)[0]!r}); give another file or database."
+            )
+        elif not create:
+            raise StoreError(f"store {show(url)} is empty; run a study into it first.")
+    if create:
+        _use_write_ahead_log(engine)
+    if schema.MARKER_TABLE not in tables:
+        _create_tables(engine)
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Raise our exceptions for the database's: what is damaged, and what the world refused."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise StoreError(f"store {show(url)} cannot be opened: {error}.") from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        original = getattr(error, "orig", None) or error
+        reason = str(original).strip().splitlines()[0] if str(original).strip() else str(error)
+        if any(word in reason.lower() for word in _DAMAGE):
+            raise StoreError(
+                f"store {show(url)} is not an antifragile store, or is damaged ({reason}); give "
+                "another file, or restore it from a copy."
+            ) from error
+        raise WorldError(
+            f"store {show(url)} cannot be used: {reason}; mend that and run the same command "
+            "again, nothing that was stored is lost."
+        ) from error
+
+
+def show(url: URL) -> str:
+    """The URL for people: a plain path for SQLite, the password hidden otherwise."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ":memory:"
+    return url.render_as_string(hide_password=True)
+
+
+def is_memory(url: URL) -> bool:
+    """Whether the store lives in this process only."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def _new_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if is_memory(url):
+        arguments = {"check_same_thread": False}
+        return create_engine(url, connect_args=arguments, poolclass=StaticPool)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        # NORMAL survives any process kill; a power cut may lose the last transactions, which are
+        # then computed again.
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+    return engine
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    """Let readers go on while one process writes; the file remembers it."""
+    if engine.dialect.name == "sqlite" and not is_memory(engine.url):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
+def _check_sqlite_file(url: URL, *, create: bool) -> None:
+    if is_memory(url):
+        return
+    path = Path(str(url.database))
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except PermissionError as error:
+        raise WorldError(
+            f"store {path} cannot be reached: {error.strerror}; choose a folder you may enter."
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"store {str(path)[:200]} cannot be a file: {reason}.") from error
+    if path.is_dir():
+        raise StoreError(
+            f"store {path} is a folder; give the path of a file, as in {path}/runs.db."
+        )
+    if path.exists():
+        return
+    if not create:
+        raise StoreError(f"there is no store at {path}; run a study with --store {path} first.")
+    make_folder(path.parent)
+
+
+def _check_version(versions: Any, url: URL) -> None:
+    version = versions[0] if len(versions) == 1 else None
+    if not isinstance(version, int) or version < 1:
+        raise StoreError(f"store {show(url)} is damaged: it does not say its schema version.")
+    if version > schema.SCHEMA_VERSION:
+        raise StoreError(
+            f"store {show(url)} has schema version {version}, newer than this program's "
+            f"{schema.SCHEMA_VERSION}; upgrade antifragile."
+        )
+
+
+def _create_tables(engine: Engine) -> None:
+    """Make the tables and the marker in one transaction; harmless when two processes race."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite" and not is_memory(engine.url):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7206270)")
+        if not inspect(connection).has_table(schema.MARKER_TABLE):
+            schema.metadata.create_all(connection)
+            connection.execute(schema.marker.insert().values(schema_version=schema.SCHEMA_VERSION))

@@ -1,0 +1,90 @@
+"""The tables, the same for SQLite and PostgreSQL.
+
+``antifragile_store`` marks a database as ours and says which version of this schema it has.
+Every meta-loop row names the environment that computed it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+MARKER_TABLE = "antifragile_store"
+
+metadata = MetaData()
+
+marker = Table(
+    MARKER_TABLE,
+    metadata,
+    Column("schema_version", Integer, primary_key=True),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("environment_id", String(16), primary_key=True),
+    Column("kernel", String(40), nullable=False),
+    Column("device", String(20), nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("precision", String(20), nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("torch_version", String(60), nullable=False),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("spec", Text, nullable=False),
+    Column("data_sha256", String(64), nullable=False),
+    Column("n_train", Integer, nullable=False),
+    Column("n_validation", Integer, nullable=False),
+    Column("n_test", Integer, nullable=False),
+    Column("zero_r_validation", Integer, nullable=False),
+    Column("zero_r_test", Integer, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("trial_id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.study_id"), nullable=False, index=True),
+    Column("architecture", Text, nullable=False),
+    Column("mode", String(100), nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("meta_loops", Integer),
+    Column("peak_correct", Integer),
+    Column("peak_meta_loop", Integer),
+    Column("final_correct", Integer),
+    Column("test_correct", Integer),
+    Column("finished_at", String(40)),
+    UniqueConstraint("study_id", "architecture", "mode", "trial"),
+)
+
+meta_loops = Table(
+    "meta_loops",
+    metadata,
+    Column("trial_id", ForeignKey("trials.trial_id"), primary_key=True),
+    Column("meta_loop", Integer, primary_key=True),
+    Column("validation_correct", Integer, nullable=False),
+    Column("bounty", Integer, nullable=False),
+    Column("promoted", Boolean, nullable=False),
+    Column("ablated_layer", Integer),
+    Column("ablated_neuron", Integer),
+    Column("train_loss", Float, comment="nats; null when it was not finite"),
+    Column("seconds", Float, nullable=False),
+    Column("environment_id", ForeignKey("environments.environment_id"), nullable=False),
+)

@@ -1,0 +1,62 @@
+"""What this machine is, as far as it decides the bits of a result."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from antifragile.errors import UsageError
+from antifragile.store import Environment
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch cannot use here.
+
+    Raises:
+        UsageError: Unknown or absent device.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"device {device!r} is unknown; expected one of {', '.join(DEVICES)}.")
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present[device]:
+        raise UsageError(f"device {device!r} is not available on this machine; use --device cpu.")
+
+
+def describe_machine(device: str = "cpu") -> str:
+    """Processor architecture, vendor and the vector set in use, or the accelerator's name."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} {_cpu_vendor()} {capability}"
+
+
+def current_environment(
+    *, kernel: str = "plain", device: str = "cpu", threads: int = 1, precision: str = "fp32"
+) -> Environment:
+    """The environment that records computed here and now belong to."""
+    return Environment(
+        kernel=kernel,
+        device=device,
+        threads=threads,
+        precision=precision,
+        machine=describe_machine(device),
+        torch_version=torch.__version__,
+    )
+
+
+def _cpu_vendor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("vendor_id"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

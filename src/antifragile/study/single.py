@@ -1,0 +1,191 @@
+"""One trial outside any study: train, look at the curve, keep the LKG, go on later.
+
+The folder holds two files. ``lkg.safetensors`` is the state (weights, bounty, where it stands);
+``lkg.json`` says in plain words how it came to be, with every meta-loop's record. A trial may
+go on in another mode ("disrupting training traps", PSA paper, section V): each mode's
+stretch is a segment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from antifragile._files import write_atomically
+from antifragile.config import TrialSpec
+from antifragile.data import Dataset
+from antifragile.engine import (
+    MetaLoopRecord,
+    TrialResult,
+    TrialState,
+    finish,
+    load_checkpoint,
+    meta_loops,
+    save_checkpoint,
+    trial_fingerprint,
+)
+from antifragile.errors import CheckpointError, UsageError
+from antifragile.store import Environment
+
+WEIGHTS_FILE = "lkg.safetensors"
+STORY_FILE = "lkg.json"
+_WRITE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of meta-loops in one mode, first and last included."""
+
+    mode: str
+    first: int
+    last: int
+
+
+@dataclass(kw_only=True)
+class SingleTrial:
+    """A trial on its way in a folder.
+
+    Args:
+        spec: The trial; ``spec.meta_loops`` counts the meta-loops of the present mode's segment.
+        data: Its data set.
+        folder: Where the two files lie.
+        environment: What computes it.
+        segments: Stretches so far, the present one last.
+        records: Of every meta-loop so far.
+        state: Where it stands, None before the first meta-loop.
+    """
+
+    spec: TrialSpec
+    data: Dataset
+    folder: Path
+    environment: Environment
+    segments: list[Segment] = field(default_factory=list)
+    records: list[MetaLoopRecord] = field(default_factory=list)
+    state: TrialState | None = None
+
+    def run(self) -> Iterator[MetaLoopRecord]:
+        """Run the segment to its end, writing both files every few seconds and at any stop."""
+        segment = self._current_segment()
+        spec = replace(self.spec, meta_loops=segment.last)
+        written_at = time.monotonic()
+        try:
+            for record, state in meta_loops(
+                spec, self.data, start=self.state, threads=self.environment.threads
+            ):
+                self.records.append(record)
+                self.state = state
+                yield record
+                if time.monotonic() - written_at > _WRITE_EVERY_S:
+                    self._write(None)
+                    written_at = time.monotonic()
+        except (KeyboardInterrupt, GeneratorExit):
+            self._write(None)
+            raise
+
+    def finish(self) -> TrialResult:
+        """Test the LKG and write the files a last time."""
+        assert self.state is not None
+        result = finish(self.spec, self.data, self.state, threads=self.environment.threads)
+        self._write(result)
+        return result
+
+    def _current_segment(self) -> Segment:
+        done = self.state.meta_loop if self.state else 0
+        if not self.segments or self.segments[-1].mode != self.spec.mode:
+            self.segments.append(
+                Segment(mode=self.spec.mode, first=done + 1, last=done + self.spec.meta_loops)
+            )
+        else:
+            last = self.segments[-1].first + self.spec.meta_loops - 1
+            if last <= done:
+                raise UsageError(
+                    f"the trial in {self.folder} already has {done - self.segments[-1].first + 1} "
+                    f"meta-loops in mode {self.spec.mode!r}; give a larger --meta-loops or another "
+                    "--mode to go on."
+                )
+            self.segments[-1] = replace(self.segments[-1], last=last)
+        return self.segments[-1]
+
+    def _write(self, result: TrialResult | None) -> None:
+        if self.state is None:
+            return
+        # The story first: on resume, records beyond the state's meta-loop are dropped.
+        story = json.dumps(self._story(result), indent=1, allow_nan=False)
+        write_atomically(self.folder / STORY_FILE, story.encode())
+        fingerprint = trial_fingerprint(self.spec, self.data.sha256, any_mode=True)
+        save_checkpoint(self.folder / WEIGHTS_FILE, self.state, fingerprint=fingerprint)
+
+    def _story(self, result: TrialResult | None) -> dict[str, Any]:
+        assert self.state is not None
+        spec, validation = self.spec, 100 / self.data.validation.n_samples
+        test = result and 100 * result.test_correct / self.data.test.n_samples
+        return {
+            "dataset": spec.dataset,
+            "data_sha256": self.data.sha256,
+            "architecture": spec.architecture.name,
+            "parameters": spec.architecture.parameter_count(
+                self.data.n_inputs, self.data.n_classes
+            ),
+            "seed": spec.seed,
+            "trial": spec.trial,
+            "pairing": str(spec.pairing),
+            "training": spec.training.to_mapping(),
+            "environment": asdict(self.environment),
+            "segments": [asdict(segment) for segment in self.segments],
+            "meta_loop": self.state.meta_loop,
+            "peak_meta_loop": self.state.lkg.meta_loop,
+            "peak_validation_accuracy": self.state.lkg.bounty * validation,
+            "test_accuracy": test,
+            "records": [_finite(asdict(record)) for record in self.records],
+        }
+
+
+def open_single_trial(
+    spec: TrialSpec, data: Dataset, folder: Path, environment: Environment, *, resume: bool
+) -> SingleTrial:
+    """Start in an empty folder, or go on with what a folder holds.
+
+    Raises:
+        UsageError: The folder holds a trial and ``resume`` is off.
+        CheckpointError: Nothing to resume, damaged, or another trial's.
+    """
+    trial = SingleTrial(spec=spec, data=data, folder=folder, environment=environment)
+    weights = folder / WEIGHTS_FILE
+    if not resume:
+        if weights.exists():
+            raise UsageError(
+                f"{folder} already holds a trained network; add --resume to go on with it, or "
+                "choose another folder with --out."
+            )
+        return trial
+    if not weights.exists():
+        raise CheckpointError(f"nothing to resume in {folder}; run without --resume first.")
+    fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
+    state, _ = load_checkpoint(weights, fingerprint=fingerprint)
+    trial.state = state.on(environment.device)
+    try:
+        story = json.loads((folder / STORY_FILE).read_text(encoding="utf-8"))
+        trial.segments = [Segment(**item) for item in story["segments"]]
+        records = [MetaLoopRecord(**_nan(item)) for item in story["records"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(
+            f"{folder / STORY_FILE} is missing or damaged; restore it, or start anew in another "
+            "folder."
+        ) from error
+    trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
+    return trial
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    if not math.isfinite(values["train_loss"]):
+        values["train_loss"] = None
+    return values
+
+
+def _nan(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"train_loss": math.nan} if values["train_loss"] is None else values

@@ -1,0 +1,91 @@
+"""The registry: names, near misses, and no surprises on import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from data_fakes import Mini, Server
+
+from antifragile.config import Normalization
+from antifragile.data import (
+    DatasetSource,
+    dataset_names,
+    dataset_sources,
+    datasets,
+    load_dataset,
+    register_dataset,
+)
+from antifragile.errors import DataError
+
+
+def test_the_names_are_registered_once_each() -> None:
+    assert dataset_names() == ("mnist", "fashion-mnist", "digits", "tiny")
+    assert all(source.summary and "\n" not in source.summary for source in dataset_sources())
+    with pytest.raises(AssertionError, match="'tiny' is registered twice"):
+        register_dataset(dataset_sources()[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnits", r"unknown data set 'mnits'; did you mean 'mnist'\? Your own arrays are npz:PATH"),
+        (
+            "",
+            r"unknown data set ''; expected one of digits, fashion-mnist, mnist, tiny\..*npz:PATH",
+        ),
+        ("mine.npz", r"unknown data set 'mine\.npz'; .*npz:PATH"),
+    ],
+)
+def test_an_unknown_name_names_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_dataset(name)
+
+
+def test_an_unknown_normalization_is_refused() -> None:
+    with pytest.raises(DataError, match=r"unknown normalization 'units'; did you mean 'unit'\?"):
+        load_dataset("tiny", normalization="units")
+    assert load_dataset("tiny", normalization="unit").normalization is Normalization.UNIT
+
+
+def test_mirrors_are_an_argument(
+    serve: Callable[..., Server], tmp_path: Path, user_cache: Path
+) -> None:
+    empty = serve({})
+    with pytest.raises(DataError, match=rf"{empty.url}/train-images-idx3-ubyte.gz failed: .*404"):
+        load_dataset("mnist", data_dir=tmp_path, mirrors=[empty.url], progress=True)
+    assert empty.asked == ["/train-images-idx3-ubyte.gz"]
+    assert list((tmp_path / "mnist").iterdir()) == []
+
+
+def test_a_registered_set_is_loaded_by_name(
+    mini: Mini, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "_SOURCES", dict(datasets._SOURCES))
+    tiny = dataset_sources()[-1]
+    register_dataset(
+        DatasetSource(name="mine", summary="x", load=tiny.load, is_present=tiny.is_present)
+    )
+    assert load_dataset("mine").train.n_samples == 32
+
+
+def test_importing_changes_no_global_state() -> None:
+    code = """
+import torch, logging, warnings, numpy
+def state():
+    return (torch.get_rng_state().sum().item(), torch.get_default_dtype(), torch.get_num_threads(),
+            len(warnings.filters), logging.root.level, list(logging.root.handlers),
+            numpy.random.get_state()[1].sum(), numpy.geterr())
+import pooch, rich.progress, pandas
+before = state()
+import antifragile.data
+antifragile.data.load_dataset("tiny")
+assert before == state()
+import sys
+assert "sklearn" not in sys.modules  # a second of import, for those who load digits
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,22 @@
+"""A small data set and a spec that several test modules train on."""
+
+import pytest
+
+from antifragile.config import Architecture, TrainingOptions, TrialSpec
+from antifragile.data import Dataset, load_dataset
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Dataset:
+    return load_dataset("tiny")
+
+
+@pytest.fixture
+def spec() -> TrialSpec:
+    return TrialSpec(
+        dataset="tiny",
+        architecture=Architecture.parse("[1*6, 1*5]"),
+        mode="none",
+        meta_loops=6,
+        training=TrainingOptions(learning_rate=0.01, batch_size=5, dropout=0.3, weight_decay=0.1),
+    )

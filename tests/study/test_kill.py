@@ -1,0 +1,143 @@
+"""kill -9 of the driver or of a worker at random moments leaves the same store in the end."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from antifragile.study import run_study
+from tests.study.conftest import make_spec, write_toml
+
+SPEC = make_spec(meta_loops=40)
+TIMES = {"seconds", "finished_at", "created_at"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    path = tmp_path_factory.mktemp("whole")
+    run_study(SPEC, store=str(path / "s.db"))
+    return everything(path)
+
+
+def everything(path: Path) -> dict[str, object]:
+    """Every table, times aside, and the bytes of every kept state."""
+    with sqlite3.connect(path / "s.db") as connection:
+        names = [
+            row[0]
+            for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        tables: dict[str, object] = {}
+        for name in names:
+            cursor = connection.execute(f"SELECT * FROM {name}")
+            columns = [column[0] for column in cursor.description]
+            keep = [i for i, column in enumerate(columns) if column not in TIMES]
+            tables[name] = sorted(tuple(row[i] for i in keep) for row in cursor)
+    connection.close()
+    states = {p.name: p.read_bytes() for p in (path / "s.db.files").rglob("*.safetensors")}
+    return tables | {"states": states}
+
+
+def start(path: Path, workers: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "antifragile", "study", "run", str(path / "spec.toml")]
+    command += ["--store", str(path / "s.db"), "--workers", str(workers)]
+    command += ["--checkpoint-every", "0"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def n_records(path: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{path / 's.db'}?mode=ro", uri=True) as connection:
+            return int(connection.execute("SELECT count(*) FROM meta_loops").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+    finally:
+        if "connection" in locals():
+            connection.close()
+
+
+def workers_of(pid: int) -> list[int]:
+    """Worker processes of a driver: children that were spawned to run tasks."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+
+
+def kill_once(path: Path, workers: int, rng: random.Random) -> bool:
+    """Start, wait for some progress or no progress at all, kill; False if it finished first."""
+    before, gain = n_records(path), rng.choice([0, 1, rng.randrange(1, 150)])
+    process = start(path, workers)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and n_records(path) < before + gain:
+        assert time.monotonic() < deadline, "no progress"
+        time.sleep(0.02)
+    time.sleep(rng.uniform(0, 0.5))
+    victims = workers_of(process.pid) if rng.random() < 0.5 else []
+    victim = rng.choice(victims) if victims else process.pid
+    orphans = workers_of(process.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    if victim != process.pid and process.returncode != 0:
+        assert process.returncode == 1, errors.decode()
+        assert b"a worker process died" in errors
+    wait_until_gone(orphans)
+    return process.returncode != 0
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Workers end with their driver."""
+    deadline = time.monotonic() + 30
+    for pid in pids:
+        while Path(f"/proc/{pid}").exists() and "Z" not in state_of(pid):
+            assert time.monotonic() < deadline, f"worker {pid} outlived its driver"
+            time.sleep(0.05)
+
+
+def state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "Z"
+
+
+def survive(path: Path, workers: int, n_kills: int, seed: int) -> dict[str, object]:
+    write_toml(SPEC, path / "spec.toml")
+    rng, kills = random.Random(seed), 0
+    while kills < n_kills:
+        if not kill_once(path, workers, rng):
+            break
+        kills += 1
+    last = start(path, workers)
+    output, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors.decode()
+    assert b"24 finished in all" in output
+    assert kills >= min(n_kills, 3), "the study finished before it could be killed"
+    return everything(path)
+
+
+@pytest.mark.parametrize(("workers", "n_kills"), [(1, 2), (2, 3)])
+def test_a_killed_study_ends_with_the_same_store(
+    workers: int, n_kills: int, tmp_path: Path, uninterrupted: dict[str, object]
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"kill seed {seed}")
+    assert survive(tmp_path, workers, n_kills, seed) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_study_killed_ten_times_ends_with_the_same_store(
+    workers: int, tmp_path: Path, uninterrupted: dict[str, object]
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"kill seed {seed}")
+    assert survive(tmp_path, workers, 10, seed) == uninterrupted
