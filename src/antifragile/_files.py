@@ -10,8 +10,13 @@ from pathlib import Path
 from antifragile.errors import UsageError, WorldError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write ``content`` to a temporary file beside ``path``, flush it to disk, rename it.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        durable: Wait for the disk before the rename, so that it survives a power cut as well.
 
     Raises:
         UsageError: ``path`` is a folder, or its parent is a file.
@@ -26,7 +31,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
@@ -45,14 +51,24 @@ def make_folder(path: Path) -> None:
         UsageError: There is a file on the way.
         WorldError: It cannot be made, or written to.
     """
+    check_folder_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{path} cannot be a folder, there is a file; choose another.") from error
     except OSError as error:
         raise _cannot_write(path, error) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise _cannot_write(path, PermissionError(EACCES, os.strerror(EACCES)))
+
+
+def check_folder_path(path: Path) -> None:
+    """Refuse a path that cannot become a folder, without making anything.
+
+    Raises:
+        UsageError: There is a file on the way.
+    """
+    for place in (path, *path.parents):
+        if os.path.exists(place) and not os.path.isdir(place):
+            raise UsageError(f"{place} cannot be a folder, there is a file; choose another.")
 
 
 def _cannot_write(path: Path, error: OSError) -> WorldError:

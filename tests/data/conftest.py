@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from data_fakes import Answer, Mini, Server
+
+from tests.data.data_fakes import Answer, Mini, Server
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_fakes import Mini, Server
 from torch.utils.data import random_split
 
 from antifragile.config import Normalization
@@ -15,6 +14,7 @@ from antifragile.data import Dataset, image_sets, load_dataset
 from antifragile.data.files import Access
 from antifragile.data.image_sets import FASHION_MNIST, MNIST, is_present, load_image_set
 from antifragile.errors import DataError, WorldError
+from tests.data.data_fakes import Mini, Server
 
 Serve = Callable[..., Server]
 UNIT = Normalization.UNIT

@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,15 @@ import pytest
 from antifragile.study import run_study
 from tests.study.conftest import make_spec, write_toml
 
-SPEC = make_spec(meta_loops=40)
+SPEC = make_spec(meta_loops=60)
 TIMES = {"seconds", "finished_at", "created_at"}
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    path = tmp_path_factory.mktemp("whole")
-    run_study(SPEC, store=str(path / "s.db"))
-    return everything(path)
+@cache
+def uninterrupted(engine: str) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        run_study(SPEC, store=f"{folder}/s.db", engine=engine).store.close()
+        return everything(Path(folder))
 
 
 def everything(path: Path) -> dict[str, object]:
@@ -44,10 +46,10 @@ def everything(path: Path) -> dict[str, object]:
     return tables | {"states": states}
 
 
-def start(path: Path, workers: int) -> subprocess.Popen[bytes]:
+def start(path: Path, workers: int, engine: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "antifragile", "study", "run", str(path / "spec.toml")]
     command += ["--store", str(path / "s.db"), "--workers", str(workers)]
-    command += ["--checkpoint-every", "0"]
+    command += ["--checkpoint-every", "0", "--engine", engine]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -70,10 +72,10 @@ def workers_of(pid: int) -> list[int]:
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 
 
-def kill_once(path: Path, workers: int, rng: random.Random) -> bool:
+def kill_once(path: Path, workers: int, engine: str, rng: random.Random) -> bool:
     """Start, wait for some progress or no progress at all, kill; False if it finished first."""
     before, gain = n_records(path), rng.choice([0, 1, rng.randrange(1, 150)])
-    process = start(path, workers)
+    process = start(path, workers, engine)
     deadline = time.monotonic() + 60
     while process.poll() is None and n_records(path) < before + gain:
         assert time.monotonic() < deadline, "no progress"
@@ -108,36 +110,37 @@ def state_of(pid: int) -> str:
         return "Z"
 
 
-def survive(path: Path, workers: int, n_kills: int, seed: int) -> dict[str, object]:
+def survive(path: Path, workers: int, engine: str, n_kills: int, seed: int) -> dict[str, object]:
     write_toml(SPEC, path / "spec.toml")
     rng, kills = random.Random(seed), 0
     while kills < n_kills:
-        if not kill_once(path, workers, rng):
+        if not kill_once(path, workers, engine, rng):
             break
         kills += 1
-    last = start(path, workers)
+    last = start(path, workers, engine)
     output, errors = last.communicate(timeout=120)
     assert last.returncode == 0, errors.decode()
     assert b"24 finished in all" in output
-    assert kills >= min(n_kills, 3), "the study finished before it could be killed"
+    assert kills >= min(n_kills, 2), "the study finished before it could be killed"
     return everything(path)
 
 
-@pytest.mark.parametrize(("workers", "n_kills"), [(1, 2), (2, 3)])
+@pytest.mark.parametrize(("engine", "workers", "n_kills"), [("plain", 1, 2), ("fleet", 2, 3)])
 def test_a_killed_study_ends_with_the_same_store(
-    workers: int, n_kills: int, tmp_path: Path, uninterrupted: dict[str, object]
+    engine: str, workers: int, n_kills: int, tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
     print(f"kill seed {seed}")
-    assert survive(tmp_path, workers, n_kills, seed) == uninterrupted
+    assert survive(tmp_path, workers, engine, n_kills, seed) == uninterrupted(engine)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ["fleet", "plain"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_study_killed_ten_times_ends_with_the_same_store(
-    workers: int, tmp_path: Path, uninterrupted: dict[str, object]
+def test_twenty_kills_in_all_end_with_the_same_store(
+    engine: str, workers: int, tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
     print(f"kill seed {seed}")
-    assert survive(tmp_path, workers, 10, seed) == uninterrupted
+    assert survive(tmp_path, workers, engine, 5, seed) == uninterrupted(engine)

@@ -60,14 +60,14 @@ class StudyDisplay:
         grid = Table.grid(padding=(0, 2))
         grid.add_row("running", escape(", ".join(progress.running) or "-"))
         grid.add_row("best so far", escape(_best(progress)))
-        grid.add_row("time", f"{_clock(progress.seconds)}, {self._left(progress, done)}")
+        grid.add_row("time", f"{clock(progress.seconds)}, {self._left(progress, done)}")
         head = f"study {progress.spec.name}: {_counts(progress)}"
         return Group(Text(head), ProgressBar(total=1, completed=done, width=60), grid)
 
     def _line(self, progress: Progress, done: float) -> str:
         return (
             f"study {progress.spec.name}: {100 * done:3.0f} %, {_counts(progress)}, "
-            f"best {_best(progress)}, {_clock(progress.seconds)}, {self._left(progress, done)}"
+            f"best {_best(progress)}, {clock(progress.seconds)}, {self._left(progress, done)}"
         )
 
     def _left(self, progress: Progress, done: float) -> str:
@@ -76,7 +76,7 @@ class StudyDisplay:
             return "done"
         if gained <= 0 or progress.seconds < 2:
             return "time left unknown yet"
-        return f"about {_clock(progress.seconds * (1 - done) / gained)} left"
+        return f"about {clock(progress.seconds * (1 - done) / gained)} left"
 
 
 def work_done(progress: Progress) -> float:
@@ -129,7 +129,8 @@ def _best(progress: Progress) -> str:
     return f"{100 * correct / progress.data.n_validation:.2f} % ({architecture} {mode})"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -71,8 +71,10 @@ def run(arguments: Sequence[str]) -> int:
         code = app(words, prog_name="antifragile", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough.
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # The reader (head, less) has seen enough; typer turns some of these into an exit code 1.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
@@ -80,20 +82,20 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exception(error)
-        return _explain(error)
+        return _explain(error, words)
 
 
 def main() -> None:
     """Entry point of the ``antifragile`` command."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
     sys.exit(run(sys.argv[1:]))
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, words: Sequence[str]) -> int:
     if callable(getattr(error, "show", None)):
-        return _explain_usage(error)
+        return _explain_usage(error, words)
     if isinstance(error, OSError):
         reason = f"{error.strerror or error}{_where(error)}"
         error = WorldError(f"{reason}; mend that and run the same command again.")
@@ -104,19 +106,20 @@ def _explain(error: Exception) -> int:
     return _say(f"internal error, please report it: {error!r}; --debug shows where.", 1)
 
 
-def _explain_usage(error: Any) -> int:
+def _explain_usage(error: Any, words: Sequence[str]) -> int:
     """Say in one sentence what was wrong with the command line itself."""
-    message = error.format_message().removesuffix(".")
-    context = getattr(error, "ctx", None)
-    if context is not None and not message.strip():  # a group without a verb: its help
+    message, context = error.format_message().removesuffix("."), getattr(error, "ctx", None)
+    if not message.strip():  # a group without a verb: its help
         error.show()
         return int(error.exit_code)
-    for noise in ("Value error, ", "Input "):
-        message = message.replace(noise, "")
+    message = message[:1].lower() + message[1:]
+    message = message.replace("Value error, ", "").replace("Input should be", "it must be")
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        if option in words[:-1]:
+            message += f"; got {words[words.index(option) + 1]!r}"
     help_of = context.command_path if context is not None else "antifragile"
-    end = "" if message.endswith("?") else ";"
-    sentence = message[:1].lower() + message[1:]
-    return _say(f"{sentence}{end} see '{help_of} --help'.", int(error.exit_code))
+    link = " See" if message.endswith("?") else "; see"
+    return _say(f"{message}{link} '{help_of} --help'.", int(error.exit_code))
 
 
 def _where(error: OSError) -> str:

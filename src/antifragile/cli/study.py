@@ -34,7 +34,22 @@ StudyOption = Annotated[
     str | None, typer.Option("--study", help="Name; not needed when the store has one study.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Worker processes.", show_default="one per core, 1 when it is quickly done"
+    ),
+]
+EngineOption = Annotated[
+    Literal["fleet", "plain"],
+    typer.Option(help="fleet: many trials at once; plain: the readable reference."),
+]
+PrecisionOption = Annotated[
+    Literal["fp32", "bf16"], typer.Option(help="Of products; master weights stay float32.")
+]
+BudgetOption = Annotated[
+    float, typer.Option("--memory-budget", help="GiB for data and buffers of all workers.")
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Where to look for data files first.", show_default=False)
@@ -70,8 +85,11 @@ class ExportTable(StrEnum):
 def run(
     spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
     store: StoreOption = DEFAULT_STORE,
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
+    engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    memory_budget: BudgetOption = 8.0,
     data_dir: DataDirOption = None,
     files: FilesOption = None,
     mix_machines: MixOption = False,
@@ -87,14 +105,47 @@ def run(
             spec,
             store=store,
             workers=workers,
+            engine=engine,
             device=device,
+            precision=precision,
+            memory_budget_gib=memory_budget,
             data_dir=data_dir,
             files=files,
             mix_machines=mix_machines,
             checkpoint_every_s=checkpoint_every,
             listener=display,
         )
-    _report(outcome, as_json)
+    with outcome.store:
+        _report(outcome, as_json)
+
+
+@app.command()
+def plan(
+    spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
+    store: Annotated[
+        str | None, typer.Option(help="What this store has counts as done.", show_default=False)
+    ] = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    memory_budget: BudgetOption = 8.0,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how a study would run, with predicted time and memory; nothing is run or written."""
+    from antifragile.cli.plan import print_plan
+    from antifragile.study import preview_study
+
+    preview = preview_study(
+        spec,
+        store=store,
+        workers=workers,
+        device=device,
+        precision=precision,
+        memory_budget_gib=memory_budget,
+        data_dir=data_dir,
+    )
+    print_plan(preview, as_json=as_json)
 
 
 @app.command()
@@ -107,8 +158,11 @@ def extend(
     meta_loops: Annotated[
         int | None, typer.Option(help="New total of meta-loops per trial.", show_default=False)
     ] = None,
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
+    engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    memory_budget: BudgetOption = 8.0,
     data_dir: DataDirOption = None,
     files: FilesOption = None,
     mix_machines: MixOption = False,
@@ -126,14 +180,18 @@ def extend(
             trials=trials,
             meta_loops=meta_loops,
             workers=workers,
+            engine=engine,
             device=device,
+            precision=precision,
+            memory_budget_gib=memory_budget,
             data_dir=data_dir,
             files=files,
             mix_machines=mix_machines,
             checkpoint_every_s=checkpoint_every,
             listener=display,
         )
-    _report(outcome, as_json)
+    with outcome.store:
+        _report(outcome, as_json)
 
 
 @app.command()
@@ -141,8 +199,8 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     """Show every study of a store and how far it is."""
     from antifragile.store import Store
 
-    opened = Store(store, create=False)
-    rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
+    with Store(store, create=False) as opened:
+        rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
     if as_json:
         print_json(rows)
         return
@@ -176,8 +234,8 @@ def summary(
     from antifragile.analysis import Measure, summarise, trials_frame
     from antifragile.store import Store
 
-    opened = Store(store, create=False)
-    frame = summarise(trials_frame(opened, opened.study(study)), Measure(measure))
+    with Store(store, create=False) as opened:
+        frame = summarise(trials_frame(opened, opened.study(study)), Measure(measure))
     if as_json:
         print_json(frame.to_dict(orient="records"))
         return
@@ -204,14 +262,14 @@ def export(
     from antifragile.analysis import meta_loops_frame, trials_frame
     from antifragile.store import Store
 
-    opened = Store(store, create=False)
+    if out is None and format_ is ExportFormat.PARQUET:
+        raise UsageError("parquet is not text; name a file with --out.")
     build = meta_loops_frame if table is ExportTable.META_LOOPS else trials_frame
-    content = _encode(build(opened, opened.study(study)), format_)
+    with Store(store, create=False) as opened:
+        content = _encode(build(opened, opened.study(study)), format_)
     if out is not None:
         write_atomically(out, content)
         stderr().print(f"wrote {out}", markup=False)
-    elif format_ is ExportFormat.PARQUET:
-        raise UsageError("parquet is not text; name a file with --out.")
     else:
         print(content.decode(), end="")
 

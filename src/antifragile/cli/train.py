@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Group
@@ -43,13 +43,17 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="In mode decay.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None,
     normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None,
+    engine: Annotated[
+        Literal["fleet", "plain"], typer.Option(help="fleet: fast; plain: the readable reference.")
+    ] = "fleet",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of products.")] = "fp32",
     data_dir: Annotated[Path | None, typer.Option(help="Where to look for data first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
     from antifragile.data import load_dataset
-    from antifragile.study.machine import check_device, current_environment
+    from antifragile.study import RunOptions
     from antifragile.study.single import open_single_trial
 
     overrides = {
@@ -61,7 +65,7 @@ def train(
     }
     given = {key: value for key, value in overrides.items() if value is not None}
     if pairing not in list(Pairing):
-        raise SpecError(f"pairing {pairing!r} is unknown; {nearest(pairing, list(Pairing))}")
+        raise SpecError(f"pairing {pairing!r} is unknown; {nearest(pairing, Pairing)}")
     spec = TrialSpec(
         dataset=dataset,
         architecture=Architecture.parse(arch),
@@ -72,27 +76,32 @@ def train(
         pairing=Pairing(pairing),
         training=TrainingOptions.from_mapping(given, preset=preset),
     )
-    check_device(device)
+    how = RunOptions(engine=engine, device=device, precision=precision)
     data = load_dataset(dataset, data_dir=data_dir, normalization=spec.training.normalization)
     spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
     single = open_single_trial(
         spec,
         data.to(device),
         out or _default_folder(spec),
-        current_environment(device=device),
+        how,
         resume=resume,
     )
     try:
         _watch(single)
+        result = single.finish()
     except KeyboardInterrupt:
-        done = single.state.meta_loop if single.state else 0
-        stderr().print(
-            f"interrupted after meta-loop {done}; the state is in {single.folder}: run the same "
-            "command with --resume to go on.",
-            markup=False,
-        )
+        stderr().print(_how_to_resume(single), markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
-    _report(single, single.finish(), as_json)
+    _report(single, result, as_json)
+
+
+def _how_to_resume(single: SingleTrial) -> str:
+    if single.state is None:
+        return "interrupted before the end of meta-loop 1; run the same command again."
+    return (
+        f"interrupted after meta-loop {single.state.meta_loop}; the state is in {single.folder}: "
+        "run the same command with --resume to go on."
+    )
 
 
 def _default_folder(spec: TrialSpec) -> Path:

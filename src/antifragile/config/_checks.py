@@ -41,9 +41,7 @@ class Faults:
         elif value > maximum:
             self.add(f"{key} must be at most {maximum}; got {shown(value)}")
 
-    def number(
-        self, key: str, value: object, *, minimum: float, below: float, open_: bool
-    ) -> None:
+    def number(self, key: str, value: object, *, minimum: float, below: float, open_: bool) -> None:
         """Check for a number in ``[minimum, below)``, or ``(minimum, below)``."""
         bounds = f"{'above' if open_ else 'at least'} {minimum:g} and below {below:g}"
         if not isinstance(value, int | float) or isinstance(value, bool):

@@ -93,7 +93,7 @@ class StudySpec:
         if self.n_trials > _MAX_TRIALS:
             raise SpecError(
                 f"study {self.name!r}: architectures, modes and trials make {self.n_trials:,} "
-                f"trials in all, a study has at most {_MAX_TRIALS:,}; use fewer, or several studies."
+                f"trials in all, a study has at most {_MAX_TRIALS:,}; use fewer."
             )
         object.__setattr__(self, "pairing", Pairing(self.pairing))
         object.__setattr__(self, "keep", Keep(self.keep))

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def download_file(
         DataError: No mirror had it; the message has one clause per mirror.
         WorldError: The folder cannot be written to.
     """
-    _make_folder(folder)
+    made = _make_folder(folder)
     reasons = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{file.archive_name}"
@@ -63,6 +63,9 @@ def download_file(
             continue
         _write(folder / file.archive_name, archive)
         return array
+    for empty in made:
+        with suppress(OSError):
+            empty.rmdir()
     raise DataError(f"cannot download {file.archive_name}: {'; '.join(reasons) or 'no mirrors'}.")
 
 
@@ -74,7 +77,13 @@ def progress_bars(enabled: bool) -> Iterator[Progress | None]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns,
+        TransferSpeedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         yield progress
 
 
@@ -174,11 +183,14 @@ def _brief(error: Exception) -> str:
     return type(error).__name__
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; returns those that were not there, deepest first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(folder, error) from error
+    return missing
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -46,7 +46,12 @@ def trial_fingerprint(spec: TrialSpec, data_sha256: str, *, any_mode: bool = Fal
 
 
 def save_checkpoint(
-    path: Path, state: TrialState, *, fingerprint: str, notes: dict[str, Any] | None = None
+    path: Path,
+    state: TrialState,
+    *,
+    fingerprint: str,
+    notes: dict[str, Any] | None = None,
+    durable: bool = True,
 ) -> None:
     """Write the state atomically.
 
@@ -55,6 +60,7 @@ def save_checkpoint(
         state: What to keep.
         fingerprint: Of the trial it belongs to (`trial_fingerprint`).
         notes: Anything JSON can hold, given back by `load_checkpoint`.
+        durable: Wait until it is on the disk; without it, a power cut may damage the file.
 
     Raises:
         WorldError: The file cannot be written.
@@ -70,7 +76,9 @@ def save_checkpoint(
     }
     tensors = {name: value.detach().cpu() for name, value in state.lkg.weights.items()}
     header["sha256"] = _digest(header, tensors)
-    write_atomically(path, save(tensors, metadata={"antifragile": json.dumps(header)}))
+    write_atomically(
+        path, save(tensors, metadata={"antifragile": json.dumps(header)}), durable=durable
+    )
 
 
 def load_checkpoint(path: Path, *, fingerprint: str | None) -> tuple[TrialState, dict[str, Any]]:
@@ -130,6 +138,6 @@ def _digest(header: Mapping[str, Any], tensors: Weights) -> str:
     """SHA-256 of the header without its own digest, and of every tensor's bytes."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].contiguous().numpy().data)
     return digest.hexdigest()

@@ -49,7 +49,7 @@ def parse_store_url(text: str) -> URL:
         return url.set(drivername="postgresql+psycopg")
     if url.host:
         raise StoreError(
-            f"store {text!r} names a host, SQLite has none; write sqlite:///PATH with three slashes."
+            f"store {text!r} names a host, SQLite has none; write sqlite:///PATH, three slashes."
         )
     return url.set(drivername="sqlite")
 

@@ -7,7 +7,7 @@ same record twice leaves one: a trial that is replayed from an older checkpoint 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -212,33 +212,27 @@ class Store:
             )
 
     def add_records(
-        self, trial_id: int, records: Sequence[MetaLoopRecord], environment: Environment
+        self, records: Mapping[int, Sequence[MetaLoopRecord]], environment: Environment
     ) -> None:
-        """Write meta-loop records of one trial in one transaction."""
-        self.add_many_records({trial_id: records}, environment)
-
-    def add_many_records(
-        self, records: dict[int, Sequence[MetaLoopRecord]], environment: Environment
-    ) -> None:
-        """Write meta-loop records of several trials in one transaction."""
+        """Write meta-loop records, by trial, in one transaction."""
         with self._transaction() as connection:
             self._put_records(connection, records, environment)
 
-    def finish_trial(
+    def finish_trials(
         self,
-        trial_id: int,
-        records: Sequence[MetaLoopRecord],
-        result: TrialResult,
+        results: Mapping[int, TrialResult],
+        records: Mapping[int, Sequence[MetaLoopRecord]],
         environment: Environment,
     ) -> None:
-        """Write a trial's last records and its result in one transaction."""
+        """Write trials' last records and their results in one transaction."""
         with self._transaction() as connection:
-            self._put_records(connection, {trial_id: records}, environment)
-            connection.execute(
-                schema.trials.update()
-                .where(schema.trials.c.trial_id == trial_id)
-                .values(**asdict(result), finished_at=_now())
-            )
+            self._put_records(connection, records, environment)
+            for trial_id, result in results.items():
+                connection.execute(
+                    schema.trials.update()
+                    .where(schema.trials.c.trial_id == trial_id)
+                    .values(**asdict(result), finished_at=_now())
+                )
 
     def environments(self, study: str) -> list[Environment]:
         """Every environment that computed a record of this study."""
@@ -311,7 +305,7 @@ class Store:
     def _put_records(
         self,
         connection: Connection,
-        records: dict[int, Sequence[MetaLoopRecord]],
+        records: Mapping[int, Sequence[MetaLoopRecord]],
         environment: Environment,
     ) -> None:
         key = environment.environment_id

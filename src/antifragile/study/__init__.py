@@ -2,26 +2,34 @@
 
 from antifragile.study.executor import Executor, ProcessExecutor, SerialExecutor
 from antifragile.study.machine import current_environment
+from antifragile.study.options import Progress, RunOptions
+from antifragile.study.planning import PlanRow, StudyPlan
 from antifragile.study.runner import (
-    Progress,
     StudyOutcome,
     data_facts,
     default_files,
     extend_study,
     load_study_data,
+    preview_study,
     run_study,
 )
+from antifragile.study.trainers import EngineName
 
 __all__ = [
+    "EngineName",
     "Executor",
+    "PlanRow",
     "ProcessExecutor",
     "Progress",
+    "RunOptions",
     "SerialExecutor",
     "StudyOutcome",
+    "StudyPlan",
     "current_environment",
     "data_facts",
     "default_files",
     "extend_study",
     "load_study_data",
+    "preview_study",
     "run_study",
 ]

@@ -13,7 +13,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_sentinel
 from pathlib import Path
 from typing import Protocol
@@ -82,7 +84,8 @@ class ProcessExecutor:
             while waiting or self._futures:
                 while waiting and len(self._futures) < 2 * self._workers:
                     task = waiting.pop()
-                    self._futures[pool.submit(_run_in_worker, task)] = task
+                    with _interrupts_held():
+                        self._futures[pool.submit(_run_in_worker, task)] = task
                 done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
                 for future in done:
                     task = self._futures.pop(future)
@@ -112,9 +115,23 @@ def _stop(pool: ProcessPoolExecutor) -> None:
         process.join()
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start workers deaf to Ctrl-C, which a terminal sends to every process; the driver ends them.
+
+    A worker inherits the blocked signal. It could ignore it only after its imports, and would
+    until then die with a traceback.
+    """
+    resource_tracker.ensure_running()  # started later, it would lift the block
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def _start_worker() -> None:
-    """In a new worker: leave Ctrl-C to the driver, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a new worker: do not outlive the driver."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

@@ -11,45 +11,33 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from filelock import FileLock, Timeout
 
+from antifragile._files import make_folder
 from antifragile.config import Keep, StudySpec
 from antifragile.data import Dataset, load_dataset
-from antifragile.errors import StoreError, UsageError, WorldError
-from antifragile.store import (
-    DEFAULT_STORE,
-    DataFacts,
-    Environment,
-    Store,
-    StoredProgress,
-    StoredStudy,
-)
+from antifragile.errors import StoreError, UsageError, WorldError, nearest
+from antifragile.store import DEFAULT_STORE, DataFacts, Environment, Store, StoredStudy
 from antifragile.study.executor import Executor, ProcessExecutor, SerialExecutor
-from antifragile.study.machine import check_device, current_environment
-from antifragile.study.task import PlannedTrial, Task
+from antifragile.study.options import Listener, Progress, RunOptions
+from antifragile.study.planning import (
+    StudyPlan,
+    environment_of,
+    fleet_plan,
+    missing_trials,
+    plan_study,
+    plan_tasks,
+)
+from antifragile.study.trainers import EngineName
 
-CHECKPOINT_EVERY_S = 5.0
 _POLL_S = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a display needs to know while a study runs."""
-
-    spec: StudySpec
-    data: DataFacts
-    stored: StoredProgress
-    running: list[str]
-    seconds: float
-
-
-Listener = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,29 +60,14 @@ class StudyOutcome:
 
 
 def run_study(
-    spec: StudySpec | Path | str,
-    *,
-    store: Store | str = DEFAULT_STORE,
-    workers: int = 1,
-    device: str = "cpu",
-    data_dir: Path | None = None,
-    files: Path | None = None,
-    mix_machines: bool = False,
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
-    listener: Listener | None = None,
+    spec: StudySpec | Path | str, *, store: Store | str = DEFAULT_STORE, **options: Any
 ) -> StudyOutcome:
     """Run every trial of a study that its store does not have yet.
 
     Args:
         spec: The study, or the path of its TOML file.
         store: An open store, its URL, or the path of an SQLite file.
-        workers: Worker processes; 1 runs in this process. The results do not depend on it.
-        device: ``cpu``, ``cuda`` or ``mps``.
-        data_dir: Where to look for data files first.
-        files: Folder for checkpoints and kept weights; beside an SQLite store by default.
-        mix_machines: Go on with a study that another kind of machine began.
-        checkpoint_every_s: Least time between two checkpoints of one trial.
-        listener: Called about twice a second with the progress.
+        **options: Fields of `RunOptions`: workers, engine, device, ...
 
     Raises:
         UsageError: Something in the request is wrong; nothing was run.
@@ -108,22 +81,10 @@ def run_study(
         2
     """
     spec = spec if isinstance(spec, StudySpec) else StudySpec.from_toml(Path(spec))
-    check_device(device)
-    data = load_study_data(spec, data_dir)
-    store = store if isinstance(store, Store) else Store(store)
-    study = _open_study(store, spec, data)
-    return _run_missing(
-        study,
-        store,
-        data.to(device),
-        workers=workers,
-        environment=current_environment(device=device),
-        data_dir=data_dir,
-        files=files,
-        mix_machines=mix_machines,
-        checkpoint_every_s=checkpoint_every_s,
-        listener=listener,
-    )
+    chosen = _read_options(options)
+    data = load_study_data(spec, chosen.data_dir)
+    with _opened(store, create=True) as opened:
+        return _run_missing(_agreed(opened, spec, data), opened, data, chosen)
 
 
 def extend_study(
@@ -132,7 +93,7 @@ def extend_study(
     store: Store | str = DEFAULT_STORE,
     trials: int | None = None,
     meta_loops: int | None = None,
-    **options: object,
+    **options: Any,
 ) -> StudyOutcome:
     """Give a stored study more trials or meta-loops and run what is then missing.
 
@@ -144,24 +105,74 @@ def extend_study(
         store: As in `run_study`.
         trials: New total of trials per cell.
         meta_loops: New total of meta-loops per trial.
-        **options: Of `run_study`.
+        **options: Fields of `RunOptions`.
 
     Raises:
         UsageError: A total below the present one, or more meta-loops for a study that kept
             no states.
     """
-    store = store if isinstance(store, Store) else Store(store, create=False)
-    before = store.study(name).spec
-    if trials is None and meta_loops is None:
-        raise UsageError("nothing to extend; give a new total with --trials or --meta-loops.")
-    spec = before.extended(trials=trials, meta_loops=meta_loops)
-    if spec.meta_loops > before.meta_loops and before.keep is Keep.NONE:
-        raise UsageError(
-            f"study {before.name!r} kept no states (keep = 'none'), so its trials cannot go on "
-            "beyond their last meta-loop; extend it by --trials, or run it anew with keep = 'lkg'."
-        )
-    store.extend_study(spec)
-    return run_study(spec, store=store, **options)  # type: ignore[arg-type]  # checked there
+    chosen = _read_options(options)
+    with _opened(store, create=False) as opened:
+        before = opened.study(name).spec
+        if trials is None and meta_loops is None:
+            raise UsageError("nothing to extend; give a new total with --trials or --meta-loops.")
+        spec = before.extended(trials=trials, meta_loops=meta_loops)
+        if spec.meta_loops > before.meta_loops and before.keep is Keep.NONE:
+            raise UsageError(
+                f"study {before.name!r} kept no states (keep = 'none'), so its trials cannot go on "
+                "beyond their last meta-loop; extend it by --trials, or run it anew with "
+                "keep = 'lkg'."
+            )
+        data = load_study_data(spec, chosen.data_dir)
+        _agreed(opened, before, data)
+        return _run_missing(spec, opened, data, chosen)
+
+
+def preview_study(
+    spec: StudySpec | Path | str, *, store: Store | str | None = None, **options: Any
+) -> StudyPlan:
+    """Say how a study would run, without running or writing anything.
+
+    Args:
+        spec: The study, or the path of its TOML file.
+        store: What it has finished counts as done; None, or an absent file, for none.
+        **options: Fields of `RunOptions`.
+
+    Raises:
+        UsageError: As `run_study`.
+    """
+    spec = spec if isinstance(spec, StudySpec) else StudySpec.from_toml(Path(spec))
+    chosen = _read_options(options)
+    data = load_study_data(spec, chosen.data_dir)
+    if store is None:
+        with Store("sqlite://") as empty:
+            _put_study(empty, spec, data)
+            return plan_study(spec, data, chosen, missing_trials(empty, spec))
+    with _opened(store, create=False) as opened:
+        if opened.find_study(spec.name) is None:
+            return preview_study(spec, **options)
+        spec = _agreed(opened, spec, data)
+        return plan_study(spec, data, chosen, missing_trials(opened, spec))
+
+
+def _read_options(options: dict[str, Any]) -> RunOptions:
+    known = [item.name for item in fields(RunOptions)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"unknown option {name!r}; {nearest(name, known)}")
+    return RunOptions(**options)
+
+
+@contextmanager
+def _opened(store: Store | str, *, create: bool) -> Iterator[Store]:
+    """The store, closed again only when something went wrong; the outcome refers to it."""
+    opened = store if isinstance(store, Store) else Store(store, create=create)
+    try:
+        yield opened
+    except BaseException:
+        if opened is not store:
+            opened.close()
+        raise
 
 
 def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
@@ -195,16 +206,14 @@ def default_files(store: Store, study: str) -> Path:
     return platformdirs.user_cache_path("antifragile") / "stores" / where / folder
 
 
-def _open_study(store: Store, spec: StudySpec, data: Dataset) -> StoredStudy:
-    """Add the study, or check that the stored one of its name is the same.
+def _agreed(store: Store, spec: StudySpec, data: Dataset) -> StudySpec:
+    """The spec, or the stored one of its name after a check that it is the same study.
 
     A stored study that was extended beyond the spec is the same study.
     """
-    facts = data_facts(data)
     stored = store.find_study(spec.name)
     if stored is None:
-        store.add_study(spec, facts)
-        return store.study(spec.name)
+        return spec
     larger = spec.extended(
         trials=max(spec.trials, stored.spec.trials),
         meta_loops=max(spec.meta_loops, stored.spec.meta_loops),
@@ -216,79 +225,59 @@ def _open_study(store: Store, spec: StudySpec, data: Dataset) -> StoredStudy:
             f"study {spec.name!r} in store {store} differs from this spec ({'; '.join(differences)}"
             f"); {advice}, or use another store."
         )
-    if stored.data.sha256 != facts.sha256:
+    if stored.data.sha256 != data.sha256:
         raise StoreError(
             f"study {spec.name!r} in store {store} was run on other data than {spec.dataset!r} "
             "holds now; bring the old data back, or give the study another name."
         )
-    return stored
+    return stored.spec
 
 
-def _run_missing(
-    study: StoredStudy,
-    store: Store,
-    data: Dataset,
-    *,
-    workers: int,
-    environment: Environment,
-    data_dir: Path | None,
-    files: Path | None,
-    mix_machines: bool,
-    checkpoint_every_s: float,
-    listener: Listener | None,
-) -> StudyOutcome:
-    spec, started = study.spec, time.monotonic()
-    folder = default_files(store, spec.name) if files is None else files
-    if workers < 1:
-        raise UsageError(f"--workers must be at least 1; got {workers}.")
-    if workers > 1 and store.is_memory:
+def _put_study(store: Store, spec: StudySpec, data: Dataset) -> StoredStudy:
+    """Add the study, or replace the stored one's spec when this one is larger."""
+    stored = store.find_study(spec.name)
+    if stored is None:
+        store.add_study(spec, data_facts(data))
+    elif stored.spec != spec:
+        store.extend_study(spec)
+    return store.study(spec.name)
+
+
+def _run_missing(spec: StudySpec, store: Store, data: Dataset, options: RunOptions) -> StudyOutcome:
+    """Check all that is left to check, then write: first the study, then its results."""
+    started = time.monotonic()
+    folder = default_files(store, spec.name) if options.files is None else options.files
+    if (options.workers or 1) > 1 and store.is_memory:
         raise UsageError("an in-memory store serves one process; use --workers 1, or a file.")
-    _check_same_machine(store, spec.name, environment, mix_machines)
+    _check_same_machine(store, spec.name, environment_of(options), options.mix_machines)
+    for architecture in spec.architectures:
+        if options.engine is EngineName.FLEET:
+            fleet_plan(spec, architecture, data, options)  # refuses a budget that is too small
     with _only_driver(folder, spec.name):
-        tasks = [
-            Task(
-                trials=(trial,),
-                store_url=store.worker_url,
-                files=folder,
-                data_dir=data_dir,
-                data_sha256=data.sha256,
-                environment=environment,
-                keep=spec.keep,
-                checkpoint_every_s=checkpoint_every_s,
-            )
-            for trial in _missing(store, spec)
-        ]
-        workers = min(workers, len(tasks))
+        study = _put_study(store, spec, data)
+        tasks = plan_tasks(spec, store, data, options, folder)
+        workers = _n_workers(spec, store, data, options, len(tasks))
         executor: Executor = (
-            ProcessExecutor(workers) if workers > 1 else SerialExecutor(store, data)
+            ProcessExecutor(workers)
+            if workers > 1
+            else SerialExecutor(store, data.to(options.device))
         )
-        with _reporting(listener, store, study, executor, started):
+        with _reporting(options.listener, store, study, executor, started):
             n_run = sum(len(task.trials) for task in executor.run(tasks))
     return StudyOutcome(
         study=study, store=store, n_run=n_run, seconds=time.monotonic() - started, files=folder
     )
 
 
-def _missing(store: Store, spec: StudySpec) -> list[PlannedTrial]:
-    """The unfinished trials, in the spec's order."""
-    stored = {(t.architecture, t.mode, t.trial): t for t in store.trials(spec.name)}
-    planned = []
-    for trial in spec.trial_specs():
-        known = stored.get((trial.architecture.name, trial.mode, trial.trial))
-        if known is None:
-            raise StoreError(
-                f"store {store} is damaged: study {spec.name!r} lacks trial {trial.trial} of "
-                f"{trial.architecture} {trial.mode}."
-            )
-        if not known.is_finished(spec.meta_loops):
-            planned.append(
-                PlannedTrial(
-                    trial_id=known.trial_id,
-                    spec=trial,
-                    recorded_meta_loops=known.recorded_meta_loops,
-                )
-            )
-    return planned
+def _n_workers(
+    spec: StudySpec, store: Store, data: Dataset, options: RunOptions, n_tasks: int
+) -> int:
+    if store.is_memory:
+        return 1
+    chosen = options.workers
+    if chosen is None:
+        chosen = plan_study(spec, data, options, missing_trials(store, spec)).workers
+    return min(chosen, n_tasks)
 
 
 def _check_same_machine(
@@ -306,8 +295,8 @@ def _check_same_machine(
 @contextmanager
 def _only_driver(folder: Path, study: str) -> Iterator[None]:
     """Hold the study's lock; the kernel gives it back when the process dies, however it dies."""
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "driver.lock")
         lock.acquire(timeout=0)
     except Timeout:

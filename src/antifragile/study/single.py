@@ -16,21 +16,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._files import write_atomically
+from antifragile._files import make_folder, write_atomically
 from antifragile.config import TrialSpec
 from antifragile.data import Dataset
 from antifragile.engine import (
     MetaLoopRecord,
     TrialResult,
     TrialState,
-    finish,
     load_checkpoint,
-    meta_loops,
     save_checkpoint,
     trial_fingerprint,
 )
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store import Environment
+from antifragile.study.options import RunOptions
+from antifragile.study.planning import environment_of, single_trainer
+from antifragile.study.trainers import Trainer
 
 WEIGHTS_FILE = "lkg.safetensors"
 STORY_FILE = "lkg.json"
@@ -55,6 +56,7 @@ class SingleTrial:
         data: Its data set.
         folder: Where the two files lie.
         environment: What computes it.
+        trainer: Who computes it.
         segments: Stretches so far, the present one last.
         records: Of every meta-loop so far.
         state: Where it stands, None before the first meta-loop.
@@ -64,6 +66,7 @@ class SingleTrial:
     data: Dataset
     folder: Path
     environment: Environment
+    trainer: Trainer
     segments: list[Segment] = field(default_factory=list)
     records: list[MetaLoopRecord] = field(default_factory=list)
     state: TrialState | None = None
@@ -74,11 +77,10 @@ class SingleTrial:
         spec = replace(self.spec, meta_loops=segment.last)
         written_at = time.monotonic()
         try:
-            for record, state in meta_loops(
-                spec, self.data, start=self.state, threads=self.environment.threads
-            ):
+            for turn in self.trainer.turns([spec], self.data, [self.state]):
+                (record,), (self.state,) = turn.records, turn.states()
+                assert record is not None, "a single trial has a record of every turn"
                 self.records.append(record)
-                self.state = state
                 yield record
                 if time.monotonic() - written_at > _WRITE_EVERY_S:
                     self._write(None)
@@ -90,7 +92,7 @@ class SingleTrial:
     def finish(self) -> TrialResult:
         """Test the LKG and write the files a last time."""
         assert self.state is not None
-        result = finish(self.spec, self.data, self.state, threads=self.environment.threads)
+        (result,) = self.trainer.finish([self.spec], self.data, [self.state])
         self._write(result)
         return result
 
@@ -146,7 +148,7 @@ class SingleTrial:
 
 
 def open_single_trial(
-    spec: TrialSpec, data: Dataset, folder: Path, environment: Environment, *, resume: bool
+    spec: TrialSpec, data: Dataset, folder: Path, options: RunOptions, *, resume: bool
 ) -> SingleTrial:
     """Start in an empty folder, or go on with what a folder holds.
 
@@ -154,7 +156,13 @@ def open_single_trial(
         UsageError: The folder holds a trial and ``resume`` is off.
         CheckpointError: Nothing to resume, damaged, or another trial's.
     """
-    trial = SingleTrial(spec=spec, data=data, folder=folder, environment=environment)
+    trial = SingleTrial(
+        spec=spec,
+        data=data,
+        folder=folder,
+        environment=environment_of(options),
+        trainer=single_trainer(spec, data, options),
+    )
     weights = folder / WEIGHTS_FILE
     if not resume:
         if weights.exists():
@@ -162,22 +170,26 @@ def open_single_trial(
                 f"{folder} already holds a trained network; add --resume to go on with it, or "
                 "choose another folder with --out."
             )
+        make_folder(folder)
         return trial
     if not weights.exists():
         raise CheckpointError(f"nothing to resume in {folder}; run without --resume first.")
+    make_folder(folder)
     fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
     state, _ = load_checkpoint(weights, fingerprint=fingerprint)
-    trial.state = state.on(environment.device)
+    trial.state = state.on(options.device)
     try:
         story = json.loads((folder / STORY_FILE).read_text(encoding="utf-8"))
         trial.segments = [Segment(**item) for item in story["segments"]]
         records = [MetaLoopRecord(**_nan(item)) for item in story["records"]]
+        trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
+        if not all(isinstance(n, int) for s in trial.segments for n in (s.first, s.last)):
+            raise TypeError("meta-loops are whole numbers")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(
             f"{folder / STORY_FILE} is missing or damaged; restore it, or start anew in another "
             "folder."
         ) from error
-    trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
     return trial
 
 

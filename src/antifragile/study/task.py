@@ -1,7 +1,7 @@
-"""One task: some trials of a study, run to their end, written to the store as they go.
+"""One task: some trials of one architecture, run to their end, written to the store as they go.
 
-The order of writes makes every kill harmless: records first, then the checkpoint that lies
-behind them, and at the end the last records and the result in one transaction. A checkpoint is
+The order of writes makes every kill harmless: records first, then the checkpoints that lie
+behind them, and at the end the last records and the results in one transaction. A checkpoint is
 believed only as far as the store has records, so a replayed meta-loop finds its record there.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import logging
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +20,20 @@ from antifragile.data import Dataset
 from antifragile.engine import (
     MetaLoopRecord,
     TrialState,
-    finish,
     load_checkpoint,
-    meta_loops,
     save_checkpoint,
     trial_fingerprint,
 )
 from antifragile.errors import CheckpointError
 from antifragile.store import Environment, Store
+from antifragile.study.trainers import Trainer, Turn
 
 logger = logging.getLogger(__name__)
+
+_RECORDS_EVERY_S = 1.0  # what a live display sees; cheaper than a checkpoint
+_WORK_PER_SAVING = (
+    25  # thousands of layers make large headers: saving takes at most 4 % of the time
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +50,19 @@ class Task:
     """What a worker is handed: everything but the open store and the data themselves.
 
     Args:
-        trials: Run one after another.
+        trials: Of one architecture.
+        trainer: Who trains them.
         store_url: Where a worker process opens the store.
         files: Folder of the study's checkpoints and kept weights.
         data_dir: Where to look for data files first.
         data_sha256: The content the study is about.
-        environment: Threads, device and so on, fixed by the plan.
+        environment: Kernel, threads, device and so on, fixed by the plan.
         keep: Whether the last state of a finished trial stays.
-        checkpoint_every_s: Least time between two checkpoints of a trial, in seconds.
+        checkpoint_every_s: Least time between two checkpoints, in seconds.
     """
 
     trials: tuple[PlannedTrial, ...]
+    trainer: Trainer
     store_url: str
     files: Path
     data_dir: Path | None
@@ -66,9 +73,11 @@ class Task:
 
     @property
     def label(self) -> str:
-        """For progress displays: ``"4*4 hidden"``."""
+        """For progress displays: ``"4*4 hidden"``, or ``"4*4 (18 trials)"``."""
         spec = self.trials[0].spec
-        return f"{spec.architecture} {spec.mode}"
+        if len(self.trials) == 1:
+            return f"{spec.architecture} {spec.mode}"
+        return f"{spec.architecture} ({len(self.trials)} trials)"
 
     def checkpoint_path(self, spec: TrialSpec) -> Path:
         """The file of one trial's state."""
@@ -80,65 +89,82 @@ class Task:
 
 def run_task(task: Task, store: Store, data: Dataset) -> None:
     """Run every trial of the task from where it stands to its end."""
-    for trial in task.trials:
-        _TrialRun(task, trial, store, data).run()
+    _TaskRun(task, store, data).run()
 
 
-class _TrialRun:
-    """One trial on its way: the records not written yet, and when the last ones were."""
+class _TaskRun:
+    """A task on its way: the records not written yet, and when the last ones were."""
 
-    def __init__(self, task: Task, trial: PlannedTrial, store: Store, data: Dataset) -> None:
-        self.task, self.trial, self.store, self.data = task, trial, store, data
-        self.path = task.checkpoint_path(trial.spec)
-        self.fingerprint = trial_fingerprint(trial.spec, task.data_sha256)
-        self.state = self._resume()
-        self.pending: list[MetaLoopRecord] = []
-        self.written_at = time.monotonic()
+    def __init__(self, task: Task, store: Store, data: Dataset) -> None:
+        self.task, self.store, self.data = task, store, data
+        self.specs = [trial.spec for trial in task.trials]
+        self.pending: dict[int, list[MetaLoopRecord]] = {}
+        self.recorded_at = self.saved_at = time.monotonic()
+        self.save_after_s = task.checkpoint_every_s
 
     def run(self) -> None:
-        spec, threads = self.trial.spec, self.task.environment.threads
-        try:
-            for record, state in meta_loops(spec, self.data, start=self.state, threads=threads):
-                self.pending.append(record)
-                self.state = state
-                due = time.monotonic() - self.written_at >= self.task.checkpoint_every_s
-                if due and state.meta_loop < spec.meta_loops:
-                    self._write()
-        except KeyboardInterrupt:
-            self._write()
-            raise
-        self._finish()
+        start = [self._resume(trial) for trial in self.task.trials]
+        turn = None
+        for turn in self.task.trainer.turns(self.specs, self.data, start):
+            self._collect(turn)
+            now, every = time.monotonic(), self.task.checkpoint_every_s
+            if now - self.recorded_at >= min(_RECORDS_EVERY_S, every):
+                self._write_records()
+            if now - self.saved_at >= self.save_after_s:
+                self._save(turn.states())
+        states = start if turn is None else turn.states()
+        self._finish([state for state in states if state is not None])
 
-    def _write(self) -> None:
-        if not self.pending or self.state is None:
-            return
-        self.store.add_records(self.trial.trial_id, self.pending, self.task.environment)
-        self.pending = []
-        save_checkpoint(self.path, self.state, fingerprint=self.fingerprint)
-        self.written_at = time.monotonic()
+    def _collect(self, turn: Turn) -> None:
+        for trial, record in zip(self.task.trials, turn.records, strict=True):
+            if record is not None:
+                self.pending.setdefault(trial.trial_id, []).append(record)
 
-    def _finish(self) -> None:
-        assert self.state is not None
-        spec, threads = self.trial.spec, self.task.environment.threads
-        result = finish(spec, self.data, self.state, threads=threads)
+    def _write_records(self) -> None:
+        self.store.add_records(self.pending, self.task.environment)
+        self.pending = {}
+        self.recorded_at = time.monotonic()
+
+    def _save(self, states: Sequence[TrialState | None], *, durable: bool = False) -> None:
+        started = time.monotonic()
+        if self.pending:
+            self._write_records()
+        for spec, state in zip(self.specs, states, strict=True):
+            if state is not None:
+                save_checkpoint(
+                    self.task.checkpoint_path(spec),
+                    state,
+                    fingerprint=trial_fingerprint(spec, self.task.data_sha256),
+                    durable=durable,
+                )
+        self.saved_at = time.monotonic()
+        if self.task.checkpoint_every_s > 0:
+            cost = self.saved_at - started
+            self.save_after_s = max(self.task.checkpoint_every_s, _WORK_PER_SAVING * cost)
+
+    def _finish(self, states: Sequence[TrialState]) -> None:
+        results = self.task.trainer.finish(self.specs, self.data, states)
         if self.task.keep is Keep.LKG:
-            # The kept state is the last checkpoint. Were it written after the result, a kill
-            # in between would leave a finished trial that cannot be extended.
-            self.store.add_records(self.trial.trial_id, self.pending, self.task.environment)
-            self.pending = []
-            save_checkpoint(self.path, self.state, fingerprint=self.fingerprint)
-        self.store.finish_trial(self.trial.trial_id, self.pending, result, self.task.environment)
+            # The kept states are the last checkpoints. Were they written after the results, a
+            # kill in between would leave finished trials that cannot be extended.
+            self._save(states, durable=True)
+        ids = [trial.trial_id for trial in self.task.trials]
+        self.store.finish_trials(
+            dict(zip(ids, results, strict=True)), self.pending, self.task.environment
+        )
         if self.task.keep is Keep.NONE:
-            self.path.unlink(missing_ok=True)
+            for spec in self.specs:
+                self.task.checkpoint_path(spec).unlink(missing_ok=True)
 
-    def _resume(self) -> TrialState | None:
-        if not self.trial.recorded_meta_loops or not self.path.exists():
+    def _resume(self, trial: PlannedTrial) -> TrialState | None:
+        path = self.task.checkpoint_path(trial.spec)
+        if not trial.recorded_meta_loops or not path.exists():
             return None
+        fingerprint = trial_fingerprint(trial.spec, self.task.data_sha256)
         try:
-            state, _ = load_checkpoint(self.path, fingerprint=self.fingerprint)
+            state, _ = load_checkpoint(path, fingerprint=fingerprint)
         except CheckpointError as error:
             logger.warning("%s The trial starts again from its first meta-loop.", error)
             return None
-        spec = self.trial.spec
-        usable = state.meta_loop <= min(self.trial.recorded_meta_loops, spec.meta_loops)
+        usable = state.meta_loop <= min(trial.recorded_meta_loops, trial.spec.meta_loops)
         return state.on(self.task.environment.device) if usable else None

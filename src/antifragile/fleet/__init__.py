@@ -1,0 +1,33 @@
+"""Stage 6: the same rule for many replicas at once, near the hardware limit."""
+
+from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group, Kernel
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.native_library import load_native
+from antifragile.fleet.plan import PRECISIONS, FleetPlan, Workload, plan_fleet
+from antifragile.fleet.state import FleetState
+from antifragile.fleet.trainer import (
+    fleet_finish,
+    fleet_meta_loops,
+    fleet_of,
+    make_kernel,
+    workload,
+)
+
+__all__ = [
+    "PRECISIONS",
+    "EpochJob",
+    "EpochOutcome",
+    "FlatLayout",
+    "FleetPlan",
+    "FleetState",
+    "Group",
+    "Kernel",
+    "Workload",
+    "fleet_finish",
+    "fleet_meta_loops",
+    "fleet_of",
+    "load_native",
+    "make_kernel",
+    "plan_fleet",
+    "workload",
+]

@@ -1,0 +1,88 @@
+"""What a kernel is: one epoch and one exact evaluation for many replicas of one architecture.
+
+Two implementations: `native_kernel` (compiled, CPU) and `torch_kernel` (batched PyTorch, any
+device). Both must agree with `engine` on every replica; `tests/parity` holds them to it.
+
+Shape letters: R replicas, G groups, P parameters, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from antifragile.config import TrainingOptions
+from antifragile.data import Split
+from antifragile.fleet.layout import FlatLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Replicas that read the same batches: rows ``start`` to ``stop`` of the fleet.
+
+    Args:
+        start: First replica.
+        stop: One past the last.
+        order: (N,) int64, this epoch's order of the training samples.
+        place: Where the group stands among all groups of the study, present or not.
+        slots: Where each replica stands in the group; by default side by side.
+    """
+
+    start: int
+    stop: int
+    order: Tensor
+    place: int = 0
+    slots: tuple[int, ...] = ()
+
+    @property
+    def members(self) -> dict[int, int]:
+        """Replica by slot."""
+        slots = self.slots or range(self.stop - self.start)
+        return dict(zip(slots, range(self.start, self.stop), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochJob:
+    """Everything one epoch needs besides the data.
+
+    Args:
+        weights: (R, P) the candidates, trained in place.
+        groups: Together they cover all replicas, in order.
+        options: The training loop's numbers, the same for all.
+        weight_decay: Of each replica.
+        dropout: Drop probability of each replica.
+        dropout_keys: The 64-bit key of each replica's dropout stream.
+        meta_loops: The meta-loop each replica is in (1-based).
+    """
+
+    weights: Tensor
+    groups: Sequence[Group]
+    options: TrainingOptions
+    weight_decay: Sequence[float]
+    dropout: Sequence[float]
+    dropout_keys: Sequence[int]
+    meta_loops: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochOutcome:
+    """Per replica: mean training loss, and correct validation samples of the trained candidate."""
+
+    train_loss: list[float]
+    correct: list[int]
+
+
+class Kernel(Protocol):
+    """Trains and counts; made for one layout, one data set, one dtype."""
+
+    name: str
+    layout: FlatLayout
+
+    def run_epoch(self, job: EpochJob) -> EpochOutcome:
+        """Train every replica for one epoch with a fresh AdamW, then count on validation."""
+
+    def count_correct(self, weights: Tensor, split: Split) -> list[int]:
+        """Count correct samples of a split for weights (R, P)."""

@@ -1,0 +1,278 @@
+// One replica after its first layer: forward, loss, backward and update of one batch.
+//
+// Activations are kept as panels (units, TILE), samples side by side, so a narrow network stays in
+// the cache however deep it is, and every product runs along whole vectors.
+#pragma once
+
+#include "adamw.hpp"
+#include "batch.hpp"
+#include "loss.hpp"
+#include "products.hpp"
+
+namespace antifragile {
+
+// Memory for one group, zeroed, page-aligned; freed with its owner.
+template <class T>
+class Buffer {
+public:
+    explicit Buffer(int64_t n) : data_(allocate(n)) {}
+    ~Buffer() { std::free(data_); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    T* data() const { return data_; }
+
+private:
+    static T* allocate(int64_t n) {
+        const size_t bytes = size_t(round_up(int64_t(sizeof(T)) * n + 1, 4096));
+        void* at = std::aligned_alloc(4096, bytes);
+        if (!at) throw std::bad_alloc();
+        std::memset(at, 0, bytes);
+        return static_cast<T*>(at);
+    }
+    T* data_;
+};
+
+// A layer's activations or gradients: panels of (units, TILE), `jump` elements apart.
+template <class T>
+struct Panels {
+    T* data;
+    int64_t jump;
+    T* operator[](int64_t p) const { return data + p * jump; }
+};
+
+// A weight gradient by columns, each tile applied by AdamW while it is in the cache: gradient
+// panels (rows, TILE) against rows of samples, for weights, m and v of (rows, stride).
+template <class T, class Keep>
+void update_by_columns(Panels<T> gradient, int64_t n_panels, Samples<T> in, int64_t stride,
+                       int64_t rows, T* w, T* m, T* v, const AdamW<T>& adamw, Keep keep) {
+    for (int64_t column = 0; column < stride; column += TILE) {
+        const int width = int(std::min<int64_t>(TILE, stride - column));
+        for (int64_t first = 0; first < rows; first += ROWS)
+            with_constant<ROWS>(int(std::min<int64_t>(ROWS, rows - first)), [&](auto constant) {
+                constexpr int M = decltype(constant)::value;
+                alignas(64) T tile[M * TILE];
+                gradient_tile<T, M>(gradient.data + first * TILE, gradient.jump, n_panels, in.row,
+                                    column / TILE * in.jump, width, tile);
+                for (int i = 0; i < M; ++i) {
+                    const int64_t at = (first + i) * stride + column;
+                    adamw.update(w + at, m + at, v + at, tile + i * TILE, width, keep(first + i));
+                }
+            });
+    }
+}
+
+constexpr size_t CHECK_EVERY = 8;  // layers between looks for dead signals
+
+// The bits, signs aside, in which any of a row's TILE values differs from `value`. As integers,
+// because the compiler makes vectors of that.
+template <class T>
+INLINE uint64_t differing_bits(const T* row, T value) {
+    using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+    Bits expected, words[TILE], any = 0;
+    std::memcpy(&expected, &value, sizeof expected);
+    std::memcpy(words, row, sizeof words);
+    for (int s = 0; s < TILE; ++s) any |= words[s] ^ expected;
+    return any & ~(Bits(1) << (8 * sizeof(Bits) - 1));
+}
+
+// Whether every sample has the same activations: true from some layer on in deep dead networks.
+template <class T>
+bool is_constant(Panels<T> hidden, int64_t units, int64_t n_panels) {
+    for (int64_t unit = 0; unit < units; ++unit)
+        for (int64_t p = 0; p < n_panels; ++p)
+            if (differing_bits(hidden[p] + unit * TILE, hidden[0][unit * TILE])) return false;
+    return true;
+}
+
+// Whether all of it is zero.
+template <class T>
+bool is_zero(Panels<T> values, int64_t units, int64_t n_panels) {
+    for (int64_t p = 0; p < n_panels; ++p)
+        for (int64_t row = 0; row < units * TILE; row += TILE)
+            if (differing_bits(values[p] + row, T(0))) return false;
+    return true;
+}
+
+// Two shortcuts cost no bit (weights being finite): where all samples of a batch have the same
+// activations, one panel stands for all (`jump` is 0), and where a gradient is zero, all below
+// it are. Networks of hundreds of layers are like that from the start.
+template <class T>
+class Trunk {
+public:
+    // capacity: samples of the largest batch, a multiple of TILE.
+    Trunk(const Network& net, int64_t capacity)
+        : net_(net),
+          capacity_(capacity),
+          n_panels_(capacity / TILE),
+          kept_(net.hidden_units * capacity),
+          gradient_{Buffer<T>(net.widest * capacity), Buffer<T>(net.widest * capacity)},
+          by_sample_(net.widest_input * capacity),
+          narrow_gradient_(net.narrow_length),
+          ones_(TILE),
+          zeros_(TILE) {
+        std::fill_n(ones_.data(), TILE, T(1));
+        for (int64_t s = 0; s < capacity; ++s) row_.push_back(by_sample_.data() + s * TILE);
+    }
+
+    // Activations of the first layer in, logits out; dropout only when training at `step` >= 0.
+    Panels<T> forward(const Replica<T>& r, Panels<T> first, int64_t n_panels, int64_t step) {
+        const bool drops = step >= 0 && r.dropout > 0;
+        activation_.assign(1, first);
+        if (drops) drop(r, first, n_panels, 0, net_.layers[0].fan_out, step);
+        T* next = kept_.data();
+        for (size_t i = 1; i < net_.layers.size(); ++i) {
+            const Layer& layer = net_.layers[i];
+            const bool last = i + 1 == net_.layers.size();
+            Panels<T> out{last ? gradient_[0].data() : next, layer.fan_out * TILE};
+            const Panels<T> in = activation_.back();
+            const int64_t distinct = in.jump || last ? n_panels : 1;
+            for (int64_t p = 0; p < distinct; ++p)
+                forward_panel<T>(r.weight + layer.weight, layer.stride, r.weight + layer.bias, in[p],
+                                 layer.fan_in, out[p], layer.fan_out, !last);
+            if (last) return out;
+            if (drops)
+                drop(r, out, n_panels, int64_t(i), layer.fan_out, step);
+            else if (distinct == 1 ||
+                     (i % CHECK_EVERY == 0 && is_constant(out, layer.fan_out, n_panels)))
+                out.jump = 0;
+            activation_.push_back(out);
+            next += layer.fan_out * capacity_;
+        }
+        return first;
+    }
+
+    // Gradient of the logits (in gradient_[0]) down to the first layer's, updating on the way.
+    void backward(Replica<T>& r, Panels<T> first_gradient, int64_t n_panels, const AdamW<T>& adamw) {
+        const T scale = r.dropout > 0 ? T(1 / (1 - r.dropout)) : T(1);
+        Panels<T> gradient{gradient_[0].data(), net_.layers.back().fan_out * TILE};
+        for (size_t i = net_.layers.size() - 1; i > 0; --i) {
+            const Layer& layer = net_.layers[i];
+            T* other = gradient.data == gradient_[0].data() ? gradient_[1].data()
+                                                            : gradient_[0].data();
+            const Panels<T> below = i == 1 ? first_gradient : Panels<T>{other, layer.fan_in * TILE};
+            const Panels<T> in = activation_[i - 1];
+            for (int64_t p = 0; p < n_panels; ++p)
+                backward_panel<T>(r.weight + layer.weight, layer.stride, gradient[p], layer.fan_out,
+                                  in[p], scale, below[p], layer.fan_in);
+            if (layer.wide)
+                update_wide(r, layer, gradient, in, n_panels, adamw);
+            else
+                collect_narrow(layer, gradient, in, n_panels);
+            gradient = below;
+            if (i > 1 && i % CHECK_EVERY == 0 && is_zero(below, layer.fan_in, n_panels)) {
+                nothing_below(r, i, first_gradient, n_panels, adamw);
+                gradient = first_gradient;
+                break;
+            }
+        }
+        sum_rows(gradient, net_.layers[0].fan_out, n_panels, narrow_gradient_.data());
+        adamw.update(r.weight, r.m, r.v, narrow_gradient_.data(), net_.narrow_length, r.keep);
+    }
+
+private:
+    void drop(const Replica<T>& r, Panels<T> hidden, int64_t n_panels, int64_t layer, int64_t units,
+              int64_t step) const {
+        uint64_t words = r.dropout_key;
+        for (int64_t counter : {r.meta_loop, step, layer})
+            words = splitmix64(words ^ uint64_t(counter));
+        const uint32_t a = uint32_t(words), b = uint32_t(words >> 32);
+        const uint32_t threshold = uint32_t(r.dropout * 4294967296.0);
+        const T scale = T(1 / (1 - r.dropout));
+        for (int64_t p = 0; p < n_panels; ++p) {
+            uint32_t sample[TILE];
+            bool hashed = false;
+            for (int64_t unit = 0; unit < units; ++unit) {
+                T* row = hidden[p] + unit * TILE;
+                if (is_zero<T>({row, 0}, 1, 1)) continue;  // nothing to drop in a dead unit
+                if (!hashed) hash_samples(p, a, sample);
+                hashed = true;
+                const uint32_t word = uint32_t(unit) * GOLDEN + b;
+                for (int s = 0; s < TILE; ++s)
+                    row[s] *= mix32(sample[s] ^ word) >= threshold ? scale : T(0);
+            }
+        }
+    }
+
+    static void hash_samples(int64_t panel, uint32_t word, uint32_t (&out)[TILE]) {
+        for (int s = 0; s < TILE; ++s) out[s] = mix32(uint32_t(panel * TILE + s) * GOLDEN + word);
+    }
+
+    // What backward does to layers 1 .. above - 1 when no gradient reaches them.
+    void nothing_below(Replica<T>& r, size_t above, Panels<T> first_gradient, int64_t n_panels,
+                       const AdamW<T>& adamw) {
+        for (int64_t p = 0; p < n_panels; ++p)
+            std::fill_n(first_gradient[p], net_.layers[0].fan_out * TILE, T(0));
+        for (size_t i = 1; i < above; ++i) {
+            const Layer& layer = net_.layers[i];
+            const int64_t rows = layer.wide ? layer.fan_out : 0;
+            if (!layer.wide)
+                std::fill_n(narrow_gradient_.data() + layer.weight,
+                            layer.fan_out * (layer.fan_in + 1), T(0));
+            for (int64_t at = layer.weight; at < layer.weight + rows * layer.stride; at += ALIGN)
+                adamw.update(r.weight + at, r.m + at, r.v + at, zeros_.data(), ALIGN, r.keep);
+            for (int64_t at = layer.bias; at < layer.bias + rows; at += ALIGN)
+                adamw.update(r.weight + at, r.m + at, r.v + at, zeros_.data(), ALIGN, r.keep);
+        }
+    }
+
+    // out[unit] = sum over the samples of its row.
+    void sum_rows(Panels<T> rows, int64_t units, int64_t n_panels, T* out) const {
+        for (int64_t unit = 0; unit < units; ++unit) {
+            Simd<T> sum{};
+            for (int64_t p = 0; p < n_panels; ++p)
+                for (int s = 0; s < TILE; s += lanes<T>) sum += load(rows[p] + unit * TILE + s);
+            out[unit] = sum_lanes<T>(sum);
+        }
+    }
+
+    void update_wide(Replica<T>& r, const Layer& layer, Panels<T> gradient, Panels<T> in,
+                     int64_t n_panels, const AdamW<T>& adamw) {
+        pack_activations<T>(in.data, in.jump, n_panels, layer.fan_in, capacity_, by_sample_.data());
+        update_by_columns<T>(gradient, n_panels, {row_.data(), capacity_ * TILE}, layer.stride,
+                             layer.fan_out, r.weight + layer.weight, r.m + layer.weight,
+                             r.v + layer.weight, adamw, [&](int64_t) { return r.keep; });
+        bias_gradient_.resize(size_t(layer.fan_out));
+        sum_rows(gradient, layer.fan_out, n_panels, bias_gradient_.data());
+        adamw.update(r.weight + layer.bias, r.m + layer.bias, r.v + layer.bias,
+                     bias_gradient_.data(), layer.fan_out, r.keep);
+    }
+
+    // Weight and bias gradient by dot products; the bias reads a row of ones.
+    void collect_narrow(const Layer& layer, Panels<T> gradient, Panels<T> in, int64_t n_panels) {
+        T* const out = narrow_gradient_.data();
+        for (int64_t row = 0; row < layer.fan_out; row += DOT_ROWS)
+            for (int64_t column = 0; column <= layer.fan_in; column += DOT_COLUMNS) {
+                const T *x[DOT_ROWS], *y[DOT_COLUMNS];
+                ptrdiff_t jump[DOT_COLUMNS];
+                for (int i = 0; i < DOT_ROWS; ++i)
+                    x[i] = gradient.data + std::min(row + i, layer.fan_out - 1) * TILE;
+                for (int j = 0; j < DOT_COLUMNS; ++j) {
+                    const bool bias = column + j >= layer.fan_in;
+                    y[j] = bias ? ones_.data() : in.data + (column + j) * TILE;
+                    jump[j] = bias ? 0 : in.jump;
+                }
+                T block[DOT_ROWS * DOT_COLUMNS];
+                dot_block<T>(x, gradient.jump, y, jump, n_panels, block);
+                for (int64_t i = 0; i < DOT_ROWS && row + i < layer.fan_out; ++i)
+                    for (int64_t j = 0; j < DOT_COLUMNS && column + j <= layer.fan_in; ++j) {
+                        const bool bias = column + j == layer.fan_in;
+                        out[bias ? layer.bias + row + i
+                                 : layer.weight + (row + i) * layer.fan_in + column + j] =
+                            block[i * DOT_COLUMNS + j];
+                    }
+            }
+    }
+
+    const Network& net_;
+    int64_t capacity_, n_panels_;
+    Buffer<T> kept_;         // activations of hidden layers 1 .. L-1, layer after layer
+    Buffer<T> gradient_[2];  // of the layer above and of the layer below
+    Buffer<T> by_sample_;    // input of the wide layer at hand
+    Buffer<T> narrow_gradient_;
+    Buffer<T> ones_, zeros_;
+    std::vector<Panels<T>> activation_;
+    std::vector<const T*> row_;  // of by_sample_
+    std::vector<T> bias_gradient_;
+};
+
+}  // namespace antifragile

@@ -1,0 +1,140 @@
+"""The compiled CPU kernel behind the `Kernel` interface.
+
+A replica's arithmetic is done wholly by one thread and in an order that depends on nothing but
+the architecture, the data and the batch size. So its bits are the same alone or in any group,
+with any number of threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from antifragile.config import TrainingOptions
+from antifragile.data import Dataset, Split
+from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.native_library import NativeJob, NativeLibrary
+
+_NO_ORDER = torch.zeros(1, dtype=torch.int64)
+
+
+class NativeKernel:
+    """One architecture on one data set, on the CPU.
+
+    Args:
+        library: A loaded version of the compiled kernel.
+        layout: Of the replicas.
+        data: On the CPU; its images must have the dtype of the weights.
+        threads: How many groups run at a time.
+    """
+
+    name = "native"
+
+    def __init__(
+        self, library: NativeLibrary, layout: FlatLayout, data: Dataset, *, threads: int
+    ) -> None:
+        self.library, self.layout, self.data, self.threads = library, layout, data, threads
+        self._sizes = np.array(layout.sizes, dtype=np.int64)
+        self._validation = library.pack(data.validation.images)
+        self._stop = np.zeros(1, dtype=np.int32)
+
+    def run_epoch(self, job: EpochJob) -> EpochOutcome:
+        """Train every replica for one epoch with a fresh AdamW, then count on validation."""
+        return self._run(job, self.data.train, self._validation, self.data.validation.labels)
+
+    def count_correct(self, weights: Tensor, split: Split) -> list[int]:
+        """Count correct samples of a split for weights (R, P)."""
+        panels = self.library.pack(split.images)
+        return self._run(_evaluation_only(weights), None, panels, split.labels).correct
+
+    def _run(
+        self, job: EpochJob, train: Split | None, panels: Tensor, labels: Tensor
+    ) -> EpochOutcome:
+        """Fill the C structure, call, and copy the results out."""
+        weights, options = job.weights, job.options
+        assert weights.dtype == panels.dtype
+        assert weights.is_contiguous()
+        starts = _int64([group.start for group in job.groups] + [job.groups[-1].stop])
+        orders = _uint64([group.order.data_ptr() for group in job.groups])
+        rows = _uint64([row.data_ptr() for row in weights])
+        decay, dropout = np.array(job.weight_decay), np.array(job.dropout)
+        keys, meta_loops = _uint64(job.dropout_keys), _int64(job.meta_loops)
+        train_loss, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+        native = NativeJob(
+            n_layers=len(self._sizes) - 1,
+            sizes=self._sizes.ctypes.data,
+            images=train.images.data_ptr() if train else None,
+            labels=train.labels.data_ptr() if train else None,
+            n_train=train.n_samples if train else 0,
+            evaluation=panels.data_ptr(),
+            evaluation_labels=labels.data_ptr(),
+            n_evaluation=len(labels),
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            beta1=options.beta1,
+            beta2=options.beta2,
+            epsilon=options.epsilon,
+            n_groups=len(job.groups),
+            group_start=starts.ctypes.data,
+            orders=orders.ctypes.data,
+            weights=rows.ctypes.data,
+            weight_decay=decay.ctypes.data,
+            dropout=dropout.ctypes.data,
+            dropout_key=keys.ctypes.data,
+            meta_loop=meta_loops.ctypes.data,
+            train_loss=train_loss.ctypes.data,
+            correct=correct.ctypes.data,
+            threads=self.threads,
+            stop=self._stop.ctypes.data,
+        )
+        self._call(native, weights.dtype)
+        return EpochOutcome(train_loss=train_loss.tolist(), correct=correct.tolist())
+
+    def _call(self, native: NativeJob, dtype: torch.dtype) -> None:
+        """Run beside this thread, so that an interrupt reaches it and stops the kernel."""
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self.library.run(native, dtype)
+            except MemoryError as error:
+                failures.append(error)
+
+        worker = threading.Thread(target=run, name="antifragile-native")
+        self._stop[0] = 0
+        worker.start()
+        try:
+            worker.join()
+        except BaseException:
+            self._stop[0] = 1
+            worker.join()
+            raise
+        if failures:
+            raise failures[0]
+
+
+def _evaluation_only(weights: Tensor) -> EpochJob:
+    """A job that trains nothing, in groups small enough to spread over threads."""
+    n = len(weights)
+    return EpochJob(
+        weights=weights,
+        groups=[Group(start=i, stop=min(i + 6, n), order=_NO_ORDER) for i in range(0, n, 6)],
+        options=TrainingOptions(),
+        weight_decay=[0.0] * n,
+        dropout=[0.0] * n,
+        dropout_keys=[0] * n,
+        meta_loops=[0] * n,
+    )
+
+
+def _int64(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def _uint64(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, dtype=np.uint64)

@@ -1,0 +1,247 @@
+"""Choosing a kernel and its shapes before anything runs, and saying why.
+
+The rates below were measured (benchmarks/README.md) and only predict times: no result depends
+on them.
+
+Shape letters: R replicas, P parameters, M modes, B samples in a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antifragile.config import Architecture
+from antifragile.errors import UsageError
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.native_library import load_native
+
+GIB = 2**30
+PRECISIONS = ("fp32", "fp64", "bf16")
+_BYTES = {"fp32": 4, "fp64": 8, "bf16": 4}
+
+_SHARED_BATCH_PARAMETERS = 300_000  # above this a group of six modes leaves the cache
+_CACHE_BYTES = 32 * 2**20  # batched torch products beyond this run slower than one after another
+
+# GFLOP/s of one thread of an AVX-512 machine, by the width of the hidden layers, and the seconds
+# per replica and meta-loop that do not depend on it (gathering batches, softmax, counting).
+_NATIVE_RATES = ((4, 40.0), (8, 60.0), (32, 70.0), (512, 80.0), (1 << 40, 85.0))
+_NATIVE_FIXED_S = 0.004
+_TORCH_RATE = 12.0
+_TORCH_CALL_S = 15e-6  # one batched operation, however small; about 12 per layer and step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is to be trained together.
+
+    Args:
+        architecture: Of all replicas.
+        n_inputs: Values per image.
+        n_classes: Logits.
+        n_train: Training samples.
+        n_validation: Validation samples.
+        replicas: R, modes times trials.
+        modes: M, replicas that share a batch; 1 when pairing is independent.
+        batch_size: B.
+    """
+
+    architecture: Architecture
+    n_inputs: int = 784
+    n_classes: int = 10
+    n_train: int = 50_000
+    n_validation: int = 10_000
+    replicas: int = 60
+    modes: int = 6
+    batch_size: int = 256
+
+    @property
+    def layout(self) -> FlatLayout:
+        """The flat layout of one replica."""
+        return FlatLayout(
+            architecture=self.architecture, n_inputs=self.n_inputs, n_classes=self.n_classes
+        )
+
+    @property
+    def flops_per_meta_loop(self) -> float:
+        """Of one replica: forward, both backward products, and validation."""
+        products = self.layout.n_parameters
+        first = self.n_inputs * self.layout.sizes[1]  # has no gradient towards the pixels
+        return 2.0 * (products * (3 * self.n_train + self.n_validation) - first * self.n_train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetPlan:
+    """What will run, decided before anything runs.
+
+    Args:
+        kernel: ``native`` or ``torch``.
+        fleet_size: Replicas in memory at once; more are trained in several fleets.
+        group_size: Replicas that share a batch and train together.
+        groups_at_once: Groups that train at a time.
+        threads: Threads of this process.
+        precision: ``fp32``, ``fp64`` or ``bf16``.
+        device: Where it runs.
+        predicted_seconds_per_meta_loop: Of one replica.
+        memory_bytes: Predicted peak of data set and buffers.
+        reason: The choice in words.
+    """
+
+    kernel: str
+    fleet_size: int
+    group_size: int
+    groups_at_once: int
+    threads: int
+    precision: str
+    device: str
+    predicted_seconds_per_meta_loop: float
+    memory_bytes: int
+    reason: str
+
+
+def plan_fleet(
+    work: Workload,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    precision: str = "fp32",
+    memory_budget_bytes: int = 4 * GIB,
+    kernel: str | None = None,
+) -> FleetPlan:
+    """Choose kernel, group size and fleet size, and predict time and memory.
+
+    Args:
+        work: What is to be trained.
+        threads: Threads of this process.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        precision: Of products; bf16 keeps float32 master weights.
+        memory_budget_bytes: For data set and buffers of this process.
+        kernel: Insist on ``native`` or ``torch``.
+
+    Raises:
+        UsageError: The budget does not hold the data set and one replica, or the kernel asked
+            for does not serve this device or precision.
+
+    Example:
+        >>> plan_fleet(Workload(architecture=Architecture.parse("4*4")), kernel="torch").group_size
+        6
+    """
+    chosen, why = _choose_kernel(kernel, device, precision)
+    group_size = _group_size(work, chosen, threads)
+    resident, per_replica, per_group = _memory(work, chosen, precision, group_size)
+    groups_at_once = threads if chosen == "native" else _torch_groups(work, precision, group_size)
+    affordable = (memory_budget_bytes - resident - group_size * per_replica) // per_group
+    if chosen == "torch":
+        groups_at_once = max(1, min(groups_at_once, affordable))
+    room = memory_budget_bytes - resident - groups_at_once * per_group
+    fleet_size = min(work.replicas, room // per_replica) // group_size * group_size
+    if fleet_size < group_size and group_size > 1:
+        return plan_fleet(
+            _alone(work),
+            threads=threads,
+            device=device,
+            precision=precision,
+            memory_budget_bytes=memory_budget_bytes,
+            kernel=kernel,
+        )
+    if fleet_size < 1:
+        needed = resident + groups_at_once * per_group + per_replica
+        raise UsageError(
+            f"the memory budget of {memory_budget_bytes / GIB:.2f} GiB does not hold the data set "
+            f"and one replica of {work.architecture.name} ({needed / GIB:.2f} GiB); raise it, or "
+            "use fewer threads."
+        )
+    groups_at_once = min(groups_at_once, -(-fleet_size // group_size))
+    seconds = _predict(work, chosen, threads)
+    return FleetPlan(
+        kernel=chosen,
+        fleet_size=fleet_size,
+        group_size=group_size,
+        groups_at_once=groups_at_once,
+        threads=threads,
+        precision=precision,
+        device=device,
+        predicted_seconds_per_meta_loop=seconds,
+        memory_bytes=resident + groups_at_once * per_group + fleet_size * per_replica,
+        reason=f"{why}; {_explain_group(work, group_size)}",
+    )
+
+
+def _choose_kernel(kernel: str | None, device: str, precision: str) -> tuple[str, str]:
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is unknown; expected {', '.join(PRECISIONS)}.")
+    obstacle = None
+    if device != "cpu":
+        obstacle = f"the compiled kernel runs on the CPU, not on {device}"
+    elif precision == "bf16":
+        obstacle = "the compiled kernel has no bf16 products"
+    elif (library := load_native()) is None:
+        obstacle = "the compiled kernel was not built or cannot be loaded here"
+    if kernel == "native" and obstacle:
+        raise UsageError(f"kernel 'native' cannot serve: {obstacle}. Use 'torch'.")
+    if kernel == "torch":
+        return "torch", "batched torch, as asked"
+    if obstacle:
+        return "torch", f"batched torch, because {obstacle}"
+    assert library is not None
+    return "native", f"compiled kernel ({library.version})"
+
+
+def _group_size(work: Workload, kernel: str, threads: int) -> int:
+    """Replicas that share a batch: all modes of a trial, unless they would leave the cache."""
+    if work.layout.n_parameters > _SHARED_BATCH_PARAMETERS:
+        return 1
+    if kernel == "native":
+        # Halves and thirds of a trial keep every thread busy when trials are few.
+        trials = max(1, work.replicas // work.modes)
+        for parts in (1, 2, 3, 6):
+            if work.modes % parts == 0 and trials * parts >= threads:
+                return work.modes // parts
+    return work.modes
+
+
+def _torch_groups(work: Workload, precision: str, group_size: int) -> int:
+    """Groups that train at once: as many as keep activations near the cache."""
+    units = sum(work.layout.sizes[1:])
+    live = work.batch_size * units * group_size * _BYTES[precision]
+    trials = -(-work.replicas // group_size)
+    return int(max(1, min(trials, _CACHE_BYTES // max(1, live))))
+
+
+def _memory(work: Workload, kernel: str, precision: str, group_size: int) -> tuple[int, int, int]:
+    """Bytes of the data set, of one replica between epochs, and of one group while it trains."""
+    size, parameters = _BYTES[precision], work.layout.n_parameters
+    samples = work.n_train + 2 * work.n_validation
+    if kernel == "native":
+        samples += 2 * work.n_validation  # validation and test, packed
+    units, batch = sum(work.layout.sizes[1:]), min(work.batch_size, work.n_train)
+    copies = 3.2 if kernel == "native" else 6
+    panels = size * batch * (2.1 * work.n_inputs + units * (2 + group_size))
+    working = int(copies * size * parameters * group_size + panels)
+    return samples * work.n_inputs * size, 2 * size * parameters, working
+
+
+def _predict(work: Workload, kernel: str, threads: int) -> float:
+    flops, widest = work.flops_per_meta_loop, max(work.architecture.hidden_widths)
+    if kernel == "native":
+        rate = next(rate for width, rate in _NATIVE_RATES if widest <= width)
+        return (flops / (rate * 1e9) + _NATIVE_FIXED_S) / threads
+    steps = -(-work.n_train // work.batch_size)
+    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S / work.modes
+    return flops / (_TORCH_RATE * threads * 1e9) + calls
+
+
+def _explain_group(work: Workload, group_size: int) -> str:
+    if work.modes == 1:
+        return "each replica draws its own batches"
+    if group_size == 1:
+        return (
+            f"one replica at a time, because {work.modes} networks of "
+            f"{work.layout.n_parameters:,} parameters would not stay in the cache"
+        )
+    return f"{group_size} modes of a trial share each batch and one first-layer product"
+
+
+def _alone(work: Workload) -> Workload:
+    from dataclasses import replace
+
+    return replace(work, modes=1)

@@ -1,0 +1,108 @@
+"""Where a fleet stands: the LKGs of all replicas as one matrix, and five numbers for each.
+
+Converts to and from the engine's `TrialState`, so checkpoints and results are shared.
+
+Shape letters: R replicas, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from antifragile.engine import LastKnownGood, TrialState
+from antifragile.fleet.layout import FlatLayout
+
+
+@dataclass
+class FleetState:
+    """The trainer's own, changing state; `trial_state` takes frozen copies out of it.
+
+    Args:
+        layout: Of each row of ``lkg``.
+        lkg: (R, P) the last known good weights, the fresh initialisation before meta-loop 1.
+        meta_loop: Finished meta-loops of each replica.
+        bounty: Correct validation samples of each LKG; -1 before meta-loop 1.
+        lkg_meta_loop: The meta-loop whose candidate each LKG was.
+        final_correct: Correct validation samples of each replica's last candidate.
+    """
+
+    layout: FlatLayout
+    lkg: Tensor
+    meta_loop: list[int]
+    bounty: list[int]
+    lkg_meta_loop: list[int]
+    final_correct: list[int]
+
+    @classmethod
+    def fresh(cls, layout: FlatLayout, lkg: Tensor) -> FleetState:
+        """A fleet before meta-loop 1, around its initial weights (R, P)."""
+        n = len(lkg)
+        return cls(layout, lkg, [0] * n, [-1] * n, [0] * n, [0] * n)
+
+    @property
+    def n_replicas(self) -> int:
+        """R."""
+        return len(self.lkg)
+
+    def put(self, replica: int, state: TrialState) -> None:
+        """Continue a replica from a state of the engine or of another fleet."""
+        self.layout.flatten(state.lkg.weights, self.lkg[replica])
+        self.meta_loop[replica] = state.meta_loop
+        self.bounty[replica] = state.lkg.bounty
+        self.lkg_meta_loop[replica] = state.lkg.meta_loop
+        self.final_correct[replica] = state.final_correct
+
+    def trial_state(self, replica: int) -> TrialState:
+        """A copy of one replica's state, as the engine keeps it."""
+        assert self.meta_loop[replica] > 0, "a trial has a state only after its first meta-loop"
+        weights = self.layout.views(self.lkg[replica].clone())
+        lkg = LastKnownGood(
+            weights={name: value.clone() for name, value in weights.items()},
+            bounty=self.bounty[replica],
+            meta_loop=self.lkg_meta_loop[replica],
+        )
+        return TrialState(
+            meta_loop=self.meta_loop[replica],
+            lkg=lkg,
+            final_correct=self.final_correct[replica],
+        )
+
+    def trial_states(self) -> list[TrialState]:
+        """Copies of all replicas' states."""
+        return [self.trial_state(replica) for replica in range(self.n_replicas)]
+
+    def settle(
+        self, replicas: Sequence[int], candidates: Tensor, correct: Sequence[int]
+    ) -> list[bool]:
+        """Promote each candidate that is strictly better than its bounty.
+
+        Args:
+            replicas: Whose candidates these are.
+            candidates: (len(replicas), P).
+            correct: Their correct validation samples.
+
+        Returns:
+            Which were promoted.
+        """
+        promoted = [
+            count > self.bounty[replica] for replica, count in zip(replicas, correct, strict=True)
+        ]
+        rows = [row for row, better in enumerate(promoted) if better]
+        if rows:
+            self.lkg[[replicas[row] for row in rows]] = candidates[rows]
+        for replica, count, better in zip(replicas, correct, promoted, strict=True):
+            self.meta_loop[replica] += 1
+            self.final_correct[replica] = count
+            if better:
+                self.bounty[replica] = count
+                self.lkg_meta_loop[replica] = self.meta_loop[replica]
+        return promoted
+
+
+def empty_fleet(layout: FlatLayout, replicas: int, dtype: torch.dtype, device: str) -> FleetState:
+    """A fleet whose weights are yet to be filled in."""
+    return FleetState.fresh(layout, layout.empty(replicas, dtype, device))

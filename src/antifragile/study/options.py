@@ -1,0 +1,105 @@
+"""How to run a study, besides what it is: none of this belongs to a spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antifragile._files import check_folder_path
+from antifragile.config import StudySpec
+from antifragile.errors import UsageError, nearest
+from antifragile.fleet import PRECISIONS
+from antifragile.store import DataFacts, StoredProgress
+from antifragile.study.machine import check_device
+from antifragile.study.trainers import EngineName
+
+CHECKPOINT_EVERY_S = 5.0
+MEMORY_BUDGET_GIB = 8.0
+_SMALLEST_BUDGET_GIB = 1 / 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a display needs to know while a study runs."""
+
+    spec: StudySpec
+    data: DataFacts
+    stored: StoredProgress
+    running: list[str]
+    seconds: float
+
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run a study.
+
+    Args:
+        workers: Worker processes; 1 runs in this process, None is one per core, or 1 when the
+            work is predicted to be done at once. The results do not depend on it.
+        engine: ``fleet`` trains many trials of one architecture together, ``plain`` is the
+            readable reference, one trial at a time.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        precision: ``fp32``, or ``bf16`` products with float32 master weights (fleet only).
+        memory_budget_gib: For data and buffers of all workers together, in GiB (fleet only).
+        data_dir: Where to look for data files first.
+        files: Folder for checkpoints and kept weights; beside an SQLite store by default.
+        mix_machines: Go on with a study that another kind of machine began.
+        checkpoint_every_s: Least time between two checkpoints of a task, in seconds.
+        listener: Called about twice a second with the progress.
+
+    Raises:
+        UsageError: A value that cannot be.
+    """
+
+    workers: int | None = 1
+    engine: EngineName | str = EngineName.FLEET
+    device: str = "cpu"
+    precision: str = "fp32"
+    memory_budget_gib: float = MEMORY_BUDGET_GIB
+    data_dir: Path | None = None
+    files: Path | None = None
+    mix_machines: bool = False
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    listener: Listener | None = None
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers must be at least 1; got {self.workers}.")
+        if not self.checkpoint_every_s >= 0:
+            raise UsageError(
+                f"--checkpoint-every must be at least 0 seconds; got {self.checkpoint_every_s}."
+            )
+        if self.engine not in list(EngineName):
+            raise UsageError(
+                f"engine {self.engine!r} is unknown; {nearest(str(self.engine), EngineName)}"
+            )
+        object.__setattr__(self, "engine", EngineName(self.engine))
+        self._check_precision()
+        if self.files is not None:
+            check_folder_path(self.files)
+        if not self.memory_budget_gib >= _SMALLEST_BUDGET_GIB:
+            raise UsageError(
+                f"--memory-budget must be at least {_SMALLEST_BUDGET_GIB:.3f} GiB; got "
+                f"{self.memory_budget_gib}."
+            )
+
+    @property
+    def most_workers(self) -> int:
+        """The number asked for, or one per core this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    def _check_precision(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"precision {self.precision!r} is unknown; {nearest(self.precision, PRECISIONS)}"
+            )
+        if self.engine is EngineName.PLAIN and self.precision != "fp32":
+            raise UsageError(
+                f"--engine plain computes in fp32; got {self.precision!r}. Use --engine fleet."
+            )

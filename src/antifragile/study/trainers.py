@@ -1,0 +1,106 @@
+"""Two ways to train the trials of a task: the readable engine, or the fleet.
+
+Both give the same records by the same rule; which one a number came from is stored with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from antifragile.config import TrialSpec
+from antifragile.data import Dataset
+from antifragile.engine import MetaLoopRecord, TrialResult, TrialState, finish, meta_loops
+from antifragile.fleet import FleetPlan, fleet_finish, fleet_meta_loops, fleet_of, load_native
+
+
+class EngineName(StrEnum):
+    """FLEET trains many trials of one architecture at once, PLAIN one after another."""
+
+    FLEET = "fleet"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One meta-loop of the trials of a task.
+
+    Args:
+        records: One per trial, None for a trial that had no meta-loop to go.
+        states: Gives where each trial stands now; call it before the next turn.
+    """
+
+    records: Sequence[MetaLoopRecord | None]
+    states: Callable[[], Sequence[TrialState]]
+
+
+class Trainer(Protocol):
+    """Trains trials of one architecture from where they stand."""
+
+    def turns(
+        self, specs: Sequence[TrialSpec], data: Dataset, start: Sequence[TrialState | None]
+    ) -> Iterator[Turn]:
+        """Run meta-loops until every trial has its ``spec.meta_loops``."""
+        ...
+
+    def finish(
+        self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
+    ) -> list[TrialResult]:
+        """Test every LKG once."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainTrainer:
+    """The readable engine, one trial at a time."""
+
+    threads: int = 1
+
+    def turns(
+        self, specs: Sequence[TrialSpec], data: Dataset, start: Sequence[TrialState | None]
+    ) -> Iterator[Turn]:
+        """Run the one trial to its end."""
+        (spec,), (begin,) = specs, start
+        for record, state in meta_loops(spec, data, start=begin, threads=self.threads):
+            yield Turn(records=[record], states=_always([state]))
+
+    def finish(
+        self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
+    ) -> list[TrialResult]:
+        """Test the LKG once."""
+        (spec,), (state,) = specs, states
+        return [finish(spec, data, state, threads=self.threads)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetTrainer:
+    """All trials at once, as a plan says."""
+
+    plan: FleetPlan
+
+    def turns(
+        self, specs: Sequence[TrialSpec], data: Dataset, start: Sequence[TrialState | None]
+    ) -> Iterator[Turn]:
+        """Run one meta-loop of every trial that has one to go."""
+        for records, state in fleet_meta_loops(specs, data, start=start, plan=self.plan):
+            yield Turn(records=records, states=state.trial_states)
+
+    def finish(
+        self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
+    ) -> list[TrialResult]:
+        """Test every LKG once."""
+        return fleet_finish(specs, data, fleet_of(specs, data, states), plan=self.plan)
+
+
+def kernel_name(engine: EngineName, device: str, precision: str) -> str:
+    """What is stored as the kernel of a record."""
+    if engine is EngineName.PLAIN:
+        return "plain"
+    native = load_native() if device == "cpu" and precision != "bf16" else None
+    return f"fleet {native.version}" if native else "fleet torch"
+
+
+def _always(states: list[TrialState]) -> Callable[[], Sequence[TrialState]]:
+    return lambda: states
