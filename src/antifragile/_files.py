@@ -9,6 +9,8 @@ from pathlib import Path
 
 from antifragile.errors import UsageError, WorldError
 
+_TEMPORARY = ".tmp"
+
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write ``content`` to a temporary file beside ``path``, flush it to disk, rename it.
@@ -27,7 +29,9 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     make_folder(path.parent)
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY
+        )
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -58,6 +62,12 @@ def make_folder(path: Path) -> None:
         raise _cannot_write(path, error) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise _cannot_write(path, PermissionError(EACCES, os.strerror(EACCES)))
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed processes were writing with `write_atomically`; nobody may be at it."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def check_folder_path(path: Path) -> None:

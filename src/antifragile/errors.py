@@ -55,6 +55,12 @@ class WorldError(AntifragileError):
     """Something outside the program failed: disk, permissions, a worker process, the network."""
 
 
+class Interrupted(AntifragileError):
+    """The user pressed Ctrl-C; the message says how to go on."""
+
+    exit_code = 130
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a clause naming the nearest valid name, or all of them when none is near.
 

@@ -19,7 +19,7 @@ from tests.cli.commands import run_process, start, write_spec
 from tests.study.test_kill import wait_until_gone, workers_of
 
 STUDY = ("study", "run", "s.toml", "--store", "runs.db", "--engine", "plain")
-TRIAL = ("train", "--dataset", "tiny", "--arch", "1*4", "--out", "out", "--meta-loops", "800")
+TRIAL = ("train", "--dataset", "tiny", "--arch", "1*4", "--out", "out", "--meta-loops", "300")
 
 
 def n_records(folder: Path) -> int:
@@ -47,7 +47,7 @@ def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupted_study_goes_on(workers: int, tmp_path: Path) -> None:
-    write_spec(tmp_path / "s.toml", meta_loops=100)
+    write_spec(tmp_path / "s.toml", meta_loops=30)
     options = ("--workers", workers, "--checkpoint-every", 0)
     process = start(tmp_path, *STUDY, *options)
     wait_for(lambda: n_records(tmp_path), process)
@@ -58,11 +58,11 @@ def test_an_interrupted_study_goes_on(workers: int, tmp_path: Path) -> None:
     assert "Traceback" not in err
     wait_until_gone(hands)
     before = n_records(tmp_path)
-    assert 0 < before < 800
+    assert 0 < before < 240
     done = run_process(tmp_path, *STUDY, *options, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["trials"] == 8
-    assert n_records(tmp_path) == 800
+    assert n_records(tmp_path) == 240
 
 
 def test_an_interrupted_trial_goes_on(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_an_interrupted_trial_goes_on(tmp_path: Path) -> None:
     ]
     done = run_process(tmp_path, *TRIAL, "--resume", "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out)["meta_loops"] == 800
+    assert json.loads(done.out)["meta_loops"] == 300
 
 
 @pytest.mark.slow

@@ -67,7 +67,10 @@ def n_records(path: Path) -> int:
 def workers_of(pid: int) -> list[int]:
     """Worker processes of a driver: children that were spawned to run tasks."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 

@@ -120,6 +120,22 @@ def test_extension_equals_the_larger_study_and_reruns_nothing(
     assert run_study(study_spec, store=store).n_run == 0
 
 
+def test_the_torch_kernel_serves_where_the_compiled_one_cannot(
+    study_spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("antifragile.fleet.plan.load_native", "antifragile.study.trainers.load_native"):
+        monkeypatch.setattr(place, lambda: None)
+    spec = replace(study_spec, modes=("none", "dropout", "output"))
+    whole = run(spec.extended(trials=3), tmp_path / "whole")
+    part = run(spec, tmp_path / "part")
+    grown = extend_study(None, store=part.store, trials=3)
+    keys = ["architecture", "mode", "trial", "meta_loop"]
+    frames = [meta_loops_frame(o.store, o.study).drop(columns="seconds") for o in (whole, grown)]
+    ours, theirs = (frame.sort_values(keys).to_csv(index=False) for frame in frames)
+    assert ours == theirs
+    assert set(frames[0].kernel) == {"fleet torch"}
+
+
 def test_extension_needs_kept_states_for_more_meta_loops(
     study_spec: StudySpec, tmp_path: Path
 ) -> None:

@@ -17,9 +17,9 @@ import typer
 from rich.markup import escape
 
 from antifragile import __version__
-from antifragile.cli import data, landscape, study, train
+from antifragile.cli import bench, data, landscape, study, train
 from antifragile.cli.console import stderr
-from antifragile.errors import AntifragileError, WorldError
+from antifragile.errors import AntifragileError, Interrupted, WorldError
 
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -35,6 +35,7 @@ app.command("landscape")(landscape.landscape)
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command("train")(train.train)
+app.command("bench")(bench.bench)
 
 
 def _print_version(value: bool) -> None:
@@ -70,6 +71,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(words, prog_name="antifragile", standalone_mode=False)
         sys.stdout.flush()
+        if code == Interrupted.exit_code:  # typer has already caught the KeyboardInterrupt
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
@@ -78,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; run the same command again to go on.", 130)
+        return _say("interrupted; run the same command again to go on.", Interrupted.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exception(error)
@@ -96,13 +99,14 @@ def main() -> None:
 def _explain(error: Exception, words: Sequence[str]) -> int:
     if callable(getattr(error, "show", None)):
         return _explain_usage(error, words)
-    if isinstance(error, OSError):
-        reason = f"{error.strerror or error}{_where(error)}"
-        error = WorldError(f"{reason}; mend that and run the same command again.")
-    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
-        error = WorldError("out of memory; use fewer --workers or smaller networks.")
     if isinstance(error, AntifragileError):
         return _say(str(error), error.exit_code)
+    if isinstance(error, OSError):
+        reason = f"{error.strerror or error}{_where(error)}"
+        return _say(f"{reason}; mend that and run the same command again.", WorldError.exit_code)
+    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
+        message = "out of memory; use fewer --workers or smaller networks."
+        return _say(message, WorldError.exit_code)
     return _say(f"internal error, please report it: {error!r}; --debug shows where.", 1)
 
 
@@ -129,7 +133,8 @@ def _where(error: OSError) -> str:
 def _say(message: str, code: int) -> int:
     if code == 1:
         _drop_unwritable_stdout()
-    shown = f"[bold red]error:[/] {escape(message)}" if code != 130 else escape(message)
+    is_error = code != Interrupted.exit_code
+    shown = f"[bold red]error:[/] {escape(message)}" if is_error else escape(message)
     with suppress(OSError):  # stderr itself may be full or closed; the exit code remains
         stderr().print(shown, soft_wrap=True)
     return code

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from antifragile.cli.console import print_json, stderr, stdout
 from antifragile.config import Architecture, Pairing, TrainingOptions, TrialSpec
-from antifragile.errors import SpecError, nearest
+from antifragile.errors import Interrupted, SpecError, nearest
 
 # What needs torch is imported by the verb: --help answers at once.
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def train(
         _watch(single)
         result = single.finish()
     except KeyboardInterrupt:
-        stderr().print(_how_to_resume(single), markup=False, soft_wrap=True)
-        raise typer.Exit(130) from None
+        raise Interrupted(_how_to_resume(single)) from None
     _report(single, result, as_json)
 
 

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from antifragile.config._checks import shown
 from antifragile.errors import ArchitectureError
 
 MNIST_INPUTS = 784
@@ -63,11 +64,13 @@ class Architecture:
         inner = text.strip()
         if inner.startswith("[") or inner.endswith("]"):
             if not (inner.startswith("[") and inner.endswith("]")):
-                raise ArchitectureError(f"architecture {text!r} has an unpaired bracket; {_HINT}.")
+                raise ArchitectureError(
+                    f"architecture {shown(text)} has an unpaired bracket; {_HINT}."
+                )
             inner = inner[1:-1]
         elif "," in inner:
             raise ArchitectureError(
-                f"architecture {text!r} has several blocks but no brackets; {_HINT}."
+                f"architecture {shown(text)} has several blocks but no brackets; {_HINT}."
             )
         return cls(tuple(_parse_block(part, text) for part in inner.split(",")))
 
@@ -176,9 +179,8 @@ def matched_width(
 def _parse_block(part: str, text: str) -> tuple[int, int]:
     match = _BLOCK.fullmatch(part.strip())
     if match is None:
-        shown = text if len(text) <= 60 else text[:57] + "..."
         what = f"block {part.strip()[:40]!r}" if part.strip() else "an empty block"
-        raise ArchitectureError(f"architecture {shown!r} has {what}; {_HINT}.")
+        raise ArchitectureError(f"architecture {shown(text)} has {what}; {_HINT}.")
     if max(map(len, match.groups())) > _MAX_DIGITS:
         raise ArchitectureError(
             f"architecture block {part.strip()[:40]!r} is larger than any memory; "

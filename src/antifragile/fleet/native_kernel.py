@@ -20,6 +20,7 @@ from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native_library import NativeJob, NativeLibrary
 
+_LOOK_FOR_INTERRUPTS_S = 0.2
 _NO_ORDER = torch.zeros(1, dtype=torch.int64)
 
 
@@ -109,7 +110,8 @@ class NativeKernel:
         self._stop[0] = 0
         worker.start()
         try:
-            worker.join()
+            while worker.is_alive():
+                worker.join(_LOOK_FOR_INTERRUPTS_S)
         except BaseException:
             self._stop[0] = 1
             worker.join()

@@ -8,9 +8,9 @@ Shape letters: R replicas, P parameters, M modes, B samples in a batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from antifragile.config import Architecture
+from antifragile.config import PAPER_MODES, Architecture
 from antifragile.errors import UsageError
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native_library import load_native
@@ -20,12 +20,14 @@ PRECISIONS = ("fp32", "fp64", "bf16")
 _BYTES = {"fp32": 4, "fp64": 8, "bf16": 4}
 
 _SHARED_BATCH_PARAMETERS = 300_000  # above this a group of six modes leaves the cache
+_TORCH_GROUPS = 8  # batched operations cost the same for one group or eight of small networks
 _CACHE_BYTES = 32 * 2**20  # batched torch products beyond this run slower than one after another
 
-# GFLOP/s of one thread of an AVX-512 machine, by the width of the hidden layers, and the seconds
-# per replica and meta-loop that do not depend on it (gathering batches, softmax, counting).
-_NATIVE_RATES = ((4, 40.0), (8, 60.0), (32, 70.0), (512, 80.0), (1 << 40, 85.0))
-_NATIVE_FIXED_S = 0.004
+# Of one thread: what its products reach, and the seconds per replica and meta-loop that do not
+# shrink with the network: counting, and gathering batches, which a group shares.
+_NATIVE_RATE = 80.0
+_NATIVE_FIXED_S = 0.0005
+_NATIVE_BATCHES_S = 0.02
 _TORCH_RATE = 12.0
 _TORCH_CALL_S = 15e-6  # one batched operation, however small; about 12 per layer and step
 
@@ -43,6 +45,7 @@ class Workload:
         replicas: R, modes times trials.
         modes: M, replicas that share a batch; 1 when pairing is independent.
         batch_size: B.
+        mode_order: Names of the M modes, in the order of the study.
     """
 
     architecture: Architecture
@@ -53,6 +56,7 @@ class Workload:
     replicas: int = 60
     modes: int = 6
     batch_size: int = 256
+    mode_order: tuple[str, ...] = PAPER_MODES
 
     @property
     def layout(self) -> FlatLayout:
@@ -83,6 +87,7 @@ class FleetPlan:
         device: Where it runs.
         predicted_seconds_per_meta_loop: Of one replica.
         memory_bytes: Predicted peak of data set and buffers.
+        mode_order: Gives each mode its fixed place in a group.
         reason: The choice in words.
     """
 
@@ -95,6 +100,7 @@ class FleetPlan:
     device: str
     predicted_seconds_per_meta_loop: float
     memory_bytes: int
+    mode_order: tuple[str, ...]
     reason: str
 
 
@@ -150,8 +156,9 @@ def plan_fleet(
             f"and one replica of {work.architecture.name} ({needed / GIB:.2f} GiB); raise it, or "
             "use fewer threads."
         )
-    groups_at_once = min(groups_at_once, -(-fleet_size // group_size))
-    seconds = _predict(work, chosen, threads)
+    if chosen == "native":
+        groups_at_once = min(groups_at_once, -(-fleet_size // group_size))
+    seconds = _predict(work, chosen, threads, group_size)
     return FleetPlan(
         kernel=chosen,
         fleet_size=fleet_size,
@@ -162,6 +169,7 @@ def plan_fleet(
         device=device,
         predicted_seconds_per_meta_loop=seconds,
         memory_bytes=resident + groups_at_once * per_group + fleet_size * per_replica,
+        mode_order=work.mode_order,
         reason=f"{why}; {_explain_group(work, group_size)}",
     )
 
@@ -200,11 +208,16 @@ def _group_size(work: Workload, kernel: str, threads: int) -> int:
 
 
 def _torch_groups(work: Workload, precision: str, group_size: int) -> int:
-    """Groups that train at once: as many as keep activations near the cache."""
+    """Groups that train at once: as many as keep activations near the cache.
+
+    Not as many as there are trials: the bits of batched products may depend on how many there
+    are, and a study that grows by trials should not change those it has.
+    """
+    if work.replicas == 1:
+        return 1
     units = sum(work.layout.sizes[1:])
     live = work.batch_size * units * group_size * _BYTES[precision]
-    trials = -(-work.replicas // group_size)
-    return int(max(1, min(trials, _CACHE_BYTES // max(1, live))))
+    return int(max(1, min(_TORCH_GROUPS, _CACHE_BYTES // max(1, live))))
 
 
 def _memory(work: Workload, kernel: str, precision: str, group_size: int) -> tuple[int, int, int]:
@@ -214,17 +227,19 @@ def _memory(work: Workload, kernel: str, precision: str, group_size: int) -> tup
     if kernel == "native":
         samples += 2 * work.n_validation  # validation and test, packed
     units, batch = sum(work.layout.sizes[1:]), min(work.batch_size, work.n_train)
-    copies = 3.2 if kernel == "native" else 6
+    copies = 3.5 if kernel == "native" else 6.5  # weights, gradients, moments and a little
     panels = size * batch * (2.1 * work.n_inputs + units * (2 + group_size))
     working = int(copies * size * parameters * group_size + panels)
-    return samples * work.n_inputs * size, 2 * size * parameters, working
+    drawn = 2 * size * parameters  # one fresh network, and its copy for a checkpoint
+    return samples * work.n_inputs * size + drawn, 2 * size * parameters, working
 
 
-def _predict(work: Workload, kernel: str, threads: int) -> float:
-    flops, widest = work.flops_per_meta_loop, max(work.architecture.hidden_widths)
+def _predict(work: Workload, kernel: str, threads: int, group_size: int) -> float:
+    flops = work.flops_per_meta_loop
     if kernel == "native":
-        rate = next(rate for width, rate in _NATIVE_RATES if widest <= width)
-        return (flops / (rate * 1e9) + _NATIVE_FIXED_S) / threads
+        pixels = work.n_train * work.n_inputs / (50_000 * 784)
+        fixed = _NATIVE_FIXED_S + pixels * _NATIVE_BATCHES_S / group_size
+        return (flops / (_NATIVE_RATE * 1e9) + fixed) / threads
     steps = -(-work.n_train // work.batch_size)
     calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S / work.modes
     return flops / (_TORCH_RATE * threads * 1e9) + calls
@@ -242,6 +257,4 @@ def _explain_group(work: Workload, group_size: int) -> str:
 
 
 def _alone(work: Workload) -> Workload:
-    from dataclasses import replace
-
     return replace(work, modes=1)

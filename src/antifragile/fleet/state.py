@@ -91,13 +91,11 @@ class FleetState:
         promoted = [
             count > self.bounty[replica] for replica, count in zip(replicas, correct, strict=True)
         ]
-        rows = [row for row, better in enumerate(promoted) if better]
-        if rows:
-            self.lkg[[replicas[row] for row in rows]] = candidates[rows]
-        for replica, count, better in zip(replicas, correct, promoted, strict=True):
+        for row, (replica, count) in enumerate(zip(replicas, correct, strict=True)):
             self.meta_loop[replica] += 1
             self.final_correct[replica] = count
-            if better:
+            if promoted[row]:
+                self.lkg[replica].copy_(candidates[row])  # row by row: no third copy of the fleet
                 self.bounty[replica] = count
                 self.lkg_meta_loop[replica] = self.meta_loop[replica]
         return promoted

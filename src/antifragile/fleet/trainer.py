@@ -19,7 +19,7 @@ from itertools import groupby
 
 import torch
 
-from antifragile.config import TrialSpec, get_mode, mode_names
+from antifragile.config import TrialSpec, get_mode
 from antifragile.data import Dataset
 from antifragile.engine import (
     MetaLoopRecord,
@@ -122,6 +122,7 @@ def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
         replicas=len(specs),
         modes=max(1, -(-len(specs) // len(orders))),
         batch_size=specs[0].training.batch_size,
+        mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
     )
 
 
@@ -238,7 +239,7 @@ def _job(
     chosen = [specs[replica] for replica in active]
     return EpochJob(
         weights=candidates,
-        groups=_groups(specs, data, plan.group_size, state, active),
+        groups=_groups(specs, data, plan, state, active),
         options=chosen[0].training,
         weight_decay=[spec.weight_decay for spec in chosen],
         dropout=[spec.dropout for spec in chosen],
@@ -250,12 +251,13 @@ def _job(
 def _groups(
     specs: Sequence[TrialSpec],
     data: Dataset,
-    group_size: int,
+    plan: FleetPlan,
     state: FleetState,
     active: list[int],
 ) -> list[Group]:
     """Cut the active replicas into groups that share an order; each order is drawn once."""
     groups: list[Group] = []
+    group_size = plan.group_size
     row = 0
     for _, members in groupby(active, key=lambda i: _batches_of(specs[i], state.meta_loop[i])):
         sharing = list(members)
@@ -269,28 +271,28 @@ def _groups(
                     start=row,
                     stop=row + size,
                     order=order,
-                    place=_place(chosen[0], group_size),
-                    slots=_slots(chosen, group_size),
+                    place=_place(chosen[0], plan),
+                    slots=_slots(chosen, plan),
                 )
             )
             row += size
     return groups
 
 
-def _place(spec: TrialSpec, group_size: int) -> int:
+def _place(spec: TrialSpec, plan: FleetPlan) -> int:
     """Where a group stands in its study: by trial, and by mode where a replica is a group."""
-    if group_size > 1:
+    if plan.group_size > 1:
         return spec.trial - 1
-    return (spec.trial - 1) * len(mode_names()) + mode_names().index(spec.mode)
+    return (spec.trial - 1) * len(plan.mode_order) + plan.mode_order.index(spec.mode)
 
 
-def _slots(members: Sequence[TrialSpec], group_size: int) -> tuple[int, ...]:
+def _slots(members: Sequence[TrialSpec], plan: FleetPlan) -> tuple[int, ...]:
     """Where each replica stands in its group: by its mode, or at the next place that is free."""
     taken: list[int] = []
     for spec in members:
-        slot = mode_names().index(spec.mode) % group_size
+        slot = plan.mode_order.index(spec.mode) % plan.group_size
         while slot in taken:
-            slot = (slot + 1) % group_size
+            slot = (slot + 1) % plan.group_size
         taken.append(slot)
     return tuple(taken)
 

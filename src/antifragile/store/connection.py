@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -64,7 +66,7 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     if url.get_backend_name() == "sqlite":
         _check_sqlite_file(url, create=create)
     with translated(url):
-        engine = _new_engine(url)
+        engine = _new_engine(url if create else _readable(url))
     try:
         with translated(url):
             _check_or_fill(engine, url, create=create)
@@ -100,18 +102,24 @@ def translated(url: URL) -> Iterator[None]:
         yield
     except ArgumentError as error:
         raise StoreError(f"store {show(url)} cannot be opened: {error}.") from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged bytes in its message
+        raise _damaged(url, "text that is not UTF-8") from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         original = getattr(error, "orig", None) or error
         reason = str(original).strip().splitlines()[0] if str(original).strip() else str(error)
         if any(word in reason.lower() for word in _DAMAGE):
-            raise StoreError(
-                f"store {show(url)} is not an antifragile store, or is damaged ({reason}); give "
-                "another file, or restore it from a copy."
-            ) from error
+            raise _damaged(url, reason) from error
         raise WorldError(
             f"store {show(url)} cannot be used: {reason}; mend that and run the same command "
             "again, nothing that was stored is lost."
         ) from error
+
+
+def _damaged(url: URL, reason: str) -> StoreError:
+    return StoreError(
+        f"store {show(url)} is not an antifragile store, or is damaged ({reason}); give "
+        "another file, or restore it from a copy."
+    )
 
 
 def show(url: URL) -> str:
@@ -124,6 +132,18 @@ def show(url: URL) -> str:
 def is_memory(url: URL) -> bool:
     """Whether the store lives in this process only."""
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def _readable(url: URL) -> URL:
+    """Open a store in a folder that cannot be written as one that nobody changes.
+
+    Readers otherwise make a file beside it, by which they and writers know of each other.
+    """
+    path = str(url.database)
+    is_file = url.get_backend_name() == "sqlite" and not is_memory(url) and not url.query
+    if not is_file or os.access(Path(path).parent, os.W_OK) or os.path.exists(f"{path}-wal"):
+        return url
+    return url.set(database=f"file:{quote(path)}", query={"immutable": "1", "uri": "true"})
 
 
 def _new_engine(url: URL) -> Engine:

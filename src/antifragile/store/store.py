@@ -7,7 +7,7 @@ same record twice leaves one: a trial that is replayed from an older checkpoint 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from antifragile.store.records import (
 
 DEFAULT_STORE = "sqlite:///antifragile.db"
 _RESULT = ("meta_loops", "peak_correct", "peak_meta_loop", "final_correct", "test_correct")
+_LARGEST = 2**53  # whole numbers beyond it are no counts of ours
 _INSERT_CHUNK = 500  # rows of one statement, below SQLite's limit on bound values
 
 
@@ -276,8 +277,10 @@ class Store:
             .where(schema.studies.c.name == study)
             .order_by(trials.trial_id, loops.meta_loop)
         )
+        check = self._row_checker(schema.trials, schema.meta_loops, schema.environments)
         with self._transaction() as connection:
             for row in connection.execute(query).mappings():
+                check(row)
                 yield dict(row)
 
     # Inside
@@ -328,7 +331,28 @@ class Store:
             chunk = listed[start : start + _INSERT_CHUNK]
             connection.execute(module.insert(table).on_conflict_do_nothing(), chunk)
 
+    def _row_checker(self, *tables: Table) -> Callable[[Mapping[Any, Any]], None]:
+        """A check that rows hold what the schema says, which SQLite itself does not insist on."""
+        kinds = {
+            column.name: (column.type.python_type, column.nullable)
+            for table in tables
+            for column in table.columns
+        }
+
+        def check(row: Mapping[Any, Any]) -> None:
+            for name, value in row.items():
+                kind, nullable = kinds.get(name, (object, True))
+                allowed = (kind, int) if kind is float else kind
+                is_valid = isinstance(value, allowed) or (value is None and nullable)
+                if not is_valid or (isinstance(value, int) and abs(value) > _LARGEST):
+                    raise StoreError(f"store {self} is damaged: a {name} is {value!r:.60}.")
+
+        return check
+
     def _read_study(self, row: Row[Any]) -> StoredStudy:
+        self._row_checker(schema.studies)(row._mapping)
+        if min(row.n_train, row.n_validation, row.n_test) < 1:
+            raise StoreError(f"store {self} is damaged: study {row.name!r} has an empty split.")
         try:
             spec = StudySpec.from_json(row.spec)
         except (SpecError, ValueError, TypeError, RecursionError) as error:
@@ -347,9 +371,11 @@ class Store:
         return StoredStudy(spec=spec, data=data, created_at=row.created_at)
 
     def _read_trial(self, row: Row[Any]) -> StoredTrial:
+        self._row_checker(schema.trials)(row._mapping)
         numbers = {key: getattr(row, key) for key in _RESULT}
-        counts = [row.n_records or 0, row.last or 0, row.best_correct or 0, *numbers.values()]
-        if not all(isinstance(number, int | None) for number in counts):
+        if not all(isinstance(number or 0, int) for number in (row.last, row.best_correct)) or (
+            row.meta_loops is not None and None in numbers.values()
+        ):
             raise StoreError(f"store {self} is damaged: trial {row.trial_id} has no valid counts.")
         # An unbroken run from meta-loop 1 has as many records as its last number.
         recorded = row.n_records if row.n_records and row.n_records == row.last else 0

@@ -91,6 +91,7 @@ def fleet_plan(
         replicas=len(spec.modes) * spec.trials,
         modes=len(spec.modes) if spec.pairing is Pairing.PAIRED else 1,
         batch_size=spec.training.batch_size,
+        mode_order=spec.modes,
     )
     return plan_fleet(
         work,
@@ -167,8 +168,7 @@ def plan_tasks(
     tasks = []
     for architecture, trials in _by_architecture(spec, missing):
         plan = fleet_plan(spec, architecture, data, options)
-        per_worker = -(-spec.trials // options.most_workers) * len(spec.modes)
-        size = max(1, min(plan.fleet_size, per_worker))
+        size = max(1, min(plan.fleet_size, _trials_per_task(spec, options.most_workers)))
         tasks += [
             task(trials[start : start + size], FleetTrainer(plan=plan))
             for start in range(0, len(trials), size)
@@ -197,6 +197,14 @@ def plan_study(
         quick = sum(row.seconds for row in rows) < _WORTH_WORKERS_S
         workers = 1 if quick and options.engine is EngineName.FLEET else options.most_workers
     return StudyPlan(spec=spec, rows=rows, workers=workers)
+
+
+def _trials_per_task(spec: StudySpec, workers: int) -> int:
+    """Trials of all modes together, in a part per worker; modes apart only to keep workers busy."""
+    modes, busy = len(spec.modes), len(spec.architectures) >= workers
+    if spec.trials >= workers or busy:
+        return -(-spec.trials // workers) * modes
+    return -(-spec.trials * modes // workers)
 
 
 def _by_architecture(

@@ -20,7 +20,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from antifragile._files import make_folder
+from antifragile._files import make_folder, remove_temporary_files
 from antifragile.config import Keep, StudySpec
 from antifragile.data import Dataset, load_dataset
 from antifragile.errors import StoreError, UsageError, WorldError, nearest
@@ -308,8 +308,10 @@ def _only_driver(folder: Path, study: str) -> Iterator[None]:
             f"cannot write to {folder}: {error.strerror}; choose another folder with --files."
         ) from error
     try:
+        remove_temporary_files(folder)
         yield
     finally:
+        remove_temporary_files(folder)
         lock.release()
 
 

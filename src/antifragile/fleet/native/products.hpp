@@ -92,16 +92,17 @@ void backward_panel(const T* weight, ptrdiff_t stride, const T* gradient, int64_
 
 // One tile of a weight gradient: tile (M, width) = sum over samples of gradient(m, s) in(s, n).
 // gradient: n_panels panels `jump` apart, rows of TILE samples; in: n_panels * TILE rows, of which
-// the elements from `column` on are read.
-template <class T, int M>
+// the elements from `column` on are read. before(p) is called as panel p begins.
+template <class T, int M, class Before>
 INLINE void gradient_tile(const T* gradient, ptrdiff_t jump, int64_t n_panels, const T* const* in,
-                          ptrdiff_t column, int width, T* tile) {
+                          ptrdiff_t column, int width, T* tile, Before before) {
     for (int at = 0; at < width; at += VECTORS * lanes<T>) {
         const int left = (width - at + lanes<T> - 1) / lanes<T>;
         with_constant<VECTORS>(left < VECTORS ? left : VECTORS, [&](auto vectors) {
             constexpr int N = decltype(vectors)::value;
             Simd<T> sum[M][N] = {};
             for (int64_t p = 0; p < n_panels; ++p) {
+                if (at == 0) before(p);
                 const T* scalars = gradient + p * jump;
                 const T* const* rows = in + p * TILE;
                 accumulate<T, M, N>(sum, scalars, TILE, 1, TILE,

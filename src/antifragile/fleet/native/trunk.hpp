@@ -9,6 +9,10 @@
 #include "loss.hpp"
 #include "products.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace antifragile {
 
 // Memory for one group, zeroed, page-aligned; freed with its owner.
@@ -23,9 +27,14 @@ public:
 
 private:
     static T* allocate(int64_t n) {
-        const size_t bytes = size_t(round_up(int64_t(sizeof(T)) * n + 1, 4096));
-        void* at = std::aligned_alloc(4096, bytes);
+        // Large buffers in large pages: a tile touches a page per row of every matrix.
+        const int64_t page = int64_t(sizeof(T)) * n >= (4 << 20) ? 2 << 20 : 4096;
+        const size_t bytes = size_t(round_up(int64_t(sizeof(T)) * n + 1, page));
+        void* at = std::aligned_alloc(size_t(page), bytes);
         if (!at) throw std::bad_alloc();
+#if defined(__linux__)
+        if (page > 4096) madvise(at, bytes, MADV_HUGEPAGE);
+#endif
         std::memset(at, 0, bytes);
         return static_cast<T*>(at);
     }
@@ -51,8 +60,14 @@ void update_by_columns(Panels<T> gradient, int64_t n_panels, Samples<T> in, int6
             with_constant<ROWS>(int(std::min<int64_t>(ROWS, rows - first)), [&](auto constant) {
                 constexpr int M = decltype(constant)::value;
                 alignas(64) T tile[M * TILE];
+                const auto ask = [&](int64_t p) {  // for what AdamW needs when the tile is done
+                    for (int64_t i = p * M / n_panels; i < (p + 1) * M / n_panels; ++i)
+                        for (int c = 0; c < width; c += 64 / int(sizeof(T)))
+                            for (const T* matrix : {w, m, v})
+                                __builtin_prefetch(matrix + (first + i) * stride + column + c, 1);
+                };
                 gradient_tile<T, M>(gradient.data + first * TILE, gradient.jump, n_panels, in.row,
-                                    column / TILE * in.jump, width, tile);
+                                    column / TILE * in.jump, width, tile, ask);
                 for (int i = 0; i < M; ++i) {
                     const int64_t at = (first + i) * stride + column;
                     adamw.update(w + at, m + at, v + at, tile + i * TILE, width, keep(first + i));

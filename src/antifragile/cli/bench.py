@@ -1,0 +1,78 @@
+"""``antifragile bench``: the fleet against plain and tuned PyTorch, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.config import Architecture
+
+if TYPE_CHECKING:
+    from antifragile.fleet.bench import BenchReport, BenchRow
+
+
+def bench(
+    arch: Annotated[
+        list[str] | None, typer.Option(help="May be repeated.", show_default="a set of 18")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="What to train on.")] = "mnist",
+    threads: Annotated[int, typer.Option(min=1, help="For all contestants alike.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the best time counts.")] = 2,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where to look for data first.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time plain PyTorch, tuned PyTorch and the fleet in turn; project the paper's study.
+
+    Seconds are per trial and meta-loop, validation included. `plain` is what a PyTorch user
+    writes (DataLoader, autograd, AdamW), `tuned` what an expert writes for one model (tensor
+    indexing, fused AdamW, denormals flushed). Very deep shapes are timed on 20 batches and scaled.
+    """
+    from antifragile.data import load_dataset
+    from antifragile.fleet.bench import BENCH_ARCHITECTURES, BenchReport
+    from antifragile.fleet.bench import bench as run
+
+    architectures = [Architecture.parse(name) for name in arch or BENCH_ARCHITECTURES]
+    data = load_dataset(dataset, data_dir=data_dir, progress=True)
+    for architecture in architectures:
+        architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+    for item in run(architectures, data, threads=threads, repeats=repeats):
+        if not isinstance(item, BenchReport):
+            stderr().print(_line(item), markup=False, soft_wrap=True)
+        elif as_json:
+            print_json(item.to_mapping())
+        else:
+            _print(item, threads)
+
+
+def _line(row: BenchRow) -> str:
+    return f"{row.architecture}: plain {row.plain_s:.4g} s, fleet {row.fleet_s:.4g} s"
+
+
+def _print(report: BenchReport, threads: int) -> None:
+    table = plain_table("seconds per trial and meta-loop, validation included")
+    headings = ("plain", "tuned", "fleet", "unpaired", "plain/fleet", "tuned/fleet", "GFLOP/s")
+    for heading in ("architecture", *headings, "of peak"):
+        table.add_column(heading, justify="left" if heading == "architecture" else "right")
+    for row in report.rows:
+        seconds = (row.plain_s, row.tuned_s, row.fleet_s, row.fleet_independent_s)
+        table.add_row(
+            row.architecture,
+            *(f"{value:.4g}" for value in seconds),
+            f"{row.ratio:.1f}",
+            f"{row.tuned_ratio:.1f}",
+            f"{row.gflops:.0f}",
+            f"{100 * row.peak_share:.0f} %",
+        )
+    stdout().print(table)
+    hours = report.projected_hours
+    stdout().print(
+        f"\ngeometric mean of plain/fleet {report.geometric_mean_ratio:.1f}; matrix peak "
+        f"{report.peak_gflops:.0f} GFLOP/s with {threads} threads\nthe paper's study "
+        f"(98 x 6 x 10 x 100) on this machine: {hours['paired']:.1f} h paired, "
+        f"{hours['independent']:.1f} h independent (projected from these rows)"
+    )
