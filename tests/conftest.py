@@ -29,3 +29,12 @@ def paper_trials() -> Path:
     if not path.is_file():
         pytest.skip(f"the paper's trials are not at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def paper_convergence() -> Path:
+    """The CSV of the curves of the best trial of each of the paper's 588 cells."""
+    path = _BESIDE / "psa" / "paper_convergence.csv"
+    if not path.is_file():
+        pytest.skip(f"the paper's curves are not at {path}")
+    return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from antifragile.cli.main import run
 
 PROGRAM = (sys.executable, "-m", "antifragile")
 SPEC: dict[str, Any] = {
@@ -96,3 +100,15 @@ def run_process(folder: Path, *arguments: object, **options: Any) -> Said:
     process = start(folder, *arguments, **options)
     out, err = process.communicate(timeout=120)
     return Said(process.returncode, out or "", err or "")
+
+
+def run_here(folder: Path, *arguments: object) -> Said:
+    """Run in this process, which has torch loaded already."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = run([str(argument) for argument in arguments])
+    return Said(code, out.getvalue(), err.getvalue())

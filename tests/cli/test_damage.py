@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 import sqlite3
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifragile.cli.main import run
 from antifragile.config import StudySpec
 from antifragile.study import run_study
-from tests.cli.commands import SPEC
+from tests.cli.commands import SPEC, run_here
 
 READERS = (
     "study status --json",
@@ -39,23 +37,17 @@ def good_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="module")
 def good_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trial")
-    assert quiet(f"train --dataset tiny --arch 1*4 --meta-loops 2 --out {folder}")[0] == 0
+    arguments = "train --dataset tiny --arch 1*4 --meta-loops 2 --out"
+    assert run_here(folder, *arguments.split(), folder).code == 0
     return folder
 
 
-def quiet(line: str) -> tuple[int, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = run(shlex.split(line))
-    return code, err.getvalue()
-
-
 def answers_calmly(line: str) -> None:
-    code, err = quiet(line)
-    assert code in (0, 1, 2), err
-    assert "internal error" not in err, err
-    assert "Traceback" not in err, err
-    assert code == 0 or "error: " in err
+    said = run_here(Path(), *shlex.split(line))
+    assert said.code in (0, 1, 2), said
+    assert "internal error" not in said.err
+    assert "Traceback" not in said.err
+    assert said.code == 0 or "error: " in said.err
 
 
 @st.composite

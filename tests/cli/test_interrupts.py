@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import run_process, start, write_spec
+from tests.cli.commands import run_here, start, write_spec
 from tests.study.test_kill import wait_until_gone, workers_of
 
 STUDY = ("study", "run", "s.toml", "--store", "runs.db", "--engine", "plain")
@@ -45,7 +45,7 @@ def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_study_goes_on(workers: int, tmp_path: Path) -> None:
     write_spec(tmp_path / "s.toml", meta_loops=30)
     options = ("--workers", workers, "--checkpoint-every", 0)
@@ -59,7 +59,7 @@ def test_an_interrupted_study_goes_on(workers: int, tmp_path: Path) -> None:
     wait_until_gone(hands)
     before = n_records(tmp_path)
     assert 0 < before < 240
-    done = run_process(tmp_path, *STUDY, *options, "--json")
+    done = run_here(tmp_path, *STUDY, *options, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["trials"] == 8
     assert n_records(tmp_path) == 240
@@ -80,7 +80,7 @@ def test_an_interrupted_trial_goes_on(tmp_path: Path) -> None:
         "lkg.json",
         "lkg.safetensors",
     ]
-    done = run_process(tmp_path, *TRIAL, "--resume", "--json")
+    done = run_here(tmp_path, *TRIAL, "--resume", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["meta_loops"] == 300
 

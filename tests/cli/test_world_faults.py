@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Said, contents, environment, run_process, start, write_spec
+from tests.cli.commands import Said, contents, environment, run_here, run_process, start, write_spec
 from tests.cli.test_interrupts import STUDY, n_records, wait_for
 from tests.study.test_kill import wait_until_gone, workers_of
 
 STORE = ("--store", "runs.db")
+ROOT = Path(__file__).parents[2]
 TRIAL = ("train", "--dataset", "tiny", "--arch", "1*64", "--meta-loops", 2, "--out", "out")
 
 
@@ -33,8 +34,8 @@ def is_a_world_fault(said: Said) -> bool:
     return Said(said.code, said.out, "\n".join(words)).is_one_error() and said.code == 1
 
 
-def finishes(folder: Path, **options: object) -> bool:
-    said = run_process(folder, "study", "run", "s.toml", *STORE, "--json", **options)
+def finishes(folder: Path) -> bool:
+    said = run_here(folder, "study", "run", "s.toml", *STORE, "--json")
     assert said.code == 0, said.err
     return bool(json.loads(said.out)["trials"] == 8)
 
@@ -55,26 +56,26 @@ def largest_file(size_bytes: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("size_bytes", [0, 70_000])
 def test_a_store_on_a_full_disk(size_bytes: int, tmp_path: Path) -> None:
-    write_spec(tmp_path / "s.toml", meta_loops=300)
+    write_spec(tmp_path / "s.toml", meta_loops=150)
     limited = {"preexec_fn": largest_file(size_bytes)}
     said = run_process(tmp_path, "study", "run", "s.toml", *STORE, **limited)
     assert is_a_world_fault(said), said
     assert "store runs.db cannot be used: " in said.err
     assert no_temporary_files(tmp_path)
     assert finishes(tmp_path)
-    assert n_records(tmp_path) == 8 * 300
+    assert n_records(tmp_path) == 8 * 150
 
 
 def test_a_state_on_a_full_disk(tmp_path: Path) -> None:
     short = [*TRIAL[:-1], "out"]
-    assert run_process(tmp_path, *short).code == 0
+    assert run_here(tmp_path, *short).code == 0
     before = contents(tmp_path)
     longer = ["3" if word == 2 else word for word in short]
     said = run_process(tmp_path, *longer, "--resume", preexec_fn=largest_file(500))
     assert is_a_world_fault(said), said
     assert "error: cannot write out/lkg.json: File too large; free space" in said.err
     assert contents(tmp_path) == before
-    assert run_process(tmp_path, *longer, "--resume").code == 0
+    assert run_here(tmp_path, *longer, "--resume").code == 0
 
 
 def test_an_export_on_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
@@ -117,6 +118,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_study_on_a_really_full_disk(small_disk: Path) -> None:
     write_spec(small_disk / "s.toml", meta_loops=300)
     ballast = small_disk / "ballast"
@@ -130,24 +132,29 @@ def test_a_study_on_a_really_full_disk(small_disk: Path) -> None:
 
 
 AS_NOBODY = """
-import contextlib, io, os, pwd, sys
-from antifragile.cli.main import run
-with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    assert run(["study", "run", "s.toml", "--store", "sqlite://", "--files", sys.argv[1]]) == 0
+import json, os, pwd, sys
+from pathlib import Path
+from tests.cli.commands import run_here
+here, scratch = Path.cwd(), Path(sys.argv[1])
+warm = run_here(here, "study", "run", "s.toml", "--store", "sqlite://", "--files", scratch)
+assert warm.code == 0, warm
 if os.geteuid() == 0:  # nobody may not read the interpreter, which is why all is loaded by now
     user = pwd.getpwnam("nobody")
     os.setgroups([]), os.setgid(user.pw_gid), os.setuid(user.pw_uid)
-sys.exit(run(sys.argv[2:]))
+said = [run_here(here, *arguments) for arguments in json.loads(sys.argv[2])]
+print(json.dumps([(one.code, one.out, one.err) for one in said]))
 """
 
 
-def run_as_nobody(folder: Path, scratch: Path, *arguments: object) -> Said:
+def run_as_nobody(folder: Path, scratch: Path, *lines: tuple[object, ...]) -> list[Said]:
     """Run in a folder without the right to write there."""
-    command = [sys.executable, "-c", AS_NOBODY, str(scratch), *map(str, arguments)]
+    command = [sys.executable, "-c", AS_NOBODY, str(scratch), json.dumps(lines)]
+    path = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        command, cwd=folder, env=environment(scratch), capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment(scratch) | path, capture_output=True, text=True
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    assert done.returncode == 0, done.stderr
+    return [Said(*said) for said in json.loads(done.stdout)]
 
 
 @pytest.fixture
@@ -166,18 +173,17 @@ def closed() -> Iterator[Path]:
 
 def test_a_read_only_folder(closed: Path, tmp_path: Path) -> None:
     before = contents(closed)
-    for arguments, message in (
-        (("study", "run", "s.toml", "--store", "new.db"), "cannot write .: Permission denied"),
-        (("study", "extend", *STORE, "--trials", 3), "cannot write runs.db.files"),
-        (("study", "export", *STORE, "--out", "all.csv"), "cannot write .: Permission denied"),
-        (TRIAL, "cannot write out: Permission denied; free space or choose a folder that can"),
-    ):
-        said = run_as_nobody(closed, tmp_path, *arguments)
+    expected = {
+        ("study", "run", "s.toml", "--store", "new.db"): "cannot write .: Permission denied; free",
+        ("study", "extend", *STORE, "--trials", 3): "cannot write runs.db.files/small-",
+        ("study", "export", *STORE, "--out", "all.csv"): "cannot write .: Permission denied; free",
+        TRIAL: "cannot write out: Permission denied; free space or choose a folder that can",
+    }
+    *failed, read = run_as_nobody(closed, tmp_path, *expected, ("study", "summary", *STORE))
+    for said, message in zip(failed, expected.values(), strict=True):
         assert is_a_world_fault(said), said
         assert f"error: {message}" in said.err
-        assert contents(closed) == before
-    said = run_as_nobody(closed, tmp_path, "study", "summary", *STORE)
-    assert said.code == 0, said.err
+    assert read.code == 0, read.err
     assert contents(closed) == before
 
 
@@ -193,6 +199,6 @@ def test_a_dead_worker(tmp_path: Path) -> None:
     assert "error: a worker process died (killed, or out of memory); finished work is" in said.err
     wait_until_gone([other])
     assert no_temporary_files(tmp_path)
-    again = run_process(tmp_path, *STUDY, "--workers", 2)
+    again = run_here(tmp_path, *STUDY, "--workers", 2)
     assert again.code == 0, again.err
     assert n_records(tmp_path) == 8 * 30
