@@ -29,12 +29,15 @@ def make_spec(**changes: object) -> StudySpec:
 def write_toml(spec: StudySpec, path: Path) -> Path:
     """Write a spec as TOML, which for these plain values is JSON with other brackets."""
     values = spec.to_mapping()
-    training = values.pop("training")
+    tables = {key: values.pop(key) for key in ("training", "evaluate")}
     lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-    lines += ["[training]", *(f"{key} = {_toml(value)}" for key, value in training.items())]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
     path.write_text("\n".join(lines))
     return path
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return repr(value) if not isinstance(value, str) else f"'{value}'"

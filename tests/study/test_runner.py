@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from antifragile.analysis import meta_loops_frame, trials_frame
-from antifragile.config import StudySpec
+from antifragile.analysis.frames import robustness_frame
+from antifragile.config import EvaluateOptions, StudySpec
 from antifragile.errors import StoreError, UsageError
 from antifragile.store import Store
 from antifragile.study import Progress, StudyOutcome, extend_study, run_study
@@ -74,6 +75,18 @@ def test_one_missing_trial_changes_no_other(
     ours = meta_loops_frame(fewer.store, fewer.study).drop(columns="seconds").set_index(keys)
     all_ = meta_loops_frame(whole.store, whole.study).drop(columns="seconds").set_index(keys)
     assert ours.equals(all_.loc[ours.index])
+
+
+@pytest.mark.parametrize("engine", ["fleet", "plain"])
+def test_robustness_is_measured_where_a_study_asks(
+    engine: str, study_spec: StudySpec, tmp_path: Path
+) -> None:
+    spec = replace(study_spec, evaluate=EvaluateOptions(robustness=True), trials=1)
+    outcome = run(spec, tmp_path, engine=engine)
+    frame = robustness_frame(outcome.store, outcome.study)
+    assert len(frame) == 12 * 13 * 5
+    grown = extend_study(None, store=outcome.store, meta_loops=6, engine=engine)
+    assert len(robustness_frame(grown.store, grown.study)) == len(frame)
 
 
 def test_a_finished_study_runs_nothing_again(study_spec: StudySpec, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from antifragile.config.seeds import (
     dropout_keep_mask,
     trial_streams,
 )
-from antifragile.config.study import Keep, StudySpec
+from antifragile.config.study import EvaluateOptions, Keep, StudySpec
 
 __all__ = [
     "PAPER_LANDSCAPE",
@@ -27,6 +27,7 @@ __all__ = [
     "PRESETS",
     "Ablation",
     "Architecture",
+    "EvaluateOptions",
     "Keep",
     "LandscapeEntry",
     "Mode",

@@ -45,6 +45,17 @@ class Keep(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What is measured of each finished trial besides its accuracies.
+
+    Args:
+        robustness: Test accuracy of the damaged LKG: neurons removed, weight and input noise.
+    """
+
+    robustness: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudySpec:
     """What to run: the whole grid of one study.
 
@@ -60,6 +71,7 @@ class StudySpec:
         keep: What is kept of a finished trial.
         preset: The preset that `training` started from.
         training: The inner loop's numbers.
+        evaluate: What is measured of each finished trial besides its accuracies.
     """
 
     name: str
@@ -73,6 +85,7 @@ class StudySpec:
     keep: Keep = Keep.LKG
     preset: str = "paper"
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
 
     def __post_init__(self) -> None:
         faults = Faults(f"study {self.name!r}" if isinstance(self.name, str) else "study")
@@ -139,6 +152,7 @@ class StudySpec:
         if "modes" in values:
             values["modes"] = _read_modes(faults, values["modes"])
         values["training"] = _read_training(faults, data)
+        values["evaluate"] = _read_evaluate(faults, data.get("evaluate", {}))
         try:
             spec = cls(**(_PLACEHOLDERS | values))
         except SpecError as error:
@@ -165,6 +179,7 @@ class StudySpec:
             "keep": str(self.keep),
             "preset": self.preset,
             "training": self.training.to_mapping(),
+            "evaluate": {"robustness": self.evaluate.robustness},
         }
 
     def canonical_json(self) -> str:
@@ -218,9 +233,7 @@ class StudySpec:
 
     def differences(self, other: StudySpec) -> list[str]:
         """One clause per key in which the two specs differ: ``"seed: 1 here, 2 there"``."""
-        mine, theirs = self.to_mapping(), other.to_mapping()
-        mine |= {f"training.{k}": v for k, v in mine.pop("training").items()}
-        theirs |= {f"training.{k}": v for k, v in theirs.pop("training").items()}
+        mine, theirs = _flat(self.to_mapping()), _flat(other.to_mapping())
         return [
             f"{key}: {_shorten(mine[key])} against {_shorten(theirs[key])}"
             for key in mine
@@ -280,6 +293,26 @@ def _read_training(faults: Faults, data: Mapping[str, Any]) -> TrainingOptions:
     except SpecError as error:
         faults.extend(error)
         return TrainingOptions()
+
+
+def _read_evaluate(faults: Faults, table: Any) -> EvaluateOptions:
+    if not isinstance(table, Mapping):
+        faults.add(f"evaluate must be a table; got {shown(table)}")
+        return EvaluateOptions()
+    faults.unknown_keys(table, ["robustness"], where="evaluate.")
+    robustness = table.get("robustness", False)
+    if not isinstance(robustness, bool):
+        faults.add(f"evaluate.robustness must be true or false; got {shown(robustness)}")
+        return EvaluateOptions()
+    return EvaluateOptions(robustness=robustness)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = value if isinstance(value, Mapping) else None
+        flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
+    return flat
 
 
 def _shorten(value: Any) -> str:

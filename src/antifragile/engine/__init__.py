@@ -4,11 +4,14 @@ from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, tria
 from antifragile.engine.epoch import count_correct, epoch_order, exact_numerics, train_epoch
 from antifragile.engine.policy import LastKnownGood, next_lkg
 from antifragile.engine.psa import TrialState, finish, initial_weights, meta_loops
-from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.engine.records import Damage, MetaLoopRecord, RobustnessRecord, TrialResult
+from antifragile.engine.robustness import measure_robustness
 
 __all__ = [
+    "Damage",
     "LastKnownGood",
     "MetaLoopRecord",
+    "RobustnessRecord",
     "TrialResult",
     "TrialState",
     "count_correct",
@@ -17,6 +20,7 @@ __all__ = [
     "finish",
     "initial_weights",
     "load_checkpoint",
+    "measure_robustness",
     "meta_loops",
     "next_lkg",
     "save_checkpoint",

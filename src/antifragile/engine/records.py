@@ -6,6 +6,7 @@ Accuracies are counts of correct samples; percent is for people.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,37 @@ class TrialResult:
         peak_meta_loop: The meta-loop that reached it first.
         final_correct: Correct validation samples of the last candidate.
         test_correct: Correct test samples of the LKG at the end.
+        robustness: Of the damaged LKG, where a study asks for it.
     """
 
     meta_loops: int
     peak_correct: int
     peak_meta_loop: int
     final_correct: int
+    test_correct: int
+    robustness: tuple[RobustnessRecord, ...] = ()
+
+
+class Damage(StrEnum):
+    """A kind of perturbation of a trained network or of its inputs."""
+
+    HIDDEN_NEURONS = "hidden-neurons"
+    WEIGHT_NOISE = "weight-noise"
+    INPUT_NOISE = "input-noise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessRecord:
+    """One draw of one kind and level of damage.
+
+    Args:
+        damage: The kind.
+        level: As in `robustness.LEVELS`.
+        draw: 1-based.
+        test_correct: Correct test samples of the damaged network.
+    """
+
+    damage: Damage
+    level: float
+    draw: int
     test_correct: int

@@ -74,6 +74,16 @@ trials = Table(
     UniqueConstraint("study_id", "architecture", "mode", "trial"),
 )
 
+robustness = Table(
+    "robustness",
+    metadata,
+    Column("trial_id", ForeignKey("trials.trial_id"), primary_key=True),
+    Column("damage", String(40), primary_key=True),
+    Column("level", Float, primary_key=True),
+    Column("draw", Integer, primary_key=True),
+    Column("test_correct", Integer, nullable=False),
+)
+
 meta_loops = Table(
     "meta_loops",
     metadata,

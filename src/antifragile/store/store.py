@@ -229,11 +229,14 @@ class Store:
         with self._transaction() as connection:
             self._put_records(connection, records, environment)
             for trial_id, result in results.items():
+                values = asdict(result)
+                damaged = values.pop("robustness")
                 connection.execute(
                     schema.trials.update()
                     .where(schema.trials.c.trial_id == trial_id)
-                    .values(**asdict(result), finished_at=_now())
+                    .values(**values, finished_at=_now())
                 )
+                self._replace_robustness(connection, trial_id, damaged)
 
     def environments(self, study: str) -> list[Environment]:
         """Every environment that computed a record of this study."""
@@ -283,6 +286,25 @@ class Store:
                 check(row)
                 yield dict(row)
 
+    def robustness_rows(self, study: str) -> list[dict[str, Any]]:
+        """Every draw of damage with its trial, as flat rows, in order."""
+        trials, damaged = schema.trials.c, schema.robustness.c
+        query = (
+            select(
+                trials.architecture,
+                trials.mode,
+                trials.trial,
+                *[column for column in damaged if column.name != "trial_id"],
+            )
+            .select_from(schema.robustness)
+            .join(schema.trials)
+            .join(schema.studies)
+            .where(schema.studies.c.name == study)
+            .order_by(trials.trial_id, damaged.damage, damaged.level, damaged.draw)
+        )
+        with self._transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     # Inside
 
     @contextmanager
@@ -320,6 +342,14 @@ class Store:
             for record in group
         ]
         self._insert_new(connection, schema.meta_loops, rows)
+
+    def _replace_robustness(
+        self, connection: Connection, trial_id: int, rows: Sequence[dict[str, Any]]
+    ) -> None:
+        """An extended trial has another LKG, so what the old one bore is dropped."""
+        table = schema.robustness
+        connection.execute(table.delete().where(table.c.trial_id == trial_id))
+        self._insert_new(connection, table, [{"trial_id": trial_id, **row} for row in rows])
 
     def _insert_new(
         self, connection: Connection, table: Table, rows: Iterable[dict[str, Any]]

@@ -160,6 +160,7 @@ def plan_tasks(
             data_sha256=data.sha256,
             environment=environment,
             keep=spec.keep,
+            robustness=spec.evaluate.robustness,
             checkpoint_every_s=options.checkpoint_every_s,
         )
 

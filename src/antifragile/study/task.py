@@ -12,15 +12,17 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from antifragile.config import Keep, TrialSpec
 from antifragile.data import Dataset
 from antifragile.engine import (
     MetaLoopRecord,
+    TrialResult,
     TrialState,
     load_checkpoint,
+    measure_robustness,
     save_checkpoint,
     trial_fingerprint,
 )
@@ -58,6 +60,7 @@ class Task:
         data_sha256: The content the study is about.
         environment: Kernel, threads, device and so on, fixed by the plan.
         keep: Whether the last state of a finished trial stays.
+        robustness: Whether finished trials are tested under damage.
         checkpoint_every_s: Least time between two checkpoints, in seconds.
     """
 
@@ -69,6 +72,7 @@ class Task:
     data_sha256: str
     environment: Environment
     keep: Keep
+    robustness: bool
     checkpoint_every_s: float
 
     @property
@@ -144,6 +148,10 @@ class _TaskRun:
 
     def _finish(self, states: Sequence[TrialState]) -> None:
         results = self.task.trainer.finish(self.specs, self.data, states)
+        if self.task.robustness:
+            results = [
+                self._damaged(*item) for item in zip(self.specs, states, results, strict=True)
+            ]
         if self.task.keep is Keep.LKG:
             # The kept states are the last checkpoints. Were they written after the results, a
             # kill in between would leave finished trials that cannot be extended.
@@ -155,6 +163,11 @@ class _TaskRun:
         if self.task.keep is Keep.NONE:
             for spec in self.specs:
                 self.task.checkpoint_path(spec).unlink(missing_ok=True)
+
+    def _damaged(self, spec: TrialSpec, state: TrialState, result: TrialResult) -> TrialResult:
+        threads = self.task.environment.threads
+        records = measure_robustness(spec, self.data, state.lkg.weights, threads=threads)
+        return replace(result, robustness=records)
 
     def _resume(self, trial: PlannedTrial) -> TrialState | None:
         path = self.task.checkpoint_path(trial.spec)
