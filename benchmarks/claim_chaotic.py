@@ -110,8 +110,8 @@ def each_shape_is_lifted(e: Evidence) -> Finding | None:
     words = (
         f"uplift positive in {(uplift > 0).sum()} of {len(names)} ({uplift.min():+.1f} to "
         f"{uplift.max():+.1f}); cells significantly above none {psa['verdict'].eq('higher').sum()} "
-        f"of {len(psa)}, below {psa['verdict'].eq('lower').sum()} (Holm over {len(table)}). Under the "
-        "printed rules uplift is part of the label, so there it is positive by definition"
+        f"of {len(psa)}, below {psa['verdict'].eq('lower').sum()} (Holm over {len(table)}). "
+        "Under the printed rules uplift is part of the label: there it is positive by definition"
     )
     return Finding(result=words, verdict=HOLDS if (uplift > 0).all() else FAILS)
 

@@ -221,6 +221,9 @@ unless said otherwise. A p value "over architectures" flips the sign of each arc
 difference: it speaks of shapes like these, which were chosen, not drawn at random. Claims are
 tested one by one, uncorrected for being {len(CLAIMS)}; tests within a claim are corrected as said.
 
+The complete rules were written with the paper's data in view, so what is said "over chaotic
+shapes" or "over stable shapes" depends on labels drawn from the same trials.
+
 Two things about the paper's data: its `decay` arm is the only one *without* weight decay (the
 other five ran AdamW's default of 0.01), so what it says of decay compares near-equal arms; and
 its curves are those of the best of ten trials of each cell, not of a typical one.

@@ -116,8 +116,9 @@ def pooled(cells: list[Cell], rng: np.random.Generator) -> tuple[float, float, f
         z = gap / (both.std(ddof=1) * np.sqrt(1 / n + 1 / m))
         squares += z**2
         signed += z / len(cells)
-    p_squares = float((squares[1:] >= squares[0] - 1e-9).mean())
-    p_signed = float((np.abs(signed[1:]) >= abs(signed[0]) - 1e-9).mean())
+    # The data as they are count as one of the permutations, so that no p is 0.
+    p_squares = float((squares >= squares[0] - 1e-9).mean())
+    p_signed = float((np.abs(signed) >= abs(signed[0]) - 1e-9).mean())
     return p_squares, float(signed[0]), p_signed
 
 
@@ -157,7 +158,7 @@ def describe(name: str, cells: list[Cell], rng: np.random.Generator) -> str:
     return (
         f"{name}: {len(cells)} cells, {counts['equivalent']} equivalent, {counts['open']} open, "
         f"{counts['different']} different. Pooled permutation test over all cells: p = "
-        f"{p_squares:.4f}; mean standardised difference {drift:+.2f}, p = {p_drift:.4f} "
+        f"{p_squares:.2g}; mean standardised difference {drift:+.2f}, p = {p_drift:.2g} "
         f"({N_PERMUTATIONS:,} permutations, smallest attainable p {1 / N_PERMUTATIONS:g})."
     )
 

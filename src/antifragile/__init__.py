@@ -5,9 +5,10 @@ The public names are imported when first used, so that ``import antifragile`` is
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from antifragile._lazy import importer
 
 if TYPE_CHECKING:
     from antifragile.config import (
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from antifragile.study import StudyOutcome, extend_study, run_study
 
 __version__ = version("antifragile")
-
-_HOMES = {
-    "config": ("Architecture", "StudySpec", "TrainingOptions", "TrialSpec", "matched_width"),
-    "data": ("Dataset", "load_dataset"),
-    "engine": ("MetaLoopRecord", "TrialResult", "finish", "meta_loops"),
-    "store": ("Store",),
-    "study": ("StudyOutcome", "extend_study", "run_study"),
-}
 
 __all__ = [
     "Architecture",
@@ -52,8 +45,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"antifragile.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = importer(
+    __name__,
+    {
+        "config": ("Architecture", "StudySpec", "TrainingOptions", "TrialSpec", "matched_width"),
+        "data": ("Dataset", "load_dataset"),
+        "engine": ("MetaLoopRecord", "TrialResult", "finish", "meta_loops"),
+        "store": ("Store",),
+        "study": ("StudyOutcome", "extend_study", "run_study"),
+    },
+)

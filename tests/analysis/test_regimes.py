@@ -82,3 +82,19 @@ def test_a_csv_without_the_columns_is_refused(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="lacks the column"):
         read_trials_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["1*4,none,1,98.1", "1*4,none,2,"], r"line 3: peak_validation_accuracy is .*nan"),
+        (["1*4,none,1,very good"], r"line 2: peak_validation_accuracy is 'very good'"),
+        (["1*4,none,1,9810"], r"expected percent, 0 to 100"),
+        (["1*4,none,1,98.1", "1*4,none,1,98.2"], r"line 3: trial 1 of 1\*4, none is there twice"),
+    ],
+)
+def test_a_csv_with_a_wrong_row_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["architecture,mode,trial,peak_validation_accuracy", *lines]))
+    with pytest.raises(DataError, match=message):
+        read_trials_csv(path)

@@ -66,6 +66,18 @@ def meta_loops_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
     return frame
 
 
+def robustness_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
+    """Test accuracy of damaged networks, a row per trial, kind, level and draw.
+
+    Returns:
+        Columns architecture, mode, trial, damage, level, draw, test_correct, test_accuracy
+        (percent); empty when the study did not measure it.
+    """
+    columns = ["architecture", "mode", "trial", "damage", "level", "draw", "test_correct"]
+    frame = pd.DataFrame(store.robustness_rows(study.spec.name), columns=columns)
+    return frame.assign(test_accuracy=frame.test_correct * 100 / study.data.n_test)
+
+
 def read_trials_csv(path: Path) -> pd.DataFrame:
     """Read a CSV of trials: columns architecture, mode, trial, peak_validation_accuracy.
 
@@ -82,4 +94,22 @@ def read_trials_csv(path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(TRIAL_COLUMNS)}."
         )
+    _check_trials(frame, path)
     return frame
+
+
+def _check_trials(frame: pd.DataFrame, path: Path) -> None:
+    peaks = pd.to_numeric(frame["peak_validation_accuracy"], errors="coerce")
+    if (wrong := ~peaks.between(0, 100)).any():
+        line = int(wrong.to_numpy().argmax())
+        raise DataError(
+            f"{path}, line {line + 2}: peak_validation_accuracy is "
+            f"{frame['peak_validation_accuracy'].iloc[line]!r}; expected percent, 0 to 100."
+        )
+    if (again := frame.duplicated(["architecture", "mode", "trial"])).any():
+        line = int(again.to_numpy().argmax())
+        cell = frame.iloc[line]
+        raise DataError(
+            f"{path}, line {line + 2}: trial {cell['trial']} of {cell['architecture']}, "
+            f"{cell['mode']} is there twice; trials of a cell need different numbers."
+        )

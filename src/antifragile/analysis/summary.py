@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import pandas as pd
 
+from antifragile.errors import DataError
+
 
 class Measure(StrEnum):
     """Which accuracy of a trial is summarised.
@@ -41,8 +43,24 @@ def summarise(trials: pd.DataFrame, measure: Measure = Measure.PEAK) -> pd.DataF
         Columns architecture, mode, n, mean, sd, min, max (percent), in order of appearance.
         ``sd`` is the population standard deviation (ddof = 0), as in the paper's tables.
     """
-    grouped = trials.groupby(["architecture", "mode"], sort=False)[measure.column]
+    grouped = measured(trials, measure).groupby(["architecture", "mode"], sort=False)[
+        measure.column
+    ]
     summary = grouped.agg(
         n="count", mean="mean", sd=lambda values: values.std(ddof=0), min="min", max="max"
     )
     return summary.reset_index()
+
+
+def measured(trials: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+    """Return the trials, or say that they do not have the measure.
+
+    Raises:
+        DataError: Its column is missing, as in a CSV that has peaks only.
+    """
+    if measure.column not in trials.columns and len(trials):
+        raise DataError(
+            f"these trials have no {measure.value} accuracy: the column {measure.column} is "
+            "missing; use --measure peak."
+        )
+    return trials if measure.column in trials.columns else trials.assign(**{measure.column: []})

@@ -17,7 +17,16 @@ import typer
 from rich.markup import escape
 
 from antifragile import __version__
-from antifragile.cli import bench, data, landscape, study, train
+from antifragile.cli import (
+    bench,
+    classify,
+    compare_modes,
+    data,
+    landscape,
+    size,
+    study,
+    train,
+)
 from antifragile.cli.console import stderr
 from antifragile.errors import AntifragileError, Interrupted, WorldError
 
@@ -36,6 +45,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
+app.command("classify")(classify.classify)
+app.command("compare-modes")(compare_modes.compare_modes)
+app.command("size")(size.size)
 
 
 def _print_version(value: bool) -> None:

@@ -1,0 +1,127 @@
+"""How large a difference is: standardised effects and means with intervals, and equivalence.
+
+Intervals of means and differences are Student's (Welch's for two samples), from
+`statsmodels.stats.weightstats`; equivalence is its TOST. The standardised effect is the
+difference over the standard deviation of a trial (pooled; of the differences when paired), with
+the interval that inverts the noncentral t distribution. Where all values of both arms agree with
+their means (no spread) these numbers do not exist and NaN says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import nctdtrinc
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind, ttost_paired
+
+_SPREAD = 1e-9  # percentage points below which a standard deviation is rounding
+_NAN = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A difference (mode minus control), its interval, and the same in standard deviations.
+
+    Args:
+        difference: Of the means, percentage points.
+        low: Lower end of its interval.
+        high: Upper end.
+        size: Standardised effect.
+        size_low: Lower end of its interval.
+        size_high: Upper end.
+        equivalence_p: Of the TOST against the margin: small when the difference is smaller.
+    """
+
+    difference: float
+    low: float = _NAN
+    high: float = _NAN
+    size: float = _NAN
+    size_low: float = _NAN
+    size_high: float = _NAN
+    equivalence_p: float = _NAN
+
+
+def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval of a mean; (NaN, NaN) for a single value, a point for equal ones.
+
+    Args:
+        values: (n,) percent.
+        confidence: Of the interval.
+    """
+    if len(values) < 2:
+        return _NAN, _NAN
+    if _has_no_spread(values):
+        return float(values.mean()), float(values.mean())
+    low, high = DescrStatsW(values).tconfint_mean(alpha=1 - confidence)
+    return float(low), float(high)
+
+
+def two_sample_effect(
+    values: np.ndarray, control: np.ndarray, *, margin: float, confidence: float = 0.95
+) -> Effect:
+    """Compare two independent samples; variances may differ.
+
+    Args:
+        values: (n,) trials of the mode, percent.
+        control: (m,) trials of the control.
+        margin: Of the equivalence test, percentage points.
+        confidence: Of the intervals.
+    """
+    difference, n, m = float(values.mean() - control.mean()), len(values), len(control)
+    if min(n, m) < 2:
+        return Effect(difference=difference)
+    if _has_no_spread(values) and _has_no_spread(control):
+        return Effect(difference=difference, low=difference, high=difference)
+    compared = CompareMeans(DescrStatsW(values), DescrStatsW(control))
+    low, high = compared.tconfint_diff(alpha=1 - confidence, usevar="unequal")
+    variance = ((n - 1) * values.var(ddof=1) + (m - 1) * control.var(ddof=1)) / (n + m - 2)
+    scale = (1 / n + 1 / m) ** 0.5
+    size = difference / variance**0.5
+    ends = _noncentral_interval(size / scale, n + m - 2, confidence)
+    p = ttost_ind(values, control, -margin, margin, usevar="unequal")[0]
+    return Effect(
+        difference=difference,
+        low=float(low),
+        high=float(high),
+        size=size,
+        size_low=ends[0] * scale,
+        size_high=ends[1] * scale,
+        equivalence_p=float(p),
+    )
+
+
+def paired_effect(
+    values: np.ndarray, control: np.ndarray, *, margin: float, confidence: float = 0.95
+) -> Effect:
+    """Compare trials that share their number; arguments as `two_sample_effect`, n = m."""
+    differences = values - control
+    difference, n = float(differences.mean()), len(differences)
+    if n < 2:
+        return Effect(difference=difference)
+    if _has_no_spread(differences):
+        return Effect(difference=difference, low=difference, high=difference)
+    low, high = mean_interval(differences, confidence)
+    scale = (1 / n) ** 0.5
+    size = difference / float(differences.std(ddof=1))
+    ends = _noncentral_interval(size / scale, n - 1, confidence)
+    p = ttost_paired(values, control, -margin, margin)[0]
+    return Effect(
+        difference=difference,
+        low=low,
+        high=high,
+        size=size,
+        size_low=ends[0] * scale,
+        size_high=ends[1] * scale,
+        equivalence_p=float(p),
+    )
+
+
+def _has_no_spread(values: np.ndarray) -> bool:
+    return float(np.ptp(values)) < _SPREAD
+
+
+def _noncentral_interval(t: float, degrees: int, confidence: float) -> tuple[float, float]:
+    """The noncentralities at which the observed t is at the upper and the lower tail."""
+    tail = (1 - confidence) / 2
+    return float(nctdtrinc(degrees, 1 - tail, t)), float(nctdtrinc(degrees, tail, t))

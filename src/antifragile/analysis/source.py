@@ -1,0 +1,101 @@
+"""Where an analysis gets its numbers: a study in a store, or a CSV of trials.
+
+Every verb of analysis and report takes one; from here on both look the same.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from antifragile.analysis.frames import (
+    meta_loops_frame,
+    read_trials_csv,
+    robustness_frame,
+    trials_frame,
+)
+from antifragile.config import Pairing
+from antifragile.errors import UsageError
+from antifragile.store import Store
+
+_CSV_NEEDS_ZERO_R = "a CSV does not say its ZeroR accuracy; give it, as in --zero-r 11.02."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Trials to analyse, and what is known about their origin.
+
+    Args:
+        name: The study's name, or the file's.
+        trials: One row per finished trial: architecture, mode, trial, peak_validation_accuracy,
+            and from a store final_validation_accuracy, test_accuracy, peak_meta_loop (percent).
+        meta_loops: One row per meta-loop record: architecture, mode, trial, meta_loop,
+            validation_accuracy, bounty_accuracy, ablated_layer, ...; None for a CSV of trials.
+        zero_r: ZeroR accuracy of the validation split, percent.
+        paired: Whether trials of the same number share initial weights and batch orders.
+        robustness: One row per draw of damage, as `frames.robustness_frame`; None for a CSV.
+        n_validation: Validation samples, None when unknown.
+        origin: How it was produced: spec, environments, creation time; plain values.
+    """
+
+    name: str
+    trials: pd.DataFrame
+    meta_loops: pd.DataFrame | None
+    zero_r: float
+    paired: bool
+    robustness: pd.DataFrame | None = None
+    n_validation: int | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+
+
+def open_source(where: str, *, study: str | None = None, zero_r: float | None = None) -> Source:
+    """Read a store URL, the path of an SQLite file, or the path of a CSV file.
+
+    Args:
+        where: The store or the CSV.
+        study: Which study of a store; None for the only one.
+        zero_r: ZeroR accuracy in percent; needed for a CSV, overrides a store's.
+
+    Raises:
+        UsageError: A CSV without ``zero_r``, or with ``study``.
+        DataError: Not a CSV of trials.
+        StoreError: No such store or study.
+    """
+    if where.lower().endswith(".csv"):
+        return _from_csv(Path(where), study, zero_r)
+    with Store(where, create=False) as store:
+        stored = store.study(study)
+        data = stored.data
+        return Source(
+            name=stored.spec.name,
+            trials=trials_frame(store, stored),
+            meta_loops=meta_loops_frame(store, stored),
+            zero_r=100 * data.zero_r_validation / data.n_validation if zero_r is None else zero_r,
+            paired=stored.spec.pairing is Pairing.PAIRED,
+            robustness=robustness_frame(store, stored),
+            n_validation=data.n_validation,
+            origin={
+                "spec": json.loads(stored.spec.canonical_json()),
+                "environments": [asdict(item) for item in store.environments(stored.spec.name)],
+                "created_at": stored.created_at,
+            },
+        )
+
+
+def _from_csv(path: Path, study: str | None, zero_r: float | None) -> Source:
+    if study is not None:
+        raise UsageError("--study chooses within a store; a CSV holds one study.")
+    if zero_r is None:
+        raise UsageError(f"{path}: {_CSV_NEEDS_ZERO_R}")
+    return Source(
+        name=path.stem,
+        trials=read_trials_csv(path),
+        meta_loops=None,
+        zero_r=zero_r,
+        paired=False,
+        origin={"file": path.name},
+    )

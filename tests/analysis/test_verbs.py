@@ -1,0 +1,93 @@
+"""The verbs of analysis over a CSV: what they print, as text and as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from antifragile.cli.classify import classify
+from antifragile.cli.compare_modes import compare_modes
+from antifragile.cli.size import size
+from antifragile.errors import UsageError
+from tests.analysis.made import MODES, made_trials
+
+
+def call(verb: Callable[..., None], *arguments: str) -> str:
+    app = typer.Typer()
+    app.command()(verb)
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def call_json(verb: Callable[..., None], *arguments: str) -> Any:
+    return json.loads(call(verb, *arguments, "--json"))
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> str:
+    values = {("1*64", m): [98.0, 98.1, 98.2] for m in MODES}
+    values |= {("1*2", m): [11.02, 60.0, 45.0] for m in MODES[:3]}
+    values |= {("1*2", m): [11.02, 30.0, 25.0] for m in MODES[3:]}
+    values |= {("99*2", m): [11.02, 10.1, 11.02] for m in MODES}
+    path = tmp_path / "made.csv"
+    made_trials(values).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize("rules", ["paper", "complete", "posterior"])
+def test_classify_as_json(csv: str, rules: str) -> None:
+    found = call_json(classify, csv, "--zero-r", "11.02", "--rules", rules, "--draws", "200")
+    assert list(found) == ["1*64", "1*2", "99*2"]
+    keys = {"regime", "probability", "probabilities", "reason", "overrules"}
+    assert all(set(verdict) == keys for verdict in found.values())
+    if rules == "posterior":
+        assert sum(found["1*64"]["probabilities"].values()) == pytest.approx(1)
+    else:
+        assert found["99*2"]["regime"] == "architectural-failure"
+        assert found["99*2"]["probability"] is None
+
+
+def test_classify_lists_what_it_overrules(csv: str) -> None:
+    text = call(classify, csv, "--zero-r", "11.02")
+    assert "printed labels overruled:\n  1*2: optimally-sized; baselines learn in some" in text
+    assert "1 beneficial-regularization, 1 chaotic-optimization, 1 architectural-failure" in text
+
+
+def test_classify_of_a_csv_needs_zero_r(csv: str) -> None:
+    with pytest.raises(UsageError, match=r"--zero-r 11\.02"):
+        call(classify, csv)
+
+
+def test_compare_modes_says_what_three_trials_cannot_show(csv: str) -> None:
+    text = call(compare_modes, csv)
+    assert "made: peak accuracy against none, independent trials" in text
+    assert "smallest attainable p 0.1 exceeds the first threshold 0.0033" in text
+    assert "6 trials per mode would be needed" in text
+    found = call_json(compare_modes, csv, "--family", "mode")
+    assert len(found["comparisons"]) == 15
+    assert [family["n_tests"] for family in found["families"]] == [3] * 5
+    assert found["comparisons"][-1]["size"] is not None or found["comparisons"][-1]["p"] == 1
+
+
+def test_size_over_made_networks(tmp_path: Path) -> None:
+    values = {}
+    for name, harm in (("1*512", 0.1), ("1*128", 0.4), ("1*32", 1.6), ("1*8", 6.4), ("2*32", 1.5)):
+        for mode in MODES:
+            level = 95.0 if mode in MODES[:3] else 95.0 - harm
+            values[(name, mode)] = [level - 0.001, level + 0.001]
+    path = tmp_path / "sizes.csv"
+    made_trials(values).to_csv(path, index=False)
+    found = call_json(size, str(path), "--zero-r", "11.02")
+    assert found["rows"] == 4
+    assert [error["family"] for error in found["errors"]] == ["2*W"]
+    text = call(size, str(path), "--zero-r", "11.02")
+    assert "1*8" in text
+    assert "under-sized (fitted)" in text
+    assert "error on 1 of 2*W" in text
