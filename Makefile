@@ -1,6 +1,6 @@
 # make demo      from a fresh clone: install, run a small study on embedded data, print the result
 # make test      format check, lint, types, tests; offline after installation
-# make test-all  that, and the tests that take minutes or need a database server
+# make test-all  that, and the tests that take minutes or need a database server or a browser
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ $(VENV)/installed: pyproject.toml constraints.txt $(wildcard setup.py) $(wildcar
 
 demo: $(VENV)/installed
 	$(BIN)/antifragile study run studies/demo.toml --store $(DEMO_STORE) --workers $(WORKERS)
+	$(BIN)/antifragile report $(DEMO_STORE) --out outputs/demo
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -22,9 +22,12 @@ from antifragile.cli import (
     classify,
     compare_modes,
     data,
+    figure,
     landscape,
+    report,
     size,
     study,
+    table,
     train,
 )
 from antifragile.cli.console import stderr
@@ -48,6 +51,10 @@ app.command("bench")(bench.bench)
 app.command("classify")(classify.classify)
 app.command("compare-modes")(compare_modes.compare_modes)
 app.command("size")(size.size)
+app.command("table")(table.table)
+app.command("figure")(figure.figure)
+app.command("report")(report.report)
+app.command("compare")(report.compare)
 
 
 def _print_version(value: bool) -> None:

@@ -1,0 +1,67 @@
+"""The figures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from antifragile.errors import UsageError
+from antifragile.report import curves, maps
+from antifragile.report.survey import Survey
+
+
+class FigureName(StrEnum):
+    """What can be drawn."""
+
+    DESIGN_SPACE = "design-space"
+    PARAMETER_MATCHING = "parameter-matching"
+    REGIMES = "regimes"
+    WINNING_STRATEGY = "winning-strategy"
+    BASELINE_PERFORMANCE = "baseline-performance"
+    ABLATION_EFFECTS = "ablation-effects"
+    INSTABILITY = "instability"
+    CONVERGENCE = "convergence"
+    LATE_BREAKTHROUGHS = "late-breakthroughs"
+
+
+_MAPS: Mapping[FigureName, Callable[[Survey], Figure]] = {
+    FigureName.DESIGN_SPACE: maps.design_space,
+    FigureName.PARAMETER_MATCHING: maps.parameter_matching,
+    FigureName.REGIMES: maps.regimes,
+    FigureName.WINNING_STRATEGY: maps.winning_strategy,
+    FigureName.BASELINE_PERFORMANCE: maps.baseline_performance,
+    FigureName.ABLATION_EFFECTS: maps.ablation_effects,
+    FigureName.INSTABILITY: maps.instability,
+}
+
+
+def draw_figure(
+    name: FigureName,
+    survey: Survey,
+    *,
+    targets: Sequence[str] = (),
+    records: pd.DataFrame | None = None,
+) -> Figure:
+    """Draw a figure by its name.
+
+    Args:
+        name: Which.
+        survey: The numbers.
+        targets: Architectures of ``convergence``; one per regime by default.
+        records: Curves from elsewhere, for a source without meta-loop records.
+
+    Raises:
+        UsageError: Nothing to draw, or an argument that this figure does not take.
+    """
+    if targets and name is not FigureName.CONVERGENCE:
+        raise UsageError(f"--targets chooses the rows of convergence; {name} shows everything.")
+    if records is not None and name in _MAPS:
+        raise UsageError(f"--convergence gives curves; {name} is drawn from the trials alone.")
+    if name is FigureName.CONVERGENCE:
+        return curves.convergence(survey, records, targets)
+    if name is FigureName.LATE_BREAKTHROUGHS:
+        return curves.late_breakthroughs(survey, records)
+    return _MAPS[name](survey)

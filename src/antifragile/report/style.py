@@ -1,0 +1,204 @@
+"""How figures look: colours, markers, captions, and writing a figure to a file.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; every colour comes with a marker
+or a dash pattern of its own, so that a print without colour still reads. No global state of
+matplotlib is touched: figures are built from `matplotlib.figure.Figure`.
+
+Source: Okabe and Ito, "Color Universal Design", 2008.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from antifragile._files import write_atomically
+from antifragile.analysis import Regime
+from antifragile.errors import UsageError
+
+EDGE = "#3a3a3a"
+GRID = "#d9d9d9"
+QUIET = "#767676"
+NEUTRAL = "#bdbdbd"
+_CAPTION_LETTERS_PER_INCH = 15.5  # at 8 points
+_CAPTION_SIZE = 8.0
+_LEGEND_ROW_INCHES = 0.19
+_DPI = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A colour with a marker and a dash pattern that carry the same meaning."""
+
+    color: str
+    marker: str
+    dash: tuple[float, ...] = ()
+
+    @property
+    def linestyle(self) -> tuple[int, tuple[float, ...]]:
+        """As matplotlib wants it."""
+        return (0, self.dash)
+
+
+MODE_LOOKS: Mapping[str, Look] = {
+    "none": Look(color="#000000", marker="o"),
+    "decay": Look(color="#56B4E9", marker="v", dash=(5, 1.5)),
+    "dropout": Look(color="#0072B2", marker="^", dash=(1.5, 1)),
+    "full": Look(color="#E69F00", marker="s"),
+    "hidden": Look(color="#009E73", marker="D", dash=(5, 1.5)),
+    "output": Look(color="#D55E00", marker="P", dash=(1.5, 1)),
+}
+_FURTHER_MODES = (
+    Look(color="#CC79A7", marker="X", dash=(4, 1, 1, 1)),
+    Look(color="#882255", marker="*", dash=(6, 2, 1, 2)),
+    Look(color="#999933", marker="h", dash=(2, 2)),
+)
+TIE_LOOK = Look(color="#c8c8c8", marker="o")
+
+REGIME_LOOKS: Mapping[str, Look] = {
+    Regime.BENEFICIAL: Look(color="#009E73", marker="o"),
+    Regime.OPTIMAL: Look(color="#D55E00", marker="s"),
+    Regime.CHAOTIC: Look(color="#0072B2", marker="^"),
+    Regime.FAILURE: Look(color="#1a1a1a", marker="X"),
+    Regime.UNCLASSIFIED: Look(color="#ffffff", marker="D"),
+    Regime.UNDECIDED: Look(color="#ffffff", marker="D"),
+}
+_UNJUDGED = Look(color=NEUTRAL, marker="D")
+
+
+def mode_looks(modes: Sequence[str]) -> dict[str, Look]:
+    """A look for every mode; those that are not the paper's get further ones in turn."""
+    others = [mode for mode in modes if mode not in MODE_LOOKS]
+    further = {m: _FURTHER_MODES[i % len(_FURTHER_MODES)] for i, m in enumerate(others)}
+    return {mode: MODE_LOOKS.get(mode) or further[mode] for mode in modes}
+
+
+def regime_look(regime: str) -> Look:
+    """The look of a regime; grey for any label that is none of the five."""
+    return REGIME_LOOKS.get(regime, _UNJUDGED)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure in inches whose parts make room for one another."""
+    return Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
+
+
+def add_title(figure: Figure, title: str) -> None:
+    """A title at the left, over all panels."""
+    figure.suptitle(wrap(figure, title, 12.5), x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def add_footer(
+    figure: Figure, caption: str, entries: Sequence[Line2D] = (), *, columns: int = 6
+) -> None:
+    """A legend and, below it, a caption; the panels keep clear of both.
+
+    Args:
+        figure: Its panels are there already.
+        caption: Wrapped to the figure's width.
+        entries: Of the legend, which has room of its own and covers nothing.
+        columns: Of the legend.
+    """
+    inches = figure.get_figheight()
+    text = wrap(figure, caption, _CAPTION_LETTERS_PER_INCH)
+    used = (1.32 * _CAPTION_SIZE * (text.count("\n") + 1) + 7) / 72
+    figure.text(0.01, 4 / 72 / inches, text, fontsize=_CAPTION_SIZE, color="#404040")
+    if entries:
+        figure.legend(
+            handles=list(entries),
+            loc="lower left",
+            bbox_to_anchor=(0.004, used / inches),
+            ncols=columns,
+            frameon=False,
+            fontsize=8,
+            handletextpad=0.5,
+            columnspacing=1.4,
+            borderaxespad=0,
+        )
+        used += 0.1 + _LEGEND_ROW_INCHES * math.ceil(len(entries) / columns)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, used / inches, 1, 1 - used / inches))
+
+
+def wrap(figure: Figure, text: str, letters_per_inch: float) -> str:
+    """Break a text into lines that fit the figure; dollar signs are no mathematics."""
+    width = int(figure.get_figwidth() * letters_per_inch)
+    return textwrap.fill(text.replace("$", r"\$"), width)
+
+
+def tidy(axes: Axes) -> None:
+    """Thin frame, quiet grid behind the data."""
+    axes.set_axisbelow(True)
+    axes.grid(True, color=GRID, linewidth=0.6)
+    axes.tick_params(labelsize=8, color=QUIET)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(QUIET)
+
+
+def log_two_axis(axes: Axes, *, low: float, high: float, which: str) -> None:
+    """Powers of two (of four on a long axis) on a logarithmic axis, as plain numbers."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log", base=2)
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
+    axis.set_major_locator(LogLocator(base=4 if high / low > 2**8 else 2))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend_dot(look: Look, label: str, *, size: float = 7) -> Line2D:
+    """A legend entry: one marker."""
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=look.marker,
+        markersize=size,
+        markerfacecolor=look.color,
+        markeredgecolor=EDGE,
+        markeredgewidth=0.5,
+        label=label,
+    )
+
+
+def legend_line(look: Look, label: str) -> Line2D:
+    """A legend entry: one line."""
+    return Line2D([], [], color=look.color, linestyle=look.linestyle, linewidth=1.8, label=label)
+
+
+def encode_figure(figure: Figure, format_: str) -> bytes:
+    """The bytes of a PNG or SVG, the same for the same figure.
+
+    Raises:
+        UsageError: Another format.
+    """
+    if format_ not in ("png", "svg"):
+        raise UsageError(f"figures are written as .png or .svg; got {format_ or 'no'!r} ending.")
+    content = io.BytesIO()
+    metadata = {"Date": None} if format_ == "svg" else {"Software": None}
+    with rc_context({"svg.hashsalt": "antifragile", "svg.fonttype": "path"}):
+        figure.savefig(content, format=format_, metadata=metadata, dpi=_DPI)
+    return content.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the ending of the path says how.
+
+    Raises:
+        UsageError: Neither ``.png`` nor ``.svg``.
+        WorldError: The place cannot be written.
+    """
+    write_atomically(path, encode_figure(figure, path.suffix.lower().removeprefix(".")))

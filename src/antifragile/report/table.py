@@ -1,0 +1,186 @@
+"""A table as data, and the four ways to write it: for a terminal, Markdown, LaTeX, CSV.
+
+Cells are numbers, texts, None (nothing to show) or a `Spread`; only the writing rounds them, and
+the CSV does not round at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "≥": r"$\ge$",
+    "≤": r"$\le$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "*": r"$\ast$",
+}
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    RICH = "rich"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean with its standard deviation; two columns of a CSV."""
+
+    mean: float
+    sd: float
+    is_best: bool = False
+
+
+Cell = str | int | float | Spread | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading; ``spread`` says that its cells are `Spread`, ``decimals`` is for floats."""
+
+    name: str
+    decimals: int = 2
+    is_text: bool = False
+    spread: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table with its title above and its notes below."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+
+
+def show(cell: Cell, column: Column) -> str:
+    """The cell as text, rounded for reading."""
+    if cell is None or cell != cell:
+        return "-"
+    if isinstance(cell, Spread):
+        return f"{cell.mean:.{column.decimals}f} ± {cell.sd:.{column.decimals}f}"
+    if isinstance(cell, float):
+        return f"{cell:.{column.decimals}f}"
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def as_rich(table: Table) -> Group:
+    """For `rich.console.Console.print`."""
+    drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in table.columns:
+        justify: Literal["left", "right"] = "left" if column.is_text else "right"
+        drawn.add_column(escape(column.name), justify=justify, overflow="fold")
+    for row in table.rows:
+        shown = _shown(table, row, str, lambda text: text)
+        bold = [isinstance(cell, Spread) and cell.is_best for cell in row]
+        drawn.add_row(*(Text(t, style="bold" * b) for t, b in zip(shown, bold, strict=True)))
+    notes = [Text(note) for note in table.notes]
+    return Group(Text(table.title, style="bold"), drawn, *notes)
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table."""
+
+    def plain(text: str) -> str:
+        return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+    def bold(text: str) -> str:
+        return f"**{text}**"
+
+    lines = [
+        f"**{plain(table.title)}**",
+        "",
+        _pipes(plain(column.name) for column in table.columns),
+        _pipes("---" if column.is_text else "---:" for column in table.columns),
+        *(_pipes(_shown(table, row, plain, bold)) for row in table.rows),
+    ]
+    for note in table.notes:
+        lines += ["", plain(note)]
+    return "\n".join(lines) + "\n"
+
+
+def as_latex(table: Table) -> str:
+    """A ``longtable`` with the rules of the package ``booktabs``."""
+
+    def plain(text: str) -> str:
+        return "".join(_LATEX.get(letter, letter) for letter in text)
+
+    def bold(text: str) -> str:
+        return rf"\textbf{{{text}}}"
+
+    kinds = "".join("l" if column.is_text else "r" for column in table.columns)
+    head = " & ".join(plain(column.name) for column in table.columns)
+    lines = [
+        "% needs \\usepackage{booktabs,longtable}",
+        rf"\begin{{longtable}}{{{kinds}}}",
+        rf"\caption{{{plain(table.title)}}} \\",
+        r"\toprule",
+        rf"{head} \\",
+        r"\midrule",
+        r"\endhead",
+        *(" & ".join(_shown(table, row, plain, bold)) + r" \\" for row in table.rows),
+        r"\bottomrule",
+        *(
+            rf"\multicolumn{{{len(table.columns)}}}{{p{{0.9\linewidth}}}}{{{plain(note)}}} \\"
+            for note in table.notes
+        ),
+        r"\end{longtable}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    """Full precision, no title and no notes; a `Spread` becomes two columns."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    heads = ([c.name, f"{c.name} sd"] if c.spread else [c.name] for c in table.columns)
+    writer.writerow([name for names in heads for name in names])
+    for row in table.rows:
+        parts = (_csv_cells(cell, c) for cell, c in zip(row, table.columns, strict=True))
+        writer.writerow([value for values in parts for value in values])
+    return text.getvalue()
+
+
+def _csv_cells(cell: Cell, column: Column) -> list[object]:
+    if isinstance(cell, Spread):
+        return [cell.mean, cell.sd]
+    empty = cell is None or cell != cell
+    return ["" if empty else cell] * (2 if column.spread else 1)
+
+
+def _shown(
+    table: Table,
+    row: Sequence[Cell],
+    plain: Callable[[str], str],
+    bold: Callable[[str], str],
+) -> list[str]:
+    texts = []
+    for cell, column in zip(row, table.columns, strict=True):
+        text = plain(show(cell, column))
+        texts.append(bold(text) if isinstance(cell, Spread) and cell.is_best else text)
+    return texts
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
