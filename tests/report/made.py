@@ -83,9 +83,27 @@ def made_source(
         meta_loops=records,
         zero_r=ZERO_R,
         paired=True,
+        robustness=damaged(frame),
         n_validation=N_VALIDATION,
         origin={"spec": spec.to_mapping(), "environments": [], "created_at": "2020-01-01"},
     )
+
+
+def damaged(trials: pd.DataFrame) -> pd.DataFrame:
+    """Robustness records: every kind at two levels, the second hurting by ten points."""
+    rows = [
+        {
+            **{key: getattr(trial, key) for key in ("architecture", "mode", "trial")},
+            "damage": damage,
+            "level": level,
+            "draw": 1,
+            "test_accuracy": max(trial.test_accuracy - 10 * (level > 0.1), 0.0),
+        }
+        for trial in trials.itertuples()
+        for damage in ("hidden-neurons", "weight-noise", "input-noise")
+        for level in (0.1, 0.2)
+    ]
+    return pd.DataFrame(rows)
 
 
 def finished_trials(curves: pd.DataFrame) -> pd.DataFrame:

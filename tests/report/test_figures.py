@@ -116,8 +116,17 @@ def test_it_is_saved_by_its_ending_and_by_no_other(made: Survey, tmp_path: Path)
 
 @pytest.mark.parametrize("name", FigureName)
 def test_an_empty_study_has_nothing_to_draw(name: FigureName) -> None:
-    with pytest.raises(UsageError, match=r"no finished trial|no meta-loop records"):
+    with pytest.raises(
+        UsageError, match=r"no finished trial|no meta-loop records|no robustness records"
+    ):
         draw_figure(name, survey(empty_source()))
+
+
+def test_robustness_has_a_panel_per_kind_of_damage(made: Survey) -> None:
+    drawn = draw_figure(FigureName.ROBUSTNESS, made, targets=["1*16"])
+    assert len(drawn.axes) == 3
+    with pytest.raises(UsageError, match="evaluate"):
+        draw_figure(FigureName.ROBUSTNESS, survey(replace(made.source, robustness=None)))
 
 
 def test_a_csv_of_trials_needs_curves_from_elsewhere(made: Survey) -> None:

@@ -25,6 +25,7 @@ def figure(
             "instability",
             "convergence",
             "late-breakthroughs",
+            "robustness",
         ],
         typer.Argument(help="Which figure."),
     ],
@@ -36,7 +37,8 @@ def figure(
     targets: Annotated[
         str | None,
         typer.Option(
-            help="Architectures of convergence, as in 1*2048,18*18.", show_default="one per regime"
+            help="Rows of convergence and robustness, as in 1*2048,18*18.",
+            show_default="one per regime",
         ),
     ] = None,
     convergence: Annotated[

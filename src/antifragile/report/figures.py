@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from antifragile.errors import UsageError
-from antifragile.report import curves, maps
+from antifragile.report import curves, damage, maps
 from antifragile.report.survey import Survey
 
 
@@ -25,6 +25,7 @@ class FigureName(StrEnum):
     INSTABILITY = "instability"
     CONVERGENCE = "convergence"
     LATE_BREAKTHROUGHS = "late-breakthroughs"
+    ROBUSTNESS = "robustness"
 
 
 _MAPS: Mapping[FigureName, Callable[[Survey], Figure]] = {
@@ -36,6 +37,9 @@ _MAPS: Mapping[FigureName, Callable[[Survey], Figure]] = {
     FigureName.ABLATION_EFFECTS: maps.ablation_effects,
     FigureName.INSTABILITY: maps.instability,
 }
+
+
+_WITH_TARGETS = (FigureName.CONVERGENCE, FigureName.ROBUSTNESS)
 
 
 def draw_figure(
@@ -50,18 +54,22 @@ def draw_figure(
     Args:
         name: Which.
         survey: The numbers.
-        targets: Architectures of ``convergence``; one per regime by default.
+        targets: Architectures of ``convergence`` and ``robustness``; one per regime by default.
         records: Curves from elsewhere, for a source without meta-loop records.
 
     Raises:
         UsageError: Nothing to draw, or an argument that this figure does not take.
     """
-    if targets and name is not FigureName.CONVERGENCE:
-        raise UsageError(f"--targets chooses the rows of convergence; {name} shows everything.")
-    if records is not None and name in _MAPS:
+    if targets and name not in _WITH_TARGETS:
+        raise UsageError(
+            f"--targets chooses the rows of {' and '.join(_WITH_TARGETS)}; {name} shows everything."
+        )
+    if records is not None and (name in _MAPS or name is FigureName.ROBUSTNESS):
         raise UsageError(f"--convergence gives curves; {name} is drawn from the trials alone.")
     if name is FigureName.CONVERGENCE:
         return curves.convergence(survey, records, targets)
     if name is FigureName.LATE_BREAKTHROUGHS:
         return curves.late_breakthroughs(survey, records)
+    if name is FigureName.ROBUSTNESS:
+        return damage.robustness(survey, targets)
     return _MAPS[name](survey)
