@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 _BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 _MNIST_FILE = "train-images-idx3-ubyte"
+
+# A shell starts background commands deaf to Ctrl-C, and their children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
