@@ -132,14 +132,17 @@ def test_a_study_on_a_really_full_disk(small_disk: Path) -> None:
 
 
 AS_NOBODY = """
-import json, os, pwd, sys
-import pandas
+import importlib, json, os, pkgutil, pwd, sys
+import antifragile, pandas
 from pathlib import Path
 from tests.cli.commands import run_here
 here, scratch = Path.cwd(), Path(sys.argv[1])
 warm = run_here(here, "study", "run", "s.toml", "--store", "sqlite://", "--files", scratch)
 assert warm.code == 0, warm
 pandas.DataFrame({"loads": ["the writer"]}).to_csv()
+for module in pkgutil.walk_packages(antifragile.__path__, "antifragile."):
+    if not module.name.endswith("__main__") and "._kernel" not in module.name:
+        importlib.import_module(module.name)
 if os.geteuid() == 0:  # nobody may not read the interpreter, which is why all is loaded by now
     user = pwd.getpwnam("nobody")
     os.setgroups([]), os.setgid(user.pw_gid), os.setuid(user.pw_uid)
