@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -99,22 +100,28 @@ class NativeKernel:
     def _call(self, native: NativeJob, dtype: torch.dtype) -> None:
         """Run beside this thread, so that an interrupt reaches it and stops the kernel."""
         failures: list[BaseException] = []
+        done = threading.Event()
 
         def run() -> None:
             try:
                 self.library.run(native, dtype)
             except MemoryError as error:
                 failures.append(error)
+            finally:
+                done.set()
 
-        worker = threading.Thread(target=run, name="antifragile-native")
+        # Not Thread.join: interrupted, it takes a running thread for a finished one (CPython
+        # 3.11), and the kernel would write into buffers that are gone.
         self._stop[0] = 0
-        worker.start()
+        threading.Thread(target=run, name="antifragile-native").start()
         try:
-            while worker.is_alive():
-                worker.join(_LOOK_FOR_INTERRUPTS_S)
+            while not done.wait(_LOOK_FOR_INTERRUPTS_S):
+                pass
         except BaseException:
             self._stop[0] = 1
-            worker.join()
+            while not done.is_set():
+                with suppress(KeyboardInterrupt):  # the kernel stops within a batch
+                    done.wait()
             raise
         if failures:
             raise failures[0]
