@@ -123,11 +123,20 @@ def _interrupts_held() -> Iterator[None]:
     until then die with a traceback.
     """
     resource_tracker.ensure_running()  # started later, it would lift the block
+    in_main = threading.current_thread() is threading.main_thread()
+    pressed: list[object] = []
+    # Another thread may take the signal in spite of the block, so it is also put off here: a
+    # worker that is cut off while it is being started dies with a traceback.
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1)) if in_main else None
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        if in_main:
+            signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _start_worker() -> None:
