@@ -16,8 +16,8 @@ import pandas as pd
 from scipy.stats import t as student
 from statsmodels.stats.proportion import proportion_confint
 
+from antifragile.analysis.frames import read_csv
 from antifragile.config import mode_names
-from antifragile.errors import DataError
 
 CURVE_COLUMNS = ("architecture", "mode", "meta_loop", "validation_accuracy")
 TRIAL_KEY = ["architecture", "mode", "trial"]
@@ -31,17 +31,7 @@ def read_curves_csv(path: Path) -> pd.DataFrame:
     Raises:
         DataError: Missing, not CSV, or without those columns.
     """
-    try:
-        frame = pd.read_csv(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is not a CSV file of curves: {error}.") from error
-    if missing := [column for column in CURVE_COLUMNS if column not in frame.columns]:
-        raise DataError(
-            f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(CURVE_COLUMNS)}."
-        )
-    return curves(frame)
+    return curves(read_csv(path, CURVE_COLUMNS, what="curves"))
 
 
 def curves(meta_loops: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ Accuracies in frames are in percent; the counts they come from stand beside them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -84,17 +85,32 @@ def read_trials_csv(path: Path) -> pd.DataFrame:
     Raises:
         DataError: Missing, not CSV, or without those columns.
     """
+    frame = read_csv(path, TRIAL_COLUMNS, what="trials")
+    _check_trials(frame, path)
+    return frame
+
+
+def read_csv(path: Path, columns: Sequence[str], *, what: str) -> pd.DataFrame:
+    """Read a CSV that has at least these columns.
+
+    Args:
+        path: The file.
+        columns: What it must have; more may be there.
+        what: What its rows are, for messages.
+
+    Raises:
+        DataError: Missing, not CSV, or without those columns.
+    """
     try:
         frame = pd.read_csv(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
     except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is not a CSV file of trials: {error}.") from error
-    if missing := [column for column in TRIAL_COLUMNS if column not in frame.columns]:
+        raise DataError(f"{path} is not a CSV file of {what}: {error}.") from error
+    if missing := [column for column in columns if column not in frame.columns]:
         raise DataError(
-            f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(TRIAL_COLUMNS)}."
+            f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(columns)}."
         )
-    _check_trials(frame, path)
     return frame
 
 
