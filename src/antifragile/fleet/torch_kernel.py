@@ -3,6 +3,7 @@
     flat buffers (R, P): weights, gradients; one fused AdamW over all of them
     first layer: one product per group, its replicas side by side
     trunk: one batched product per layer over all replicas
+    on CUDA a whole step is one recording, replayed batch after batch (`recorded_step`)
 
 Groups and replicas are padded to the plan's fixed numbers, so the shapes of all products, and
 with them the bits, do not depend on who is missing or has finished.
@@ -23,6 +24,7 @@ from antifragile.data import Dataset, Split
 from antifragile.engine import exact_numerics
 from antifragile.fleet.kernels import EpochJob, EpochOutcome
 from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.recorded_step import RecordedStep
 from antifragile.fleet.torch_dropout import BatchedDropout
 
 _EVALUATION_BATCH = 1000
@@ -178,7 +180,7 @@ class _Block:
         self.weights = job.weights[self.replicas]  # (R, P)
         device = self.weights.device
         self.orders = torch.stack([group.order for group in chosen]).to(device)  # (G, N)
-        self.dropout = BatchedDropout.of(job, self.replicas)
+        self.dropout = BatchedDropout.of(job, self.replicas, len(kernel.layout.sizes) - 2)
         self.options = job.options
         self.keep = torch.tensor(
             [
@@ -203,22 +205,28 @@ class _Block:
         self.weights.grad = torch.zeros_like(self.weights)
         optimizer = _fresh_adamw(self.weights, self.options)
         total = torch.zeros(len(self.weights), dtype=torch.float64).to(self.weights.device)
-        for step, rows in enumerate(torch.split(self.orders, self.options.batch_size, dim=1)):
-            total += self._gradient(train, rows, step) * rows.shape[1]
+
+        def step(rows: Tensor) -> None:
+            total.add_(self._gradient(train, rows) * rows.shape[1])
             if self.decays:
                 self.weights.mul_(self.keep)
             optimizer.step()
+
+        batches = torch.split(self.orders, self.options.batch_size, dim=1)
+        recorded = RecordedStep(step, batches[0])
+        for number, rows in enumerate(batches):
+            if self.dropout is not None:
+                self.dropout.begin(number)
+            recorded(rows)
         self.weights.grad = None
         return total / train.n_samples
 
-    def _gradient(self, train: Split, rows: Tensor, step: int) -> Tensor:
+    def _gradient(self, train: Split, rows: Tensor) -> Tensor:
         """Fill ``weights.grad`` from one batch; return the mean losses (R,)."""
         layout, dtype = self.kernel.layout, self.kernel.compute_dtype
         weights = self.weights.to(dtype)
         x = train.images[rows].to(dtype)  # (G, B, d)
         labels = train.labels[rows].repeat_interleave(self.kernel.members, dim=0)[..., None]
-        if self.dropout is not None:
-            self.dropout.begin(step, rows.shape[1])
         activations = forward(layout, weights, x, self.dropout)
         logits = activations[-1].to(self.weights.dtype)  # (R, B, C)
         log_p = torch.log_softmax(logits, dim=2)
@@ -242,4 +250,5 @@ def _fresh_adamw(weights: Tensor, options: TrainingOptions) -> torch.optim.Optim
         eps=options.epsilon,
         weight_decay=0.0,
         fused=True,
+        capturable=weights.is_cuda,
     )
