@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from antifragile.config import Architecture, matched_width
+from antifragile.config import Architecture, architecture, matched_width
 from antifragile.errors import ArchitectureError
 
 blocks = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 3000)), min_size=1, max_size=6).map(
@@ -130,3 +131,20 @@ def test_what_no_machine_holds_is_refused_at_once(text: str) -> None:
 def test_the_papers_largest_networks_fit() -> None:
     for text in ("1*2048", "4*632", "2048*1"):
         Architecture.parse(text).check_fits_in_memory()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("memory.max", "1048576\n", 2**20),
+        ("memory/memory.limit_in_bytes", "2097152\n", 2**21),
+        ("memory.max", "max\n", None),
+    ],
+)
+def test_a_container_may_hold_less_than_its_machine(
+    tmp_path: Path, name: str, text: str, expected: int | None
+) -> None:
+    physical = architecture._memory_bytes_here(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    assert architecture._memory_bytes_here(tmp_path) == (expected or physical)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from antifragile.config._checks import shown
 from antifragile.errors import ArchitectureError
@@ -115,12 +117,12 @@ class Architecture:
     def check_fits_in_memory(
         self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES
     ) -> None:
-        """Refuse a network that this machine's physical memory cannot hold.
+        """Refuse a network that this machine's memory (or its container's) cannot hold.
 
         Raises:
             ArchitectureError: Training would need more than the machine has.
         """
-        needed, present = self.memory_bytes(n_inputs, n_classes), _physical_memory_bytes()
+        needed, present = self.memory_bytes(n_inputs, n_classes), _memory_bytes_here()
         if needed > present:
             raise ArchitectureError(
                 f"architecture {self.name} does not fit in memory: training it needs at least "
@@ -199,5 +201,10 @@ def _merge(blocks: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     return tuple(merged)
 
 
-def _physical_memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _memory_bytes_here(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Physical memory, or a container's limit (cgroup version 2, then 1) where that is less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no such file, or "max": no limit
+            limits.append(int((cgroup / name).read_text()))
+    return min(limits)
