@@ -1,7 +1,8 @@
-"""The compiled fleet kernel: one source, one module per processor generation.
+"""The compiled kernels: the fleet's, one module per processor generation, and the noise kernel.
 
-Each module is optional: where it cannot be built, the package installs without it and the torch
-kernel serves. The loader (`antifragile.fleet.native_kernel`) picks the best one that runs here.
+Each module is optional: where it cannot be built, the package installs without it and torch
+serves. The fleet's loader (`antifragile.fleet.native_library`) picks the best one that runs here;
+the noise kernel (`antifragile.optim.native`) holds all its versions in one module.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 NATIVE = Path("src/antifragile/fleet/native")
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 COMMON = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512"
 X86_VERSIONS = {
-    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512",
+    "avx512bf16": f"{AVX512} -mavx512bf16",  # holds the bf16 door alone
+    "avx512": AVX512,
     "avx2": "-mavx2 -mfma",
 }
 
@@ -32,5 +36,19 @@ def kernel(version: str, flags: str = "") -> Extension:
     )
 
 
-versions = X86_VERSIONS if platform.machine().lower() in ("x86_64", "amd64") else {}
-setup(ext_modules=[*(kernel(name, flags) for name, flags in versions.items()), kernel("plain")])
+def noise_kernel() -> Extension:
+    """The noise kernel; sums and products are rounded one by one, as torch rounds them."""
+    wide = ["-mprefer-vector-width=512"] if IS_X86 else []
+    return Extension(
+        name="antifragile.optim._noise",
+        sources=["src/antifragile/optim/native/noise.cpp"],
+        extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-Wno-psabi", *wide],
+        extra_link_args=["-pthread"],
+        language="c++",
+        optional=True,
+    )
+
+
+versions = X86_VERSIONS if IS_X86 else {}
+fleet = [*(kernel(name, flags) for name, flags in versions.items()), kernel("plain")]
+setup(ext_modules=[*fleet, noise_kernel()])

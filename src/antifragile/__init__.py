@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from antifragile.data import Dataset, load_dataset
     from antifragile.engine import MetaLoopRecord, TrialResult, finish, meta_loops
+    from antifragile.optim import perturb
     from antifragile.store import Store
     from antifragile.study import StudyOutcome, extend_study, run_study
 
@@ -41,6 +42,7 @@ __all__ = [
     "load_dataset",
     "matched_width",
     "meta_loops",
+    "perturb",
     "run_study",
 ]
 
@@ -51,6 +53,7 @@ __getattr__ = importer(
         "config": ("Architecture", "StudySpec", "TrainingOptions", "TrialSpec", "matched_width"),
         "data": ("Dataset", "load_dataset"),
         "engine": ("MetaLoopRecord", "TrialResult", "finish", "meta_loops"),
+        "optim": ("perturb",),
         "store": ("Store",),
         "study": ("StudyOutcome", "extend_study", "run_study"),
     },

@@ -1,0 +1,232 @@
+// Noise by address, added to parameters in the pass that reads them (optim/native.py).
+//
+// The same numbers as optim/streams.py, bit for bit: Philox4x32-10 with key = seed and counter =
+// (block, parameter, step, rule); products and sums are rounded one by one (no fused
+// multiply-add), as torch rounds them.
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define VERSIONS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VERSIONS
+#endif
+#define INLINE inline __attribute__((always_inline))
+
+namespace {
+
+constexpr int GROUP = 16;           // blocks computed side by side, in two vectors
+constexpr int64_t SHARE = 1 << 18;  // elements worth a thread of their own
+
+typedef uint64_t Lanes __attribute__((vector_size(64)));
+
+// One contiguous stretch of one replica of one parameter, starting at a whole group of blocks.
+struct Row {
+    void* target;   // added to, or written to
+    void* backup;   // receives the old values, or null
+    int64_t count;
+    uint64_t key;
+    double size;
+    uint32_t parameter, first_block;
+};
+
+struct Job {
+    const Row* rows;
+    int64_t n_rows;
+    const float* table;  // of 32768 magnitudes, or null for signs
+    uint32_t step, rule;
+    int32_t adds;        // 1: target += size * noise; 0: target = size * noise
+    int32_t threads;
+};
+
+// GROUP blocks of 128 bits, the four words of block b side by side from words[4 * b].
+//
+// A word lives in the low half of a 64-bit lane, so that a product needs no shuffling; what is in
+// the upper halves is dropped before the next product. Two chains of vectors hide the latency.
+INLINE void philox(uint32_t* words, uint32_t block, const Row& row, const Job& job) {
+    constexpr uint64_t low = 0xFFFFFFFFu;
+    Lanes a[2], b[2], c[2], d[2];
+    for (int v = 0; v < 2; ++v) {
+        a[v] = ((Lanes{0, 1, 2, 3, 4, 5, 6, 7} + uint64_t(block)) + uint64_t(8 * v)) & low;
+        b[v] = Lanes{} + row.parameter;
+        c[v] = Lanes{} + job.step;
+        d[v] = Lanes{} + job.rule;
+    }
+    uint64_t k0 = row.key & low, k1 = row.key >> 32;
+    for (int round = 0; round < 10; ++round) {
+        for (int v = 0; v < 2; ++v) {
+            const Lanes first = (a[v] & low) * 0xD2511F53u;
+            const Lanes second = (c[v] & low) * 0xCD9E8D57u;
+            a[v] = (second >> 32) ^ b[v] ^ k0;
+            b[v] = second;
+            c[v] = (first >> 32) ^ d[v] ^ k1;
+            d[v] = first;
+        }
+        k0 = (k0 + 0x9E3779B9u) & low;
+        k1 = (k1 + 0xBB67AE85u) & low;
+    }
+    for (int v = 0; v < 2; ++v) {
+        const Lanes left = (a[v] & low) | (b[v] << 32), right = (c[v] & low) | (d[v] << 32);
+        const Lanes begin = __builtin_shuffle(left, right, Lanes{0, 8, 1, 9, 2, 10, 3, 11});
+        const Lanes end = __builtin_shuffle(left, right, Lanes{4, 12, 5, 13, 6, 14, 7, 15});
+        std::memcpy(words + 32 * v, &begin, sizeof begin);
+        std::memcpy(words + 32 * v + 16, &end, sizeof end);
+    }
+}
+
+// `x` with its sign turned where bit `bit` of the word is set.
+INLINE float turned(float x, uint32_t word, int bit) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits ^= (word << (31 - bit)) & 0x80000000u;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+INLINE double turned(double x, uint32_t word, int bit) {
+    uint64_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits ^= uint64_t((word << (31 - bit)) & 0x80000000u) << 32;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// size * noise into one element.
+template <bool ADDS, bool KEEPS, class T>
+INLINE void put(T noise, T* __restrict target, T* __restrict backup) {
+    if (KEEPS) *backup = *target;
+    *target = ADDS ? *target + noise : noise;
+}
+
+template <bool ADDS, bool KEEPS, class T>
+INLINE void signs(const Row& row, const Job& job) {
+    uint32_t words[GROUP * 4];
+    const T size = T(row.size);
+    T *__restrict target = static_cast<T*>(row.target);
+    T *__restrict backup = static_cast<T*>(row.backup);
+    for (int64_t at = 0; at < row.count; at += GROUP * 128) {
+        philox(words, uint32_t(row.first_block + at / 128), row, job);
+        for (int64_t w = 0; w < GROUP * 4; ++w) {
+            const uint32_t word = words[w];
+            const int64_t from = at + w * 32;
+            if (from + 32 <= row.count)
+                for (int bit = 0; bit < 32; ++bit)
+                    put<ADDS, KEEPS>(turned(size, word, bit), target + from + bit,
+                                     backup + (KEEPS ? from + bit : 0));
+            else
+                for (int bit = 0; from + bit < row.count; ++bit)
+                    put<ADDS, KEEPS>(turned(size, word, bit), target + from + bit,
+                                     backup + (KEEPS ? from + bit : 0));
+        }
+    }
+}
+
+template <bool ADDS, bool KEEPS, class T>
+INLINE void levels(const Row& row, const Job& job) {
+    constexpr int64_t stretch = GROUP * 8;
+    uint32_t words[GROUP * 4];
+    uint16_t halves[stretch];
+    T noise[stretch];
+    const T size = T(row.size);
+    T *__restrict target = static_cast<T*>(row.target);
+    T *__restrict backup = static_cast<T*>(row.backup);
+    for (int64_t at = 0; at < row.count; at += stretch) {
+        philox(words, uint32_t(row.first_block + at / 8), row, job);
+        for (int i = 0; i < GROUP * 4; ++i) {
+            halves[2 * i] = uint16_t(words[i]);
+            halves[2 * i + 1] = uint16_t(words[i] >> 16);
+        }
+        for (int i = 0; i < stretch; ++i) {
+            uint32_t level = halves[i] & 0x7FFFu;
+            asm("" : "+r"(level));  // one load after another: gathers are slower
+            noise[i] = T(job.table[level]);
+        }
+        for (int i = 0; i < stretch; ++i) noise[i] = size * turned(noise[i], halves[i], 15);
+        const int64_t count = row.count - at < stretch ? row.count - at : stretch;
+        for (int64_t i = 0; i < count; ++i)
+            put<ADDS, KEEPS>(noise[i], target + at + i, backup + (KEEPS ? at + i : 0));
+    }
+}
+
+template <class T>
+INLINE void any_signs(const Row& row, const Job& job) {
+    if (row.backup)
+        signs<true, true, T>(row, job);
+    else if (job.adds)
+        signs<true, false, T>(row, job);
+    else
+        signs<false, false, T>(row, job);
+}
+
+template <class T>
+INLINE void any_levels(const Row& row, const Job& job) {
+    if (row.backup)
+        levels<true, true, T>(row, job);
+    else if (job.adds)
+        levels<true, false, T>(row, job);
+    else
+        levels<false, false, T>(row, job);
+}
+
+VERSIONS void signs_float(const Row& row, const Job& job) { any_signs<float>(row, job); }
+VERSIONS void signs_double(const Row& row, const Job& job) { any_signs<double>(row, job); }
+VERSIONS void levels_float(const Row& row, const Job& job) { any_levels<float>(row, job); }
+VERSIONS void levels_double(const Row& row, const Job& job) { any_levels<double>(row, job); }
+
+// Rows cut so that each of `threads` gets about as many elements, at whole groups of blocks.
+template <class T>
+std::vector<Row> cut(const Job& job, int64_t share) {
+    const int64_t per_block = job.table ? 8 : 128, whole = per_block * GROUP;
+    share = (share + whole - 1) / whole * whole;
+    std::vector<Row> pieces;
+    for (int64_t r = 0; r < job.n_rows; ++r)
+        for (int64_t at = 0; at < job.rows[r].count; at += share) {
+            Row piece = job.rows[r];
+            piece.target = static_cast<T*>(piece.target) + at;
+            if (piece.backup) piece.backup = static_cast<T*>(piece.backup) + at;
+            piece.first_block = uint32_t(at / per_block);
+            piece.count = piece.count - at < share ? piece.count - at : share;
+            pieces.push_back(piece);
+        }
+    return pieces;
+}
+
+template <class T>
+void run(const Job& job, void (*with_signs)(const Row&, const Job&),
+         void (*with_levels)(const Row&, const Job&)) {
+    const auto row = job.table ? with_levels : with_signs;
+    int64_t total = 0;
+    for (int64_t r = 0; r < job.n_rows; ++r) total += job.rows[r].count;
+    const int64_t worth = total / SHARE < 1 ? 1 : total / SHARE;
+    const int64_t threads = worth < job.threads ? worth : job.threads;
+    if (threads <= 1) {
+        for (int64_t r = 0; r < job.n_rows; ++r) row(job.rows[r], job);
+        return;
+    }
+    const std::vector<Row> pieces = cut<T>(job, total / threads + 1);
+    std::vector<int64_t> ends;  // pieces in order, dealt out by elements
+    int64_t done = 0;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+        done += pieces[i].count;
+        if (done * threads >= total * int64_t(ends.size() + 1)) ends.push_back(int64_t(i) + 1);
+    }
+    const auto body = [&](int64_t from, int64_t to) {
+        for (int64_t i = from; i < to; ++i) row(pieces[i], job);
+    };
+    std::vector<std::thread> others;
+    for (size_t i = 1; i < ends.size(); ++i) others.emplace_back(body, ends[i - 1], ends[i]);
+    body(0, ends[0]);
+    for (std::thread& other : others) other.join();
+}
+
+}  // namespace
+
+extern "C" {
+
+void antifragile_noise_float32(const Job* job) { run<float>(*job, signs_float, levels_float); }
+void antifragile_noise_float64(const Job* job) { run<double>(*job, signs_double, levels_double); }
+
+// Only to be importable: ctypes is what loads this library.
+void* PyInit__noise() { return nullptr; }
+}

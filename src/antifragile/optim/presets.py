@@ -1,0 +1,307 @@
+"""The methods of the literature, each as rules made of the parts.
+
+Every preset is a function that returns a tuple of rules and can be called without arguments; its
+docstring gives the update, the defaults and the source. Notation: w weights, g the gradient of
+the batch's mean loss, lr the learning rate, xi unit noise, t the 0-based step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from antifragile.optim.controllers import WhenSmallGradient
+from antifragile.optim.noise import (
+    Along,
+    Filterwise,
+    Gaussian,
+    InitLike,
+    Noise,
+    Preconditioned,
+    Sphere,
+    Toward,
+)
+from antifragile.optim.rules import Predicate, Rule
+from antifragile.optim.scale import Chance, Langevin, On, Power, Scale
+
+_GAUSSIAN = Gaussian()
+
+Rules = tuple[Rule, ...]
+Params = str | Predicate | None
+
+
+def annealed_gradient_noise(
+    eta: float = 0.01,
+    gamma: float = 0.55,
+    *,
+    noise: Noise = _GAUSSIAN,
+    params: Params = None,
+) -> Rules:
+    """Annealed gradient noise: ``g <- g + s_t xi``, ``s_t^2 = eta / (1 + t)^gamma``.
+
+    Args:
+        eta: Variance at step 0; the paper chooses among 0.01, 0.3 and 1.
+        gamma: Decay of the variance.
+        noise: Of elements with variance one.
+        params: Which parameters.
+
+    Source: Neelakantan et al. 2015, arXiv 1511.06807, section 3.
+    """
+    return (Rule("grad", noise, Power(eta, gamma), params),)
+
+
+def pgd(
+    radius: float = 0.01, threshold: float = 0.01, wait: int = 10, *, params: Params = None
+) -> Rules:
+    """Perturbed gradient descent: ``w <- w + u``, u uniform in a ball, where ``|g|`` is small.
+
+    Added after a step whose gradient norm was at most ``threshold``, if none was added in the
+    last ``wait`` steps.
+
+    Args:
+        radius: Of the ball.
+        threshold: Of the gradient norm.
+        wait: Steps between two kicks.
+        params: Which parameters.
+
+    Note: The paper's stop, when the loss did not fall after a kick, is left to the caller.
+
+    Source: Jin et al. 2017, arXiv 1703.00887, algorithm 2 (constants there depend on unknown
+    smoothness; these defaults are ours).
+    """
+    return (Rule("step", Sphere(inside=True), WhenSmallGradient(radius, threshold, wait), params),)
+
+
+def sgld(
+    temperature: float = 1.0,
+    n_samples: int = 1,
+    *,
+    noise: Noise = _GAUSSIAN,
+    params: Params = None,
+) -> Rules:
+    """Stochastic gradient Langevin dynamics: ``w <- w - lr g + sqrt(2 lr T / n) xi`` on plain SGD.
+
+    With the loss the mean over n samples of the negative log posterior this samples the posterior
+    at temperature T, up to a bias of the order of the step size ``lr / n``.
+
+    Args:
+        temperature: T.
+        n_samples: n; 1 where the loss is the negative log posterior itself.
+        noise: Of elements with variance one.
+        params: Which parameters.
+
+    Source: Welling & Teh 2011, equation 4.
+    """
+    return (Rule("step", noise, Langevin(temperature, n_samples), params),)
+
+
+def psgld(
+    temperature: float = 1.0,
+    n_samples: int = 1,
+    decay: float = 0.99,
+    floor: float = 1e-5,
+    *,
+    noise: Noise = _GAUSSIAN,
+    params: Params = None,
+) -> Rules:
+    """Preconditioned SGLD: ``w <- w - lr G g + sqrt(2 lr T G / n) xi``, ``G = 1 / (sqrt(V) + l)``.
+
+    V is the running square of the gradient. RMSprop keeps it (``square_avg``) and makes the
+    drift; on plain SGD the rule keeps V itself and multiplies the gradient by G.
+
+    Args:
+        temperature: T.
+        n_samples: n; 1 where the loss is the negative log posterior itself.
+        decay: Of V, where the rule keeps it.
+        floor: l.
+        noise: Of elements with variance one.
+        params: Which parameters.
+
+    Note: Without the Gamma term (the derivative of G), as in the paper's experiments; the bias
+    is of the order of ``1 - decay``. Beside Adam, whose momentum is no Langevin drift, it is
+    noise in Adam's metric and no sampler.
+
+    Source: Li et al. 2016, arXiv 1512.07666, algorithm 1.
+    """
+    shaped = Preconditioned(noise, decay, floor)
+    return (Rule("step", shaped, Langevin(temperature, n_samples), params),)
+
+
+def random_weight_perturbation(
+    gamma: float = 0.01, *, noise: Noise = _GAUSSIAN, params: Params = "matrices"
+) -> Rules:
+    """Random weight perturbation: g taken at ``w + e``, ``e_f = gamma |w_f| xi`` for each filter f.
+
+    Args:
+        gamma: Standard deviation of an element in units of its filter's norm.
+        noise: Of elements with variance one.
+        params: Which parameters.
+
+    Source: Li et al. 2022, arXiv 2211.11489, section 4.3.
+    """
+    return (Rule("weight", Filterwise(noise), gamma, params),)
+
+
+def anti_pgd(
+    scale: float | Scale = 0.01,
+    until: int | None = None,
+    *,
+    noise: Noise = _GAUSSIAN,
+    params: Params = None,
+) -> Rules:
+    """Anticorrelated noise: ``w <- w - lr g + s (xi_(t+1) - xi_t)``.
+
+    Built as noise on the weights for one gradient: with ``z = w - s xi_t`` the update is
+    ``z <- z - lr grad L(z + s xi_t)``, the same path seen from the clean weights z.
+    ``Rule("step", Anti(Gaussian()), s)`` is the form as printed.
+
+    Args:
+        scale: s, a number or any scale.
+        until: First step without noise; the paper ends with a phase without.
+        noise: Of elements with variance one.
+        params: Which parameters.
+
+    Source: Orvieto et al. 2022, arXiv 2202.02831, equation 3.
+    """
+    return (Rule("weight", noise, scale if until is None else On(scale, until=until), params),)
+
+
+def msam(rho: float = 0.3, *, params: Params = None) -> Rules:
+    """Momentum SAM: g taken at ``w - rho m / |m|``, m the optimizer's momentum.
+
+    One gradient per step, no closure. An optimizer without momentum gives its last gradient.
+
+    Args:
+        rho: Length of the perturbation (0.3 in the authors' class, 3 in their recipes).
+        params: Which parameters.
+
+    Note: The sign is the authors': against the buffer that SGD subtracts, so downhill.
+
+    Source: Becker et al. 2024, arXiv 2401.12033.
+    """
+    return (Rule("weight", Along("momentum", downhill=True), rho, params),)
+
+
+def sam(rho: float = 0.05, *, params: Params = None) -> Rules:
+    """Sharpness-aware minimisation: g taken at ``w + rho g(w) / |g(w)|``; needs a closure.
+
+    Args:
+        rho: Length of the perturbation.
+        params: Which parameters.
+
+    Source: Foret et al. 2020, arXiv 2010.01412, algorithm 1.
+    """
+    return (Rule("weight", Along("grad", exact=True), rho, params),)
+
+
+def asam(rho: float = 0.5, floor: float = 0.01, *, params: Params = None) -> Rules:
+    """Adaptive SAM: g taken at ``w + rho T^2 g / |T g|``, ``T = |w| + floor``; needs a closure.
+
+    Args:
+        rho: Length in units of the weights.
+        floor: Added to ``|w|``.
+        params: Which parameters.
+
+    Source: Kwon et al. 2021, arXiv 2102.11600, equation 6.
+    """
+    noise = Along("grad", adaptive=True, exact=True, floor=floor)
+    return (Rule("weight", noise, rho, params),)
+
+
+def sam_lagged(rho: float = 0.05, *, params: Params = None) -> Rules:
+    """SAM along the last gradient: g taken at ``w + rho g_(t-1) / |g_(t-1)|``; no closure.
+
+    Args:
+        rho: Length of the perturbation.
+        params: Which parameters.
+
+    Source: after Foret et al. 2020, arXiv 2010.01412; the lag is ours.
+    """
+    return (Rule("weight", Along("grad"), rho, params),)
+
+
+def asam_lagged(rho: float = 0.5, floor: float = 0.01, *, params: Params = None) -> Rules:
+    """Adaptive SAM along the last gradient, ``w + rho T^2 g_(t-1) / |T g_(t-1)|``; no closure.
+
+    Args:
+        rho: Length in units of the weights.
+        floor: Added to ``|w|``.
+        params: Which parameters.
+
+    Source: after Kwon et al. 2021, arXiv 2102.11600; the lag is ours.
+    """
+    return (Rule("weight", Along("grad", adaptive=True, floor=floor), rho, params),)
+
+
+def shrink_and_perturb(
+    shrink: float = 0.6, sigma: float = 0.01, every: int = 1000, *, params: Params = "matrices"
+) -> Rules:
+    """Shrink and perturb: ``w <- shrink w + sigma w'`` every so often, w' a fresh initialisation.
+
+    Args:
+        shrink: lambda, in [0, 1].
+        sigma: Share of the fresh initialisation.
+        every: Steps between two times; the paper does it once per new batch of data.
+        params: Which parameters.
+
+    Source: Ash & Adams 2020, arXiv 1910.08475, section 4.
+    """
+    shrinking = Rule("step", Toward("zero"), On(1 - shrink, every=every), params)
+    return (shrinking, Rule("step", InitLike(), On(sigma, every=every), params))
+
+
+def stochastic_reset(
+    rate: float = 0.001, fraction: float = 0.1, *, fresh: bool = False, params: Params = "matrices"
+) -> Rules:
+    """Stochastic partial resetting: ``w_i <- w_i(0)`` for some i, with probability ``rate`` a step.
+
+    The elements that are reset, chosen anew each time, go back to where they were when the rule
+    was attached, and the optimizer's moments of these elements to zero.
+
+    Args:
+        rate: Probability per step.
+        fraction: Share of the elements.
+        fresh: Reset to a new initialisation instead; keeps no copy.
+        params: Which parameters.
+
+    Source: Meir et al. 2025, arXiv 2502.04121 (the rates there are fitted; these defaults are
+    ours).
+    """
+    toward = Toward("fresh" if fresh else "start", fraction, resets_moments=True)
+    return (Rule("step", toward, Chance(rate), params),)
+
+
+def input_noise(scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN) -> Rules:
+    """Noise on the inputs, ``x <- x + s xi``, in training mode; needs the model.
+
+    For small s it adds ``s^2 / 2`` times the mean squared norm of the model's Jacobian to a
+    squared loss.
+
+    Args:
+        scale: s, in units of the inputs.
+        noise: Of elements with variance one.
+
+    Source: Bishop 1995, "Training with noise is equivalent to Tikhonov regularization".
+    """
+    return (Rule("input", noise, scale),)
+
+
+PRESETS: dict[str, Callable[..., Rules]] = {
+    preset.__name__: preset
+    for preset in (
+        annealed_gradient_noise,
+        pgd,
+        sgld,
+        psgld,
+        random_weight_perturbation,
+        anti_pgd,
+        msam,
+        sam,
+        asam,
+        sam_lagged,
+        asam_lagged,
+        shrink_and_perturb,
+        stochastic_reset,
+        input_noise,
+    )
+}
+"""Every preset by name."""

@@ -1,0 +1,112 @@
+"""A rule: where a perturbation enters, what it is, how much, and for which parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from torch import Tensor
+
+from antifragile.errors import UsageError, nearest
+from antifragile.optim.noise import Along, Anti, Noise, Toward
+from antifragile.optim.scale import Scale, as_scale
+
+Predicate = Callable[[str, Tensor], bool]
+
+
+class Place(StrEnum):
+    """Where a perturbation enters the update equation.
+
+    INPUT: the inputs of the model, in training mode.
+    GRAD: the gradient, before the optimizer sees it.
+    WEIGHT: the weights, for one gradient only.
+    STEP: the weights, for good, after the optimizer's step.
+    """
+
+    INPUT = "input"
+    GRAD = "grad"
+    WEIGHT = "weight"
+    STEP = "step"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One perturbation of the update equation.
+
+    Args:
+        where: ``"input"``, ``"grad"``, ``"weight"`` or ``"step"``.
+        noise: What is added.
+        scale: How much: a number, a schedule or a controller.
+        params: Which parameters: None for all that need a gradient, ``"matrices"`` for those of
+            two dimensions or more outside of norm layers, a regular expression found in the
+            name, or ``predicate(name, parameter)``.
+
+    Raises:
+        UsageError: A part is not what it should be, or parts that cannot go together.
+
+    Example:
+        >>> Rule("weight", Gaussian(), 0.01, params="matrices").where
+        <Place.WEIGHT: 'weight'>
+    """
+
+    where: Place | str
+    noise: Noise
+    scale: float | Scale
+    params: str | Predicate | None = None
+
+    def __post_init__(self) -> None:
+        if self.where not in list(Place):
+            raise UsageError(
+                f"a rule acts on {self.where!r}; {nearest(str(self.where), list(Place))}"
+            )
+        object.__setattr__(self, "where", Place(self.where))
+        if not isinstance(self.noise, Noise):
+            raise UsageError(
+                f"a rule has the noise {self.noise!r}; expected one such as Gaussian() or Along()."
+            )
+        as_scale(self.scale)
+        self._check_params()
+        self._check_place()
+
+    @property
+    def schedule(self) -> Scale:
+        """The scale as an object."""
+        return as_scale(self.scale)
+
+    @property
+    def signature(self) -> str:
+        """What a saved state is compared by; functions by the word alone."""
+        params = "a function" if callable(self.params) else repr(self.params)
+        return f"{self.where}: {self.noise!r} * {self.schedule!r} on {params}"
+
+    def _check_params(self) -> None:
+        if self.params is None or callable(self.params):
+            return
+        if not isinstance(self.params, str):
+            raise UsageError(
+                f"params is {self.params!r}; expected None, 'matrices', a regular expression or "
+                "a function of name and parameter."
+            )
+        try:
+            re.compile(self.params)
+        except re.error as error:
+            raise UsageError(f"params {self.params!r} is no regular expression: {error}.") from None
+
+    def _check_place(self) -> None:
+        noise = self.noise
+        if noise.only is not None and self.where != noise.only:
+            raise UsageError(f"{noise!r} acts on {noise.only!r} alone; got {str(self.where)!r}.")
+        if noise.needs_closure and self.where is not Place.WEIGHT:
+            raise UsageError(f"{noise!r} with exact=True acts on 'weight' alone; got {self.where}.")
+        if isinstance(noise, Anti) and self.where not in (Place.GRAD, Place.STEP):
+            raise UsageError(
+                f"Anti acts on 'grad' or 'step'; got {str(self.where)!r}. On 'weight' use "
+                f"{noise.noise!r} itself: it is taken out before the next is put in."
+            )
+        if self.where is Place.INPUT:
+            if isinstance(noise, Along | Toward) or noise.keeps or noise.follows:
+                raise UsageError(f"an input rule cannot use {noise!r}; use Gaussian or Rademacher.")
+            if self.params is not None:
+                raise UsageError("an input rule acts on no parameter; leave params out.")

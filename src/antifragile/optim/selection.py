@@ -1,0 +1,138 @@
+"""Which parameters a rule acts on, under which number and name, and with which group's settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from antifragile.errors import UsageError
+from antifragile.optim.rules import Rule
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Slot:
+    """A parameter of the optimizer.
+
+    Args:
+        index: Its position over all groups: its number in the random streams.
+        name: From the model, or from an optimizer that was given names; else None.
+        parameter: Itself.
+        group: The parameter group, whose ``lr`` and ``perturb`` are read at every step.
+        is_norm: Whether it belongs to a norm layer of the model.
+    """
+
+    index: int
+    name: str | None
+    parameter: Tensor
+    group: dict[str, Any]
+    is_norm: bool = False
+
+
+def group_factor(group: dict[str, Any], learning_rate_power: float) -> float:
+    """What a parameter group multiplies a rule's scale by.
+
+    Raises:
+        UsageError: The group's ``perturb`` is no number of at least zero.
+    """
+    share = group.get("perturb", 1.0)
+    if not isinstance(share, (bool, int, float)) or not 0 <= share < float("inf"):
+        raise UsageError(
+            f"a parameter group has perturb={share!r}; expected False, True or a number of at "
+            "least 0 that multiplies the scale of every rule."
+        )
+    if learning_rate_power == 0:
+        return float(share)
+    return float(share * float(group["lr"]) ** learning_rate_power)
+
+
+def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[Slot]:
+    """Every parameter of the optimizer, in its order."""
+    names = {id(p): name for name, p in model.named_parameters()} if model is not None else {}
+    norms = _norm_parameters(model)
+    return [
+        Slot(
+            index=index,
+            name=names.get(id(parameter), given),
+            parameter=parameter,
+            group=group,
+            is_norm=id(parameter) in norms,
+        )
+        for index, (group, parameter, given) in enumerate(_parameters(optimizer))
+    ]
+
+
+def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]:
+    """The slots that a rule acts on.
+
+    Raises:
+        UsageError: Names are needed and unknown, or nothing is selected, or a parameter is sparse
+            or not real.
+    """
+    chosen = [slot for slot in slots if _is_selected(rule, slot, replicas)]
+    if not chosen:
+        raise UsageError(
+            f"the rule on {str(rule.where)!r} with params={rule.params!r} selects none of the "
+            f"{len(slots)} parameters."
+        )
+    for slot in chosen:
+        _check(slot, replicas)
+    return chosen
+
+
+def _parameters(
+    optimizer: torch.optim.Optimizer,
+) -> Iterator[tuple[dict[str, Any], Tensor, str | None]]:
+    for group in optimizer.param_groups:
+        given = group.get("param_names") or [None] * len(group["params"])
+        for parameter, name in zip(group["params"], given, strict=True):
+            yield group, parameter, name
+
+
+def _norm_parameters(model: nn.Module | None) -> set[int]:
+    if model is None:
+        return set()
+    layers = (module for module in model.modules() if isinstance(module, _NORMS))
+    return {id(p) for layer in layers for p in layer.parameters(recurse=False)}
+
+
+def _is_selected(rule: Rule, slot: Slot, replicas: int | None) -> bool:
+    if rule.params is None:
+        return True
+    if rule.params == "matrices":
+        return slot.parameter.ndim - (replicas is not None) >= 2 and not slot.is_norm
+    if slot.name is None:
+        raise UsageError(
+            "a rule selects parameters by name, and the optimizer knows none; pass model=, or "
+            "build the optimizer from model.named_parameters()."
+        )
+    if callable(rule.params):
+        return bool(rule.params(slot.name, slot.parameter))
+    return re.search(rule.params, slot.name) is not None
+
+
+def _check(slot: Slot, replicas: int | None) -> None:
+    parameter, name = slot.parameter, slot.name or f"number {slot.index}"
+    if parameter.is_sparse or not parameter.is_floating_point():
+        kind = "sparse" if parameter.is_sparse else str(parameter.dtype)
+        raise UsageError(
+            f"parameter {name} is {kind}, and only dense real parameters can be perturbed; leave "
+            "it out by params=."
+        )
+    if replicas is not None and (parameter.ndim < 1 or len(parameter) != replicas):
+        raise UsageError(
+            f"parameter {name} has shape {tuple(parameter.shape)}; with replicas={replicas} every "
+            f"parameter needs a leading dimension of {replicas}."
+        )

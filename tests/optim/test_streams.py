@@ -1,0 +1,169 @@
+"""Bits by address: known answers, the same bits from the compiled kernel, laws of the noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from antifragile.optim.native import is_native, load_noise_kernel, run_native
+from antifragile.optim.streams import Stream, draw, normal_levels, philox, uniform, uniform_levels
+
+TABLES = {"signs": lambda: None, "normal": normal_levels, "uniform": uniform_levels}
+SHAPES = [(1,), (127,), (128,), (129,), (2049,), (37, 61), (3, 5, 2)]
+compiled = pytest.mark.skipif(load_noise_kernel() is None, reason="the noise kernel was not built")
+
+
+def stream(seed: int = 1, step: int = 0, rule: int = 0) -> Stream:
+    return Stream(keys=(seed,), step=step, rule=rule)
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        ([0, 0, 0, 0], [0, 0], [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([2**32 - 1] * 4, [2**32 - 1] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+)
+def test_philox_gives_the_published_answers(
+    counter: list[int], key: list[int], expected: list[int]
+) -> None:
+    words = philox([torch.tensor(counter[0]), *counter[1:]], key)
+    assert [int(word) for word in words] == expected
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("table", TABLES)
+def test_the_kernel_adds_the_same_bits(table: str, dtype: torch.dtype) -> None:
+    like = [torch.rand(shape, dtype=dtype) for shape in SHAPES]
+    ours, theirs = [t.clone() for t in like], [t.clone() for t in like]
+    indices, sizes = list(range(7, 7 + len(like))), [0.1 * i for i in range(len(like))]
+    address = stream(seed=2**63 + 5, step=77, rule=3)
+    run_native(address, TABLES[table](), indices, ours, sizes)
+    for target, noise, size in zip(
+        theirs, draw(address, TABLES[table](), indices, like), sizes, strict=True
+    ):
+        target.add_(noise.mul_(size))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@compiled
+@pytest.mark.parametrize("table", TABLES)
+def test_threads_change_no_bit(table: str) -> None:
+    parts = []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        parts.append([torch.zeros(1_200_001), torch.zeros(700)])
+        run_native(stream(), TABLES[table](), [0, 1], parts[-1], [0.5, 0.25])
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*parts, strict=True))
+
+
+@compiled
+def test_old_values_are_kept_in_the_same_pass() -> None:
+    target = torch.rand(1000)
+    before, backup = target.clone(), torch.empty(1000)
+    run_native(stream(), None, [0], [target], [0.5], backups=[backup])
+    assert torch.equal(backup, before)
+    assert torch.equal((target - before).abs() > 0.4, torch.ones(1000, dtype=torch.bool))
+
+
+@compiled
+def test_a_write_by_the_kernel_is_seen_by_autograd() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    loss = (weight * weight).sum()
+    run_native(stream(), None, [0], [weight.detach()], [0.5])
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_tensors_the_kernel_cannot_take_are_left_to_torch() -> None:
+    assert not is_native([torch.zeros(4, dtype=torch.bfloat16)])
+    assert not is_native([torch.zeros(4, 4).t()[:2]])
+
+
+@pytest.mark.parametrize("table", ["normal", "uniform"])
+def test_levels_have_mean_zero_and_variance_one(table: str) -> None:
+    levels = TABLES[table]()
+    assert levels is not None
+    assert float(levels.double().square().mean()) == pytest.approx(1, abs=1e-7)
+    assert bool((levels.diff() >= 0).all())
+
+
+def test_normal_levels_are_close_to_the_normal_law() -> None:
+    levels = normal_levels().double()
+    law = torch.special.ndtr(levels)
+    ranks = 0.5 + (torch.arange(len(levels)) + 0.5) / (2 * len(levels))
+    assert float((law - ranks).abs().max()) < 3e-5
+    assert float(levels.pow(4).mean()) == pytest.approx(3, abs=2e-3)
+    assert 4.1 < float(levels[-1]) < 4.5
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_moments_of_a_million_elements(table: str) -> None:
+    (noise,) = draw(stream(seed=5), TABLES[table](), [0], [torch.empty(1_000_000)])
+    assert abs(float(noise.mean())) < 4e-3
+    assert float(noise.square().mean()) == pytest.approx(1, abs=6e-3)
+
+
+addresses = st.tuples(
+    st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**16), st.integers(0, 500)
+)
+
+
+def bits(address: tuple[int, int, int, int]) -> Tensor:
+    seed, step, rule, parameter = address
+    return draw(stream(seed, step, rule), None, [parameter], [torch.empty(512)])[0]
+
+
+@given(addresses)
+@settings(max_examples=50, deadline=None)
+def test_an_address_always_has_the_same_bits(address: tuple[int, int, int, int]) -> None:
+    assert torch.equal(bits(address), bits(address))
+
+
+@given(addresses, addresses)
+@settings(max_examples=100, deadline=None)
+def test_different_addresses_are_independent(
+    one: tuple[int, int, int, int], other: tuple[int, int, int, int]
+) -> None:
+    if one != other:
+        assert abs(float((bits(one) * bits(other)).mean())) < 6 / 512**0.5
+
+
+@given(addresses, st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_neighbouring_addresses_are_independent(
+    address: tuple[int, int, int, int], place: int
+) -> None:
+    limits = (2**64 - 1, 2**32 - 1, 2**16, 500)
+    step = 1 if address[place] < limits[place] else -1
+    neighbour = tuple(a + step * (i == place) for i, a in enumerate(address))
+    assert abs(float((bits(address) * bits(neighbour)).mean())) < 6 / 512**0.5
+
+
+@given(st.integers(0, 2**64 - 1), st.lists(st.integers(1, 300), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_a_parameter_is_drawn_alone_as_among_others(seed: int, sizes: list[int]) -> None:
+    like = [torch.empty(size) for size in sizes]
+    together = draw(stream(seed), normal_levels(), range(len(like)), like)
+    alone = [draw(stream(seed), normal_levels(), [i], [t])[0] for i, t in enumerate(like)]
+    assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_decisions_are_uniform_and_by_replica() -> None:
+    numbers = [uniform(stream(seed=9, step=t))[0] for t in range(300)]
+    assert min(numbers) >= 0
+    assert max(numbers) < 1
+    assert sum(numbers) / 300 == pytest.approx(0.5, abs=0.06)
+    two = uniform(Stream(keys=(9, 10), step=4, rule=0, batched=True))
+    assert two == [uniform(stream(9, 4))[0], uniform(stream(10, 4))[0]]
