@@ -27,6 +27,8 @@ from antifragile.analysis import (
     summarise,
 )
 
+_PAPERS_LOOPS = 100  # claims about late loops are not put to shorter studies
+
 
 def chaotic_varies_most(e: Evidence) -> Finding | None:
     cells = summarise(e.source.trials).groupby("architecture")["sd"].max()
@@ -35,10 +37,11 @@ def chaotic_varies_most(e: Evidence) -> Finding | None:
         return None
     words = ", ".join(f"{regime.value} {values.median():.2f}" for regime, values in by.items())
     top = max(by, key=lambda regime: by[regime].median())
+    enough = min(len(values) for values in by.values()) >= 3
     return Finding(
         result=f"median over shapes of the largest sd: {words}; but instability is part of how "
         "the complete rules define the regime",
-        verdict=HOLDS if top is Regime.CHAOTIC else FAILS,
+        verdict=OPEN if not enough else HOLDS if top is Regime.CHAOTIC else FAILS,
     )
 
 
@@ -70,8 +73,10 @@ def psa_rescues_19(e: Evidence) -> Finding | None:
 
 def psa_lifts_where_baselines_fail(e: Evidence) -> Finding | None:
     names = e.of_regime(Regime.CHAOTIC)
-    if len(names) < 6:
+    if not names:
         return None
+    if len(names) < 6:
+        return _lifts_each(e, names)
     m = e.means.loc[names]
     words, mean, p, _ = over_shapes(
         m[list(ABLATIVES)].mean(axis=1) - m[list(BASELINES)].mean(axis=1)
@@ -82,6 +87,20 @@ def psa_lifts_where_baselines_fail(e: Evidence) -> Finding | None:
         f"{rate(*rates[1])} (trials pooled over shapes)"
     )
     return Finding(result=words, verdict=judged(p, agrees=mean > 0))
+
+
+def _lifts_each(e: Evidence, names: list[str]) -> Finding:
+    """Too few shapes for a test over them: each by itself."""
+    words, better = [], 0
+    for name in names:
+        baseline, psa = (e.escapes([name], *modes) for modes in (BASELINES, ABLATIVES))
+        p = fisher(baseline, psa)
+        better += p < 0.05 / len(names) and psa[0] / psa[1] > baseline[0] / baseline[1]
+        words.append(f"{name} baselines {rate(*baseline)}, PSA {rate(*psa)}, Fisher p = {p:.2g}")
+    return Finding(
+        result=f"trials above ZeroR: {'; '.join(words)} (Bonferroni over {len(names)})",
+        verdict=HOLDS if better == len(names) else PARTLY if better else OPEN,
+    )
 
 
 def output_lifts_most(e: Evidence) -> Finding | None:
@@ -100,7 +119,7 @@ def output_lifts_most(e: Evidence) -> Finding | None:
 
 def each_shape_is_lifted(e: Evidence) -> Finding | None:
     names = e.of_regime(Regime.CHAOTIC)
-    if len(names) < 6:
+    if len(names) < 3:
         return None
     m = e.means.loc[names]
     uplift = m[list(ABLATIVES)].mean(axis=1) - m[list(BASELINES)].mean(axis=1)
@@ -156,15 +175,16 @@ def failures_fail(e: Evidence) -> Finding | None:
     if not names:
         return None
     hits, n = e.escapes(names, *BASELINES, *ABLATIVES)
+    shapes = f"{len(names)} architecture{'s' * (len(names) > 1)}"
     words = (
-        f"{hits} of {n} trials of {len(names)} architectures exceed ZeroR, which is what the label "
-        f"says; of one shape its trials tell only {rate(0, n // len(names))}"
+        f"{hits} of {n} trials of {shapes} exceed ZeroR, which is what the label says; of one "
+        f"shape its trials tell only {rate(0, n // len(names))}"
     )
     return Finding(result=words, verdict=PARTLY)
 
 
 def late_improvement(e: Evidence) -> Finding | None:
-    if e.curves is None:
+    if e.curves is None or e.curves["meta_loop"].max() < _PAPERS_LOOPS:
         return None
     learns = [name for name in e.means.index if e.verdicts[name].regime is not Regime.FAILURE]
     frame = e.curves[e.curves["architecture"].isin(learns)]
@@ -179,7 +199,7 @@ def late_improvement(e: Evidence) -> Finding | None:
 
 
 def only_psa_at_the_end(e: Evidence) -> Finding | None:
-    if e.curves is None:
+    if e.curves is None or e.curves["meta_loop"].max() < _PAPERS_LOOPS:
         return None
     names = e.of_regime(*STABLE)
     frame = e.curves[e.curves["architecture"].isin(names)]
@@ -200,7 +220,7 @@ def only_psa_at_the_end(e: Evidence) -> Finding | None:
 
 
 def dropout_first(e: Evidence) -> Finding | None:
-    if e.curves is None:
+    if e.curves is None or e.curves["meta_loop"].max() < _PAPERS_LOOPS:
         return None
     names = e.of_regime(*STABLE)
     times = peak_times(e.curves[e.curves["architecture"].isin(names)])

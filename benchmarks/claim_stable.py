@@ -29,6 +29,8 @@ from antifragile.analysis import (
 from antifragile.config import Architecture
 from antifragile.errors import DataError
 
+_LEAST_SHAPES = 3  # where every shape is tested by itself
+
 
 def all_classified(e: Evidence) -> Finding | None:
     verdicts = classify_by_paper(summarise(e.source.trials), zero_r=e.zero_r)
@@ -127,7 +129,7 @@ def regularisers_become_harmful(e: Evidence) -> Finding | None:
 
 def ablation_harms_when_sized(e: Evidence) -> Finding | None:
     names = e.of_regime(Regime.OPTIMAL)
-    if len(names) < 6:
+    if len(names) < _LEAST_SHAPES:
         return None
     chosen = e.source.trials[e.source.trials["architecture"].isin(names)]
     table = compare_with_control(chosen, paired=e.source.paired).table
@@ -143,10 +145,10 @@ def ablation_harms_when_sized(e: Evidence) -> Finding | None:
 
 def hidden_less_harmful(e: Evidence) -> Finding | None:
     names = e.of_regime(Regime.OPTIMAL)
-    if len(names) < 6:
+    if len(names) < _LEAST_SHAPES:
         return None
     gap = e.means.loc[names, "hidden"] - e.means.loc[names, "output"]
-    words, mean, p, share = over_shapes(gap)
+    words, mean, p, _ = over_shapes(gap)
     against = ", ".join(f"{name} {value:+.2f}" for name, value in gap.items() if value < 0)
     pairs = [(name, two_arms(e, str(name), "hidden", "output")[1]) for name in gap.index]
     sure = [name for name, pair_p in pairs if pair_p < 0.05 / len(pairs)]
@@ -155,7 +157,9 @@ def hidden_less_harmful(e: Evidence) -> Finding | None:
         f"hidden - output {words}; significant alone (Bonferroni) in {len(sure)}, of these "
         f"against the claim: {', '.join(map(str, worse)) or 'none'}; negative: {against or 'none'}"
     )
-    verdict = PARTLY if share < 1 and len(sure) > len(worse) else judged(p, agrees=mean > 0)
+    if len(sure) == len(pairs) and not worse:
+        return Finding(result=words, verdict=HOLDS)
+    verdict = PARTLY if len(sure) > len(worse) else judged(p, agrees=mean > 0)
     return Finding(result=words, verdict=verdict)
 
 

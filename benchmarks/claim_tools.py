@@ -79,8 +79,8 @@ class Evidence:
         return [name for name, verdict in self.verdicts.items() if verdict.regime in regimes]
 
     def trials(self, architecture: str, *modes: str) -> np.ndarray:
-        """Peaks of these modes together, percent."""
-        frame = self.source.trials
+        """Peaks of these modes together, percent, in order of the trials."""
+        frame = self.source.trials.sort_values("trial", kind="stable")
         chosen = (frame["architecture"] == architecture) & frame["mode"].isin(modes)
         return frame.loc[chosen, "peak_validation_accuracy"].to_numpy(dtype=float)
 
@@ -113,9 +113,13 @@ def over_shapes(differences: pd.Series) -> tuple[str, float, float, float]:
 def two_arms(evidence: Evidence, architecture: str, mode: str, other: str) -> tuple[str, float]:
     """Difference in means between two modes of one architecture in words, and its p."""
     a, b = evidence.trials(architecture, mode), evidence.trials(architecture, other)
-    design = Design(n=len(a), n_control=len(b), paired=False)
-    p = float(two_sample_p(a[None], b[None], design=design)[0])
-    return f"{mode} - {other} {a.mean() - b.mean():+.2f}, p = {p:.2g} (n = {len(a)}, {len(b)})", p
+    paired = evidence.source.paired
+    design = Design(n=len(a), n_control=len(b), paired=paired)
+    if paired:
+        p, n = float(paired_p((a - b)[None], design=design)[0]), f"{len(a)} pairs"
+    else:
+        p, n = float(two_sample_p(a[None], b[None], design=design)[0]), f"{len(a)}, {len(b)}"
+    return f"{mode} - {other} {a.mean() - b.mean():+.2f}, p = {p:.2g} (n = {n})", p
 
 
 def rate(hits: int, n: int) -> str:

@@ -35,6 +35,14 @@ def test_a_power_law_is_recovered() -> None:
     assert table["fitted"].sum() == 4
 
 
+def test_another_harm_can_take_its_place() -> None:
+    source = made_law("1*512", "1*256", "1*64", "1*32", "2*115")
+    doubled = harm_of_ablation(source).assign(harm=lambda rows: 2 * rows["harm"])
+    advice = advise_size(source, harm=doubled)
+    assert advice.table["harm"].tolist() == doubled["harm"].tolist()
+    assert advice.reference_parameters == pytest.approx(200_000, rel=0.01)
+
+
 def test_harm_of_paired_trials_has_the_error_of_their_differences() -> None:
     values = {("1*4", m): [90.0, 95.0] for m in MODES[:3]}
     values |= {("1*4", m): [89.0, 94.0] for m in MODES[3:]}

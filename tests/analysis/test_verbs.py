@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from antifragile.analysis import modes_left_out, open_source
 from antifragile.cli.classify import classify
 from antifragile.cli.compare_modes import compare_modes
 from antifragile.cli.size import size
@@ -91,3 +93,31 @@ def test_size_over_made_networks(tmp_path: Path) -> None:
     assert "1*8" in text
     assert "under-sized (fitted)" in text
     assert "error on 1 of 2*W" in text
+
+
+def test_classify_goes_by_the_papers_modes_and_says_what_it_left_out(
+    csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(csv)
+    noisy = frame[frame["mode"] == "none"].assign(mode="annealed_gradient_noise")
+    noisy["peak_validation_accuracy"] = 99.0
+    more = tmp_path / "more.csv"
+    pd.concat([frame, noisy]).to_csv(more, index=False)
+    for rules in ("paper", "complete", "posterior"):
+        options = ("--zero-r", "11.02", "--rules", rules, "--draws", "200")
+        assert call_json(classify, str(more), *options) == call_json(classify, csv, *options)
+    assert modes_left_out(open_source(csv, zero_r=11.02)) == ()
+    assert modes_left_out(open_source(str(more), zero_r=11.02)) == ("annealed_gradient_noise",)
+
+
+def test_compare_modes_includes_perturbed_modes(csv: str, tmp_path: Path) -> None:
+    frame = pd.read_csv(csv)
+    noisy = frame[frame["mode"] == "none"].assign(mode="annealed_gradient_noise")
+    more = tmp_path / "more.csv"
+    pd.concat([frame, noisy]).to_csv(more, index=False)
+    rows = call_json(compare_modes, str(more))["comparisons"]
+    assert {row["architecture"] for row in rows if row["mode"] == "annealed_gradient_noise"} == {
+        "1*64",
+        "1*2",
+        "99*2",
+    }

@@ -181,6 +181,12 @@ BAD = [
     ("study export --store runs.db --format xml", "got 'xml'"),
     ("study export --store runs.db --table rows", "got 'rows'"),
     ("study export --store runs.db --format parquet", "parquet is not text; name a file with"),
+    ("study export --store runs.db --format mlflow", "mlflow is a folder of runs; name a new one"),
+    (
+        "study export --store runs.db --format tensorboard --table trials --out new",
+        "--table chooses the rows of a file; tensorboard runs hold all of them.",
+    ),
+    ("study export --store runs.db --format tensorboard --out out", "out already holds something"),
     ("study export --store runs.db --out out", "out is a folder; give the path of a file."),
     ("study export --store runs.db --out s.toml/x.csv", "s.toml cannot be a folder"),
     # a study that differs from the stored one

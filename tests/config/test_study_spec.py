@@ -194,6 +194,31 @@ def test_an_extension_cannot_shrink(totals: dict[str, int]) -> None:
         StudySpec.from_mapping(LEAST).extended(**totals)
 
 
+def test_asking_for_harm_is_part_of_a_study_and_not_asking_changes_no_id() -> None:
+    plain, asked = (
+        StudySpec.from_mapping(LEAST | {"evaluate": evaluate}) for evaluate in ({}, {"harm": True})
+    )
+    assert '"evaluate":{"robustness":false}' in plain.canonical_json()
+    assert StudySpec.from_mapping(LEAST | {"evaluate": {"harm": False}}) == plain
+    assert StudySpec.from_json(asked.canonical_json()) == asked
+    assert asked.spec_id != plain.spec_id
+    assert plain.differences(asked) == ["evaluate.harm: false against true"]
+    assert asked.differences(plain) == ["evaluate.harm: true against false"]
+
+
+def test_what_is_evaluated_is_checked() -> None:
+    with pytest.raises(SpecError) as caught:
+        StudySpec.from_mapping(
+            LEAST | {"evaluate": {"harm": 1, "robustness": "yes", "harms": True}}
+        )
+    for fault in (
+        "evaluate.harm must be true or false; got 1",
+        "evaluate.robustness must be true or false; got 'yes'",
+        "unknown key 'evaluate.harms'",
+    ):
+        assert fault in str(caught.value)
+
+
 def test_differences_name_the_keys() -> None:
     spec = StudySpec.from_mapping(LEAST)
     other = StudySpec.from_mapping(LEAST | {"seed": 1, "training": {"batch_size": 8}})

@@ -6,13 +6,14 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from antifragile.config import StudySpec
 from antifragile.engine import MetaLoopRecord, TrialResult
-from antifragile.errors import StoreError
+from antifragile.errors import AntifragileError, StoreError
 from antifragile.store import DataFacts, Environment, Store, TrialStatus
 from antifragile.store.connection import parse_store_url
 
@@ -70,10 +71,15 @@ def add(store: Store, **changes: object) -> list[int]:
     return [trial.trial_id for trial in store.trials(study.name)]
 
 
+def rows(store: Store, name: str) -> list[dict[str, Any]]:
+    """Every record of a study, as the store gives it back."""
+    columns = store.record_columns(name)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def everything(store: Store) -> list[object]:
     return [
-        (store.study(name), store.trials(name), list(store.record_rows(name)))
-        for name in store.study_names()
+        (store.study(name), store.trials(name), rows(store, name)) for name in store.study_names()
     ]
 
 
@@ -118,7 +124,7 @@ def test_studies_do_not_see_each_other(store: Store) -> None:
     assert store.study_names() == ["one", "two"]
     store.add_records({one[0]: [record(1)]}, HERE)
     store.add_records({two[0]: [record(1, 6)]}, THERE)
-    assert [row["validation_correct"] for row in store.record_rows("one")] == [5]
+    assert [row["validation_correct"] for row in rows(store, "one")] == [5]
     assert store.environments("one") == [HERE]
     assert store.environments("two") == [THERE]
     with pytest.raises(StoreError, match=r"has 2 studies \('one', 'two'\); choose by --study"):
@@ -132,10 +138,12 @@ def test_records_come_back_exactly(loss: float, store: Store) -> None:
     first, *_ = add(store)
     written = record(1, promoted=True, ablated_layer=2, ablated_neuron=0, train_loss=loss)
     store.add_records({first: [written, record(2)]}, HERE)
-    rows = list(store.record_rows("one"))
-    assert [row["meta_loop"] for row in rows] == [1, 2]
-    row = rows[0]
-    assert row["train_loss"] == (loss if math.isfinite(loss) else None)
+    found = rows(store, "one")
+    assert [row["meta_loop"] for row in found] == [1, 2]
+    row = found[0]
+    assert row["train_loss"] == pytest.approx(
+        loss if math.isfinite(loss) else math.nan, rel=0, abs=0, nan_ok=True
+    )
     assert (row["promoted"], row["ablated_layer"], row["ablated_neuron"]) == (True, 2, 0)
     assert (row["study"], row["architecture"], row["mode"], row["trial"]) == (
         "one",
@@ -144,7 +152,7 @@ def test_records_come_back_exactly(loss: float, store: Store) -> None:
         1,
     )
     assert (row["machine"], row["threads"], row["n_validation"]) == (HERE.machine, 1, 16)
-    assert rows[1]["ablated_layer"] is None
+    assert found[1]["ablated_layer"] is None
 
 
 def test_writing_a_record_again_keeps_the_first(store: Store) -> None:
@@ -154,13 +162,13 @@ def test_writing_a_record_again_keeps_the_first(store: Store) -> None:
     store.add_records({first: [record(1, 7), record(2, 7)]}, THERE)
     assert everything(store) == before
     store.add_records({first: [record(2, 7), record(3, 8)]}, HERE)
-    assert [row["validation_correct"] for row in store.record_rows("one")] == [5, 6, 8]
+    assert [row["validation_correct"] for row in rows(store, "one")] == [5, 6, 8]
 
 
 def test_more_records_than_one_statement_holds(store: Store) -> None:
     ids = add(store, meta_loops=1000)
     store.add_records({i: [record(n) for n in range(1, 1001)] for i in ids[:3]}, HERE)
-    assert len(list(store.record_rows("one"))) == 3000
+    assert len(rows(store, "one")) == 3000
 
 
 def test_only_an_unbroken_run_of_records_counts(store: Store) -> None:
@@ -287,5 +295,38 @@ def test_processes_may_write_at_once(shared_url: str) -> None:
         assert store.study_names() == ["one"]
         assert len(store.trials("one")) == 8
         assert store.progress("one", 3).n_finished == 3
-        assert len(list(store.record_rows("one"))) == 4 * 40
+        assert len(rows(store, "one")) == 4 * 40
         assert store.environments("one") == [HERE]
+
+
+def test_the_store_of_an_older_program_is_read_and_goes_on(shared_url: str) -> None:
+    with Store(shared_url) as store:
+        first, *_ = add(store)
+        store.add_records({first: [record(1)]}, HERE)
+        before = rows(store, "one")
+    execute(shared_url, "ALTER TABLE meta_loops DROP COLUMN ablated_correct")
+    execute(shared_url, "DROP TABLE robustness")
+    with Store(shared_url, create=False) as store:
+        assert rows(store, "one") == before
+        assert "robustness" not in tables(shared_url)
+        store.upgrade()
+        store.add_records({first: [record(2, ablated_correct=4)]}, HERE)
+        assert [row["ablated_correct"] for row in rows(store, "one")] == [None, 4]
+    assert "robustness" in tables(shared_url)
+
+
+def test_a_store_opened_to_be_written_is_upgraded(shared_url: str) -> None:
+    Store(shared_url).close()
+    execute(shared_url, "ALTER TABLE meta_loops DROP COLUMN ablated_correct")
+    with Store(shared_url) as store:
+        first, *_ = add(store)
+        store.add_records({first: [record(1, ablated_correct=3)]}, HERE)
+        assert [row["ablated_correct"] for row in rows(store, "one")] == [3]
+
+
+def test_a_store_without_one_of_its_first_tables_is_not_mended(shared_url: str) -> None:
+    Store(shared_url).close()
+    execute(shared_url, "DROP TABLE meta_loops")
+    with Store(shared_url) as store, pytest.raises(AntifragileError, match="meta_loops"):
+        add(store)
+    assert "meta_loops" not in tables(shared_url)

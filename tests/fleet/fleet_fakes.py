@@ -77,10 +77,17 @@ def make_specs(
 
 
 def make_plan(
-    specs: list[TrialSpec], data: Dataset, *, kernel: str = "native", threads: int = 1
+    specs: list[TrialSpec],
+    data: Dataset,
+    *,
+    kernel: str | None = None,
+    threads: int = 1,
+    precision: str | None = None,
 ) -> FleetPlan:
-    """A plan in the data's own precision."""
-    precision = "fp64" if data.train.images.dtype == torch.float64 else "fp32"
+    """A plan in the data's own precision; the compiled kernel, unless trials are perturbed."""
+    kernel = kernel or ("torch" if specs[0].perturbations else "native")
+    own = "fp64" if data.train.images.dtype == torch.float64 else "fp32"
+    precision = precision or own
     return plan_fleet(workload(specs, data), threads=threads, precision=precision, kernel=kernel)
 
 

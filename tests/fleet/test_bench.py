@@ -27,6 +27,7 @@ def row(architecture: str, plain_s: float, fleet_s: float) -> BenchRow:
         plain_s=plain_s,
         tuned_s=plain_s / 2,
         fleet_s=fleet_s,
+        fleet_fp32_s=1.5 * fleet_s,
         fleet_independent_s=2 * fleet_s,
         ratio=plain_s / fleet_s,
         tuned_ratio=plain_s / 2 / fleet_s,
@@ -65,5 +66,21 @@ def test_bench_yields_rows_then_a_report_and_restores_threads() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_the_matrix_peak_is_a_speed() -> None:
-    assert matrix_peak_gflops(size=128, repeats=2) > 0
+def test_bf16_is_timed_beside_fp32() -> None:
+    data = random_data(dtype=torch.float32)
+    turns = bench([Architecture.parse("1*4")], data, threads=1, repeats=1, precision="bf16")
+    *_, summary = turns
+    assert isinstance(summary, BenchReport)
+    assert summary.precision == "bf16"
+    assert summary.rows[0].fleet_fp32_s != summary.rows[0].fleet_s
+    assert set(summary.projected_hours) == {"paired", "independent", "paired_fp32"}
+
+
+def test_fp32_hours_beside_bf16_come_from_the_fp32_times() -> None:
+    hours = report([row("4*4", 4.0, 0.1)], peak=200.0, precision="bf16").projected_hours
+    assert hours["paired_fp32"] == pytest.approx(1.5 * hours["paired"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_matrix_peak_is_a_speed(precision: str) -> None:
+    assert matrix_peak_gflops(precision, size=128, repeats=2) > 0

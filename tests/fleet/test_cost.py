@@ -73,11 +73,12 @@ def test_a_thousand_meta_loops_leak_nothing() -> None:
     assert resident_bytes() - before < 8 * MIB
 
 
-def peak_bytes(folder: Path, budget_gib: float, **spec: object) -> int:
+def peak_bytes(folder: Path, budget_gib: float, precision: str, **spec: object) -> int:
     """Peak resident memory of a `study run` in a process of its own."""
     path = write_toml(make_spec(**spec), folder / "spec.toml")
     command = [sys.executable, "-m", "antifragile", "study", "run", str(path), "--workers", "1"]
     command += ["--store", str(folder / "s.db"), "--memory-budget", str(budget_gib)]
+    command += ["--precision", precision]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -86,16 +87,22 @@ def peak_bytes(folder: Path, budget_gib: float, **spec: object) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("budget_gib", [0.5, 0.7])
 def test_the_memory_budget_is_kept(
-    budget_gib: float, mnist_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    budget_gib: float,
+    precision: str,
+    mnist_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ANTIFRAGILE_DATA", str(mnist_dir))
     (tmp_path / "small").mkdir()
-    libraries = peak_bytes(tmp_path / "small", 1.0, trials=1, meta_loops=1)
+    libraries = peak_bytes(tmp_path / "small", 1.0, precision, trials=1, meta_loops=1)
     used = peak_bytes(
         tmp_path,
         budget_gib,
+        precision,
         dataset="mnist",
         architectures=["1*512"],
         trials=4,

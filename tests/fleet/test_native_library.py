@@ -13,6 +13,7 @@ import torch
 
 from antifragile.config import Architecture
 from antifragile.fleet import Workload, load_native, native_library, plan_fleet
+from antifragile.fleet.native_library import VERSIONS
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet
 
 
@@ -46,6 +47,28 @@ def test_packing_puts_64_samples_side_by_side() -> None:
     assert torch.equal(panels[0].T, images[:64])
     assert torch.equal(panels[1, :, :6].T, images[64:])
     assert not panels[1, :, 6:].any()
+
+
+@pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
+@pytest.mark.parametrize("version", [v for v in VERSIONS if load_native(v) is not None])
+def test_packing_bf16_puts_pairs_of_features_side_by_side(version: str) -> None:
+    library = load_native(version)
+    assert library is not None
+    images = torch.rand(70, 9)
+    panels = library.pack(images.to(torch.bfloat16))
+    assert panels.shape == (2, 5, 64, 2)
+    by_sample = panels.permute(0, 2, 1, 3).reshape(128, 10)
+    assert torch.equal(by_sample[:70, :9], images.to(torch.bfloat16))
+    assert not by_sample[70:].any()
+    assert not by_sample[:, 9].any()
+
+
+@pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
+def test_versions_for_bf16_alone_never_serve_fp32() -> None:
+    serving = load_native()
+    assert serving is not None
+    assert not serving.has_bf16
+    assert load_native(bf16=True) is not None
 
 
 @pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")

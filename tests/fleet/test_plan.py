@@ -6,7 +6,7 @@ import pytest
 
 from antifragile.config import Architecture
 from antifragile.errors import UsageError
-from antifragile.fleet import Workload, load_native, plan_fleet
+from antifragile.fleet import Workload, load_native, plan, plan_fleet
 from antifragile.fleet.plan import GIB
 
 needs_native = pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
@@ -31,10 +31,13 @@ def test_a_single_trial_is_cut_up_for_the_threads() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["torch", pytest.param("native", marks=needs_native)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("shape", ["1*2048", "115*115", "4*4"])
-def test_memory_stays_within_the_budget(kernel: str, shape: str) -> None:
+def test_memory_stays_within_the_budget(kernel: str, precision: str, shape: str) -> None:
     for budget in (GIB // 2, GIB, 4 * GIB):
-        plan = plan_fleet(work(shape), kernel=kernel, memory_budget_bytes=budget)
+        plan = plan_fleet(
+            work(shape), kernel=kernel, precision=precision, memory_budget_bytes=budget
+        )
         assert plan.memory_bytes <= budget
         assert 1 <= plan.fleet_size <= 60
         assert plan.fleet_size % plan.group_size == 0
@@ -45,11 +48,51 @@ def test_a_budget_too_small_says_how_much_is_needed() -> None:
         plan_fleet(work("1*2048"), memory_budget_bytes=GIB // 16)
 
 
-def test_other_devices_and_bf16_take_the_torch_kernel_and_say_so() -> None:
+@needs_native
+def test_bf16_says_how_much_of_the_work_it_serves() -> None:
+    wide, narrow = (plan_fleet(work(shape), precision="bf16") for shape in ("1*2048", "18*18"))
+    assert (wide.kernel, wide.precision) == ("native", "bf16")
+    library = load_native(bf16=True)
+    assert library is not None
+    if not library.has_bf16:
+        assert "no faster than --precision fp32" in wide.reason
+        return
+    assert "bf16 products in the first layer and from 32 inputs on (100 % of" in wide.reason
+    assert "(62 % of the operations)" in narrow.reason
+    fp32 = plan_fleet(work("1*2048"))
+    assert wide.predicted_seconds_per_meta_loop < fp32.predicted_seconds_per_meta_loop
+
+
+@needs_native
+def test_a_processor_without_bf16_is_told_that_it_gains_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "load_native", lambda **_: load_native("plain"))
+    slow = plan_fleet(work("1*2048"), precision="bf16")
+    assert slow.kernel == "native"
+    assert "computed in fp32 from rounded operands" in slow.reason
+    fp32 = plan_fleet(work("1*2048"))
+    assert slow.predicted_seconds_per_meta_loop == fp32.predicted_seconds_per_meta_loop
+
+
+def test_rounded_operations_are_counted_by_hand() -> None:
+    sizes = [(3, 40), (40, 5), (5, 2)]
+    net = Workload(
+        architecture=Architecture.parse("[1*40, 1*5]"),
+        n_inputs=3,
+        n_classes=2,
+        n_train=10,
+        n_validation=5,
+    )
+    rounded = 2 * (3 * 40 * (2 * 10 + 5) + 40 * 5 * (3 * 10 + 5))
+    assert sum((a + 1) * b for a, b in sizes) == net.layout.n_parameters
+    assert net.rounded_share == pytest.approx(rounded / net.flops_per_meta_loop)
+
+
+def test_other_devices_take_the_torch_kernel_and_say_so() -> None:
     on_gpu = plan_fleet(work("4*4"), device="cuda")
     assert (on_gpu.kernel, on_gpu.device) == ("torch", "cuda")
     assert "runs on the CPU, not on cuda" in on_gpu.reason
-    assert "no bf16 products" in plan_fleet(work("4*4"), precision="bf16").reason
     with pytest.raises(UsageError, match="kernel 'native' cannot serve"):
         plan_fleet(work("4*4"), device="cuda", kernel="native")
 

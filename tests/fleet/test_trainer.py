@@ -25,7 +25,13 @@ from tests.fleet.fleet_fakes import (
 SHAPES = ("4*4", "1*33", "[1*40, 2*5]", "40*1")
 
 needs_native = pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
-KERNELS = [pytest.param("native", marks=needs_native), "torch"]
+PRECISIONS = ("fp32", "bf16")
+KERNELS = [
+    pytest.param("native", "fp32", marks=needs_native),
+    pytest.param("native", "bf16", marks=needs_native),
+    ("torch", "fp32"),
+    ("torch", "bf16"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +42,36 @@ def single() -> Dataset:
 @needs_native
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("threads", [2, 5])
-def test_threads_change_no_bit(single: Dataset, shape: str, threads: int) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_threads_change_no_bit(single: Dataset, shape: str, threads: int, precision: str) -> None:
     specs = make_specs(shape, trials=3)
-    _, one = run_fleet(specs, single, make_plan(specs, single, threads=1))
-    _, many = run_fleet(specs, single, make_plan(specs, single, threads=threads))
+    _, one = run_fleet(specs, single, make_plan(specs, single, threads=1, precision=precision))
+    plan = make_plan(specs, single, threads=threads, precision=precision)
+    _, many = run_fleet(specs, single, plan)
     assert all(same_bits(a, b) for a, b in zip(one, many, strict=True))
 
 
 @needs_native
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("group_size", [1, 2, 3, 6])
-def test_company_changes_no_bit(single: Dataset, shape: str, group_size: int) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_company_changes_no_bit(
+    single: Dataset, shape: str, group_size: int, precision: str
+) -> None:
     specs = make_specs(shape)
-    plan = make_plan(specs, single)
+    plan = make_plan(specs, single, precision=precision)
     _, together = run_fleet(specs, single, plan)
     _, apart = run_fleet(specs, single, replace(plan, group_size=group_size))
     assert all(same_bits(a, b) for a, b in zip(together, apart, strict=True))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_a_missing_trial_changes_no_bit_of_the_others(single: Dataset, kernel: str) -> None:
-    specs = make_specs("2*7")
-    plan = make_plan(specs, single, kernel=kernel)
+@pytest.mark.parametrize("shape", ["2*7", "2*33"])
+@pytest.mark.parametrize(("kernel", "precision"), KERNELS)
+def test_a_missing_trial_changes_no_bit_of_the_others(
+    single: Dataset, kernel: str, precision: str, shape: str
+) -> None:
+    specs = make_specs(shape)
+    plan = make_plan(specs, single, kernel=kernel, precision=precision)
     records, states = run_fleet(specs, single, plan)
     kept = [0, 2, 3, 5, 6, 11]
     fewer_records, fewer = run_fleet([specs[i] for i in kept], single, plan)
@@ -66,10 +80,13 @@ def test_a_missing_trial_changes_no_bit_of_the_others(single: Dataset, kernel: s
         assert same_bits(state, states[i])
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_a_killed_run_goes_on_with_the_same_bits(single: Dataset, kernel: str) -> None:
-    specs = make_specs("2*7", meta_loops=5)
-    plan = make_plan(specs, single, kernel=kernel)
+@pytest.mark.parametrize("shape", ["2*7", "2*33"])
+@pytest.mark.parametrize(("kernel", "precision"), KERNELS)
+def test_a_killed_run_goes_on_with_the_same_bits(
+    single: Dataset, kernel: str, precision: str, shape: str
+) -> None:
+    specs = make_specs(shape, meta_loops=5)
+    plan = make_plan(specs, single, kernel=kernel, precision=precision)
     _, whole = run_fleet(specs, single, plan)
     for _, state in islice(fleet_meta_loops(specs, single, plan=plan), 2):
         middle = state.trial_states() if min(state.meta_loop) == 2 else []

@@ -75,7 +75,7 @@ def made_source(
     """A source as a store gives it."""
     curves = made_curves(shapes, modes, trials=trials, meta_loops=meta_loops, level=level)
     frame = finished_trials(curves)
-    records = curves.assign(**{k: getattr(ENVIRONMENT, k) for k in ENVIRONMENT.__dict__})
+    records = with_harm(curves).assign(**{k: getattr(ENVIRONMENT, k) for k in ENVIRONMENT.__dict__})
     spec = made_spec(name, shapes, modes, planned_trials or trials, meta_loops)
     return Source(
         name=name,
@@ -86,6 +86,18 @@ def made_source(
         robustness=damaged(frame),
         n_validation=N_VALIDATION,
         origin={"spec": spec.to_mapping(), "environments": [], "created_at": "2020-01-01"},
+    )
+
+
+def with_harm(curves: pd.DataFrame) -> pd.DataFrame:
+    """Every ablation takes two points, and a tenth more for each trial."""
+    before = curves.groupby(["architecture", "mode", "trial"], sort=False)[
+        "bounty_accuracy"
+    ].shift()
+    ablated = (before - 2 - curves["trial"] / 10).clip(lower=0)
+    is_ablative = curves["mode"].isin(("full", "hidden", "output"))
+    return curves.assign(
+        ablated_accuracy=ablated.where(is_ablative), ablated_layer=0, ablated_neuron=0
     )
 
 

@@ -14,12 +14,15 @@ from matplotlib.text import Text
 
 import antifragile.report
 from antifragile.analysis import Regime, curves, open_source, read_curves_csv
+from antifragile.config import PAPER_MODES, mode_names
 from antifragile.errors import UsageError
 from antifragile.report.curves import showcase, summarise_curves
 from antifragile.report.figures import FigureName, draw_figure
 from antifragile.report.style import REGIME_LOOKS, encode_figure, mode_looks, save_figure
 from antifragile.report.survey import Survey, survey
 from tests.report.made import empty_source, made_curves, made_source
+
+FOUR_MODES = ("none", "output", "annealed_gradient_noise", "random_weight_perturbation")
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +180,29 @@ def test_modes_and_regimes_differ_in_more_than_colour() -> None:
     assert len({look.marker for look in named}) == 5
     others = mode_looks(["sam", "none", "swap"])
     assert len({look.color for look in others.values()}) == 3
+
+
+@pytest.mark.parametrize("modes", [FOUR_MODES, mode_names()], ids=["four", "all"])
+@pytest.mark.parametrize(
+    "name", ["convergence", "winning-strategy", "late-breakthroughs", "robustness"]
+)
+def test_perturbed_modes_have_room_in_every_figure(name: str, modes: tuple[str, ...]) -> None:
+    figure = draw_figure(FigureName(name), survey(made_source(("1*16", "16*16"), modes)))
+    assert overlapping_texts(figure) == []
+
+
+def test_perturbed_modes_have_a_column_of_their_own() -> None:
+    figure = draw_figure(FigureName.CONVERGENCE, survey(made_source(("1*16",), FOUR_MODES)))
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    kinds = ("baseline modes", "ablative modes", "perturbed updates")
+    assert labels == [f"meta-loop ({kind})" for kind in kinds]
+
+
+def test_further_modes_look_different_from_one_another_and_alike_in_other_company() -> None:
+    alone, together = mode_looks(FOUR_MODES[2:]), mode_looks((*PAPER_MODES, *FOUR_MODES[2:]))
+    assert all(alone[mode] == together[mode] for mode in FOUR_MODES[2:])
+    seven = [*PAPER_MODES, *mode_names()[6:13]]
+    looks = mode_looks(seven).values()
+    assert len({(look.color, look.marker) for look in looks}) == len(seven)
+    unregistered = mode_looks(["none", "x", "y", "z"])
+    assert len({look.color for look in unregistered.values()}) == 4

@@ -22,9 +22,10 @@ TIMES = {"seconds", "finished_at", "created_at"}
 
 
 @cache
-def uninterrupted(engine: str) -> dict[str, object]:
+def uninterrupted(engine: str, precision: str = "fp32") -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
-        run_study(SPEC, store=f"{folder}/s.db", engine=engine).store.close()
+        run = run_study(SPEC, store=f"{folder}/s.db", engine=engine, precision=precision)
+        run.store.close()
         return everything(Path(folder))
 
 
@@ -46,10 +47,10 @@ def everything(path: Path) -> dict[str, object]:
     return tables | {"states": states}
 
 
-def start(path: Path, workers: int, engine: str) -> subprocess.Popen[bytes]:
+def start(path: Path, workers: int, engine: str, precision: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "antifragile", "study", "run", str(path / "spec.toml")]
     command += ["--store", str(path / "s.db"), "--workers", str(workers)]
-    command += ["--checkpoint-every", "0", "--engine", engine]
+    command += ["--checkpoint-every", "0", "--engine", engine, "--precision", precision]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -75,10 +76,10 @@ def workers_of(pid: int) -> list[int]:
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 
 
-def kill_once(path: Path, workers: int, engine: str, rng: random.Random) -> bool:
+def kill_once(path: Path, workers: int, engine: str, precision: str, rng: random.Random) -> bool:
     """Start, wait for some progress or no progress at all, kill; False if it finished first."""
     before, gain = n_records(path), rng.choice([0, 1, rng.randrange(1, 150)])
-    process = start(path, workers, engine)
+    process = start(path, workers, engine, precision)
     deadline = time.monotonic() + 60
     while process.poll() is None and n_records(path) < before + gain:
         assert time.monotonic() < deadline, "no progress"
@@ -113,14 +114,16 @@ def state_of(pid: int) -> str:
         return "Z"
 
 
-def survive(path: Path, workers: int, engine: str, n_kills: int, seed: int) -> dict[str, object]:
+def survive(
+    path: Path, workers: int, engine: str, n_kills: int, seed: int, precision: str = "fp32"
+) -> dict[str, object]:
     write_toml(SPEC, path / "spec.toml")
     rng, kills = random.Random(seed), 0
     while kills < n_kills:
-        if not kill_once(path, workers, engine, rng):
+        if not kill_once(path, workers, engine, precision, rng):
             break
         kills += 1
-    last = start(path, workers, engine)
+    last = start(path, workers, engine, precision)
     output, errors = last.communicate(timeout=120)
     assert last.returncode == 0, errors.decode()
     assert b"24 finished in all" in output
@@ -128,13 +131,17 @@ def survive(path: Path, workers: int, engine: str, n_kills: int, seed: int) -> d
     return everything(path)
 
 
-@pytest.mark.parametrize(("engine", "workers", "n_kills"), [("plain", 1, 2), ("fleet", 2, 3)])
+@pytest.mark.parametrize(
+    ("engine", "workers", "n_kills", "precision"),
+    [("plain", 1, 2, "fp32"), ("fleet", 2, 3, "fp32"), ("fleet", 2, 2, "bf16")],
+)
 def test_a_killed_study_ends_with_the_same_store(
-    engine: str, workers: int, n_kills: int, tmp_path: Path
+    engine: str, workers: int, n_kills: int, precision: str, tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
     print(f"kill seed {seed}")
-    assert survive(tmp_path, workers, engine, n_kills, seed) == uninterrupted(engine)
+    ours = survive(tmp_path, workers, engine, n_kills, seed, precision)
+    assert ours == uninterrupted(engine, precision)
 
 
 @pytest.mark.slow

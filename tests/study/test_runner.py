@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from antifragile.analysis import meta_loops_frame, trials_frame
@@ -87,6 +88,24 @@ def test_robustness_is_measured_where_a_study_asks(
     assert len(frame) == 12 * 13 * 5
     grown = extend_study(None, store=outcome.store, meta_loops=6, engine=engine)
     assert len(robustness_frame(grown.store, grown.study)) == len(frame)
+
+
+@pytest.mark.parametrize("engine", ["fleet", "plain"])
+def test_harm_is_measured_where_a_study_asks(
+    engine: str, study_spec: StudySpec, tmp_path: Path
+) -> None:
+    asked = replace(study_spec, evaluate=EvaluateOptions(harm=True))
+    outcome = run(asked, tmp_path / "asked", engine=engine)
+    frame = meta_loops_frame(outcome.store, outcome.study)
+    is_ablated = frame.ablated_layer.notna()
+    assert is_ablated.sum() == 2 * 3 * 2 * 3  # meta-loops 2 to 4 of three modes
+    assert (frame.ablated_correct.notna() == is_ablated).all()
+    assert ((frame.ablated_accuracy == frame.ablated_correct * 100 / 16) | ~is_ablated).all()
+    plain = run(study_spec, tmp_path / "plain", engine=engine)
+    left = ["seconds", "ablated_correct", "ablated_accuracy"]
+    ours, theirs = frame.drop(columns=left), meta_loops_frame(plain.store, plain.study)
+    assert theirs.ablated_correct.isna().all()
+    pd.testing.assert_frame_equal(ours, theirs.drop(columns=left))
 
 
 def test_a_finished_study_runs_nothing_again(study_spec: StudySpec, tmp_path: Path) -> None:

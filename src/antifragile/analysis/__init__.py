@@ -8,7 +8,7 @@ from antifragile._lazy import importer
 
 if TYPE_CHECKING:
     from antifragile.analysis.capacity import SizeAdvice, SizeError, advise_size, harm_of_ablation
-    from antifragile.analysis.classification import classify_source
+    from antifragile.analysis.classification import classify_source, modes_left_out
     from antifragile.analysis.comparisons import (
         Comparisons,
         Family,
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
         read_trials_csv,
         robustness_frame,
         trials_frame,
+    )
+    from antifragile.analysis.harm import (
+        ablations,
+        harm_by_cell,
+        harm_of_architectures,
+        has_harm,
     )
     from antifragile.analysis.peak_bias import optimism, trial_gaps
     from antifragile.analysis.posterior import classify_by_posterior
@@ -51,6 +57,7 @@ __all__ = [
     "SizeError",
     "Source",
     "Verdict",
+    "ablations",
     "advise_size",
     "cells",
     "classify_by_paper",
@@ -60,9 +67,13 @@ __all__ = [
     "compare_with_control",
     "convergence_bands",
     "curves",
+    "harm_by_cell",
     "harm_of_ablation",
+    "harm_of_architectures",
     "harm_per_ablation",
+    "has_harm",
     "meta_loops_frame",
+    "modes_left_out",
     "open_source",
     "optimism",
     "peak_times",
@@ -86,7 +97,7 @@ __getattr__ = importer(
             "advise_size",
             "harm_of_ablation",
         ),
-        "classification": ("classify_source",),
+        "classification": ("classify_source", "modes_left_out"),
         "comparisons": (
             "Comparisons",
             "Family",
@@ -107,6 +118,12 @@ __getattr__ = importer(
             "read_trials_csv",
             "trials_frame",
             "robustness_frame",
+        ),
+        "harm": (
+            "ablations",
+            "harm_by_cell",
+            "harm_of_architectures",
+            "has_harm",
         ),
         "peak_bias": (
             "optimism",

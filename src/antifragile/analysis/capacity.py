@@ -121,6 +121,7 @@ def advise_size(
     confidence: float = 0.95,
     n_inputs: int = MNIST_INPUTS,
     n_classes: int = MNIST_CLASSES,
+    harm: pd.DataFrame | None = None,
 ) -> SizeAdvice:
     """Fit the harm law on the 1*W rows and read every stable shape's size off it.
 
@@ -130,12 +131,15 @@ def advise_size(
         confidence: Of the intervals.
         n_inputs: Of the data set, for parameter counts.
         n_classes: Likewise.
+        harm: Another harm than that of `harm_of_ablation`, in its columns; the reference is then
+            where that one passes 0.5 points.
 
     Raises:
         DataError: Fewer than four stable 1*W rows, or all of one harm.
     """
-    harm = harm_of_ablation(source, measure)
+    harm = harm_of_ablation(source, measure) if harm is None else harm
     verdicts = classify_complete(summarise(source.trials, measure), zero_r=source.zero_r)
+    harm = harm[harm["architecture"].isin(list(verdicts))]
     stable = harm["architecture"].map(lambda name: verdicts[name].regime in _STABLE).astype(bool)
     left_out = {
         name: f"{verdicts[name].regime.value}: {verdicts[name].reason}"

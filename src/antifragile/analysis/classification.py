@@ -8,6 +8,7 @@ from antifragile.analysis.regimes_complete import classify_complete
 from antifragile.analysis.regimes_paper import classify_by_paper
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure, summarise
+from antifragile.config import PAPER_MODES
 
 
 def classify_source(
@@ -48,3 +49,9 @@ def classify_source(
         )
     classify = classify_by_paper if rules is Rules.PAPER else classify_complete
     return classify(summarise(source.trials, measure), zero_r=source.zero_r)
+
+
+def modes_left_out(source: Source) -> tuple[str, ...]:
+    """The modes of a source that no set of rules looks at: all but the paper's six, in order."""
+    found = (str(mode) for mode in source.trials["mode"].unique())
+    return tuple(mode for mode in found if mode not in PAPER_MODES)

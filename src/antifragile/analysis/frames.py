@@ -13,6 +13,11 @@ import pandas as pd
 from antifragile.errors import DataError
 from antifragile.store import Store, StoredStudy
 
+_ACCURACIES = {
+    "validation_correct": "validation_accuracy",
+    "bounty": "bounty_accuracy",
+    "ablated_correct": "ablated_accuracy",
+}
 TRIAL_COLUMNS = ("architecture", "mode", "trial", "peak_validation_accuracy")
 
 
@@ -50,20 +55,19 @@ def trials_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
 def meta_loops_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
     """Every stored meta-loop record with its trial and the environment that computed it.
 
-    ``validation_accuracy`` and ``bounty_accuracy`` (percent) stand beside the counts.
+    ``validation_accuracy``, ``bounty_accuracy`` and ``ablated_accuracy`` (percent) stand beside
+    the counts; the last is missing where nothing was ablated or a study did not ask for it.
     """
-    frame = pd.DataFrame(store.record_rows(study.spec.name))
+    frame = pd.DataFrame(store.record_columns(study.spec.name))
     if frame.empty:
         return frame
-    for column in ("ablated_layer", "ablated_neuron"):
+    for column in ("ablated_layer", "ablated_neuron", "ablated_correct"):
         frame[column] = frame[column].astype("Int64")
     percent = 100 / frame.pop("n_validation")
-    place = frame.columns.get_loc("validation_correct")
-    assert isinstance(place, int)
-    frame.insert(place + 1, "validation_accuracy", frame["validation_correct"] * percent)
-    place = frame.columns.get_loc("bounty")
-    assert isinstance(place, int)
-    frame.insert(place + 1, "bounty_accuracy", frame["bounty"] * percent)
+    for count, accuracy in _ACCURACIES.items():
+        place = frame.columns.get_loc(count)
+        assert isinstance(place, int)
+        frame.insert(place + 1, accuracy, frame[count].astype(float) * percent)
     return frame
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,6 +21,9 @@ def bench(
     dataset: Annotated[str, typer.Option(help="What to train on.")] = "mnist",
     threads: Annotated[int, typer.Option(min=1, help="For all contestants alike.")] = 2,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; the best time counts.")] = 2,
+    precision: Annotated[
+        Literal["fp32", "bf16"], typer.Option(help="Of the fleet; bf16 is timed beside fp32.")
+    ] = "fp32",
     data_dir: Annotated[
         Path | None, typer.Option(help="Where to look for data first.", show_default=False)
     ] = None,
@@ -40,7 +43,8 @@ def bench(
     data = load_dataset(dataset, data_dir=data_dir, progress=True)
     for architecture in architectures:
         architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
-    for item in run(architectures, data, threads=threads, repeats=repeats):
+    turns = run(architectures, data, threads=threads, repeats=repeats, precision=precision)
+    for item in turns:
         if not isinstance(item, BenchReport):
             stderr().print(_line(item), markup=False, soft_wrap=True)
         elif as_json:
@@ -50,16 +54,21 @@ def bench(
 
 
 def _line(row: BenchRow) -> str:
-    return f"{row.architecture}: plain {row.plain_s:.4g} s, fleet {row.fleet_s:.4g} s"
+    return (
+        f"{row.architecture}: plain {row.plain_s:.4g} s, fleet {row.fleet_s:.4g} s "
+        f"(fp32 {row.fleet_fp32_s:.4g} s)"
+    )
 
 
 def _print(report: BenchReport, threads: int) -> None:
     table = plain_table("seconds per trial and meta-loop, validation included")
-    headings = ("plain", "tuned", "fleet", "unpaired", "plain/fleet", "tuned/fleet", "GFLOP/s")
+    fleets = ("fleet",) if report.precision == "fp32" else ("fp32 fleet", "bf16 fleet")
+    headings = ("plain", "tuned", *fleets, "unpaired", "plain/fleet", "tuned/fleet", "GFLOP/s")
     for heading in ("architecture", *headings, "of peak"):
         table.add_column(heading, justify="left" if heading == "architecture" else "right")
     for row in report.rows:
-        seconds = (row.plain_s, row.tuned_s, row.fleet_s, row.fleet_independent_s)
+        own = [row.fleet_s] if report.precision == "fp32" else [row.fleet_fp32_s, row.fleet_s]
+        seconds = (row.plain_s, row.tuned_s, *own, row.fleet_independent_s)
         table.add_row(
             row.architecture,
             *(f"{value:.4g}" for value in seconds),
@@ -75,4 +84,5 @@ def _print(report: BenchReport, threads: int) -> None:
         f"{report.peak_gflops:.0f} GFLOP/s with {threads} threads\nthe paper's study "
         f"(98 x 6 x 10 x 100) on this machine: {hours['paired']:.1f} h paired, "
         f"{hours['independent']:.1f} h independent (projected from these rows)"
+        + (f"; in fp32 {hours['paired_fp32']:.1f} h paired" if "paired_fp32" in hours else "")
     )

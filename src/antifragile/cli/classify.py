@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.sources import (
     JsonOption,
     MeasureOption,
@@ -42,7 +42,7 @@ def classify(
     as_json: JsonOption = False,
 ) -> None:
     """Say which regime every architecture is in, why, and how sure that is."""
-    from antifragile.analysis import Measure, Rules, classify_source
+    from antifragile.analysis import Measure, Rules, classify_source, modes_left_out
 
     opened = read_source(source, study, zero_r)
     verdicts = classify_source(
@@ -53,6 +53,9 @@ def classify(
         draws=draws,
         seed=seed,
     )
+    if left_out := modes_left_out(opened):
+        note = f"left out: {', '.join(left_out)}; the rules know the six modes of the paper."
+        stderr().print(note, markup=False, soft_wrap=True)
     if as_json:
         print_json({name: _as_plain(verdict) for name, verdict in verdicts.items()})
         return

@@ -26,6 +26,7 @@ def figure(
             "convergence",
             "late-breakthroughs",
             "robustness",
+            "harm",
         ],
         typer.Argument(help="Which figure."),
     ],

@@ -10,16 +10,20 @@ _MIB, _GIB = 2**20, 2**30
 
 
 def print_plan(plan: StudyPlan, *, as_json: bool) -> None:
-    """Print a study's plan, a row per architecture with trials left."""
+    """Print a study's plan, a row per architecture and part with trials left."""
     if as_json:
         print_json(_values(plan))
         return
     table = plain_table()
-    for heading in ("architecture", "trials", "kernel", "together", "predicted", "memory", "why"):
-        table.add_column(heading, justify="left" if heading[0] in "akw" else "right")
+    in_parts = any(row.modes != plan.spec.modes for row in plan.rows)
+    headings = ["architecture", *(["modes"] if in_parts else []), "trials", "kernel", "together"]
+    for heading in (*headings, "predicted", "memory", "why"):
+        is_text = heading in ("architecture", "modes", "kernel", "why")
+        table.add_column(heading, justify="left" if is_text else "right")
     for row in plan.rows:
         table.add_row(
             row.architecture,
+            *([", ".join(row.modes)] if in_parts else []),
             str(row.trials),
             row.plan.kernel,
             str(row.plan.group_size),
@@ -46,6 +50,7 @@ def _values(plan: StudyPlan) -> dict[str, object]:
         "rows": [
             {
                 "architecture": row.architecture,
+                "modes": list(row.modes),
                 "trials": row.trials,
                 "meta_loops": row.meta_loops,
                 "kernel": row.plan.kernel,

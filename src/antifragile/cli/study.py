@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,10 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from antifragile._files import write_atomically
-from antifragile._optional import require
-from antifragile.cli.console import plain_table, print_json, stderr, stdout
-from antifragile.errors import UsageError
+from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.export import export
 
 # What needs torch or pandas is imported by the verb that needs it: --help answers at once.
 if TYPE_CHECKING:
@@ -64,21 +61,6 @@ MixOption = Annotated[
 CheckpointOption = Annotated[
     float, typer.Option(min=0, help="Least seconds between two checkpoints of a trial.")
 ]
-
-
-class ExportFormat(StrEnum):
-    """What `export` writes."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    JSON = "json"
-
-
-class ExportTable(StrEnum):
-    """Which rows `export` writes."""
-
-    META_LOOPS = "meta_loops"
-    TRIALS = "trials"
 
 
 @app.command()
@@ -248,42 +230,7 @@ def summary(
     stdout().print(table if len(frame) else "no trial has finished yet.", markup=False)
 
 
-@app.command()
-def export(
-    store: StoreOption = DEFAULT_STORE,
-    study: StudyOption = None,
-    table: Annotated[ExportTable, typer.Option(help="Which rows.")] = ExportTable.META_LOOPS,
-    format_: Annotated[ExportFormat, typer.Option("--format", help="How.")] = ExportFormat.CSV,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write.", show_default="standard output")
-    ] = None,
-) -> None:
-    """Write every stored record (meta_loops) or every finished trial (trials)."""
-    from antifragile.analysis import meta_loops_frame, trials_frame
-    from antifragile.store import Store
-
-    if out is None and format_ is ExportFormat.PARQUET:
-        raise UsageError("parquet is not text; name a file with --out.")
-    build = meta_loops_frame if table is ExportTable.META_LOOPS else trials_frame
-    with Store(store, create=False) as opened:
-        content = _encode(build(opened, opened.study(study)), format_)
-    if out is not None:
-        write_atomically(out, content)
-        stderr().print(f"wrote {out}", markup=False)
-    else:
-        print(content.decode(), end="")
-
-
-def _encode(frame: pd.DataFrame, format_: ExportFormat) -> bytes:
-    if format_ is ExportFormat.CSV:
-        return frame.to_csv(index=False).encode()
-    if format_ is ExportFormat.JSON:
-        text = frame.to_json(orient="records", double_precision=15, indent=1)
-        return f"{text}\n".encode()
-    require("pyarrow", extra="parquet", purpose="parquet export")
-    content = frame.to_parquet(None, index=False)
-    assert isinstance(content, bytes)
-    return content
+app.command()(export)
 
 
 def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:

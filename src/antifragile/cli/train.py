@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from antifragile.cli.console import print_json, stderr, stdout
-from antifragile.config import Architecture, Pairing, TrainingOptions, TrialSpec
+from antifragile.config import Architecture, Pairing, Perturbation, TrainingOptions, TrialSpec
 from antifragile.errors import Interrupted, SpecError, nearest
 
 # What needs torch is imported by the verb: --help answers at once.
@@ -24,8 +24,16 @@ def train(
     dataset: Annotated[str, typer.Option(help="digits, mnist, ... or npz:PATH.")] = "digits",
     arch: Annotated[str, typer.Option(help="As in '4*4' or '[2*128, 4*64]'.")] = "[1*64]",
     mode: Annotated[
-        str, typer.Option(help="none, decay, dropout, full, hidden or output.")
+        str, typer.Option(help="none, decay, dropout, full, hidden, output, or a --perturb name.")
     ] = "none",
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Perturb the update equation, in any mode: a preset's NAME, or "
+            "NAME:option=value,... May be given again.",
+            show_default=False,
+        ),
+    ] = None,
     meta_loops: Annotated[int, typer.Option(min=1, help="Meta-loops in this mode.")] = 100,
     out: Annotated[
         Path | None,
@@ -56,7 +64,7 @@ def train(
     from antifragile.study import RunOptions
     from antifragile.study.single import open_single_trial
 
-    overrides = {
+    overrides: dict[str, object] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "weight_decay": weight_decay,
@@ -64,6 +72,8 @@ def train(
         "normalization": normalization,
     }
     given = {key: value for key, value in overrides.items() if value is not None}
+    if perturb:
+        given["perturb"] = [Perturbation.parse(text) for text in perturb]
     if pairing not in list(Pairing):
         raise SpecError(f"pairing {pairing!r} is unknown; {nearest(pairing, Pairing)}")
     spec = TrialSpec(

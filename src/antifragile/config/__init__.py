@@ -10,6 +10,7 @@ from antifragile.config.modes import (
     mode_names,
     register_mode,
 )
+from antifragile.config.perturbation import PERTURBATIONS, Perturbation, PresetFacts
 from antifragile.config.run import PRESETS, Normalization, TrainingOptions, TrialSpec, get_preset
 from antifragile.config.seeds import (
     Pairing,
@@ -24,6 +25,7 @@ from antifragile.config.study import EvaluateOptions, Keep, StudySpec
 __all__ = [
     "PAPER_LANDSCAPE",
     "PAPER_MODES",
+    "PERTURBATIONS",
     "PRESETS",
     "Ablation",
     "Architecture",
@@ -33,6 +35,8 @@ __all__ = [
     "Mode",
     "Normalization",
     "Pairing",
+    "Perturbation",
+    "PresetFacts",
     "SeedTree",
     "StudySpec",
     "TrainingOptions",

@@ -1,7 +1,9 @@
 """The training modes as registered names with a group, so that more can come.
 
-A mode says what happens to the candidate between cloning and training; the six of the paper
-(section II.F) are built in. What an ablation does to weights is in `model.ablation`.
+A mode says what happens to the candidate between cloning and training, or to the equation that
+trains it. The six of the paper (section II.F) are built in, and every preset of
+`antifragile.optim` is a mode of group ``perturbation``. What an ablation does to weights is in
+`model.ablation`, what a preset does to a step in `optim.presets`.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from antifragile.config.perturbation import PERTURBATIONS, Perturbation
 from antifragile.errors import SpecError, nearest
 
 
@@ -27,13 +30,23 @@ class Ablation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """One way to train: a name, its group, and which interventions it switches on."""
+    """One way to train: a name, its group, and which interventions it switches on.
+
+    Args:
+        name: As a spec writes it.
+        group: ``baseline``, ``psa`` or ``perturbation``.
+        ablation: Where a PSA mode zeroes a neuron.
+        uses_dropout: Whether the options' dropout acts.
+        uses_decay: Whether the options' weight decay acts.
+        perturbation: The preset that perturbs the update equation, at its defaults.
+    """
 
     name: str
     group: str
     ablation: Ablation | None = None
     uses_dropout: bool = False
     uses_decay: bool = False
+    perturbation: Perturbation | None = None
 
 
 _MODES: dict[str, Mode] = {}
@@ -72,3 +85,6 @@ register_mode(Mode(name="output", group="psa", ablation=Ablation.OUTPUT))
 
 PAPER_MODES: tuple[str, ...] = mode_names()
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""
+
+for _preset in PERTURBATIONS:
+    register_mode(Mode(name=_preset, group="perturbation", perturbation=Perturbation.of(_preset)))

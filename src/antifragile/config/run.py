@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from antifragile.config._checks import Faults, only_known
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import get_mode
+from antifragile.config.modes import get_mode, mode_names
+from antifragile.config.perturbation import Perturbation, read_perturbations
 from antifragile.config.seeds import Pairing, TrialStreams, trial_streams
 from antifragile.errors import SpecError, nearest
 
@@ -42,6 +43,8 @@ class TrainingOptions:
         background_weight_decay: Decoupled weight decay in every other mode.
         dropout: Drop probability after every hidden ReLU in mode ``dropout``.
         normalization: How pixels become inputs.
+        perturb: Presets of `antifragile.optim` that perturb the update equation in every mode, as
+            names or as tables of a preset with options. Part of an id only where there are any.
 
     Note:
         In float32 the factor ``1 - learning_rate * weight_decay`` rounds to 1 at the paper's
@@ -59,6 +62,7 @@ class TrainingOptions:
     background_weight_decay: float = 0.0
     dropout: float = 0.1
     normalization: Normalization = Normalization.STANDARDIZE
+    perturb: tuple[Perturbation, ...] = ()
 
     def __post_init__(self) -> None:
         faults = Faults("training")
@@ -71,7 +75,9 @@ class TrainingOptions:
             faults.number(key, getattr(self, key), minimum=0, below=_HUGE, open_=False)
         faults.number("dropout", self.dropout, minimum=0, below=1, open_=False)
         faults.choice("normalization", self.normalization, list(Normalization))
+        perturb = read_perturbations(faults, self.perturb)
         faults.raise_if_any()
+        object.__setattr__(self, "perturb", perturb)
         object.__setattr__(self, "normalization", Normalization(self.normalization))
         for name in _FLOAT_FIELDS:
             object.__setattr__(self, name, float(getattr(self, name)))
@@ -103,6 +109,11 @@ class TrainingOptions:
         """The drop probability in this mode, 0 outside ``dropout``."""
         return self.dropout if get_mode(mode).uses_dropout else 0.0
 
+    def perturbations_in(self, mode: str) -> tuple[Perturbation, ...]:
+        """What perturbs the update equation in this mode: the mode's own preset comes last."""
+        own = get_mode(mode).perturbation
+        return self.perturb if own is None else (*self.perturb, own)
+
     @property
     def decay_is_placebo(self) -> bool:
         """Whether decay cannot change a float32 weight and no other mode decays either."""
@@ -112,8 +123,11 @@ class TrainingOptions:
         return bool(factor == np.float32(1)) and self.background_weight_decay == 0
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values for JSON and TOML, in field order."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        """Plain values for JSON and TOML, in field order; ``perturb`` only where it is used."""
+        values = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        if not values["perturb"]:
+            del values["perturb"]
+        return values
 
 
 _FLOAT_FIELDS = (
@@ -165,6 +179,7 @@ class TrialSpec:
         faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
         faults.whole_number("seed", self.seed, minimum=0)
         faults.choice("pairing", self.pairing, list(Pairing))
+        check_perturbations(faults, self.training, [self.mode])
         faults.raise_if_any()
         object.__setattr__(self, "pairing", Pairing(self.pairing))
 
@@ -178,6 +193,11 @@ class TrialSpec:
         """Drop probability in this trial's mode."""
         return self.training.dropout_in(self.mode)
 
+    @property
+    def perturbations(self) -> tuple[Perturbation, ...]:
+        """What perturbs the update equation in this trial's mode, in order."""
+        return self.training.perturbations_in(self.mode)
+
     def streams(self) -> TrialStreams:
         """The named random streams of this trial."""
         return trial_streams(
@@ -190,4 +210,26 @@ class TrialSpec:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [item.to_mapping() for item in value]
     return str(value) if isinstance(value, StrEnum) else value
+
+
+def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterable[str]) -> None:
+    """Note every mode whose own preset cannot stand beside those of all modes."""
+    common = {item.preset: item for item in training.perturb}
+    closures = sorted(name for name, item in common.items() if item.facts.needs_closure)
+    for mode in modes:
+        own = get_mode(mode).perturbation if mode in mode_names() else None
+        if own is None:
+            continue
+        if own.preset in common:
+            faults.add(
+                f"mode {mode!r} perturbs by {own.preset!r}, which training.perturb names for all "
+                "modes; drop one of the two"
+            )
+        elif own.facts.needs_closure and closures:
+            faults.add(
+                f"mode {mode!r} and {closures[0]!r} of training.perturb both evaluate the gradient "
+                "a second time, of which a step can have one"
+            )

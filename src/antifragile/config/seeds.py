@@ -73,12 +73,13 @@ class SeedTree:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStreams:
-    """The four streams of one trial of one mode."""
+    """The five streams of one trial of one mode."""
 
     init: SeedTree
     order: SeedTree
     ablation: SeedTree
     dropout: SeedTree
+    perturbation: SeedTree
 
 
 def trial_streams(
@@ -87,7 +88,7 @@ def trial_streams(
     """Name the streams of one trial.
 
     Init and order are keyed by (seed, architecture, trial), and by the mode as well when
-    ``pairing`` is independent; ablation and dropout are always keyed by the mode.
+    ``pairing`` is independent; the others are always keyed by the mode.
     """
     trial_node = SeedTree(seed).child(architecture, trial)
     own = trial_node.child(mode)
@@ -97,6 +98,7 @@ def trial_streams(
         order=shared.child("order"),
         ablation=own.child("ablation"),
         dropout=own.child("dropout"),
+        perturbation=own.child("perturbation"),
     )
 
 

@@ -19,7 +19,13 @@ from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.modes import PAPER_MODES, mode_names
-from antifragile.config.run import MAX_META_LOOPS, PRESETS, TrainingOptions, TrialSpec
+from antifragile.config.run import (
+    MAX_META_LOOPS,
+    PRESETS,
+    TrainingOptions,
+    TrialSpec,
+    check_perturbations,
+)
 from antifragile.config.seeds import Pairing
 from antifragile.errors import AntifragileError, SpecError, UsageError
 
@@ -50,9 +56,15 @@ class EvaluateOptions:
 
     Args:
         robustness: Test accuracy of the damaged LKG: neurons removed, weight and input noise.
+        harm: Validation accuracy right after every ablation, before the epoch that repairs it.
     """
 
     robustness: bool = False
+    harm: bool = False
+
+    def to_mapping(self) -> dict[str, bool]:
+        """Plain values; harm only where it is asked for, so that older ids stay as they were."""
+        return {"robustness": self.robustness} | ({"harm": True} if self.harm else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +108,7 @@ class StudySpec:
         for mode in self.modes:
             faults.choice("mode", mode, mode_names())
         _check_no_repeats(faults, "mode", list(self.modes))
+        check_perturbations(faults, self.training, self.modes)
         faults.whole_number("trials", self.trials, minimum=1, maximum=_MAX_TRIALS)
         faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
         faults.whole_number("seed", self.seed, minimum=0)
@@ -179,7 +192,7 @@ class StudySpec:
             "keep": str(self.keep),
             "preset": self.preset,
             "training": self.training.to_mapping(),
-            "evaluate": {"robustness": self.evaluate.robustness},
+            "evaluate": self.evaluate.to_mapping(),
         }
 
     def canonical_json(self) -> str:
@@ -235,9 +248,9 @@ class StudySpec:
         """One clause per key in which the two specs differ: ``"seed: 1 here, 2 there"``."""
         mine, theirs = _flat(self.to_mapping()), _flat(other.to_mapping())
         return [
-            f"{key}: {_shorten(mine[key])} against {_shorten(theirs[key])}"
-            for key in mine
-            if mine[key] != theirs[key]
+            f"{key}: {_shorten(mine.get(key, False))} against {_shorten(theirs.get(key, False))}"
+            for key in mine | theirs
+            if mine.get(key, False) != theirs.get(key, False)
         ]
 
 
@@ -299,12 +312,13 @@ def _read_evaluate(faults: Faults, table: Any) -> EvaluateOptions:
     if not isinstance(table, Mapping):
         faults.add(f"evaluate must be a table; got {shown(table)}")
         return EvaluateOptions()
-    faults.unknown_keys(table, ["robustness"], where="evaluate.")
-    robustness = table.get("robustness", False)
-    if not isinstance(robustness, bool):
-        faults.add(f"evaluate.robustness must be true or false; got {shown(robustness)}")
-        return EvaluateOptions()
-    return EvaluateOptions(robustness=robustness)
+    names = [item.name for item in fields(EvaluateOptions)]
+    faults.unknown_keys(table, names, where="evaluate.")
+    known = {name: table[name] for name in names if name in table}
+    for name, value in known.items():
+        if not isinstance(value, bool):
+            faults.add(f"evaluate.{name} must be true or false; got {shown(value)}")
+    return EvaluateOptions(**{name: value is True for name, value in known.items()})
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

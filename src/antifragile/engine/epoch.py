@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from antifragile.config import SeedTree, TrialSpec, TrialStreams, dropout_keep_mask
 from antifragile.data import Split
+from antifragile.engine.perturbation import needs_closure, perturbed
 from antifragile.model import Dropout, SimpleMLP
 
 _EVALUATION_BATCH = 1000  # activations of the widest networks stay near the cache
@@ -63,6 +64,9 @@ def train_epoch(
 ) -> float:
     """Train in place for one epoch with a fresh AdamW; return the mean loss over the samples.
 
+    Where the trial's update equation is perturbed, the losses are those at the weights that the
+    steps found, perturbed or not, and the weights left behind are the clean ones.
+
     Source: PSA paper, sections II.D (step 3) and II.E (optimizer resets).
     """
     options = spec.training
@@ -75,15 +79,40 @@ def train_epoch(
     )
     order = epoch_order(streams.order, meta_loop, train.n_samples).to(train.images.device)
     total = torch.zeros((), dtype=torch.float64, device=train.images.device)
-    for step, rows in enumerate(torch.split(order, options.batch_size)):
-        dropout = keyed_dropout(streams.dropout, meta_loop=meta_loop, step=step, p=spec.dropout)
-        logits = model(train.images[rows], dropout)  # (B, Nout)
-        loss = cross_entropy(logits, train.labels[rows])
+    batches = torch.split(order, options.batch_size)
+    first_step = (meta_loop - 1) * len(batches)
+    with perturbed(optimizer, spec, streams, first_step=first_step, model=model):
+        for step, rows in enumerate(batches):
+            dropout = keyed_dropout(streams.dropout, meta_loop=meta_loop, step=step, p=spec.dropout)
+            batch = Split(train.images[rows], train.labels[rows])
+            loss = _one_step(model, optimizer, batch, dropout, needs_closure(spec.perturbations))
+            total += loss * len(rows)
+    return total.item() / train.n_samples
+
+
+def _one_step(
+    model: SimpleMLP,
+    optimizer: torch.optim.Optimizer,
+    batch: Split,
+    dropout: Dropout | None,
+    with_closure: bool,
+) -> Tensor:
+    """One update; the loss (a scalar) at the weights as the step found them."""
+    losses: list[Tensor] = []
+
+    def evaluate() -> Tensor:
+        loss = cross_entropy(model(batch.images, dropout), batch.labels)  # logits (B, Nout)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
+        losses.append(loss.detach())
+        return losses[-1]
+
+    if with_closure:
+        optimizer.step(evaluate)  # type: ignore[arg-type]  # torch's stub has closures of floats
+    else:
+        evaluate()
         optimizer.step()
-        total += loss.detach() * len(rows)
-    return total.item() / train.n_samples
+    return losses[0]
 
 
 @torch.no_grad()

@@ -61,6 +61,7 @@ def meta_loops(
     start: TrialState | None = None,
     dtype: torch.dtype = torch.float32,
     threads: int = 1,
+    harm: bool = False,
 ) -> Iterator[tuple[MetaLoopRecord, TrialState]]:
     """Run the trial's meta-loops, yielding a record and the state after each.
 
@@ -70,6 +71,7 @@ def meta_loops(
         start: Continue after this state instead of from a fresh network.
         dtype: Of weights and activations.
         threads: Of torch inside this trainer; part of what fixes the bits.
+        harm: Count every ablated clone on the validation split before its epoch, too.
     """
     model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
     model.to(data.train.images.device)
@@ -77,7 +79,7 @@ def meta_loops(
     first = 1 if start is None else start.meta_loop + 1
     for meta_loop in range(first, spec.meta_loops + 1):
         with exact_numerics(threads):
-            record, state = _one_meta_loop(model, spec, data, state, meta_loop)
+            record, state = _one_meta_loop(model, spec, data, state, meta_loop, harm=harm)
         yield record, state
 
 
@@ -108,7 +110,13 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
 
 
 def _one_meta_loop(
-    model: SimpleMLP, spec: TrialSpec, data: Dataset, state: TrialState | None, meta_loop: int
+    model: SimpleMLP,
+    spec: TrialSpec,
+    data: Dataset,
+    state: TrialState | None,
+    meta_loop: int,
+    *,
+    harm: bool,
 ) -> tuple[MetaLoopRecord, TrialState]:
     started = time.perf_counter()
     streams = spec.streams()
@@ -117,6 +125,7 @@ def _one_meta_loop(
         model.load_state_dict(dict(initial_weights(spec, data, dtype=model.dtype)))
     else:
         target = _load_damaged(model, spec, data, state.lkg, meta_loop)
+    ablated = count_correct(model, data.validation) if harm and target else None
     train_loss = train_epoch(model, data.train, spec, streams, meta_loop)
     correct = count_correct(model, data.validation)
     candidate = LastKnownGood(weights=clone_weights(model), bounty=correct, meta_loop=meta_loop)
@@ -130,6 +139,7 @@ def _one_meta_loop(
         ablated_neuron=target.neuron if target else None,
         train_loss=train_loss,
         seconds=time.perf_counter() - started,
+        ablated_correct=ablated,
     )
     return record, TrialState(meta_loop=meta_loop, lkg=lkg, final_correct=correct)
 

@@ -22,6 +22,8 @@ class MetaLoopRecord:
         ablated_neuron: Its index in that layer.
         train_loss: Mean cross-entropy over the epoch's samples, in nats.
         seconds: Wall time.
+        ablated_correct: Correct validation samples of the clone right after its ablation, before
+            the epoch; None without ablation, or where a study does not ask for it.
     """
 
     meta_loop: int
@@ -32,6 +34,7 @@ class MetaLoopRecord:
     ablated_neuron: int | None
     train_loss: float
     seconds: float
+    ablated_correct: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group, Kernel
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native_library import load_native
-from antifragile.fleet.plan import PRECISIONS, FleetPlan, Workload, plan_fleet
+from antifragile.fleet.plan import PRECISIONS, FleetPlan, Workload, plan_fleet, plan_plain
 from antifragile.fleet.state import FleetState
 from antifragile.fleet.trainer import (
     fleet_finish,
@@ -12,6 +12,7 @@ from antifragile.fleet.trainer import (
     make_kernel,
     workload,
 )
+from antifragile.fleet.updates import why_not_batched
 
 __all__ = [
     "PRECISIONS",
@@ -29,5 +30,7 @@ __all__ = [
     "load_native",
     "make_kernel",
     "plan_fleet",
+    "plan_plain",
+    "why_not_batched",
     "workload",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -49,8 +49,9 @@ class BenchRow:
         architecture: Its name.
         plain_s: What a PyTorch user writes.
         tuned_s: What an expert writes for one model.
-        fleet_s: The fleet, all modes of a trial sharing their batches.
-        fleet_independent_s: The fleet when every replica draws its own batches.
+        fleet_s: The fleet, all modes of a trial sharing their batches, in the precision asked for.
+        fleet_fp32_s: The same in fp32.
+        fleet_independent_s: As fleet_s, when every replica draws its own batches.
         ratio: plain_s / fleet_s.
         tuned_ratio: tuned_s / fleet_s.
         gflops: The fleet's useful floating-point operations, 1e9 per second.
@@ -61,6 +62,7 @@ class BenchRow:
     plain_s: float
     tuned_s: float
     fleet_s: float
+    fleet_fp32_s: float
     fleet_independent_s: float
     ratio: float
     tuned_ratio: float
@@ -73,6 +75,7 @@ class BenchReport:
     """All rows, and what they say together; `to_mapping` is the JSON of the command line."""
 
     rows: tuple[BenchRow, ...]
+    precision: str
     peak_gflops: float
     geometric_mean_ratio: float
     projected_hours: dict[str, float]
@@ -88,36 +91,40 @@ def bench(
     *,
     threads: int = 2,
     repeats: int = 2,
+    precision: str = "fp32",
 ) -> Iterator[BenchRow | BenchReport]:
     """Time every architecture; yield each row when it is done and the report at the end.
 
     Args:
         architectures: What to time, for example those of `BENCH_ARCHITECTURES`.
         data: On the CPU.
-        threads: For all three contestants.
+        threads: For all contestants.
         repeats: Rounds; the best time of each contestant counts.
+        precision: Of the fleet's products, ``fp32`` or ``bf16``, and of the matrix peak; the plain
+            and the tuned loop compute in fp32.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        peak, rows = matrix_peak_gflops(), []
+        peak, rows = matrix_peak_gflops(precision), []
         for architecture in architectures:
-            rows.append(_row(architecture, data, threads, repeats, peak))
-            peak = max(peak, matrix_peak_gflops(repeats=2))
+            rows.append(_row(architecture, data, threads, repeats, precision, peak))
+            peak = max(peak, matrix_peak_gflops(precision, repeats=2))
             yield rows[-1]
     finally:
         torch.set_num_threads(before)
-    yield report(rows, peak)
+    yield report(rows, peak, precision)
 
 
-def report(rows: Sequence[BenchRow], peak: float) -> BenchReport:
+def report(rows: Sequence[BenchRow], peak: float, precision: str = "fp32") -> BenchReport:
     """Summarise rows; their peak shares are brought to the one peak of the run."""
     logs = [math.log(row.ratio) for row in rows]
     return BenchReport(
         rows=tuple(BenchRow(**{**asdict(row), "peak_share": row.gflops / peak}) for row in rows),
+        precision=precision,
         peak_gflops=peak,
         geometric_mean_ratio=math.exp(sum(logs) / len(logs)),
-        projected_hours=projected_hours(rows),
+        projected_hours=projected_hours(rows) | _hours_in_fp32(rows, precision),
     )
 
 
@@ -139,17 +146,32 @@ def projected_hours(rows: Sequence[BenchRow]) -> dict[str, float]:
     return hours
 
 
+def _hours_in_fp32(rows: Sequence[BenchRow], precision: str) -> dict[str, float]:
+    """Beside those of another precision, the hours of fp32 measured in the same run."""
+    if precision == "fp32":
+        return {}
+    hours = projected_hours([replace(row, fleet_s=row.fleet_fp32_s) for row in rows])
+    return {"paired_fp32": hours[str(Pairing.PAIRED)]}
+
+
 def _row(
-    architecture: Architecture, data: Dataset, threads: int, repeats: int, peak: float
+    architecture: Architecture,
+    data: Dataset,
+    threads: int,
+    repeats: int,
+    precision: str,
+    peak: float,
 ) -> BenchRow:
     options = TrainingOptions(normalization=data.normalization)
-    fleets = {pairing: _fleet(architecture, data, threads, pairing) for pairing in Pairing}
-    best = {"plain": math.inf, "tuned": math.inf, **{str(pairing): math.inf for pairing in Pairing}}
+    fleets = {str(p): _fleet(architecture, data, threads, p, precision) for p in Pairing}
+    if precision != "fp32":
+        fleets["fp32"] = _fleet(architecture, data, threads, Pairing.PAIRED, "fp32")
+    best = dict.fromkeys(("plain", "tuned", *fleets), math.inf)
     for _ in range(repeats):
         for name, loop in (("plain", plain_epoch), ("tuned", tuned_epoch)):
             best[name] = min(best[name], seconds_per_meta_loop(loop, architecture, data, options))
-        for pairing, seconds in fleets.items():
-            best[str(pairing)] = min(best[str(pairing)], next(seconds))
+        for name, seconds in fleets.items():
+            best[name] = min(best[name], next(seconds))
     fleet_s = best[str(Pairing.PAIRED)]
     gflops = _flops(architecture, data) / fleet_s / 1e9
     return BenchRow(
@@ -157,6 +179,7 @@ def _row(
         plain_s=best["plain"],
         tuned_s=best["tuned"],
         fleet_s=fleet_s,
+        fleet_fp32_s=best.get("fp32", fleet_s),
         fleet_independent_s=best[str(Pairing.INDEPENDENT)],
         ratio=best["plain"] / fleet_s,
         tuned_ratio=best["tuned"] / fleet_s,
@@ -166,7 +189,7 @@ def _row(
 
 
 def _fleet(
-    architecture: Architecture, data: Dataset, threads: int, pairing: Pairing
+    architecture: Architecture, data: Dataset, threads: int, pairing: Pairing, precision: str
 ) -> Iterator[float]:
     """Seconds per replica of one meta-loop after another, with the least work for all threads."""
     options = TrainingOptions(normalization=data.normalization)
@@ -183,7 +206,7 @@ def _fleet(
         for trial in range(1, threads + 1)
         for mode in PAPER_MODES
     ]
-    plan = plan_fleet(workload(specs, data), threads=threads)
+    plan = plan_fleet(workload(specs, data), threads=threads, precision=precision)
     specs = specs[:: len(PAPER_MODES)] if plan.group_size == 1 < len(PAPER_MODES) else specs
     started = time.perf_counter()
     for turn, _ in enumerate(fleet_meta_loops(specs, data, plan=plan)):

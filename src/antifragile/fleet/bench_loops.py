@@ -84,10 +84,11 @@ def seconds_per_meta_loop(
     return (time.perf_counter() - started) * scale
 
 
-def matrix_peak_gflops(size: int = 2048, repeats: int = 5) -> float:
-    """The best float32 matrix product that PyTorch does here, in GFLOP/s."""
-    left, right = torch.ones(size, size), torch.ones(size, size)
-    out, best = torch.empty(size, size), float("inf")
+def matrix_peak_gflops(precision: str = "fp32", *, size: int = 2048, repeats: int = 5) -> float:
+    """The best matrix product that PyTorch does here in ``fp32`` or ``bf16``, in GFLOP/s."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
+    out, best = torch.empty(size, size, dtype=dtype), float("inf")
     for _ in range(repeats):
         started = time.perf_counter()
         torch.mm(left, right, out=out)

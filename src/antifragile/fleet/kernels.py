@@ -14,7 +14,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from antifragile.config import TrainingOptions
+from antifragile.config import Perturbation, TrainingOptions
 from antifragile.data import Split
 from antifragile.fleet.layout import FlatLayout
 
@@ -56,6 +56,8 @@ class EpochJob:
         dropout: Drop probability of each replica.
         dropout_keys: The 64-bit key of each replica's dropout stream.
         meta_loops: The meta-loop each replica is in (1-based).
+        perturbations: What perturbs the update equation of all replicas.
+        perturbation_keys: The 64-bit key of each replica's perturbation stream.
     """
 
     weights: Tensor
@@ -65,6 +67,8 @@ class EpochJob:
     dropout: Sequence[float]
     dropout_keys: Sequence[int]
     meta_loops: Sequence[int]
+    perturbations: tuple[Perturbation, ...] = ()
+    perturbation_keys: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

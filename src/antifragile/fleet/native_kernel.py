@@ -3,6 +3,9 @@
 A replica's arithmetic is done wholly by one thread and in an order that depends on nothing but
 the architecture, the data and the batch size. So its bits are the same alone or in any group,
 with any number of threads.
+
+With bf16 products the images and, in the first layer and those of 32 inputs or more, weights,
+activations and gradients are rounded to bfloat16 where a product reads them; all else is float32.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +23,7 @@ from antifragile.config import TrainingOptions
 from antifragile.data import Dataset, Split
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout
-from antifragile.fleet.native_library import NativeJob, NativeLibrary
+from antifragile.fleet.native_library import NativeJob, NativeLibrary, stored_bf16
 
 _LOOK_FOR_INTERRUPTS_S = 0.2
 _NO_ORDER = torch.zeros(1, dtype=torch.int64)
@@ -33,16 +37,24 @@ class NativeKernel:
         layout: Of the replicas.
         data: On the CPU; its images must have the dtype of the weights.
         threads: How many groups run at a time.
+        bf16: Round the operands of large products to bfloat16; the weights are float32.
     """
 
     name = "native"
 
     def __init__(
-        self, library: NativeLibrary, layout: FlatLayout, data: Dataset, *, threads: int
+        self,
+        library: NativeLibrary,
+        layout: FlatLayout,
+        data: Dataset,
+        *,
+        threads: int,
+        bf16: bool = False,
     ) -> None:
+        self._operands = torch.bfloat16 if bf16 else data.train.images.dtype
         self.library, self.layout, self.data, self.threads = library, layout, data, threads
         self._sizes = np.array(layout.sizes, dtype=np.int64)
-        self._validation = library.pack(data.validation.images)
+        self._validation = self._pack(data.validation)
         self._stop = np.zeros(1, dtype=np.int32)
 
     def run_epoch(self, job: EpochJob) -> EpochOutcome:
@@ -51,15 +63,25 @@ class NativeKernel:
 
     def count_correct(self, weights: Tensor, split: Split) -> list[int]:
         """Count correct samples of a split for weights (R, P)."""
-        panels = self.library.pack(split.images)
+        is_validation = split is self.data.validation
+        panels = self._validation if is_validation else self._pack(split)
         return self._run(_evaluation_only(weights), None, panels, split.labels).correct
+
+    @cached_property
+    def _images(self) -> Tensor:
+        """The training images as products read them; not needed to count."""
+        images = self.data.train.images
+        return stored_bf16(images) if self._operands == torch.bfloat16 else images
+
+    def _pack(self, split: Split) -> Tensor:
+        return self.library.pack(split.images.to(self._operands))
 
     def _run(
         self, job: EpochJob, train: Split | None, panels: Tensor, labels: Tensor
     ) -> EpochOutcome:
         """Fill the C structure, call, and copy the results out."""
         weights, options = job.weights, job.options
-        assert weights.dtype == panels.dtype
+        assert weights.dtype == self.data.train.images.dtype
         assert weights.is_contiguous()
         starts = _int64([group.start for group in job.groups] + [job.groups[-1].stop])
         orders = _uint64([group.order.data_ptr() for group in job.groups])
@@ -70,7 +92,7 @@ class NativeKernel:
         native = NativeJob(
             n_layers=len(self._sizes) - 1,
             sizes=self._sizes.ctypes.data,
-            images=train.images.data_ptr() if train else None,
+            images=self._images.data_ptr() if train else None,
             labels=train.labels.data_ptr() if train else None,
             n_train=train.n_samples if train else 0,
             evaluation=panels.data_ptr(),
@@ -94,7 +116,7 @@ class NativeKernel:
             threads=self.threads,
             stop=self._stop.ctypes.data,
         )
-        self._call(native, weights.dtype)
+        self._call(native, self._operands)
         return EpochOutcome(train_loss=train_loss.tolist(), correct=correct.tolist())
 
     def _call(self, native: NativeJob, dtype: torch.dtype) -> None:

@@ -1,7 +1,9 @@
 """Finding and loading the compiled kernel, and the C structure it is called with.
 
-The package is built with up to three versions of one source (AVX-512, AVX2 with FMA, plain); the
-best one that was built and that this processor runs is loaded, once.
+The package is built with up to four versions of one source (AVX-512 with and without bf16
+products, AVX2 with FMA, plain); the best one that was built and that this processor runs is loaded,
+once. Every version computes bf16 products by the same rule: operands rounded to bfloat16, float32
+sums. Without the instruction they are float32 multiplications of rounded operands.
 """
 
 from __future__ import annotations
@@ -19,10 +21,17 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-VERSIONS = ("plain", "avx2", "avx512")
+VERSIONS = ("plain", "avx2", "avx512", "avx512bf16")
 """From the least to the most demanding; the index is what the processor is asked for."""
 
-_SUFFIX = {torch.float32: "float32", torch.float64: "float64"}
+BF16_VERSIONS = ("avx512bf16",)
+"""Those with instructions for bf16 products; they serve nothing else."""
+
+BF16_FROM_INPUTS = 32
+"""Layers after the first round only from this many inputs on (WIDE_FROM in native/network.hpp)."""
+
+_SUFFIX = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+_STORED_FEATURES = 32  # bfloat16 samples are padded to a multiple of this (native/bfloat16.hpp)
 
 
 class NativeJob(ctypes.Structure):
@@ -64,8 +73,17 @@ class NativeLibrary:
     version: str
     library: ctypes.CDLL
 
+    @property
+    def has_bf16(self) -> bool:
+        """Whether bf16 products are instructions of the processor."""
+        return self.version in BF16_VERSIONS
+
     def run(self, job: NativeJob, dtype: torch.dtype) -> None:
         """Train and count; the interpreter lock is released meanwhile.
+
+        Args:
+            job: What to train.
+            dtype: Of the operands of products; beside bfloat16 the weights are float32.
 
         Raises:
             MemoryError: The group's buffers cannot be allocated.
@@ -75,9 +93,16 @@ class NativeLibrary:
             raise MemoryError("the compiled kernel cannot allocate its buffers; lower the memory")
 
     def pack(self, images: Tensor) -> Tensor:
-        """Turn images (N, d) into the kernel's panels, (ceil(N / 64), d, 64)."""
+        """Turn images (N, d) into the kernel's panels, (ceil(N / 64), d, 64).
+
+        Those of bfloat16 stand in pairs of features: (ceil(N / 64), ceil(d / 2), 64, 2).
+        """
         n_samples, n_inputs = images.shape
-        panels = torch.zeros(-(-n_samples // 64), n_inputs, 64, dtype=images.dtype)
+        shape: tuple[int, ...] = (-(-n_samples // 64), n_inputs, 64)
+        if images.dtype == torch.bfloat16:
+            images = stored_bf16(images)
+            shape = (shape[0], -(-n_inputs // 2), 64, 2)
+        panels = torch.zeros(shape, dtype=images.dtype)
         getattr(self.library, f"antifragile_pack_{_SUFFIX[images.dtype]}")(
             ctypes.c_void_p(images.data_ptr()),
             ctypes.c_int64(n_samples),
@@ -87,16 +112,34 @@ class NativeLibrary:
         return panels
 
 
+def stored_bf16(images: Tensor) -> Tensor:
+    """Images (N, d) rounded to bfloat16 as the kernel reads them, d padded with zeros.
+
+    Args:
+        images: (N, d), any floating dtype.
+    """
+    n_samples, n_inputs = images.shape
+    padded = -(-n_inputs // _STORED_FEATURES) * _STORED_FEATURES
+    stored = torch.zeros(n_samples, padded, dtype=torch.bfloat16)
+    stored[:, :n_inputs].copy_(images)
+    return stored
+
+
 @cache
-def load_native(version: str | None = None) -> NativeLibrary | None:
+def load_native(version: str | None = None, *, bf16: bool = False) -> NativeLibrary | None:
     """Load the compiled kernel, the best version for this processor unless one is named.
+
+    Args:
+        version: One of `VERSIONS`.
+        bf16: For bf16 products; a version that serves only those is never chosen for others.
 
     Returns:
         None where it was not built or cannot be loaded; that is logged once, with the reason.
     """
     try:
         level = _open("plain").antifragile_processor_level()
-        chosen = version or next(v for v in reversed(VERSIONS[: level + 1]) if _path(v))
+        fit = [v for v in VERSIONS[: level + 1] if bf16 or v not in BF16_VERSIONS]
+        chosen = version or next(v for v in reversed(fit) if _path(v))
         if VERSIONS.index(chosen) > level:
             raise OSError(f"this processor does not run the {chosen} version")
         return NativeLibrary(chosen, _open(chosen))

@@ -9,11 +9,13 @@ Shape letters: R replicas, P parameters, M modes, B samples in a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from antifragile.config import PAPER_MODES, Architecture
+from antifragile.config import PAPER_MODES, Architecture, Perturbation
 from antifragile.errors import UsageError
 from antifragile.fleet.layout import FlatLayout
-from antifragile.fleet.native_library import load_native
+from antifragile.fleet.native_library import BF16_FROM_INPUTS, NativeLibrary, load_native
+from antifragile.fleet.updates import why_not_batched
 
 GIB = 2**30
 PRECISIONS = ("fp32", "fp64", "bf16")
@@ -21,11 +23,13 @@ _BYTES = {"fp32": 4, "fp64": 8, "bf16": 4}
 
 _SHARED_BATCH_PARAMETERS = 300_000  # above this a group of six modes leaves the cache
 _TORCH_GROUPS = 8  # batched operations cost the same for one group or eight of small networks
+_PERTURBED_GROUPS = 5  # where a part is one mode, ten trials are two full blocks and no padding
 _CACHE_BYTES = 32 * 2**20  # batched torch products beyond this run slower than one after another
 
 # Of one thread: what its products reach, and the seconds per replica and meta-loop that do not
 # shrink with the network: counting, and gathering batches, which a group shares.
 _NATIVE_RATE = 80.0
+_NATIVE_BF16_RATE = 130.0  # in the layers that round, with the processor's instruction for it
 _NATIVE_FIXED_S = 0.0005
 _NATIVE_BATCHES_S = 0.02
 _TORCH_RATE = 12.0
@@ -46,6 +50,7 @@ class Workload:
         modes: M, replicas that share a batch; 1 when pairing is independent.
         batch_size: B.
         mode_order: Names of the M modes, in the order of the study.
+        perturbations: What perturbs the update equation of all of them.
     """
 
     architecture: Architecture
@@ -57,6 +62,7 @@ class Workload:
     modes: int = 6
     batch_size: int = 256
     mode_order: tuple[str, ...] = PAPER_MODES
+    perturbations: tuple[Perturbation, ...] = ()
 
     @property
     def layout(self) -> FlatLayout:
@@ -72,13 +78,22 @@ class Workload:
         first = self.n_inputs * self.layout.sizes[1]  # has no gradient towards the pixels
         return 2.0 * (products * (3 * self.n_train + self.n_validation) - first * self.n_train)
 
+    @property
+    def rounded_share(self) -> float:
+        """Of those operations, in the layers whose operands bf16 products round."""
+        sizes = self.layout.sizes
+        samples = 3 * self.n_train + self.n_validation
+        first = sizes[0] * sizes[1] * (samples - self.n_train)
+        wide = sum(a * b for a, b in pairwise(sizes[1:]) if a >= BF16_FROM_INPUTS) * samples
+        return 2.0 * (first + wide) / self.flops_per_meta_loop
+
 
 @dataclass(frozen=True, kw_only=True)
 class FleetPlan:
     """What will run, decided before anything runs.
 
     Args:
-        kernel: ``native`` or ``torch``.
+        kernel: ``native`` or ``torch``; ``plain`` is the readable engine, no fleet at all.
         fleet_size: Replicas in memory at once; more are trained in several fleets.
         group_size: Replicas that share a batch and train together.
         groups_at_once: Groups that train at a time.
@@ -131,7 +146,7 @@ def plan_fleet(
         >>> plan_fleet(Workload(architecture=Architecture.parse("4*4")), kernel="torch").group_size
         6
     """
-    chosen, why = _choose_kernel(kernel, device, precision)
+    chosen, why = _choose_kernel(work, kernel, device, precision)
     group_size = _group_size(work, chosen, threads)
     resident, per_replica, per_group = _memory(work, chosen, precision, group_size)
     groups_at_once = threads if chosen == "native" else _torch_groups(work, precision, group_size)
@@ -158,7 +173,7 @@ def plan_fleet(
         )
     if chosen == "native":
         groups_at_once = min(groups_at_once, -(-fleet_size // group_size))
-    seconds = _predict(work, chosen, threads, group_size)
+    seconds = _predict(work, chosen, precision, threads, group_size, groups_at_once)
     return FleetPlan(
         kernel=chosen,
         fleet_size=fleet_size,
@@ -174,15 +189,46 @@ def plan_fleet(
     )
 
 
-def _choose_kernel(kernel: str | None, device: str, precision: str) -> tuple[str, str]:
+def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason: str) -> FleetPlan:
+    """What the readable engine takes for trials that no kernel serves, one after another.
+
+    Args:
+        work: What is to be trained.
+        threads: Threads of this process.
+        device: Where it runs.
+        reason: Why no kernel serves.
+    """
+    alone = replace(_alone(work), replicas=1)
+    resident, per_replica, per_group = _memory(alone, "torch", "fp32", 1)
+    return FleetPlan(
+        kernel="plain",
+        fleet_size=1,
+        group_size=1,
+        groups_at_once=1,
+        threads=threads,
+        precision="fp32",
+        device=device,
+        predicted_seconds_per_meta_loop=_predict(alone, "torch", "fp32", threads, 1, 1),
+        memory_bytes=resident + per_replica + per_group,
+        mode_order=work.mode_order,
+        reason=f"readable engine, {reason}; one trial at a time",
+    )
+
+
+def _choose_kernel(
+    work: Workload, kernel: str | None, device: str, precision: str
+) -> tuple[str, str]:
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; expected {', '.join(PRECISIONS)}.")
+    if unknown := why_not_batched(work.perturbations):
+        raise UsageError(f"a fleet cannot train this: {unknown}. Use the readable engine.")
     obstacle = None
     if device != "cpu":
         obstacle = f"the compiled kernel runs on the CPU, not on {device}"
-    elif precision == "bf16":
-        obstacle = "the compiled kernel has no bf16 products"
-    elif (library := load_native()) is None:
+    elif work.perturbations:
+        names = " and ".join(item.words for item in work.perturbations)
+        obstacle = f"the compiled kernel has no {names}"
+    elif (library := load_native(bf16=precision == "bf16")) is None:
         obstacle = "the compiled kernel was not built or cannot be loaded here"
     if kernel == "native" and obstacle:
         raise UsageError(f"kernel 'native' cannot serve: {obstacle}. Use 'torch'.")
@@ -191,7 +237,20 @@ def _choose_kernel(kernel: str | None, device: str, precision: str) -> tuple[str
     if obstacle:
         return "torch", f"batched torch, because {obstacle}"
     assert library is not None
-    return "native", f"compiled kernel ({library.version})"
+    products = _explain_products(work, library, precision)
+    return "native", f"compiled kernel ({library.version}){products}"
+
+
+def _explain_products(work: Workload, library: NativeLibrary, precision: str) -> str:
+    if precision != "bf16":
+        return ""
+    if library.has_bf16:
+        share = f"{100 * work.rounded_share:.0f} % of the operations"
+        return f", bf16 products in the first layer and from {BF16_FROM_INPUTS} inputs on ({share})"
+    return (
+        ", bf16 products computed in fp32 from rounded operands, because no instruction for them "
+        "was built or is there, and therefore no faster than --precision fp32"
+    )
 
 
 def _group_size(work: Workload, kernel: str, threads: int) -> int:
@@ -217,31 +276,46 @@ def _torch_groups(work: Workload, precision: str, group_size: int) -> int:
         return 1
     units = sum(work.layout.sizes[1:])
     live = work.batch_size * units * group_size * _BYTES[precision]
-    return int(max(1, min(_TORCH_GROUPS, _CACHE_BYTES // max(1, live))))
+    most = _PERTURBED_GROUPS if work.perturbations else _TORCH_GROUPS
+    return int(max(1, min(most, _CACHE_BYTES // max(1, live))))
 
 
 def _memory(work: Workload, kernel: str, precision: str, group_size: int) -> tuple[int, int, int]:
     """Bytes of the data set, of one replica between epochs, and of one group while it trains."""
     size, parameters = _BYTES[precision], work.layout.n_parameters
-    samples = work.n_train + 2 * work.n_validation
-    if kernel == "native":
+    samples: float = work.n_train + 2 * work.n_validation
+    if kernel == "native" and precision == "bf16":
+        samples += (work.n_train + 2 * work.n_validation) / 2  # all of it, rounded
+    elif kernel == "native":
         samples += 2 * work.n_validation  # validation and test, packed
     units, batch = sum(work.layout.sizes[1:]), min(work.batch_size, work.n_train)
     copies = 3.5 if kernel == "native" else 6.5  # weights, gradients, moments and a little
+    copies += kernel == "native" and precision == "bf16"  # rounded weights, once for each product
     panels = size * batch * (2.1 * work.n_inputs + units * (2 + group_size))
     working = int(copies * size * parameters * group_size + panels)
     drawn = 2 * size * parameters  # one fresh network, and its copy for a checkpoint
-    return samples * work.n_inputs * size + drawn, 2 * size * parameters, working
+    return int(samples * work.n_inputs * size) + drawn, 2 * size * parameters, working
 
 
-def _predict(work: Workload, kernel: str, threads: int, group_size: int) -> float:
+def _predict(
+    work: Workload,
+    kernel: str,
+    precision: str,
+    threads: int,
+    group_size: int,
+    groups_at_once: int,
+) -> float:
     flops = work.flops_per_meta_loop
     if kernel == "native":
+        library = load_native(bf16=True) if precision == "bf16" else None
+        if library is not None and library.has_bf16:
+            flops *= 1 - work.rounded_share * (1 - _NATIVE_RATE / _NATIVE_BF16_RATE)
         pixels = work.n_train * work.n_inputs / (50_000 * 784)
         fixed = _NATIVE_FIXED_S + pixels * _NATIVE_BATCHES_S / group_size
         return (flops / (_NATIVE_RATE * 1e9) + fixed) / threads
     steps = -(-work.n_train // work.batch_size)
-    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S / work.modes
+    together = min(work.replicas, group_size * groups_at_once)
+    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S / together
     return flops / (_TORCH_RATE * threads * 1e9) + calls
 
 

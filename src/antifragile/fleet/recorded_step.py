@@ -49,7 +49,7 @@ class RecordedStep:
     def _warm_up(self) -> None:
         """A real step, on a side stream as recording asks for."""
         self.eager_steps_left -= 1
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types here
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             self.body(self.rows)

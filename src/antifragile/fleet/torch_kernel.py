@@ -14,18 +14,19 @@ V width of a layer, U width of the layer before it, C classes, P parameters, N s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
-from antifragile.config import TrainingOptions
 from antifragile.data import Dataset, Split
 from antifragile.engine import exact_numerics
-from antifragile.fleet.kernels import EpochJob, EpochOutcome
+from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.recorded_step import RecordedStep
 from antifragile.fleet.torch_dropout import BatchedDropout
+from antifragile.fleet.updates import FlatAdamW, Layout, PerturbedAdamW, Update
 
 _EVALUATION_BATCH = 1000
 
@@ -63,14 +64,22 @@ class TorchKernel:
         losses: list[float] = [0.0] * len(job.weights)
         correct: list[int] = [0] * len(job.weights)
         with torch.no_grad(), self._numerics():
-            for number in sorted({group.place // self.groups for group in job.groups}):
-                block = _Block(job, number, self)
+            for groups in self._blocks(job):
+                block = _Block(job, groups, self)
                 block_losses = block.train(self.data.train)
                 counts = self._count(block.weights, self.data.validation)
                 for slot, replica in block.owners():
                     job.weights[replica].copy_(block.weights[slot])
                     losses[replica], correct[replica] = float(block_losses[slot]), counts[slot]
         return EpochOutcome(train_loss=losses, correct=correct)
+
+    def _blocks(self, job: EpochJob) -> list[list[Group]]:
+        """The groups that train at once; perturbed ones must stand at the same meta-loop."""
+        blocks: dict[tuple[int, int], list[Group]] = {}
+        for group in job.groups:
+            meta_loop = job.meta_loops[group.start] if job.perturbations else 0
+            blocks.setdefault((group.place // self.groups, meta_loop), []).append(group)
+        return [blocks[key] for key in sorted(blocks)]
 
     def count_correct(self, weights: Tensor, split: Split) -> list[int]:
         """Count correct samples of a split for weights (R, P)."""
@@ -99,7 +108,7 @@ class TorchKernel:
 
 
 def forward(
-    layout: FlatLayout, weights: Tensor, x: Tensor, dropout: BatchedDropout | None = None
+    layout: Layout, weights: Tensor, x: Tensor, dropout: BatchedDropout | None = None
 ) -> list[Tensor]:
     """Activations of every layer, logits last: each (R, B, V).
 
@@ -127,7 +136,7 @@ def forward(
 
 
 def backward(
-    layout: FlatLayout,
+    layout: Layout,
     weights: Tensor,
     x: Tensor,
     activations: list[Tensor],
@@ -158,13 +167,9 @@ class _Block:
     whatever is missing or finished is replaced by a copy that nobody looks at.
     """
 
-    def __init__(self, job: EpochJob, number: int, kernel: TorchKernel) -> None:
-        self.kernel = kernel
-        present = {
-            group.place % kernel.groups: group
-            for group in job.groups
-            if group.place // kernel.groups == number
-        }
+    def __init__(self, job: EpochJob, groups: Sequence[Group], kernel: TorchKernel) -> None:
+        self.kernel, self.job = kernel, job
+        present = {group.place % kernel.groups: group for group in groups}
         any_group = next(iter(present.values()))
         chosen = [present.get(place, any_group) for place in range(kernel.groups)]
         self.replicas = [
@@ -181,7 +186,6 @@ class _Block:
         device = self.weights.device
         self.orders = torch.stack([group.order for group in chosen]).to(device)  # (G, N)
         self.dropout = BatchedDropout.of(job, self.replicas, len(kernel.layout.sizes) - 2)
-        self.options = job.options
         self.keep = torch.tensor(
             [
                 1 - job.options.learning_rate * job.weight_decay[replica]
@@ -190,7 +194,6 @@ class _Block:
             dtype=torch.float64,
             device="cpu",
         ).to(device, self.weights.dtype)[:, None]  # (R, 1)
-        self.decays = bool((self.keep != 1).any())
 
     def owners(self) -> list[tuple[int, int]]:
         """(slot, replica) of every slot that is no padding."""
@@ -202,53 +205,53 @@ class _Block:
 
     def train(self, train: Split) -> Tensor:
         """One epoch in place; the mean loss of each slot, (R,) float64."""
-        self.weights.grad = torch.zeros_like(self.weights)
-        optimizer = _fresh_adamw(self.weights, self.options)
+        batches = torch.split(self.orders, self.job.options.batch_size, dim=1)
+        update = self._update(n_steps=len(batches))
         total = torch.zeros(len(self.weights), dtype=torch.float64).to(self.weights.device)
 
         def step(rows: Tensor) -> None:
-            total.add_(self._gradient(train, rows) * rows.shape[1])
-            if self.decays:
-                self.weights.mul_(self.keep)
-            optimizer.step()
+            total.add_(self._gradient(update, train, rows) * rows.shape[1])
+            update.step()
 
-        batches = torch.split(self.orders, self.options.batch_size, dim=1)
-        recorded = RecordedStep(step, batches[0])
+        # Noise is made from host values, which a recording cannot hold.
+        run = step if self.job.perturbations else RecordedStep(step, batches[0])
         for number, rows in enumerate(batches):
             if self.dropout is not None:
                 self.dropout.begin(number)
-            recorded(rows)
-        self.weights.grad = None
+            run(rows)
+        update.finish()
         return total / train.n_samples
 
-    def _gradient(self, train: Split, rows: Tensor) -> Tensor:
-        """Fill ``weights.grad`` from one batch; return the mean losses (R,)."""
-        layout, dtype = self.kernel.layout, self.kernel.compute_dtype
-        weights = self.weights.to(dtype)
-        x = train.images[rows].to(dtype)  # (G, B, d)
+    def _update(self, *, n_steps: int) -> Update:
+        """A fresh AdamW over the block's weights, perturbed or not."""
+        job, layout = self.job, self.kernel.layout
+        if not job.perturbations:
+            return FlatAdamW(layout, self.weights, job.options, self.keep)
+        return PerturbedAdamW(
+            layout,
+            self.weights,
+            job.options,
+            self.keep,
+            perturbations=job.perturbations,
+            keys=[job.perturbation_keys[replica] for replica in self.replicas],
+            first_step=(job.meta_loops[self.replicas[0]] - 1) * n_steps,
+        )
+
+    def _gradient(self, update: Update, train: Split, rows: Tensor) -> Tensor:
+        """Fill the update's gradients from one batch; return the mean losses (R,)."""
+        layout, dtype = update.layout, self.kernel.compute_dtype
+        weights = update.weights.to(dtype)
+        chosen = train.images.index_select(0, rows.flatten())  # twice as fast as images[rows]
+        x = chosen.view(*rows.shape, -1).to(dtype)  # (G, B, d)
         labels = train.labels[rows].repeat_interleave(self.kernel.members, dim=0)[..., None]
         activations = forward(layout, weights, x, self.dropout)
-        logits = activations[-1].to(self.weights.dtype)  # (R, B, C)
+        logits = activations[-1].to(update.weights.dtype)  # (R, B, C)
         log_p = torch.log_softmax(logits, dim=2)
         losses = -log_p.gather(2, labels)[..., 0].mean(dim=1)
         gradient = log_p.exp_()
         gradient.scatter_add_(2, labels, torch.full_like(log_p[..., :1], -1))
         gradient.div_(rows.shape[1])
-        assert self.weights.grad is not None
         backward(
-            layout, weights, x, activations, gradient.to(dtype), self.weights.grad, self.dropout
+            layout, weights, x, activations, gradient.to(dtype), update.gradients, self.dropout
         )
         return losses.double()
-
-
-def _fresh_adamw(weights: Tensor, options: TrainingOptions) -> torch.optim.Optimizer:
-    """AdamW over the flat buffer; decay differs between slots and is applied by the caller."""
-    return torch.optim.AdamW(
-        [weights],
-        lr=options.learning_rate,
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        weight_decay=0.0,
-        fused=True,
-        capturable=weights.is_cuda,
-    )

@@ -14,7 +14,7 @@ Shape letters: R replicas, P parameters, N samples.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import torch
@@ -48,6 +48,7 @@ def fleet_meta_loops(
     start: Sequence[TrialState | None] | None = None,
     plan: FleetPlan | None = None,
     threads: int = 1,
+    harm: bool = False,
 ) -> Iterator[tuple[list[MetaLoopRecord | None], FleetState]]:
     """Run the meta-loops of many trials of one architecture side by side.
 
@@ -58,6 +59,7 @@ def fleet_meta_loops(
         start: For each trial, a state to continue from, or None for a fresh network.
         plan: How to run; by default `plan_fleet` chooses for ``threads`` threads.
         threads: Ignored when there is a plan.
+        harm: Count every ablated clone on the validation split before its epoch, too.
 
     Yields:
         One record per trial, in the order of ``specs`` (None for a trial that had already
@@ -65,7 +67,8 @@ def fleet_meta_loops(
         changes with the next turn: take `FleetState.trial_state` copies to keep.
 
     Raises:
-        UsageError: The trials differ in architecture, data set or training options.
+        UsageError: The trials differ in architecture, data set, training options or update
+            equation, or no kernel knows their update equation.
     """
     _check_alike(specs)
     layout = FlatLayout(
@@ -76,7 +79,7 @@ def fleet_meta_loops(
     kernel = make_kernel(plan, layout, data)
     state = _starting_state(specs, data, layout, start, plan)
     while active := _active(specs, state):
-        yield _turn(specs, data, kernel, plan, state, active), state
+        yield _turn(specs, data, kernel, plan, state, active, harm=harm), state
 
 
 def fleet_finish(
@@ -123,15 +126,17 @@ def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
         modes=max(1, -(-len(specs) // len(orders))),
         batch_size=specs[0].training.batch_size,
         mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
+        perturbations=specs[0].perturbations,
     )
 
 
 def make_kernel(plan: FleetPlan, layout: FlatLayout, data: Dataset) -> Kernel:
     """The kernel that a plan names."""
     if plan.kernel == "native":
-        library = load_native()
+        bf16 = plan.precision == "bf16"
+        library = load_native(bf16=bf16)
         assert library is not None, "a plan names the native kernel only where it loads"
-        return NativeKernel(library, layout, data, threads=plan.threads)
+        return NativeKernel(library, layout, data, threads=plan.threads, bf16=bf16)
     return TorchKernel(
         layout,
         data,
@@ -145,11 +150,17 @@ def make_kernel(plan: FleetPlan, layout: FlatLayout, data: Dataset) -> Kernel:
 def _check_alike(specs: Sequence[TrialSpec]) -> None:
     if not specs:
         raise UsageError("a fleet needs at least one trial; got none.")
-    for name in ("architecture", "dataset", "training"):
+    for name in ("architecture", "dataset", "training", "perturbations"):
         values = {getattr(spec, name) for spec in specs}
         if len(values) > 1:
-            shown = ", ".join(sorted(str(value) for value in values)[:3])
+            shown = ", ".join(sorted(_shown(value) for value in values)[:3])
             raise UsageError(f"the trials of a fleet must share their {name}; got {shown}.")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):  # of perturbations
+        return " and ".join(item.words for item in value) or "none"
+    return str(value)
 
 
 def _in_precision(data: Dataset, plan: FleetPlan) -> Dataset:
@@ -201,6 +212,8 @@ def _turn(
     plan: FleetPlan,
     state: FleetState,
     active: list[int],
+    *,
+    harm: bool,
 ) -> list[MetaLoopRecord | None]:
     """One meta-loop of every active replica: clone, ablate, train, count, promote."""
     started = time.perf_counter()
@@ -209,10 +222,11 @@ def _turn(
         _ablate(specs[replica], state, replica, candidates[row])
         for row, replica in enumerate(active)
     ]
+    ablated = _count_ablated(kernel, data, candidates, targets) if harm else {}
     outcome = kernel.run_epoch(_job(specs, data, plan, state, active, candidates))
     promoted = state.settle(active, candidates, outcome.correct)
     seconds = (time.perf_counter() - started) / len(active)
-    return _records(state, active, outcome, targets, promoted, seconds)
+    return _records(state, active, outcome, targets, promoted, seconds, ablated)
 
 
 def _ablate(
@@ -226,6 +240,20 @@ def _ablate(
     target = choose_target(ablation, state.layout.sizes, rng=rng)
     state.layout.ablate(candidate, target)
     return target
+
+
+def _count_ablated(
+    kernel: Kernel,
+    data: Dataset,
+    candidates: torch.Tensor,
+    targets: Sequence[AblationTarget | None],
+) -> dict[int, int]:
+    """Correct validation samples of every ablated clone before its epoch, by row."""
+    rows = [row for row, target in enumerate(targets) if target]
+    if not rows:
+        return {}
+    counts = kernel.count_correct(candidates[rows], data.validation)
+    return dict(zip(rows, counts, strict=True))
 
 
 def _job(
@@ -245,6 +273,8 @@ def _job(
         dropout=[spec.dropout for spec in chosen],
         dropout_keys=[spec.streams().dropout.key64 for spec in chosen],
         meta_loops=[state.meta_loop[replica] + 1 for replica in active],
+        perturbations=chosen[0].perturbations,
+        perturbation_keys=[spec.streams().perturbation.key64 for spec in chosen],
     )
 
 
@@ -304,6 +334,7 @@ def _records(
     targets: Sequence[AblationTarget | None],
     promoted: Sequence[bool],
     seconds: float,
+    ablated: Mapping[int, int],
 ) -> list[MetaLoopRecord | None]:
     records: list[MetaLoopRecord | None] = [None] * state.n_replicas
     for row, replica in enumerate(active):
@@ -317,5 +348,6 @@ def _records(
             ablated_neuron=target.neuron if target else None,
             train_loss=outcome.train_loss[row],
             seconds=seconds,
+            ablated_correct=ablated.get(row),
         )
     return records

@@ -25,6 +25,7 @@ from antifragile.report.style import (
     tidy,
 )
 from antifragile.report.survey import (
+    ABLATIVE,
     BASELINE,
     INTERVAL,
     Survey,
@@ -38,6 +39,8 @@ from antifragile.report.survey import (
 _DOTS = (0, (2, 2))
 _LEAST_HEIGHT = 4.0  # percentage points of a panel
 _NOT_JUDGED = "not judged"
+_COLUMNS = {BASELINE: "baseline modes", ABLATIVE: "ablative modes"}
+_MORE_COLUMNS = {"perturbation": "perturbed updates"}
 _SHOWCASE = ("1*2048", "1*128", "18*18", "21*21")  # the paper's examples, one per regime
 
 
@@ -79,7 +82,7 @@ def summarise_curves(frame: pd.DataFrame) -> pd.DataFrame:
 def convergence(
     survey: Survey, records: pd.DataFrame | None = None, targets: Sequence[str] = ()
 ) -> Figure:
-    """Validation accuracy by meta-loop, a row per architecture, baselines left, PSA right.
+    """Validation accuracy by meta-loop: a row per architecture, a column per group of modes.
 
     Args:
         survey: Its verdicts order the rows.
@@ -97,19 +100,19 @@ def convergence(
     frame = summarise_curves(drawn[drawn["architecture"].isin(chosen)])
     modes = order_modes(frame["mode"])
     looks = mode_looks(modes)
+    groups = _mode_groups(modes)
     figure = new_figure(7.2, 1.75 + 1.75 * len(chosen))
-    grid = figure.subplots(len(chosen), 2, sharex=True, sharey="row", squeeze=False)
+    grid = figure.subplots(len(chosen), len(groups), sharex=True, sharey="row", squeeze=False)
     for row, name in zip(grid, chosen, strict=True):
         of_architecture = frame[frame["architecture"] == name]
         low, high = _frame_limits(of_architecture)
-        for panel, is_baseline in zip(row, (True, False), strict=True):
-            shown = [m for m in modes if (mode_group(m) == BASELINE) is is_baseline]
+        for panel, shown in zip(row, groups.values(), strict=True):
             _draw_cells(panel, of_architecture, {mode: looks[mode] for mode in shown})
             panel.set_ylim(low, high)
             if low < survey.source.zero_r < high:
                 panel.axhline(survey.source.zero_r, color=QUIET, linewidth=0.8, linestyle=_DOTS)
-            panel.set_title(_row_title(survey, name) if is_baseline else "", loc="left", fontsize=9)
-    for panel, words in zip(grid[-1], ("baseline modes", "ablative modes"), strict=True):
+        row[0].set_title(_row_title(survey, name), loc="left", fontsize=9)
+    for panel, words in zip(grid[-1], groups, strict=True):
         panel.set_xlabel(f"meta-loop ({words})", fontsize=8.5)
     figure.supylabel("validation accuracy, percent", fontsize=9)
     add_title(figure, "Convergence by regime")
@@ -117,6 +120,15 @@ def convergence(
         figure, _convergence_caption(survey, frame), [legend_line(looks[m], m) for m in modes]
     )
     return figure
+
+
+def _mode_groups(modes: Sequence[str]) -> dict[str, list[str]]:
+    """Modes by the heading of their column; the paper's two columns are always there."""
+    columns: dict[str, list[str]] = {words: [] for words in _COLUMNS.values()}
+    headings = _COLUMNS | _MORE_COLUMNS
+    for mode in modes:
+        columns.setdefault(headings.get(mode_group(mode), "other modes"), []).append(mode)
+    return columns
 
 
 def _draw_cells(axes: Axes, frame: pd.DataFrame, looks: dict[str, Look]) -> None:

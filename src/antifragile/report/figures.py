@@ -26,6 +26,7 @@ class FigureName(StrEnum):
     CONVERGENCE = "convergence"
     LATE_BREAKTHROUGHS = "late-breakthroughs"
     ROBUSTNESS = "robustness"
+    HARM = "harm"
 
 
 _MAPS: Mapping[FigureName, Callable[[Survey], Figure]] = {
@@ -39,6 +40,7 @@ _MAPS: Mapping[FigureName, Callable[[Survey], Figure]] = {
 }
 
 
+_DAMAGE = (FigureName.ROBUSTNESS, FigureName.HARM)
 _WITH_TARGETS = (FigureName.CONVERGENCE, FigureName.ROBUSTNESS)
 
 
@@ -64,7 +66,7 @@ def draw_figure(
         raise UsageError(
             f"--targets chooses the rows of {' and '.join(_WITH_TARGETS)}; {name} shows everything."
         )
-    if records is not None and (name in _MAPS or name is FigureName.ROBUSTNESS):
+    if records is not None and (name in _MAPS or name in _DAMAGE):
         raise UsageError(f"--convergence gives curves; {name} is drawn from the trials alone.")
     if name is FigureName.CONVERGENCE:
         return curves.convergence(survey, records, targets)
@@ -72,4 +74,6 @@ def draw_figure(
         return curves.late_breakthroughs(survey, records)
     if name is FigureName.ROBUSTNESS:
         return damage.robustness(survey, targets)
+    if name is FigureName.HARM:
+        return damage.harm(survey)
     return _MAPS[name](survey)

@@ -105,7 +105,7 @@ def _fill(first: Survey, other: Survey | None, sections: Sequence[Section], data
     if other is not None:
         facts.append((names[1], production_facts(other.source)))
     return (
-        _environment()
+        page_environment()
         .get_template("page.html.j2")
         .render(
             title=" against ".join(names),
@@ -115,15 +115,16 @@ def _fill(first: Survey, other: Survey | None, sections: Sequence[Section], data
             sections=sections,
             facts=facts,
             specs=[_spec(item.source) for item in (first, other) if item is not None],
-            style=Markup(_template("page.css")),
-            script=Markup("\n".join(_template(name) for name in _SCRIPTS)),
+            style=Markup(template_text("page.css")),
+            script=Markup("\n".join(template_text(name) for name in _SCRIPTS)),
             data=Markup(embed_json(data)),
         )
     )
 
 
 @lru_cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Jinja with the page's filters; everything that is filled in is escaped."""
     environment = Environment(
         loader=PackageLoader("antifragile.report"),
         autoescape=True,
@@ -131,7 +132,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"show": show, "sort_value": _sort_value}
+    environment.filters |= {"show": show, "sort_value": sort_value}
     return environment
 
 
@@ -141,13 +142,14 @@ def embed_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _template(name: str) -> str:
+def template_text(name: str) -> str:
+    """A style sheet or script of the page."""
     text = (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
     assert "</" not in text or name.endswith(".j2"), f"{name} would end its element"
     return text
 
 
-def _sort_value(cell: Any) -> str:
+def sort_value(cell: Any) -> str:
     """What a column is sorted by; empty sorts last."""
     if cell is None or cell != cell:
         return ""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from antifragile import __version__
-from antifragile.analysis import Measure, Regime, Source, compare_with_control, optimism
+from antifragile.analysis import Measure, Regime, Source, compare_with_control, has_harm, optimism
+from antifragile.config import Perturbation
+from antifragile.report.damage import harm_cells
 from antifragile.report.survey import Survey, available_measures, rows_of
 from antifragile.report.table import Cell, Column, Table
 from antifragile.report.tables import mean_table, regime_table
@@ -33,6 +37,8 @@ def page_tables(survey: Survey) -> list[tuple[str, str, Table]]:
     ]
     if CONTROL in survey.modes and len(survey.modes) > 1:
         tables.append(("control", f"Every mode against {CONTROL}", control_table(survey)))
+    if has_harm(survey.source.meta_loops):
+        tables.append(("harm", "Harm of one ablation", harm_table(survey)))
     if Measure.TEST in available_measures(survey.source):
         tables.append(("optimism", "How much the peak flatters", optimism_table(survey)))
     return tables
@@ -84,6 +90,39 @@ def control_table(survey: Survey) -> Table:
             f"Permutation tests; low and high: 95 % interval; size: in standard deviations; "
             f"equivalent: within {result.margin:g} points.",
             *(family.words for family in result.families),
+        ],
+    )
+
+
+def harm_table(survey: Survey) -> Table:
+    """What one ablation takes at once, what comes back within the epoch, and what is left."""
+    parts = [
+        f"{part}{end}" for part in ("drop", "recovery", "left") for end in ("", "_low", "_high")
+    ]
+    rows: list[list[Cell]] = [
+        [
+            *(r.architecture, int(r.parameters), r.mode, int(r.n), int(r.ablations)),
+            *(float(getattr(r, name)) for name in parts),
+            100 * float(r.share_mended),
+        ]
+        for r in rows_of(harm_cells(survey))
+    ]
+    return Table(
+        title=f"{survey.source.name}: harm of one ablation, points of validation accuracy",
+        columns=[
+            Column(name="architecture", is_text=True),
+            Column(name="parameters"),
+            Column(name="mode", is_text=True),
+            *(Column(name="n"), Column(name="ablations")),
+            *(Column(name=name.replace("_", " ")) for name in parts),
+            Column(name="mended, %", decimals=1),
+        ],
+        rows=rows,
+        notes=[
+            "Drop: LKG minus its ablated clone, before the epoch; recovery: clone after the epoch "
+            "minus ablated clone; left: drop minus recovery, negative where the epoch gained; "
+            "mended: clones at least as good as the LKG. Low and high: 95 % t interval over "
+            "trials."
         ],
     )
 
@@ -182,9 +221,15 @@ def production_facts(source: Source) -> list[Fact]:
             Fact(label="meta-loops", value=f"{spec['meta_loops']:,} per trial"),
             Fact(label="seed", value=f"{spec['seed']} ({spec['pairing']})"),
             Fact(label="preset", value=str(spec["preset"])),
+            *_perturbed(spec["training"]),
         ]
     facts.append(Fact(label="ZeroR", value=f"{source.zero_r:.2f} % (validation)"))
     return facts + _compute_facts(source)
+
+
+def _perturbed(training: Mapping[str, Any]) -> list[Fact]:
+    found = [Perturbation.of_mapping(item).words for item in training.get("perturb", ())]
+    return [Fact(label="perturbed in every mode by", value=", ".join(found))] if found else []
 
 
 def _compute_facts(source: Source) -> list[Fact]:

@@ -25,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from antifragile._files import write_atomically
 from antifragile.analysis import Regime
+from antifragile.config import mode_names
 from antifragile.errors import UsageError
 
 EDGE = "#3a3a3a"
@@ -34,6 +35,8 @@ NEUTRAL = "#bdbdbd"
 _CAPTION_LETTERS_PER_INCH = 15.5  # at 8 points
 _CAPTION_SIZE = 8.0
 _LEGEND_ROW_INCHES = 0.19
+_LEGEND_LETTERS_PER_INCH = 15.5  # at 8 points
+_LEGEND_HANDLE_LETTERS = 7  # the line or dot, and the gap to the next column
 _DPI = 160
 
 
@@ -63,6 +66,10 @@ _FURTHER_MODES = (
     Look(color="#CC79A7", marker="X", dash=(4, 1, 1, 1)),
     Look(color="#882255", marker="*", dash=(6, 2, 1, 2)),
     Look(color="#999933", marker="h", dash=(2, 2)),
+    Look(color="#332288", marker="<", dash=(8, 2)),
+    Look(color="#44AA99", marker=">", dash=(3, 1)),
+    Look(color="#AA4499", marker="p", dash=(1, 2)),
+    Look(color="#661100", marker="d", dash=(6, 1, 1, 1, 1, 1)),
 )
 TIE_LOOK = Look(color="#c8c8c8", marker="o")
 
@@ -78,9 +85,18 @@ _UNJUDGED = Look(color=NEUTRAL, marker="D")
 
 
 def mode_looks(modes: Sequence[str]) -> dict[str, Look]:
-    """A look for every mode; those that are not the paper's get further ones in turn."""
+    """A look for every mode; those that are not the paper's get further ones in turn.
+
+    Registered modes take their turn by registration, unless two of them would look the same, so
+    that a mode looks alike in most figures.
+    """
     others = [mode for mode in modes if mode not in MODE_LOOKS]
-    further = {m: _FURTHER_MODES[i % len(_FURTHER_MODES)] for i, m in enumerate(others)}
+    registered = [mode for mode in mode_names() if mode not in MODE_LOOKS]
+    places = [registered.index(m) if m in registered else len(registered) for m in others]
+    turns = [place % len(_FURTHER_MODES) for place in places]
+    if len(set(turns)) < len(turns):
+        turns = [i % len(_FURTHER_MODES) for i in range(len(others))]
+    further = {mode: _FURTHER_MODES[turn] for mode, turn in zip(others, turns, strict=True)}
     return {mode: MODE_LOOKS.get(mode) or further[mode] for mode in modes}
 
 
@@ -108,9 +124,10 @@ def add_footer(
         figure: Its panels are there already.
         caption: Wrapped to the figure's width.
         entries: Of the legend, which has room of its own and covers nothing.
-        columns: Of the legend.
+        columns: Of the legend, fewer where its labels are long.
     """
     inches = figure.get_figheight()
+    columns = _columns_that_fit(figure, [str(entry.get_label()) for entry in entries], columns)
     text = wrap(figure, caption, _CAPTION_LETTERS_PER_INCH)
     used = (1.32 * _CAPTION_SIZE * (text.count("\n") + 1) + 7) / 72
     figure.text(0.01, 4 / 72 / inches, text, fontsize=_CAPTION_SIZE, color="#404040")
@@ -130,6 +147,21 @@ def add_footer(
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, used / inches, 1, 1 - used / inches))
+
+
+def _columns_that_fit(figure: Figure, labels: Sequence[str], most: int) -> int:
+    """The largest number of legend columns, each as wide as its longest label, that fit."""
+    room = figure.get_figwidth() * _LEGEND_LETTERS_PER_INCH
+    for columns in range(most, 1, -1):
+        rows = max(
+            1, math.ceil(len(labels) / columns)
+        )  # filled column by column, as matplotlib does
+        widths = [
+            max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)
+        ]
+        if sum(width + _LEGEND_HANDLE_LETTERS for width in widths) <= room:
+            return columns
+    return 1
 
 
 def wrap(figure: Figure, text: str, letters_per_inch: float) -> str:

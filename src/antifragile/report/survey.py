@@ -189,7 +189,8 @@ def best_modes(values: pd.Series) -> tuple[str, ...]:
 
 def mode_group(mode: str) -> str:
     """``baseline``, ``psa`` and so on; ``other`` for a mode that is not registered."""
-    return get_mode(mode).group if mode in mode_names() else OTHER
+    name = mode.partition("(")[0]  # a preset may carry its options
+    return get_mode(name).group if name in mode_names() else OTHER
 
 
 def order_modes(modes: pd.Series) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from antifragile.config import Architecture
+from antifragile.analysis import modes_left_out
+from antifragile.config import Architecture, Perturbation
 from antifragile.errors import UsageError
 from antifragile.report.beaten import ALPHA, NotBeatenRule, modes_not_beaten, smallest_p
 from antifragile.report.printed import PRINTED_WINNERS
@@ -220,8 +221,13 @@ def regime_table(survey: Survey) -> Table:
             Column(name="reason", is_text=True),
         ],
         rows=rows,
-        notes=[", ".join(counts)] if counts else [],
+        notes=[", ".join(counts), *_left_out(survey)] if counts else [],
     )
+
+
+def _left_out(survey: Survey) -> list[str]:
+    modes = modes_left_out(survey.source)
+    return [f"The rules know the paper's six modes; left out: {', '.join(modes)}."] if modes else []
 
 
 def training_table(survey: Survey) -> Table:
@@ -237,13 +243,20 @@ def training_table(survey: Survey) -> Table:
         raise UsageError("a CSV does not say how its trials were trained; give a store.")
     values = {key: spec[key] for key in ("dataset", "preset", "pairing", "seed", "meta_loops")}
     rows: list[list[Cell]] = [
-        [key.replace("_", " "), str(value)] for key, value in (values | spec["training"]).items()
+        [key.replace("_", " "), _option(value)]
+        for key, value in (values | spec["training"]).items()
     ]
     return Table(
         title=f"{survey.source.name}: training options",
         columns=[Column(name="option", is_text=True), Column(name="value", is_text=True)],
         rows=rows,
     )
+
+
+def _option(value: object) -> str:
+    if isinstance(value, list):  # perturbations, each a preset with its options
+        return ", ".join(Perturbation.of_mapping(item).words for item in value)
+    return str(value)
 
 
 def winner_differences(survey: Survey) -> Table:

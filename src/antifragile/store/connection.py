@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -93,6 +104,8 @@ def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
         _use_write_ahead_log(engine)
     if schema.MARKER_TABLE not in tables:
         _create_tables(engine)
+    elif create:
+        upgrade_tables(engine)
 
 
 @contextmanager
@@ -211,11 +224,57 @@ def _check_version(versions: Any, url: URL) -> None:
 
 def _create_tables(engine: Engine) -> None:
     """Make the tables and the marker in one transaction; harmless when two processes race."""
+    with _alone(engine) as connection:
+        if not inspect(connection).has_table(schema.MARKER_TABLE):
+            schema.metadata.create_all(connection)
+            connection.execute(schema.marker.insert().values(schema_version=schema.SCHEMA_VERSION))
+
+
+def upgrade_tables(engine: Engine) -> None:
+    """Add the tables and columns that the store of an older program lacks.
+
+    Columns are added only where they may be null, so that older programs go on writing, and the
+    first tables never: without one of them a store is damaged.
+    """
+    with engine.connect() as connection:
+        if not _missing_tables(connection) and not _missing_columns(connection):
+            return
+    with _alone(engine) as connection:  # and look again: another process may have been faster
+        schema.metadata.create_all(connection, tables=_missing_tables(connection))
+        for column in _missing_columns(connection):
+            kind = column.type.compile(engine.dialect)
+            connection.exec_driver_sql(
+                f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"
+            )
+
+
+def _missing_tables(connection: Connection) -> list[Table]:
+    known = {*inspect(connection).get_table_names(), *schema.FIRST_TABLES}
+    return [table for table in schema.metadata.sorted_tables if table.name not in known]
+
+
+def _missing_columns(connection: Connection) -> list[Column[Any]]:
+    inspector = inspect(connection)
+    known = {
+        (table, column["name"])
+        for table in inspector.get_table_names()
+        for column in inspector.get_columns(table)
+    }
+    there = {table for table, _ in known}
+    return [
+        column
+        for table in schema.metadata.sorted_tables
+        for column in table.columns
+        if column.nullable and table.name in there and (table.name, column.name) not in known
+    ]
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other process of ours is in at the same time."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite" and not is_memory(engine.url):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         elif engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7206270)")
-        if not inspect(connection).has_table(schema.MARKER_TABLE):
-            schema.metadata.create_all(connection)
-            connection.execute(schema.marker.insert().values(schema_version=schema.SCHEMA_VERSION))
+        yield connection

@@ -21,6 +21,8 @@ from sqlalchemy import (
 
 SCHEMA_VERSION = 1
 MARKER_TABLE = "antifragile_store"
+FIRST_TABLES = ("studies", "trials", "meta_loops", "environments")
+"""Without one of these a store is damaged; the others may be of a later program."""
 
 metadata = MetaData()
 
@@ -96,5 +98,28 @@ meta_loops = Table(
     Column("ablated_neuron", Integer),
     Column("train_loss", Float, comment="nats; null when it was not finite"),
     Column("seconds", Float, nullable=False),
+    Column("ablated_correct", Integer, comment="null where it was not asked for"),
+    Column("environment_id", ForeignKey("environments.environment_id"), nullable=False),
+)
+
+ablation_studies = Table(
+    "ablation_studies",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("manifest", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+)
+
+ablation_runs = Table(
+    "ablation_runs",
+    metadata,
+    Column("run_key", String(64), primary_key=True, comment="of all that decides the numbers"),
+    Column("arm", Text, nullable=False, comment="for people; the key does not hold it"),
+    Column("protocol", String(20), nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("metrics", Text, comment="JSON object; null when it failed"),
+    Column("failure", Text, comment="why, in words; null when it finished"),
+    Column("seconds", Float, nullable=False),
+    Column("finished_at", String(40), nullable=False),
     Column("environment_id", ForeignKey("environments.environment_id"), nullable=False),
 )

@@ -7,26 +7,29 @@ same record twice leaves one: a trial that is replayed from an older checkpoint 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, Table, func, select
+import numpy as np
+from sqlalchemy import Connection, Table, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from antifragile.config import StudySpec
 from antifragile.engine import MetaLoopRecord, TrialResult
-from antifragile.errors import AntifragileError, SpecError, StoreError, nearest
-from antifragile.store import schema
+from antifragile.errors import StoreError, nearest
+from antifragile.store import queries, schema
 from antifragile.store.connection import (
     is_memory,
     open_engine,
     parse_store_url,
     show,
     translated,
+    upgrade_tables,
 )
+from antifragile.store.reading import Columns, look_up, read_columns, read_study, read_trial
 from antifragile.store.records import (
     DataFacts,
     Environment,
@@ -36,8 +39,6 @@ from antifragile.store.records import (
 )
 
 DEFAULT_STORE = "sqlite:///antifragile.db"
-_RESULT = ("meta_loops", "peak_correct", "peak_meta_loop", "final_correct", "test_correct")
-_LARGEST = 2**53  # whole numbers beyond it are no counts of ours
 _INSERT_CHUNK = 500  # rows of one statement, below SQLite's limit on bound values
 
 
@@ -71,6 +72,14 @@ class Store:
         if self.url.get_backend_name() == "sqlite" and not self.url.query:
             return str(self.url.database)  # a URL does not hold every file name
         return self.url.render_as_string(hide_password=False)
+
+    def upgrade(self) -> None:
+        """Add the tables and columns that an older program of this schema version did not have.
+
+        A store opened to be created has them; one opened to be read is left as it is.
+        """
+        with translated(self.url):
+            upgrade_tables(self._engine)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -115,8 +124,7 @@ class Store:
     def study_names(self) -> list[str]:
         """All studies, in the order they were added."""
         with self._transaction() as connection:
-            query = select(schema.studies.c.name).order_by(schema.studies.c.study_id)
-            return [str(name) for name in connection.execute(query).scalars()]
+            return [str(name) for name in connection.execute(queries.study_names()).scalars()]
 
     def find_study(self, name: str) -> StoredStudy | None:
         """The study of this name, or None.
@@ -125,10 +133,8 @@ class Store:
             StoreError: Its stored spec cannot be read.
         """
         with self._transaction() as connection:
-            row = connection.execute(
-                select(schema.studies).where(schema.studies.c.name == name)
-            ).first()
-        return None if row is None else self._read_study(row)
+            row = connection.execute(queries.study_by_name(name)).first()
+        return None if row is None else read_study(row, self)
 
     def study(self, name: str | None = None) -> StoredStudy:
         """The study of this name, or the only one.
@@ -154,63 +160,21 @@ class Store:
 
     def trials(self, study: str) -> list[StoredTrial]:
         """Every trial of a study with how far it is, in the order they were planned."""
-        loops, trials = schema.meta_loops.c, schema.trials.c
-        progress = (
-            select(
-                loops.trial_id,
-                func.count().label("n_records"),
-                func.max(loops.meta_loop).label("last"),
-                func.max(loops.validation_correct).label("best_correct"),
-            )
-            .group_by(loops.trial_id)
-            .subquery()
-        )
-        query = (
-            select(schema.trials, progress.c.n_records, progress.c.last, progress.c.best_correct)
-            .select_from(schema.trials)
-            .join(schema.studies)
-            .outerjoin(progress, progress.c.trial_id == trials.trial_id)
-            .where(schema.studies.c.name == study)
-            .order_by(trials.trial_id)
-        )
         with self._transaction() as connection:
-            rows = connection.execute(query).all()
-        return [self._read_trial(row) for row in rows]
+            rows = connection.execute(queries.trials_with_progress(study)).all()
+        return [read_trial(row, self) for row in rows]
 
     def progress(self, study: str, meta_loops: int) -> StoredProgress:
         """How far a study of so many meta-loops is, by three cheap queries, for displays."""
-        loops, trials, studies = schema.meta_loops.c, schema.trials.c, schema.studies.c
-        of_study = studies.name == study
-        recorded = (
-            select(trials.architecture, func.count())
-            .select_from(schema.meta_loops)
-            .join(schema.trials)
-            .join(schema.studies)
-            .where(of_study)
-            .group_by(trials.architecture)
-        )
-        finished = (
-            select(func.count())
-            .select_from(schema.trials)
-            .join(schema.studies)
-            .where(of_study, trials.meta_loops >= meta_loops)
-        )
-        best = (
-            select(loops.bounty, trials.architecture, trials.mode)
-            .select_from(schema.meta_loops)
-            .join(schema.trials)
-            .join(schema.studies)
-            .where(of_study)
-            .order_by(loops.bounty.desc())
-            .limit(1)
-        )
         with self._transaction() as connection:
-            row = connection.execute(best).first()
-            return StoredProgress(
-                n_finished=connection.execute(finished).scalar_one(),
-                records={str(name): int(n) for name, n in connection.execute(recorded).all()},
-                best=None if row is None else (row[0], row[1], row[2]),
-            )
+            best = connection.execute(queries.best_bounty(study)).first()
+            finished = connection.execute(queries.n_finished(study, meta_loops)).scalar_one()
+            recorded = connection.execute(queries.records_by_architecture(study)).all()
+        return StoredProgress(
+            n_finished=finished,
+            records={str(name): int(n) for name, n in recorded},
+            best=None if best is None else (best[0], best[1], best[2]),
+        )
 
     def add_records(
         self, records: Mapping[int, Sequence[MetaLoopRecord]], environment: Environment
@@ -238,72 +202,52 @@ class Store:
                 )
                 self._replace_robustness(connection, trial_id, damaged)
 
-    def environments(self, study: str) -> list[Environment]:
-        """Every environment that computed a record of this study."""
-        query = (
-            select(schema.environments)
-            .where(
-                schema.environments.c.environment_id.in_(
-                    select(schema.meta_loops.c.environment_id)
-                    .select_from(schema.meta_loops)
-                    .join(schema.trials)
-                    .join(schema.studies)
-                    .where(schema.studies.c.name == study)
-                )
-            )
-            .order_by(schema.environments.c.environment_id)
-        )
+    def environments(self, study: str, modes: Sequence[str] | None = None) -> list[Environment]:
+        """Every environment that computed a record of this study, or of some of its modes."""
         with self._transaction() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = connection.execute(queries.environments(study, modes)).mappings().all()
         return [
             Environment(**{k: v for k, v in row.items() if k != "environment_id"}) for row in rows
         ]
 
-    def record_rows(self, study: str) -> Iterator[dict[str, Any]]:
-        """Every meta-loop record with its trial and environment, as flat rows, in order."""
-        loops, trials = schema.meta_loops.c, schema.trials.c
-        environments = [c for c in schema.environments.c if c.name != "environment_id"]
-        query = (
-            select(
-                schema.studies.c.name.label("study"),
-                trials.architecture,
-                trials.mode,
-                trials.trial,
-                *[c for c in loops if c.name not in ("trial_id", "environment_id")],
-                schema.studies.c.n_validation,
-                *environments,
-            )
-            .select_from(schema.meta_loops)
-            .join(schema.trials)
-            .join(schema.studies)
-            .join(schema.environments)
-            .where(schema.studies.c.name == study)
-            .order_by(trials.trial_id, loops.meta_loop)
-        )
-        check = self._row_checker(schema.trials, schema.meta_loops, schema.environments)
+    def record_columns(self, study: str) -> Columns:
+        """Every meta-loop record with its trial and environment, an array per column, in order.
+
+        Columns, not rows: a study has hundreds of thousands of records.
+
+        Returns:
+            study, architecture, mode, trial, the fields of `MetaLoopRecord`, n_validation and
+            the fields of `Environment`; nothing at all without records.
+
+        Raises:
+            StoreError: A value is not what the schema says.
+        """
         with self._transaction() as connection:
-            for row in connection.execute(query).mappings():
-                check(row)
-                yield dict(row)
+            # Records first: what they refer to is there by the time it is asked for.
+            present = {c["name"] for c in inspect(connection).get_columns("meta_loops")}
+            rows = connection.execute(queries.records(study, present)).all()
+            trials = connection.execute(queries.trial_names(study)).all()
+            used = connection.execute(queries.environments(study)).all()
+            about = connection.execute(queries.study_by_name(study)).first()
+        if not rows or about is None:
+            return {}
+        records = read_columns(schema.meta_loops, rows, self)
+        trial_ids, environment_ids = records.pop("trial_id"), records.pop("environment_id")
+        by_trial = read_columns(schema.trials, trials, self)
+        by_environment = read_columns(schema.environments, used, self)
+        return {
+            "study": np.full(len(rows), about.name, dtype=object),
+            **look_up(by_trial, "trial_id", trial_ids, self),
+            **records,
+            "n_validation": np.full(len(rows), read_study(about, self).data.n_validation),
+            **look_up(by_environment, "environment_id", environment_ids, self),
+        }
 
     def robustness_rows(self, study: str) -> list[dict[str, Any]]:
         """Every draw of damage with its trial, as flat rows, in order."""
-        trials, damaged = schema.trials.c, schema.robustness.c
-        query = (
-            select(
-                trials.architecture,
-                trials.mode,
-                trials.trial,
-                *[column for column in damaged if column.name != "trial_id"],
-            )
-            .select_from(schema.robustness)
-            .join(schema.trials)
-            .join(schema.studies)
-            .where(schema.studies.c.name == study)
-            .order_by(trials.trial_id, damaged.damage, damaged.level, damaged.draw)
-        )
         with self._transaction() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            found = connection.execute(queries.robustness(study)).mappings()
+            return [dict(row) for row in found]
 
     # Inside
 
@@ -360,64 +304,6 @@ class Store:
         for start in range(0, len(listed), _INSERT_CHUNK):
             chunk = listed[start : start + _INSERT_CHUNK]
             connection.execute(module.insert(table).on_conflict_do_nothing(), chunk)
-
-    def _row_checker(self, *tables: Table) -> Callable[[Mapping[Any, Any]], None]:
-        """A check that rows hold what the schema says, which SQLite itself does not insist on."""
-        kinds = {
-            column.name: (column.type.python_type, column.nullable)
-            for table in tables
-            for column in table.columns
-        }
-
-        def check(row: Mapping[Any, Any]) -> None:
-            for name, value in row.items():
-                kind, nullable = kinds.get(name, (object, True))
-                allowed = (kind, int) if kind is float else kind
-                is_valid = isinstance(value, allowed) or (value is None and nullable)
-                if not is_valid or (isinstance(value, int) and abs(value) > _LARGEST):
-                    raise StoreError(f"store {self} is damaged: a {name} is {value!r:.60}.")
-
-        return check
-
-    def _read_study(self, row: Row[Any]) -> StoredStudy:
-        self._row_checker(schema.studies)(row._mapping)
-        if min(row.n_train, row.n_validation, row.n_test) < 1:
-            raise StoreError(f"store {self} is damaged: study {row.name!r} has an empty split.")
-        try:
-            spec = StudySpec.from_json(row.spec)
-        except (SpecError, ValueError, TypeError, RecursionError) as error:
-            reason = str(error) if isinstance(error, AntifragileError) else "not readable"
-            raise StoreError(
-                f"store {self} is damaged: the spec of study {row.name!r} is wrong ({reason})."
-            ) from error
-        data = DataFacts(
-            sha256=row.data_sha256,
-            n_train=row.n_train,
-            n_validation=row.n_validation,
-            n_test=row.n_test,
-            zero_r_validation=row.zero_r_validation,
-            zero_r_test=row.zero_r_test,
-        )
-        return StoredStudy(spec=spec, data=data, created_at=row.created_at)
-
-    def _read_trial(self, row: Row[Any]) -> StoredTrial:
-        self._row_checker(schema.trials)(row._mapping)
-        numbers = {key: getattr(row, key) for key in _RESULT}
-        if not all(isinstance(number or 0, int) for number in (row.last, row.best_correct)) or (
-            row.meta_loops is not None and None in numbers.values()
-        ):
-            raise StoreError(f"store {self} is damaged: trial {row.trial_id} has no valid counts.")
-        # An unbroken run from meta-loop 1 has as many records as its last number.
-        recorded = row.n_records if row.n_records and row.n_records == row.last else 0
-        return StoredTrial(
-            trial_id=row.trial_id,
-            architecture=row.architecture,
-            mode=row.mode,
-            trial=row.trial,
-            recorded_meta_loops=recorded,
-            best_correct=row.best_correct,
-            result=None if row.meta_loops is None else TrialResult(**numbers),
-        )
 
 
 def _record_values(record: MetaLoopRecord) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from antifragile.config import Architecture, Pairing, StudySpec, TrialSpec
 from antifragile.data import Dataset
 from antifragile.errors import StoreError
-from antifragile.fleet import FleetPlan, Workload, plan_fleet, workload
+from antifragile.fleet import FleetPlan, Workload, plan_fleet, plan_plain, workload
 from antifragile.store import Environment, Store
 from antifragile.study.machine import current_environment
 from antifragile.study.options import RunOptions
+from antifragile.study.parts import Part, part_of, study_parts
 from antifragile.study.task import PlannedTrial, Task
 from antifragile.study.trainers import EngineName, FleetTrainer, PlainTrainer, Trainer, kernel_name
 
@@ -27,16 +28,18 @@ _WORTH_WORKERS_S = 20.0  # starting worker processes takes some seconds
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
-    """How one architecture of a study will be trained.
+    """How some modes of one architecture of a study will be trained.
 
     Args:
         architecture: Canonical name.
-        trials: Trials left of it.
+        modes: Which of the study's modes, in its order.
+        trials: Trials left of them.
         meta_loops: Meta-loops left, over all its trials.
         plan: The fleet's choice.
     """
 
     architecture: str
+    modes: tuple[str, ...]
     trials: int
     meta_loops: int
     plan: FleetPlan
@@ -49,7 +52,7 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """How a study will be trained: a row per architecture with trials left, and by how many."""
+    """How a study will be trained: a row per architecture and part with trials left."""
 
     spec: StudySpec
     rows: tuple[PlanRow, ...]
@@ -67,11 +70,12 @@ class StudyPlan:
         return sum(largest[: self.workers])
 
 
-def environment_of(options: RunOptions) -> Environment:
-    """What the records of a run with these options will say about their origin."""
-    assert isinstance(options.engine, EngineName)
+def environment_of(options: RunOptions, part: Part) -> Environment:
+    """What the records of a part, run with these options, will say about their origin."""
     return current_environment(
-        kernel=kernel_name(options.engine, options.device, options.precision),
+        kernel=kernel_name(
+            part.engine, options.device, options.precision, perturbed=bool(part.perturbations)
+        ),
         device=options.device,
         threads=THREADS_PER_TASK,
         precision=options.precision,
@@ -79,20 +83,23 @@ def environment_of(options: RunOptions) -> Environment:
 
 
 def fleet_plan(
-    spec: StudySpec, architecture: Architecture, data: Dataset, options: RunOptions
+    spec: StudySpec, architecture: Architecture, data: Dataset, options: RunOptions, part: Part
 ) -> FleetPlan:
-    """The fleet's plan for one architecture of a study."""
+    """The plan for one part of one architecture of a study."""
     work = Workload(
         architecture=architecture,
         n_inputs=data.n_inputs,
         n_classes=data.n_classes,
         n_train=data.train.n_samples,
         n_validation=data.validation.n_samples,
-        replicas=len(spec.modes) * spec.trials,
-        modes=len(spec.modes) if spec.pairing is Pairing.PAIRED else 1,
+        replicas=len(part.modes) * spec.trials,
+        modes=len(part.modes) if spec.pairing is Pairing.PAIRED else 1,
         batch_size=spec.training.batch_size,
-        mode_order=spec.modes,
+        mode_order=part.modes,
+        perturbations=part.perturbations,
     )
+    if part.engine is EngineName.PLAIN and options.engine is not EngineName.PLAIN:
+        return plan_plain(work, threads=THREADS_PER_TASK, device=options.device, reason=part.reason)
     return plan_fleet(
         work,
         threads=THREADS_PER_TASK,
@@ -104,7 +111,7 @@ def fleet_plan(
 
 def single_trainer(spec: TrialSpec, data: Dataset, options: RunOptions) -> Trainer:
     """Who trains one trial outside any study."""
-    if options.engine is EngineName.PLAIN:
+    if part_of(spec.perturbations, spec.mode, options).engine is EngineName.PLAIN:
         return PlainTrainer(threads=THREADS_PER_TASK)
     plan = plan_fleet(
         workload([spec], data),
@@ -144,13 +151,13 @@ def plan_tasks(
     """The tasks that finish a study.
 
     The plain engine gets one trial a task, trial 1 of every cell first. The fleet gets the
-    trials of one architecture together, in as many parts as there are workers, or more where
-    memory demands it.
+    trials of one part of one architecture together, in as many tasks as there are workers, or
+    more where memory demands it.
     """
     missing = missing_trials(store, spec)
-    environment = environment_of(options)
+    plain = PlainTrainer(threads=THREADS_PER_TASK, harm=spec.evaluate.harm)
 
-    def task(trials: Sequence[PlannedTrial], trainer: Trainer) -> Task:
+    def task(part: Part, trials: Sequence[PlannedTrial], trainer: Trainer) -> Task:
         return Task(
             trials=tuple(trials),
             trainer=trainer,
@@ -158,21 +165,25 @@ def plan_tasks(
             files=files,
             data_dir=options.data_dir,
             data_sha256=data.sha256,
-            environment=environment,
+            environment=environment_of(options, part),
             keep=spec.keep,
             robustness=spec.evaluate.robustness,
             checkpoint_every_s=options.checkpoint_every_s,
         )
 
     if options.engine is EngineName.PLAIN:
-        return [task([trial], PlainTrainer(threads=THREADS_PER_TASK)) for trial in missing]
+        (part,) = study_parts(spec, options)
+        return [task(part, [trial], plain) for trial in missing]
     tasks = []
-    for architecture, trials in _by_architecture(spec, missing):
-        plan = fleet_plan(spec, architecture, data, options)
-        size = max(1, min(plan.fleet_size, _trials_per_task(spec, options.most_workers)))
+    for architecture, part, trials in _by_part(spec, options, missing):
+        if part.engine is EngineName.PLAIN:
+            tasks += [task(part, [trial], plain) for trial in trials]
+            continue
+        plan = fleet_plan(spec, architecture, data, options, part)
+        size = _trials_per_task(spec, part, plan, options.most_workers)
+        fleet = FleetTrainer(plan=plan, harm=spec.evaluate.harm)
         tasks += [
-            task(trials[start : start + size], FleetTrainer(plan=plan))
-            for start in range(0, len(trials), size)
+            task(part, trials[start : start + size], fleet) for start in range(0, len(trials), size)
         ]
     return tasks
 
@@ -180,18 +191,19 @@ def plan_tasks(
 def plan_study(
     spec: StudySpec, data: Dataset, options: RunOptions, missing: Sequence[PlannedTrial]
 ) -> StudyPlan:
-    """How each architecture with trials left will be trained."""
+    """How each part of each architecture with trials left will be trained."""
     rows = tuple(
         PlanRow(
             architecture=architecture.name,
+            modes=part.modes,
             trials=len(trials),
             meta_loops=sum(
                 spec.meta_loops - min(trial.recorded_meta_loops, spec.meta_loops)
                 for trial in trials
             ),
-            plan=fleet_plan(spec, architecture, data, options),
+            plan=fleet_plan(spec, architecture, data, options, part),
         )
-        for architecture, trials in _by_architecture(spec, missing)
+        for architecture, part, trials in _by_part(spec, options, missing)
     )
     workers = options.workers
     if workers is None:
@@ -200,12 +212,30 @@ def plan_study(
     return StudyPlan(spec=spec, rows=rows, workers=workers)
 
 
-def _trials_per_task(spec: StudySpec, workers: int) -> int:
-    """Trials of all modes together, in a part per worker; modes apart only to keep workers busy."""
-    modes, busy = len(spec.modes), len(spec.architectures) >= workers
+def _trials_per_task(spec: StudySpec, part: Part, plan: FleetPlan, workers: int) -> int:
+    """Trials of all modes together, a task per worker; modes apart only to keep workers busy.
+
+    The torch kernel pads to the same shapes however few trials it has, so it gets whole blocks.
+    """
+    modes, busy = len(part.modes), len(spec.architectures) >= workers
+    size = -(-spec.trials * modes // workers)
     if spec.trials >= workers or busy:
-        return -(-spec.trials // workers) * modes
-    return -(-spec.trials * modes // workers)
+        size = -(-spec.trials // workers) * modes
+    if plan.kernel == "torch":
+        block = plan.group_size * plan.groups_at_once
+        size = -(-size // block) * block
+    return max(1, min(plan.fleet_size, size))
+
+
+def _by_part(
+    spec: StudySpec, options: RunOptions, trials: Sequence[PlannedTrial]
+) -> Iterator[tuple[Architecture, Part, list[PlannedTrial]]]:
+    parts = study_parts(spec, options)
+    for architecture, of_architecture in _by_architecture(spec, trials):
+        for part in parts:
+            own = [trial for trial in of_architecture if trial.spec.mode in part.modes]
+            if own:
+                yield architecture, part, own
 
 
 def _by_architecture(

@@ -24,9 +24,10 @@ from antifragile._files import make_folder, remove_temporary_files
 from antifragile.config import Keep, StudySpec
 from antifragile.data import Dataset, load_dataset
 from antifragile.errors import StoreError, UsageError, WorldError, nearest
-from antifragile.store import DEFAULT_STORE, DataFacts, Environment, Store, StoredStudy
+from antifragile.store import DEFAULT_STORE, DataFacts, Store, StoredStudy
 from antifragile.study.executor import Executor, ProcessExecutor, SerialExecutor
 from antifragile.study.options import Listener, Progress, RunOptions
+from antifragile.study.parts import Part, study_parts
 from antifragile.study.planning import (
     StudyPlan,
     environment_of,
@@ -124,6 +125,7 @@ def extend_study(
                 "keep = 'lkg'."
             )
         data = load_study_data(spec, chosen.data_dir)
+        opened.upgrade()
         _agreed(opened, before, data)
         return _run_missing(spec, opened, data, chosen)
 
@@ -249,10 +251,11 @@ def _run_missing(spec: StudySpec, store: Store, data: Dataset, options: RunOptio
     folder = default_files(store, spec.name) if options.files is None else options.files
     if (options.workers or 1) > 1 and store.is_memory:
         raise UsageError("an in-memory store serves one process; use --workers 1, or a file.")
-    _check_same_machine(store, spec.name, environment_of(options), options.mix_machines)
-    for architecture in spec.architectures:
-        if options.engine is EngineName.FLEET:
-            fleet_plan(spec, architecture, data, options)  # refuses a budget that is too small
+    for part in study_parts(spec, options):
+        _check_same_machine(store, spec.name, part, options)
+        for architecture in spec.architectures:
+            if part.engine is EngineName.FLEET:  # refuses a budget that is too small
+                fleet_plan(spec, architecture, data, options, part)
     with _only_driver(folder, spec.name):
         study = _put_study(store, spec, data)
         tasks = plan_tasks(spec, store, data, options, folder)
@@ -280,11 +283,10 @@ def _n_workers(
     return min(chosen, n_tasks)
 
 
-def _check_same_machine(
-    store: Store, study: str, environment: Environment, mix_machines: bool
-) -> None:
-    for other in store.environments(study):
-        if other != environment and not mix_machines:
+def _check_same_machine(store: Store, study: str, part: Part, options: RunOptions) -> None:
+    environment = environment_of(options, part)
+    for other in store.environments(study, modes=part.modes):
+        if other != environment and not options.mix_machines:
             raise StoreError(
                 f"study {study!r} was begun under other conditions "
                 f"({'; '.join(environment.differences(other))}), so its numbers would not be the "

@@ -30,6 +30,7 @@ from antifragile.engine import (
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store import Environment
 from antifragile.study.options import RunOptions
+from antifragile.study.parts import part_of
 from antifragile.study.planning import environment_of, single_trainer
 from antifragile.study.trainers import Trainer
 
@@ -160,7 +161,7 @@ def open_single_trial(
         spec=spec,
         data=data,
         folder=folder,
-        environment=environment_of(options),
+        environment=environment_of(options, part_of(spec.perturbations, spec.mode, options)),
         trainer=single_trainer(spec, data, options),
     )
     weights = folder / WEIGHTS_FILE

@@ -57,13 +57,15 @@ class PlainTrainer:
     """The readable engine, one trial at a time."""
 
     threads: int = 1
+    harm: bool = False
 
     def turns(
         self, specs: Sequence[TrialSpec], data: Dataset, start: Sequence[TrialState | None]
     ) -> Iterator[Turn]:
         """Run the one trial to its end."""
         (spec,), (begin,) = specs, start
-        for record, state in meta_loops(spec, data, start=begin, threads=self.threads):
+        turns = meta_loops(spec, data, start=begin, threads=self.threads, harm=self.harm)
+        for record, state in turns:
             yield Turn(records=[record], states=_always([state]))
 
     def finish(
@@ -79,12 +81,14 @@ class FleetTrainer:
     """All trials at once, as a plan says."""
 
     plan: FleetPlan
+    harm: bool = False
 
     def turns(
         self, specs: Sequence[TrialSpec], data: Dataset, start: Sequence[TrialState | None]
     ) -> Iterator[Turn]:
         """Run one meta-loop of every trial that has one to go."""
-        for records, state in fleet_meta_loops(specs, data, start=start, plan=self.plan):
+        turns = fleet_meta_loops(specs, data, start=start, plan=self.plan, harm=self.harm)
+        for records, state in turns:
             yield Turn(records=records, states=state.trial_states)
 
     def finish(
@@ -94,11 +98,12 @@ class FleetTrainer:
         return fleet_finish(specs, data, fleet_of(specs, data, states), plan=self.plan)
 
 
-def kernel_name(engine: EngineName, device: str, precision: str) -> str:
+def kernel_name(engine: EngineName, device: str, precision: str, *, perturbed: bool = False) -> str:
     """What is stored as the kernel of a record."""
     if engine is EngineName.PLAIN:
         return "plain"
-    native = load_native() if device == "cpu" and precision != "bf16" else None
+    serves = device == "cpu" and not perturbed
+    native = load_native(bf16=precision == "bf16") if serves else None
     return f"fleet {native.version}" if native else "fleet torch"
 
 

@@ -13,7 +13,8 @@ namespace antifragile {
 struct Job {
     int64_t n_layers;
     const int64_t* sizes;             // (n_layers + 1,) units from input to logits
-    const void* images;               // (n_train, sizes[0]) T; n_train = 0 only evaluates
+    const void* images;               // (n_train, sizes[0]) T, or (n_train, stored_pairs) Pair;
+                                      // n_train = 0 only evaluates
     const int64_t* labels;            // (n_train,)
     int64_t n_train;
     const void* evaluation;           // by_feature panels of the samples to count
@@ -35,7 +36,8 @@ struct Job {
     const int32_t* stop;              // set from outside to end early
 };
 
-template <class T>
+// T: weights; Q: operands of the first and the wide products, T or Pair.
+template <class T, class Q>
 class Group {
 public:
     Group(const Job& job, const Network& net, int64_t n_replicas)
@@ -47,9 +49,11 @@ public:
           rows_(n_replicas * net.first_width()),
           first_(3 * rows_ * stride_),
           regions_(3 * n_replicas * net.region),
-          panel_(n_features_ * TILE),
+          pairs_(rounds ? n_replicas * net.pairs + rows_ * stride_ / 2 : 0),
+          panel_(depth() * TILE),
           hidden_(rows_ * capacity_),
           gradient_(rows_ * capacity_),
+          left_(rounds ? rows_ * capacity_ / 2 : 0),
           bias_(rows_),
           batch_(n_features_, capacity_),
           trunk_(net, capacity_),
@@ -68,6 +72,11 @@ public:
     }
 
 private:
+    static constexpr bool rounds = packed<Q> > 1;
+
+    // Elements along the sum of a first-layer product.
+    int64_t depth() const { return (n_features_ + packed<Q> - 1) / packed<Q>; }
+
     void enter() {
         const int64_t matrix = net_.first_width() * stride_;
         const int64_t all = count_ * matrix, regions = count_ * net_.region;
@@ -81,13 +90,25 @@ private:
             r.weight = regions_.data() + i * net_.region;
             r.m = r.weight + regions;
             r.v = r.m + regions;
+            r.pairs = rounds ? reinterpret_cast<Pair*>(pairs_.data()) + i * net_.pairs : nullptr;
             r.keep = T(1 - job_.adamw.learning_rate * job_.weight_decay[begin_ + i]);
             r.dropout = job_.dropout[begin_ + i];
             r.dropout_key = job_.dropout_key[begin_ + i];
             r.meta_loop = job_.meta_loop[begin_ + i];
             r.read(net_, static_cast<const T*>(job_.weights[begin_ + i]));
             job_.train_loss[begin_ + i] = 0;
+            trunk_.renew(r);
         }
+        first_factors().renew();
+    }
+
+    // The first layers of all replicas, one matrix; there is no backward product.
+    Factors<T, Q> first_factors() const {
+        if constexpr (rounds)
+            return {first_.data(), stride_, rows_,
+                    pairs_.data() + int64_t(replicas_.size()) * net_.pairs, nullptr};
+        else
+            return {first_.data(), stride_, rows_};
     }
 
     void train(const int64_t* order) {
@@ -102,10 +123,11 @@ private:
         const int64_t n_panels = round_up(n, TILE) / TILE;
         labels_.resize(size_t(n));
         for (int64_t s = 0; s < n; ++s) labels_[size_t(s)] = job_.labels[order[s]];
-        batch_.find(static_cast<const T*>(job_.images), order, n);
+        batch_.find(static_cast<const Q*>(job_.images), order, n);
         join_biases();
         for (int64_t p = 0; p < n_panels; ++p) {
-            pack_panel<T>(batch_.panel(p), batch_.panel(p + 1), n_features_, panel_.data());
+            pack_panel<Q>(batch_.panel(p), batch_.panel(p + 1), depth(), panel_.data());
+            if constexpr (rounds) batch_.zip(p);
             forward_first(panel_.data(), p);
         }
         for (int64_t i = 0; i < count_; ++i) {
@@ -119,16 +141,28 @@ private:
         }
         const int64_t width = net_.first_width();
         T* const first = first_.data();
-        update_by_columns<T>({gradient_.data(), rows_ * TILE}, n_panels, batch_.samples(), stride_,
-                             rows_, first, first + rows_ * stride_,
-                             first + 2 * rows_ * stride_, adamw,
-                             [&](int64_t row) { return replicas_[size_t(row / width)].keep; });
+        Panels<Q> left;
+        if constexpr (rounds) {
+            pair_samples(gradient_.data(), n_panels * rows_, left_.data());
+            left = {left_.data(), rows_ * PANEL_PAIRS};
+        } else {
+            left = {gradient_.data(), rows_ * TILE};
+        }
+        update_by_columns(left, n_panels, batch_.samples(), first_factors(), first,
+                          first + rows_ * stride_, first + 2 * rows_ * stride_, adamw,
+                          [&](int64_t row) { return replicas_[size_t(row / width)].keep; });
     }
 
     // The first layer of all replicas, one product with one panel of the shared batch.
-    void forward_first(const T* panel, int64_t p) {
-        forward_panel<T>(first_.data(), stride_, bias_.data(), panel, n_features_,
-                         hidden_.data() + p * rows_ * TILE, rows_, true);
+    void forward_first(const Q* panel, int64_t p) {
+        const Factors<T, Q> factors = first_factors();
+        const Q* weight;
+        if constexpr (rounds)
+            weight = factors.by_input;
+        else
+            weight = factors.weight;
+        forward_panel<T, Q>(weight, stride_ / packed<Q>, bias_.data(), panel, depth(),
+                            hidden_.data() + p * rows_ * TILE, rows_, true);
     }
 
     void join_biases() {
@@ -138,14 +172,14 @@ private:
     }
 
     void evaluate() {
-        const T* panels = static_cast<const T*>(job_.evaluation);
+        const Q* panels = static_cast<const Q*>(job_.evaluation);
         std::fill_n(job_.correct + begin_, count_, 0);
         join_biases();
         for (int64_t at = 0; at < job_.n_evaluation && !*job_.stop; at += capacity_) {
             const int64_t n = std::min(capacity_, job_.n_evaluation - at);
             const int64_t n_panels = round_up(n, TILE) / TILE;
             for (int64_t p = 0; p < n_panels; ++p)
-                forward_first(panels + (at + p * TILE) * n_features_, p);
+                forward_first(panels + (at + p * TILE) * depth(), p);
             for (int64_t i = 0; i < count_; ++i) {
                 const Panels<T> logits =
                     trunk_.forward(replicas_[size_t(i)], own(hidden_, i), n_panels, -1);
@@ -167,9 +201,13 @@ private:
     int64_t n_features_, stride_, capacity_, rows_, begin_ = 0, count_ = 0;
     Buffer<T> first_;    // weights, m, v: (rows, stride) each
     Buffer<T> regions_;  // weights, m, v: (replicas, region) each
-    Buffer<T> panel_, hidden_, gradient_, bias_;
-    BatchRows<T> batch_;
-    Trunk<T> trunk_;
+    Buffer<Q> pairs_;    // rounded copies, where products are bf16: the replicas', the first layers'
+    Buffer<Q> panel_;
+    Buffer<T> hidden_, gradient_;
+    Buffer<Q> left_;     // the first layers' rounded gradient
+    Buffer<T> bias_;
+    BatchRows<Q> batch_;
+    Trunk<T, Q> trunk_;
     std::vector<Replica<T>> replicas_;
     std::vector<int64_t> labels_;
 };

@@ -4,7 +4,9 @@
 // Inside, the first layers of all replicas of a group are one matrix, (replicas * W1, stride): they
 // read the same batch. The rest of a replica is one region: the bias of the first layer, then the
 // narrow layers unpadded (their gradients are collected and applied at once), then the wide layers
-// with padded rows (their gradients are applied tile by tile and never stored).
+// with padded rows (their gradients are applied tile by tile and never stored). Where products are
+// bf16, they are so in the first layer and the wide ones, and rounded copies of these weights stand
+// in a region of their own.
 #pragma once
 
 #include <algorithm>
@@ -19,12 +21,14 @@ constexpr int64_t WIDE_FROM = 32;  // fan-in from which a gradient by columns be
 struct Layer {
     int64_t fan_in, fan_out, outside, weight, bias, stride;
     bool wide;
+    int64_t pairs = 0;  // of a wide layer: where its rounded copies begin
 };
 
 struct Network {
     std::vector<Layer> layers;
     int64_t narrow_length = 0;  // elements of a region before its wide layers
     int64_t region = 0;         // elements of one replica beside its first weight matrix
+    int64_t pairs = 0;          // pairs of one replica's rounded copies, first matrix not included
     int64_t widest = 0;         // units of the widest layer, logits included
     int64_t widest_input = 0;   // padded fan-in of the widest wide layer after the first
     int64_t hidden_units = 0;   // activations kept per sample, first layer not included
@@ -64,6 +68,8 @@ private:
                 layer.weight = at;
                 layer.bias = at + layer.fan_out * layer.stride;
                 at = layer.bias + round_up(layer.fan_out, ALIGN);
+                layer.pairs = pairs;
+                pairs += (layer.fan_out + round_up(layer.fan_out, 2)) * layer.stride / 2;
             }
         region = at;
     }
@@ -82,6 +88,7 @@ template <class T>
 struct Replica {
     T *first_weight, *first_m, *first_v;  // (W1, stride)
     T *weight, *m, *v;                    // (region,)
+    Pair* pairs;                          // rounded copies, where products are bf16
     T keep = 1;                           // 1 - learning rate * weight decay
     double dropout = 0;
     uint64_t dropout_key = 0;

@@ -3,6 +3,9 @@
 // A panel is (rows, TILE) and contiguous: TILE samples of some features, or TILE features of some
 // samples. Every element of a result is one chain of fused multiply-adds in a fixed order, so its
 // bits do not depend on which rows stand beside it in a register block, nor on threads.
+//
+// T is the type of results, Q that of an operand's elements: T itself, or Pair, two values along
+// the sum at once (`depth` counts elements). bfloat16.hpp makes such operands.
 #pragma once
 
 #include <algorithm>
@@ -13,26 +16,24 @@ namespace antifragile {
 
 // sum[m][n] += left(m, k) * right(k, n) for k < depth. left(m, k) = left[m * row + k * step];
 // right(k) points to row k of the right factor.
-template <class T, int M, int N, class Right>
-INLINE void accumulate(Simd<T> (&sum)[M][N], const T* left, ptrdiff_t row, ptrdiff_t step,
+template <class T, class Q, int M, int N, class Right>
+INLINE void accumulate(Simd<T> (&sum)[M][N], const Q* left, ptrdiff_t row, ptrdiff_t step,
                        int64_t depth, Right right) {
     for (int64_t k = 0; k < depth; ++k, left += step) {
-        const T* const from = right(k);
-        Simd<T> column[N];
+        const Q* const from = right(k);
+        Simd<Q> column[N];
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) column[n] = load(from + n * lanes<T>);
+        for (int n = 0; n < N; ++n) column[n] = load(from + n * lanes<Q>);
 #pragma GCC unroll 6
-        for (int m = 0; m < M; ++m) {
-            const Simd<T> scalar = splat(left[m * row]);
+        for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
-            for (int n = 0; n < N; ++n) sum[m][n] += scalar * column[n];
-        }
+            for (int n = 0; n < N; ++n) multiply_add(sum[m][n], left[m * row], column[n]);
     }
 }
 
 // The rows of a panel, as `accumulate` wants them.
-template <class T>
-INLINE auto rows_of(const T* panel) {
+template <class Q>
+INLINE auto rows_of(const Q* panel) {
     return [=](int64_t k) { return panel + k * TILE; };
 }
 
@@ -45,10 +46,10 @@ INLINE void with_constant(int rows, Body body) {
     body(std::integral_constant<int, Most>{});
 }
 
-// out = bias + weight * in, and ReLU if asked: one panel. weight: (fan_out, stride); in: (fan_in,
+// out = bias + weight * in, and ReLU if asked: one panel. weight: (fan_out, stride); in: (depth,
 // TILE); out: (fan_out, TILE).
-template <class T>
-void forward_panel(const T* weight, ptrdiff_t stride, const T* bias, const T* in, int64_t fan_in,
+template <class T, class Q>
+void forward_panel(const Q* weight, ptrdiff_t stride, const T* bias, const Q* in, int64_t depth,
                    T* out, int64_t fan_out, bool relu) {
     for (int64_t first = 0; first < fan_out; first += ROWS)
         with_constant<ROWS>(int(std::min<int64_t>(ROWS, fan_out - first)), [&](auto rows) {
@@ -57,8 +58,8 @@ void forward_panel(const T* weight, ptrdiff_t stride, const T* bias, const T* in
                 Simd<T> sum[M][VECTORS];
                 for (int m = 0; m < M; ++m)
                     for (int n = 0; n < VECTORS; ++n) sum[m][n] = splat(bias[first + m]);
-                accumulate<T, M, VECTORS>(sum, weight + first * stride, stride, 1, fan_in,
-                                          rows_of(in + at));
+                accumulate<T, Q, M, VECTORS>(sum, weight + first * stride, stride, 1, depth,
+                                             rows_of(in + at));
                 for (int m = 0; m < M; ++m)
                     for (int n = 0; n < VECTORS; ++n) {
                         const Simd<T> z = sum[m][n];
@@ -70,16 +71,17 @@ void forward_panel(const T* weight, ptrdiff_t stride, const T* bias, const T* in
 }
 
 // gradient_in = scale * weight' * gradient where the activation is positive, else 0: one panel.
-template <class T>
-void backward_panel(const T* weight, ptrdiff_t stride, const T* gradient, int64_t fan_out,
+// weight: (depth, stride); gradient: (depth, TILE).
+template <class T, class Q>
+void backward_panel(const Q* weight, ptrdiff_t stride, const Q* gradient, int64_t depth,
                     const T* activation, T scale, T* gradient_in, int64_t fan_in) {
     for (int64_t first = 0; first < fan_in; first += ROWS)
         with_constant<ROWS>(int(std::min<int64_t>(ROWS, fan_in - first)), [&](auto rows) {
             constexpr int M = decltype(rows)::value;
             for (int at = 0; at < TILE; at += VECTORS * lanes<T>) {
                 Simd<T> sum[M][VECTORS] = {};
-                accumulate<T, M, VECTORS>(sum, weight + first, 1, stride, fan_out,
-                                          rows_of(gradient + at));
+                accumulate<T, Q, M, VECTORS>(sum, weight + first, 1, stride, depth,
+                                             rows_of(gradient + at));
                 for (int m = 0; m < M; ++m)
                     for (int n = 0; n < VECTORS; ++n) {
                         const ptrdiff_t where = (first + m) * TILE + at + n * lanes<T>;
@@ -91,10 +93,10 @@ void backward_panel(const T* weight, ptrdiff_t stride, const T* gradient, int64_
 }
 
 // One tile of a weight gradient: tile (M, width) = sum over samples of gradient(m, s) in(s, n).
-// gradient: n_panels panels `jump` apart, rows of TILE samples; in: n_panels * TILE rows, of which
+// gradient: n_panels panels `jump` apart, rows of a panel's samples; in: rows of samples, of which
 // the elements from `column` on are read. before(p) is called as panel p begins.
-template <class T, int M, class Before>
-INLINE void gradient_tile(const T* gradient, ptrdiff_t jump, int64_t n_panels, const T* const* in,
+template <class T, class Q, int M, class Before>
+INLINE void gradient_tile(const Q* gradient, ptrdiff_t jump, int64_t n_panels, const Q* const* in,
                           ptrdiff_t column, int width, T* tile, Before before) {
     for (int at = 0; at < width; at += VECTORS * lanes<T>) {
         const int left = (width - at + lanes<T> - 1) / lanes<T>;
@@ -103,10 +105,10 @@ INLINE void gradient_tile(const T* gradient, ptrdiff_t jump, int64_t n_panels, c
             Simd<T> sum[M][N] = {};
             for (int64_t p = 0; p < n_panels; ++p) {
                 if (at == 0) before(p);
-                const T* scalars = gradient + p * jump;
-                const T* const* rows = in + p * TILE;
-                accumulate<T, M, N>(sum, scalars, TILE, 1, TILE,
-                                    [=](int64_t s) { return rows[s] + column + at; });
+                constexpr int depth = TILE / packed<Q>;
+                const Q* const* rows = in + p * depth;
+                accumulate<T, Q, M, N>(sum, gradient + p * jump, depth, 1, depth,
+                                       [=](int64_t s) { return rows[s] + column + at; });
             }
             for (int m = 0; m < M; ++m)
                 for (int n = 0; n < N; ++n) store(tile + m * TILE + at + n * lanes<T>, sum[m][n]);

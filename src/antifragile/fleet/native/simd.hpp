@@ -1,8 +1,8 @@
 // Vectors, and the few operations on them that every kernel needs.
 //
-// The compiler's own vector types keep this file free of intrinsics: the same source becomes
-// AVX-512, AVX2 or 128-bit code by the flags it is compiled with (see setup.py). Each translation
-// unit is one such version; the loader picks one by the processor it finds.
+// The compiler's own vector types stand for intrinsics (the bfloat16 product is the one exception):
+// the same source becomes AVX-512, AVX2 or 128-bit code by the flags it is compiled with (see
+// setup.py). Each translation unit is one such version; the loader picks one by the processor.
 #pragma once
 
 #include <cmath>
@@ -11,6 +11,10 @@
 #include <cstring>
 #include <type_traits>
 #include <utility>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 namespace antifragile {
 
@@ -56,6 +60,31 @@ INLINE void store(T* to, Simd<T> v) {
 template <class T>
 INLINE Simd<T> splat(T x) {
     return Simd<T>{} + x;
+}
+
+// Two bfloat16 values side by side, the earlier in the lower half: an operand of bf16 products.
+using Pair = uint32_t;
+constexpr Pair UPPER = 0xFFFF0000u;
+
+// How many values along the sum of a product one element of an operand holds.
+template <class Q>
+constexpr int packed = std::is_same_v<Q, Pair> ? 2 : 1;
+
+template <class T>
+INLINE void multiply_add(Simd<T>& sum, T left, Simd<T> right) {
+    sum += splat(left) * right;
+}
+
+// sum += upper * upper, then += lower * lower. A product of two bfloat16 is exact in float32, so
+// each is one rounding on every machine, in the order of the processors that have the instruction.
+INLINE void multiply_add(Simd<float>& sum, Pair left, Simd<Pair> right) {
+    const Simd<Pair> factor = splat(left);
+#if defined(__AVX512BF16__)
+    sum = Simd<float>(_mm512_dpbf16_ps(__m512(sum), __m512bh(factor), __m512bh(right)));
+#else
+    sum += Simd<float>(factor & UPPER) * Simd<float>(right & UPPER);
+    sum += Simd<float>(factor << 16) * Simd<float>(right << 16);
+#endif
 }
 
 // Lanes j of x and y exchanged across distance H: the butterfly of transposes and sums.

@@ -5,9 +5,8 @@
 #pragma once
 
 #include "adamw.hpp"
-#include "batch.hpp"
+#include "factors.hpp"
 #include "loss.hpp"
-#include "products.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -50,10 +49,13 @@ struct Panels {
 };
 
 // A weight gradient by columns, each tile applied by AdamW while it is in the cache: gradient
-// panels (rows, TILE) against rows of samples, for weights, m and v of (rows, stride).
-template <class T, class Keep>
-void update_by_columns(Panels<T> gradient, int64_t n_panels, Samples<T> in, int64_t stride,
-                       int64_t rows, T* w, T* m, T* v, const AdamW<T>& adamw, Keep keep) {
+// panels (rows, a panel's samples) against rows of samples, for w, m and v of (rows, stride), of
+// which `factors` holds copies.
+template <class T, class Q, class Keep>
+void update_by_columns(Panels<Q> gradient, int64_t n_panels, Samples<Q> in,
+                       const Factors<T, Q>& factors, T* w, T* m, T* v, const AdamW<T>& adamw,
+                       Keep keep) {
+    const int64_t stride = factors.stride, rows = factors.rows;
     for (int64_t column = 0; column < stride; column += TILE) {
         const int width = int(std::min<int64_t>(TILE, stride - column));
         for (int64_t first = 0; first < rows; first += ROWS)
@@ -66,12 +68,13 @@ void update_by_columns(Panels<T> gradient, int64_t n_panels, Samples<T> in, int6
                             for (const T* matrix : {w, m, v})
                                 __builtin_prefetch(matrix + (first + i) * stride + column + c, 1);
                 };
-                gradient_tile<T, M>(gradient.data + first * TILE, gradient.jump, n_panels, in.row,
-                                    column / TILE * in.jump, width, tile, ask);
+                gradient_tile<T, Q, M>(gradient.data + first * TILE / packed<Q>, gradient.jump,
+                                       n_panels, in.row, column / TILE * in.jump, width, tile, ask);
                 for (int i = 0; i < M; ++i) {
                     const int64_t at = (first + i) * stride + column;
                     adamw.update(w + at, m + at, v + at, tile + i * TILE, width, keep(first + i));
                 }
+                factors.renew(first, M, column, width);
             });
     }
 }
@@ -111,7 +114,7 @@ bool is_zero(Panels<T> values, int64_t units, int64_t n_panels) {
 // Two shortcuts cost no bit (weights being finite): where all samples of a batch have the same
 // activations, one panel stands for all (`jump` is 0), and where a gradient is zero, all below
 // it are. Networks of hundreds of layers are like that from the start.
-template <class T>
+template <class T, class Q>
 class Trunk {
 public:
     // capacity: samples of the largest batch, a multiple of TILE.
@@ -121,12 +124,14 @@ public:
           n_panels_(capacity / TILE),
           kept_(net.hidden_units * capacity),
           gradient_{Buffer<T>(net.widest * capacity), Buffer<T>(net.widest * capacity)},
-          by_sample_(net.widest_input * capacity),
+          by_sample_(net.widest_input * capacity / packed<Q>),
+          left_(rounds ? net.widest * capacity / 2 : 0),
+          room_(rounds ? round_up(std::max(net.widest, net.widest_input), 2) * PANEL_PAIRS : 0),
           narrow_gradient_(net.narrow_length),
           ones_(TILE),
           zeros_(TILE) {
         std::fill_n(ones_.data(), TILE, T(1));
-        for (int64_t s = 0; s < capacity; ++s) row_.push_back(by_sample_.data() + s * TILE);
+        for (int64_t s = 0; s < capacity / packed<Q>; ++s) row_.push_back(by_sample_.data() + s * TILE);
     }
 
     // Activations of the first layer in, logits out; dropout only when training at `step` >= 0.
@@ -142,8 +147,9 @@ public:
             const Panels<T> in = activation_.back();
             const int64_t distinct = in.jump || last ? n_panels : 1;
             for (int64_t p = 0; p < distinct; ++p)
-                forward_panel<T>(r.weight + layer.weight, layer.stride, r.weight + layer.bias, in[p],
-                                 layer.fan_in, out[p], layer.fan_out, !last);
+                with_factors(r, layer, [&](const auto& factors, auto* room) {
+                    factors.forward(r.weight + layer.bias, in[p], layer.fan_in, out[p], !last, room);
+                });
             if (last) return out;
             if (drops)
                 drop(r, out, n_panels, int64_t(i), layer.fan_out, step);
@@ -167,8 +173,9 @@ public:
             const Panels<T> below = i == 1 ? first_gradient : Panels<T>{other, layer.fan_in * TILE};
             const Panels<T> in = activation_[i - 1];
             for (int64_t p = 0; p < n_panels; ++p)
-                backward_panel<T>(r.weight + layer.weight, layer.stride, gradient[p], layer.fan_out,
-                                  in[p], scale, below[p], layer.fan_in);
+                with_factors(r, layer, [&](const auto& factors, auto* room) {
+                    factors.backward(gradient[p], in[p], scale, below[p], layer.fan_in, room);
+                });
             if (layer.wide)
                 update_wide(r, layer, gradient, in, n_panels, adamw);
             else
@@ -184,7 +191,36 @@ public:
         adamw.update(r.weight, r.m, r.v, narrow_gradient_.data(), net_.narrow_length, r.keep);
     }
 
+    // Rounds all of a replica's wide layers, whose weights have just come in.
+    void renew(const Replica<T>& r) const {
+        for (const Layer& layer : net_.layers)
+            if (layer.wide) factors_of(r, layer).renew();
+    }
+
 private:
+    static constexpr bool rounds = packed<Q> > 1;
+
+    Factors<T, Q> factors_of(const Replica<T>& r, const Layer& layer) const {
+        const T* const weight = r.weight + layer.weight;
+        if constexpr (rounds) {
+            Pair* const by_input = r.pairs + layer.pairs;
+            return {weight, layer.stride, layer.fan_out, by_input,
+                    by_input + layer.fan_out * layer.stride / 2};
+        } else {
+            return {weight, layer.stride, layer.fan_out};
+        }
+    }
+
+    // Calls body with a layer's factors: narrow layers are never rounded.
+    template <class Body>
+    void with_factors(const Replica<T>& r, const Layer& layer, Body body) const {
+        if (layer.wide)
+            body(factors_of(r, layer), room_.data());
+        else
+            body(Factors<T, T>{r.weight + layer.weight, layer.stride, layer.fan_out},
+                 static_cast<T*>(nullptr));
+    }
+
     void drop(const Replica<T>& r, Panels<T> hidden, int64_t n_panels, int64_t layer, int64_t units,
               int64_t step) const {
         uint64_t words = r.dropout_key;
@@ -225,6 +261,7 @@ private:
                             layer.fan_out * (layer.fan_in + 1), T(0));
             for (int64_t at = layer.weight; at < layer.weight + rows * layer.stride; at += ALIGN)
                 adamw.update(r.weight + at, r.m + at, r.v + at, zeros_.data(), ALIGN, r.keep);
+            if (layer.wide) factors_of(r, layer).renew();
             for (int64_t at = layer.bias; at < layer.bias + rows; at += ALIGN)
                 adamw.update(r.weight + at, r.m + at, r.v + at, zeros_.data(), ALIGN, r.keep);
         }
@@ -242,10 +279,19 @@ private:
 
     void update_wide(Replica<T>& r, const Layer& layer, Panels<T> gradient, Panels<T> in,
                      int64_t n_panels, const AdamW<T>& adamw) {
-        pack_activations<T>(in.data, in.jump, n_panels, layer.fan_in, capacity_, by_sample_.data());
-        update_by_columns<T>(gradient, n_panels, {row_.data(), capacity_ * TILE}, layer.stride,
-                             layer.fan_out, r.weight + layer.weight, r.m + layer.weight,
-                             r.v + layer.weight, adamw, [&](int64_t) { return r.keep; });
+        const auto keep = [&](int64_t) { return r.keep; };
+        const Samples<Q> samples{row_.data(), capacity_ / packed<Q> * TILE};
+        Panels<Q> left;
+        if constexpr (rounds) {
+            pair_activations(in.data, in.jump, n_panels, layer.fan_in, capacity_, by_sample_.data());
+            pair_samples(gradient.data, n_panels * layer.fan_out, left_.data());
+            left = {left_.data(), layer.fan_out * PANEL_PAIRS};
+        } else {
+            pack_activations(in.data, in.jump, n_panels, layer.fan_in, capacity_, by_sample_.data());
+            left = gradient;
+        }
+        update_by_columns(left, n_panels, samples, factors_of(r, layer), r.weight + layer.weight,
+                          r.m + layer.weight, r.v + layer.weight, adamw, keep);
         bias_gradient_.resize(size_t(layer.fan_out));
         sum_rows(gradient, layer.fan_out, n_panels, bias_gradient_.data());
         adamw.update(r.weight + layer.bias, r.m + layer.bias, r.v + layer.bias,
@@ -282,11 +328,12 @@ private:
     int64_t capacity_, n_panels_;
     Buffer<T> kept_;         // activations of hidden layers 1 .. L-1, layer after layer
     Buffer<T> gradient_[2];  // of the layer above and of the layer below
-    Buffer<T> by_sample_;    // input of the wide layer at hand
+    Buffer<Q> by_sample_;    // input of the wide layer at hand
+    Buffer<Q> left_, room_;  // rounded gradients of a batch; a rounded panel
     Buffer<T> narrow_gradient_;
     Buffer<T> ones_, zeros_;
     std::vector<Panels<T>> activation_;
-    std::vector<const T*> row_;  // of by_sample_
+    std::vector<const Q*> row_;  // of by_sample_
     std::vector<T> bias_gradient_;
 };
 

@@ -40,8 +40,9 @@ AF.charts.dots = (i, view) => {
   const others = AF.data.other.trials ? AF.charts.otherTrials(i, view) : null;
   const shown = modes.map((_, m) => m).filter((m) => trials[m].length || (others && others[m].length));
   const width = Math.max(host.clientWidth, 240);
-  const row = 26;
-  const box = { left: 66, right: width - 14, top: 8, bottom: 8 + row * Math.max(shown.length, 1) };
+  const isLong = shown.some((m) => modes[m].name.length > 9); // then names stand above their rows
+  const row = isLong ? 42 : 26;
+  const box = { left: isLong ? 14 : 66, right: width - 14, top: 8, bottom: 8 + row * Math.max(shown.length, 1) };
   const values = shown.flatMap((m) => [...trials[m], ...(others ? others[m] : [])].map((t) => t[1]));
   if (!values.length) {
     host.replaceChildren("No finished trial.");
@@ -56,9 +57,12 @@ AF.charts.dots = (i, view) => {
   root.setAttribute("aria-label", `Trials of ${AF.data.architectures[i].name}, also in the table below`);
   AF.axes(root, box, x, { scale: Number, ticks: [], show: String });
   shown.forEach((m, k) => {
-    const y = box.top + row * (k + 0.5);
+    const y = box.top + row * (k + 0.5) + (isLong ? 8 : 0);
     const look = modes[m];
-    root.append(AF.svg("text", { x: box.left - 8, y: y + 4, class: "tick", "text-anchor": "end" }, look.name));
+    const place = isLong
+      ? { x: box.left, y: y - 15, "text-anchor": "start" }
+      : { x: box.left - 8, y: y + 4, "text-anchor": "end" };
+    root.append(AF.svg("text", { ...place, class: "tick" }, look.name));
     const cell = view.cells[i][m];
     if (cell && cell[5] !== null) {
       const [from, to] = [cell[5], cell[6]].map((v) => x.scale(Math.min(Math.max(v, low), high)));

@@ -38,6 +38,7 @@ AF.map.draw = (layer, choose) => {
     return point;
   });
   root.append(...AF.map.points);
+  AF.$("squares").hidden = !strip;
   if (strip) root.append(AF.map.strip(squares, layer, scale, box, height));
   root.addEventListener("keydown", (event) => AF.map.key(event, choose));
   root.addEventListener("click", (event) => {

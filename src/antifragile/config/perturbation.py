@@ -1,0 +1,214 @@
+"""Perturbed update equations by the name of their preset, as a spec writes them.
+
+What a preset does is `antifragile.optim.presets`; here is only what a spec may say about it: its
+name, its options with their defaults and bounds, and what it needs from whoever trains. No torch.
+`tests/config/test_perturbation.py` holds this table to the presets' own signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from antifragile.config._checks import Faults, shown
+from antifragile.errors import SpecError, nearest
+
+_HUGE = 1e18
+_HOW = "name a preset, or write a table as in {preset = 'annealed_gradient_noise', eta = 0.1}"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One number of a preset; whole where its default is.
+
+    Args:
+        default: What the preset takes by itself.
+        least: The smallest value it can have.
+        most: The largest.
+    """
+
+    default: float
+    least: float = 0.0
+    most: float = _HUGE
+
+    def check(self, faults: Faults, key: str, value: object) -> None:
+        """Note a fault when ``value`` cannot be."""
+        if isinstance(self.default, int):
+            faults.whole_number(key, value, minimum=int(self.least))
+        elif not _is_number(value) or not self.least <= value <= self.most:
+            most = "" if self.most == _HUGE else f" and at most {self.most:g}"
+            faults.add(
+                f"{key} must be a number of at least {self.least:g}{most}; got {shown(value)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetFacts:
+    """What a spec and a planner know about a preset.
+
+    Args:
+        options: By name.
+        needs_closure: A step evaluates the gradient a second time, so it must be able to ask.
+        batched: Whether the fleet trains many replicas of it at once, each on its own noise.
+    """
+
+    options: Mapping[str, Option] = field(default_factory=dict)
+    needs_closure: bool = False
+    batched: bool = True
+
+
+PERTURBATIONS: Mapping[str, PresetFacts] = {
+    "annealed_gradient_noise": PresetFacts(options={"eta": Option(0.01), "gamma": Option(0.55)}),
+    "pgd": PresetFacts(
+        options={"radius": Option(0.01), "threshold": Option(0.01), "wait": Option(10, least=1)}
+    ),
+    "sgld": PresetFacts(options={"temperature": Option(1.0), "n_samples": Option(1, least=1)}),
+    "psgld": PresetFacts(
+        options={
+            "temperature": Option(1.0),
+            "n_samples": Option(1, least=1),
+            "decay": Option(0.99, most=1),
+            "floor": Option(1e-5, least=1e-30),
+        }
+    ),
+    "random_weight_perturbation": PresetFacts(options={"gamma": Option(0.01)}),
+    "anti_pgd": PresetFacts(options={"scale": Option(0.01)}),
+    "msam": PresetFacts(options={"rho": Option(0.3)}),
+    "sam": PresetFacts(options={"rho": Option(0.05)}, needs_closure=True),
+    "asam": PresetFacts(options={"rho": Option(0.5), "floor": Option(0.01)}, needs_closure=True),
+    "sam_lagged": PresetFacts(options={"rho": Option(0.05)}),
+    "asam_lagged": PresetFacts(options={"rho": Option(0.5), "floor": Option(0.01)}),
+    "shrink_and_perturb": PresetFacts(
+        options={
+            "shrink": Option(0.6, most=1),
+            "sigma": Option(0.01),
+            "every": Option(1000, least=1),
+        }
+    ),
+    "stochastic_reset": PresetFacts(
+        options={"rate": Option(0.001, most=1), "fraction": Option(0.1, most=1)}
+    ),
+    "input_noise": PresetFacts(options={"scale": Option(0.1)}, batched=False),
+}
+"""Every preset by name, in the order in which their modes are registered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    """A preset with all its options, those not given at their defaults.
+
+    Args:
+        preset: A name in `PERTURBATIONS`.
+        options: Name and value, in the order of the table.
+    """
+
+    preset: str
+    options: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, preset: str, given: Mapping[str, object] | None = None) -> Perturbation:
+        """Complete a preset's options by their defaults.
+
+        Raises:
+            SpecError: No such preset or option, or a value out of range; all faults at once.
+        """
+        faults, given = Faults(f"perturbation {shown(preset)}"), given or {}
+        if preset not in PERTURBATIONS:
+            raise SpecError(f"preset {shown(preset)} is unknown; {nearest(preset, PERTURBATIONS)}")
+        known = PERTURBATIONS[preset].options
+        faults.unknown_keys(given, known)
+        for name, option in known.items():
+            if name in given:
+                option.check(faults, name, given[name])
+        faults.raise_if_any()
+        values = {name: given.get(name, option.default) for name, option in known.items()}
+        return cls(
+            preset=preset,
+            options=tuple((n, _like(known[n].default, value)) for n, value in values.items()),
+        )
+
+    @classmethod
+    def of_mapping(cls, values: Mapping[str, Any]) -> Perturbation:
+        """Rebuild one from `to_mapping`."""
+        given = dict(values)
+        return cls.of(given.pop("preset"), given)
+
+    @classmethod
+    def parse(cls, text: str) -> Perturbation:
+        """Read what a command line says: ``"NAME"`` or ``"NAME:option=value,option=value"``.
+
+        Raises:
+            SpecError: No such preset or option, or a value that is no number.
+
+        Example:
+            >>> Perturbation.parse("annealed_gradient_noise:eta=0.1").words
+            'annealed_gradient_noise(eta=0.1)'
+        """
+        name, _, rest = text.partition(":")
+        given: dict[str, object] = {}
+        for part in filter(None, rest.split(",")):
+            key, _, value = part.partition("=")
+            try:
+                number = float(value)
+            except ValueError:
+                raise SpecError(
+                    f"perturbation {shown(text)} has {shown(part)}; write NAME:option=number,..."
+                ) from None
+            given[key.strip()] = int(number) if number.is_integer() else number
+        return cls.of(name.strip(), given)
+
+    @property
+    def facts(self) -> PresetFacts:
+        """What the table says about the preset."""
+        return PERTURBATIONS[self.preset]
+
+    @property
+    def words(self) -> str:
+        """The preset with those options that are not the default: ``"pgd(radius=0.1)"``."""
+        defaults = self.facts.options
+        changed = [f"{n}={value:g}" for n, value in self.options if value != defaults[n].default]
+        return f"{self.preset}({', '.join(changed)})" if changed else self.preset
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values with every option, for JSON and TOML."""
+        return {"preset": self.preset, **dict(self.options)}
+
+
+def read_perturbations(faults: Faults, value: object) -> tuple[Perturbation, ...]:
+    """Read ``training.perturb``: a list of preset names, or of tables of a preset with options."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        faults.add(f"perturb must be a list; got {shown(value)}: {_HOW}")
+        return ()
+    found = [read for item in value if (read := _read(faults, item)) is not None]
+    names = [item.preset for item in found]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        faults.add(f"perturb lists {name!r} {names.count(name)} times")
+    closures = [name for name in names if PERTURBATIONS[name].needs_closure]
+    if len(set(closures)) > 1:
+        faults.add(f"perturb has {' and '.join(closures)}, of which a step can have one")
+    return tuple(found)
+
+
+def _read(faults: Faults, item: object) -> Perturbation | None:
+    if isinstance(item, Perturbation):
+        return item
+    given = {"preset": item} if isinstance(item, str) else item
+    if not isinstance(given, Mapping) or not isinstance(given.get("preset"), str):
+        faults.add(f"perturb has {shown(item)}, which is no preset: {_HOW}")
+        return None
+    options = {str(key): value for key, value in given.items() if key != "preset"}
+    try:
+        return Perturbation.of(given["preset"], options)
+    except SpecError as error:
+        for fault in error.faults or [str(error)]:
+            faults.add(f"perturb: {fault}")
+        return None
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _like(default: float, value: Any) -> float:
+    return int(value) if isinstance(default, int) else float(value)
