@@ -1,0 +1,80 @@
+"""Did the function change? Two sets of arrays, and what rounding alone could do between them.
+
+A difference counts when bits differ and the relative difference exceeds both a multiple of the
+type's rounding unit and a multiple of what the baseline itself does when all its parameters are
+moved by one rounding unit. So a variant that merely sums in another order is no change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Leaves = dict[str, np.ndarray[Any, Any]]
+
+ROUNDING_UNITS = 64.0  # below this many, a difference is noise whatever the model
+NOISE_MARGIN = 10.0  # times the response of the baseline to moving its parameters by one unit
+MOST_THRESHOLD = 0.05  # a chaotic model must still be able to show a change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far two outputs are apart.
+
+    Args:
+        identical: Whether all bits agree.
+        relative: Largest difference over the largest magnitude, the worst of the leaves; for
+            integers and booleans, the share of elements that differ.
+    """
+
+    identical: bool
+    relative: float
+
+
+def difference(left: Leaves, right: Leaves) -> Difference:
+    """Compare leaf by leaf; leaves of other names or shapes count as all different."""
+    if left.keys() != right.keys():
+        return Difference(identical=False, relative=1.0)
+    identical, relative = True, 0.0
+    for path, one in left.items():
+        other = right[path]
+        if one.shape != other.shape:
+            identical, relative = False, 1.0
+        elif one.tobytes() != other.tobytes():
+            identical = False
+            relative = max(relative, _relative(one, other))
+    return Difference(identical=identical, relative=relative)
+
+
+def threshold(unit: float, noise: float) -> float:
+    """The relative difference from which on a change is believed.
+
+    Args:
+        unit: Relative spacing of the coarsest floating type involved.
+        noise: Relative response of the baseline to moving its parameters by one such unit.
+    """
+    return min(max(ROUNDING_UNITS * unit, NOISE_MARGIN * noise), MOST_THRESHOLD)
+
+
+def is_finite(leaves: Leaves) -> bool:
+    """Whether no floating leaf holds an infinity or NaN."""
+    return all(np.isfinite(leaf).all() for leaf in leaves.values() if leaf.dtype.kind in "fc")
+
+
+def _relative(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    if one.size == 0:
+        return 0.0
+    if one.dtype.kind not in "fc" or other.dtype.kind not in "fc":
+        return float(np.mean(one != other))
+    wide = np.complex128 if "c" in (one.dtype.kind, other.dtype.kind) else np.float64
+    a, b = one.astype(wide), other.astype(wide)
+    finite = np.isfinite(a)
+    if not np.array_equal(finite, np.isfinite(b)):
+        return 1.0
+    if not finite.any():
+        return 0.0
+    a, b = a[finite], b[finite]
+    scale = max(float(np.abs(a).max()), float(np.abs(b).max()))
+    return float(np.abs(a - b).max()) / scale if scale > 0 else 0.0

@@ -1,0 +1,74 @@
+"""The autograd graph of one forward, copied into plain numbers.
+
+Later a cut replaces the successors of some nodes (by nothing: the value became a constant; by an
+operand's node: the operation was bypassed), and a walk from the outputs tells which parameters are
+still reached: see `trace.Gradients`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+Node = Any  # torch.autograd.graph.Node; kept alive here, so that identity holds
+
+
+def node_of(tensor: Tensor) -> Node | None:
+    """Return the node that made a tensor; for a leaf, the one that would collect its gradient."""
+    if not tensor.requires_grad:
+        return None
+    if tensor.grad_fn is not None:
+        return tensor.grad_fn
+    with torch.enable_grad():
+        return get_gradient_edge(tensor).node
+
+
+class Graph:
+    """The autograd graph below some outputs."""
+
+    def __init__(self, outputs: Iterable[Tensor]) -> None:
+        self.numbers: dict[Node, int] = {}
+        self.successors: list[tuple[int, ...]] = []
+        starts = [node for node in map(node_of, outputs) if node is not None]
+        self.starts = tuple(dict.fromkeys(self._number(node) for node in starts))
+        self._collect(starts)
+
+    def _number(self, node: Node) -> int:
+        return self.numbers.setdefault(node, len(self.numbers))
+
+    def _collect(self, starts: Sequence[Node]) -> None:
+        queue, seen = list(starts), set(starts)
+        successors: dict[int, tuple[int, ...]] = {}
+        while queue:
+            node = queue.pop()
+            below = [edge[0] for edge in node.next_functions if edge[0] is not None]
+            successors[self._number(node)] = tuple(map(self._number, below))
+            fresh = [item for item in dict.fromkeys(below) if item not in seen]
+            seen.update(fresh)
+            queue += fresh
+        self.successors = [successors[number] for number in range(len(self.numbers))]
+
+    def below(self, start: int) -> set[int]:
+        """Return everything that one node depends on, itself included."""
+        seen, queue = {start}, [start]
+        while queue:
+            for number in self.successors[queue.pop()]:
+                if number not in seen:
+                    seen.add(number)
+                    queue.append(number)
+        return seen
+
+    def find(self, tensor: Tensor) -> int | None:
+        """Return the number of a tensor's node, if the outputs depend on it."""
+        node = node_of(tensor)
+        return None if node is None else self.numbers.get(node)
+
+
+def parameter_nodes(graph: Graph, parameters: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the node of every parameter that the outputs reach."""
+    found = {name: graph.find(parameter) for name, parameter in parameters.items()}
+    return {name: number for name, number in found.items() if number is not None}

@@ -1,0 +1,166 @@
+"""Bringing a user's functions to life inside a child process, and saying what went wrong there.
+
+Runs only in children of `server`. `stage` names what is being done, so that a hang or a crash can
+be told from outside; `Refusal` ends a job with a sentence of ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from antifragile.errors import nearest
+
+_MESSAGE_LENGTH = 300
+_stage_file: int | None = None  # descriptor
+
+
+class Refusal(Exception):
+    """Something is wrong with what the user gave; the message is the reason in words."""
+
+
+def note_stages_in(path: Path) -> None:
+    """Write every stage that begins to this file, where the parent finds it after a crash."""
+    global _stage_file
+    _stage_file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def _note(words: str) -> None:
+    if _stage_file is not None:
+        os.ftruncate(_stage_file, 0)
+        os.pwrite(_stage_file, words.encode(), 0)
+
+
+@contextmanager
+def stage(words: str) -> Iterator[None]:
+    """Name what runs inside, as the subject of a sentence: ``"build() of model.py"``.
+
+    Raises:
+        Refusal: The code inside raised an exception; the sentence says which and where.
+    """
+    _note(words)
+    try:
+        yield
+    except (Refusal, MemoryError, SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if _is_out_of_memory(error):
+            raise MemoryError from error
+        raise Refusal(f"{words} raised {describe(error)}") from error
+    _note("")
+
+
+def hide(packages: Sequence[str]) -> None:
+    """Make packages impossible to import from now on; what already runs keeps its references."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in packages:
+            del sys.modules[name]
+    for name in packages:
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python marks "not importable"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in words: its type, message, file and line in the user's own code."""
+    message = " ".join(str(error).split()) or "no message"
+    if isinstance(error, SyntaxError):
+        return f"a syntax error: {error.msg} ({_short(error.filename)}, line {error.lineno})"
+    if len(message) > _MESSAGE_LENGTH:
+        message = message[: _MESSAGE_LENGTH - 3] + "..."
+    return f"{type(error).__name__}: {message}{_place(error)}"
+
+
+def import_file(file: str, name: str | None = None) -> ModuleType:
+    """Import a file of the working folder under the name by which its neighbours would import it.
+
+    Args:
+        file: Path relative to the working folder.
+        name: Dotted module name; the path with dots where nothing is said.
+
+    Raises:
+        Refusal: It is not there, or raised an exception.
+    """
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise Refusal(f"there is no file {file}")
+    name = name or ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+    with stage(f"importing {file}"):
+        module = None if _is_taken(name, path) else importlib.import_module(name)
+        if module is None or not _is_at(module, path):
+            module = _import_by_path(f"_ablated_{name.replace('.', '_')}", path)
+    return module
+
+
+def load_function(file: str, function: str, name: str | None = None) -> Callable[..., Any]:
+    """Import a file of the working folder and take a function from it.
+
+    Args:
+        file: Path relative to the working folder.
+        function: The function's name.
+        name: Dotted module name of the file, where it is not simply the path.
+
+    Raises:
+        Refusal: It is not there, or not callable.
+    """
+    module = import_file(file, name)
+    found = getattr(module, function, None)
+    if found is None:
+        names = [key for key, value in vars(module).items() if callable(value)]
+        hint = nearest(function, names) if names else "it defines none."
+        raise Refusal(f"{file} has no function {function!r}; {hint}".removesuffix("."))
+    if not callable(found):
+        raise Refusal(f"{function!r} of {file} is not a function but a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]  # getattr; known to be callable
+
+
+def _is_taken(name: str, path: Path) -> bool:
+    """Whether a module of that name, not this file, is loaded already (random.py, types.py)."""
+    loaded = sys.modules.get(name)
+    return loaded is not None and not _is_at(loaded, path)
+
+
+def _is_at(module: ModuleType, path: Path) -> bool:
+    place = getattr(module, "__file__", None)
+    return place is not None and Path(place).resolve() == path.resolve()
+
+
+def _import_by_path(name: str, path: Path) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Refusal(f"{path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the traceback that lies in the working folder, or nothing."""
+    here = str(Path.cwd().resolve())
+    lines = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if str(Path(frame.filename).resolve()).startswith(here)
+    ]
+    return f" ({_short(lines[-1].filename)}, line {lines[-1].lineno})" if lines else ""
+
+
+def _short(filename: str | None) -> str:
+    if filename is None:
+        return "?"
+    path, here = Path(filename).resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    clauses = ("can't allocate memory", "not enough memory", "bad_alloc", "annot allocate memory")
+    return isinstance(error, MemoryError) or any(clause in str(error) for clause in clauses)

@@ -1,0 +1,22 @@
+"""Plain data: what of a model's settings and arguments may leave the process that ran it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text, or a short tuple of them."""
+    if isinstance(value, tuple | list):
+        return len(value) <= 8 and all(map(is_plain, value))
+    return isinstance(value, bool | int | float | str) or value is None
+
+
+def plain(value: Any) -> object:
+    """Return a plain value as built-in types: a torch.Size becomes a tuple, an enum its value."""
+    if isinstance(value, tuple | list):
+        return tuple(map(plain, value))
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return None

@@ -1,0 +1,146 @@
+"""What discovery, generation and certification hand to each other: frozen, picklable records.
+
+Every record turns into JSON by `dataclasses.asdict`; paths are text relative to the project's
+root, so that a folder of variants can be moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ComponentKind(StrEnum):
+    """What a component is, in the words of the model's author."""
+
+    MODULE = "module"  # a leaf nn.Module
+    BLOCK = "block"  # an nn.Module with children
+    FUNCTIONAL = "functional"  # F.relu(x), x.tanh(), torch.dropout(...)
+    RESIDUAL = "residual"  # x + f(x): branch f(x) and skip x, cut separately
+    GATE = "gate"  # a * sigmoid(b)
+    CONCATENATION = "concatenation"  # torch.cat([a, b]): one operand at a time
+    HEADS = "heads"  # attention heads, cut before the output projection
+    EMBEDDING = "embedding"  # nn.Embedding, position parameters
+    REPEATED = "repeated"  # blocks of one ModuleList, list or loop: one of them or all
+    INPUT = "input"  # an input tensor, a feature of it, or a group of features
+    PARAMETER = "parameter"  # a raw nn.Parameter used in forward
+    MARKED = "marked"  # lines the user marked with `# ablate: name`
+
+
+class AblationKind(StrEnum):
+    """What a variant does to its component."""
+
+    IDENTITY = "identity"
+    REMOVE_BRANCH = "remove-branch"
+    REMOVE_SKIP = "remove-skip"
+    ZERO = "zero"
+    MEAN = "mean"
+    CONSTANT = "constant"
+    REINIT_FROZEN = "reinit-frozen"
+    SHUFFLE = "shuffle"
+    SHRINK = "shrink"
+    DROP_HEAD = "drop-head"
+    DISABLE = "disable"
+
+
+class Verdict(StrEnum):
+    """How certification ended; only the first is run in a study."""
+
+    CERTIFIED = "certified"
+    INACTIVE_AT_INIT = "certified-inactive-at-init"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A piece of source: file below the root, lines from 1, columns from 0, end exclusive."""
+
+    file: str
+    start_line: int
+    start_column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One ablatable part of the model, found in the source and, if `ran`, seen in the execution.
+
+    `shapes` are those of the first call: inputs, then output, e.g. ((2, 3, 8), (2, 3, 8)).
+    `kinds` are the ablations that make sense for it, legal ones first (the first is the default);
+    empty when `reason` says why none does.
+    """
+
+    name: str  # unique, a path a reader can find: "Block.forward:attn", "transformer.h.3.mlp"
+    kind: ComponentKind
+    span: Span
+    ran: bool
+    calls: int = 0
+    parameters: int = 0
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    output_shapes: tuple[tuple[int, ...], ...] = ()
+    modules: tuple[str, ...] = ()  # qualified module names (named_modules) that it stands for
+    kinds: tuple[AblationKind, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """`FILE.py:function`, the file relative to the project's root."""
+
+    file: str
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A model as its author left it: files below one root, and the functions that bring it to life.
+
+    `build()` returns the model, `inputs()` the tuple of positional inputs, `step(model, *inputs)`,
+    where given, the loss of one training step (marked lines are judged by it).
+    """
+
+    root: str  # absolute
+    sources: tuple[str, ...]  # files that may be edited, relative to the root
+    build: Entry
+    inputs: Entry
+    step: Entry | None = None
+    search_paths: tuple[str, ...] = (".",)  # folders for sys.path, relative to the root
+    companions: tuple[
+        str, ...
+    ] = ()  # further local files needed to import the sources, copied as is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One generated folder: the files with one ablation, and what it promises.
+
+    `cut_parameters` are the names (named_parameters of the baseline) that vanish or lose their
+    gradient; `parameter_delta` is the predicted change in the number of parameters.
+    """
+
+    component: str
+    kind: AblationKind
+    folder: str  # relative to the output folder; "" when refused before anything was written
+    edited: tuple[str, ...] = ()
+    diff_lines: int = 0  # added plus removed lines of the unified diff
+    parameter_delta: int = 0
+    cut_parameters: tuple[str, ...] = ()
+    substitute: str | None = None  # "average pool 2x2 and zero padding of 32 channels"
+    refusal: str | None = None  # the reason, when no legal edit exists
+    options: dict[str, str] = field(default_factory=dict)  # head = "3", block = "1", ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """The proof of one variant: every check with its finding in words."""
+
+    component: str
+    kind: AblationKind
+    verdict: Verdict
+    reason: str
+    checks: dict[str, str] = field(default_factory=dict)
+    parameter_delta: int = 0
+    without_gradient: tuple[str, ...] = ()
+    seconds: float = 0.0

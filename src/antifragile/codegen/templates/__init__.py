@@ -1,0 +1,1 @@
+"""Edit templates that ship with the package; users add their own files beside them."""

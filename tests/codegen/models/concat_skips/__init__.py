@@ -1,0 +1,3 @@
+"""An encoder and a decoder over three files."""
+
+from .net import Net as Net
