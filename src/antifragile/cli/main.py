@@ -18,12 +18,15 @@ from rich.markup import escape
 
 from antifragile import __version__
 from antifragile.cli import (
+    ablate,
+    ablate_study,
     bench,
     classify,
     compare_modes,
     data,
     figure,
     landscape,
+    perturb,
     report,
     size,
     study,
@@ -46,7 +49,11 @@ app = typer.Typer(
 app.command("landscape")(landscape.landscape)
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
+ablate.app.command("run")(ablate_study.run)
+ablate.app.command("report")(ablate_study.report)
+app.add_typer(ablate.app, name="ablate")
 app.command("train")(train.train)
+app.add_typer(perturb.app, name="perturb")
 app.command("bench")(bench.bench)
 app.command("classify")(classify.classify)
 app.command("compare-modes")(compare_modes.compare_modes)

@@ -1,0 +1,313 @@
+"""``antifragile ablate run`` and ``antifragile ablate report``: a study of generated variants."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from antifragile.cli.console import print_json, stderr, stdout
+from antifragile.errors import UsageError
+
+if TYPE_CHECKING:
+    from antifragile.store.ablation import AblationStore
+    from antifragile.workflows.ablation_folder import AblationFolder
+    from antifragile.workflows.ablation_outcome import AblationOutcome, AblationProgress
+    from antifragile.workflows.ablation_plan import AblationRequest, Experiment
+
+_SAID_EVERY_S = 10.0
+
+FolderArgument = Annotated[
+    Path, typer.Argument(help="What 'ablate generate' wrote.", show_default=False)
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        help="File or URL of the store.", show_default="ablation.db in the folder of variants"
+    ),
+]
+
+
+def run(
+    folder: FolderArgument,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="FILE.py:run, a function run(build_model, seed, data_order_seed) that trains and "
+            "returns metrics by name.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Train a classifier on this data set of ours instead, as in digits.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Pairs of runs per variant.")] = 10,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 1,
+    protocol: Annotated[
+        Literal["retrain", "post-hoc", "both"],
+        typer.Option(help="Cut before training, or cut the trained model (needs evaluate())."),
+    ] = "retrain",
+    design: Annotated[
+        Literal["leave-one-out", "add-one-in", "pairwise", "factorial", "path", "shapley"],
+        typer.Option(help="How components are combined."),
+    ] = "leave-one-out",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Folders or components, as in 'block-*'; may be repeated."),
+    ] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help="Kinds of ablation, as in identity,zero.", show_default="all")
+    ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Further seeds where the verdict is still open.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Of an adaptive study.", show_default="3 times --seeds"),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Which metric is judged.", show_default="the first")
+    ] = None,
+    direction: Annotated[
+        Literal["higher", "lower"] | None,
+        typer.Option(help="Which is better.", show_default="by the metric's name"),
+    ] = None,
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Level of the verdicts.")] = 0.05,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-12,
+            help="Effects smaller than this are equivalence, in units of the metric.",
+            show_default="none declared",
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="With --dataset: passes over it.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="With --dataset: samples a step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(min=0, help="With --dataset: of AdamW.")] = 2e-3,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Repeat the study of this manifest, or with --only some of its rows, and compare.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the study in the store.")] = "ablation",
+    store: StoreOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one run.")] = 3600.0,
+    memory: Annotated[str, typer.Option(help="Memory for one run, as in 512MiB.")] = "8GiB",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train every certified variant on paired seeds and say what each component was worth.
+
+    Finished runs are never repeated: run the same command again to go on, or to try failed ones.
+    """
+    from antifragile.workflows.ablation_repeat import old_choices, repeat_folder
+
+    given: dict[str, Any] = {
+        "experiment": experiment,
+        "dataset": dataset,
+        "seeds": list(range(first_seed, first_seed + seeds)),
+        "protocol": protocol,
+        "design": design,
+        "adaptive": adaptive,
+        "max_seeds": max_seeds,
+        "metric": metric,
+        "direction": direction,
+        "alpha": alpha,
+        "margin": margin,
+        "options": {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
+        "only": list(only or ()),
+        "kinds": [word.strip() for word in kinds.split(",")] if kinds else [],
+        "name": name,
+    }
+    then = None
+    if manifest is not None:
+        then, given = old_choices(manifest, given)
+        repeat_folder(then, folder, workers=workers)
+    outcome = _run(folder, given, then, store=store, workers=workers, limits=(timeout, memory))
+    _finish(outcome, folder, then, as_json=as_json)
+
+
+def _run(
+    folder: Path,
+    given: dict[str, Any],
+    then: dict[str, Any] | None,
+    *,
+    store: str | None,
+    workers: int,
+    limits: tuple[float, str],
+) -> AblationOutcome:
+    from antifragile.codegen.request import parse_size
+    from antifragile.codegen.server import Limits
+    from antifragile.workflows.ablation_folder import read_ablation_folder
+    from antifragile.workflows.ablation_manifest import check_same_sources
+    from antifragile.workflows.ablation_study import run_ablation
+
+    made = read_ablation_folder(folder)
+    request = _request(made, given)
+    if then is not None:
+        check_same_sources(then, made, request)
+    with _store(folder, store, create=True) as opened, _Said() as said:
+        return run_ablation(
+            request,
+            made,
+            opened,
+            workers=workers,
+            limits=Limits(timeout_s=limits[0], memory_bytes=parse_size(limits[1])),
+            listener=said,
+            command=f"antifragile {shlex.join(sys.argv[1:])}",
+        )
+
+
+def _request(folder: AblationFolder, given: dict[str, Any]) -> AblationRequest:
+    from antifragile.analysis.design_choice import looks_until
+    from antifragile.analysis.designs import DesignName
+    from antifragile.analysis.paired import Judgement
+    from antifragile.workflows.ablation_folder import choose_arms, one_per_component
+    from antifragile.workflows.ablation_plan import AblationRequest, Protocol
+
+    design, seeds = DesignName(given["design"]), given["seeds"]
+    looks: tuple[int, ...] = ()
+    if given["adaptive"]:
+        most = given["max_seeds"] or 3 * len(seeds)
+        looks = looks_until(len(seeds), most)
+        seeds = list(range(seeds[0], seeds[0] + most))
+    arms = choose_arms(folder, given["only"], given["kinds"])
+    if design is not DesignName.LEAVE_ONE_OUT:
+        arms = one_per_component(arms)
+    both = given["protocol"] == "both"
+    return AblationRequest(
+        name=given["name"],
+        experiment=_experiment(given),
+        arms=[arm.name for arm in arms],
+        seeds=seeds,
+        protocols=tuple(Protocol) if both else (Protocol(given["protocol"]),),
+        design=design,
+        judgement=Judgement(alpha=given["alpha"], margin=given["margin"], looks=max(1, len(looks))),
+        looks=looks,
+        metric=given["metric"],
+        higher_is_better=None if given["direction"] is None else given["direction"] == "higher",
+    )
+
+
+def _experiment(given: dict[str, Any]) -> Experiment:
+    from antifragile.workflows.ablation_plan import Experiment
+    from antifragile.workflows.ablation_trainer import TrainerOptions
+
+    if (given["experiment"] is None) == (given["dataset"] is None):
+        raise UsageError(
+            "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
+        )
+    if given["experiment"] is not None:
+        return Experiment.from_file(given["experiment"])
+    return Experiment.from_dataset(given["dataset"], TrainerOptions(**given["options"]))
+
+
+def report(
+    source: Annotated[
+        Path, typer.Argument(help="A folder of variants, a manifest, or a store's file.")
+    ],
+    format_: Annotated[
+        Literal["rich", "markdown", "latex", "html"], typer.Option("--format", help="How.")
+    ] = "rich",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, or folder for the page.", show_default=False)
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study, if a store has several.")
+    ] = None,
+) -> None:
+    """Say what each component was worth: contributions with intervals, placebo first."""
+    from antifragile._files import write_atomically
+    from antifragile.analysis.ablation_results import read_results
+    from antifragile.report.ablation import ablation_tables
+    from antifragile.report.table import as_latex, as_markdown, as_rich
+    from antifragile.workflows.ablation_repeat import read_manifest
+
+    manifest, folder = read_manifest(source, study)
+    results = read_results(manifest)
+    if format_ == "html":
+        from antifragile.report.ablation_page import write_ablation_page
+
+        place = write_ablation_page(results, (out or folder) / "ablation.html", folder)
+        stdout().print(str(place), markup=False, soft_wrap=True)
+        return
+    tables = ablation_tables(results)
+    if format_ == "rich" and out is None:
+        for table in tables:
+            stdout().print(as_rich(table))
+            stdout().print()
+        return
+    write = as_latex if format_ == "latex" else as_markdown
+    text = "\n".join(write(table) for table in tables)
+    if out is None:
+        print(text, end="")
+    else:
+        write_atomically(out, text.encode())
+        stdout().print(str(out), markup=False, soft_wrap=True)
+
+
+def _store(folder: Path, store: str | None, *, create: bool) -> AblationStore:
+    from antifragile.store.ablation import AblationStore
+
+    return AblationStore(store or str(folder / "ablation.db"), create=create)
+
+
+def _finish(
+    outcome: AblationOutcome, folder: Path, then: dict[str, Any] | None, *, as_json: bool
+) -> None:
+    from antifragile.analysis.ablation_results import read_results
+    from antifragile.report.ablation import ablation_tables
+    from antifragile.report.table import as_rich
+    from antifragile.workflows.ablation_manifest import differences, write_manifest
+
+    if then is None:
+        write_manifest(outcome.manifest, folder)
+    if as_json:
+        print_json(outcome.manifest)
+        return
+    for table in ablation_tables(read_results(outcome.manifest)):
+        stdout().print(as_rich(table))
+        stdout().print()
+    failed = f", {outcome.n_failed} failed" if outcome.n_failed else ""
+    stdout().print(
+        f"{outcome.n_run} runs{failed}, {outcome.n_found} found in the store, "
+        f"{outcome.seconds:.1f} s."
+    )
+    if then is not None:
+        compared, found = differences(outcome.manifest, then)
+        same = f"{compared - len(found)} of {compared} runs give the manifest's numbers exactly."
+        stdout().print("\n".join([same, *found]), markup=False, soft_wrap=True)
+
+
+class _Said:
+    """A listener that rewrites one line on a terminal, and says a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = stderr()
+        self._at = float("-inf")
+
+    def __enter__(self) -> _Said:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._console.print(" " * (self._console.width - 1), end="\r")
+
+    def __call__(self, progress: AblationProgress) -> None:
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        line = f"{progress.ended} of {progress.wanted} runs{failed}; last {progress.last}"
+        if self._console.is_terminal:
+            width = self._console.width - 1
+            self._console.print(line[:width].ljust(width), end="\r", markup=False)
+        elif progress.seconds - self._at >= _SAID_EVERY_S:
+            self._at = progress.seconds
+            self._console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,99 @@
+"""What an experiment on perturbed equations is asked, and what it answers.
+
+An experiment takes `BenchSettings` and returns a `BenchResult`: frames of numbers, the grids they
+were measured on, and what they cost on both axes, gradient evaluations and seconds. A gradient
+evaluation is one forward and backward pass of one run over one batch. Seconds of a run are
+processor seconds, which other work on the machine does not change; runs are batched (ten seeds in
+one tensor), so they are those of its batch over the number of runs in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from antifragile.errors import UsageError
+
+Say = Callable[[str], None]
+"""Takes a line of progress."""
+
+MAX_SEEDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings:
+    """How large an experiment is to be.
+
+    Args:
+        seeds: Runs per row, from 1.
+        quick: A short form of the same code, for tests; its numbers are not results.
+        data_dir: Where to look for data files first.
+        workers: Processes, each with one thread of torch.
+        folder: Where finished parts are kept; a run that was stopped goes on from them.
+        say: Takes lines of progress.
+
+    Raises:
+        UsageError: Fewer than one seed or worker, or more than 1000 seeds.
+    """
+
+    seeds: int = 10
+    quick: bool = False
+    data_dir: Path | None = None
+    workers: int = 1
+    folder: Path | None = None
+    say: Say = field(default=lambda line: None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seeds <= MAX_SEEDS:
+            raise UsageError(f"an experiment needs 1 to {MAX_SEEDS} seeds; got {self.seeds}.")
+        if self.workers < 1:
+            raise UsageError(f"an experiment needs a worker or more; got {self.workers}.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BenchResult:
+    """What an experiment found.
+
+    Args:
+        name: Of the experiment.
+        grids: What was fixed beforehand: sizes, steps, magnitudes.
+        rows: The table: one row per method and setting, aggregated over seeds.
+        runs: One row per run; `rows` follow from them.
+        curves: Long frame of curves over steps, for the figure; may be empty.
+        notes: Sentences that belong below the table.
+        gradient_evaluations: Of all runs together.
+        seconds: Wall time of its parts, one after another.
+        cpu_seconds: Processor time of its parts.
+    """
+
+    name: str
+    grids: Mapping[str, Any]
+    rows: pd.DataFrame
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    gradient_evaluations: int
+    seconds: float
+    cpu_seconds: float
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run a block with one thread of torch and with denormals flushed.
+
+    Dead networks have gradients of 1e-40, and arithmetic on denormals is many times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)

@@ -1,0 +1,89 @@
+"""``antifragile ablate run`` and ``report``: a whole study, its repeat, a sentence each wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Said
+from tests.cli.conftest import Cli
+from tests.workflows.made_ablation import make_folder, write
+
+RUN = ("--experiment", "source/experiment.py:run", "--seeds", "2", "--only", "model-gate")
+
+
+@pytest.fixture
+def variants(home: Path) -> Path:
+    return make_folder(home)
+
+
+def test_a_study_from_run_to_page_and_back(cli: Cli, home: Path, variants: Path) -> None:
+    said = cli("ablate", "run", "variants", *RUN, "--protocol", "both", "--margin", "5")
+    assert said.code == 0
+    assert "baseline run twice under 2 seeds: identical" in said.out
+    assert "12 runs, 0 found in the store" in said.out  # 2 x (2 + 2), two repeats, two placebos
+    again = cli("ablate", "run", "variants", *RUN, "--protocol", "both", "--margin", "5", "--json")
+    assert again.code == 0
+    assert (
+        json.loads(again.out)["runs"]
+        == json.loads((variants / "manifest.json").read_text())["runs"]
+    )
+
+    page = cli("ablate", "report", "variants", "--format", "html", "--out", "pages")
+    assert page.code == 0
+    assert "model-gate" in (home / "pages" / "ablation.html").read_text()
+    from_store = cli("ablate", "report", "variants/ablation.db", "--format", "markdown")
+    from_folder = cli("ablate", "report", "variants", "--format", "markdown")
+    assert from_store.out == from_folder.out
+    assert "| model-gate | identity | 2 |" in from_store.out
+    assert r"\begin{longtable}" in cli("ablate", "report", "variants", "--format", "latex").out
+
+    words = ("--manifest", "variants/manifest.json", "--store", "again.db")
+    repeated = cli("ablate", "run", "variants", *words)
+    assert "12 of 12 runs give the manifest's numbers exactly." in repeated.out
+
+    changed = variants / "model-gate--identity" / "model.py"
+    changed.write_text(changed.read_text() + "\n# another\n")
+    refused = cli("ablate", "run", "variants", *words)
+    assert refused.code == 2
+    assert "differ from those of the manifest: model-gate--identity" in refused.err
+
+
+def refused(said: Said, message: str) -> bool:
+    return said.code == 2 and said.is_one_error() and message in said.err
+
+
+def test_wrong_input_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> None:
+    write(home / "note.json", "{}")
+    for words, message in (
+        (("variants",), "give either --experiment FILE.py:run or --dataset NAME"),
+        (("variants", *RUN, "--dataset", "digits"), "give either --experiment"),
+        (("nowhere", *RUN), "nowhere holds no generated variants"),
+        (("variants", "--experiment", "none.py:run"), "no such file: none.py"),
+        (("variants", "--experiment", "source/experiment.py:go"), "has no function 'go'"),
+        (("variants", "--dataset", "digit"), "did you mean 'digits'?"),
+        (("variants", *RUN, "--only", "conv*"), "--only 'conv*' fits none of the 5"),
+        (("variants", *RUN, "--kinds", "zero"), "has no certified variant to run"),
+        (("variants", *RUN, "--adaptive", "--design", "path"), "--adaptive is for leave-one-out"),
+        (("variants", "--manifest", "note.json"), "is not the manifest of an ablation study"),
+        (("variants", "--manifest", "gone.json"), "cannot read the manifest gone.json"),
+        (("variants", *RUN, "--memory", "much"), "much"),
+    ):
+        assert refused(cli("ablate", "run", *words), message), (words, message)
+    assert not (variants / "manifest.json").exists()
+
+
+def test_a_report_of_nothing_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> None:
+    assert refused(cli("ablate", "report", "variants"), "variants holds no manifest.json")
+    assert refused(cli("ablate", "report", "gone.db"), "there is no store at gone.db")
+    cli("ablate", "run", "nowhere", *RUN)
+    assert not (home / "nowhere").exists()
+
+
+def test_the_built_in_classifier_takes_the_models_own_input_shape(
+    cli: Cli, home: Path, variants: Path
+) -> None:
+    said = cli("ablate", "run", "variants", "--dataset", "tiny", "--seeds", "1", "--epochs", "1")
+    assert refused(said, "the model takes inputs of shape (4,), 4 values; data set tiny has 16")
