@@ -38,9 +38,25 @@ def test_the_commands_run_as_printed(
         assert run(shlex.split(command)[1:]) == 0, command
 
 
-def test_the_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (code,) = [block for language, block in BLOCKS if language == "python"]
+PYTHON = [block for language, block in BLOCKS if language == "python"]
+
+
+def run_block(block: str) -> dict[str, object]:
     names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(block, "README.md", "exec"), names)
+    return names
+
+
+def test_the_study_from_python_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_block(PYTHON[0])
     assert names["outcome"].n_run == 36  # type: ignore[attr-defined]
+
+
+def test_the_perturbed_loop_runs_as_printed() -> None:
+    names = run_block(PYTHON[1])
+    (metrics,) = names["handle"].metrics()  # type: ignore[attr-defined]
+    assert metrics["noise_norm"] > 0
+    assert len(PYTHON) == 2

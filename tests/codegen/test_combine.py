@@ -61,6 +61,17 @@ def test_a_result_that_is_not_python_is_refused() -> None:
         merged(one=one, two=two)
 
 
+def test_two_helpers_of_one_name_are_refused_unless_they_are_the_same() -> None:
+    other = HELPED.replace("pass", "size = 3").replace("self.ln2(x)", "x")
+    message = r"one and two both add a 'Helper' to model\.py, not the same one"
+    with pytest.raises(CombineError, match=message):
+        merged(one=HELPED, two=other)
+    first = LN1.replace("        return x", "        kept = x[0]\n        return kept")
+    second = NO_MLP.replace("        return x", "        kept = x[1]\n        return kept")
+    with pytest.raises(CombineError, match="both add a 'kept'"):
+        merged(one=first, two=second)
+
+
 @given(st.text("ab (\n", max_size=30), st.text("ab (\n", max_size=30))
 def test_the_edits_of_any_text_lead_to_it(base: str, text: str) -> None:
     assert apply_edits(base, list(text_edits(base, text, file="f"))) == text

@@ -39,6 +39,7 @@ def test_a_rule_parses_its_place() -> None:
         (lambda: Rule("gradient", Gaussian(), 0.1), "did you mean 'grad'"),
         (lambda: Rule("nowhere at all", Gaussian(), 0.1), "expected one of grad, input, step"),
         (lambda: Rule("grad", "gaussian", 0.1), "expected one such as Gaussian"),
+        (lambda: presets.shrink_and_perturb(shrink=-1), "shrink is -1; expected a finite number"),
         (lambda: Rule("grad", Gaussian(), -0.1), "scale is -0.1; expected a finite number"),
         (lambda: Rule("grad", Gaussian(), float("nan")), "scale is nan"),
         (lambda: Rule("grad", Gaussian(), "big"), "scale is 'big'"),

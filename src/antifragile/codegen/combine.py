@@ -68,6 +68,7 @@ def merge_texts(base: str, variants: dict[str, str], *, file: str) -> str:
     Raises:
         CombineError: Two edits overlap, or the result is not Python.
     """
+    _check_new_names(base, variants, file)
     kept: list[tuple[str, Edit]] = []
     for name, text in variants.items():
         for edit in text_edits(base, text, file=file):
@@ -82,6 +83,36 @@ def merge_texts(base: str, variants: dict[str, str], *, file: str) -> str:
             "Python. Run them one at a time."
         ) from error
     return merged
+
+
+def _check_new_names(base: str, variants: dict[str, str], file: str) -> None:
+    """Refuse variants that add different things under one name: the later would win unseen."""
+    old = _bindings(base)
+    seen: dict[str, tuple[str, set[str]]] = {}
+    for variant, text in variants.items():
+        for name, meanings in _bindings(text).items():
+            if name in old:
+                continue
+            other, before = seen.setdefault(name, (variant, meanings))
+            if before != meanings:
+                raise CombineError(
+                    f"{other} and {variant} both add a {name!r} to {file}, not the same one, and "
+                    "cannot be applied together; run them one at a time."
+                )
+
+
+def _bindings(text: str) -> dict[str, set[str]]:
+    """What each name of a file is defined as or assigned, whatever its scope."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.setdefault(node.name, set()).add(ast.dump(node))
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in (n for target in targets for n in ast.walk(target)):
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                    found.setdefault(name.id, set()).add(ast.dump(node))
+    return found
 
 
 def text_edits(base: str, text: str, *, file: str) -> Iterator[Edit]:

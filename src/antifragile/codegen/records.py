@@ -44,7 +44,7 @@ class AblationKind(StrEnum):
 
 
 class Verdict(StrEnum):
-    """How certification ended; only the first is run in a study."""
+    """How certification ended; the first two are run in a study, the second marked."""
 
     CERTIFIED = "certified"
     INACTIVE_AT_INIT = "certified-inactive-at-init"

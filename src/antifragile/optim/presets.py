@@ -21,7 +21,7 @@ from antifragile.optim.noise import (
     Toward,
 )
 from antifragile.optim.rules import Predicate, Rule
-from antifragile.optim.scale import Chance, Langevin, On, Power, Scale
+from antifragile.optim.scale import Chance, Langevin, On, Power, Scale, check_number
 
 _GAUSSIAN = Gaussian()
 
@@ -245,6 +245,7 @@ def shrink_and_perturb(
 
     Source: Ash & Adams 2020, arXiv 1910.08475, section 4.
     """
+    check_number(shrink, "shrink", at_most=1.0)
     shrinking = Rule("step", Toward("zero"), On(1 - shrink, every=every), params)
     return (shrinking, Rule("step", InitLike(), On(sigma, every=every), params))
 
