@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads of several tests at a time, for tiny products, would wait for each other and not work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 _MNIST_FILE = "train-images-idx3-ubyte"
 

@@ -156,7 +156,7 @@ def test_the_torch_kernel_serves_where_the_compiled_one_cannot(
     study_spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in ("antifragile.fleet.plan.load_native", "antifragile.study.trainers.load_native"):
-        monkeypatch.setattr(place, lambda: None)
+        monkeypatch.setattr(place, lambda *_, **__: None)
     spec = replace(study_spec, modes=("none", "dropout", "output"))
     whole = run(spec.extended(trials=3), tmp_path / "whole")
     part = run(spec, tmp_path / "part")
