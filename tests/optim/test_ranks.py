@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# torch 2.13 after gloo aborts in about one of ten exits of the interpreter ("terminate called
+# without an active exception"), also without this package; the program has ended by then.
 _PROGRAM = """
+import os
 import sys
 import torch
 import torch.distributed as dist
@@ -26,7 +29,9 @@ for per_rank in (False, True):
         found = [torch.empty(100) for _ in range(2)]
         dist.all_gather(found, weight.detach().clone())
         assert torch.equal(*found) != per_rank, (per_rank, found)
-dist.destroy_process_group()
+dist.barrier()
+print("done", flush=True)
+os._exit(0)
 """
 
 
@@ -35,11 +40,11 @@ def test_two_ranks_agree_or_differ_by_the_flag(tmp_path: Path) -> None:
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(rank), str(tmp_path / "meet")],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in (0, 1)
     ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    printed = [process.communicate(timeout=240) for process in ranks]
+    assert [out for out, _ in printed] == ["done\n", "done\n"], printed
