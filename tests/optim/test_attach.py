@@ -284,6 +284,35 @@ def test_storage_is_never_reassigned() -> None:
     assert [p.data_ptr() for p in model.parameters()] == before
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+def test_weights_beyond_every_cache_come_back_bit_for_bit(steps: int) -> None:
+    large = nn.Parameter(torch.rand(2**23 + 3))
+    before = large.detach().clone()
+    optimizer = torch.optim.SGD([large, nn.Parameter(torch.rand(5))], lr=0.0)
+    handle = perturb(optimizer, Rule("weight", Rademacher(), 0.1))
+    assert not torch.equal(large, before)
+    for _ in range(steps):
+        large.grad = torch.zeros_like(large)
+        optimizer.step()
+    handle.remove()
+    assert torch.equal(large, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_may_change_their_dtype_while_lifted(dtype: torch.dtype) -> None:
+    model = nn.Linear(300, 300)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    handle = perturb(optimizer, Rule("weight", Rademacher(), 0.1))
+    with handle.clean():
+        model.to(dtype)
+        before = weights_of(model)
+    assert not torch.equal(model.weight, before["weight"])
+    model(torch.ones(1, 300, dtype=dtype)).sum().backward()
+    optimizer.step()
+    with handle.clean():
+        assert are_equal(weights_of(model), before)
+
+
 def test_rules_compose() -> None:
     model = Point([1.0, -2.0, 0.5])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

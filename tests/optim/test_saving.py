@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from antifragile.errors import CheckpointError, UsageError
-from antifragile.optim import Gaussian, HandleState, Rule, perturb, presets
+from antifragile.optim import Gaussian, HandleState, Langevin, Rule, perturb, presets
 from tests.optim.made import BASES, Optimizer, are_equal, network, take_steps, weights_of
 
 RULES = (*presets.anti_pgd(0.05), *presets.annealed_gradient_noise(), *presets.sam_lagged())
@@ -183,3 +183,18 @@ def test_moments_loaded_into_a_handle_belong_to_it_alone(saved: Any) -> None:
     optimizer.load_state_dict(state)
     take_steps(model, optimizer, range(5, 7))
     assert all(torch.equal(a, b) for a, b in zip(kept, before, strict=True))
+
+
+def test_after_loading_a_rule_follows_the_learning_rate_of_the_moment() -> None:
+    ends = []
+    for loads in (False, True):
+        weight = nn.Parameter(torch.zeros(2000))
+        optimizer = torch.optim.SGD([weight], lr=0.25)
+        perturb(optimizer, Rule("step", Gaussian(), Langevin()))
+        if loads:
+            optimizer.load_state_dict(optimizer.state_dict())
+        optimizer.param_groups[0]["lr"] = 0.01
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        ends.append(weight.detach().clone())
+    assert torch.equal(*ends)

@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from antifragile.optim.native import is_native, load_noise_kernel, run_native
+from antifragile.optim import native
+from antifragile.optim.native import copy_native, is_native, load_noise_kernel, run_native
 from antifragile.optim.streams import Stream, draw, normal_levels, philox, uniform, uniform_levels
+from tests.promised import not_here
 
 TABLES = {"signs": lambda: None, "normal": normal_levels, "uniform": uniform_levels}
 SHAPES = [(1,), (127,), (128,), (129,), (2049,), (37, 61), (3, 5, 2)]
 compiled = pytest.mark.skipif(load_noise_kernel() is None, reason="the noise kernel was not built")
+
+
+def test_the_kernel_that_other_tests_ask_for_is_built() -> None:
+    if load_noise_kernel() is None:
+        not_here("the compiled noise kernel was not built, or cannot be loaded")
 
 
 def stream(seed: int = 1, step: int = 0, rule: int = 0) -> Stream:
@@ -75,6 +82,28 @@ def test_old_values_are_kept_in_the_same_pass() -> None:
     run_native(stream(), None, [0], [target], [0.5], backups=[backup])
     assert torch.equal(backup, before)
     assert torch.equal((target - before).abs() > 0.4, torch.ones(1000, dtype=torch.bool))
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_a_copy_takes_every_element_and_no_other(offset: int, dtype: torch.dtype) -> None:
+    sources = [torch.rand(size, dtype=dtype) for size in (1, 2, 9, 130, 300_007)]
+    around = [torch.full((len(s) + offset + 5,), -1.0, dtype=dtype) for s in sources]
+    targets = [a[offset : offset + len(s)] for a, s in zip(around, sources, strict=True)]
+    copy_native(targets, sources)
+    for a, target, source in zip(around, targets, sources, strict=True):
+        assert torch.equal(target, source)
+        assert int((a == -1.0).sum()) == offset + 5
+
+
+@compiled
+def test_a_kernel_of_another_version_is_left_to_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(native._DOORS, torch.float32, "no_such_function")
+    assert load_noise_kernel.__wrapped__() is None
+    assert "the noise kernel does not load" in caplog.text
 
 
 @compiled

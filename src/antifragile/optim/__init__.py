@@ -2,29 +2,21 @@
 
 from antifragile.optim import presets
 from antifragile.optim.attach import perturb
-from antifragile.optim.controllers import (
-    Curvature,
-    GradVariance,
-    RatioToGradient,
-    Revive,
-    WhenSmallGradient,
-)
+from antifragile.optim.directed import Along, Toward
 from antifragile.optim.handle import Handle
+from antifragile.optim.modified import Anti, Filterwise, Preconditioned
 from antifragile.optim.noise import (
-    Along,
-    Anti,
-    Filterwise,
     Gaussian,
     InitLike,
     Noise,
-    Preconditioned,
     Rademacher,
     Sphere,
-    Toward,
     Uniform,
 )
+from antifragile.optim.norm_controllers import RatioToGradient, Revive, WhenSmallGradient
 from antifragile.optim.presets import PRESETS
 from antifragile.optim.rules import Place, Rule
+from antifragile.optim.sample_controllers import Curvature, GradVariance
 from antifragile.optim.saving import HandleState
 from antifragile.optim.scale import (
     Chance,

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from antifragile.errors import UsageError
+from antifragile.optim.checks import check_number
 from antifragile.optim.handle import HANDLE, Handle
 from antifragile.optim.rules import Place, Rule
-from antifragile.optim.scale import check_number
 
 
 def perturb(

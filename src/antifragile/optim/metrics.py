@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from antifragile.optim.noise import joint_norm
+from antifragile.optim.norms import joint_norm
 from antifragile.optim.rules import Place
 from antifragile.optim.streams import Stream
 

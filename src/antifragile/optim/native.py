@@ -1,5 +1,7 @@
 """The compiled noise kernel: numbers of `streams.py`, added in the same pass, to the same bits.
 
+It copies the old values aside in that pass too, where they are wanted, and large ones back.
+
 Where it was not built, or for tensors it does not take (not on a CPU, half precision, not
 contiguous), torch serves; only the time differs.
 """
@@ -11,56 +13,55 @@ import logging
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from antifragile.optim.streams import Stream
 
 logger = logging.getLogger(__name__)
 
 _DOORS = {
-    torch.float32: "antifragile_noise_float32",
-    torch.float64: "antifragile_noise_float64",
+    torch.float32: "antifragile_run_float32",
+    torch.float64: "antifragile_run_float64",
 }
-_ROW = np.dtype(
-    [
-        ("target", np.uint64),
-        ("backup", np.uint64),
-        ("count", np.int64),
-        ("key", np.uint64),
-        ("size", np.float64),
-        ("parameter", np.uint32),
-        ("first_block", np.uint32),
-    ]
-)
+_WRITE, _ADD, _COPY = range(3)
 
 
 class _Job(ctypes.Structure):
     """The ``Job`` of ``native/noise.cpp``, field by field."""
 
     _fields_ = (
-        ("rows", ctypes.c_void_p),
-        ("n_rows", ctypes.c_int64),
+        ("targets", ctypes.POINTER(ctypes.c_void_p)),
+        ("backups", ctypes.POINTER(ctypes.c_void_p)),
+        ("counts", ctypes.POINTER(ctypes.c_int64)),
+        ("parameters", ctypes.POINTER(ctypes.c_uint32)),
+        ("sizes", ctypes.POINTER(ctypes.c_double)),
+        ("keys", ctypes.POINTER(ctypes.c_uint64)),
+        ("n_parameters", ctypes.c_int64),
+        ("n_replicas", ctypes.c_int64),
         ("table", ctypes.c_void_p),
         ("step", ctypes.c_uint32),
         ("rule", ctypes.c_uint32),
-        ("adds", ctypes.c_int32),
+        ("action", ctypes.c_int32),
         ("threads", ctypes.c_int32),
     )
 
 
 @cache
-def load_noise_kernel() -> ctypes.CDLL | None:
-    """Load the compiled kernel once; None, logged with the reason, where that cannot be."""
+def load_noise_kernel() -> dict[torch.dtype, Any] | None:
+    """Load the compiled kernel once, a function per dtype; None, logged with the reason, if not."""
     folder = Path(__file__).parent
     for path in (folder / f"_noise{suffix}" for suffix in EXTENSION_SUFFIXES):
         if path.is_file():
             try:
-                return ctypes.CDLL(str(path))
-            except OSError as error:
+                library = ctypes.CDLL(str(path))
+                return {dtype: getattr(library, door) for dtype, door in _DOORS.items()}
+            except (OSError, AttributeError) as error:  # the latter: of another version
                 logger.warning("the noise kernel does not load (%s); torch serves instead", error)
                 return None
     logger.info("the noise kernel was not built; torch serves instead")
@@ -69,15 +70,13 @@ def load_noise_kernel() -> ctypes.CDLL | None:
 
 def is_native(tensors: Sequence[Tensor]) -> bool:
     """Whether the compiled kernel can work on all of these tensors."""
-    dtype = tensors[0].dtype
-    return (
-        dtype in _DOORS
-        and all(
-            t.device.type == "cpu" and t.dtype is dtype and t.is_contiguous() and not t.is_sparse
-            for t in tensors
-        )
-        and load_noise_kernel() is not None
-    )
+    dtype, strided = tensors[0].dtype, torch.strided
+    if dtype not in _DOORS or load_noise_kernel() is None:
+        return False
+    for t in tensors:
+        if not (t.is_cpu and t.dtype is dtype and t.layout is strided and t.is_contiguous()):
+            return False
+    return True
 
 
 def run_native(
@@ -101,65 +100,72 @@ def run_native(
         adds: False overwrites the targets.
         backups: Receive the targets' old values.
     """
-    library = load_noise_kernel()
-    assert library is not None
-    rows = _rows(stream, indices, targets, sizes, backups)
-    job = _Job(
-        rows=rows.ctypes.data,
-        n_rows=len(rows),
-        table=None if table is None else table.data_ptr(),
-        step=stream.step,
-        rule=stream.rule,
-        adds=adds,
-        threads=torch.get_num_threads(),
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    n_parameters, n_replicas = len(targets), len(stream.keys)
+    counts, parameters, keys = _constants(
+        tuple([target.numel() for target in targets]), tuple(indices), stream.keys
     )
-    getattr(library, _DOORS[targets[0].dtype])(ctypes.byref(job))
-    for tensor in (*targets, *(backups or ())):
-        torch.autograd.graph.increment_version(tensor)
+    job = _Job(
+        _addresses(targets),
+        None if backups is None else _addresses(backups),
+        counts,
+        parameters,
+        (ctypes.c_double * (n_parameters * n_replicas))(*_flat(sizes, stream)),
+        keys,
+        n_parameters,
+        n_replicas,
+        None if table is None else table.data_ptr(),
+        stream.step,
+        stream.rule,
+        _ADD if adds else _WRITE,
+        torch.get_num_threads(),
+    )
+    kernel[targets[0].dtype](ctypes.byref(job))
+    for target in targets:
+        increment_version(target)
 
 
-def _rows(
-    stream: Stream,
-    indices: Sequence[int],
-    targets: Sequence[Tensor],
-    sizes: Sequence[float | Tensor],
-    backups: Sequence[Tensor] | None,
-) -> np.ndarray:
-    """One row per parameter and replica, (K * R,)."""
-    rows = _rows_but_sizes(
-        stream.keys,
-        tuple(indices),
-        tuple([target.numel() for target in targets]),
-        targets[0].element_size(),
-        tuple([target.data_ptr() for target in targets]),
-        None if backups is None else tuple([backup.data_ptr() for backup in backups]),
-    ).copy()
-    if any(isinstance(size, Tensor) for size in sizes):
-        for row, size in zip(rows["size"], sizes, strict=True):
-            row[:] = size.numpy() if isinstance(size, Tensor) else size
-    else:
-        rows["size"] = np.array(sizes, dtype=np.float64)[:, None]
-    return rows.reshape(-1)
+def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy past the caches: faster than torch for more than they hold, slower for less.
+
+    Args:
+        targets: Contiguous CPU tensors of one dtype.
+        sources: The same, of the same sizes.
+    """
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    counts = [target.numel() for target in targets]
+    job = _Job(targets=_addresses(targets), backups=_addresses(sources), n_replicas=1)
+    job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
+    job.action, job.threads = _COPY, torch.get_num_threads()
+    kernel[targets[0].dtype](ctypes.byref(job))
+    for target in targets:
+        increment_version(target)
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    """Where the tensors begin, (K,)."""
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+
+
+def _flat(sizes: Sequence[float | Tensor], stream: Stream) -> Sequence[float]:
+    """The sizes of every parameter's replicas, (K * R,)."""
+    if not stream.batched:
+        return [float(size) for size in sizes]
+    replicas = len(stream.keys)
+    rows = [s.tolist() if isinstance(s, Tensor) else [s] * replicas for s in sizes]
+    return list(chain.from_iterable(rows))
 
 
 @lru_cache(maxsize=64)
-def _rows_but_sizes(
-    keys: tuple[int, ...],
-    indices: tuple[int, ...],
-    counts: tuple[int, ...],
-    itemsize: int,
-    targets: tuple[int, ...],
-    backups: tuple[int, ...] | None,
-) -> np.ndarray:
-    """The rows (K, R) of one call, which are the same step after step but for the sizes."""
-    replicas = len(keys)
-    rows = np.zeros((len(targets), replicas), dtype=_ROW)
-    each = np.array(counts)[:, None] // replicas  # elements of one replica, (K, 1)
-    offsets = (each * np.arange(replicas) * itemsize).astype(np.uint64)  # bytes, (K, R)
-    rows["target"] = np.array(targets, dtype=np.uint64)[:, None] + offsets
-    if backups is not None:
-        rows["backup"] = np.array(backups, dtype=np.uint64)[:, None] + offsets
-    rows["count"] = each
-    rows["key"] = np.array(keys, dtype=np.uint64)
-    rows["parameter"] = np.array(indices, dtype=np.uint32)[:, None]
-    return rows
+def _constants(
+    counts: tuple[int, ...], indices: tuple[int, ...], keys: tuple[int, ...]
+) -> tuple[ctypes.Array[Any], ...]:
+    """What stays the same step after step: elements of one replica, numbers, keys."""
+    each = [count // len(keys) for count in counts]
+    return (
+        (ctypes.c_int64 * len(each))(*each),
+        (ctypes.c_uint32 * len(indices))(*indices),
+        (ctypes.c_uint64 * len(keys))(*keys),
+    )

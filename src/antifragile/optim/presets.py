@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antifragile.optim.controllers import WhenSmallGradient
-from antifragile.optim.noise import (
-    Along,
-    Filterwise,
-    Gaussian,
-    InitLike,
-    Noise,
-    Preconditioned,
-    Sphere,
-    Toward,
-)
+from antifragile.optim.checks import check_number
+from antifragile.optim.directed import Along, Toward
+from antifragile.optim.modified import Filterwise, Preconditioned
+from antifragile.optim.noise import Gaussian, InitLike, Noise, Sphere
+from antifragile.optim.norm_controllers import WhenSmallGradient
 from antifragile.optim.rules import Predicate, Rule
-from antifragile.optim.scale import Chance, Langevin, On, Power, Scale, check_number
+from antifragile.optim.scale import Chance, Langevin, On, Power, Scale
 
 _GAUSSIAN = Gaussian()
 

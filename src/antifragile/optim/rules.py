@@ -10,7 +10,9 @@ from enum import StrEnum
 from torch import Tensor
 
 from antifragile.errors import UsageError, nearest
-from antifragile.optim.noise import Along, Anti, Noise, Toward
+from antifragile.optim.directed import Along, Toward
+from antifragile.optim.modified import Anti
+from antifragile.optim.noise import Noise
 from antifragile.optim.scale import Scale, as_scale
 
 Predicate = Callable[[str, Tensor], bool]

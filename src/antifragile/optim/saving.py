@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from antifragile.errors import CheckpointError
+from antifragile.optim.kept import Kept
 
 if TYPE_CHECKING:
     from antifragile.optim.attached import AttachedRule
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _KEY = "antifragile"
 _FORMAT = 1
-_KEPT = ("directions", "squares", "starts")
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -112,7 +112,7 @@ class StateHooks:
 
 
 def _rule_state(attached: AttachedRule) -> dict[str, Any]:
-    kept = {name: getattr(attached, name) for name in _KEPT}
+    kept = {name: getattr(attached.kept, name) for name in Kept.NAMES}
     return {
         "value": attached.value,
         "sizes": list(attached.sizes),
@@ -134,12 +134,12 @@ def _adopt_rule(attached: AttachedRule, saved: dict[str, Any]) -> None:
     attached.controller = {
         key: value.cpu().numpy().copy() for key, value in saved["controller"].items()
     }
-    for name in _KEPT:
+    for name in Kept.NAMES:
         tensors = saved["kept"].get(name)
         if tensors is not None:
             pairs = zip(tensors, attached.slots, strict=True)
             tensors = [t.to(slot.parameter).clone() for t, slot in pairs]
-        setattr(attached, name, tensors)
+        setattr(attached.kept, name, tensors)
 
 
 def _check(handle: Handle, state: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""How much: schedules of the step alone. `controllers.py` has the scales that look at gradients.
+"""How much: schedules of the step alone.
+
+The scales that look at gradients are in `norm_controllers.py` and `sample_controllers.py`.
 
 A scale answers with a number per replica for a step. Its own state, if it has any, is a dict of
 arrays with a leading replica dimension that the handle keeps, saves and hands back.
@@ -16,9 +18,11 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.errors import UsageError
+from antifragile.optim.checks import check_number
 from antifragile.optim.streams import Stream, uniform
 
 Array = np.ndarray
+Steps = np.ndarray | np.float64
 State = dict[str, Array]
 
 
@@ -68,8 +72,8 @@ class Scale:
         """The controller's state before the first step."""
         return {}
 
-    def at(self, step: Array) -> Array:
-        """The scale at steps given as an array; only schedules of the step alone have it."""
+    def at(self, step: Steps) -> Array:
+        """The scale at a step or an array of steps; only schedules of the step alone have it."""
         raise UsageError(
             f"{type(self).__name__} is no schedule of the step alone and cannot be put inside "
             "another scale; expected a number, Constant, Power, Cosine or On."
@@ -77,7 +81,7 @@ class Scale:
 
     def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
         """The scale for ``signals.step`` and the state after it: a number or (R,)."""
-        return float(self.at(np.array(float(signals.step)))), state
+        return float(self.at(np.float64(signals.step))), state
 
 
 def as_scale(value: float | Scale, name: str = "scale") -> Scale:
@@ -91,36 +95,6 @@ def as_scale(value: float | Scale, name: str = "scale") -> Scale:
     return Constant(check_number(value, name))
 
 
-def check_number(
-    value: object,
-    name: str,
-    *,
-    at_least: float = 0.0,
-    at_most: float = math.inf,
-    above: bool = False,
-) -> float:
-    """A finite number within bounds, as a float.
-
-    Raises:
-        UsageError: It is not one; the message says what was expected.
-    """
-    fits = (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and at_least <= value <= at_most
-        and not (above and value == at_least)
-    )
-    if not fits:
-        relation = "above" if above else "of at least"
-        most = f" and at most {at_most:g}" if math.isfinite(at_most) else ""
-        raise UsageError(
-            f"{name} is {value!r}; expected a finite number {relation} {at_least:g}{most}."
-        )
-    assert isinstance(value, (int, float))
-    return float(value)
-
-
 @dataclass(frozen=True)
 class Constant(Scale):
     """The same at every step."""
@@ -130,9 +104,13 @@ class Constant(Scale):
     def __post_init__(self) -> None:
         check_number(self.size, "the constant scale")
 
-    def at(self, step: Array) -> Array:
+    def at(self, step: Steps) -> Array:
         """``size``."""
         return np.full_like(step, self.size)
+
+    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
+        """``size``."""
+        return float(self.size), state
 
 
 @dataclass(frozen=True)
@@ -153,7 +131,7 @@ class Power(Scale):
         check_number(self.eta, "eta")
         check_number(self.gamma, "gamma")
 
-    def at(self, step: Array) -> Array:
+    def at(self, step: Steps) -> Array:
         """The standard deviation."""
         return np.asarray(math.sqrt(self.eta) * (1.0 + step) ** (-self.gamma / 2))
 
@@ -169,7 +147,7 @@ class Cosine(Scale):
         check_number(self.size, "the cosine's scale")
         check_number(self.steps, "the cosine's steps", at_least=1)
 
-    def at(self, step: Array) -> Array:
+    def at(self, step: Steps) -> Array:
         """``size (1 + cos(pi t / steps)) / 2``."""
         return np.asarray(
             self.size * 0.5 * (1 + np.cos(np.pi * np.minimum(step / self.steps, 1.0)))
@@ -215,12 +193,12 @@ class On(Scale):
         """Of the scale inside."""
         return self.inner.learning_rate_power
 
-    def _inside(self, step: Array) -> Array:
+    def _inside(self, step: Steps) -> Array:
         until = math.inf if self.until is None else self.until
         due = (step - self.start + 1) % self.every == 0
         return np.asarray((step >= self.start) & (step < until) & due)
 
-    def at(self, step: Array) -> Array:
+    def at(self, step: Steps) -> Array:
         """The inner schedule, or zero."""
         return np.asarray(np.where(self._inside(step), self.inner.at(step), 0.0))
 
@@ -266,7 +244,7 @@ class Proportional(Scale):
     def __post_init__(self) -> None:
         check_number(self.factor, "the factor")
 
-    def at(self, step: Array) -> Array:
+    def at(self, step: Steps) -> Array:
         """``factor``; the learning rate is multiplied per group."""
         return np.full_like(step, self.factor)
 
@@ -293,6 +271,6 @@ class Langevin(Scale):
         check_number(self.temperature, "the temperature")
         check_number(self.n_samples, "n_samples", at_least=1)
 
-    def at(self, step: Array) -> Array:
+    def at(self, step: Steps) -> Array:
         """``sqrt(2 T / n)``; the square root of the learning rate is multiplied per group."""
         return np.full_like(step, math.sqrt(2 * self.temperature / self.n_samples))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,15 +30,43 @@ class Slot:
         index: Its position over all groups: its number in the random streams.
         name: From the model, or from an optimizer that was given names; else None.
         parameter: Itself.
-        group: The parameter group, whose ``lr`` and ``perturb`` are read at every step.
+        optimizer: Whose it is.
+        group_number: Of its parameter group there.
         is_norm: Whether it belongs to a norm layer of the model.
     """
 
     index: int
     name: str | None
     parameter: Tensor
-    group: dict[str, Any]
+    optimizer: torch.optim.Optimizer
+    group_number: int
     is_norm: bool = False
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """The parameter group as it is now; loading a state replaces the dict."""
+        group: dict[str, Any] = self.optimizer.param_groups[self.group_number]
+        return group
+
+
+def dense_gradients(slots: Sequence[Slot]) -> dict[int, Tensor]:
+    """The gradients there are, by position among the slots.
+
+    Raises:
+        UsageError: One is sparse.
+    """
+    found = {}
+    for i, slot in enumerate(slots):
+        gradient = slot.parameter.grad
+        if gradient is None:
+            continue
+        if gradient.is_sparse:
+            raise UsageError(
+                f"the gradient of parameter {slot.name or f'number {slot.index}'} is sparse, and "
+                "perturbations are dense; leave it out by params=."
+            )
+        found[i] = gradient
+    return found
 
 
 def group_factor(group: dict[str, Any], learning_rate_power: float) -> float:
@@ -67,10 +95,11 @@ def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[
             index=index,
             name=names.get(id(parameter), given),
             parameter=parameter,
-            group=group,
+            optimizer=optimizer,
+            group_number=number,
             is_norm=id(parameter) in norms,
         )
-        for index, (group, parameter, given) in enumerate(_parameters(optimizer))
+        for index, (number, parameter, given) in enumerate(_parameters(optimizer))
     ]
 
 
@@ -94,11 +123,11 @@ def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]
 
 def _parameters(
     optimizer: torch.optim.Optimizer,
-) -> Iterator[tuple[dict[str, Any], Tensor, str | None]]:
-    for group in optimizer.param_groups:
+) -> Iterator[tuple[int, Tensor, str | None]]:
+    for number, group in enumerate(optimizer.param_groups):
         given = group.get("param_names") or [None] * len(group["params"])
         for parameter, name in zip(group["params"], given, strict=True):
-            yield group, parameter, name
+            yield number, parameter, name
 
 
 def _norm_parameters(model: nn.Module | None) -> set[int]:

@@ -7,14 +7,16 @@ them; while put in, a write from outside is noticed by the tensor's version coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from antifragile.errors import UsageError
+from antifragile.optim.native import copy_native, is_native
 from antifragile.optim.selection import Slot
+
+_LARGE = 1 << 25  # bytes that no cache keeps until the optimizer reads them
 
 
 class TransientWeights:
@@ -29,14 +31,15 @@ class TransientWeights:
     def __init__(self, slots: Iterable[Slot]) -> None:
         self.slots = list({slot.index: slot for slot in slots}.values())
         self.parameters: list[Tensor] = [slot.parameter for slot in self.slots]
+        self.indices = [slot.index for slot in self.slots]
+        self._positions = {index: i for i, index in enumerate(self.indices)}
         self.is_in = False
         self._clean: list[Tensor] = []
         self._versions: list[int] = []
 
     def clean(self, index: int) -> Tensor:
         """The clean weights of the parameter with that number."""
-        position = next(i for i, slot in enumerate(self.slots) if slot.index == index)
-        return self._clean[position] if self.is_in else self.slots[position].parameter
+        return self.clean_weights()[self._positions[index]]
 
     def clean_weights(self) -> list[Tensor]:
         """The clean weights of all of them."""
@@ -44,16 +47,18 @@ class TransientWeights:
 
     def store(self) -> None:
         """Copy the weights aside, before noise is added."""
-        with self.storing() as backups:
-            torch._foreach_copy_(backups, self.parameters)
+        torch._foreach_copy_(self.buffers(), self.parameters)
+        self.hold()
 
-    @contextmanager
-    def storing(self) -> Iterator[list[Tensor]]:
-        """Buffers to be filled with the weights inside."""
+    def buffers(self) -> list[Tensor]:
+        """What is to be filled with the weights, for `hold`."""
         assert not self.is_in
-        if len(self._clean) != len(self.slots):
+        if not _are_alike(self._clean, self.parameters):
             self._clean = [torch.empty_like(p) for p in self.parameters]
-        yield self._clean
+        return self._clean
+
+    def hold(self) -> None:
+        """From here on the buffers are the clean weights."""
         self.is_in = True
 
     def seal(self) -> None:
@@ -64,8 +69,11 @@ class TransientWeights:
         """The parameters somebody wrote while the perturbation was in."""
         if not self.is_in:
             return []
-        pairs = zip(self.slots, self._versions, strict=True)
-        return [slot for slot, version in pairs if slot.parameter._version != version]
+        now = [parameter._version for parameter in self.parameters]
+        if now == self._versions:
+            return []
+        pairs = zip(self.slots, now, self._versions, strict=True)
+        return [slot for slot, version, sealed in pairs if version != sealed]
 
     def refuse_writes(self) -> None:
         """Complain when weights were written while the perturbation was in.
@@ -73,10 +81,10 @@ class TransientWeights:
         Raises:
             UsageError: They were.
         """
-        written = self.overwritten()
+        written = len(self.overwritten())
         if written:
             raise UsageError(
-                f"{len(written)} parameters were written while a perturbation was in them; load or "
+                f"{written} parameters were written while a perturbation was in them; load or "
                 "change weights inside handle.clean(), load them before the optimizer's state, or "
                 "pass model= to perturb()."
             )
@@ -92,11 +100,29 @@ class TransientWeights:
         """
         if not self.is_in:
             return
-        if not accept_writes:
+        parameters, clean = self.parameters, self._clean
+        if accept_writes:
+            written = {slot.index for slot in self.overwritten()}
+            kept = [i for i, slot in enumerate(self.slots) if slot.index not in written]
+            parameters, clean = [parameters[i] for i in kept], [clean[i] for i in kept]
+        else:
             self.refuse_writes()
-        written = {slot.index for slot in self.overwritten()}
-        kept = [i for i, slot in enumerate(self.slots) if slot.index not in written]
-        parameters = self.parameters
-        if kept:
-            torch._foreach_copy_([parameters[i] for i in kept], [self._clean[i] for i in kept])
+        if parameters:
+            _copy(parameters, clean)
         self.is_in = False
+
+
+def _are_alike(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether each has the shape, dtype and device of its other."""
+    return len(some) == len(others) and all(
+        a.shape == b.shape and a.dtype is b.dtype and a.device == b.device
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    is_large = sum(source.nbytes for source in sources) >= _LARGE
+    if is_large and _are_alike(targets, sources) and is_native([*targets, *sources]):
+        copy_native(targets, sources)
+    else:
+        torch._foreach_copy_(targets, sources)

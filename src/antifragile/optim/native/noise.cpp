@@ -1,4 +1,5 @@
-// Noise by address, added to parameters in the pass that reads them (optim/native.py).
+// Noise by address, added to parameters in the pass that reads them, and a copy past the caches that
+// brings back what was put aside in that pass (optim/native.py).
 //
 // The same numbers as optim/streams.py, bit for bit: Philox4x32-10 with key = seed and counter =
 // (block, parameter, step, rule); products and sums are rounded one by one (no fused
@@ -7,6 +8,10 @@
 #include <cstring>
 #include <thread>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define VERSIONS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -25,20 +30,27 @@ typedef uint64_t Lanes __attribute__((vector_size(64)));
 // One contiguous stretch of one replica of one parameter, starting at a whole group of blocks.
 struct Row {
     void* target;   // added to, or written to
-    void* backup;   // receives the old values, or null
+    void* backup;   // receives the old values, or null; what COPY copies
     int64_t count;
     uint64_t key;
     double size;
     uint32_t parameter, first_block;
 };
 
+enum Action { WRITE, ADD, COPY };  // target = size * noise; += size * noise; = backup
+
+// K parameters of R replicas each; what only noise needs is null for COPY.
 struct Job {
-    const Row* rows;
-    int64_t n_rows;
-    const float* table;  // of 32768 magnitudes, or null for signs
+    void* const* targets;        // (K)
+    void* const* backups;        // (K), or null
+    const int64_t* counts;       // (K), elements of one replica
+    const uint32_t* parameters;  // (K), their numbers
+    const double* sizes;         // (K, R)
+    const uint64_t* keys;        // (R)
+    int64_t n_parameters, n_replicas;
+    const float* table;          // of 32768 magnitudes, or null for signs
     uint32_t step, rule;
-    int32_t adds;        // 1: target += size * noise; 0: target = size * noise
-    int32_t threads;
+    int32_t action, threads;
 };
 
 // GROUP blocks of 128 bits, the four words of block b side by side from words[4 * b].
@@ -153,7 +165,7 @@ template <class T>
 INLINE void any_signs(const Row& row, const Job& job) {
     if (row.backup)
         signs<true, true, T>(row, job);
-    else if (job.adds)
+    else if (job.action == ADD)
         signs<true, false, T>(row, job);
     else
         signs<false, false, T>(row, job);
@@ -163,7 +175,7 @@ template <class T>
 INLINE void any_levels(const Row& row, const Job& job) {
     if (row.backup)
         levels<true, true, T>(row, job);
-    else if (job.adds)
+    else if (job.action == ADD)
         levels<true, false, T>(row, job);
     else
         levels<false, false, T>(row, job);
@@ -174,37 +186,70 @@ VERSIONS void signs_double(const Row& row, const Job& job) { any_signs<double>(r
 VERSIONS void levels_float(const Row& row, const Job& job) { any_levels<float>(row, job); }
 VERSIONS void levels_double(const Row& row, const Job& job) { any_levels<double>(row, job); }
 
-// Rows cut so that each of `threads` gets about as many elements, at whole groups of blocks.
+// target = backup, past the caches: what is overwritten need not be read first.
+void copy(const Row& row, int64_t item) {
+    char* to = static_cast<char*>(row.target);
+    const char* from = static_cast<const char*>(row.backup);
+    int64_t left = row.count * item;
+#if defined(__x86_64__)
+    int64_t head = int64_t(-uintptr_t(to) & 15);
+    head = head < left ? head : left;
+    std::memcpy(to, from, size_t(head));
+    for (to += head, from += head, left -= head; left >= 16; to += 16, from += 16, left -= 16)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to),
+                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    _mm_sfence();
+#endif
+    std::memcpy(to, from, size_t(left));
+}
+
+// One row per parameter and replica.
 template <class T>
-std::vector<Row> cut(const Job& job, int64_t share) {
+std::vector<Row> rows_of(const Job& job) {
+    std::vector<Row> rows;
+    for (int64_t k = 0; k < job.n_parameters; ++k)
+        for (int64_t r = 0; r < job.n_replicas; ++r) {
+            const int64_t at = r * job.counts[k];
+            T* backup = job.backups ? static_cast<T*>(job.backups[k]) + at : nullptr;
+            Row row{static_cast<T*>(job.targets[k]) + at, backup, job.counts[k], 0, 0.0, 0, 0};
+            if (job.action != COPY) {
+                row.key = job.keys[r];
+                row.size = job.sizes[k * job.n_replicas + r];
+                row.parameter = job.parameters[k];
+            }
+            rows.push_back(row);
+        }
+    return rows;
+}
+
+// Rows cut so that each of several threads gets about as many elements, at whole groups of blocks.
+template <class T>
+std::vector<Row> cut(const std::vector<Row>& rows, const Job& job, int64_t share) {
     const int64_t per_block = job.table ? 8 : 128, whole = per_block * GROUP;
     share = (share + whole - 1) / whole * whole;
     std::vector<Row> pieces;
-    for (int64_t r = 0; r < job.n_rows; ++r)
-        for (int64_t at = 0; at < job.rows[r].count; at += share) {
-            Row piece = job.rows[r];
-            piece.target = static_cast<T*>(piece.target) + at;
-            if (piece.backup) piece.backup = static_cast<T*>(piece.backup) + at;
+    for (const Row& row : rows)
+        for (int64_t at = 0; at < row.count; at += share) {
+            Row piece = row;
+            piece.target = static_cast<T*>(row.target) + at;
+            if (row.backup) piece.backup = static_cast<T*>(row.backup) + at;
             piece.first_block = uint32_t(at / per_block);
-            piece.count = piece.count - at < share ? piece.count - at : share;
+            piece.count = row.count - at < share ? row.count - at : share;
             pieces.push_back(piece);
         }
     return pieces;
 }
 
-template <class T>
-void run(const Job& job, void (*with_signs)(const Row&, const Job&),
-         void (*with_levels)(const Row&, const Job&)) {
-    const auto row = job.table ? with_levels : with_signs;
-    int64_t total = 0;
-    for (int64_t r = 0; r < job.n_rows; ++r) total += job.rows[r].count;
+// Every row, by as many threads as are worth it.
+template <class T, class Act>
+void for_all(const std::vector<Row>& rows, const Job& job, int64_t total, const Act& act) {
     const int64_t worth = total / SHARE < 1 ? 1 : total / SHARE;
     const int64_t threads = worth < job.threads ? worth : job.threads;
     if (threads <= 1) {
-        for (int64_t r = 0; r < job.n_rows; ++r) row(job.rows[r], job);
+        for (const Row& row : rows) act(row);
         return;
     }
-    const std::vector<Row> pieces = cut<T>(job, total / threads + 1);
+    const std::vector<Row> pieces = cut<T>(rows, job, total / threads + 1);
     std::vector<int64_t> ends;  // pieces in order, dealt out by elements
     int64_t done = 0;
     for (size_t i = 0; i < pieces.size(); ++i) {
@@ -212,7 +257,7 @@ void run(const Job& job, void (*with_signs)(const Row&, const Job&),
         if (done * threads >= total * int64_t(ends.size() + 1)) ends.push_back(int64_t(i) + 1);
     }
     const auto body = [&](int64_t from, int64_t to) {
-        for (int64_t i = from; i < to; ++i) row(pieces[i], job);
+        for (int64_t i = from; i < to; ++i) act(pieces[i]);
     };
     std::vector<std::thread> others;
     for (size_t i = 1; i < ends.size(); ++i) others.emplace_back(body, ends[i - 1], ends[i]);
@@ -220,12 +265,25 @@ void run(const Job& job, void (*with_signs)(const Row&, const Job&),
     for (std::thread& other : others) other.join();
 }
 
+template <class T>
+void run(const Job& job, void (*with_signs)(const Row&, const Job&),
+         void (*with_levels)(const Row&, const Job&)) {
+    const std::vector<Row> rows = rows_of<T>(job);
+    int64_t total = 0;
+    for (const Row& row : rows) total += row.count;
+    const auto add = job.table ? with_levels : with_signs;
+    if (job.action == COPY)
+        for_all<T>(rows, job, total, [&](const Row& row) { copy(row, sizeof(T)); });
+    else
+        for_all<T>(rows, job, total, [&](const Row& row) { add(row, job); });
+}
+
 }  // namespace
 
 extern "C" {
 
-void antifragile_noise_float32(const Job* job) { run<float>(*job, signs_float, levels_float); }
-void antifragile_noise_float64(const Job* job) { run<double>(*job, signs_double, levels_double); }
+void antifragile_run_float32(const Job* job) { run<float>(*job, signs_float, levels_float); }
+void antifragile_run_float64(const Job* job) { run<double>(*job, signs_double, levels_double); }
 
 // Only to be importable: ctypes is what loads this library.
 void* PyInit__noise() { return nullptr; }

@@ -1,0 +1,37 @@
+"""The check of a number that somebody gave, with one sentence where it will not do."""
+
+from __future__ import annotations
+
+import math
+
+from antifragile.errors import UsageError
+
+
+def check_number(
+    value: object,
+    name: str,
+    *,
+    at_least: float = 0.0,
+    at_most: float = math.inf,
+    above: bool = False,
+) -> float:
+    """A finite number within bounds, as a float.
+
+    Raises:
+        UsageError: It is not one; the message says what was expected.
+    """
+    fits = (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and at_least <= value <= at_most
+        and not (above and value == at_least)
+    )
+    if not fits:
+        relation = "above" if above else "of at least"
+        most = f" and at most {at_most:g}" if math.isfinite(at_most) else ""
+        raise UsageError(
+            f"{name} is {value!r}; expected a finite number {relation} {at_least:g}{most}."
+        )
+    assert isinstance(value, (int, float))
+    return float(value)
