@@ -49,10 +49,15 @@ def test_a_report_has_the_geometric_mean_and_shares_of_one_peak() -> None:
     assert json.loads(json.dumps(summary.to_mapping()))["peak_gflops"] == 200.0
 
 
+def test_a_decay_that_rounds_away_is_not_projected_twice() -> None:
+    hours = projected_hours([row("4*4", 1.0, 0.01)])
+    assert hours["paired"] == pytest.approx(hours["paired_all_trained"] * 5 / 6)
+
+
 def test_projected_hours_grow_with_the_measured_seconds() -> None:
     slow, fast = (projected_hours([row("4*4", 1.0, s)]) for s in (0.02, 0.01))
     assert slow[Pairing.PAIRED] == pytest.approx(2 * fast[Pairing.PAIRED])
-    assert slow[Pairing.INDEPENDENT] == pytest.approx(2 * slow[Pairing.PAIRED])
+    assert slow[Pairing.INDEPENDENT] == pytest.approx(2 * slow["paired_all_trained"])
 
 
 def test_bench_yields_rows_then_a_report_and_restores_threads() -> None:
@@ -73,7 +78,12 @@ def test_bf16_is_timed_beside_fp32() -> None:
     assert isinstance(summary, BenchReport)
     assert summary.precision == "bf16"
     assert summary.rows[0].fleet_fp32_s != summary.rows[0].fleet_s
-    assert set(summary.projected_hours) == {"paired", "independent", "paired_fp32"}
+    assert set(summary.projected_hours) == {
+        "paired",
+        "paired_all_trained",
+        "independent",
+        "paired_fp32",
+    }
 
 
 def test_fp32_hours_beside_bf16_come_from_the_fp32_times() -> None:

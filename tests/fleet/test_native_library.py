@@ -15,6 +15,7 @@ from antifragile.config import Architecture
 from antifragile.fleet import Workload, load_native, native_library, plan_fleet
 from antifragile.fleet.native_library import VERSIONS
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet
+from tests.promised import not_here
 
 
 @pytest.fixture
@@ -35,6 +36,12 @@ def test_where_it_is_missing_torch_serves_and_says_so_once(
     assert {plan.kernel for plan in plans} == {"torch"}
     assert "not built or cannot be loaded" in plans[0].reason
     assert caplog.text.count("torch serves instead") == 1
+
+
+def test_the_kernel_that_other_tests_ask_for_is_built() -> None:
+    """It is optional where the package is installed; a build that failed would skip its tests."""
+    if load_native() is None or load_native("plain") is None:
+        not_here("the compiled kernel was not built, or cannot be loaded")
 
 
 @pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")

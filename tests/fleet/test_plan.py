@@ -6,7 +6,7 @@ import pytest
 
 from antifragile.config import Architecture
 from antifragile.errors import UsageError
-from antifragile.fleet import Workload, load_native, plan, plan_fleet
+from antifragile.fleet import Workload, cost, load_native, plan, plan_fleet
 from antifragile.fleet.plan import GIB
 
 needs_native = pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
@@ -67,7 +67,8 @@ def test_bf16_says_how_much_of_the_work_it_serves() -> None:
 def test_a_processor_without_bf16_is_told_that_it_gains_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan, "load_native", lambda **_: load_native("plain"))
+    for module in (plan, cost):
+        monkeypatch.setattr(module, "load_native", lambda **_: load_native("plain"))
     slow = plan_fleet(work("1*2048"), precision="bf16")
     assert slow.kernel == "native"
     assert "computed in fp32 from rounded operands" in slow.reason

@@ -1,6 +1,7 @@
 """Stage 1: what to run. Frozen, validated, hashable; no torch here."""
 
 from antifragile.config.architecture import Architecture, matched_width
+from antifragile.config.evaluate import EvaluateOptions, Keep
 from antifragile.config.landscape import PAPER_LANDSCAPE, LandscapeEntry, matching_table
 from antifragile.config.modes import (
     PAPER_MODES,
@@ -20,7 +21,7 @@ from antifragile.config.seeds import (
     dropout_keep_mask,
     trial_streams,
 )
-from antifragile.config.study import EvaluateOptions, Keep, StudySpec
+from antifragile.config.study import StudySpec
 
 __all__ = [
     "PAPER_LANDSCAPE",

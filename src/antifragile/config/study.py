@@ -11,13 +11,12 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
-from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.evaluate import EvaluateOptions, Keep
 from antifragile.config.modes import PAPER_MODES, mode_names
 from antifragile.config.run import (
     MAX_META_LOOPS,
@@ -27,44 +26,11 @@ from antifragile.config.run import (
     check_perturbations,
 )
 from antifragile.config.seeds import Pairing
-from antifragile.errors import AntifragileError, SpecError, UsageError
+from antifragile.config.study_values import read_values
+from antifragile.errors import SpecError
 
 _MAX_NAME = 200
 _MAX_TRIALS = 10**6  # the paper has 5,880
-_REQUIRED = ("name", "dataset", "architectures")
-_PLACEHOLDERS: dict[str, Any] = {  # lets the other keys be checked when one of these is missing
-    "name": "?",
-    "dataset": "?",
-    "architectures": (Architecture(((1, 1),)),),
-}
-
-
-class Keep(StrEnum):
-    """What is kept of a finished trial besides its numbers.
-
-    LKG: its last known good weights; the study can be extended by meta-loops.
-    NONE: nothing; it can only be extended by trials.
-    """
-
-    NONE = "none"
-    LKG = "lkg"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """What is measured of each finished trial besides its accuracies.
-
-    Args:
-        robustness: Test accuracy of the damaged LKG: neurons removed, weight and input noise.
-        harm: Validation accuracy right after every ablation, before the epoch that repairs it.
-    """
-
-    robustness: bool = False
-    harm: bool = False
-
-    def to_mapping(self) -> dict[str, bool]:
-        """Plain values; harm only where it is asked for, so that older ids stay as they were."""
-        return {"robustness": self.robustness} | ({"harm": True} if self.harm else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,19 +121,9 @@ class StudySpec:
             SpecError: Unknown keys, missing keys, bad values; all faults at once.
         """
         faults = Faults("study spec")
-        faults.unknown_keys(data, [item.name for item in fields(cls)])
-        for key in _REQUIRED:
-            if key not in data:
-                faults.add(f"missing key {key!r}")
-        values = {item.name: data[item.name] for item in fields(cls) if item.name in data}
-        if "architectures" in values:
-            values["architectures"] = _read_architectures(faults, values["architectures"])
-        if "modes" in values:
-            values["modes"] = _read_modes(faults, values["modes"])
-        values["training"] = _read_training(faults, data)
-        values["evaluate"] = _read_evaluate(faults, data.get("evaluate", {}))
+        values = read_values(faults, data, keys=[item.name for item in fields(cls)])
         try:
-            spec = cls(**(_PLACEHOLDERS | values))
+            spec = cls(**values)
         except SpecError as error:
             faults.extend(error)
         faults.raise_if_any()
@@ -266,59 +222,6 @@ def _check_no_repeats(faults: Faults, what: str, names: list[str]) -> None:
         faults.add(f"{what}s must list at least one {what}")
     for name in sorted({name for name in names if names.count(name) > 1}):
         faults.add(f"{what} {name!r} is listed {names.count(name)} times")
-
-
-def _read_architectures(faults: Faults, value: Any) -> tuple[Architecture, ...]:
-    if value == "paper":
-        return tuple(entry.architecture for entry in PAPER_LANDSCAPE)
-    if not isinstance(value, list):
-        faults.add(f"architectures must be a list of shapes or 'paper'; got {shown(value)}")
-        return tuple(_PLACEHOLDERS["architectures"])
-    found: list[Architecture] = []
-    for item in value:
-        try:
-            if not isinstance(item, str):
-                raise UsageError(f"architecture {shown(item)} is not a text; write it as '4*4'.")
-            found.append(Architecture.parse(item))
-        except AntifragileError as error:
-            faults.add(str(error))
-    return tuple(found) if found or not value else tuple(_PLACEHOLDERS["architectures"])
-
-
-def _read_modes(faults: Faults, value: Any) -> tuple[str, ...]:
-    if value == "paper":
-        return PAPER_MODES
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        faults.add(f"modes must be a list of names or 'paper'; got {shown(value)}")
-        return PAPER_MODES
-    return tuple(value)
-
-
-def _read_training(faults: Faults, data: Mapping[str, Any]) -> TrainingOptions:
-    table, preset = data.get("training", {}), data.get("preset", "paper")
-    if not isinstance(table, Mapping):
-        faults.add(f"training must be a table; got {shown(table)}")
-        table = {}
-    if not isinstance(preset, str) or preset not in PRESETS:
-        preset = "paper"  # the fault is found with those of the other keys
-    try:
-        return TrainingOptions.from_mapping(table, preset=preset)
-    except SpecError as error:
-        faults.extend(error)
-        return TrainingOptions()
-
-
-def _read_evaluate(faults: Faults, table: Any) -> EvaluateOptions:
-    if not isinstance(table, Mapping):
-        faults.add(f"evaluate must be a table; got {shown(table)}")
-        return EvaluateOptions()
-    names = [item.name for item in fields(EvaluateOptions)]
-    faults.unknown_keys(table, names, where="evaluate.")
-    known = {name: table[name] for name in names if name in table}
-    for name, value in known.items():
-        if not isinstance(value, bool):
-            faults.add(f"evaluate.{name} must be true or false; got {shown(value)}")
-    return EvaluateOptions(**{name: value is True for name, value in known.items()})
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

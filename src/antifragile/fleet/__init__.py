@@ -1,18 +1,19 @@
 """Stage 6: the same rule for many replicas at once, near the hardware limit."""
 
+from antifragile.fleet.cost import seconds_of_robustness, seconds_per_count
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group, Kernel
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native_library import load_native
-from antifragile.fleet.plan import PRECISIONS, FleetPlan, Workload, plan_fleet, plan_plain
+from antifragile.fleet.plan import PRECISIONS, FleetPlan, plan_fleet, plan_plain
 from antifragile.fleet.state import FleetState
 from antifragile.fleet.trainer import (
     fleet_finish,
     fleet_meta_loops,
     fleet_of,
     make_kernel,
-    workload,
 )
 from antifragile.fleet.updates import why_not_batched
+from antifragile.fleet.workloads import Workload, workload
 
 __all__ = [
     "PRECISIONS",
@@ -31,6 +32,8 @@ __all__ = [
     "make_kernel",
     "plan_fleet",
     "plan_plain",
+    "seconds_of_robustness",
+    "seconds_per_count",
     "why_not_batched",
     "workload",
 ]

@@ -1,91 +1,22 @@
-"""Choosing a kernel and its shapes before anything runs, and saying why.
-
-The rates below were measured (benchmarks/README.md) and only predict times: no result depends
-on them.
-
-Shape letters: R replicas, P parameters, M modes, B samples in a batch.
-"""
+"""Choosing a kernel and its shapes before anything runs, and saying why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from antifragile.config import PAPER_MODES, Architecture, Perturbation
 from antifragile.errors import UsageError
-from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.cost import VALUE_BYTES, memory_needed, seconds_per_meta_loop
 from antifragile.fleet.native_library import BF16_FROM_INPUTS, NativeLibrary, load_native
 from antifragile.fleet.updates import why_not_batched
+from antifragile.fleet.workloads import Workload
 
 GIB = 2**30
 PRECISIONS = ("fp32", "fp64", "bf16")
-_BYTES = {"fp32": 4, "fp64": 8, "bf16": 4}
 
 _SHARED_BATCH_PARAMETERS = 300_000  # above this a group of six modes leaves the cache
 _TORCH_GROUPS = 8  # batched operations cost the same for one group or eight of small networks
 _PERTURBED_GROUPS = 5  # where a part is one mode, ten trials are two full blocks and no padding
 _CACHE_BYTES = 32 * 2**20  # batched torch products beyond this run slower than one after another
-
-# Of one thread: what its products reach, and the seconds per replica and meta-loop that do not
-# shrink with the network: counting, and gathering batches, which a group shares.
-_NATIVE_RATE = 80.0
-_NATIVE_BF16_RATE = 130.0  # in the layers that round, with the processor's instruction for it
-_NATIVE_FIXED_S = 0.0005
-_NATIVE_BATCHES_S = 0.02
-_TORCH_RATE = 12.0
-_TORCH_CALL_S = 15e-6  # one batched operation, however small; about 12 per layer and step
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """What is to be trained together.
-
-    Args:
-        architecture: Of all replicas.
-        n_inputs: Values per image.
-        n_classes: Logits.
-        n_train: Training samples.
-        n_validation: Validation samples.
-        replicas: R, modes times trials.
-        modes: M, replicas that share a batch; 1 when pairing is independent.
-        batch_size: B.
-        mode_order: Names of the M modes, in the order of the study.
-        perturbations: What perturbs the update equation of all of them.
-    """
-
-    architecture: Architecture
-    n_inputs: int = 784
-    n_classes: int = 10
-    n_train: int = 50_000
-    n_validation: int = 10_000
-    replicas: int = 60
-    modes: int = 6
-    batch_size: int = 256
-    mode_order: tuple[str, ...] = PAPER_MODES
-    perturbations: tuple[Perturbation, ...] = ()
-
-    @property
-    def layout(self) -> FlatLayout:
-        """The flat layout of one replica."""
-        return FlatLayout(
-            architecture=self.architecture, n_inputs=self.n_inputs, n_classes=self.n_classes
-        )
-
-    @property
-    def flops_per_meta_loop(self) -> float:
-        """Of one replica: forward, both backward products, and validation."""
-        products = self.layout.n_parameters
-        first = self.n_inputs * self.layout.sizes[1]  # has no gradient towards the pixels
-        return 2.0 * (products * (3 * self.n_train + self.n_validation) - first * self.n_train)
-
-    @property
-    def rounded_share(self) -> float:
-        """Of those operations, in the layers whose operands bf16 products round."""
-        sizes = self.layout.sizes
-        samples = 3 * self.n_train + self.n_validation
-        first = sizes[0] * sizes[1] * (samples - self.n_train)
-        wide = sum(a * b for a, b in pairwise(sizes[1:]) if a >= BF16_FROM_INPUTS) * samples
-        return 2.0 * (first + wide) / self.flops_per_meta_loop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +34,7 @@ class FleetPlan:
         predicted_seconds_per_meta_loop: Of one replica.
         memory_bytes: Predicted peak of data set and buffers.
         mode_order: Gives each mode its fixed place in a group.
+        shares_work: Train one replica for all that are about to do the same work (`sharing`).
         reason: The choice in words.
     """
 
@@ -116,6 +48,7 @@ class FleetPlan:
     predicted_seconds_per_meta_loop: float
     memory_bytes: int
     mode_order: tuple[str, ...]
+    shares_work: bool
     reason: str
 
 
@@ -148,7 +81,7 @@ def plan_fleet(
     """
     chosen, why = _choose_kernel(work, kernel, device, precision)
     group_size = _group_size(work, chosen, threads)
-    resident, per_replica, per_group = _memory(work, chosen, precision, group_size)
+    resident, per_replica, per_group = memory_needed(work, chosen, precision, group_size)
     groups_at_once = threads if chosen == "native" else _torch_groups(work, precision, group_size)
     affordable = (memory_budget_bytes - resident - group_size * per_replica) // per_group
     if chosen == "torch":
@@ -173,7 +106,9 @@ def plan_fleet(
         )
     if chosen == "native":
         groups_at_once = min(groups_at_once, -(-fleet_size // group_size))
-    seconds = _predict(work, chosen, precision, threads, group_size, groups_at_once)
+    seconds = seconds_per_meta_loop(work, chosen, precision, threads, group_size, groups_at_once)
+    shares_work = chosen == "native"  # whose bits do not depend on a replica's company
+    placebos = work.placebos if shares_work and precision != "fp64" else 0
     return FleetPlan(
         kernel=chosen,
         fleet_size=fleet_size,
@@ -182,10 +117,11 @@ def plan_fleet(
         threads=threads,
         precision=precision,
         device=device,
-        predicted_seconds_per_meta_loop=seconds,
+        predicted_seconds_per_meta_loop=seconds * (1 - placebos / work.modes),
         memory_bytes=resident + groups_at_once * per_group + fleet_size * per_replica,
         mode_order=work.mode_order,
-        reason=f"{why}; {_explain_group(work, group_size)}",
+        shares_work=shares_work,
+        reason=f"{why}; {_explain_group(work, group_size)}{_explain_placebos(placebos)}",
     )
 
 
@@ -199,7 +135,7 @@ def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason:
         reason: Why no kernel serves.
     """
     alone = replace(_alone(work), replicas=1)
-    resident, per_replica, per_group = _memory(alone, "torch", "fp32", 1)
+    resident, per_replica, per_group = memory_needed(alone, "torch", "fp32", 1)
     return FleetPlan(
         kernel="plain",
         fleet_size=1,
@@ -208,9 +144,12 @@ def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason:
         threads=threads,
         precision="fp32",
         device=device,
-        predicted_seconds_per_meta_loop=_predict(alone, "torch", "fp32", threads, 1, 1),
+        predicted_seconds_per_meta_loop=seconds_per_meta_loop(
+            alone, "torch", "fp32", threads, 1, 1
+        ),
         memory_bytes=resident + per_replica + per_group,
         mode_order=work.mode_order,
+        shares_work=False,
         reason=f"readable engine, {reason}; one trial at a time",
     )
 
@@ -275,48 +214,9 @@ def _torch_groups(work: Workload, precision: str, group_size: int) -> int:
     if work.replicas == 1:
         return 1
     units = sum(work.layout.sizes[1:])
-    live = work.batch_size * units * group_size * _BYTES[precision]
+    live = work.batch_size * units * group_size * VALUE_BYTES[precision]
     most = _PERTURBED_GROUPS if work.perturbations else _TORCH_GROUPS
     return int(max(1, min(most, _CACHE_BYTES // max(1, live))))
-
-
-def _memory(work: Workload, kernel: str, precision: str, group_size: int) -> tuple[int, int, int]:
-    """Bytes of the data set, of one replica between epochs, and of one group while it trains."""
-    size, parameters = _BYTES[precision], work.layout.n_parameters
-    samples: float = work.n_train + 2 * work.n_validation
-    if kernel == "native" and precision == "bf16":
-        samples += (work.n_train + 2 * work.n_validation) / 2  # all of it, rounded
-    elif kernel == "native":
-        samples += 2 * work.n_validation  # validation and test, packed
-    units, batch = sum(work.layout.sizes[1:]), min(work.batch_size, work.n_train)
-    copies = 3.5 if kernel == "native" else 6.5  # weights, gradients, moments and a little
-    copies += kernel == "native" and precision == "bf16"  # rounded weights, once for each product
-    panels = size * batch * (2.1 * work.n_inputs + units * (2 + group_size))
-    working = int(copies * size * parameters * group_size + panels)
-    drawn = 2 * size * parameters  # one fresh network, and its copy for a checkpoint
-    return int(samples * work.n_inputs * size) + drawn, 2 * size * parameters, working
-
-
-def _predict(
-    work: Workload,
-    kernel: str,
-    precision: str,
-    threads: int,
-    group_size: int,
-    groups_at_once: int,
-) -> float:
-    flops = work.flops_per_meta_loop
-    if kernel == "native":
-        library = load_native(bf16=True) if precision == "bf16" else None
-        if library is not None and library.has_bf16:
-            flops *= 1 - work.rounded_share * (1 - _NATIVE_RATE / _NATIVE_BF16_RATE)
-        pixels = work.n_train * work.n_inputs / (50_000 * 784)
-        fixed = _NATIVE_FIXED_S + pixels * _NATIVE_BATCHES_S / group_size
-        return (flops / (_NATIVE_RATE * 1e9) + fixed) / threads
-    steps = -(-work.n_train // work.batch_size)
-    together = min(work.replicas, group_size * groups_at_once)
-    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S / together
-    return flops / (_TORCH_RATE * threads * 1e9) + calls
 
 
 def _explain_group(work: Workload, group_size: int) -> str:
@@ -330,5 +230,9 @@ def _explain_group(work: Workload, group_size: int) -> str:
     return f"{group_size} modes of a trial share each batch and one first-layer product"
 
 
+def _explain_placebos(placebos: int) -> str:
+    return "; decay rounds away, so none is trained for both" if placebos else ""
+
+
 def _alone(work: Workload) -> Workload:
-    return replace(work, modes=1)
+    return replace(work, modes=1, placebos=0)

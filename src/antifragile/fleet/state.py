@@ -7,7 +7,7 @@ Shape letters: R replicas, P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,27 +76,25 @@ class FleetState:
         return [self.trial_state(replica) for replica in range(self.n_replicas)]
 
     def settle(
-        self, replicas: Sequence[int], candidates: Tensor, correct: Sequence[int]
-    ) -> list[bool]:
+        self, row_of: Mapping[int, int], candidates: Tensor, correct: Sequence[int]
+    ) -> dict[int, bool]:
         """Promote each candidate that is strictly better than its bounty.
 
         Args:
-            replicas: Whose candidates these are.
-            candidates: (len(replicas), P).
-            correct: Their correct validation samples.
+            row_of: The row of each replica's candidate; replicas may share one.
+            candidates: (rows, P).
+            correct: Their correct validation samples, (rows,).
 
         Returns:
-            Which were promoted.
+            By replica, whether it was promoted.
         """
-        promoted = [
-            count > self.bounty[replica] for replica, count in zip(replicas, correct, strict=True)
-        ]
-        for row, (replica, count) in enumerate(zip(replicas, correct, strict=True)):
+        promoted = {replica: correct[row] > self.bounty[replica] for replica, row in row_of.items()}
+        for replica, row in row_of.items():
             self.meta_loop[replica] += 1
-            self.final_correct[replica] = count
-            if promoted[row]:
+            self.final_correct[replica] = correct[row]
+            if promoted[replica]:
                 self.lkg[replica].copy_(candidates[row])  # row by row: no third copy of the fleet
-                self.bounty[replica] = count
+                self.bounty[replica] = correct[row]
                 self.lkg_meta_loop[replica] = self.meta_loop[replica]
         return promoted
 

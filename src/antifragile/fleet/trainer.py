@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 
 import torch
 
@@ -25,17 +24,19 @@ from antifragile.engine import (
     MetaLoopRecord,
     TrialResult,
     TrialState,
-    epoch_order,
     initial_weights,
 )
 from antifragile.errors import UsageError
-from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group, Kernel
+from antifragile.fleet.grouping import active_replicas, epoch_job
+from antifragile.fleet.kernels import EpochOutcome, Kernel
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native_kernel import NativeKernel
 from antifragile.fleet.native_library import load_native
-from antifragile.fleet.plan import FleetPlan, Workload, plan_fleet
+from antifragile.fleet.plan import FleetPlan, plan_fleet
+from antifragile.fleet.sharing import leading_replicas
 from antifragile.fleet.state import FleetState, empty_fleet
 from antifragile.fleet.torch_kernel import TorchKernel
+from antifragile.fleet.workloads import workload
 from antifragile.model import AblationTarget, choose_target
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
@@ -78,7 +79,7 @@ def fleet_meta_loops(
     data = _in_precision(data, plan)
     kernel = make_kernel(plan, layout, data)
     state = _starting_state(specs, data, layout, start, plan)
-    while active := _active(specs, state):
+    while active := active_replicas(specs, state):
         yield _turn(specs, data, kernel, plan, state, active, harm=harm), state
 
 
@@ -111,23 +112,6 @@ def fleet_of(specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialSt
     for replica, state in enumerate(states):
         fleet.put(replica, state)
     return fleet
-
-
-def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
-    """What a planner needs to know about these trials."""
-    orders = {spec.streams().order.path for spec in specs}
-    return Workload(
-        architecture=specs[0].architecture,
-        n_inputs=data.n_inputs,
-        n_classes=data.n_classes,
-        n_train=data.train.n_samples,
-        n_validation=data.validation.n_samples,
-        replicas=len(specs),
-        modes=max(1, -(-len(specs) // len(orders))),
-        batch_size=specs[0].training.batch_size,
-        mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
-        perturbations=specs[0].perturbations,
-    )
 
 
 def make_kernel(plan: FleetPlan, layout: FlatLayout, data: Dataset) -> Kernel:
@@ -193,18 +177,6 @@ def _starting_state(
     return state
 
 
-def _active(specs: Sequence[TrialSpec], state: FleetState) -> list[int]:
-    """Replicas with meta-loops to go, those that share batches side by side."""
-    replicas = [i for i, spec in enumerate(specs) if state.meta_loop[i] < spec.meta_loops]
-    return sorted(replicas, key=lambda i: _batches_of(specs[i], state.meta_loop[i]))
-
-
-def _batches_of(spec: TrialSpec, meta_loop: int) -> tuple[str, int]:
-    """Equal for replicas that draw the same order in their next meta-loop."""
-    stream = spec.streams().order
-    return f"{stream.seed} {stream.path!r}", meta_loop
-
-
 def _turn(
     specs: Sequence[TrialSpec],
     data: Dataset,
@@ -217,133 +189,59 @@ def _turn(
 ) -> list[MetaLoopRecord | None]:
     """One meta-loop of every active replica: clone, ablate, train, count, promote."""
     started = time.perf_counter()
-    candidates = state.lkg[active]  # a copy, (active, P)
-    targets = [
-        _ablate(specs[replica], state, replica, candidates[row])
-        for row, replica in enumerate(active)
-    ]
-    ablated = _count_ablated(kernel, data, candidates, targets) if harm else {}
-    outcome = kernel.run_epoch(_job(specs, data, plan, state, active, candidates))
-    promoted = state.settle(active, candidates, outcome.correct)
+    targets = {replica: _target(specs[replica], state, replica) for replica in active}
+    leaders = leading_replicas(specs, state, targets) if plan.shares_work else {}
+    trained = [replica for replica in active if leaders.get(replica, replica) == replica]
+    candidates = state.lkg[trained]  # copies, (trained, P)
+    for candidate, replica in zip(candidates, trained, strict=True):
+        if target := targets[replica]:
+            state.layout.ablate(candidate, target)
+    ablated = [targets[replica] is not None for replica in trained]
+    counts = _count_ablated(kernel, data, candidates, ablated) if harm else {}
+    outcome = kernel.run_epoch(epoch_job(specs, data, plan, state, trained, candidates))
+    row_of = {replica: trained.index(leaders.get(replica, replica)) for replica in active}
+    promoted = state.settle(row_of, candidates, outcome.correct)
     seconds = (time.perf_counter() - started) / len(active)
-    return _records(state, active, outcome, targets, promoted, seconds, ablated)
+    return _records(state, row_of, outcome, targets, promoted, seconds, counts)
 
 
-def _ablate(
-    spec: TrialSpec, state: FleetState, replica: int, candidate: torch.Tensor
-) -> AblationTarget | None:
-    """Zero one neuron of a clone in place; meta-loop 1 trains the fresh network un-ablated."""
+def _target(spec: TrialSpec, state: FleetState, replica: int) -> AblationTarget | None:
+    """The neuron to zero in a replica's clone; meta-loop 1 trains the fresh network un-ablated."""
     ablation, done = get_mode(spec.mode).ablation, state.meta_loop[replica]
     if ablation is None or done == 0:
         return None
     rng = spec.streams().ablation.generator(done + 1)
-    target = choose_target(ablation, state.layout.sizes, rng=rng)
-    state.layout.ablate(candidate, target)
-    return target
+    return choose_target(ablation, state.layout.sizes, rng=rng)
 
 
 def _count_ablated(
-    kernel: Kernel,
-    data: Dataset,
-    candidates: torch.Tensor,
-    targets: Sequence[AblationTarget | None],
+    kernel: Kernel, data: Dataset, candidates: torch.Tensor, ablated: Sequence[bool]
 ) -> dict[int, int]:
     """Correct validation samples of every ablated clone before its epoch, by row."""
-    rows = [row for row, target in enumerate(targets) if target]
+    rows = [row for row, is_ablated in enumerate(ablated) if is_ablated]
     if not rows:
         return {}
     counts = kernel.count_correct(candidates[rows], data.validation)
     return dict(zip(rows, counts, strict=True))
 
 
-def _job(
-    specs: Sequence[TrialSpec],
-    data: Dataset,
-    plan: FleetPlan,
-    state: FleetState,
-    active: list[int],
-    candidates: torch.Tensor,
-) -> EpochJob:
-    chosen = [specs[replica] for replica in active]
-    return EpochJob(
-        weights=candidates,
-        groups=_groups(specs, data, plan, state, active),
-        options=chosen[0].training,
-        weight_decay=[spec.weight_decay for spec in chosen],
-        dropout=[spec.dropout for spec in chosen],
-        dropout_keys=[spec.streams().dropout.key64 for spec in chosen],
-        meta_loops=[state.meta_loop[replica] + 1 for replica in active],
-        perturbations=chosen[0].perturbations,
-        perturbation_keys=[spec.streams().perturbation.key64 for spec in chosen],
-    )
-
-
-def _groups(
-    specs: Sequence[TrialSpec],
-    data: Dataset,
-    plan: FleetPlan,
-    state: FleetState,
-    active: list[int],
-) -> list[Group]:
-    """Cut the active replicas into groups that share an order; each order is drawn once."""
-    groups: list[Group] = []
-    group_size = plan.group_size
-    row = 0
-    for _, members in groupby(active, key=lambda i: _batches_of(specs[i], state.meta_loop[i])):
-        sharing = list(members)
-        first, done = specs[sharing[0]], state.meta_loop[sharing[0]]
-        order = epoch_order(first.streams().order, done + 1, data.train.n_samples)
-        for begin in range(0, len(sharing), group_size):
-            chosen = [specs[i] for i in sharing[begin : begin + group_size]]
-            size = len(chosen)
-            groups.append(
-                Group(
-                    start=row,
-                    stop=row + size,
-                    order=order,
-                    place=_place(chosen[0], plan),
-                    slots=_slots(chosen, plan),
-                )
-            )
-            row += size
-    return groups
-
-
-def _place(spec: TrialSpec, plan: FleetPlan) -> int:
-    """Where a group stands in its study: by trial, and by mode where a replica is a group."""
-    if plan.group_size > 1:
-        return spec.trial - 1
-    return (spec.trial - 1) * len(plan.mode_order) + plan.mode_order.index(spec.mode)
-
-
-def _slots(members: Sequence[TrialSpec], plan: FleetPlan) -> tuple[int, ...]:
-    """Where each replica stands in its group: by its mode, or at the next place that is free."""
-    taken: list[int] = []
-    for spec in members:
-        slot = plan.mode_order.index(spec.mode) % plan.group_size
-        while slot in taken:
-            slot = (slot + 1) % plan.group_size
-        taken.append(slot)
-    return tuple(taken)
-
-
 def _records(
     state: FleetState,
-    active: list[int],
+    row_of: Mapping[int, int],
     outcome: EpochOutcome,
-    targets: Sequence[AblationTarget | None],
-    promoted: Sequence[bool],
+    targets: Mapping[int, AblationTarget | None],
+    promoted: Mapping[int, bool],
     seconds: float,
     ablated: Mapping[int, int],
 ) -> list[MetaLoopRecord | None]:
     records: list[MetaLoopRecord | None] = [None] * state.n_replicas
-    for row, replica in enumerate(active):
-        target = targets[row]
+    for replica, row in row_of.items():
+        target = targets[replica]
         records[replica] = MetaLoopRecord(
             meta_loop=state.meta_loop[replica],
             validation_correct=outcome.correct[row],
             bounty=state.bounty[replica],
-            promoted=promoted[row],
+            promoted=promoted[replica],
             ablated_layer=target.layer if target else None,
             ablated_neuron=target.neuron if target else None,
             train_loss=outcome.train_loss[row],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -19,6 +18,7 @@ from antifragile.errors import StoreError, nearest
 from antifragile.store import schema
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
+from antifragile.store.writing import insert_new, put_environment, utc_now
 
 _CHUNK = 400  # keys of one query, below SQLite's limit on bound values
 
@@ -55,8 +55,8 @@ class AblationStore(Store):
         """Write a study's manifest in place of the one it had."""
         table, text = schema.ablation_studies, json.dumps(manifest, sort_keys=True)
         with self._transaction() as connection:
-            row = {"name": name, "manifest": text, "created_at": _now()}
-            self._insert_new(connection, table, [row])
+            row = {"name": name, "manifest": text, "created_at": utc_now()}
+            insert_new(connection, table, [row])
             where = table.c.name == name
             connection.execute(table.update().where(where).values(manifest=text))
 
@@ -91,18 +91,16 @@ class AblationStore(Store):
 
     def put_ablation_run(self, run: AblationRun, environment: Environment) -> None:
         """Write how a run ended; a finished one stays, a failed one is replaced."""
-        table, key = schema.ablation_runs, environment.environment_id
+        table = schema.ablation_runs
         values = asdict(run) | {
             "metrics": None if run.metrics is None else json.dumps(run.metrics, allow_nan=True),
-            "finished_at": _now(),
-            "environment_id": key,
+            "finished_at": utc_now(),
         }
         with self._transaction() as connection:
-            row = {"environment_id": key, **asdict(environment)}
-            self._insert_new(connection, schema.environments, [row])
+            values["environment_id"] = put_environment(connection, environment)
             failed = (table.c.run_key == run.run_key) & table.c.metrics.is_(None)
             connection.execute(table.delete().where(failed))
-            self._insert_new(connection, table, [values])
+            insert_new(connection, table, [values])
 
     def ablation_runs(self, keys: Iterable[str]) -> dict[str, AblationRun]:
         """The runs of these keys that ended, by key."""
@@ -129,7 +127,3 @@ class AblationStore(Store):
         if not isinstance(value, dict):
             raise StoreError(f"store {self} is damaged: {what} is not an object.")
         return value
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

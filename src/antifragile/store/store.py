@@ -6,21 +6,17 @@ same record twice leaves one: a trial that is replayed from an older checkpoint 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Self
 
 import numpy as np
-from sqlalchemy import Connection, Table, inspect, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, inspect
 
 from antifragile.config import StudySpec
 from antifragile.engine import MetaLoopRecord, TrialResult
 from antifragile.errors import StoreError, nearest
-from antifragile.store import queries, schema
+from antifragile.store import queries, schema, writing
 from antifragile.store.connection import (
     is_memory,
     open_engine,
@@ -39,7 +35,6 @@ from antifragile.store.records import (
 )
 
 DEFAULT_STORE = "sqlite:///antifragile.db"
-_INSERT_CHUNK = 500  # rows of one statement, below SQLite's limit on bound values
 
 
 class Store:
@@ -96,30 +91,12 @@ class Store:
     def add_study(self, spec: StudySpec, data: DataFacts) -> None:
         """Add a study and its pending trials in one transaction; nothing if it is there."""
         with self._transaction() as connection:
-            self._insert_new(
-                connection,
-                schema.studies,
-                [
-                    {
-                        "name": spec.name,
-                        "spec": spec.canonical_json(),
-                        "data_sha256": data.sha256,
-                        **{k: v for k, v in asdict(data).items() if k != "sha256"},
-                        "created_at": _now(),
-                    }
-                ],
-            )
-            self._insert_trials(connection, spec)
+            writing.put_study(connection, spec, data)
 
     def extend_study(self, spec: StudySpec) -> None:
         """Replace a study's spec by a larger one and add its new trials, in one transaction."""
         with self._transaction() as connection:
-            connection.execute(
-                schema.studies.update()
-                .where(schema.studies.c.name == spec.name)
-                .values(spec=spec.canonical_json())
-            )
-            self._insert_trials(connection, spec)
+            writing.replace_study(connection, spec)
 
     def study_names(self) -> list[str]:
         """All studies, in the order they were added."""
@@ -181,7 +158,7 @@ class Store:
     ) -> None:
         """Write meta-loop records, by trial, in one transaction."""
         with self._transaction() as connection:
-            self._put_records(connection, records, environment)
+            writing.put_records(connection, records, environment)
 
     def finish_trials(
         self,
@@ -191,16 +168,9 @@ class Store:
     ) -> None:
         """Write trials' last records and their results in one transaction."""
         with self._transaction() as connection:
-            self._put_records(connection, records, environment)
+            writing.put_records(connection, records, environment)
             for trial_id, result in results.items():
-                values = asdict(result)
-                damaged = values.pop("robustness")
-                connection.execute(
-                    schema.trials.update()
-                    .where(schema.trials.c.trial_id == trial_id)
-                    .values(**values, finished_at=_now())
-                )
-                self._replace_robustness(connection, trial_id, damaged)
+                writing.put_result(connection, trial_id, result)
 
     def environments(self, study: str, modes: Sequence[str] | None = None) -> list[Environment]:
         """Every environment that computed a record of this study, or of some of its modes."""
@@ -255,63 +225,3 @@ class Store:
     def _transaction(self) -> Iterator[Connection]:
         with translated(self.url), self._engine.begin() as connection:
             yield connection
-
-    def _insert_trials(self, connection: Connection, spec: StudySpec) -> None:
-        study_id = connection.execute(
-            select(schema.studies.c.study_id).where(schema.studies.c.name == spec.name)
-        ).scalar_one()
-        rows = [
-            {
-                "study_id": study_id,
-                "architecture": trial.architecture.name,
-                "mode": trial.mode,
-                "trial": trial.trial,
-            }
-            for trial in spec.trial_specs()
-        ]
-        self._insert_new(connection, schema.trials, rows)
-
-    def _put_records(
-        self,
-        connection: Connection,
-        records: Mapping[int, Sequence[MetaLoopRecord]],
-        environment: Environment,
-    ) -> None:
-        key = environment.environment_id
-        row = {"environment_id": key, **asdict(environment)}
-        self._insert_new(connection, schema.environments, [row])
-        rows = [
-            {"trial_id": trial_id, "environment_id": key, **_record_values(record)}
-            for trial_id, group in records.items()
-            for record in group
-        ]
-        self._insert_new(connection, schema.meta_loops, rows)
-
-    def _replace_robustness(
-        self, connection: Connection, trial_id: int, rows: Sequence[dict[str, Any]]
-    ) -> None:
-        """An extended trial has another LKG, so what the old one bore is dropped."""
-        table = schema.robustness
-        connection.execute(table.delete().where(table.c.trial_id == trial_id))
-        self._insert_new(connection, table, [{"trial_id": trial_id, **row} for row in rows])
-
-    def _insert_new(
-        self, connection: Connection, table: Table, rows: Iterable[dict[str, Any]]
-    ) -> None:
-        """Insert the rows whose keys are not there yet."""
-        module = sqlite if connection.dialect.name == "sqlite" else postgresql
-        listed = list(rows)
-        for start in range(0, len(listed), _INSERT_CHUNK):
-            chunk = listed[start : start + _INSERT_CHUNK]
-            connection.execute(module.insert(table).on_conflict_do_nothing(), chunk)
-
-
-def _record_values(record: MetaLoopRecord) -> dict[str, Any]:
-    values = asdict(record)
-    if not math.isfinite(record.train_loss):
-        values["train_loss"] = None
-    return values
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

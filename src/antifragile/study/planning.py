@@ -7,7 +7,6 @@ options alone, never from what is finished or how many workers there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -23,51 +22,6 @@ from antifragile.study.task import PlannedTrial, Task
 from antifragile.study.trainers import EngineName, FleetTrainer, PlainTrainer, Trainer, kernel_name
 
 THREADS_PER_TASK = 1  # parallelism is in the workers, so that their number changes no bit
-_WORTH_WORKERS_S = 20.0  # starting worker processes takes some seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRow:
-    """How some modes of one architecture of a study will be trained.
-
-    Args:
-        architecture: Canonical name.
-        modes: Which of the study's modes, in its order.
-        trials: Trials left of them.
-        meta_loops: Meta-loops left, over all its trials.
-        plan: The fleet's choice.
-    """
-
-    architecture: str
-    modes: tuple[str, ...]
-    trials: int
-    meta_loops: int
-    plan: FleetPlan
-
-    @property
-    def seconds(self) -> float:
-        """Predicted time of one worker for what is left."""
-        return self.meta_loops * self.plan.predicted_seconds_per_meta_loop
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyPlan:
-    """How a study will be trained: a row per architecture and part with trials left."""
-
-    spec: StudySpec
-    rows: tuple[PlanRow, ...]
-    workers: int
-
-    @property
-    def seconds(self) -> float:
-        """Predicted wall time, the workers evenly busy."""
-        return sum(row.seconds for row in self.rows) / self.workers
-
-    @property
-    def memory_bytes(self) -> int:
-        """Predicted peak of data and buffers of all workers together."""
-        largest = sorted((row.plan.memory_bytes for row in self.rows), reverse=True)
-        return sum(largest[: self.workers])
 
 
 def environment_of(options: RunOptions, part: Part) -> Environment:
@@ -86,18 +40,7 @@ def fleet_plan(
     spec: StudySpec, architecture: Architecture, data: Dataset, options: RunOptions, part: Part
 ) -> FleetPlan:
     """The plan for one part of one architecture of a study."""
-    work = Workload(
-        architecture=architecture,
-        n_inputs=data.n_inputs,
-        n_classes=data.n_classes,
-        n_train=data.train.n_samples,
-        n_validation=data.validation.n_samples,
-        replicas=len(part.modes) * spec.trials,
-        modes=len(part.modes) if spec.pairing is Pairing.PAIRED else 1,
-        batch_size=spec.training.batch_size,
-        mode_order=part.modes,
-        perturbations=part.perturbations,
-    )
+    work = part_workload(spec, architecture, data, part)
     if part.engine is EngineName.PLAIN and options.engine is not EngineName.PLAIN:
         return plan_plain(work, threads=THREADS_PER_TASK, device=options.device, reason=part.reason)
     return plan_fleet(
@@ -106,6 +49,27 @@ def fleet_plan(
         device=options.device,
         precision=options.precision,
         memory_budget_bytes=int(options.memory_budget_gib * 2**30 / options.most_workers),
+    )
+
+
+def part_workload(
+    spec: StudySpec, architecture: Architecture, data: Dataset, part: Part
+) -> Workload:
+    """All that one part of one architecture of a study trains, finished or not."""
+    is_paired = spec.pairing is Pairing.PAIRED
+    has_placebo = spec.training.decay_is_placebo and {"none", "decay"} <= set(part.modes)
+    return Workload(
+        architecture=architecture,
+        n_inputs=data.n_inputs,
+        n_classes=data.n_classes,
+        n_train=data.train.n_samples,
+        n_validation=data.validation.n_samples,
+        replicas=len(part.modes) * spec.trials,
+        modes=len(part.modes) if is_paired else 1,
+        placebos=int(is_paired and has_placebo),
+        batch_size=spec.training.batch_size,
+        mode_order=part.modes,
+        perturbations=part.perturbations,
     )
 
 
@@ -146,22 +110,26 @@ def missing_trials(store: Store, spec: StudySpec) -> list[PlannedTrial]:
 
 
 def plan_tasks(
-    spec: StudySpec, store: Store, data: Dataset, options: RunOptions, files: Path
+    spec: StudySpec,
+    missing: Sequence[PlannedTrial],
+    store_url: str,
+    data: Dataset,
+    options: RunOptions,
+    files: Path,
 ) -> list[Task]:
-    """The tasks that finish a study.
+    """The tasks that finish a study, from its missing trials.
 
     The plain engine gets one trial a task, trial 1 of every cell first. The fleet gets the
     trials of one part of one architecture together, in as many tasks as there are workers, or
     more where memory demands it.
     """
-    missing = missing_trials(store, spec)
     plain = PlainTrainer(threads=THREADS_PER_TASK, harm=spec.evaluate.harm)
 
     def task(part: Part, trials: Sequence[PlannedTrial], trainer: Trainer) -> Task:
         return Task(
             trials=tuple(trials),
             trainer=trainer,
-            store_url=store.worker_url,
+            store_url=store_url,
             files=files,
             data_dir=options.data_dir,
             data_sha256=data.sha256,
@@ -175,7 +143,7 @@ def plan_tasks(
         (part,) = study_parts(spec, options)
         return [task(part, [trial], plain) for trial in missing]
     tasks = []
-    for architecture, part, trials in _by_part(spec, options, missing):
+    for architecture, part, trials in by_part(spec, options, missing):
         if part.engine is EngineName.PLAIN:
             tasks += [task(part, [trial], plain) for trial in trials]
             continue
@@ -186,30 +154,6 @@ def plan_tasks(
             task(part, trials[start : start + size], fleet) for start in range(0, len(trials), size)
         ]
     return tasks
-
-
-def plan_study(
-    spec: StudySpec, data: Dataset, options: RunOptions, missing: Sequence[PlannedTrial]
-) -> StudyPlan:
-    """How each part of each architecture with trials left will be trained."""
-    rows = tuple(
-        PlanRow(
-            architecture=architecture.name,
-            modes=part.modes,
-            trials=len(trials),
-            meta_loops=sum(
-                spec.meta_loops - min(trial.recorded_meta_loops, spec.meta_loops)
-                for trial in trials
-            ),
-            plan=fleet_plan(spec, architecture, data, options, part),
-        )
-        for architecture, part, trials in _by_part(spec, options, missing)
-    )
-    workers = options.workers
-    if workers is None:
-        quick = sum(row.seconds for row in rows) < _WORTH_WORKERS_S
-        workers = 1 if quick and options.engine is EngineName.FLEET else options.most_workers
-    return StudyPlan(spec=spec, rows=rows, workers=workers)
 
 
 def _trials_per_task(spec: StudySpec, part: Part, plan: FleetPlan, workers: int) -> int:
@@ -227,9 +171,10 @@ def _trials_per_task(spec: StudySpec, part: Part, plan: FleetPlan, workers: int)
     return max(1, min(plan.fleet_size, size))
 
 
-def _by_part(
+def by_part(
     spec: StudySpec, options: RunOptions, trials: Sequence[PlannedTrial]
 ) -> Iterator[tuple[Architecture, Part, list[PlannedTrial]]]:
+    """The trials of each part of each architecture, where there are any."""
     parts = study_parts(spec, options)
     for architecture, of_architecture in _by_architecture(spec, trials):
         for part in parts:

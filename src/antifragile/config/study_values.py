@@ -1,0 +1,101 @@
+"""The parts of a study spec from plain values, as TOML and JSON give them.
+
+A part that cannot be read adds its fault to the others' and is replaced by one that can, so that
+the rest of the spec is still checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from antifragile.config._checks import Faults, shown
+from antifragile.config.architecture import Architecture
+from antifragile.config.evaluate import EvaluateOptions
+from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.modes import PAPER_MODES
+from antifragile.config.run import PRESETS, TrainingOptions
+from antifragile.errors import AntifragileError, SpecError, UsageError
+
+_REQUIRED = ("name", "dataset", "architectures")
+_PLACEHOLDERS: dict[str, Any] = {  # lets the other keys be checked when one of these is missing
+    "name": "?",
+    "dataset": "?",
+    "architectures": (Architecture(((1, 1),)),),
+}
+
+
+def read_values(faults: Faults, data: Mapping[str, Any], *, keys: Sequence[str]) -> dict[str, Any]:
+    """The fields of a spec; what is missing or cannot be read is noted and stood in for.
+
+    Args:
+        faults: Where faults are noted.
+        data: Plain values, as they were given.
+        keys: Those that a spec has.
+    """
+    faults.unknown_keys(data, keys)
+    for key in _REQUIRED:
+        if key not in data:
+            faults.add(f"missing key {key!r}")
+    values = {key: data[key] for key in keys if key in data}
+    if "architectures" in values:
+        values["architectures"] = _read_architectures(faults, values["architectures"])
+    if "modes" in values:
+        values["modes"] = _read_modes(faults, values["modes"])
+    values["training"] = _read_training(faults, data)
+    values["evaluate"] = _read_evaluate(faults, data.get("evaluate", {}))
+    return _PLACEHOLDERS | values
+
+
+def _read_architectures(faults: Faults, value: Any) -> tuple[Architecture, ...]:
+    if value == "paper":
+        return tuple(entry.architecture for entry in PAPER_LANDSCAPE)
+    if not isinstance(value, list):
+        faults.add(f"architectures must be a list of shapes or 'paper'; got {shown(value)}")
+        return tuple(_PLACEHOLDERS["architectures"])
+    found: list[Architecture] = []
+    for item in value:
+        try:
+            if not isinstance(item, str):
+                raise UsageError(f"architecture {shown(item)} is not a text; write it as '4*4'.")
+            found.append(Architecture.parse(item))
+        except AntifragileError as error:
+            faults.add(str(error))
+    return tuple(found) if found or not value else tuple(_PLACEHOLDERS["architectures"])
+
+
+def _read_modes(faults: Faults, value: Any) -> tuple[str, ...]:
+    if value == "paper":
+        return PAPER_MODES
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        faults.add(f"modes must be a list of names or 'paper'; got {shown(value)}")
+        return PAPER_MODES
+    return tuple(value)
+
+
+def _read_training(faults: Faults, data: Mapping[str, Any]) -> TrainingOptions:
+    table, preset = data.get("training", {}), data.get("preset", "paper")
+    if not isinstance(table, Mapping):
+        faults.add(f"training must be a table; got {shown(table)}")
+        table = {}
+    if not isinstance(preset, str) or preset not in PRESETS:
+        preset = "paper"  # the fault is found with those of the other keys
+    try:
+        return TrainingOptions.from_mapping(table, preset=preset)
+    except SpecError as error:
+        faults.extend(error)
+        return TrainingOptions()
+
+
+def _read_evaluate(faults: Faults, table: Any) -> EvaluateOptions:
+    if not isinstance(table, Mapping):
+        faults.add(f"evaluate must be a table; got {shown(table)}")
+        return EvaluateOptions()
+    names = [item.name for item in fields(EvaluateOptions)]
+    faults.unknown_keys(table, names, where="evaluate.")
+    known = {name: table[name] for name in names if name in table}
+    for name, value in known.items():
+        if not isinstance(value, bool):
+            faults.add(f"evaluate.{name} must be true or false; got {shown(value)}")
+    return EvaluateOptions(**{name: value is True for name, value in known.items()})

@@ -1,0 +1,81 @@
+"""Whether a stored study is the one that is asked for: its spec, its data, its machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from antifragile.config import StudySpec
+from antifragile.data import Dataset, load_dataset
+from antifragile.errors import StoreError
+from antifragile.store import DataFacts, Store, StoredStudy
+from antifragile.study.options import RunOptions
+from antifragile.study.parts import Part
+from antifragile.study.planning import environment_of
+
+
+def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
+    """The study's data set, after checking that every network fits in memory with it."""
+    data = load_dataset(spec.dataset, data_dir=data_dir, normalization=spec.training.normalization)
+    for architecture in spec.architectures:
+        architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+    return data
+
+
+def data_facts(data: Dataset) -> DataFacts:
+    """What the store notes about a data set."""
+    return DataFacts(
+        sha256=data.sha256,
+        n_train=data.train.n_samples,
+        n_validation=data.validation.n_samples,
+        n_test=data.test.n_samples,
+        zero_r_validation=data.validation.zero_r_correct,
+        zero_r_test=data.test.zero_r_correct,
+    )
+
+
+def agreed_spec(store: Store, spec: StudySpec, data: Dataset) -> StudySpec:
+    """The spec, or the stored one of its name after a check that it is the same study.
+
+    A stored study that was extended beyond the spec is the same study.
+    """
+    stored = store.find_study(spec.name)
+    if stored is None:
+        return spec
+    larger = spec.extended(
+        trials=max(spec.trials, stored.spec.trials),
+        meta_loops=max(spec.meta_loops, stored.spec.meta_loops),
+    )
+    if differences := larger.differences(stored.spec):
+        extend = {item.split(":")[0] for item in differences} <= {"trials", "meta_loops"}
+        advice = "use 'study extend'" if extend else "give the study another name"
+        raise StoreError(
+            f"study {spec.name!r} in store {store} differs from this spec ({'; '.join(differences)}"
+            f"); {advice}, or use another store."
+        )
+    if stored.data.sha256 != data.sha256:
+        raise StoreError(
+            f"study {spec.name!r} in store {store} was run on other data than {spec.dataset!r} "
+            "holds now; bring the old data back, or give the study another name."
+        )
+    return stored.spec
+
+
+def put_study(store: Store, spec: StudySpec, data: Dataset) -> StoredStudy:
+    """Add the study, or replace the stored one's spec when this one is larger."""
+    stored = store.find_study(spec.name)
+    if stored is None:
+        store.add_study(spec, data_facts(data))
+    elif stored.spec != spec:
+        store.extend_study(spec)
+    return store.study(spec.name)
+
+
+def check_same_machine(store: Store, study: str, part: Part, options: RunOptions) -> None:
+    environment = environment_of(options, part)
+    for other in store.environments(study, modes=part.modes):
+        if other != environment and not options.mix_machines:
+            raise StoreError(
+                f"study {study!r} was begun under other conditions "
+                f"({'; '.join(environment.differences(other))}), so its numbers would not be the "
+                "same bit for bit; go on there, or accept a mixture with --mix-machines."
+            )

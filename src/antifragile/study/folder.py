@@ -1,0 +1,50 @@
+"""The folder of a study's checkpoints and kept weights, and the lock of its one driver."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from antifragile._files import make_folder, remove_temporary_files
+from antifragile.errors import StoreError, WorldError
+from antifragile.store import Store
+
+
+def default_files(store: Store, study: str) -> Path:
+    """Where checkpoints and kept weights of a study lie unless the caller says otherwise."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", study).strip("-.")[:60]
+    folder = f"{readable or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
+    if store.url.get_backend_name() == "sqlite" and not store.is_memory:
+        path = Path(str(store.url.database))
+        return path.with_name(path.name + ".files") / folder
+    where = hashlib.sha256(str(store).encode()).hexdigest()[:16]
+    return platformdirs.user_cache_path("antifragile") / "stores" / where / folder
+
+
+@contextmanager
+def only_driver(folder: Path, study: str) -> Iterator[None]:
+    """Hold the study's lock; the kernel gives it back when the process dies, however it dies."""
+    make_folder(folder)
+    try:
+        lock = FileLock(folder / "driver.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(
+            f"study {study!r} is being run by another process; wait for it, or stop it first."
+        ) from None
+    except OSError as error:
+        raise WorldError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder with --files."
+        ) from error
+    try:
+        remove_temporary_files(folder)
+        yield
+    finally:
+        remove_temporary_files(folder)
+        lock.release()
