@@ -1,6 +1,12 @@
-"""``python -m antifragile``."""
+"""``python -m antifragile``, and the ``antifragile`` command; quiet on Ctrl-C while importing."""
 
-from antifragile.cli.main import main
+import sys
+
+try:
+    from antifragile.cli.main import main
+except KeyboardInterrupt:
+    print("interrupted; run the same command again to go on.", file=sys.stderr)
+    sys.exit(130)
 
 if __name__ == "__main__":
     main()

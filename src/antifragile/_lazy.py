@@ -14,8 +14,10 @@ def importer(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str]
 
     Args:
         package: The package's ``__name__``.
-        homes: Public names by the submodule they live in.
+        homes: Public names by the submodule they live in. None may be called like a submodule,
+            which takes its place in the package as soon as it is imported.
     """
+    assert not homes.keys() & {name for names in homes.values() for name in names}
     where = {name: home for home, names in homes.items() for name in names}
 
     def get(name: str) -> object:

@@ -12,7 +12,7 @@ from scipy import stats
 from antifragile.analysis import (
     FamilyScope,
     Measure,
-    cells,
+    cells_with_intervals,
     compare_with_control,
     read_trials_csv,
 )
@@ -127,7 +127,7 @@ def test_a_single_trial_is_compared_without_an_interval() -> None:
     row = compare_with_control(frame, paired=False).table.loc[0]
     assert (row["difference"], row["p"], row["verdict"]) == (2, 1, "open")
     assert np.isnan(row["low"])
-    assert cells(frame).loc[0, ["sample_sd", "low"]].isna().all()
+    assert cells_with_intervals(frame).loc[0, ["sample_sd", "low"]].isna().all()
 
 
 def test_what_is_missing_is_said() -> None:
@@ -139,7 +139,7 @@ def test_what_is_missing_is_said() -> None:
     empty = compare_with_control(frame.iloc[:0], paired=False)
     assert empty.table.empty
     assert empty.families == ()
-    assert cells(frame.iloc[:0]).empty
+    assert cells_with_intervals(frame.iloc[:0]).empty
 
 
 def test_the_papers_490_comparisons(paper_trials: Path) -> None:
@@ -164,7 +164,7 @@ def test_the_papers_490_comparisons(paper_trials: Path) -> None:
 
 
 def test_cells_have_both_standard_deviations() -> None:
-    row = cells(made_trials({("a", "none"): [1.0, 3.0]})).loc[0]
+    row = cells_with_intervals(made_trials({("a", "none"): [1.0, 3.0]})).loc[0]
     assert (row["n"], row["mean"], row["sd"]) == (2, 2, 1)
     assert row["sample_sd"] == pytest.approx(2**0.5)
     assert pd.Interval(row["low"], row["high"]).mid == 2

@@ -73,8 +73,8 @@ def test_few_seeds_say_that_nothing_can_be_found() -> None:
     (family,) = judge_contrasts(made(**targets), Judgement()).families
     assert not family.can_show
     assert family.words == (
-        "Family contribution: 3 tests; smallest attainable p 0.062 exceeds Holm's first threshold "
-        "0.017: nothing can be found in it with fewer than 7 seeds."
+        "family contribution: 3 tests; smallest attainable p 0.062 exceeds the first threshold "
+        "0.017: no corrected difference can be found; 7 seeds would be needed."
     )
 
 

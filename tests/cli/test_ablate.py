@@ -54,6 +54,20 @@ def test_discover_lists_what_ran(cli: Cli, model: Path) -> None:
     assert {"residual", "functional"} <= {item["kind"] for item in components}
 
 
+def test_further_files_follow_the_first(cli: Cli, home: Path, model: Path) -> None:
+    (home / "model.py").rename(home / "net.py")
+    model.write_text("from net import *\n")
+    build = WORDS[WORDS.index("--build") :]
+    listed = cli("ablate", "discover", "--source", "model.py", "net.py", *build, "--json")
+    repeated = cli(
+        "ablate", "discover", "--source", "model.py", "--source", "net.py", *build, "--json"
+    )
+    assert (listed.code, listed.err) == (0, "")
+    components = json.loads(listed.out)["components"]
+    assert components == json.loads(repeated.out)["components"]
+    assert any(item["span"].startswith("net.py:") for item in components)
+
+
 def test_discover_leaves_the_folder_as_it_was(cli: Cli, home: Path, model: Path) -> None:
     before = contents(home)
     said = cli("ablate", "discover", *WORDS)

@@ -51,6 +51,36 @@ def test_a_study_from_run_to_page_and_back(cli: Cli, home: Path, variants: Path)
     assert "differ from those of the manifest: model-gate--identity" in refused.err
 
 
+def test_studies_of_one_folder_keep_manifests_of_their_own(
+    cli: Cli, home: Path, variants: Path
+) -> None:
+    for name in ("one", "two words"):
+        said = cli("ablate", "run", "variants", *RUN, "--name", name)
+        assert said.code == 0
+    assert "manifest-two-words.json" in said.out
+    assert (variants / "manifest-one.json").is_file()
+    assert not (variants / "manifest.json").exists()
+    either = cli("ablate", "report", "variants")
+    assert refused(either, "holds manifest-one.json, manifest-two-words.json; choose one by")
+    one = cli("ablate", "report", "variants", "--study", "one", "--format", "markdown")
+    assert "one: contribution, retrain, accuracy" in one.out
+
+
+@pytest.mark.slow
+def test_the_page_of_pairs_lists_their_certificates(cli: Cli, home: Path, variants: Path) -> None:
+    words = (*RUN, "--only", "model-tanh", "--design", "pairwise")
+    said = cli("ablate", "run", "variants", *words)
+    assert said.code == 0
+    assert "--only COMPONENT --only OTHER" in " ".join(said.out.split())
+    cli("ablate", "report", "variants", "--format", "html")
+    page = (variants / "ablation.html").read_text()
+    assert "Combinations (1)" in page
+    assert "certified: legal, and changes the output in evaluation mode" in page
+    [diff] = (variants / "combinations").glob("*/change.diff")
+    assert f'href="combinations/{diff.parent.name}/change.diff"' in page
+    assert page.index(">verdict<") < page.index(">smallest p<")
+
+
 def refused(said: Said, message: str) -> bool:
     return said.code == 2 and said.is_one_error() and message in said.err
 

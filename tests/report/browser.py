@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.promised import not_here
 
 _FLAGS = (
     "--headless",
@@ -61,10 +60,3 @@ def open_page(driver: Any, path: Path, *, phone: bool = False) -> None:
 def console(driver: Any) -> list[str]:
     """What the page said to the console since it was opened."""
     return [str(entry["message"]) for entry in driver.get_log("browser")]
-
-
-def not_here(reason: str) -> None:
-    """Skip; but fail where everything was promised to be tested."""
-    if os.environ.get("ANTIFRAGILE_TEST_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -144,7 +144,7 @@ def test_tables_are_written_in_every_format() -> None:
     assert [row[-1] for row in table.rows] == ["helps", "identical", "harms"]
     assert "| big | identity | 10 | " in as_markdown(table)
     assert r"zero (inactive at start)" in as_latex(table)
-    assert any("Family contribution: 2 tests, 1 identical" in note for note in table.notes)
+    assert any("family contribution: 2 tests, 1 identical" in note for note in table.notes)
 
 
 def test_an_axis_is_stretched_only_for_outliers() -> None:

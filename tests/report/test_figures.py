@@ -19,7 +19,7 @@ from antifragile.errors import UsageError
 from antifragile.report.curves import showcase, summarise_curves
 from antifragile.report.figures import FigureName, draw_figure
 from antifragile.report.style import REGIME_LOOKS, encode_figure, mode_looks, save_figure
-from antifragile.report.survey import Survey, survey
+from antifragile.report.surveys import Survey, survey
 from tests.report.made import empty_source, made_curves, made_source
 
 FOUR_MODES = ("none", "output", "annealed_gradient_noise", "random_weight_perturbation")

@@ -10,7 +10,7 @@ import pytest
 from antifragile.errors import UsageError
 from antifragile.report.figures import FigureName, draw_figure
 from antifragile.report.page_tables import harm_table, page_tables
-from antifragile.report.survey import Survey, survey
+from antifragile.report.surveys import Survey, survey
 from tests.report.made import made_source
 
 

@@ -18,7 +18,7 @@ from antifragile.report.comparison import compare_surveys, comparison_notes
 from antifragile.report.page import embed_json, render_page, write_report
 from antifragile.report.page_data import CURVE_STEPS, MAX_CURVE_POINTS, encode_curves
 from antifragile.report.page_tables import duration_words, production_facts, remarks
-from antifragile.report.survey import survey
+from antifragile.report.surveys import survey
 from tests.report.made import SHAPES, empty_source, finished_trials, made_curves, made_source
 
 EVIL = "<script>alert(1)</script>&\"'</title>"

@@ -10,7 +10,7 @@ from antifragile.analysis import Measure, Rules, open_source
 from antifragile.errors import DataError, UsageError
 from antifragile.report import TableName, build_table, survey, winner_differences
 from antifragile.report.printed import PRINTED_WINNERS
-from antifragile.report.survey import Survey, parse_targets
+from antifragile.report.surveys import Survey, parse_targets
 from antifragile.report.table import Table, show
 from tests.report.made import empty_source, made_source
 

@@ -9,13 +9,7 @@ from antifragile._lazy import importer
 if TYPE_CHECKING:
     from antifragile.analysis.capacity import SizeAdvice, SizeError, advise_size, harm_of_ablation
     from antifragile.analysis.classification import classify_source, modes_left_out
-    from antifragile.analysis.comparisons import (
-        Comparisons,
-        Family,
-        FamilyScope,
-        cells,
-        compare_with_control,
-    )
+    from antifragile.analysis.comparisons import Comparisons, FamilyScope, compare_with_control
     from antifragile.analysis.convergence import (
         convergence_bands,
         curves,
@@ -24,6 +18,8 @@ if TYPE_CHECKING:
         read_curves_csv,
         still_improving,
     )
+    from antifragile.analysis.effects import cells_with_intervals
+    from antifragile.analysis.families import Family
     from antifragile.analysis.frames import (
         meta_loops_frame,
         read_trials_csv,
@@ -59,7 +55,7 @@ __all__ = [
     "Verdict",
     "ablations",
     "advise_size",
-    "cells",
+    "cells_with_intervals",
     "classify_by_paper",
     "classify_by_posterior",
     "classify_complete",
@@ -100,9 +96,7 @@ __getattr__ = importer(
         "classification": ("classify_source", "modes_left_out"),
         "comparisons": (
             "Comparisons",
-            "Family",
             "FamilyScope",
-            "cells",
             "compare_with_control",
         ),
         "convergence": (
@@ -113,6 +107,8 @@ __getattr__ = importer(
             "read_curves_csv",
             "still_improving",
         ),
+        "effects": ("cells_with_intervals",),
+        "families": ("Family",),
         "frames": (
             "meta_loops_frame",
             "read_trials_csv",

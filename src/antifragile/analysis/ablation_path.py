@@ -97,6 +97,8 @@ class AblationPath:
         ablated = BASELINE
         while left := [c for c in self.components if c not in ablated]:
             outcome = self._race(ablated, left, values)
+            if outcome is None:  # no candidate could be run: the path ends here
+                return
             yield outcome
             if isinstance(outcome, list):
                 return
@@ -104,7 +106,7 @@ class AblationPath:
 
     def _race(
         self, ablated: Configuration, left: Sequence[str], values: Values
-    ) -> Step | list[Request]:
+    ) -> Step | list[Request] | None:
         running = list(left)
         for n in self._blocks():
             asked = [ablated | {c} for c in running]
@@ -112,6 +114,8 @@ class AblationPath:
                 return missing
             table = np.array([[values[c, s] for s in self.seeds[:n]] for c in asked])
             running = [running[i] for i in self._survivors(table, len(left))]
+            if not running:
+                return None
         means = {c: _mean([values[ablated | {c}, s] for s in self.seeds]) for c in running}
         best = max(running, key=lambda c: means[c])
         return Step(before=ablated, component=best, finalists=tuple(running))
@@ -142,9 +146,14 @@ class AblationPath:
     @property
     def notes(self) -> tuple[str, ...]:
         """How to read it."""
+        races = (
+            "plainly worse candidates left each race early"
+            if len(self.seeds) > self.first_block
+            else f"nobody leaves a race before {self.first_block + 1} seeds"
+        )
         return (
-            "Greedy path, cheapest first, in the order of the rows; plainly worse candidates left "
-            "each race early. A step is the best of several noisy ones and looks a little cheap.",
+            f"Greedy path, cheapest first, in the order of the rows; {races}. A step is the best "
+            "of several noisy ones and looks a little cheap.",
         )
 
 

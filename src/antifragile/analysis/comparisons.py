@@ -2,10 +2,8 @@
 
 A *family* is the set of comparisons over which error is controlled: all of a study (default), or
 those of each architecture, or of each mode. Within it p values are corrected by Holm (any false
-claim) and Benjamini-Hochberg (share of false claims). Holm's first threshold is alpha over the
-number of tests; where the smallest p that the trials can give exceeds it nothing can be found,
-and the family says so and how many trials would be needed. Arms that are paired and equal bit for
-bit are "identical": no test, and not part of the family.
+claim) and Benjamini-Hochberg (share of false claims). Arms that are paired and equal bit for bit
+are "identical": no test, and not part of the family.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from enum import StrEnum
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from antifragile.analysis import permutation
-from antifragile.analysis.effects import Effect, mean_interval, paired_effect, two_sample_effect
+from antifragile.analysis.effects import Effect, paired_effect, two_sample_effect
+from antifragile.analysis.families import Family, corrected, family_of
 from antifragile.analysis.permutation import Design
 from antifragile.analysis.summary import Measure, measured
 from antifragile.errors import DataError, nearest
@@ -33,45 +31,6 @@ class FamilyScope(StrEnum):
     ALL = "all"
     ARCHITECTURE = "architecture"
     MODE = "mode"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """One declared family and what it can show.
-
-    Args:
-        name: ``"all"``, or the architecture or mode whose comparisons it holds.
-        n_tests: Comparisons in it; identical arms are none.
-        n_identical: Paired arms equal to the control bit for bit.
-        first_threshold: alpha / n_tests, what Holm asks of the smallest p.
-        smallest_p: The smallest p that any of its tests can give.
-        can_show: Whether that is small enough.
-        trials_needed: Trials per mode from which it is.
-    """
-
-    name: str
-    n_tests: int
-    n_identical: int
-    first_threshold: float
-    smallest_p: float
-    can_show: bool
-    trials_needed: int
-
-    @property
-    def words(self) -> str:
-        """One sentence for beside the table."""
-        identical = f", {self.n_identical} identical" if self.n_identical else ""
-        if self.n_tests == 0:
-            return f"family {self.name}: nothing to test{identical}."
-        bound = f"smallest attainable p {self.smallest_p:.2g}"
-        if self.can_show:
-            verdict = f"{bound}, below the first threshold {self.first_threshold:.2g}"
-        else:
-            verdict = (
-                f"{bound} exceeds the first threshold {self.first_threshold:.2g}: no corrected "
-                f"difference can be found; {self.trials_needed} trials per mode would be needed"
-            )
-        return f"family {self.name}: {self.n_tests} tests{identical}; {verdict}."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,38 +52,6 @@ class Comparisons:
     families: tuple[Family, ...]
     alpha: float
     margin: float
-
-
-def cells(
-    trials: pd.DataFrame, measure: Measure = Measure.PEAK, *, confidence: float = 0.95
-) -> pd.DataFrame:
-    """Where each cell's trials lie, with an interval of the mean.
-
-    Returns:
-        Columns architecture, mode, n, mean, sd (population), sample_sd (NaN for one trial), min,
-        max, low, high (Student's interval of the mean), percent, in order of appearance.
-    """
-    grouped = measured(trials, measure).groupby(["architecture", "mode"], sort=False)
-    rows = []
-    for (architecture, mode), group in grouped:
-        values = group[measure.column].to_numpy(dtype=float)
-        low, high = mean_interval(values, confidence)
-        rows.append(
-            {
-                "architecture": architecture,
-                "mode": mode,
-                "n": len(values),
-                "mean": values.mean(),
-                "sd": values.std(),
-                "sample_sd": values.std(ddof=1) if len(values) > 1 else np.nan,
-                "min": values.min(),
-                "max": values.max(),
-                "low": low,
-                "high": high,
-            }
-        )
-    names = ["architecture", "mode", "n", "mean", "sd", "sample_sd", "min", "max", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
 
 
 def compare_with_control(
@@ -250,28 +177,10 @@ def _correct(
         table[column] = np.nan
     families = []
     for name, rows in table.groupby("family", sort=False):
-        tested = rows.index[rows["p"].notna()]
-        for source, target, method in (
-            ("p", "p_holm", "holm"),
-            ("p", "p_bh", "fdr_bh"),
-            ("equivalence_p", "equivalence_holm", "holm"),
-        ):
-            known = rows.index[rows[source].notna()]
-            if len(known):
-                table.loc[known, target] = multipletests(rows.loc[known, source], method=method)[1]
-        threshold = alpha / max(len(tested), 1)
-        smallest = float(rows["smallest_p"].min())
-        families.append(
-            Family(
-                name=str(name),
-                n_tests=len(tested),
-                n_identical=len(rows) - len(tested),
-                first_threshold=threshold,
-                smallest_p=smallest,
-                can_show=smallest <= threshold,
-                trials_needed=permutation.trials_needed(threshold, paired=paired),
-            )
-        )
+        table.loc[rows.index, "p_holm"] = corrected(rows["p"])
+        table.loc[rows.index, "p_bh"] = corrected(rows["p"], method="fdr_bh")
+        table.loc[rows.index, "equivalence_holm"] = corrected(rows["equivalence_p"])
+        families.append(family_of(rows, name, alpha=alpha, paired=paired))
     return table, tuple(families)
 
 

@@ -12,8 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import nctdtrinc
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind, ttost_paired
+
+from antifragile.analysis.summary import Measure, by_cell, summarise
 
 _SPREAD = 1e-9  # percentage points below which a standard deviation is rounding
 _NAN = float("nan")
@@ -55,6 +58,26 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
         return float(values.mean()), float(values.mean())
     low, high = DescrStatsW(values).tconfint_mean(alpha=1 - confidence)
     return float(low), float(high)
+
+
+def cells_with_intervals(
+    trials: pd.DataFrame, measure: Measure = Measure.PEAK, *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Summarise each cell, with an interval of its mean.
+
+    Returns:
+        The columns of `summarise` and sample_sd (ddof = 1; NaN for one trial), low, high
+        (Student's interval of the mean), percent.
+    """
+    cells = [values.to_numpy(dtype=float) for _, values in by_cell(trials, measure)]
+    ends = [mean_interval(values, confidence) for values in cells]
+    return summarise(trials, measure).assign(
+        mean=[values.mean() for values in cells],  # numpy's rounds as the paper's tables do
+        sd=[values.std() for values in cells],
+        sample_sd=[values.std(ddof=1) if len(values) > 1 else _NAN for values in cells],
+        low=[low for low, _ in ends],
+        high=[high for _, high in ends],
+    )
 
 
 def two_sample_effect(

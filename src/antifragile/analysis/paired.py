@@ -23,10 +23,10 @@ from enum import StrEnum
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from antifragile.analysis import permutation
 from antifragile.analysis.effects import Effect, paired_effect
+from antifragile.analysis.families import Family, corrected, family_of
 from antifragile.analysis.permutation import Design
 from antifragile.analysis.seed_advice import seeds_to_settle
 from antifragile.errors import DataError
@@ -74,48 +74,6 @@ class Judgement:
         assert self.looks >= 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeedFamily:
-    """One declared family of tests and what its seeds can show.
-
-    Args:
-        question: What its contrasts measure, as in ``"contribution"``.
-        n_tests: Tests in it; identical targets are none.
-        n_identical: Targets whose contrasts are all zero.
-        first_threshold: alpha / (tests x looks), what Holm asks of the smallest p.
-        smallest_p: The smallest p that any of its tests can give.
-        seeds_needed: Seeds from which a p can go down to the first threshold.
-    """
-
-    question: str
-    n_tests: int
-    n_identical: int
-    first_threshold: float
-    smallest_p: float
-    seeds_needed: int
-
-    @property
-    def can_show(self) -> bool:
-        """Whether the smallest attainable p is small enough."""
-        return self.smallest_p <= self.first_threshold
-
-    @property
-    def words(self) -> str:
-        """One sentence for beside the table."""
-        identical = f", {self.n_identical} identical" if self.n_identical else ""
-        if not self.n_tests:
-            return f"Family {self.question}: nothing to test{identical}."
-        bound = f"smallest attainable p {self.smallest_p:.2g}"
-        if self.can_show:
-            verdict = f"{bound}, below Holm's first threshold {self.first_threshold:.2g}"
-        else:
-            verdict = (
-                f"{bound} exceeds Holm's first threshold {self.first_threshold:.2g}: nothing can "
-                f"be found in it with fewer than {self.seeds_needed} seeds"
-            )
-        return f"Family {self.question}: {self.n_tests} tests{identical}; {verdict}."
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
     """The result of `judge_contrasts`.
@@ -130,7 +88,7 @@ class Judged:
     """
 
     table: pd.DataFrame
-    families: tuple[SeedFamily, ...]
+    families: tuple[Family, ...]
     judgement: Judgement
 
     def of(self, question: str) -> pd.DataFrame:
@@ -183,28 +141,22 @@ def _measure(values: np.ndarray, judgement: Judgement) -> dict[str, float]:
     return measured | {"n": n, "p": p, "smallest_p": design.smallest_p, "sd": spread}
 
 
-def _correct(
-    table: pd.DataFrame, judgement: Judgement
-) -> tuple[pd.DataFrame, tuple[SeedFamily, ...]]:
+def _correct(table: pd.DataFrame, judgement: Judgement) -> tuple[pd.DataFrame, tuple[Family, ...]]:
     """Holm within each question; a p seen at one of several looks counts that many times."""
     table["p_holm"] = table["equivalence_holm"] = np.nan
     families = []
     for question, rows in table.groupby("question", sort=False):
         for source, target in (("p", "p_holm"), ("equivalence_p", "equivalence_holm")):
-            known = rows.index[rows[source].notna()]
-            if len(known):
-                p = (rows.loc[known, source] * judgement.looks).clip(upper=1)
-                table.loc[known, target] = multipletests(p, method="holm")[1]
-        n_tests = int(rows["p"].notna().sum())
-        threshold = judgement.alpha / max(n_tests, 1) / judgement.looks
+            p = (rows[source] * judgement.looks).clip(upper=1)
+            table.loc[rows.index, target] = corrected(p)
         families.append(
-            SeedFamily(
-                question=str(question),
-                n_tests=n_tests,
-                n_identical=len(rows) - n_tests,
-                first_threshold=threshold,
-                smallest_p=float(rows["smallest_p"].min()),
-                seeds_needed=permutation.trials_needed(threshold, paired=True),
+            family_of(
+                rows,
+                question,
+                alpha=judgement.alpha,
+                paired=True,
+                looks=judgement.looks,
+                unit="seeds",
             )
         )
     return table, tuple(families)

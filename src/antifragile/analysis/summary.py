@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from antifragile.errors import DataError
 
@@ -43,10 +45,7 @@ def summarise(trials: pd.DataFrame, measure: Measure = Measure.PEAK) -> pd.DataF
         Columns architecture, mode, n, mean, sd, min, max (percent), in order of appearance.
         ``sd`` is the population standard deviation (ddof = 0), as in the paper's tables.
     """
-    grouped = measured(trials, measure).groupby(["architecture", "mode"], sort=False)[
-        measure.column
-    ]
-    summary = grouped.agg(
+    summary = by_cell(trials, measure).agg(
         n="count", mean="mean", sd=lambda values: values.std(ddof=0), min="min", max="max"
     )
     return summary.reset_index()
@@ -64,3 +63,9 @@ def measured(trials: pd.DataFrame, measure: Measure) -> pd.DataFrame:
             "missing; use --measure peak."
         )
     return trials if measure.column in trials.columns else trials.assign(**{measure.column: []})
+
+
+def by_cell(trials: pd.DataFrame, measure: Measure) -> SeriesGroupBy[Any, Any]:
+    """The measure of every trial, grouped by cell, in order of appearance."""
+    grouped = measured(trials, measure).groupby(["architecture", "mode"], sort=False)
+    return grouped[measure.column]

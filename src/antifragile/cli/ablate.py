@@ -1,18 +1,32 @@
 """``antifragile ablate``: which component of a model does the work?
 
 `discover` lists the components, `generate` writes and certifies one small variant of the source per
-component and kind. Running and reporting a study of them is in `ablate_study`.
+component and kind. A study of them is run by `ablate_run` and shown by `ablate_report`.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from antifragile.cli.ablate_options import (
+    BuildOption,
+    FilesArgument,
+    FrameworkOption,
+    InputsOption,
+    JsonOption,
+    MemoryOption,
+    SourceOption,
+    SpecOption,
+    StepOption,
+    TemplatesOption,
+    TimeoutOption,
+    WorkersOption,
+)
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 
 if TYPE_CHECKING:
@@ -27,54 +41,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-SourceOption = Annotated[
-    list[Path] | None,
-    typer.Option("--source", help="A file of the model; may be repeated.", show_default=False),
-]
-BuildOption = Annotated[
-    str | None,
-    typer.Option(help="FILE.py:function that returns the model.", show_default=False),
-]
-InputsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="FILE.py:function that returns the tuple of positional inputs.", show_default=False
-    ),
-]
-StepOption = Annotated[
-    str | None,
-    typer.Option(
-        help="FILE.py:function(model, *inputs) that returns the loss of a training step.",
-        show_default=False,
-    ),
-]
-SpecOption = Annotated[
-    Path | None,
-    typer.Option(help="A TOML file with these options as keys, and [groups].", show_default=False),
-]
-TemplatesOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of further edit templates (*.toml).", show_default=False),
-]
-TimeoutOption = Annotated[
-    float, typer.Option(min=0.1, help="Seconds for each process that runs the model.")
-]
-MemoryOption = Annotated[
-    str, typer.Option(help="Memory for each process that runs the model, as in 512MiB or 4GiB.")
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Variants certified at a time.", show_default="one per core"),
-]
-FrameworkOption = Annotated[
-    Literal["torch", "keras"],
-    typer.Option(help="keras: Keras 3, on the back end that KERAS_BACKEND names."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command()
 def discover(
+    files: FilesArgument = None,
     source: SourceOption = None,
     build: BuildOption = None,
     inputs: InputsOption = None,
@@ -89,7 +59,8 @@ def discover(
     """List the components of a model: where they are, whether they ran, how they can be cut."""
     from antifragile.codegen.pipeline import find_components
 
-    request = _request(spec, source, build, inputs, step, None, templates)
+    sources = [*(source or []), *(files or [])]
+    request = _request(spec, sources, build, inputs, step, None, templates)
     with _server(timeout, memory, 1, framework) as server:
         project = request.project()
         _, components = find_components(
@@ -108,6 +79,7 @@ def discover(
 @app.command()
 def generate(
     out: Annotated[Path, typer.Option(help="Folder for the variants; new, empty or ours.")],
+    files: FilesArgument = None,
     source: SourceOption = None,
     build: BuildOption = None,
     inputs: InputsOption = None,
@@ -129,7 +101,8 @@ def generate(
     """Write one variant of the source per component and kind, and certify each."""
     from antifragile.codegen.pipeline import check_is_ours, make_ablations
 
-    request = _request(spec, source, build, inputs, step, kinds, templates)
+    sources = [*(source or []), *(files or [])]
+    request = _request(spec, sources, build, inputs, step, kinds, templates)
     check_is_ours(out)
     with _server(timeout, memory, workers, framework) as server:
         project = request.project()
@@ -152,7 +125,7 @@ def generate(
 
 def _request(
     spec: Path | None,
-    source: list[Path] | None,
+    sources: list[Path],
     build: str | None,
     inputs: str | None,
     step: str | None,
@@ -163,7 +136,7 @@ def _request(
 
     words = [word.strip() for word in kinds.split(",")] if kinds is not None else None
     given = {
-        **{"source": source, "build": build, "inputs": inputs, "step": step},
+        **{"source": sources, "build": build, "inputs": inputs, "step": step},
         **{"kinds": words, "templates": templates},
     }
     return AblationRequest.read(spec, {key: value for key, value in given.items() if value})
@@ -260,7 +233,7 @@ def _print_variants(made: Ablations) -> None:
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         table.add_row(
             escape(variant.component),
-            variant.kind.value,
+            " ".join([variant.kind.value, *variant.options.values()]),
             certificate.verdict.value,
             str(variant.diff_lines) if variant.folder else "",
             f"{certificate.parameter_delta:+,}" if variant.folder else "",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.cli.options import DataDirOption, JsonOption
 from antifragile.config import Architecture
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ def bench(
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option(help="Of the fleet; bf16 is timed beside fp32.")
     ] = "fp32",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where to look for data first.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Time plain PyTorch, tuned PyTorch and the fleet in turn; project the paper's study.
 
@@ -82,7 +80,8 @@ def _print(report: BenchReport, threads: int) -> None:
     stdout().print(
         f"\ngeometric mean of plain/fleet {report.geometric_mean_ratio:.1f}; matrix peak "
         f"{report.peak_gflops:.0f} GFLOP/s with {threads} threads\nthe paper's study "
-        f"(98 x 6 x 10 x 100) on this machine: {hours['paired']:.1f} h paired, "
+        f"(98 x 6 x 10 x 100) on this machine: {hours['paired']:.1f} h paired "
+        f"({hours['paired_all_trained']:.1f} h were decay, which rounds away, trained too), "
         f"{hours['independent']:.1f} h independent (projected from these rows)"
         + (f"; in fp32 {hours['paired_fp32']:.1f} h paired" if "paired_fp32" in hours else "")
     )

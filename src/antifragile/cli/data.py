@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from antifragile.cli.console import stdout
+from antifragile.cli.options import DataDirOption, JsonOption
 from antifragile.config import Normalization
 from antifragile.errors import DataError, WorldError
 
@@ -20,22 +20,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The data sets networks are trained on.", no_args_is_help=True)
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the files, looked into first.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
 
 @app.command("info")
 def print_info(
     name: Annotated[str, typer.Argument(help="A registered name, or npz:PATH.")],
-    data_dir: DataDir = None,
+    data_dir: DataDirOption = None,
     normalization: Annotated[
         Normalization, typer.Option(help="How pixels become inputs.")
     ] = Normalization.STANDARDIZE,
     download: Annotated[bool, typer.Option(help="Download what is missing.")] = True,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show split sizes, class counts, ZeroR, input size and normalization of a data set."""
     from antifragile.data import load_dataset
@@ -50,7 +44,7 @@ def print_info(
 
 
 @app.command("list")
-def print_list(data_dir: DataDir = None, as_json: Json = False) -> None:
+def print_list(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """List the registered data sets and whether their files are here."""
     from antifragile.data import Access, dataset_sources
 

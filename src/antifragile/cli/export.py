@@ -11,6 +11,7 @@ import typer
 from antifragile._files import write_atomically
 from antifragile._optional import require
 from antifragile.cli.console import stderr
+from antifragile.cli.options import DEFAULT_STORE, StoreOption, StudyOption
 from antifragile.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,13 +39,8 @@ _TRACKERS = (ExportFormat.TENSORBOARD, ExportFormat.MLFLOW)
 
 
 def export(
-    store: Annotated[
-        str,
-        typer.Option("--store", help="SQLite file, or URL as in postgresql://user@host/name."),
-    ] = "antifragile.db",
-    study: Annotated[
-        str | None, typer.Option("--study", help="Name; not needed when the store has one study.")
-    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    study: StudyOption = None,
     table: Annotated[
         ExportTable | None,
         typer.Option(help="Which rows of a file.", show_default="meta_loops"),

@@ -8,8 +8,15 @@ from typing import Annotated, Literal
 import typer
 
 from antifragile.cli.console import stderr
-from antifragile.cli.sources import MeasureOption, SourceArgument, StudyOption, ZeroROption
-from antifragile.cli.table import RulesOption, open_survey
+from antifragile.cli.options import (
+    ConvergenceOption,
+    MeasureOption,
+    RulesOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.cli.table import open_survey
 from antifragile.errors import UsageError
 
 
@@ -42,14 +49,7 @@ def figure(
             show_default="one per regime",
         ),
     ] = None,
-    convergence: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV with architecture, mode, meta_loop, validation_accuracy, for a source "
-            "without meta-loop records.",
-            show_default=False,
-        ),
-    ] = None,
+    convergence: ConvergenceOption = None,
     out: Annotated[
         Path | None, typer.Option(help="A .png or .svg file.", show_default="NAME.png")
     ] = None,
@@ -61,7 +61,7 @@ def figure(
     from antifragile.analysis import read_curves_csv
     from antifragile.report.figures import FigureName, draw_figure
     from antifragile.report.style import save_figure
-    from antifragile.report.survey import parse_targets
+    from antifragile.report.surveys import parse_targets
 
     drawn = draw_figure(
         FigureName(name),

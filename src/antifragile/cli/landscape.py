@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.options import JsonOption
 from antifragile.config import PAPER_LANDSCAPE, matching_table
 
 
@@ -14,7 +15,7 @@ def landscape(
     matching: Annotated[
         bool, typer.Option("--matching", help="Printed widths beside those of equation 2.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the paper's 98 architectures with their parameters on MNIST."""
     if matching:

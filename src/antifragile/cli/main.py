@@ -19,7 +19,8 @@ from rich.markup import escape
 from antifragile import __version__
 from antifragile.cli import (
     ablate,
-    ablate_study,
+    ablate_report,
+    ablate_run,
     bench,
     classify,
     compare_modes,
@@ -49,8 +50,8 @@ app = typer.Typer(
 app.command("landscape")(landscape.landscape)
 app.add_typer(data.app, name="data")
 app.add_typer(study.app, name="study")
-ablate.app.command("run")(ablate_study.run)
-ablate.app.command("report")(ablate_study.report)
+ablate.app.command("run")(ablate_run.run)
+ablate.app.command("report")(ablate_report.report)
 app.add_typer(ablate.app, name="ablate")
 app.command("train")(train.train)
 app.add_typer(perturb.app, name="perturb")

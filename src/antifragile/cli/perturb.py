@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.cli.options import DataDirOption, JsonOption
 
 if TYPE_CHECKING:
     from antifragile.workflows import BenchResult
@@ -20,9 +21,7 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_presets(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def list_presets(as_json: JsonOption = False) -> None:
     """List the presets and the experiments."""
     from antifragile.optim import presets
     from antifragile.workflows import EXPERIMENTS
@@ -66,10 +65,8 @@ def bench(
         bool, typer.Option("--quick", help="A short form; its numbers are no results.")
     ] = False,
     workers: Annotated[int, typer.Option(help="Processes, one thread each.")] = 1,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where to look for data first.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run an experiment: a table, a figure, and its cost in gradients and in seconds.
 

@@ -56,6 +56,7 @@ def _values(plan: StudyPlan) -> dict[str, object]:
                 "kernel": row.plan.kernel,
                 "group_size": row.plan.group_size,
                 "predicted_seconds": row.seconds,
+                "evaluation_seconds": row.evaluation_s,
                 "memory_bytes": row.plan.memory_bytes,
                 "reason": row.plan.reason,
             }

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from antifragile.cli.console import stdout
-from antifragile.cli.sources import SourceArgument, StudyOption, ZeroROption, read_source
-from antifragile.cli.table import RulesOption
+from antifragile.cli.options import (
+    ConvergenceOption,
+    RulesOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.cli.sources import read_source
 
 if TYPE_CHECKING:
     from antifragile.analysis import Source
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for the page.")]
-ConvergenceOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="CSV with architecture, mode, meta_loop, validation_accuracy, for a source without "
-        "meta-loop records.",
-        show_default=False,
-    ),
-]
 
 
 def report(

@@ -9,14 +9,14 @@ import typer
 from rich.markup import escape
 
 from antifragile.cli.console import plain_table, print_json, stdout
-from antifragile.cli.sources import (
+from antifragile.cli.options import (
     JsonOption,
     MeasureOption,
     SourceArgument,
     StudyOption,
     ZeroROption,
-    read_source,
 )
+from antifragile.cli.sources import read_source
 
 if TYPE_CHECKING:
     from antifragile.analysis import SizeAdvice

@@ -1,34 +1,11 @@
-"""What the verbs of analysis share: the SOURCE argument and its options."""
+"""Opening the SOURCE that a verb of analysis was given."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from antifragile.analysis import Source
-
-SourceArgument = Annotated[
-    str, typer.Argument(help="A store (file or URL), or a CSV of trials.", metavar="SOURCE")
-]
-StudyOption = Annotated[
-    str | None, typer.Option("--study", help="Name; not needed when the store has one study.")
-]
-ZeroROption = Annotated[
-    float | None,
-    typer.Option(
-        "--zero-r",
-        min=0,
-        max=100,
-        help="ZeroR accuracy of the validation split, percent; a CSV does not say it.",
-        show_default="the data set's",
-    ),
-]
-MeasureOption = Annotated[
-    Literal["peak", "final", "test"], typer.Option("--measure", help="Which accuracy of a trial.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def read_source(

@@ -3,64 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.export import export
+from antifragile.cli.options import (
+    DEFAULT_STORE,
+    BudgetOption,
+    CheckpointOption,
+    DataDirOption,
+    DeviceOption,
+    EngineOption,
+    FilesOption,
+    JsonOption,
+    MeasureOption,
+    MixOption,
+    PrecisionOption,
+    StoreOption,
+    StudyOption,
+    WorkersOption,
+)
+from antifragile.cli.study_outcome import print_outcome
 
 # What needs torch or pandas is imported by the verb that needs it: --help answers at once.
 if TYPE_CHECKING:
-    import pandas as pd
-
     from antifragile.store import Store, StoredStudy
-    from antifragile.study import StudyOutcome
-
-DEFAULT_STORE = "antifragile.db"
 
 app = typer.Typer(help="Run, extend, look at and export studies.", no_args_is_help=True)
-
-StoreOption = Annotated[
-    str,
-    typer.Option("--store", help="SQLite file, or URL as in postgresql://user@host/name."),
-]
-StudyOption = Annotated[
-    str | None, typer.Option("--study", help="Name; not needed when the store has one study.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Worker processes.", show_default="one per core, 1 when it is quickly done"
-    ),
-]
-EngineOption = Annotated[
-    Literal["fleet", "plain"],
-    typer.Option(help="fleet: many trials at once; plain: the readable reference."),
-]
-PrecisionOption = Annotated[
-    Literal["fp32", "bf16"], typer.Option(help="Of products; master weights stay float32.")
-]
-BudgetOption = Annotated[
-    float, typer.Option("--memory-budget", help="GiB for data and buffers of all workers.")
-]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="Where to look for data files first.", show_default=False)
-]
-FilesOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder for checkpoints and kept weights.", show_default="beside the store"),
-]
-MixOption = Annotated[
-    bool, typer.Option("--mix-machines", help="Go on with what another kind of machine began.")
-]
-CheckpointOption = Annotated[
-    float, typer.Option(min=0, help="Least seconds between two checkpoints of a trial.")
-]
 
 
 @app.command()
@@ -98,7 +70,7 @@ def run(
             listener=display,
         )
     with outcome.store:
-        _report(outcome, as_json)
+        print_outcome(outcome, as_json=as_json)
 
 
 @app.command()
@@ -173,7 +145,7 @@ def extend(
             listener=display,
         )
     with outcome.store:
-        _report(outcome, as_json)
+        print_outcome(outcome, as_json=as_json)
 
 
 @app.command()
@@ -207,9 +179,7 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
 def summary(
     store: StoreOption = DEFAULT_STORE,
     study: StudyOption = None,
-    measure: Annotated[
-        Literal["peak", "final", "test"], typer.Option(help="Which accuracy of each trial.")
-    ] = "peak",
+    measure: MeasureOption = "peak",
     as_json: JsonOption = False,
 ) -> None:
     """Show n, mean, sd (population), min and max of every cell, in percent."""
@@ -252,69 +222,3 @@ def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:
         "created_at": study.created_at,
         "files": str(default_files(store, spec.name)),
     }
-
-
-def _report(outcome: StudyOutcome, as_json: bool) -> None:
-    from antifragile.analysis import summarise, trials_frame
-
-    study, store = outcome.study, outcome.store
-    frame = trials_frame(store, study)
-    cells = summarise(frame)
-    if as_json:
-        print_json(
-            {
-                "study": study.spec.name,
-                "store": str(store),
-                "files": str(outcome.files),
-                "trials": len(frame),
-                "trials_run": outcome.n_run,
-                "seconds": outcome.seconds,
-                "cells": cells.to_dict(orient="records"),
-            }
-        )
-        return
-    stdout().print(_result_table(study, cells))
-    if study.spec.training.decay_is_placebo and {"none", "decay"} <= set(study.spec.modes):
-        stdout().print(
-            "decay: 1 - learning_rate * weight_decay rounds to 1 in float32 here, so this arm is a "
-            "placebo; with paired trials it equals none bit for bit."
-        )
-    stdout().print(
-        f"\n{outcome.n_run} trials run in {outcome.seconds:.1f} s, {len(frame)} finished in all.\n"
-        f"records  {store}\nweights  {outcome.files if study.spec.keep == 'lkg' else '(not kept)'}",
-        markup=False,
-    )
-
-
-def _result_table(study: StoredStudy, cells: pd.DataFrame) -> Table:
-    from antifragile.analysis import classify_by_paper
-
-    zero_r = 100 * study.data.zero_r_validation / study.data.n_validation
-    verdicts = classify_by_paper(cells, zero_r=zero_r)
-    table = plain_table(
-        f"{escape(study.spec.name)}: peak validation accuracy, mean ± sd over "
-        f"{study.spec.trials} trials of {study.spec.meta_loops} meta-loops, percent; "
-        f"ZeroR {zero_r:.2f}"
-    )
-    table.add_column("architecture")
-    for mode in study.spec.modes:
-        table.add_column(mode, justify="right")
-    table.add_column("regime (paper's rules)")
-    by_cell = cells.set_index(["architecture", "mode"])
-    for architecture in study.spec.architectures:
-        row = [
-            _cell(by_cell, architecture.name, mode, study.spec.modes) for mode in study.spec.modes
-        ]
-        verdict = verdicts.get(architecture.name)
-        table.add_row(architecture.name, *row, verdict.regime.value if verdict else "-")
-    return table
-
-
-def _cell(by_cell: pd.DataFrame, architecture: str, mode: str, modes: tuple[str, ...]) -> str:
-    means = {m: by_cell["mean"].get((architecture, m)) for m in modes}
-    mean = means[mode]
-    if mean is None:
-        return "-"
-    best = max(value for value in means.values() if value is not None)
-    text = f"{mean:.2f} ± {by_cell['sd'][(architecture, mode)]:.2f}"
-    return f"[bold]{text}[/]" if mean == best else text

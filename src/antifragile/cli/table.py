@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from antifragile.cli.console import stdout
-from antifragile.cli.sources import (
+from antifragile.cli.options import (
     MeasureOption,
+    RulesOption,
     SourceArgument,
     StudyOption,
     ZeroROption,
-    read_source,
 )
+from antifragile.cli.sources import read_source
 from antifragile.errors import UsageError
 
 # What needs pandas, torch or scipy is imported by the verb that needs it: --help answers at once.
 if TYPE_CHECKING:
     from antifragile.report import Survey
-
-RulesOption = Annotated[
-    Literal["paper", "complete", "posterior"],
-    typer.Option("--rules", help="Which rules name the regimes."),
-]
 
 
 def table(
@@ -60,7 +56,7 @@ def table(
         build_table,
         winner_differences,
     )
-    from antifragile.report.survey import parse_targets
+    from antifragile.report.surveys import parse_targets
 
     if printed and name != "V":
         raise UsageError(f"--printed compares winners, which table {name} does not have; use V.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -11,6 +11,13 @@ from rich.live import Live
 from rich.text import Text
 
 from antifragile.cli.console import print_json, stderr, stdout
+from antifragile.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    PrecisionOption,
+)
 from antifragile.config import Architecture, Pairing, Perturbation, TrainingOptions, TrialSpec
 from antifragile.errors import Interrupted, SpecError, nearest
 
@@ -51,13 +58,11 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="In mode decay.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None,
     normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None,
-    engine: Annotated[
-        Literal["fleet", "plain"], typer.Option(help="fleet: fast; plain: the readable reference.")
-    ] = "fleet",
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of products.")] = "fp32",
-    data_dir: Annotated[Path | None, typer.Option(help="Where to look for data first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    engine: EngineOption = "fleet",
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
     from antifragile.data import load_dataset

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from antifragile.analysis.ablation_path import AFTER
 from antifragile.analysis.ablation_results import AblationResults, ProtocolResult
-from antifragile.analysis.designs import CONTRIBUTION, INTERACTION, DesignName
+from antifragile.analysis.designs import CONTRIBUTION, INTERACTION, PAIR, DesignName
 from antifragile.analysis.paired import Judgement, PairedVerdict
 from antifragile.report.table import Cell, Column, Table
 
@@ -49,12 +50,11 @@ def checks_table(results: AblationResults) -> Table:
             ]
         )
     rows += [["failed", words] for words in failure_words(results)]
-    again = repeat_command("COMPONENT", Path(str(results.manifest["folder"])))
     return Table(
         title=f"{results.manifest['name']}: checks before anything else",
         columns=[Column(name="check", is_text=True), Column(name="finding", is_text=True)],
         rows=rows,
-        notes=[f"Any row again, with its certificate and diff in the folder of its name: {again}"],
+        notes=[again_note(results.manifest)],
     )
 
 
@@ -66,7 +66,7 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
     ]
     digits = decimals_of(result)
     interval = f"{1 - judgement.alpha / judgement.looks:.4g}".replace("0.", "").ljust(2, "0")
-    family = next(f for f in result.judged.families if f.question == question)
+    family = next(f for f in result.judged.families if f.name == question)
     return Table(
         title=f"{results.manifest['name']}: {question}, {result.protocol}, {results.metric}",
         columns=[
@@ -106,9 +106,9 @@ def _ordered(
 def _row(
     results: AblationResults, row: pd.Series, question: str, judgement: Judgement
 ) -> list[Cell]:
-    arm = results.arms.get(row["target"])
-    component = str(row["target"]) if arm is None else str(arm["component"])
-    kind = "" if arm is None else arm_kind(arm)
+    parts = [results.arms[name] for name in str(row["target"]).split(PAIR) if name in results.arms]
+    component = PAIR.join(str(part["component"]) for part in parts) or str(row["target"])
+    kind = PAIR.join(arm_kind(part) for part in parts)
     numbers: list[Cell] = [
         float(row[name]) if np.isfinite(row[name]) else None
         for name in ("difference", "low", "high", "size", "p", "smallest_p", "p_holm")
@@ -185,17 +185,28 @@ def _question_notes(results: AblationResults, question: str, judgement: Judgemen
     return notes
 
 
-def repeat_command(arm: str, folder: Path) -> str:
-    """Runs the pairs of one ablation again, in a store of its own, and compares the numbers."""
-    parts = [
-        "antifragile",
-        "ablate",
-        "run",
-        str(folder),
-        "--manifest",
-        str(folder / "manifest.json"),
-    ]
-    return shlex.join([*parts, "--only", arm, "--store", "again.db"])
+def is_by_row(manifest: dict[str, Any]) -> bool:
+    """Whether a row can be had without the others: not where all combinations belong together."""
+    return manifest["design"] in (DesignName.LEAVE_ONE_OUT, DesignName.PAIRWISE)
+
+
+def again_note(manifest: dict[str, Any]) -> str:
+    """How to run a row again, or the study."""
+    folder, by_row = Path(str(manifest["folder"])), is_by_row(manifest)
+    is_of_pairs = manifest["design"] == DesignName.PAIRWISE
+    chosen = ["COMPONENT", "OTHER"] if is_of_pairs else ["COMPONENT"] if by_row else []
+    command = repeat_command(chosen, folder, manifest)
+    if not by_row:
+        return f"The study again, in a store of its own: {command}"
+    return f"Any row again, with its certificate and diff in the folder of its name: {command}"
+
+
+def repeat_command(arms: Sequence[str], folder: Path, manifest: dict[str, Any]) -> str:
+    """Runs the pairs of some ablations again, in a store of its own, and compares the numbers."""
+    file = str(folder / str(manifest.get("file", "manifest.json")))
+    only = [word for arm in arms for word in ("--only", arm)]
+    parts = ["antifragile", "ablate", "run", str(folder), "--manifest", file]
+    return shlex.join([*parts, *only, "--store", "again.db"])
 
 
 def _repeat_words(results: AblationResults) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,13 +20,21 @@ from antifragile import __version__
 from antifragile._files import write_atomically
 from antifragile.analysis.ablation_results import AblationResults
 from antifragile.analysis.designs import CONTRIBUTION
-from antifragile.report.ablation import ablation_tables, arm_kind, checks_table, repeat_command
+from antifragile.report.ablation import (
+    ablation_tables,
+    arm_kind,
+    checks_table,
+    is_by_row,
+    repeat_command,
+)
 from antifragile.report.ablation_figure import contributions_figure
 from antifragile.report.page import embed_json, page_environment, template_text
 from antifragile.report.page_tables import Fact, duration_words
 from antifragile.report.style import encode_figure
+from antifragile.report.table import Column, Table
 
 _SCRIPTS = ("common.js", "tables.js")
+_FURTHER = ("n", "effect size", "p", "smallest p", "Holm", "equivalence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +75,7 @@ def write_ablation_page(results: AblationResults, path: Path, folder: Path) -> P
 
 def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> str:
     """The page's HTML; arguments as `write_ablation_page`."""
-    arms = [_arm_view(arm, folder, path) for arm in results.manifest["arms"]]
+    arms = [_arm_view(arm, folder, path, results.manifest) for arm in results.manifest["arms"]]
     anchors = {(str(a["component"]), arm_kind(a)): str(a["name"]) for a in results.manifest["arms"]}
     return (
         page_environment()
@@ -77,10 +85,13 @@ def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> 
             lead=_lead(results),
             checks=checks_table(results).rows,
             figure=_figure(results),
-            tables=ablation_tables(results)[1:],
+            tables=[_verdict_first(table) for table in ablation_tables(results)[1:]],
+            class_of=_class_of,
+            line_class=_line_class,
             anchors=anchors,
             anchor_of=lambda row: anchors.get((str(row[0]), str(row[1]))),
             arms=arms,
+            combinations=_combinations(results.manifest, folder, path),
             left_out=results.manifest["left_out"],
             facts=_facts(results),
             manifest=json.dumps(_without_runs(results.manifest), indent=2, sort_keys=True),
@@ -89,6 +100,43 @@ def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> 
             data=Markup(embed_json({})),
         )
     )
+
+
+def _verdict_first(table: Table) -> Table:
+    """The columns in the order in which a reader may lose them on a narrow screen."""
+    places = sorted(
+        range(len(table.columns)), key=lambda place: table.columns[place].name in _FURTHER
+    )  # stable: the verdict, last of the rest, comes before what goes first
+    return replace(
+        table,
+        columns=[table.columns[n] for n in places],
+        rows=[[row[n] for n in places] for row in table.rows],
+    )
+
+
+def _class_of(column: Column) -> str:
+    """Of a cell: numbers stand right, what a narrow screen leaves out is marked."""
+    words = {"number": not column.is_text, "further": column.name in _FURTHER}
+    return " ".join(word for word, holds in words.items() if holds)
+
+
+def _line_class(line: str) -> str:
+    """Of a line of a diff."""
+    is_heading = line.startswith(("+++", "---"))
+    return "" if is_heading else {"+": "added", "-": "removed"}.get(line[:1], "")
+
+
+def _combinations(
+    manifest: dict[str, Any], folder: Path, page: Path
+) -> list[tuple[str, str, str | None]]:
+    """(ablations, finding, address of the change) of what was certified together."""
+    found = []
+    for item in manifest.get("combinations", []):
+        diff = folder / str(item["folder"]) / "change.diff"
+        is_there = bool(item["folder"]) and diff.is_file()
+        name, finding = " + ".join(item["ablated"]), f"{item['verdict']}: {item['reason']}"
+        found.append((name, finding, _address(diff, page) if is_there else None))
+    return found
 
 
 def _figure(results: AblationResults) -> str | None:
@@ -108,7 +156,7 @@ def _lead(results: AblationResults) -> str:
     )
 
 
-def _arm_view(arm: dict[str, Any], folder: Path, page: Path) -> ArmView:
+def _arm_view(arm: dict[str, Any], folder: Path, page: Path, manifest: dict[str, Any]) -> ArmView:
     place, name = folder / str(arm["name"]), str(arm["name"])
     files = ("change.diff", "certificate.json", "variant.toml")
     return ArmView(
@@ -116,7 +164,7 @@ def _arm_view(arm: dict[str, Any], folder: Path, page: Path) -> ArmView:
         heading=f"{arm['component']}, {arm_kind(arm)}",
         diff=_text(place / "change.diff"),
         checks=_checks(place / "certificate.json"),
-        command=repeat_command(name, folder),
+        command=repeat_command([name] if is_by_row(manifest) else [], folder, manifest),
         links=[(file, _address(place / file, page)) for file in files if (place / file).is_file()],
     )
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from antifragile.analysis import Measure
 from antifragile.analysis.permutation import Design, paired_p, two_sample_p
-from antifragile.report.survey import best_modes
+from antifragile.report.surveys import best_modes
 
 ALPHA = 0.05
 

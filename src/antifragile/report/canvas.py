@@ -32,7 +32,7 @@ from antifragile.report.style import (
     new_figure,
     tidy,
 )
-from antifragile.report.survey import Survey
+from antifragile.report.surveys import Survey
 
 POINT_AREA = 36.0  # square points
 _STRIP_AREA = 30.0

@@ -16,7 +16,7 @@ from antifragile.analysis import Measure
 from antifragile.analysis.effects import two_sample_effect
 from antifragile.analysis.permutation import Design, two_sample_p
 from antifragile.report.beaten import ALPHA
-from antifragile.report.survey import TOLERANCE, Survey, rows_of
+from antifragile.report.surveys import TOLERANCE, Survey, rows_of
 from antifragile.report.table import Cell, Column, Table
 
 _COLUMNS = (

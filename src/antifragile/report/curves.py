@@ -24,7 +24,7 @@ from antifragile.report.style import (
     new_figure,
     tidy,
 )
-from antifragile.report.survey import (
+from antifragile.report.surveys import (
     ABLATIVE,
     BASELINE,
     INTERVAL,

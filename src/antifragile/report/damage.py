@@ -26,7 +26,7 @@ from antifragile.report.style import (
     new_figure,
     tidy,
 )
-from antifragile.report.survey import Survey, choose_architectures, order_modes, range_label
+from antifragile.report.surveys import Survey, choose_architectures, order_modes, range_label
 
 _AXES = {
     "hidden-neurons": "share of hidden neurons removed",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from antifragile.errors import UsageError
 from antifragile.report import curves, damage, maps
-from antifragile.report.survey import Survey
+from antifragile.report.surveys import Survey
 
 
 class FigureName(StrEnum):

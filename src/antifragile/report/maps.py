@@ -25,7 +25,7 @@ from antifragile.report.style import (
     mode_looks,
     regime_look,
 )
-from antifragile.report.survey import MEASURE_WORDS, TOLERANCE, Survey, input_sizes, order_regimes
+from antifragile.report.surveys import MEASURE_WORDS, TOLERANCE, Survey, input_sizes, order_regimes
 
 _MATCHING_LOOKS = {
     "Matched": Look(color="#0072B2", marker="o"),

@@ -7,18 +7,18 @@ no longer develops it.
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from antifragile._optional import require
 from antifragile.analysis import Source
-from antifragile.report.runs import TrackedRun, new_folder, tracked_runs
+from antifragile.report.runs import RunWriter, TrackedRun, export_runs
 
 DATABASE = "mlflow.db"
 _LONGEST_VALUE = 6000  # of a parameter, MLflow's limit
@@ -31,22 +31,13 @@ _QUIET = {
 
 
 def export_mlflow(source: Source, folder: Path) -> int:
-    """Write a run for every trial with records.
-
-    Args:
-        source: A study from a store.
-        folder: New or empty.
-
-    Returns:
-        How many runs.
+    """Write a run for every trial with records; see `export_runs`.
 
     Raises:
         MissingExtraError: mlflow or alembic is not installed.
-        UsageError: The folder holds something.
-        WorldError: It cannot be written.
     """
-    n_runs = 0
-    with _quiet(), new_folder(folder) as temporary:
+
+    def begin(temporary: Path) -> RunWriter:
         require("alembic", **_NEEDED)
         database = f"sqlite:///{quote(str(temporary.absolute() / DATABASE))}"
         client = require("mlflow", **_NEEDED).MlflowClient(
@@ -54,10 +45,10 @@ def export_mlflow(source: Source, folder: Path) -> int:
         )
         artifacts = (folder.absolute() / "artifacts").as_uri()  # where the folder will be
         experiment = client.create_experiment(source.name, artifact_location=artifacts)
-        for run in tracked_runs(source):
-            _write(client, experiment, run)
-            n_runs += 1
-    return n_runs
+        return partial(_write, client, experiment)
+
+    with _quiet():
+        return export_runs(source, folder, begin)
 
 
 def _write(client: Any, experiment: str, run: TrackedRun) -> None:
@@ -67,10 +58,8 @@ def _write(client: Any, experiment: str, run: TrackedRun) -> None:
         return round(1000 * seconds)
 
     def metrics() -> Iterator[Any]:
-        for name, values in run.curves.items():
-            for step, at, value in zip(run.meta_loops, run.times, values, strict=True):
-                if not math.isnan(value):
-                    yield entities.Metric(name, float(value), milliseconds(at), int(step))
+        for name, meta_loop, at, value in run.points():
+            yield entities.Metric(name, value, milliseconds(at), meta_loop)
         for name, value in run.results.items():
             yield entities.Metric(name, value, milliseconds(run.times[-1]), int(run.meta_loops[-1]))
 

@@ -23,7 +23,7 @@ from antifragile.analysis import Measure, Rules, Source, curves
 from antifragile.report.comparison import compare_surveys, comparison_table
 from antifragile.report.page_data import Plain, page_data
 from antifragile.report.page_tables import Fact, page_tables, production_facts, remarks
-from antifragile.report.survey import Survey, available_measures, survey
+from antifragile.report.surveys import Survey, available_measures, survey
 from antifragile.report.table import Spread, Table, show
 
 _SCRIPTS = ("common.js", "map.js", "charts.js", "detail.js", "tables.js", "main.js")

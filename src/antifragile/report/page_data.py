@@ -20,7 +20,7 @@ from antifragile.analysis import Measure
 from antifragile.analysis.convergence import TRIAL_KEY
 from antifragile.config import Architecture
 from antifragile.report.style import TIE_LOOK, Look, mode_looks, regime_look
-from antifragile.report.survey import (
+from antifragile.report.surveys import (
     MEASURE_WORDS,
     Survey,
     mode_group,

@@ -10,7 +10,7 @@ from antifragile import __version__
 from antifragile.analysis import Measure, Regime, Source, compare_with_control, has_harm, optimism
 from antifragile.config import Perturbation
 from antifragile.report.damage import harm_cells
-from antifragile.report.survey import Survey, available_measures, rows_of
+from antifragile.report.surveys import Survey, available_measures, rows_of
 from antifragile.report.table import Cell, Column, Table
 from antifragile.report.tables import mean_table, regime_table
 

@@ -7,10 +7,11 @@ in the two formats. Each writes a whole folder, or nothing.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +77,40 @@ class TrackedRun:
             stem = hashlib.sha256(self.architecture.encode()).hexdigest()[:16]
         mode = re.sub(r"[^\w.+-]+", "-", self.mode)
         return Path(stem) / mode / f"trial-{self.trial:03d}"
+
+    def points(self) -> Iterator[tuple[str, int, float, float]]:
+        """Every value of every curve that there is: name, meta-loop, time, value."""
+        for name, values in self.curves.items():
+            for meta_loop, at, value in zip(self.meta_loops, self.times, values, strict=True):
+                if not math.isnan(value):
+                    yield name, int(meta_loop), float(at), float(value)
+
+
+RunWriter = Callable[[TrackedRun], None]
+
+
+def export_runs(source: Source, folder: Path, begin: Callable[[Path], RunWriter]) -> int:
+    """Write a run for every trial with records, into a folder that appears when all are written.
+
+    Args:
+        source: A study from a store.
+        folder: New or empty.
+        begin: Given the folder to fill, gives what writes one run into it.
+
+    Returns:
+        How many runs.
+
+    Raises:
+        UsageError: The folder holds something.
+        WorldError: It cannot be written.
+    """
+    n_runs = 0
+    with new_folder(folder) as temporary:
+        write = begin(temporary)
+        for run in tracked_runs(source):
+            write(run)
+            n_runs += 1
+    return n_runs
 
 
 def tracked_runs(source: Source) -> Iterator[TrackedRun]:

@@ -14,8 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis import REGIMES, Measure, Rules, Source, Verdict, classify_source
-from antifragile.analysis import cells as summarise_with_intervals
+from antifragile.analysis import (
+    REGIMES,
+    Measure,
+    Rules,
+    Source,
+    Verdict,
+    cells_with_intervals,
+    classify_source,
+)
 from antifragile.analysis.regimes import TOLERANCE as TOLERANCE
 from antifragile.analysis.summary import measured
 from antifragile.config import PAPER_LANDSCAPE, Architecture, get_mode, mode_names
@@ -89,7 +96,7 @@ def survey(
         ArchitectureError: It names something that is no architecture.
     """
     trials = measured(source.trials, measure).dropna(subset=[measure.column])
-    cells = summarise_with_intervals(trials, measure, confidence=INTERVAL)
+    cells = cells_with_intervals(trials, measure, confidence=INTERVAL)
     verdicts = classify_source(source, rules=rules, measure=measure) if len(cells) else {}
     return Survey(
         source=source,

@@ -15,7 +15,7 @@ from antifragile.config import Architecture, Perturbation
 from antifragile.errors import UsageError
 from antifragile.report.beaten import ALPHA, NotBeatenRule, modes_not_beaten, smallest_p
 from antifragile.report.printed import PRINTED_WINNERS
-from antifragile.report.survey import (
+from antifragile.report.surveys import (
     MEASURE_WORDS,
     Survey,
     choose_architectures,

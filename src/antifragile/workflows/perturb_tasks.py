@@ -13,7 +13,7 @@ Source: McMahan et al. 2017, arXiv 1602.05629 (FedAvg); Hsu et al. 2019, arXiv 1
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -62,62 +62,36 @@ class Task:
 
     name: str
     dataset: str
-    hidden: tuple[int, ...]
-    bases: tuple[Base, ...]
-    batch_size: int
-    epochs: int
-    tuning_epochs: int
+    hidden: tuple[int, ...] = (32, 32)
+    bases: tuple[Base, ...] = tuple(Base)
+    batch_size: int = 64
+    epochs: int = 20
+    tuning_epochs: int = 20
     passes: int = 1
     samples: int | None = None
     clients: int = 1
     local_steps: int = 0
     unlike: float = 0.3
-    rates: Mapping[Base, tuple[float, ...]]
+    rates: Mapping[Base, tuple[float, ...]] = field(default_factory=lambda: HALF_DECADES)
 
 
-DIGITS = Task(
-    name="digits",
-    dataset="digits",
-    hidden=(32, 32),
-    bases=tuple(Base),
-    batch_size=64,
-    epochs=20,
-    tuning_epochs=20,
-    rates=HALF_DECADES,
-)
-MNIST = Task(
-    name="mnist",
-    dataset="mnist",
-    hidden=(32, 32),
-    bases=tuple(Base),
-    batch_size=256,
-    epochs=3,
-    tuning_epochs=1,
-    rates=HALF_DECADES,
-)
+DIGITS = Task(name="digits", dataset="digits")
+MNIST = Task(name="mnist", dataset="mnist", batch_size=256, epochs=3, tuning_epochs=1)
 FEW_SAMPLES = Task(
     name="digits, 100 samples",
     dataset="digits",
-    hidden=(32, 32),
     bases=(Base.SGD,),
     batch_size=20,
-    epochs=20,
-    tuning_epochs=20,
     passes=4,
     samples=100,
-    rates=HALF_DECADES,
 )
 FEDERATED = Task(
     name="digits, 10 clients",
     dataset="digits",
-    hidden=(32, 32),
     bases=(Base.SGD,),
     batch_size=20,
-    epochs=20,
-    tuning_epochs=20,
     clients=10,
     local_steps=10,
-    rates=HALF_DECADES,
 )
 
 

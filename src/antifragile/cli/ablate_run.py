@@ -1,14 +1,39 @@
-"""``antifragile ablate run`` and ``antifragile ablate report``: a study of generated variants."""
+"""``antifragile ablate run``: train generated variants on paired seeds."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from antifragile.cli.ablate_options import (
+    AdaptiveOption,
+    AlphaOption,
+    BatchSizeOption,
+    DatasetOption,
+    DesignOption,
+    DirectionOption,
+    EpochsOption,
+    ExperimentOption,
+    FirstSeedOption,
+    FolderArgument,
+    JsonOption,
+    KindsToRunOption,
+    LearningRateOption,
+    ManifestOption,
+    MarginOption,
+    MaxSeedsOption,
+    MetricOption,
+    NameOption,
+    OnlyOption,
+    ProtocolOption,
+    RunMemoryOption,
+    RunTimeoutOption,
+    RunWorkersOption,
+    SeedsOption,
+    StoreOption,
+)
 from antifragile.cli.console import print_json, stderr, stdout
 from antifragile.errors import UsageError
 
@@ -20,90 +45,33 @@ if TYPE_CHECKING:
 
 _SAID_EVERY_S = 10.0
 
-FolderArgument = Annotated[
-    Path, typer.Argument(help="What 'ablate generate' wrote.", show_default=False)
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        help="File or URL of the store.", show_default="ablation.db in the folder of variants"
-    ),
-]
-
 
 def run(
     folder: FolderArgument,
-    experiment: Annotated[
-        str | None,
-        typer.Option(
-            help="FILE.py:run, a function run(build_model, seed, data_order_seed) that trains and "
-            "returns metrics by name.",
-            show_default=False,
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Train a classifier on this data set of ours instead, as in digits.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Pairs of runs per variant.")] = 10,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 1,
-    protocol: Annotated[
-        Literal["retrain", "post-hoc", "both"],
-        typer.Option(help="Cut before training, or cut the trained model (needs evaluate())."),
-    ] = "retrain",
-    design: Annotated[
-        Literal["leave-one-out", "add-one-in", "pairwise", "factorial", "path", "shapley"],
-        typer.Option(help="How components are combined."),
-    ] = "leave-one-out",
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Folders or components, as in 'block-*'; may be repeated."),
-    ] = None,
-    kinds: Annotated[
-        str | None, typer.Option(help="Kinds of ablation, as in identity,zero.", show_default="all")
-    ] = None,
-    adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Further seeds where the verdict is still open.")
-    ] = False,
-    max_seeds: Annotated[
-        int | None,
-        typer.Option(min=2, help="Of an adaptive study.", show_default="3 times --seeds"),
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Which metric is judged.", show_default="the first")
-    ] = None,
-    direction: Annotated[
-        Literal["higher", "lower"] | None,
-        typer.Option(help="Which is better.", show_default="by the metric's name"),
-    ] = None,
-    alpha: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Level of the verdicts.")] = 0.05,
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            min=1e-12,
-            help="Effects smaller than this are equivalence, in units of the metric.",
-            show_default="none declared",
-        ),
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="With --dataset: passes over it.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="With --dataset: samples a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(min=0, help="With --dataset: of AdamW.")] = 2e-3,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            help="Repeat the study of this manifest, or with --only some of its rows, and compare.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[str, typer.Option(help="Of the study in the store.")] = "ablation",
+    experiment: ExperimentOption = None,
+    dataset: DatasetOption = None,
+    seeds: SeedsOption = 10,
+    first_seed: FirstSeedOption = 1,
+    protocol: ProtocolOption = "retrain",
+    design: DesignOption = "leave-one-out",
+    only: OnlyOption = None,
+    kinds: KindsToRunOption = None,
+    adaptive: AdaptiveOption = False,
+    max_seeds: MaxSeedsOption = None,
+    metric: MetricOption = None,
+    direction: DirectionOption = None,
+    alpha: AlphaOption = 0.05,
+    margin: MarginOption = None,
+    epochs: EpochsOption = 20,
+    batch_size: BatchSizeOption = 64,
+    learning_rate: LearningRateOption = 2e-3,
+    manifest: ManifestOption = None,
+    name: NameOption = "ablation",
     store: StoreOption = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one run.")] = 3600.0,
-    memory: Annotated[str, typer.Option(help="Memory for one run, as in 512MiB.")] = "8GiB",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workers: RunWorkersOption = 1,
+    timeout: RunTimeoutOption = 3600.0,
+    memory: RunMemoryOption = "8GiB",
+    as_json: JsonOption = False,
 ) -> None:
     """Train every certified variant on paired seeds and say what each component was worth.
 
@@ -211,50 +179,6 @@ def _experiment(given: dict[str, Any]) -> Experiment:
     return Experiment.from_dataset(given["dataset"], TrainerOptions(**given["options"]))
 
 
-def report(
-    source: Annotated[
-        Path, typer.Argument(help="A folder of variants, a manifest, or a store's file.")
-    ],
-    format_: Annotated[
-        Literal["rich", "markdown", "latex", "html"], typer.Option("--format", help="How.")
-    ] = "rich",
-    out: Annotated[
-        Path | None, typer.Option(help="File to write, or folder for the page.", show_default=False)
-    ] = None,
-    study: Annotated[
-        str | None, typer.Option(help="Name of the study, if a store has several.")
-    ] = None,
-) -> None:
-    """Say what each component was worth: contributions with intervals, placebo first."""
-    from antifragile._files import write_atomically
-    from antifragile.analysis.ablation_results import read_results
-    from antifragile.report.ablation import ablation_tables
-    from antifragile.report.table import as_latex, as_markdown, as_rich
-    from antifragile.workflows.ablation_repeat import read_manifest
-
-    manifest, folder = read_manifest(source, study)
-    results = read_results(manifest)
-    if format_ == "html":
-        from antifragile.report.ablation_page import write_ablation_page
-
-        place = write_ablation_page(results, (out or folder) / "ablation.html", folder)
-        stdout().print(str(place), markup=False, soft_wrap=True)
-        return
-    tables = ablation_tables(results)
-    if format_ == "rich" and out is None:
-        for table in tables:
-            stdout().print(as_rich(table))
-            stdout().print()
-        return
-    write = as_latex if format_ == "latex" else as_markdown
-    text = "\n".join(write(table) for table in tables)
-    if out is None:
-        print(text, end="")
-    else:
-        write_atomically(out, text.encode())
-        stdout().print(str(out), markup=False, soft_wrap=True)
-
-
 def _store(folder: Path, store: str | None, *, create: bool) -> AblationStore:
     from antifragile.store.ablation import AblationStore
 
@@ -278,8 +202,9 @@ def _finish(
         stdout().print(as_rich(table))
         stdout().print()
     failed = f", {outcome.n_failed} failed" if outcome.n_failed else ""
+    refused = f", {outcome.n_refused} not run" if outcome.n_refused else ""
     stdout().print(
-        f"{outcome.n_run} runs{failed}, {outcome.n_found} found in the store, "
+        f"{outcome.n_run} runs{failed}, {outcome.n_found} found in the store{refused}, "
         f"{outcome.seconds:.1f} s."
     )
     if then is not None:
@@ -304,7 +229,9 @@ class _Said:
 
     def __call__(self, progress: AblationProgress) -> None:
         failed = f", {progress.failed} failed" if progress.failed else ""
-        line = f"{progress.ended} of {progress.wanted} runs{failed}; last {progress.last}"
+        line = (
+            f"{progress.ended} of {progress.wanted} {progress.what}{failed}; last {progress.last}"
+        )
         if self._console.is_terminal:
             width = self._console.width - 1
             self._console.print(line[:width].ljust(width), end="\r", markup=False)
