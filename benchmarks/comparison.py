@@ -15,7 +15,7 @@ from pathlib import Path
 from antifragile._files import write_atomically
 from antifragile.analysis import Measure, open_source
 from antifragile.report.comparison import compare_surveys, comparison_table
-from antifragile.report.survey import Survey, survey
+from antifragile.report.surveys import Survey, survey
 from antifragile.report.table import as_markdown
 
 ZERO_R = 11.02

@@ -34,7 +34,7 @@ from antifragile.analysis.regimes_complete import learned_above
 from antifragile.config import Perturbation
 from antifragile.report.figures import FigureName, draw_figure
 from antifragile.report.style import save_figure
-from antifragile.report.survey import survey
+from antifragile.report.surveys import survey
 
 CONTROL = "none"
 

@@ -33,7 +33,7 @@ from antifragile.errors import DataError
 from antifragile.report.figures import FigureName, draw_figure
 from antifragile.report.page_tables import duration_words, harm_table
 from antifragile.report.style import save_figure
-from antifragile.report.survey import survey
+from antifragile.report.surveys import survey
 from antifragile.report.table import as_markdown
 
 AFTER = "after the epoch, beyond `none`"

@@ -18,7 +18,7 @@ from antifragile._files import write_atomically
 from antifragile.analysis import open_source, robustness_differences
 from antifragile.report.figures import FigureName, draw_figure
 from antifragile.report.style import save_figure
-from antifragile.report.survey import survey
+from antifragile.report.surveys import survey
 
 LEVELS = {
     "hidden-neurons": (0.02, 0.1, 0.2),

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from antifragile.codegen.compare import MOST_THRESHOLD, difference, is_finite, threshold
+from antifragile.codegen.compare import (
+    MOST_THRESHOLD,
+    are_identical,
+    difference,
+    is_finite,
+    threshold,
+)
 
 EPSILON = float(np.finfo(np.float32).eps)
 FLOATS = arrays_of.arrays(np.float32, arrays_of.array_shapes(), elements=st.floats(width=32))
@@ -42,6 +48,23 @@ def test_integers_differ_by_their_share() -> None:
 def test_the_sign_of_zero_differs_in_bits_and_not_in_size() -> None:
     found = difference({"x": np.array([0.0])}, {"x": np.array([-0.0])})
     assert (found.identical, found.relative) == (False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "identical"),
+    [
+        ({"x": np.zeros(2, np.float32)}, True),
+        ({"x": -np.zeros(2, np.float32)}, False),
+        ({"x": np.zeros(2, np.int32)}, False),
+        ({"x": np.zeros((2, 1), np.float32)}, False),
+        ({"y": np.zeros(2, np.float32)}, False),
+        ({}, False),
+    ],
+)
+def test_identical_are_names_types_shapes_and_bits(
+    other: dict[str, np.ndarray], identical: bool
+) -> None:
+    assert are_identical({"x": np.zeros(2, np.float32)}, other) is identical
 
 
 def test_other_names_are_another_structure() -> None:

@@ -200,6 +200,15 @@ def test_modules_can_be_imported_ahead_of_later_children(server: Server, folder:
     assert "colorsys" in run(server, folder, "loaded").value
 
 
+def test_a_run_keeps_what_ends_while_another_is_read(server: Server, folder: Path) -> None:
+    jobs = [Job(target="evil:works", folder=str(folder), arguments={"x": x}) for x in (1, 2)]
+    first, second = (server.run([job]) for job in jobs)
+    alone = {x: run(server, folder, "works", x=x).value for x in (1, 2)}
+    assert [outcome.value for _, outcome in second] == [alone[2]]
+    assert [outcome.value for _, outcome in first] == [alone[1]]
+    assert alone[1] != alone[2]
+
+
 def test_two_workers_work_at_the_same_time(impatient: Server, folder: Path) -> None:
     run(impatient, folder, "works", x=0)
     began = time.monotonic()

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from antifragile.store import Store
-from tests.contracts.postgres import not_here, postgres_server
+from tests.contracts.postgres import postgres_server
+from tests.promised import not_here
 
 _numbers = count(1)
 

@@ -81,6 +81,8 @@ CUT_PARAMETERS = {
     "model-extra--remove-branch": ("extra.weight", "extra.bias"),
     "model-gate--identity": ("gate.weight", "gate.bias"),
 }
+DETACHED = ("model-extra--remove-branch", "model-gate--identity")  # parameters stay, unused
+PARAMETER_DELTA = {"model-extra--identity": -20}
 
 
 def make_folder(
@@ -128,8 +130,16 @@ def certified(component: str, kind: AblationKind, folder: str) -> tuple[Variant,
         edited=("model.py",),
         diff_lines=2,
         cut_parameters=CUT_PARAMETERS.get(folder, ()),
+        parameter_delta=PARAMETER_DELTA.get(folder, 0),
     )
-    return variant, Certificate(component=component, kind=kind, verdict=verdict, reason="legal")
+    return variant, Certificate(
+        component=component,
+        kind=kind,
+        verdict=verdict,
+        reason="legal",
+        parameter_delta=variant.parameter_delta,
+        without_gradient=variant.cut_parameters if folder in DETACHED else (),
+    )
 
 
 def write(path: Path, text: str) -> None:

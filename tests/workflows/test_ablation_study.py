@@ -21,8 +21,9 @@ from antifragile.workflows.ablation_folder import (
 from antifragile.workflows.ablation_manifest import differences
 from antifragile.workflows.ablation_outcome import AblationOutcome
 from antifragile.workflows.ablation_plan import AblationRequest, Experiment, Protocol
-from antifragile.workflows.ablation_study import PRELOAD, run_ablation
-from tests.workflows.made_ablation import CUTS, MODEL, make_folder, write
+from antifragile.workflows.ablation_server import PRELOAD
+from antifragile.workflows.ablation_study import run_ablation
+from tests.workflows.made_ablation import CUTS, EXPERIMENT, MODEL, make_folder, write
 
 Run = Callable[..., AblationOutcome]
 SEEDS = (1, 2, 3)
@@ -59,7 +60,7 @@ def request_of(variants: Path, experiment: Path, **changes: Any) -> AblationRequ
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """Run in the folder's own store, all studies of this module on one server."""
-    with Server(workers=2, limits=Limits(timeout_s=300), preload=PRELOAD) as server:
+    with Server(workers=2, limits=Limits(timeout_s=300), preload=PRELOAD["torch"]) as server:
 
         def run_it(place: Path, experiment: Path | None = None, **changes: Any) -> AblationOutcome:
             store, variants = changes.pop("store", "study.db"), place / "variants"
@@ -176,6 +177,35 @@ def test_survivors_start_the_same_and_streams_do_not_shift(tmp_path: Path, run: 
     assert len({m["order"] for m in baseline.values()}) == len(SEEDS)
 
 
+def test_blocks_in_a_python_list_survive_too(tmp_path: Path, run: Run) -> None:
+    """No `state_dict` knows them; both protocols must."""
+    hidden = "self.first = nn.Linear(4, 8)\n        self.hidden = [nn.Linear(8, 8)]"
+    model = MODEL.replace("self.first = nn.Linear(4, 8)", hidden)
+    model = model.replace("return self.last(h)", "return self.last(self.hidden[0](h))")
+    make_folder(tmp_path, model=model)
+    text = EXPERIMENT.replace(
+        "    model = build_model()\n",
+        "    model = build_model()\n    start = float(model.hidden[0].weight.sum())\n",
+    ).replace(
+        "return evaluate(model, seed, data_order_seed)",
+        "return evaluate(model, seed, data_order_seed) | {'start': start}",
+    )
+    text = text.replace("[p for p in model.parameters() if p.requires_grad]", "parameters(model)")
+    text += "\n\ndef parameters(model):\n"
+    text += "    return [*model.parameters(), *model.hidden[0].parameters()]\n"
+    write(tmp_path / "listed.py", text)
+    arm = "model-extra--identity"  # draws fewer numbers before the hidden block
+    outcome = run(tmp_path, tmp_path / "listed.py", arms=[arm], protocols=tuple(Protocol))
+    baseline, cut = metrics_of(outcome, ""), metrics_of(outcome, arm)
+    assert [cut[s]["start"] for s in SEEDS] == [baseline[s]["start"] for s in SEEDS]
+    post_hoc = [
+        (r["seed"], r["metrics"]["loss"])
+        for r in outcome.manifest["runs"]
+        if r["protocol"] == "post-hoc" and not r["ablated"]
+    ]
+    assert dict(post_hoc) == {seed: metrics["loss"] for seed, metrics in baseline.items()}
+
+
 def test_failures_are_kept_with_their_reason_and_tried_again_alone(
     tmp_path: Path, run: Run
 ) -> None:
@@ -265,7 +295,7 @@ def test_clashing_ablations_are_refused_before_anything_runs(tmp_path: Path, run
     make_folder(tmp_path)
     arms = ["model-extra--remove-branch", "model-extra--remove-skip"]
     with pytest.raises(UsageError, match=r"change the same place \(model.py, line 15\)"):
-        run(tmp_path, arms=arms, design=DesignName.PAIRWISE)
+        run(tmp_path, arms=arms, design=DesignName.FACTORIAL)
     folder = read_ablation_folder(tmp_path / "variants")
     kept = one_per_component(choose_arms(folder, ["model-extra", "model-gate"], []))
     assert [arm.name for arm in kept] == ["model-extra--identity", "model-gate--identity"]

@@ -34,6 +34,18 @@ class Adapter(Protocol):
         """Seed every global stream."""
         ...
 
+    def seed_run(self, seed: int) -> None:
+        """Seed every global stream as a user would, for a training run."""
+        ...
+
+    def streams_untouched(self) -> AbstractContextManager[None]:
+        """What is drawn inside does not move what is drawn behind it."""
+        ...
+
+    def versions(self) -> str:
+        """The framework and its back end, besides torch and NumPy, in words; may be empty."""
+        ...
+
     def stream_digest(self) -> str:
         """Where the global streams stand."""
         ...
@@ -87,9 +99,15 @@ class Adapter(Protocol):
         ...
 
     def train(
-        self, model: Any, inputs: Sequence[Any], step: Callable[..., Any] | None, step_name: str
+        self,
+        model: Any,
+        inputs: Sequence[Any],
+        step: Callable[..., Any] | None,
+        step_name: str,
+        *,
+        backward: bool,
     ) -> tuple[Any, Any, dict[str, Array | None]]:
-        """Output, loss and gradients (None where there is none) in training mode."""
+        """Output, loss and gradients in training mode; gradients where `backward` asks for them."""
         ...
 
 

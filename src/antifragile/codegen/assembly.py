@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from antifragile.codegen.gradients import Graph, Node, parameter_nodes
+from antifragile.codegen.notes import ModuleNotes, Notes, Phase
 from antifragile.codegen.plain import is_plain, plain
-from antifragile.codegen.recorder import ModuleNotes, Notes, Phase, Recorder
 from antifragile.codegen.records import Project
 from antifragile.codegen.syntax import SiteKey, SourceFile
 from antifragile.codegen.torch_names import aliases_in, module_names
+from antifragile.codegen.torch_recorder import TorchRecorder
 from antifragile.codegen.trace import Gradients, ModuleRun, SiteRun, Trace, Value
 from antifragile.codegen.values import tensors_in
 
@@ -24,7 +25,7 @@ class Assembly:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: TorchRecorder,
         sources: Mapping[str, SourceFile],
         model: nn.Module,
         parameters: Mapping[str, nn.Parameter],

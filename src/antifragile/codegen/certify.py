@@ -39,9 +39,12 @@ QUIET_AND_SINGLE = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
-FOR_SUBSTITUTES = ("torch._dynamo",)  # torch wants it to tell shapes without values: 1 s
+# Torch wants it to tell shapes without values. It costs 1 s where it is imported, and where that is
+# the server, 15 ms in every child: worth it for two that ask.
+FOR_SHAPES = ("torch._dynamo",)
 COLD_IMPORTS = 3
 _US = "antifragile"
+_META = '.to("meta")'
 
 Listener = Callable[[Variant, Certificate], None]
 
@@ -102,6 +105,11 @@ class _Workplace:
                 "hidden": list(self.hidden),
             },
         )
+
+    def asks_for_shapes(self, variant: Variant) -> bool:
+        """Whether a variant runs the layer that it replaced, on torch's device without values."""
+        texts = [self.out / variant.folder / file for file in variant.edited]
+        return variant.substitute is not None and any(_META in path.read_text() for path in texts)
 
     def paths(self, place: Path) -> tuple[str, ...]:
         """Import folders, laid out below a copy as below the root."""
@@ -172,8 +180,7 @@ def certify(
     """
     certificates: dict[int, Certificate] = {}
     with _workplace(project, out, framework) as place:
-        baseline = _measure_baseline(place, variants, server)
-        for position, certificate in _judged(place, variants, baseline, server, cold_imports):
+        for position, certificate in _judged(place, variants, server, cold_imports):
             certificates[position] = certificate
             variant = variants[position]
             if variant.folder:
@@ -183,48 +190,44 @@ def certify(
     return tuple(certificates[position] for position in range(len(variants)))
 
 
-def _measure_baseline(
-    place: _Workplace, variants: Sequence[Variant], server: Server
-) -> dict[str, Any]:
+def _judged(
+    place: _Workplace, variants: Sequence[Variant], server: Server, cold_imports: int
+) -> Iterator[tuple[int, Certificate]]:
+    """Certificates as they are made: refusals at once, then by the server."""
+    legal = [position for position, variant in enumerate(variants) if variant.refusal is None]
+    drawn = random.Random(len(legal)).sample(legal, min(cold_imports, len(legal)))
+    baseline_run = server.run([_baseline_job(place, variants)])
+    cold_run = server.run([place.import_cold(variants[position]) for position in drawn])
+    if sum(map(place.asks_for_shapes, variants)) > 1:
+        server.preload(*FOR_SHAPES)  # while those run
+    baseline = _found(baseline_run)
+    for position in sorted(set(range(len(variants))) - set(legal)):
+        yield position, _refused(variants[position])
+    is_random = baseline["is_random"]
+    jobs = [_variant_job(place, variants[position], is_random) for position in legal]
+    held: dict[int, Certificate] = {}
+    for number, outcome in server.run(jobs):
+        position = legal[number]
+        certificate = judge(place.project, variants[position], baseline, outcome)
+        if position in drawn:
+            held[position] = certificate
+        else:
+            yield position, certificate
+    for number, outcome in cold_run:
+        yield drawn[number], _with_cold_import(held[drawn[number]], outcome)
+
+
+def _baseline_job(place: _Workplace, variants: Sequence[Variant]) -> Job:
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)
-    job = place.measure("measure_baseline", "baseline", keep_gradients=marked)
-    running = server.run([job])
-    substituted = any(variant.substitute is not None for variant in variants)
-    if substituted and place.framework == "torch":
-        server.preload(*FOR_SUBSTITUTES)  # while the baseline is measured
-    [(_, outcome)] = running
+    return place.measure("measure_baseline", "baseline", keep_gradients=marked)
+
+
+def _found(baseline_run: Iterator[tuple[int, Outcome]]) -> dict[str, Any]:
+    [(_, outcome)] = baseline_run
     if outcome.failure is not None:
         raise ModelError(f"the unchanged model cannot be measured: {outcome.reason}.")
     found: dict[str, Any] = outcome.value
     return found
-
-
-def _judged(
-    place: _Workplace,
-    variants: Sequence[Variant],
-    baseline: dict[str, Any],
-    server: Server,
-    cold_imports: int,
-) -> Iterator[tuple[int, Certificate]]:
-    """Certificates as they are made: refusals at once, then by the server."""
-    legal = [position for position, variant in enumerate(variants) if variant.refusal is None]
-    for position in sorted(set(range(len(variants))) - set(legal)):
-        yield position, _refused(variants[position])
-    drawn = random.Random(len(legal)).sample(legal, min(cold_imports, len(legal)))
-    cold_jobs = [place.import_cold(variants[position]) for position in drawn]
-    is_random = baseline["is_random"]
-    jobs = [_variant_job(place, variants[position], is_random) for position in legal]
-    cold: dict[int, Outcome] = {}
-    held: dict[int, Certificate] = {}
-    for number, outcome in server.run([*cold_jobs, *jobs]):
-        if number < len(cold_jobs):
-            position = drawn[number]
-            cold[position] = outcome
-        else:
-            position = legal[number - len(cold_jobs)]
-            held[position] = judge(place.project, variants[position], baseline, outcome)
-        if position in held and (position in cold or position not in drawn):
-            yield position, _with_cold_import(held.pop(position), cold.get(position))
 
 
 def _variant_job(place: _Workplace, variant: Variant, is_random: bool) -> Job:
@@ -235,9 +238,7 @@ def _variant_job(place: _Workplace, variant: Variant, is_random: bool) -> Job:
     )
 
 
-def _with_cold_import(certificate: Certificate, outcome: Outcome | None) -> Certificate:
-    if outcome is None:
-        return certificate
+def _with_cold_import(certificate: Certificate, outcome: Outcome) -> Certificate:
     if outcome.failure is None:
         checks = certificate.checks | {"cold import": "a fresh Python imports it without us"}
         return replace(certificate, checks=checks)

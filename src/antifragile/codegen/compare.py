@@ -48,6 +48,16 @@ def difference(left: Leaves, right: Leaves) -> Difference:
     return Difference(identical=identical, relative=relative)
 
 
+def are_identical(left: Leaves, right: Leaves) -> bool:
+    """Whether two sets of leaves have the same names, types, shapes and bits."""
+    return left.keys() == right.keys() and all(
+        one.dtype == right[path].dtype
+        and one.shape == right[path].shape
+        and one.tobytes() == right[path].tobytes()
+        for path, one in left.items()
+    )
+
+
 def threshold(unit: float, noise: float) -> float:
     """The relative difference from which on a change is believed.
 

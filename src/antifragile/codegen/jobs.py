@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from antifragile.codegen.probe import Subject
 from antifragile.codegen.project import enter_project
 from antifragile.codegen.records import Entry, Project
+from antifragile.codegen.subject import Subject
 from antifragile.codegen.trace import Trace, trace
 
 

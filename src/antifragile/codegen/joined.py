@@ -23,6 +23,7 @@ class Joined:
     def __init__(self, project: Project, trace: Trace) -> None:
         self.project = project
         self.trace = trace
+        self._vanishing: dict[tuple[int, ...], tuple[str, ...]] = {}  # asked for again and again
         self.sources = {file: read_source(project.root, file) for file in project.sources}
         for file, source in self.sources.items():
             if trace.sha256.get(file) != source.sha256:
@@ -79,6 +80,11 @@ class Joined:
                 found.setdefault(module.built_at[-1], []).append(number)
         return dict(sorted(found.items()))
 
+    @cached_property
+    def reached(self) -> set[int]:
+        """The autograd nodes that the outputs depend on, nothing cut."""
+        return self.trace.gradients.walk({})
+
     def owners(self, module: ModuleRun) -> Iterator[tuple[str, str, str]]:
         """Yield (class name, owner's name, path below it) of the local classes above a module."""
         parts = module.name.split(".") if module.name else []
@@ -104,6 +110,12 @@ class Joined:
 
     def vanishing(self, numbers: Sequence[int]) -> tuple[str, ...]:
         """Return the names of the parameters that only the given modules hold."""
+        key = tuple(numbers)
+        if key not in self._vanishing:
+            self._vanishing[key] = self._held_only_by(numbers)
+        return self._vanishing[key]
+
+    def _held_only_by(self, numbers: Sequence[int]) -> tuple[str, ...]:
         gone = self.below(numbers)
         kept = {
             name
@@ -128,7 +140,7 @@ class Joined:
         graph = self.trace.gradients
         cut = {node: below for run in runs for node, below in cut_of(run, way)}
         reached = graph.walk(cut)
-        before = graph.walk({})
+        before = self.reached
         origins = set(graph.origins)
         if before & origins and not (reached - cut.keys()) & origins:
             raise Refused("the output would no longer depend on the input")

@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 
 from antifragile.codegen.instrument import ReportingFinder
-from antifragile.codegen.keras_model import (
-    KerasModels,
+from antifragile.codegen.keras_layers import (
     children_of,
     keras,
     layers_by_path,
     own_variables,
     variables_by_path,
 )
+from antifragile.codegen.keras_model import KerasModels
 from antifragile.codegen.keras_recorder import KerasRecorder, tensors_in
 from antifragile.codegen.loading import stage
+from antifragile.codegen.notes import ModuleNotes, Notes, Phase
+from antifragile.codegen.plain import is_plain, plain
 from antifragile.codegen.project import enter_project, entry_function, module_name
-from antifragile.codegen.recorder import ModuleNotes, Notes, Phase, is_plain, plain
 from antifragile.codegen.records import Entry, Project
 from antifragile.codegen.syntax import SiteKey, SourceFile, read_source
 from antifragile.codegen.trace import Gradients, ModuleRun, SiteRun, Trace, Value
@@ -41,8 +42,7 @@ def trace_keras(project: Project) -> Trace:
     """Run the model once and note what every site did; see `trace.trace`."""
     models = KerasModels()
     sources = {file: read_source(project.root, file) for file in project.sources}
-    recorder = KerasRecorder()
-    recorder.guarded = lambda key: reads_self(sources[key[0]], key[1])
+    recorder = KerasRecorder(lambda key: reads_self(sources[key[0]], key[1]))
     enter_project(project)
     by_path = {Path(project.root, file).resolve(): source for file, source in sources.items()}
     ReportingFinder(by_path, recorder).install()

@@ -1,7 +1,5 @@
 """What certification needs to know about Keras 3, on the torch and the TensorFlow back end.
 
-Layers are found by the attributes that hold them, or by their place in a Sequential or functional
-model, never by their names: Keras numbers names globally, one layer less would rename the others.
 Variables appear at the first call, hence `prepare`. Random layers keep their own generators, whose
 states are variables and are copied like weights; draws without a seed use one global generator.
 """
@@ -10,36 +8,22 @@ from __future__ import annotations
 
 import importlib
 import random
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from types import ModuleType
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from antifragile._optional import require
 from antifragile.codegen import randomness
-from antifragile.codegen.loading import Refusal, stage
-from antifragile.codegen.nested import directions, flatten
+from antifragile.codegen.compare import Leaves
+from antifragile.codegen.keras_backends import open_backend
+from antifragile.codegen.keras_layers import keras, variables_by_path
+from antifragile.codegen.loading import Refusal, kind_of, stage, wrong_loss
+from antifragile.codegen.nested import directions, flatten, names_of_each
 
-Leaves = dict[str, np.ndarray[Any, Any]]
-
-_UNNAMED = re.compile(r"variable(_\d+)?")
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 _GENERATORS = "keras.src.random.seed_generator"
-_TENSORFLOW_DRAWS = ("normal", "uniform", "truncated_normal", "gamma", "poisson", "shuffle")
-
-
-class _Keras:
-    """The package, imported when first used."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(require("keras", extra="keras", purpose="ablating a Keras model"), name)
-
-
-keras: Any = _Keras()
 
 
 class KerasModels:
@@ -49,13 +33,8 @@ class KerasModels:
     builds_late = True
 
     def __init__(self) -> None:
-        backend = keras.backend.backend()
-        if backend not in ("torch", "tensorflow"):
-            raise Refusal(
-                f"the Keras back end {backend!r} cannot be certified; set KERAS_BACKEND to torch "
-                "or tensorflow"
-            )
-        self._backend: _Torch | _TensorFlow = _Torch() if backend == "torch" else _TensorFlow()
+        self._backend = open_backend()
+        self._run_seed = 0
         randomness.install()
         module = importlib.import_module(_GENERATORS)
         module.global_seed_generator = _global_generator(  # type: ignore[attr-defined]  # no stubs
@@ -65,7 +44,7 @@ class KerasModels:
     def check(self, model: Any, source: str) -> None:
         """Refuse what is not a Keras layer or model."""
         if not isinstance(model, keras.Layer):
-            raise Refusal(f"{source} must return a keras.Model; got a {type(model).__name__}")
+            raise Refusal(f"{source} must return a keras.Model; got {kind_of(model)}")
 
     def seed(self, seed: int) -> None:
         """Seed the global streams; names start from one again."""
@@ -74,6 +53,24 @@ class KerasModels:
         np.random.seed(seed)
         keras.src.backend.common.global_state.set_global_attribute("global_random_seed", seed)
         self._backend.seed(seed)
+
+    def seed_run(self, seed: int) -> None:
+        """Seed the global streams by Keras's own function."""
+        self._run_seed = seed
+        keras.utils.set_random_seed(seed % 2**31)
+
+    @contextmanager
+    def streams_untouched(self) -> Iterator[None]:
+        """Python's, NumPy's and torch's go on where they were, Keras's and TensorFlow's anew."""
+        anew = self._run_seed + 1
+        with randomness.streams_untouched():
+            yield
+            self.seed_run(anew)
+
+    def versions(self) -> str:
+        """Keras and its back end."""
+        backend = importlib.import_module(keras.backend.backend())
+        return f"keras {keras.__version__} on {backend.__name__} {backend.__version__}"
 
     def stream_digest(self) -> str:
         """Where the global streams stand."""
@@ -101,11 +98,9 @@ class KerasModels:
 
     def aliases(self, model: Any) -> dict[str, list[str]]:
         """Paths of every parameter, the first as key."""
-        paths: dict[int, list[str]] = {}
-        for path, variable, learns in variables_by_path(model):
-            if learns:
-                paths.setdefault(id(variable), []).append(path)
-        return {names[0]: names for names in paths.values()}
+        return names_of_each(
+            (path, variable) for path, variable, learns in variables_by_path(model) if learns
+        )
 
     def set_tensors(self, model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Copy values into the variables of the same path and shape."""
@@ -144,9 +139,15 @@ class KerasModels:
             return model(*inputs, training=True)
 
     def train(
-        self, model: Any, inputs: Sequence[Any], step: Callable[..., Any] | None, step_name: str
+        self,
+        model: Any,
+        inputs: Sequence[Any],
+        step: Callable[..., Any] | None,
+        step_name: str,
+        *,
+        backward: bool,
     ) -> tuple[Any, Any, dict[str, np.ndarray[Any, Any] | None]]:
-        """Output, loss and gradients of a forward and a backward pass in training mode."""
+        """Output, loss and gradients of a forward and perhaps a backward pass in training mode."""
         trained = {id(variable) for variable in model.trainable_variables}
         named = [(path, v) for path, v, _ in variables_by_path(model) if id(v) in trained]
         with self._backend.recording() as tape:
@@ -158,83 +159,12 @@ class KerasModels:
                 with stage(step_name):
                     loss = step(model, *self.copy_inputs(inputs))
                 _check_loss(loss, step_name)
+        if not backward:
+            return output, loss, {}
         with stage("the backward pass"):
             gradients = self._backend.gradients(tape, loss, [variable for _, variable in named])
         arrays = [None if item is None else np.array(_array(item)) for item in gradients]
         return output, loss, dict(zip((path for path, _ in named), arrays, strict=True))
-
-
-class _Torch:
-    """The torch back end."""
-
-    def __init__(self) -> None:
-        import torch
-
-        self._torch = torch
-
-    def seed(self, seed: int) -> None:
-        self._torch.manual_seed(seed)
-
-    def reseeding(self, draws: randomness.Draws) -> Any:
-        return nullcontext()
-
-    def without_gradients(self) -> Any:
-        return self._torch.no_grad()
-
-    def recording(self) -> Any:
-        return nullcontext()
-
-    def gradients(self, tape: Any, loss: Any, variables: Sequence[Any]) -> list[Any]:
-        self._torch.autograd.backward(loss)
-        return [variable.value.grad for variable in variables]
-
-
-class _TensorFlow:
-    """The TensorFlow back end."""
-
-    def __init__(self) -> None:
-        tensorflow = importlib.import_module("tensorflow")
-        self._tensorflow = tensorflow
-        self._draws: randomness.Draws | None = None
-        for module, names in (
-            (tensorflow.random, _TENSORFLOW_DRAWS),
-            (tensorflow.nn, ("dropout",)),
-        ):
-            for name in names:
-                setattr(module, name, self._wrapped(module, name))
-
-    def seed(self, seed: int) -> None:
-        self._tensorflow.random.set_seed(seed)
-
-    @contextmanager
-    def reseeding(self, draws: randomness.Draws) -> Iterator[None]:
-        self._draws = draws
-        try:
-            yield
-        finally:
-            self._draws = None
-
-    def without_gradients(self) -> Any:
-        return nullcontext()
-
-    def recording(self) -> Any:
-        return self._tensorflow.GradientTape()
-
-    def gradients(self, tape: Any, loss: Any, variables: Sequence[Any]) -> list[Any]:
-        found = tape.gradient(loss, [variable.value for variable in variables])
-        dense = self._tensorflow.convert_to_tensor
-        return [None if item is None else dense(item) for item in found]
-
-    def _wrapped(self, module: ModuleType, name: str) -> Callable[..., Any]:
-        draw = getattr(module, name)
-
-        def drawn(*args: Any, **kwargs: Any) -> Any:
-            if self._draws is not None:
-                shapes = [str(getattr(item, "shape", item)) for item in args]
-                self._tensorflow.random.set_seed(self._draws.seed(f"tf {name} {shapes}"))
-            return draw(*args, **kwargs)
-
-        return drawn
 
 
 def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
@@ -247,66 +177,6 @@ def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
         return keras.random.SeedGenerator(seed=zlib.crc32(f"{draws.seed('keras')}".encode()))
 
     return generator
-
-
-def layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every layer below a model, itself first as ""; one with several names comes several times."""
-    yield from _layers_below("", model, frozenset())
-
-
-def _layers_below(path: str, layer: Any, above: frozenset[int]) -> Iterator[tuple[str, Any]]:
-    if id(layer) in above:
-        return
-    yield path, layer
-    for name, child in children_of(layer):
-        yield from _layers_below(f"{path}.{name}" if path else name, child, above | {id(layer)})
-
-
-def children_of(layer: Any) -> list[tuple[str, Any]]:
-    """The layers that a layer holds: by place in a graph or stack, by attribute, or hidden."""
-    found: list[tuple[str, Any]] = []
-    if isinstance(layer, keras.Sequential | keras.src.models.Functional):
-        found += [(f"layers[{index}]", item) for index, item in enumerate(layer.layers)]
-    known = {id(item) for _, item in found}
-    attributes = vars(layer) | vars(layer).get("_modules", {})  # the torch back end's own table
-    for name, value in attributes.items():
-        if not name.startswith("_"):
-            found += [pair for pair in _held(name, value) if id(pair[1]) not in known]
-    known = {id(item) for _, item in found}
-    if isinstance(layer, keras.Sequential):  # it also holds itself as a functional model
-        return found
-    hidden = enumerate(getattr(layer, "_layers", ()))
-    return found + [(f"_layers[{n}]", item) for n, item in hidden if id(item) not in known]
-
-
-def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, keras.Layer):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _held(f"{name}[{key!r}]", item)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _held(f"{name}[{index}]", item)
-
-
-def own_variables(layer: Any) -> Iterator[tuple[str, Any, bool]]:
-    """A layer's own variables: name, variable, whether it is a parameter (frozen or not)."""
-    own = [(variable, True) for variable in layer._trainable_variables]
-    own += [(variable, False) for variable in layer._non_trainable_variables]
-    own += [(generator.state, False) for generator in layer._seed_generators]
-    seen: set[str] = set()
-    for number, (variable, learns) in enumerate(own):
-        is_unclear = _UNNAMED.fullmatch(variable.name) or variable.name in seen
-        seen.add(variable.name)
-        yield (f"weight_{number}" if is_unclear else variable.name), variable, learns
-
-
-def variables_by_path(model: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Every variable below a model: path, variable, whether it is a parameter."""
-    for path, layer in layers_by_path(model):
-        for name, variable, learns in own_variables(layer):
-            yield (f"{path}.{name}" if path else name), variable, learns
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
@@ -344,5 +214,4 @@ def _projection(output: Any) -> Any:
 
 def _check_loss(loss: Any, source: str) -> None:
     if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
-        kind = type(loss).__name__
-        raise Refusal(f"{source} must return the loss, a tensor with one element; got a {kind}")
+        raise wrong_loss(source, loss)

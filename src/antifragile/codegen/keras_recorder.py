@@ -8,49 +8,31 @@ variables, what its calls returned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from antifragile.codegen.keras_model import keras, own_variables
+from antifragile.codegen.keras_layers import keras, own_variables
 from antifragile.codegen.nested import flatten
-from antifragile.codegen.recorder import ModuleNotes, Notes, Phase, Recorder, is_plain, plain
+from antifragile.codegen.notes import Notes, Phase
+from antifragile.codegen.plain import named
+from antifragile.codegen.recorder import Recorder
 from antifragile.codegen.syntax import SiteKey
 from antifragile.codegen.trace import Callee, Value
 
-_MAX_SIGNATURES = 64
 _LIBRARIES = ("keras", "tensorflow", "torch")
-_LAYER_ATTRIBUTES: frozenset[str] = frozenset()
 
 
 class KerasRecorder(Recorder):
     """The notes of one trace of a Keras model."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda key: False)
+    def __init__(self, guarded: Callable[[SiteKey], bool]) -> None:
+        super().__init__(keras.Layer, frozenset(dir(keras.layers.Identity())), guarded)
         self.successors: list[tuple[int, ...]] = []
         self.made: dict[int, int] = {}  # id of a tensor -> its node
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
         self.inputs: list[int] = []
         self.starts: list[int] = []
         self.seen: list[list[int]] = [[]]  # nodes that each layer at work has seen, innermost last
-        self.attributes = frozenset(dir(keras.layers.Identity()))
-
-    @contextmanager
-    def watching_modules(self) -> Iterator[None]:
-        """Note every call of every layer, also those that Keras makes."""
-        original = keras.Layer.__call__
-
-        def watched(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.phase is Phase.OTHER:
-                return original(layer, *args, **kwargs)
-            return self.on_module(layer, original, args, kwargs)
-
-        keras.Layer.__call__ = watched
-        try:
-            yield
-        finally:
-            keras.Layer.__call__ = original
 
     def new_node(self, below: Any) -> int:
         """Add a node; it depends on those below it."""
@@ -75,34 +57,33 @@ class KerasRecorder(Recorder):
         self.seen[-1].append(node)
         return node
 
-    def on_call(
-        self, key: SiteKey, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Evaluate `function(*args, **kwargs)` and note it."""
-        notes = self.sites.setdefault(key, Notes())
-        notes.calls[self.phase] += 1
-        before = self.operands(args, kwargs) if self._is_watching else {}
-        started = self.clock
-        self.stack.append(key)
-        try:
-            result = function(*args, **kwargs)
-        finally:
-            self.stack.pop()
-        if self._is_watching:
-            self.note_callee(key, notes, function, args, kwargs)
-            is_complete = notes.callee is Callee.FUNCTION and before
-            self.note_values(notes, before, result, () if is_complete else self.seen[-1])
+    def note_method(self, key: SiteKey, function: Any) -> None:
+        """Nothing: methods of layers are noted where they are read."""
+
+    def note_call(
+        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+    ) -> None:
+        """Note what kind of thing was called in a forward, and what came out."""
+        notes.name = str(getattr(function, "__name__", ""))
+        if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
+            notes.callee = Callee.FUNCTION
+        is_complete = notes.callee is Callee.FUNCTION and before
+        self.note_values(notes, before, result, () if is_complete else self.seen[-1])
+
+    def note_made(
+        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+    ) -> None:
+        """Note the layer that was called, and one that a call returned."""
         if isinstance(function, keras.Layer):
             notes.callee, notes.modules[id(function)] = Callee.MODULE, None
             self.module_notes(function).used_at[key] = None
         if isinstance(result, keras.Layer):
-            self._note_built(key, result, started)
-        return result
+            self.note_built(key, result, started)
 
     def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
         """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
         result = left + right if sign == "+" else left * right
-        if self._is_watching and keras.ops.is_tensor(left) and keras.ops.is_tensor(right):
+        if self.is_watching and keras.ops.is_tensor(left) and keras.ops.is_tensor(right):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
             notes.calls[self.phase] += 1
             before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
@@ -111,7 +92,7 @@ class KerasRecorder(Recorder):
 
     def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
         """`target += value` makes a new tensor in Keras: noted when it is done."""
-        if self._is_watching and keras.ops.is_tensor(target) and keras.ops.is_tensor(value):
+        if self.is_watching and keras.ops.is_tensor(target) and keras.ops.is_tensor(value):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
             before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
             notes.arguments["pending"] = before
@@ -127,14 +108,9 @@ class KerasRecorder(Recorder):
     def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
         """Evaluate `owner.name`; note attributes of layers that an identity lacks."""
         result = getattr(owner, name)
-        is_own = self.source_says_self(key)
-        if isinstance(owner, keras.Layer) and name not in self.attributes and not is_own:
-            self.module_notes(owner).touched.setdefault(name)
+        if isinstance(owner, keras.Layer):
+            self.note_touched(key, owner, name)
         return result
-
-    def source_says_self(self, key: SiteKey) -> bool:
-        """Whether the attribute is read from `self`; filled by the adapter."""
-        return self.guarded(key)
 
     def on_module(
         self, module: Any, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -142,7 +118,7 @@ class KerasRecorder(Recorder):
         """Call a layer and note what went in and came out."""
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
-        before = self.operands(args, kwargs)
+        before = self.operands(None, args, kwargs)
         given = [name for name in kwargs if name != "training"]
         notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
         own = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
@@ -158,11 +134,12 @@ class KerasRecorder(Recorder):
             self.makers[id(tensor)] = id(module)
         return result
 
-    def operands(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def operands(
+        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Tensors among the arguments; the first of a list also stands for the whole list."""
         found: dict[str, Any] = {}
-        named = [*((str(place), value) for place, value in enumerate(args)), *kwargs.items()]
-        for name, value in named:
+        for name, value in named(args, kwargs):
             if keras.ops.is_tensor(value):
                 found[name] = (value, self.node(value))
             elif isinstance(value, list | tuple):
@@ -172,18 +149,6 @@ class KerasRecorder(Recorder):
                 for place, item in enumerate(inside):
                     found[f"{name}.{place}"] = (item, self.node(item))
         return found
-
-    def note_callee(
-        self, key: SiteKey, notes: Notes, function: Any, args: tuple[Any, ...], kwargs: Any
-    ) -> None:
-        """Note what kind of thing was called."""
-        origin = str(getattr(function, "__module__", "") or "").split(".")[0]
-        notes.name = str(getattr(function, "__name__", ""))
-        if origin in _LIBRARIES:
-            notes.callee = Callee.FUNCTION
-        if not notes.arguments:
-            named = [*((str(place), value) for place, value in enumerate(args)), *kwargs.items()]
-            notes.arguments.update({name: plain(value) for name, value in named if is_plain(value)})
 
     def note_values(self, notes: Notes, before: Mapping[str, Any], result: Any, seen: Any) -> None:
         """Note shapes, and the nodes of a result: known ones, or a new one above the operands.
@@ -195,12 +160,7 @@ class KerasRecorder(Recorder):
             seen: Further nodes that the result may depend on.
         """
         outputs = [tensor for _, tensor in tensors_in(result)]
-        shapes = (
-            tuple(tuple(value.shape) for value, _ in before.values()),
-            tuple(tuple(value.shape) for value in outputs),
-        )
-        if len(notes.signatures) < _MAX_SIGNATURES:
-            notes.signatures.setdefault(shapes)
+        self.note_shapes(notes, before, outputs)
         if not notes.outputs:
             notes.operands = {name: self.value(value) for name, (value, _) in before.items()}
             notes.outputs = tuple(map(self.value, outputs))
@@ -223,24 +183,6 @@ class KerasRecorder(Recorder):
             dtype=str(keras.backend.standardize_dtype(tensor.dtype)),
             made_by=self.makers.get(id(tensor)),
         )
-
-    def module_notes(self, module: Any) -> ModuleNotes:
-        """Return the notes of a layer; its arrival advances the clock."""
-        notes = self.modules.get(id(module))
-        if notes is None:
-            self.clock += 1
-            notes = ModuleNotes(module=module, first_seen=self.clock)
-            self.modules[id(module)] = notes
-        return notes
-
-    def _note_built(self, key: SiteKey, module: Any, started: int) -> None:
-        is_known = id(module) in self.modules
-        notes = self.module_notes(module)
-        if not is_known:
-            notes.built_under = tuple(self.stack)
-        if self._is_watching:
-            return
-        (notes.returned_at if notes.first_seen <= started else notes.built_at).append(key)
 
 
 def is_floating(tensor: Any) -> bool:

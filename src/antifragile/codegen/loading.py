@@ -67,6 +67,17 @@ def hide(packages: Sequence[str]) -> None:
         sys.modules[name] = None  # type: ignore[assignment]  # how Python marks "not importable"
 
 
+def kind_of(value: object) -> str:
+    """What something is, in words: "a list", "None"."""
+    return f"a {type(value).__name__}" if value is not None else "None"
+
+
+def wrong_loss(source: str, loss: object) -> Refusal:
+    """Say that a step returned something else than a loss."""
+    got = kind_of(loss)
+    return Refusal(f"{source} must return the loss, a tensor with one element; got {got}")
+
+
 def describe(error: BaseException) -> str:
     """An exception in words: its type, message, file and line in the user's own code."""
     message = " ".join(str(error).split()) or "no message"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -39,6 +39,14 @@ def _items(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, type) or callable(value):
         return []
     return sorted(getattr(value, "__dict__", {}).items())
+
+
+def names_of_each(named: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
+    """Group the paths that lead to the same object: all of them, by the first."""
+    paths: dict[int, list[str]] = {}
+    for path, value in named:
+        paths.setdefault(id(value), []).append(path)
+    return {names[0]: names for names in paths.values()}
 
 
 def directions(number: int, size: int) -> np.ndarray[Any, Any]:

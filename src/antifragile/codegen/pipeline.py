@@ -34,6 +34,7 @@ class Ablations:
     components: tuple[Component, ...]
     variants: tuple[Variant, ...]
     certificates: tuple[Certificate, ...]
+    framework: str = "torch"
 
 
 def find_components(
@@ -72,8 +73,9 @@ def find_components(
             arguments={"project": asdict(project), "framework": framework},
         ),
     ]
-    for job in jobs:
-        outcome = server.run_one(job)
+    looking, tracing = [server.run([job]) for job in jobs]  # both start at once
+    for running in (looking, tracing):
+        [(_, outcome)] = running
         if outcome.failure is not None:
             raise ModelError(f"the model does not run: {outcome.reason}.")
     trace: Trace = outcome.value
@@ -119,7 +121,11 @@ def make_ablations(
         project, out, variants, server=server, framework=framework, listener=listener
     )
     made = Ablations(
-        project=project, components=components, variants=variants, certificates=certificates
+        project=project,
+        components=components,
+        variants=variants,
+        certificates=certificates,
+        framework=framework,
     )
     write_atomically(out / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
     return made

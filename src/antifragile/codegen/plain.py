@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -20,3 +21,13 @@ def plain(value: Any) -> object:
         if isinstance(value, kind):
             return kind(value)
     return None
+
+
+def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The arguments of a call by position ("0", "1") or name."""
+    return [*((str(place), value) for place, value in enumerate(args)), *kwargs.items()]
+
+
+def plain_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
+    """Those arguments of a call that are plain data."""
+    return {name: plain(value) for name, value in named(args, kwargs) if is_plain(value)}

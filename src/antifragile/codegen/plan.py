@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from antifragile.codegen.catalogue import Template
 from antifragile.codegen.joined import Joined
-from antifragile.codegen.plan_modules import plan_layer, plan_modules, plan_shrink
+from antifragile.codegen.plan_modules import plan_modules
 from antifragile.codegen.plan_other import plan_input, plan_marked, plan_parameter
 from antifragile.codegen.plan_record import Plan
 from antifragile.codegen.plan_sites import (
@@ -16,6 +16,7 @@ from antifragile.codegen.plan_sites import (
     plan_heads,
     plan_sum,
 )
+from antifragile.codegen.plan_stacks import plan_layer, plan_shrink
 from antifragile.codegen.records import AblationKind, ComponentKind
 from antifragile.codegen.target import Refused, Target
 

@@ -61,7 +61,29 @@ def seed_everything(seed: int) -> None:
     """Seed torch's, NumPy's and Python's global streams."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:  # the same without a stack trace for every kind of device that is not there
+        torch.default_generator.manual_seed(seed)
+
+
+def _has_accelerator() -> bool:
+    """Whether torch may compute elsewhere; asking a CUDA build would start CUDA."""
+    if torch.version.cuda or torch.version.hip or not hasattr(torch, "accelerator"):  # before 2.6
+        return True
+    return torch.accelerator.is_available()
+
+
+@contextmanager
+def streams_untouched() -> Iterator[None]:
+    """Put the three global streams back to where they were."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
 
 
 def stream_digest() -> str:

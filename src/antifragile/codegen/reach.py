@@ -13,7 +13,6 @@ import functools
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
@@ -37,30 +36,31 @@ def reachable_tensors(model: Any, *, folder: str) -> dict[str, torch.Tensor]:
         ``blocks[0].weight``, ``shortcut<closure conv>.weight``, ``model.py:scale``.
     """
     walk = _Walk(folder)
-    found = dict(walk.below("", model))
+    walk.look_below("", model)
     for name, module in _own_modules(folder).items():
         for key, value in list(vars(module).items()):
             if not key.startswith("__"):
-                found.update(walk.below(f"{name}:{key}", value))
-    return found
+                walk.look_below(f"{name}:{key}", value)
+    return walk.found
 
 
 class _Walk:
     """One walk over an object graph."""
 
     def __init__(self, folder: str) -> None:
+        self.found: dict[str, torch.Tensor] = {}
         self._own = set(_own_modules(folder))
         self._visits: Counter[int] = Counter()
         self._held: list[Any] = []  # keeps ids valid
         self._open: set[int] = set()
 
-    def below(self, path: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
-        """Tensors at or below a value."""
+    def look_below(self, path: str, value: Any) -> None:
+        """Note the tensors at or below a value."""
         if type(value) in _PLAIN:
             return
         if isinstance(value, torch.Tensor):
             if not value.is_meta:  # holds shapes, no values
-                yield path, value
+                self.found[path] = value
             return
         if id(value) in self._open or self._visits[id(value)] >= _VISITS or len(self._held) > _MOST:
             return
@@ -71,7 +71,8 @@ class _Walk:
         self._held.append(value)
         self._open.add(id(value))
         for name, child in children:
-            yield from self.below(name, child)
+            if type(child) not in _PLAIN:
+                self.look_below(name, child)
         self._open.discard(id(value))
 
     def _children(self, path: str, value: Any) -> list[tuple[str, Any]]:
@@ -96,8 +97,9 @@ def _of_module(path: str, module: torch.nn.Module) -> list[tuple[str, Any]]:
     children: list[tuple[str, Any]] = []
     for table in _MODULE_TABLES:
         children += [(dot + key, item) for key, item in vars(module)[table].items()]
-    plain = {key: item for key, item in vars(module).items() if not key.startswith("_")}
-    return children + [(dot + key, item) for key, item in plain.items()]
+    return children + [
+        (dot + key, item) for key, item in vars(module).items() if not key.startswith("_")
+    ]
 
 
 def _of_function(path: str, function: Any) -> list[tuple[str, Any]]:

@@ -107,6 +107,7 @@ class Server:
         self._limits = limits or Limits()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
         self._count = 0
+        self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
         command = [sys.executable, "-P", "-m", "antifragile.codegen.server_process"]
         self._process = subprocess.Popen(
             [*command, str(workers), *preload],
@@ -129,7 +130,10 @@ class Server:
         self.close()
 
     def preload(self, *modules: str) -> None:
-        """Import further modules in the server, so that later children need not; does not wait."""
+        """Import further modules in the server, so that later children need not; does not wait.
+
+        It happens when the jobs before it have started; no other starts until it is done.
+        """
         self._send({"import": modules})
 
     def close(self) -> None:
@@ -148,7 +152,7 @@ class Server:
         self._answers.cleanup()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
-        """Run jobs, `workers` at a time; they start at once.
+        """Run jobs, `workers` at a time; they start at once, behind those of earlier runs.
 
         Args:
             jobs: What to call; they are started in this order.
@@ -166,10 +170,13 @@ class Server:
         self, waiting: dict[int, int], jobs: Sequence[Job]
     ) -> Iterator[tuple[int, Outcome]]:
         while waiting:
-            ended = self._read()
-            position = waiting.pop(ended["id"], None)
-            if position is not None:  # else: left over from a run that was given up
-                yield position, self._outcome(ended, jobs[position])
+            number = next((number for number in waiting if number in self._ended), None)
+            if number is None:
+                ended = self._read()  # perhaps of another run
+                self._ended[ended["id"]] = ended
+            else:
+                position = waiting.pop(number)
+                yield position, self._outcome(self._ended.pop(number), jobs[position])
 
     def run_one(self, job: Job) -> Outcome:
         """Run one job to its end."""

@@ -14,6 +14,7 @@ the limit is set as far above that as the job allows. Shared memory is watched f
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -57,8 +58,8 @@ class _Child:
 def main() -> None:
     """Serve until stdin closes."""
     workers, preload = int(sys.argv[1]), sys.argv[2:]
-    for name in preload:
-        importlib.import_module(name)
+    gc.disable()  # until the fork; see `_import`
+    _import(preload)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     _serve(workers)
@@ -75,16 +76,21 @@ def _serve(workers: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: _end(children))
     unread = b""
     while True:
-        while waiting and len(children) < workers:
+        while waiting and ("import" in waiting[0] or len(children) < workers):
             request = waiting.pop(0)
-            children[_fork(request, (woken, wake))] = _timed(request)
+            if "import" in request:
+                for name in request["import"]:
+                    with suppress(ImportError):
+                        _import([name])
+            else:
+                children[_fork(request, (woken, wake))] = _timed(request)
         ready = select.select([0, woken], [], [], _seconds_left(children))[0]
         if 0 in ready:
             chunk = os.read(0, _CHUNK)
             if not chunk:
                 _end(children)
             *lines, unread = (unread + chunk).split(b"\n")
-            waiting += _jobs_among([json.loads(line) for line in lines])
+            waiting += map(json.loads, lines)
         if woken in ready:
             with suppress(BlockingIOError):
                 os.read(woken, _CHUNK)
@@ -92,13 +98,11 @@ def _serve(workers: int) -> None:
         _reap(children)
 
 
-def _jobs_among(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The jobs; modules to import are imported at once, where they exist."""
-    for request in requests:
-        for name in request.get("import", ()):
-            with suppress(ImportError):
-                importlib.import_module(name)
-    return [request for request in requests if "id" in request]
+def _import(names: list[str]) -> None:
+    """Import modules, and keep the collector off them: a child would copy each page it looks at."""
+    for name in names:
+        importlib.import_module(name)
+    gc.freeze()
 
 
 def _timed(request: dict[str, Any]) -> _Child:
@@ -236,6 +240,7 @@ def _answer(request: dict[str, Any]) -> None:
 
 
 def _call(request: dict[str, Any], path: Path) -> Any:
+    gc.enable()
     sys.dont_write_bytecode = True
     os.chdir(request["folder"])
     sys.path[:0] = request["paths"] or [request["folder"]]

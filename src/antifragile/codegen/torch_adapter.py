@@ -17,11 +17,12 @@ from antifragile.codegen.assembly import Assembly
 from antifragile.codegen.gradients import Graph
 from antifragile.codegen.instrument import ReportingFinder
 from antifragile.codegen.loading import stage
+from antifragile.codegen.notes import Phase
 from antifragile.codegen.project import enter_project, entry_function
-from antifragile.codegen.recorder import Phase, Recorder
 from antifragile.codegen.records import Entry, Project
 from antifragile.codegen.syntax import SourceFile, read_source
 from antifragile.codegen.torch_names import all_parameters
+from antifragile.codegen.torch_recorder import TorchRecorder
 from antifragile.codegen.trace import Trace
 from antifragile.codegen.values import tensors_in
 
@@ -31,7 +32,7 @@ _SEED = 0
 def trace_torch(project: Project) -> Trace:
     """Run the model once and note what every site did; see `trace.trace`."""
     sources = {file: read_source(project.root, file) for file in project.sources}
-    recorder = Recorder(lambda key: is_guarded(sources[key[0]], key[1]))
+    recorder = TorchRecorder(lambda key: is_guarded(sources[key[0]], key[1]))
     enter_project(project)
     by_path = {Path(project.root, file).resolve(): source for file, source in sources.items()}
     ReportingFinder(by_path, recorder).install()
@@ -74,7 +75,7 @@ def built(project: Project) -> nn.Module:
 
 
 def forwards(
-    project: Project, recorder: Recorder, model: nn.Module
+    project: Project, recorder: TorchRecorder, model: nn.Module
 ) -> tuple[tuple[Any, ...], list[Tensor], Any]:
     """Run one forward in training mode with gradients and one in evaluation mode without."""
     given = call_entry(project, project.inputs)

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from antifragile.codegen import randomness
-from antifragile.codegen.loading import Refusal, stage
-from antifragile.codegen.nested import directions, flatten
+from antifragile.codegen.compare import Leaves
+from antifragile.codegen.loading import Refusal, kind_of, stage, wrong_loss
+from antifragile.codegen.nested import directions, flatten, names_of_each
 from antifragile.codegen.reach import reachable_tensors
-
-Leaves = dict[str, np.ndarray[Any, Any]]
 
 
 class TorchModels:
@@ -38,11 +37,23 @@ class TorchModels:
             Refusal: `model` is not an `nn.Module`.
         """
         if not isinstance(model, torch.nn.Module):
-            raise Refusal(f"{source} must return a torch.nn.Module; got {_kind(model)}")
+            raise Refusal(f"{source} must return a torch.nn.Module; got {kind_of(model)}")
 
     def seed(self, seed: int) -> None:
         """Seed the global streams."""
         randomness.seed_everything(seed)
+
+    def seed_run(self, seed: int) -> None:
+        """Seed the global streams."""
+        randomness.seed_everything(seed)
+
+    def streams_untouched(self) -> AbstractContextManager[None]:
+        """Put the global streams back to where they were."""
+        return randomness.streams_untouched()
+
+    def versions(self) -> str:
+        """Nothing besides torch."""
+        return ""
 
     def stream_digest(self) -> str:
         """Where the global streams stand."""
@@ -77,11 +88,11 @@ class TorchModels:
 
     def aliases(self, model: Any) -> dict[str, list[str]]:
         """Paths of every parameter, the first as key: tied weights have several."""
-        paths: dict[int, list[str]] = {}
-        for path, tensor in self._reached(model).items():
-            if isinstance(tensor, torch.nn.Parameter) and _is_plain(tensor):
-                paths.setdefault(id(tensor), []).append(path)
-        return {names[0]: names for names in paths.values()}
+        return names_of_each(
+            (path, tensor)
+            for path, tensor in self._reached(model).items()
+            if isinstance(tensor, torch.nn.Parameter) and _is_plain(tensor)
+        )
 
     def set_tensors(self, model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Copy values into the tensors of the same path and shape."""
@@ -130,9 +141,15 @@ class TorchModels:
         return max((float(torch.finfo(kind).eps) for kind in types), default=0.0)
 
     def train(
-        self, model: Any, inputs: Sequence[Any], step: Callable[..., Any] | None, step_name: str
+        self,
+        model: Any,
+        inputs: Sequence[Any],
+        step: Callable[..., Any] | None,
+        step_name: str,
+        *,
+        backward: bool,
     ) -> tuple[Any, Any, dict[str, np.ndarray[Any, Any] | None]]:
-        """A forward and a backward pass in training mode.
+        """A forward and, where asked for, a backward pass in training mode.
 
         Args:
             model: The model.
@@ -140,6 +157,7 @@ class TorchModels:
             step: Returns the loss of one training step; without it, the loss is a fixed random
                 projection of the outputs.
             step_name: How to name it in a sentence.
+            backward: Whether to run the backward pass.
 
         Returns:
             The output, the loss and the gradients by path; None where there is none.
@@ -153,23 +171,21 @@ class TorchModels:
             with stage(step_name):
                 loss = step(model, *self.copy_inputs(inputs))
             _check_loss(loss, step_name)
+        if not backward:
+            return output, loss.detach(), {}
         with stage("the backward pass"):
             torch.autograd.backward(loss)
         return output, loss.detach(), self._gradients(model)
 
     def _gradients(self, model: Any) -> dict[str, np.ndarray[Any, Any] | None]:
         return {
-            path: None if tensor.grad is None else _array(tensor.grad).copy()
+            path: None if tensor.grad is None else _array(tensor.grad)
             for path, tensor in self._reached(model).items()
             if isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
         }
 
     def _reached(self, model: Any) -> dict[str, torch.Tensor]:
         return reachable_tensors(model, folder=self._folder)
-
-
-def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}" if value is not None else "None"
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -211,8 +227,6 @@ def _projection(output: Any) -> torch.Tensor:
 
 def _check_loss(loss: Any, source: str) -> None:
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        raise Refusal(
-            f"{source} must return the loss, a tensor with one element; got {_kind(loss)}"
-        )
+        raise wrong_loss(source, loss)
     if not loss.requires_grad:
         raise Refusal(f"the loss that {source} returns depends on no parameter")

@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from antifragile.codegen.combine import combine_variants
+from antifragile.codegen.combine import DIFF, CombineError, combine_variants
 from antifragile.codegen.emit import BASELINE, files_of
 from antifragile.codegen.jobs import project_from
 from antifragile.codegen.pipeline import INDEX
@@ -38,6 +38,8 @@ class Arm:
         component: What it cuts, as discovery named it.
         kind: How.
         cut_parameters: Parameters of the baseline that it takes away or detaches.
+        detached: Those of them that are still there, without gradient.
+        parameter_delta: Change in the number of parameters.
         is_inactive: Changes nothing before training.
     """
 
@@ -45,6 +47,8 @@ class Arm:
     component: str
     kind: str
     cut_parameters: tuple[str, ...] = ()
+    detached: tuple[str, ...] = ()
+    parameter_delta: int = 0
     is_inactive: bool = False
 
 
@@ -57,12 +61,14 @@ class AblationFolder:
         project: The model as its author left it.
         arms: Certified variants, in the order they were generated.
         left_out: (folder or component and kind, reason) of the others.
+        framework: Whose models they are, ``torch`` or ``keras``.
     """
 
     path: Path
     project: Project
     arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
+    framework: str = "torch"
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -82,22 +88,25 @@ class AblationFolder:
         names = sorted(ablated)
         if len(names) < 2:
             return self.path / (names[0] if names else BASELINE)
-        digest = hashlib.sha256(repr([(n, self._digest(n)) for n in names]).encode()).hexdigest()
-        place = self.path / COMBINED / digest[:16]
-        if not (place / "change.diff").exists():
+        place = self.path / COMBINED / self._digest_of_parts(names)[:16]
+        if not (place / DIFF).exists():
             combine_variants(self.path, names, self.files, place)
         return place
 
     def sha256(self, ablated: Sequence[str]) -> str:
-        """Of the files of a configuration: their names and contents."""
-        return digest_of(self.place(ablated), self.files)
+        """Of the files of a configuration: their names and contents; of its parts if they clash."""
+        try:
+            return digest_of(self.place(ablated), self.files)
+        except CombineError:
+            return self._digest_of_parts(sorted(ablated))
 
     def cut_parameters(self, ablated: Sequence[str]) -> tuple[str, ...]:
         """Parameters that a configuration takes away or detaches."""
         return tuple(sorted({p for name in ablated for p in self.arm(name).cut_parameters}))
 
-    def _digest(self, name: str) -> str:
-        return digest_of(self.path / name, self.files)
+    def _digest_of_parts(self, names: Sequence[str]) -> str:
+        digests = [(name, digest_of(self.path / name, self.files)) for name in names]
+        return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
 def read_ablation_folder(path: Path) -> AblationFolder:
@@ -117,13 +126,16 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         plain = json.loads(index.read_text(encoding="utf-8"))
         pairs = list(zip(plain["variants"], plain["certificates"], strict=True))
         project = project_from(plain["project"])
+        framework = str(plain.get("framework", "torch"))
         arms = tuple(_arm(v, c) for v, c in pairs if c["verdict"] in RUNNABLE)
         left_out = tuple(_reason(v, c) for v, c in pairs if c["verdict"] not in RUNNABLE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{index} is damaged or not finished ({error!r}); generate the variants again."
         ) from error
-    folder = AblationFolder(path=path, project=project, arms=arms, left_out=left_out)
+    folder = AblationFolder(
+        path=path, project=project, arms=arms, left_out=left_out, framework=framework
+    )
     for place in (BASELINE, *(arm.name for arm in arms)):
         if missing := [file for file in folder.files if not (path / place / file).is_file()]:
             raise StoreError(f"{path / place} lacks {missing[0]}; generate the variants again.")
@@ -186,6 +198,10 @@ def _arm(variant: dict[str, Any], certificate: dict[str, Any]) -> Arm:
         component=variant["component"],
         kind=variant["kind"],
         cut_parameters=tuple(variant["cut_parameters"]),
+        detached=tuple(
+            name for name in variant["cut_parameters"] if name in certificate["without_gradient"]
+        ),
+        parameter_delta=int(certificate["parameter_delta"]),
         is_inactive=certificate["verdict"] == Verdict.INACTIVE_AT_INIT,
     )
 

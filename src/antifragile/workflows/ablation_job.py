@@ -4,15 +4,17 @@
                       built under the same seed, then every tensor that the baseline has under the
                       same name and shape is copied over. So what survives starts the same whatever
                       the variant draws, and the author's own initialisation stays in force.
-    stream after it   building leaves the global streams (torch, NumPy, random) where they were, so
-                      a variant with fewer parameters does not shift what is drawn later.
+    stream after it   building leaves the global streams where a variant with fewer parameters
+                      leaves them too, so that it does not shift what is drawn later.
     order             the experiment is handed ``data_order_seed``, the same for a seed's runs.
 
-Dropout masks come from the global stream: they agree until the first layer that is missing. An
+With torch, dropout masks come from the global stream: they agree until the first layer that is
+missing. A Keras layer draws from a stream of its own, whose state is copied like a weight. An
 experiment that shuffles by the global stream loses its pairing there; it should use the order seed.
 
 A trained baseline can be kept for the post-hoc protocol: its tensors are loaded into the variant
 by name and shape, except those that the ablation cut, and the experiment's ``evaluate`` is called.
+What is a framework's own is behind `codegen.adapters`.
 """
 
 from __future__ import annotations
@@ -20,31 +22,30 @@ from __future__ import annotations
 import importlib
 import math
 import os
-import random
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
+from antifragile.codegen.adapters import Adapter, Array, open_adapter
+from antifragile.codegen.emit import files_of
 from antifragile.codegen.jobs import project_from
 from antifragile.codegen.loading import Refusal, stage
-from antifragile.codegen.project import enter_project, entry_function
-from antifragile.codegen.randomness import seed_everything
+from antifragile.codegen.project import enter_project, entry_function, module_name
 from antifragile.codegen.records import Project
+from antifragile.codegen.subject import Subject
 
-State = dict[str, torch.Tensor]
-Builder = Callable[..., torch.nn.Module]
+State = dict[str, Array]
 EVALUATE = "evaluate"
 
 
 def run_job(
     *,
     project: dict[str, Any],
+    framework: str,
     folder: str,
     baseline: str,
     experiment: dict[str, Any],
@@ -58,6 +59,7 @@ def run_job(
 
     Args:
         project: `asdict` of the project.
+        framework: Name of the adapter.
         folder: The variant, or the baseline.
         baseline: The baseline.
         experiment: ``file`` and ``function``, or ``dataset`` and ``options`` of the built-in one.
@@ -74,24 +76,29 @@ def run_job(
         Refusal: Something is wrong with the model or the experiment.
     """
     found = project_from(project)
+    adapter = open_adapter(framework, folder=folder)
     is_baseline = Path(folder) == Path(baseline)
-    start = None if is_baseline else _state_in_child(found, Path(baseline), seeds, Path(scratch))
+    start = (
+        None
+        if is_baseline
+        else _state_in_child(found, framework, Path(baseline), seeds, Path(scratch))
+    )
     enter_project(found, Path(folder))
-    builder = PairedBuilder(found, seeds["init"], start)
-    seed_everything(seeds["stream"])
+    builder = PairedBuilder(found, adapter, seeds["init"], start)
+    adapter.seed_run(seeds["stream"])
     arguments = {"seed": seeds["seed"], "data_order_seed": seeds["order"]}
     if trained is not None:
         evaluate = load_experiment(experiment, found, folder, EVALUATE)
         model = builder()
-        load_matching(model, load_file(trained), frozenset(cut or ()))
-        seed_everything(seeds["stream"])
+        adapter.set_tensors(model, without(load_file(trained), cut or ()))
+        adapter.seed_run(seeds["stream"])
         with stage(f"{EVALUATE}() of the experiment"):
             return checked_metrics(evaluate(model, **arguments))
     run = load_experiment(experiment, found, folder, None)
     with stage(f"{run.__name__}() of the experiment"):
         metrics = checked_metrics(run(builder, **arguments))
     if keep is not None:
-        save_state(builder.last_model(), Path(keep))
+        save_state(builder.last_state(), Path(keep))
     return metrics
 
 
@@ -100,65 +107,81 @@ class PairedBuilder:
 
     Args:
         project: Whose build function it calls.
+        adapter: Of the model's framework.
         seed: Of the initial values.
         start: The baseline's initial values under that seed; None for the baseline itself.
     """
 
-    def __init__(self, project: Project, seed: int, start: State | None) -> None:
-        self._project, self._seed, self._start = project, seed, start
-        self._built: torch.nn.Module | None = None
+    def __init__(self, project: Project, adapter: Adapter, seed: int, start: State | None) -> None:
+        self._project, self._adapter = project, adapter
+        self._seed, self._start = seed, start
+        self._own = {module_name(project, file) for file in files_of(project)}
+        self._built: Any = None
 
-    def __call__(self) -> torch.nn.Module:
+    def __call__(self) -> Any:
         """Build the model; what survives starts from the baseline's values."""
-        entry = self._project.build
-        with stage(f"{entry.function}() of {entry.file}"), streams_untouched():
+        entry, adapter = self._project.build, self._adapter
+        words = f"{entry.function}() of {entry.file}"
+        with stage(words), adapter.streams_untouched():
             build = entry_function(self._project, entry)
-            seed_everything(self._seed)
+            inputs = self._inputs()
+            adapter.seed_run(self._seed)
             model = build()
-        if not isinstance(model, torch.nn.Module):
-            raise Refusal(f"{entry.function}() must return a torch module; got {type(model)}")
+            adapter.check(model, words)
+            if adapter.builds_late:
+                adapter.prepare(model, inputs)
         if self._start is not None:
-            load_matching(model, self._start, frozenset())
+            adapter.set_tensors(model, self._start)
         self._built = model
         return model
 
-    def last_model(self) -> torch.nn.Module:
-        """The model that was built last."""
+    def last_state(self) -> State:
+        """All tensors of the model that was built last."""
         if self._built is None:
             raise Refusal("the experiment never called build_model(), so there is no model to keep")
-        return self._built
+        tensors = self._adapter.tensors(self._built)
+        return {path: value for path, value in tensors.items() if self._is_of_model(path)}
+
+    def _inputs(self) -> list[Any]:
+        """The model's own inputs, for layers that create their weights at their first call."""
+        entry = self._project.inputs
+        return list(entry_function(self._project, entry)()) if self._adapter.builds_late else []
+
+    def _is_of_model(self, path: str) -> bool:
+        """Not a tensor at the top of another file, such as an experiment's data."""
+        module = path.partition(":")[0]
+        return module == path or module not in sys.modules or module in self._own
 
 
-@contextmanager
-def streams_untouched() -> Iterator[None]:
-    """Put the three global streams back to where they were."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])
-        random.setstate(before[2])
+def parameter_sizes(folder: str, entries: dict[str, Any], framework: str) -> dict[str, int]:
+    """Elements of each parameter of the model in a folder, by name.
+
+    Args:
+        folder: The folder.
+        entries: ``build``, ``inputs`` and ``step``: [file, function, module name] or None.
+        framework: Name of the adapter.
+    """
+    subject = Subject(folder, entries, framework, hidden=())
+    return subject.adapter.parameters(subject.ready()[0])
 
 
-def load_matching(model: torch.nn.Module, state: State, cut: frozenset[str]) -> list[str]:
-    """Copy every tensor that the model has under the same name and shape; return their names."""
-    own, copied = model.state_dict(), []
-    with torch.no_grad():
-        for name, value in state.items():
-            if name in own and name not in cut and own[name].shape == value.shape:
-                own[name].copy_(value)
-                copied.append(name)
-    return copied
+def describe_framework(framework: str) -> str:
+    """Versions of all that computes beside torch, in words; empty for torch."""
+    return open_adapter(framework, folder=".").versions()
 
 
-def save_state(model: torch.nn.Module, path: Path) -> None:
+def without(state: State, names: Collection[str]) -> State:
+    """A state less some names."""
+    return {path: value for path, value in state.items() if path not in names}
+
+
+def save_state(state: State, path: Path) -> None:
     """Write a model's tensors, whole or not at all; tied ones once under each name."""
-    tensors = {k: v for k, v in model.state_dict().items() if isinstance(v, torch.Tensor)}
-    state = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(state, temporary)
+    save_file(
+        {name: np.require(value, requirements="C") for name, value in state.items()}, temporary
+    )
     os.replace(temporary, path)
 
 
@@ -215,7 +238,9 @@ def checked_metrics(value: Any) -> dict[str, float]:
     return metrics
 
 
-def _state_in_child(project: Project, folder: Path, seeds: dict[str, int], scratch: Path) -> State:
+def _state_in_child(
+    project: Project, framework: str, folder: Path, seeds: dict[str, int], scratch: Path
+) -> State:
     """The baseline's initial values, built in a fork so that its modules do not stay here."""
     reason = scratch.with_suffix(".reason")
     pid = os.fork()
@@ -223,8 +248,11 @@ def _state_in_child(project: Project, folder: Path, seeds: dict[str, int], scrat
         try:
             sys.path[:] = [path for path in sys.path if not _is_of_variant(path, folder)]
             os.chdir(folder)
+            adapter = open_adapter(framework, folder=str(folder))
             enter_project(project, folder)
-            save_state(PairedBuilder(project, seeds["init"], None)(), scratch)
+            builder = PairedBuilder(project, adapter, seeds["init"], None)
+            builder()
+            save_state(builder.last_state(), scratch)
             os._exit(0)
         except BaseException as error:
             reason.write_text(str(error))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from antifragile import __version__
 from antifragile._files import write_atomically
@@ -28,6 +28,7 @@ from antifragile.workflows.ablation_folder import AblationFolder
 from antifragile.workflows.ablation_plan import AblationRequest, PlannedRun
 
 MANIFEST = "manifest.json"
+DEFAULT_NAME = "ablation"
 
 
 def make_manifest(
@@ -38,15 +39,18 @@ def make_manifest(
     metric: str,
     higher_is_better: bool,
     runs: Sequence[tuple[PlannedRun, str]],
+    combinations: Sequence[dict[str, Any]],
     command: str,
 ) -> dict[str, Any]:
     """A study as plain data, without its metrics (those are in the store)."""
     return {
         "name": request.name,
+        "file": manifest_file(request.name),
         "command": command,
-        "versions": versions(),
+        "versions": versions(environment),
         "environment": asdict(environment),
         "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+        "framework": folder.framework,
         "folder": _shown(folder.path),
         "project": _project(folder),
         "experiment": _experiment(request),
@@ -62,6 +66,7 @@ def make_manifest(
             asdict(folder.arm(name)) | {"sha256": folder.sha256([name])} for name in request.arms
         ],
         "left_out": [list(item) for item in folder.left_out],
+        "combinations": list(combinations),
         "runs": [
             {
                 "key": key,
@@ -75,13 +80,17 @@ def make_manifest(
     }
 
 
-def versions() -> dict[str, str]:
-    """Of all that computes."""
+def versions(environment: Environment) -> dict[str, str]:
+    """Of all that computes; a framework besides torch stands in the environment's kernel."""
+    import torch  # a second of work that a report needs not do
+
+    framework = environment.kernel.partition(", ")[2]
     return {
         "antifragile": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        **({"framework": framework} if framework else {}),
     }
 
 
@@ -123,11 +132,18 @@ def differences(now: dict[str, Any], then: dict[str, Any]) -> tuple[int, list[st
     return compared, found
 
 
+def manifest_file(study: str) -> str:
+    """The name of a study's manifest: several studies of one folder do not share one."""
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", study).strip("-.")
+    return MANIFEST if study == DEFAULT_NAME else f"manifest-{words}.json"
+
+
 def write_manifest(manifest: dict[str, Any], folder: Path) -> Path:
     """Write it into the folder of variants."""
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    write_atomically(folder / MANIFEST, text.encode())
-    return folder / MANIFEST
+    path = folder / str(manifest["file"])
+    write_atomically(path, text.encode())
+    return path
 
 
 def check_same_sources(

@@ -8,6 +8,7 @@ manifest are enough.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from antifragile.codegen.project import load_project
 from antifragile.codegen.records import AblationKind
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
-from antifragile.workflows.ablation_manifest import MANIFEST, with_metrics
+from antifragile.workflows.ablation_manifest import MANIFEST, manifest_file, with_metrics
 
 _NEEDED = ("experiment", "seeds", "protocols", "design", "judgement", "arms", "project", "runs")
 
@@ -85,10 +86,12 @@ def repeat_folder(then: dict[str, Any], folder: Path, *, workers: int) -> None:
         project["inputs"],
         project["step"],
     )
-    with open_server(workers=workers) as server:
-        made = make_ablations(found, folder, server=server)
+    framework = then.get("framework", "torch")
+    with open_server(workers=workers, framework=framework) as server:
+        make = partial(make_ablations, found, folder, server=server, framework=framework)
+        made = make()
         if {arm["name"] for arm in then["arms"]} - {v.folder for v in made.variants}:
-            make_ablations(found, folder, server=server, kinds=kinds)  # other kinds were asked for
+            make(kinds=kinds)  # other kinds were asked for
 
 
 def read_manifest(source: Path, study: str | None) -> tuple[dict[str, Any], Path]:
@@ -99,11 +102,23 @@ def read_manifest(source: Path, study: str | None) -> tuple[dict[str, Any], Path
         StoreError: The store has no such study.
     """
     if source.is_dir():
-        if not (source / MANIFEST).is_file():
-            raise UsageError(f"{source} holds no {MANIFEST}; run a study with 'ablate run' first.")
-        return load_manifest(source / MANIFEST), source
+        return load_manifest(_manifest_in(source, study)), source
     if source.suffix == ".json":
         return load_manifest(source), source.parent
     with AblationStore(str(source), create=False) as store:
         manifest = with_metrics(store.manifest(study), store)
     return manifest, Path(manifest["folder"])
+
+
+def _manifest_in(folder: Path, study: str | None) -> Path:
+    """The manifest of a study, or of the only one."""
+    found = sorted(path.name for path in folder.glob("manifest*.json"))
+    if not found:
+        raise UsageError(f"{folder} holds no {MANIFEST}; run a study with 'ablate run' first.")
+    wanted = MANIFEST if study is None else manifest_file(study)
+    if study is None and len(found) == 1:
+        wanted = found[0]
+    if wanted not in found:
+        names = ", ".join(found)
+        raise UsageError(f"{folder} holds {names}; choose one by --study, or give its path.")
+    return folder / wanted

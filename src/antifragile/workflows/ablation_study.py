@@ -1,34 +1,29 @@
 """Running an ablation study: ask the design, look in the store, run what is missing, ask again.
 
+    one run of the baseline           says at once what is wrong with the experiment
     while the design wants runs:
+        certify the combinations among them that have no certificate
         take those that the store has
         run the others in processes of their own, in random order, storing each as it ends
 
-A run that failed counts as failed for the rest of this call, so that a design can go on without it,
-and is tried again, alone, by the next call. The post-hoc protocol needs trained baselines: they are
-kept beside the store, and a seed's baseline is trained again only if its file is gone.
+What is asked again is what a design decides by: racing, or further seeds where a verdict is open.
 """
 
 from __future__ import annotations
 
-import random
-import tempfile
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
-from antifragile._files import make_folder
+import numpy as np
+
 from antifragile.analysis.design_choice import make_design
 from antifragile.analysis.designs import BASELINE, Design, DesignName, Request
-from antifragile.codegen.server import Job, Limits, Outcome, Server
+from antifragile.codegen.server import Limits, Server
 from antifragile.errors import UsageError
-from antifragile.store import Environment
-from antifragile.store.ablation import AblationRun, AblationStore
-from antifragile.study.machine import current_environment
-from antifragile.study.runner import default_files
+from antifragile.store.ablation import AblationStore
+from antifragile.workflows.ablation_combinations import Combinations
 from antifragile.workflows.ablation_folder import AblationFolder
 from antifragile.workflows.ablation_manifest import make_manifest, with_metrics
 from antifragile.workflows.ablation_outcome import AblationOutcome, AblationProgress, Listener
@@ -39,22 +34,11 @@ from antifragile.workflows.ablation_plan import (
     Role,
     is_higher_better,
 )
+from antifragile.workflows.ablation_runs import AblationRuns
+from antifragile.workflows.ablation_server import describe_environment, open_study_server
 
-# Optimizers import torch._dynamo when first used, a second of work; here it is done once.
-PRELOAD = ("torch", "torch._dynamo", "antifragile.workflows.ablation_job")
-PRELOAD_DATASET = ("antifragile.workflows.ablation_trainer", "sklearn.datasets")
 N_REPEATS = 2  # seeds whose baseline runs twice
-
-
-@dataclass
-class _Ledger:
-    """The study's runs that ended, by plan."""
-
-    runs: dict[PlannedRun, AblationRun] = field(default_factory=dict)
-    keys: dict[PlannedRun, str] = field(default_factory=dict)
-    n_run: int = 0
-    n_found: int = 0
-    n_failed: int = 0
+_NAN = float("nan")
 
 
 def run_ablation(
@@ -63,6 +47,7 @@ def run_ablation(
     store: AblationStore,
     *,
     server: Server | None = None,
+    certifier: Server | None = None,
     workers: int = 1,
     limits: Limits | None = None,
     listener: Listener | None = None,
@@ -75,35 +60,42 @@ def run_ablation(
         folder: Its variants.
         store: Where runs are looked for and put.
         server: Runs the jobs; None to start one for this study.
+        certifier: Certifies combinations; None to start one if there are new ones.
         workers: Processes at a time, one thread each, of a server that is started.
         limits: Time and memory of one run.
         listener: Called after every run.
         command: That started it, for the manifest.
 
     Raises:
-        UsageError: The experiment fails on the baseline, or lacks the metric.
+        UsageError: The experiment fails on the baseline, or lacks the metric; a combination without
+            which the design says nothing may not run.
         CombineError: Ablations of the design clash.
     """
+    _check_framework(request, folder)
     _check_combinations(request, folder)
     if Protocol.POST_HOC in request.protocols:
         request.experiment.check_evaluates()
-    if server is not None:
-        return _Study(request, folder, store, server, listener).run(command)
-    with open_study_server(request, workers=workers, limits=limits) as started:
-        return _Study(request, folder, store, started, listener).run(command)
+    with ExitStack() as opened:
+        combined = opened.enter_context(Combinations(folder, workers=workers, server=certifier))
+        if server is None:
+            started = open_study_server(request, folder, workers=workers, limits=limits)
+            server = opened.enter_context(started)
+        environment = describe_environment(folder, server)
+        runs = AblationRuns(request, folder, store, server, environment, combined, listener)
+        return _Study(runs).run(command)
 
 
-def open_study_server(
-    request: AblationRequest, *, workers: int = 1, limits: Limits | None = None
-) -> Server:
-    """Start the server of a study; arguments as `run_ablation`."""
-    preload = (*PRELOAD, *(PRELOAD_DATASET if request.experiment.dataset else ()))
-    return Server(workers=workers, limits=limits or Limits(timeout_s=3600), preload=preload)
+def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
+    if folder.framework != "torch" and request.experiment.dataset is not None:
+        raise UsageError(
+            f"--dataset trains PyTorch models, and those of {folder.path} are of "
+            f"{folder.framework}; give --experiment FILE.py:run."
+        )
 
 
 def _check_combinations(request: AblationRequest, folder: AblationFolder) -> None:
-    """Find clashes before anything runs; the edits of any two must go together."""
-    if request.design is not DesignName.LEAVE_ONE_OUT:
+    """Find clashes before anything runs; pairs are wanted one by one, others only together."""
+    if request.design not in (DesignName.LEAVE_ONE_OUT, DesignName.PAIRWISE):
         for pair in combinations(request.arms, 2):
             folder.place(pair)
 
@@ -111,22 +103,9 @@ def _check_combinations(request: AblationRequest, folder: AblationFolder) -> Non
 class _Study:
     """A study on its way."""
 
-    def __init__(
-        self,
-        request: AblationRequest,
-        folder: AblationFolder,
-        store: AblationStore,
-        server: Server,
-        listener: Listener | None,
-    ) -> None:
-        self.request, self.folder, self.store = request, folder, store
-        self.server, self.listener = server, listener
-        self.environment: Environment = current_environment(kernel="experiment")
-        self.ledger, self.started = _Ledger(), time.monotonic()
-        self.metric = request.metric
-        self.kept = default_files(store, request.name)
-        designs = request.protocols
-        self.designs: dict[Protocol, Design] = {p: self._design() for p in designs}
+    def __init__(self, runs: AblationRuns) -> None:
+        self.runs, self.request, self.metric = runs, runs.request, runs.request.metric
+        self.designs: dict[Protocol, Design] = {p: self._design() for p in self.request.protocols}
 
     def _design(self) -> Design:
         request = self.request
@@ -139,41 +118,44 @@ class _Study:
         )
 
     def run(self, command: str) -> AblationOutcome:
+        runs = self.runs
         try:
             self._first_baseline()
-            self._complete(self._checks())
+            runs.complete(self._checks())
             while wanted := self._wanted():
-                self._complete(wanted)
+                self._certify(wanted)
+                runs.complete(wanted)
         finally:
             manifest = self._write_manifest(command)
         return AblationOutcome(
-            manifest=with_metrics(manifest, self.store),
-            n_run=self.ledger.n_run,
-            n_found=self.ledger.n_found,
-            n_failed=self.ledger.n_failed,
-            seconds=time.monotonic() - self.started,
+            manifest=with_metrics(manifest, runs.store),
+            n_run=runs.n_run,
+            n_found=runs.n_found,
+            n_failed=runs.n_failed,
+            n_refused=runs.n_refused,
+            seconds=runs.seconds,
         )
 
     def _write_manifest(self, command: str) -> dict[str, Any]:
+        runs = self.runs
         manifest = make_manifest(
             self.request,
-            self.folder,
-            environment=self.environment,
+            runs.folder,
+            environment=runs.environment,
             metric=self.metric or "",
             higher_is_better=self._is_higher_better(),
-            runs=[(plan, self.ledger.keys[plan]) for plan in self.ledger.runs],
+            runs=[(plan, runs.keys[plan]) for plan in runs.ended],
+            combinations=runs.combinations.records(),
             command=command,
         )
-        self.store.put_manifest(self.request.name, manifest)
+        runs.store.put_manifest(self.request.name, manifest)
         return manifest
 
     def _first_baseline(self) -> None:
-        """One run before all others: it says at once what is wrong with the experiment."""
+        """One run before all others: a failure here is an error, not progress."""
         first = PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])
-        listener, self.listener = self.listener, None  # a failure here is an error, not progress
-        self._complete([first])
-        self.listener = listener
-        run = self.ledger.runs[first]
+        self.runs.complete([first], quietly=True)
+        run = self.runs.ended[first]
         if run.metrics is None:
             raise UsageError(f"the experiment fails on the baseline: {run.failure}.")
         self.metric = self.metric or next(iter(run.metrics))
@@ -198,11 +180,41 @@ class _Study:
             wanted += [PlannedRun(ablated=a, seed=s, protocol=protocol) for a, s in requests]
         return wanted
 
+    def _certify(self, wanted: Sequence[PlannedRun]) -> None:
+        """Judge the combinations among them, and say so if the rest cannot answer anything."""
+        combined, runs = self.runs.combinations, self.runs
+        asked = {plan.ablated for plan in wanted}
+        ended = 0
+
+        def listen(label: str) -> None:
+            nonlocal ended
+            ended += 1
+            if runs.listener is not None:
+                runs.listener(
+                    AblationProgress(
+                        ended=ended,
+                        wanted=sum(len(configuration) > 1 for configuration in asked),
+                        failed=0,
+                        last=label,
+                        seconds=runs.seconds,
+                        what="combinations certified",
+                    )
+                )
+
+        combined.judge(asked, listen)
+        refused = {c: reason for c in asked if (reason := combined.refusal(c))}
+        for protocol, design in self.designs.items():
+            values = self._values(protocol)
+            values |= {(p.ablated, p.seed): 0.0 for p in wanted if p.protocol is protocol}
+            values |= {request: _NAN for request in values if request[0] in refused}
+            if refused and not np.isfinite(design.contrasts(values)["value"]).any():
+                raise UsageError(_says_nothing(self.request.design, refused))
+
     def _values(self, protocol: Protocol) -> dict[Request, float]:
         sign = 1 if self._is_higher_better() else -1
         return {
             (plan.ablated, plan.seed): sign * (run.metrics or {}).get(self.metric or "", _NAN)
-            for plan, run in self.ledger.runs.items()
+            for plan, run in self.runs.ended.items()
             if plan.protocol is protocol and plan.role is Role.RUN
         }
 
@@ -210,98 +222,13 @@ class _Study:
         given = self.request.higher_is_better
         return is_higher_better(self.metric or "") if given is None else given
 
-    def _complete(self, plans: Sequence[PlannedRun]) -> None:
-        """Take from the store what it has, run the rest."""
-        for plan in plans:
-            self.ledger.keys[plan] = plan.key(
-                self.folder, self.request.experiment, self.environment
-            )
-        found = self.store.ablation_runs(self.ledger.keys[plan] for plan in plans)
-        missing = []
-        for plan in plans:
-            run = found.get(self.ledger.keys[plan])
-            if run is None or run.metrics is None:
-                missing.append(plan)
-            else:
-                self.ledger.runs[plan] = run
-                self.ledger.n_found += 1
-        trained = self._without_trained(missing)
-        self._run_jobs(trained, wanted=len(missing))
-        others = [plan for plan in missing if plan not in trained]
-        random.Random(len(self.ledger.runs)).shuffle(others)
-        self._run_jobs(others, wanted=len(others))
 
-    def _without_trained(self, missing: Iterable[PlannedRun]) -> list[PlannedRun]:
-        """Baselines to train because a post-hoc run needs their values and nobody kept them."""
-        seeds = dict.fromkeys(p.seed for p in missing if p.protocol is Protocol.POST_HOC)
-        plans = [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
-        return [plan for plan in plans if not self._kept_file(plan).exists()]
-
-    def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int) -> None:
-        if not plans:
-            return
-        with tempfile.TemporaryDirectory(prefix="antifragile-ablation-") as scratch:
-            jobs = [self._job(plan, Path(scratch) / str(n)) for n, plan in enumerate(plans)]
-            for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
-                self._record(plans[position], outcome)
-                if self.listener is not None:
-                    self.listener(self._progress(ended, max(wanted, len(plans)), plans[position]))
-
-    def _progress(self, ended: int, wanted: int, plan: PlannedRun) -> AblationProgress:
-        return AblationProgress(
-            ended=ended,
-            wanted=wanted,
-            failed=self.ledger.n_failed,
-            last=f"{plan.label}, seed {plan.seed}, {plan.protocol}",
-            seconds=time.monotonic() - self.started,
-        )
-
-    def _record(self, plan: PlannedRun, outcome: Outcome) -> None:
-        key = self.ledger.keys.setdefault(
-            plan, plan.key(self.folder, self.request.experiment, self.environment)
-        )
-        run = AblationRun(
-            run_key=key,
-            arm=plan.label,
-            protocol=plan.protocol,
-            seed=plan.seed,
-            metrics=None if outcome.failure else outcome.value,
-            failure=outcome.reason if outcome.failure else None,
-            seconds=outcome.seconds,
-        )
-        self.store.put_ablation_run(run, self.environment)
-        self.ledger.runs[plan] = run
-        self.ledger.n_run += 1
-        self.ledger.n_failed += outcome.failure is not None
-
-    def _job(self, plan: PlannedRun, scratch: Path) -> Job:
-        names = sorted(plan.ablated)
-        place = self.folder.place(names).resolve()
-        trained = PlannedRun(ablated=BASELINE, seed=plan.seed)
-        is_post_hoc = plan.protocol is Protocol.POST_HOC
-        keeps = not is_post_hoc and plan == trained and Protocol.POST_HOC in self.request.protocols
-        if keeps:
-            make_folder(self.kept)
-        return Job(
-            target="antifragile.workflows.ablation_job:run_job",
-            folder=str(Path.cwd()),
-            paths=(str(place),),
-            arguments={
-                "project": asdict(self.folder.project),
-                "folder": str(place),
-                "baseline": str(self.folder.place([]).resolve()),
-                "experiment": self.request.experiment.to_job(),
-                "seeds": plan.seeds(),
-                "scratch": str(scratch),
-                "trained": str(self._kept_file(trained)) if is_post_hoc else None,
-                "keep": str(self._kept_file(plan)) if keeps else None,
-                "cut": list(self.folder.cut_parameters(names)),
-            },
-        )
-
-    def _kept_file(self, plan: PlannedRun) -> Path:
-        key = plan.key(self.folder, self.request.experiment, self.environment)
-        return (self.kept / f"{key[:32]}.safetensors").resolve()
-
-
-_NAN = float("nan")
+def _says_nothing(design: DesignName, refused: dict[frozenset[str], str]) -> str:
+    """Which combination is missing, and what to do."""
+    smallest = min(refused, key=lambda c: (len(c), sorted(c)))
+    others = len(refused) - 1
+    return (
+        f"design {design} needs combinations that may not run: {' + '.join(sorted(smallest))} is "
+        f"{refused[smallest]}{f'; so are {others} more' if others else ''}. Choose other "
+        "components with --only, or another design."
+    )

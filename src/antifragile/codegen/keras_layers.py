@@ -1,0 +1,85 @@
+"""The layers and variables of a Keras 3 model, by the path that leads to them.
+
+Layers are found by the attributes that hold them, or by their place in a Sequential or functional
+model, never by their names: Keras numbers names globally, one layer less would rename the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from antifragile._optional import require
+
+_UNNAMED = re.compile(r"variable(_\d+)?")
+
+
+class _Keras:
+    """The package, imported when first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(require("keras", extra="keras", purpose="ablating a Keras model"), name)
+
+
+keras: Any = _Keras()
+
+
+def layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every layer below a model, itself first as ""; one with several names comes several times."""
+    yield from _layers_below("", model, frozenset())
+
+
+def _layers_below(path: str, layer: Any, above: frozenset[int]) -> Iterator[tuple[str, Any]]:
+    if id(layer) in above:
+        return
+    yield path, layer
+    for name, child in children_of(layer):
+        yield from _layers_below(f"{path}.{name}" if path else name, child, above | {id(layer)})
+
+
+def children_of(layer: Any) -> list[tuple[str, Any]]:
+    """The layers that a layer holds: by place in a graph or stack, by attribute, or hidden."""
+    found: list[tuple[str, Any]] = []
+    if isinstance(layer, keras.Sequential | keras.src.models.Functional):
+        found += [(f"layers[{index}]", item) for index, item in enumerate(layer.layers)]
+    known = {id(item) for _, item in found}
+    attributes = vars(layer) | vars(layer).get("_modules", {})  # the torch back end's own table
+    for name, value in attributes.items():
+        if not name.startswith("_"):
+            found += [pair for pair in _held(name, value) if id(pair[1]) not in known]
+    known = {id(item) for _, item in found}
+    if isinstance(layer, keras.Sequential):  # it also holds itself as a functional model
+        return found
+    hidden = enumerate(getattr(layer, "_layers", ()))
+    return found + [(f"_layers[{n}]", item) for n, item in hidden if id(item) not in known]
+
+
+def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, keras.Layer):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _held(f"{name}[{key!r}]", item)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _held(f"{name}[{index}]", item)
+
+
+def own_variables(layer: Any) -> Iterator[tuple[str, Any, bool]]:
+    """A layer's own variables: name, variable, whether it is a parameter (frozen or not)."""
+    own = [(variable, True) for variable in layer._trainable_variables]
+    own += [(variable, False) for variable in layer._non_trainable_variables]
+    own += [(generator.state, False) for generator in layer._seed_generators]
+    seen: set[str] = set()
+    for number, (variable, learns) in enumerate(own):
+        is_unclear = _UNNAMED.fullmatch(variable.name) or variable.name in seen
+        seen.add(variable.name)
+        yield (f"weight_{number}" if is_unclear else variable.name), variable, learns
+
+
+def variables_by_path(model: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Every variable below a model: path, variable, whether it is a parameter."""
+    for path, layer in layers_by_path(model):
+        for name, variable, learns in own_variables(layer):
+            yield (f"{path}.{name}" if path else name), variable, learns
