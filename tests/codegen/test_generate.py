@@ -5,10 +5,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from antifragile.codegen.discover import discover
 from antifragile.codegen.generate import generate
@@ -214,19 +212,6 @@ def test_the_change_is_these_lines(
     [variant] = make(model, component, kind)
     assert changes(tmp_path, variant) == expected
     assert variant.diff_lines == len(expected)
-
-
-def test_a_linear_layer_that_resizes_becomes_averages_of_the_same_width(
-    tmp_path: Path, make: Make
-) -> None:
-    [variant] = make("functional_residual", "Net.first", AblationKind.IDENTITY)
-    assert changes(tmp_path, variant)[-1] == "+        self.first = WidthOnly(nn.Linear(6, 8))"
-    place: dict[str, Any] = {}
-    exec((tmp_path / variant.folder / "functional_residual.py").read_text(), place)
-    x = torch.randn(5, 6)
-    averages = torch.nn.functional.adaptive_avg_pool1d(x, 8)
-    assert torch.equal(place["build"]().first(x), averages)
-    assert list(place["build"]().first.parameters()) == []
 
 
 def test_heads_are_cut_before_the_projection(tmp_path: Path, make: Make) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ FOR_SHAPES = ("torch._dynamo",)
 COLD_IMPORTS = 3
 _US = "antifragile"
 _META = '.to("meta")'
+_SIMPLE = re.compile(r"ShapeOnly\((\w+\.)*(Linear|Conv[123]d)\(")  # see `meta_shapes`
 
 Listener = Callable[[Variant, Certificate], None]
 
@@ -107,9 +109,11 @@ class _Workplace:
         )
 
     def asks_for_shapes(self, variant: Variant) -> bool:
-        """Whether a variant runs the layer that it replaced, on torch's device without values."""
-        texts = [self.out / variant.folder / file for file in variant.edited]
-        return variant.substitute is not None and any(_META in path.read_text() for path in texts)
+        """Whether a variant runs layers on torch's device without values, not just a simple one."""
+        if variant.substitute is None:
+            return False
+        texts = [(self.out / variant.folder / file).read_text() for file in variant.edited]
+        return any(_META in text and not _SIMPLE.search(text) for text in texts)
 
     def paths(self, place: Path) -> tuple[str, ...]:
         """Import folders, laid out below a copy as below the root."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from antifragile.codegen import randomness
+from antifragile.codegen import meta_shapes, randomness
 from antifragile.codegen.compare import Leaves
 from antifragile.codegen.loading import Refusal, kind_of, stage, wrong_loss
 from antifragile.codegen.nested import directions, flatten, names_of_each
@@ -29,6 +29,7 @@ class TorchModels:
     def __init__(self, *, folder: str) -> None:
         self._folder = folder
         randomness.install()
+        meta_shapes.install()
 
     def check(self, model: Any, source: str) -> None:
         """Refuse what is not a model.
