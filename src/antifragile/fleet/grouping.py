@@ -24,10 +24,10 @@ from antifragile.fleet.state import FleetState
 def active_replicas(specs: Sequence[TrialSpec], state: FleetState) -> list[int]:
     """Replicas with meta-loops to go, those that share batches side by side."""
     replicas = [i for i, spec in enumerate(specs) if state.meta_loop[i] < spec.meta_loops]
-    return sorted(replicas, key=lambda i: _batches_of(specs[i], state.meta_loop[i]))
+    return sorted(replicas, key=lambda i: batches_of(specs[i], state.meta_loop[i]))
 
 
-def _batches_of(spec: TrialSpec, meta_loop: int) -> tuple[str, int]:
+def batches_of(spec: TrialSpec, meta_loop: int) -> tuple[str, int]:
     """Equal for replicas that draw the same order in their next meta-loop."""
     stream = spec.streams().order
     return f"{stream.seed} {stream.path!r}", meta_loop
@@ -66,7 +66,7 @@ def _groups(
     groups: list[Group] = []
     group_size = plan.group_size
     row = 0
-    for _, members in groupby(active, key=lambda i: _batches_of(specs[i], state.meta_loop[i])):
+    for _, members in groupby(active, key=lambda i: batches_of(specs[i], state.meta_loop[i])):
         sharing = list(members)
         first, done = specs[sharing[0]], state.meta_loop[sharing[0]]
         order = epoch_order(first.streams().order, done + 1, data.train.n_samples)

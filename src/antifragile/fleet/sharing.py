@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from antifragile.config import TrialSpec
+from antifragile.fleet.grouping import batches_of
 from antifragile.fleet.state import FleetState
 from antifragile.model import AblationTarget
 
@@ -34,7 +35,9 @@ def leading_replicas(
     known: dict[object, list[int]] = {}
     leaders = {}
     for replica, target in targets.items():
-        work = (_equation(specs[replica], state.lkg.dtype), state.meta_loop[replica], target)
+        spec = specs[replica]
+        batches = batches_of(spec, state.meta_loop[replica])
+        work = (batches, _equation(spec, state.lkg.dtype), target)
         alike = known.setdefault(work, [])
         weights = state.lkg[replica]
         leader = next((other for other in alike if torch.equal(state.lkg[other], weights)), replica)
@@ -45,9 +48,8 @@ def leading_replicas(
 
 
 def _equation(spec: TrialSpec, dtype: torch.dtype) -> tuple[object, ...]:
-    """Equal for two replicas that, from the same weights, take the same steps."""
+    """Equal for two replicas that, from the same weights and batches, take the same steps."""
     streams, keep = spec.streams(), 1 - spec.training.learning_rate * spec.weight_decay
-    order = (streams.order.seed, streams.order.path)
     masks = streams.dropout.path if spec.dropout else ()
     noise = streams.perturbation.path if spec.perturbations else ()
-    return order, masks, noise, torch.tensor(keep, dtype=dtype).item()
+    return masks, noise, torch.tensor(keep, dtype=dtype).item()

@@ -190,8 +190,9 @@ def _turn(
     """One meta-loop of every active replica: clone, ablate, train, count, promote."""
     started = time.perf_counter()
     targets = {replica: _target(specs[replica], state, replica) for replica in active}
-    leaders = leading_replicas(specs, state, targets) if plan.shares_work else {}
-    trained = [replica for replica in active if leaders.get(replica, replica) == replica]
+    own = {replica: replica for replica in active}
+    leaders = leading_replicas(specs, state, targets) if plan.shares_work else own
+    trained = [replica for replica in active if leaders[replica] == replica]
     candidates = state.lkg[trained]  # copies, (trained, P)
     for candidate, replica in zip(candidates, trained, strict=True):
         if target := targets[replica]:
@@ -199,7 +200,8 @@ def _turn(
     ablated = [targets[replica] is not None for replica in trained]
     counts = _count_ablated(kernel, data, candidates, ablated) if harm else {}
     outcome = kernel.run_epoch(epoch_job(specs, data, plan, state, trained, candidates))
-    row_of = {replica: trained.index(leaders.get(replica, replica)) for replica in active}
+    rows = {replica: row for row, replica in enumerate(trained)}
+    row_of = {replica: rows[leader] for replica, leader in leaders.items()}
     promoted = state.settle(row_of, candidates, outcome.correct)
     seconds = (time.perf_counter() - started) / len(active)
     return _records(state, row_of, outcome, targets, promoted, seconds, counts)
