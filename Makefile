@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 .PHONY: demo test test-all check clean
 
-$(VENV)/installed: pyproject.toml constraints.txt $(wildcard setup.py) $(wildcard src/antifragile/*/native/*)
+$(VENV)/installed: pyproject.toml constraints.txt $(wildcard setup.py) $(wildcard src/antifragile/fleet/native/cpp/* src/antifragile/optim/noise/*.cpp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -1,8 +1,8 @@
 """The compiled kernels: the fleet's, one module per processor generation, and the noise kernel.
 
 Each module is optional: where it cannot be built, the package installs without it and torch
-serves. The fleet's loader (`antifragile.fleet.native_library`) picks the best one that runs here;
-the noise kernel (`antifragile.optim.native`) holds all its versions in one module.
+serves. The fleet's loader (`antifragile.fleet.native.library`) picks the best one that runs here;
+the noise kernel (`antifragile.optim.noise.kernel`) holds all its versions in one module.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-NATIVE = Path("src/antifragile/fleet/native")
+NATIVE = Path("src/antifragile/fleet/native/cpp")
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 COMMON = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512"
@@ -26,7 +26,7 @@ X86_VERSIONS = {
 def kernel(version: str, flags: str = "") -> Extension:
     """One version of the kernel as an extension module that only ctypes loads."""
     return Extension(
-        name=f"antifragile.fleet._kernel_{version}",
+        name=f"antifragile.fleet.native._kernel_{version}",
         sources=[str(NATIVE / "kernel.cpp")],
         depends=[str(path) for path in sorted(NATIVE.glob("*.hpp"))],
         extra_compile_args=[*COMMON, *flags.split()],
@@ -40,8 +40,8 @@ def noise_kernel() -> Extension:
     """The noise kernel; sums and products are rounded one by one, as torch rounds them."""
     wide = ["-mprefer-vector-width=512"] if IS_X86 else []
     return Extension(
-        name="antifragile.optim._noise",
-        sources=["src/antifragile/optim/native/noise.cpp"],
+        name="antifragile.optim.noise._noise",
+        sources=["src/antifragile/optim/noise/kernel.cpp"],
         extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-Wno-psabi", *wide],
         extra_link_args=["-pthread"],
         language="c++",

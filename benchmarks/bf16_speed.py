@@ -17,10 +17,16 @@ from pathlib import Path
 
 import torch
 
-from antifragile.config import PAPER_MODES, Architecture, Pairing, TrainingOptions, TrialSpec
-from antifragile.data import Dataset, load_dataset
-from antifragile.fleet import Workload, fleet_meta_loops, plan_fleet, workload
-from antifragile.fleet.bench import BENCH_ARCHITECTURES, BenchRow, projected_hours
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import PAPER_MODES
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
+from antifragile.fleet.planning.plan import plan_fleet
+from antifragile.fleet.planning.workloads import Workload, workload
+from antifragile.fleet.trainer import fleet_meta_loops
+from benchmarks.speed.bench import BENCH_ARCHITECTURES, BenchRow, projected_hours
 
 PRECISIONS = ("fp32", "bf16")
 

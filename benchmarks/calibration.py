@@ -21,9 +21,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis import classify_by_paper, classify_complete, read_trials_csv, summarise
-from antifragile.analysis.posterior import fit_posterior, regime_probabilities
-from antifragile.analysis.regimes import REGIMES, Regime
+from antifragile.analysis.frames import read_trials_csv
+from antifragile.analysis.regimes.complete import classify_complete
+from antifragile.analysis.regimes.paper import classify_by_paper
+from antifragile.analysis.regimes.posterior import fit_posterior, regime_probabilities
+from antifragile.analysis.regimes.words import REGIMES, Regime
+from antifragile.analysis.summary import summarise
 
 ZERO_R = 11.02
 LEVELS = (0.8, 0.9, 0.95, 0.99)

@@ -19,13 +19,10 @@ from claim_tools import (
     two_arms,
 )
 
-from antifragile.analysis import (
-    Regime,
-    compare_with_control,
-    peak_times,
-    still_improving,
-    summarise,
-)
+from antifragile.analysis.convergence import peak_times, still_improving
+from antifragile.analysis.inference.comparisons import compare_with_control
+from antifragile.analysis.regimes.words import Regime
+from antifragile.analysis.summary import summarise
 
 _PAPERS_LOOPS = 100  # claims about late loops are not put to shorter studies
 

@@ -19,14 +19,12 @@ from claim_tools import (
 )
 from scipy.stats import linregress, spearmanr
 
-from antifragile.analysis import (
-    Regime,
-    advise_size,
-    classify_by_paper,
-    compare_with_control,
-    summarise,
-)
-from antifragile.config import Architecture
+from antifragile.analysis.capacity import advise_size
+from antifragile.analysis.inference.comparisons import compare_with_control
+from antifragile.analysis.regimes.paper import classify_by_paper
+from antifragile.analysis.regimes.words import Regime
+from antifragile.analysis.summary import summarise
+from antifragile.config.architecture import Architecture
 from antifragile.errors import DataError
 
 _LEAST_SHAPES = 3  # where every shape is tested by itself

@@ -11,9 +11,13 @@ import pandas as pd
 from scipy.stats import fisher_exact
 from statsmodels.stats.proportion import proportion_confint
 
-from antifragile.analysis import Regime, Source, Verdict, classify_complete, curves, summarise
-from antifragile.analysis.effects import mean_interval
-from antifragile.analysis.permutation import Design, paired_p, two_sample_p
+from antifragile.analysis.convergence import curves
+from antifragile.analysis.inference.effects import mean_interval
+from antifragile.analysis.inference.permutation import Design, paired_p, two_sample_p
+from antifragile.analysis.regimes.complete import classify_complete
+from antifragile.analysis.regimes.words import Regime, Verdict
+from antifragile.analysis.source import Source
+from antifragile.analysis.summary import summarise
 
 BASELINES = ("none", "decay", "dropout")
 ABLATIVES = ("full", "hidden", "output")

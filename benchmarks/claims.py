@@ -20,7 +20,8 @@ import claim_stable
 import pandas as pd
 from claim_tools import FAILS, HOLDS, OPEN, PARTLY, Claim, Evidence
 
-from antifragile.analysis import open_source, read_curves_csv
+from antifragile.analysis.convergence import read_curves_csv
+from antifragile.analysis.source import open_source
 
 ZERO_R = 11.02
 

@@ -13,10 +13,11 @@ from datetime import date
 from pathlib import Path
 
 from antifragile._files import write_atomically
-from antifragile.analysis import Measure, open_source
-from antifragile.report.comparison import compare_surveys, comparison_table
-from antifragile.report.surveys import Survey, survey
+from antifragile.analysis.source import open_source
+from antifragile.analysis.summary import Measure
+from antifragile.report.survey import Survey, survey
 from antifragile.report.table import as_markdown
+from antifragile.report.tables.comparison import compare_surveys, comparison_table
 
 ZERO_R = 11.02
 

@@ -28,13 +28,13 @@ from statsmodels.stats.contingency_tables import StratifiedTable
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from antifragile.analysis import Source, open_source
 from antifragile.analysis.convergence import TRIAL_KEY
-from antifragile.analysis.regimes_complete import learned_above
-from antifragile.config import Perturbation
-from antifragile.report.figures import FigureName, draw_figure
+from antifragile.analysis.regimes.complete import learned_above
+from antifragile.analysis.source import Source, open_source
+from antifragile.config.perturbation import Perturbation
+from antifragile.report.figures.registry import FigureName, draw_figure
 from antifragile.report.style import save_figure
-from antifragile.report.surveys import survey
+from antifragile.report.survey import survey
 
 CONTROL = "none"
 

@@ -18,22 +18,15 @@ import pandas as pd
 from scipy.stats import linregress, spearmanr
 
 from antifragile._files import write_atomically
-from antifragile.analysis import (
-    Source,
-    ablations,
-    advise_size,
-    harm_by_cell,
-    harm_of_ablation,
-    harm_of_architectures,
-    open_source,
-)
-from antifragile.analysis.capacity import LEAST_HARM
+from antifragile.analysis.capacity import LEAST_HARM, advise_size, harm_of_ablation
 from antifragile.analysis.convergence import TRIAL_KEY
+from antifragile.analysis.harm import ablations, harm_by_cell, harm_of_architectures
+from antifragile.analysis.source import Source, open_source
 from antifragile.errors import DataError
-from antifragile.report.figures import FigureName, draw_figure
-from antifragile.report.page_tables import duration_words, harm_table
+from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.page.tables import duration_words, harm_table
 from antifragile.report.style import save_figure
-from antifragile.report.surveys import survey
+from antifragile.report.survey import survey
 from antifragile.report.table import as_markdown
 
 AFTER = "after the epoch, beyond `none`"

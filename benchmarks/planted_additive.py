@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from antifragile.analysis.ablation_path import AblationPath
-from antifragile.analysis.designs import CONTRIBUTION, AddOneIn, Design, LeaveOneOut, Request
-from antifragile.analysis.factorial import Factorial
-from antifragile.analysis.shapley import Shapley
-from antifragile.config import SeedTree
+from antifragile.ablate.designs.base import CONTRIBUTION, AddOneIn, Design, LeaveOneOut, Request
+from antifragile.ablate.designs.factorial import Factorial
+from antifragile.ablate.designs.path import AblationPath
+from antifragile.ablate.designs.shapley import Shapley
+from antifragile.config.seeds import SeedTree
 
 N = 64
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
-from antifragile.config import SeedTree
+from antifragile.config.seeds import SeedTree
 
 USEFUL, USELESS, HARMFUL, TWIN_A, TWIN_B = "useful", "useless", "harmful", "twin a", "twin b"
 COMPONENTS = (USEFUL, USELESS, HARMFUL, TWIN_A, TWIN_B)

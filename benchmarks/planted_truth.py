@@ -38,8 +38,7 @@ from planted_model import (
 from scipy import stats
 from section import write_section
 
-from antifragile.analysis.ablation_path import AblationPath
-from antifragile.analysis.designs import (
+from antifragile.ablate.designs.base import (
     BASELINE,
     CONTRIBUTION,
     INTERACTION,
@@ -50,8 +49,9 @@ from antifragile.analysis.designs import (
     Request,
     redundant_pairs,
 )
-from antifragile.analysis.paired import Judged, Judgement, PairedVerdict, judge_contrasts
-from antifragile.analysis.shapley import Shapley
+from antifragile.ablate.designs.path import AblationPath
+from antifragile.ablate.designs.shapley import Shapley
+from antifragile.analysis.inference.paired import Judged, Judgement, PairedVerdict, judge_contrasts
 
 MARGIN, LOOKS = 1.0, (10, 15, 20, 30)
 JUDGEMENT = Judgement(margin=MARGIN)

@@ -14,8 +14,8 @@ import argparse
 
 from scipy import stats
 
-from antifragile.analysis import trials_frame
-from antifragile.store import Store
+from antifragile.analysis.frames import trials_frame
+from antifragile.store.store import Store
 
 MARGIN = 0.2
 MEASURE = "peak_validation_accuracy"

@@ -25,8 +25,8 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from antifragile.analysis import meta_loops_frame, read_trials_csv, trials_frame
-from antifragile.store import Store
+from antifragile.analysis.frames import meta_loops_frame, read_trials_csv, trials_frame
+from antifragile.store.store import Store
 
 ZERO_R = 11.02
 N_PERMUTATIONS = 20_000

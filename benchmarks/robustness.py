@@ -15,10 +15,11 @@ import pandas as pd
 from scipy import stats
 
 from antifragile._files import write_atomically
-from antifragile.analysis import open_source, robustness_differences
-from antifragile.report.figures import FigureName, draw_figure
+from antifragile.analysis.robustness import robustness_differences
+from antifragile.analysis.source import open_source
+from antifragile.report.figures.registry import FigureName, draw_figure
 from antifragile.report.style import save_figure
-from antifragile.report.surveys import survey
+from antifragile.report.survey import survey
 
 LEVELS = {
     "hidden-neurons": (0.02, 0.1, 0.2),

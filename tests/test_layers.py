@@ -17,15 +17,14 @@ STAGES = {
     "optim": 4,
     "engine": 5,
     "fleet": 6,
-    "codegen": 7,
-    "store": 8,
-    "study": 9,
-    "analysis": 10,
-    "workflows": 11,
-    "report": 12,
-    "cli": 13,
-    "__init__": 14,
-    "__main__": 14,
+    "store": 7,
+    "study": 8,
+    "analysis": 9,
+    "ablate": 10,
+    "report": 11,
+    "cli": 12,
+    "__init__": 13,
+    "__main__": 13,
 }
 
 

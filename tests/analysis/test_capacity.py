@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antifragile.analysis import Source, advise_size, harm_of_ablation, open_source
-from antifragile.config import Architecture
+from antifragile.analysis.capacity import advise_size, harm_of_ablation
+from antifragile.analysis.source import Source, open_source
+from antifragile.config.architecture import Architecture
 from antifragile.errors import DataError
-from tests.analysis.made import MODES, made_source
+from tests.analysis.trial_frames import MODES, made_source
 
 
 def made_law(*names: str, paired: bool = False) -> Source:

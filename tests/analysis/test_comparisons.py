@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from antifragile.analysis import (
-    FamilyScope,
-    Measure,
+from antifragile.analysis.frames import read_trials_csv
+from antifragile.analysis.inference.comparisons import FamilyScope, compare_with_control
+from antifragile.analysis.inference.effects import (
     cells_with_intervals,
-    compare_with_control,
-    read_trials_csv,
+    mean_interval,
+    two_sample_effect,
 )
-from antifragile.analysis.effects import mean_interval, two_sample_effect
-from antifragile.analysis.permutation import Design, paired_p, trials_needed, two_sample_p
+from antifragile.analysis.inference.permutation import Design, paired_p, trials_needed, two_sample_p
+from antifragile.analysis.summary import Measure
 from antifragile.errors import DataError
-from tests.analysis.made import made_trials
+from tests.analysis.trial_frames import made_trials
 
 
 def two_sample(x: list[float], y: list[float]) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from antifragile.analysis import (
+from antifragile.analysis.convergence import (
     convergence_bands,
     curves,
     harm_per_ablation,

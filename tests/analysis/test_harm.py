@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from antifragile.analysis import ablations, harm_by_cell, harm_of_architectures, has_harm
+from antifragile.analysis.harm import ablations, harm_by_cell, harm_of_architectures, has_harm
 from antifragile.errors import UsageError
 
 # LKG 80 -> ablated 70 -> 82 after the epoch; LKG 82 -> ablated 79 -> 81

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from antifragile.analysis import optimism, trial_gaps
+from antifragile.analysis.peak_bias import optimism, trial_gaps
 from antifragile.errors import DataError
-from tests.analysis.made import made_trials
+from tests.analysis.trial_frames import made_trials
 
 
 def test_gaps_are_averaged_over_architectures() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from antifragile.analysis.paired import Judgement, PairedVerdict, judge_contrasts
-from antifragile.analysis.seed_advice import (
+from antifragile.analysis.inference.paired import Judgement, PairedVerdict, judge_contrasts
+from antifragile.analysis.inference.seed_advice import (
     MOST_SEEDS,
     difference_power,
     equivalence_power,

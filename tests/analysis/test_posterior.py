@@ -7,18 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antifragile.analysis import (
-    REGIMES,
-    Regime,
-    Rules,
-    Source,
-    classify_source,
-    open_source,
-)
-from antifragile.analysis.escape import fit_escape_rates, shape_coordinates
-from antifragile.analysis.posterior import fit_posterior, regime_probabilities
+from antifragile.analysis.regimes.classification import classify_source
+from antifragile.analysis.regimes.escape import fit_escape_rates, shape_coordinates
+from antifragile.analysis.regimes.posterior import fit_posterior, regime_probabilities
+from antifragile.analysis.regimes.words import REGIMES, Regime, Rules
+from antifragile.analysis.source import Source, open_source
 from antifragile.errors import ArchitectureError
-from tests.analysis.made import MODES, made_source
+from tests.analysis.trial_frames import MODES, made_source
 
 STABLE = [98.0, 98.1, 98.05, 98.2, 98.15]
 DEAD = [11.02, 10.1, 11.02, 9.8, 11.02]

@@ -6,7 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from antifragile.analysis import Measure, Regime, classify_by_paper, read_trials_csv, summarise
+from antifragile.analysis.frames import read_trials_csv
+from antifragile.analysis.regimes.paper import classify_by_paper
+from antifragile.analysis.regimes.words import Regime
+from antifragile.analysis.summary import Measure, summarise
 from antifragile.errors import DataError
 
 MODES = ("none", "decay", "dropout", "full", "hidden", "output")

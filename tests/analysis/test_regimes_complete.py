@@ -6,8 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from antifragile.analysis import Regime, classify_complete, read_trials_csv, summarise
-from tests.analysis.made import MODES, made_trials
+from antifragile.analysis.frames import read_trials_csv
+from antifragile.analysis.regimes.complete import classify_complete
+from antifragile.analysis.regimes.words import Regime
+from antifragile.analysis.summary import summarise
+from tests.analysis.trial_frames import MODES, made_trials
 
 TEXT = {
     Regime.CHAOTIC: ["1*2", "4*4", "1*1", "2*1", "18*18", "19*19", "20*20"],

@@ -10,12 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from antifragile.analysis import modes_left_out, open_source
-from antifragile.cli.classify import classify
-from antifragile.cli.compare_modes import compare_modes
-from antifragile.cli.size import size
+from antifragile.analysis.regimes.classification import modes_left_out
+from antifragile.analysis.source import open_source
+from antifragile.cli.results.classify import classify
+from antifragile.cli.results.compare_modes import compare_modes
+from antifragile.cli.results.size import size
 from antifragile.errors import UsageError
-from tests.analysis.made import MODES, made_trials
+from tests.analysis.trial_frames import MODES, made_trials
 
 
 def call(verb: Callable[..., None], *arguments: str) -> str:

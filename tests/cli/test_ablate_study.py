@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ablate.study.small_study import make_folder, write
 from tests.cli.commands import Said
 from tests.cli.conftest import Cli
-from tests.workflows.made_ablation import make_folder, write
 
 RUN = ("--experiment", "source/experiment.py:run", "--seeds", "2", "--only", "model-gate")
 

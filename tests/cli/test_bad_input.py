@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from antifragile.cli.main import run
-from antifragile.config import StudySpec
-from antifragile.study import run_study
+from antifragile.config.study import StudySpec
+from antifragile.study.runner import run_study
 from tests.cli.commands import SPEC, contents, run_process, write_spec
 from tests.cli.conftest import Cli
 

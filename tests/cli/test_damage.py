@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifragile.config import StudySpec
-from antifragile.study import run_study
+from antifragile.config.study import StudySpec
+from antifragile.study.runner import run_study
 from tests.cli.commands import SPEC, run_here
 
 READERS = (

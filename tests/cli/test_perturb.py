@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks.perturbation.experiments import EXPERIMENTS
+
 from antifragile.optim import PRESETS
-from antifragile.workflows import EXPERIMENTS
 from tests.cli.conftest import Cli
 
 

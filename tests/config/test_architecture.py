@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from antifragile.config import Architecture, architecture, matched_width
+from antifragile.config import architecture
+from antifragile.config.architecture import Architecture, matched_width
 from antifragile.errors import ArchitectureError
 
 blocks = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 3000)), min_size=1, max_size=6).map(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from antifragile.config import PAPER_LANDSCAPE, matching_table
+from antifragile.config.landscape import PAPER_LANDSCAPE, matching_table
 
 MATCHED_SQUARES = {115, 91, 71, 56, 44, 35, 26, 18, 12, 8, 4}
 

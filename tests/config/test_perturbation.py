@@ -10,18 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antifragile.config import (
-    PAPER_MODES,
-    PERTURBATIONS,
-    Architecture,
-    Perturbation,
-    StudySpec,
-    TrainingOptions,
-    TrialSpec,
-    get_mode,
-    mode_names,
-)
-from antifragile.engine import trial_fingerprint
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import PAPER_MODES, get_mode, mode_names
+from antifragile.config.perturbation import PERTURBATIONS, Perturbation
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.study import StudySpec
+from antifragile.engine.checkpoint import trial_fingerprint
 from antifragile.errors import SpecError
 
 STUDIES = Path(__file__).parents[2] / "studies"

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antifragile.config import (
+from antifragile.config.seeds import (
     Pairing,
     SeedTree,
     TrialStreams,
     derive_words,
     dropout_keep_mask,
+    mix32,
     trial_streams,
 )
-from antifragile.config.seeds import mix32
 
 
 def test_streams_are_pinned() -> None:

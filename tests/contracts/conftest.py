@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from antifragile.store import Store
+from antifragile.store.store import Store
 from tests.contracts.postgres import postgres_server
 from tests.promised import not_here
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from antifragile.optim import PRESETS, perturb
-from tests.optim.made import (
+from tests.optim.small_training import (
     BASES,
     NEEDS_CLOSURE,
     Optimizer,

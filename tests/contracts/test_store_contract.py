@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from antifragile.config import StudySpec
-from antifragile.engine import MetaLoopRecord, TrialResult
+from antifragile.config.study import StudySpec
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import AntifragileError, StoreError
-from antifragile.store import DataFacts, Environment, Store, TrialStatus
 from antifragile.store.connection import parse_store_url
+from antifragile.store.records import DataFacts, Environment, TrialStatus
+from antifragile.store.store import Store
 
 FACTS = DataFacts(
     sha256="5" * 64, n_train=32, n_validation=16, n_test=16, zero_r_validation=4, zero_r_test=3
@@ -265,7 +266,7 @@ def tables(url: str) -> list[str]:
 
 WRITER = """
 import sys
-from antifragile.store import Store
+from antifragile.store.store import Store
 from tests.contracts.test_store_contract import HERE, RESULT, add, record
 url, number = sys.argv[1], int(sys.argv[2])
 sys.stdin.read()  # all at once

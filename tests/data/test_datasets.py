@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.config import Normalization
-from antifragile.data import (
+from antifragile.config.run import Normalization
+from antifragile.data import datasets
+from antifragile.data.datasets import (
     DatasetSource,
     dataset_names,
     dataset_sources,
-    datasets,
     load_dataset,
     register_dataset,
 )
@@ -81,8 +81,8 @@ def state():
             numpy.random.get_state()[1].sum(), numpy.geterr())
 import pooch, rich.progress, pandas
 before = state()
-import antifragile.data
-antifragile.data.load_dataset("tiny")
+import antifragile.data.datasets
+antifragile.data.datasets.load_dataset("tiny")
 assert before == state()
 import sys
 assert "sklearn" not in sys.modules  # a second of import, for those who load digits

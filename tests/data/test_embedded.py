@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from antifragile.config import Normalization
-from antifragile.data import load_dataset
+from antifragile.config.run import Normalization
+from antifragile.data.datasets import load_dataset
 from antifragile.data.embedded import _check_digits
 from antifragile.errors import DataError
 

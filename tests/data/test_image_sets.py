@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch.utils.data import random_split
 
-from antifragile.config import Normalization
-from antifragile.data import Dataset, image_sets, load_dataset
+from antifragile.config.run import Normalization
+from antifragile.data import image_sets
+from antifragile.data.datasets import load_dataset
 from antifragile.data.files import Access
 from antifragile.data.image_sets import FASHION_MNIST, MNIST, is_present, load_image_set
+from antifragile.data.splits import Dataset
 from antifragile.errors import DataError, WorldError
 from tests.data.data_fakes import Mini, Server
 

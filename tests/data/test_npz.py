@@ -11,8 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifragile.config import Normalization
-from antifragile.data import Dataset, load_dataset
+from antifragile.config.run import Normalization
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
 from antifragile.errors import DataError
 
 PIXELS = np.arange(20 * 6, dtype=np.uint8).reshape(20, 2, 3)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from antifragile.config import Architecture, TrainingOptions, TrialSpec
-from antifragile.data import Dataset, load_dataset
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
 
 
 @pytest.fixture(scope="session")

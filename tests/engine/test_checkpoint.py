@@ -8,15 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifragile.config import TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import (
-    TrialState,
-    load_checkpoint,
-    meta_loops,
-    save_checkpoint,
-    trial_fingerprint,
-)
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
+from antifragile.engine.loop import TrialState, meta_loops
 from antifragile.errors import CheckpointError, WorldError
 
 

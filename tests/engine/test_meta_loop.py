@@ -8,16 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from antifragile.config import PAPER_MODES, Pairing, TrialSpec, dropout_keep_mask
-from antifragile.data import Dataset
-from antifragile.engine import (
-    LastKnownGood,
-    MetaLoopRecord,
-    TrialState,
-    finish,
-    initial_weights,
-    meta_loops,
-)
+from antifragile.config.modes import PAPER_MODES
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import Pairing, dropout_keep_mask
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import TrialState, finish, initial_weights, meta_loops
+from antifragile.engine.policy import LastKnownGood
+from antifragile.engine.records import MetaLoopRecord
 
 MODES = pytest.mark.parametrize("mode", PAPER_MODES)
 

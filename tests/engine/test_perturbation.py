@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import antifragile.engine.perturbation as module
-from antifragile.config import PERTURBATIONS, Pairing, TrainingOptions, TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import TrialState, initial_weights, meta_loops
+from antifragile.config.perturbation import PERTURBATIONS
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import TrialState, initial_weights, meta_loops
 from antifragile.engine.perturbation import rules_of
 from antifragile.optim import PRESETS
 

@@ -5,11 +5,18 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from antifragile.config import TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import Damage, initial_weights, measure_robustness, meta_loops
-from antifragile.engine.robustness import DRAWS, LEVELS, with_noise, without_neurons
-from antifragile.model import SimpleMLP
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import initial_weights, meta_loops
+from antifragile.engine.records import Damage
+from antifragile.engine.robustness import (
+    DRAWS,
+    LEVELS,
+    measure_robustness,
+    with_noise,
+    without_neurons,
+)
+from antifragile.model.networks import SimpleMLP
 
 
 def test_every_kind_level_and_draw_is_measured(spec: TrialSpec, tiny: Dataset) -> None:
@@ -70,7 +77,7 @@ def test_at_least_one_neuron_is_removed(spec: TrialSpec, tiny: Dataset) -> None:
 
 
 def test_weight_noise_has_the_stated_size() -> None:
-    from antifragile.config import Architecture
+    from antifragile.config.architecture import Architecture
 
     model = SimpleMLP(Architecture.parse("1*400"), 300, 4)
     torch.nn.init.constant_(model.layers[0].weight, 2.0)

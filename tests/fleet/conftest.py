@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antifragile.data import Dataset
+from antifragile.data.splits import Dataset
 from tests.fleet.fleet_fakes import random_data
 
 

@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import torch
 
-from antifragile.config import (
-    PAPER_MODES,
-    Architecture,
-    Normalization,
-    Pairing,
-    TrainingOptions,
-    TrialSpec,
-)
-from antifragile.data import Dataset, Split
-from antifragile.engine import MetaLoopRecord, TrialState
-from antifragile.fleet import FleetPlan, fleet_meta_loops, plan_fleet, workload
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import PAPER_MODES
+from antifragile.config.run import Normalization, TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.splits import Dataset, Split
+from antifragile.engine.loop import TrialState
+from antifragile.engine.records import MetaLoopRecord
+from antifragile.fleet.planning.plan import FleetPlan, plan_fleet
+from antifragile.fleet.planning.workloads import workload
+from antifragile.fleet.trainer import fleet_meta_loops
 
 OPTIONS = TrainingOptions(batch_size=100, learning_rate=1e-2, background_weight_decay=0.01)
 """Steps large enough that 10 meta-loops promote and refuse; the last of 4 batches is short."""

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.config import Architecture, TrainingOptions, TrialSpec
-from antifragile.data import Dataset, load_dataset
-from antifragile.fleet import fleet_meta_loops
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
+from antifragile.fleet.trainer import fleet_meta_loops
 from tests.study.conftest import make_spec, write_toml
 
 MIB = 2**20

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antifragile.config import Ablation, Architecture
-from antifragile.fleet import FlatLayout
-from antifragile.model import AblationTarget, SimpleMLP, ablate, clone_weights
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import Ablation
+from antifragile.fleet.layout import FlatLayout
+from antifragile.model.networks import SimpleMLP, clone_weights
+from antifragile.model.neurons import AblationTarget, ablate
 
 
 def layout_of(architecture: str) -> FlatLayout:

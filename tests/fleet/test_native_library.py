@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from antifragile.config import Architecture
-from antifragile.fleet import Workload, load_native, native_library, plan_fleet
-from antifragile.fleet.native_library import VERSIONS
+from antifragile.config.architecture import Architecture
+from antifragile.fleet.native import library as native_library
+from antifragile.fleet.native.library import VERSIONS, load_native
+from antifragile.fleet.planning.plan import plan_fleet
+from antifragile.fleet.planning.workloads import Workload
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet
 from tests.promised import not_here
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from antifragile.config import Architecture
+from antifragile.config.architecture import Architecture
 from antifragile.errors import UsageError
-from antifragile.fleet import Workload, cost, load_native, plan, plan_fleet
-from antifragile.fleet.plan import GIB
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.planning import cost, plan
+from antifragile.fleet.planning.plan import GIB, plan_fleet
+from antifragile.fleet.planning.workloads import Workload
 
 needs_native = pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from antifragile.fleet import torch_kernel
-from antifragile.fleet.recorded_step import RecordedStep
+from antifragile.fleet.torch import kernel as torch_kernel
+from antifragile.fleet.torch.recorded_step import RecordedStep
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet, same_bits
 
 FROM_OR_TO_HOST = {"_local_scalar_dense", "lift_fresh", "nonzero", "set_"}
@@ -75,6 +75,6 @@ def test_a_recording_gives_the_bits_of_eager_steps(monkeypatch: pytest.MonkeyPat
     specs = make_specs("6*5")
     plan = make_plan(specs, data, kernel="torch")
     _, recorded = run_fleet(specs, data, plan)
-    monkeypatch.setattr("antifragile.fleet.recorded_step._WARM_UP", 10**9)
+    monkeypatch.setattr("antifragile.fleet.torch.recorded_step._WARM_UP", 10**9)
     _, eager = run_fleet(specs, data, plan)
     assert all(same_bits(a, b) for a, b in zip(recorded, eager, strict=True))

@@ -7,11 +7,13 @@ from itertools import islice
 import pytest
 import torch
 
-from antifragile.config import Pairing, TrainingOptions, TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import meta_loops
-from antifragile.fleet import fleet_meta_loops, load_native
-from antifragile.fleet.native_kernel import NativeKernel
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import meta_loops
+from antifragile.fleet.native.kernel import NativeKernel
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.trainer import fleet_meta_loops
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet, same_bits
 
 pytestmark = pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")

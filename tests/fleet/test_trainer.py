@@ -8,11 +8,13 @@ from itertools import islice
 import pytest
 import torch
 
-from antifragile.config import Architecture, TrainingOptions
-from antifragile.data import Dataset
-from antifragile.engine import meta_loops
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrainingOptions
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import meta_loops
 from antifragile.errors import UsageError
-from antifragile.fleet import fleet_meta_loops, load_native
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.trainer import fleet_meta_loops
 from tests.fleet.fleet_fakes import (
     OPTIONS,
     make_plan,

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antifragile.config import Architecture
+from antifragile.config.architecture import Architecture
 from antifragile.fleet.layout import FlatLayout
-from antifragile.fleet.updates import ParameterMajor
+from antifragile.fleet.torch.updates import ParameterMajor
 
 widths = st.lists(st.integers(1, 6), min_size=1, max_size=4)
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from antifragile.config import Ablation, Architecture
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import Ablation
 from antifragile.errors import UsageError
-from antifragile.model import SimpleMLP, ablate, choose_target, clone_weights, initialise
-from antifragile.model.ablation import AblationTarget
+from antifragile.model.networks import SimpleMLP, clone_weights, initialise
+from antifragile.model.neurons import AblationTarget, ablate, choose_target
 
 ARCHITECTURES = st.lists(
     st.tuples(st.integers(1, 3), st.integers(1, 6)), min_size=1, max_size=3

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from antifragile.config import Architecture
-from antifragile.model import SimpleMLP, clone_weights, initialise
+from antifragile.config.architecture import Architecture
+from antifragile.model.networks import SimpleMLP, clone_weights, initialise
 
 
 def test_forward_is_linear_relu_stacks_and_a_linear_head() -> None:

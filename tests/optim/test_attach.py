@@ -29,8 +29,16 @@ from antifragile.optim import (
     perturb,
     presets,
 )
-from antifragile.optim.streams import Stream, draw, normal_levels
-from tests.optim.made import BASES, Point, are_equal, batch, network, take_steps, weights_of
+from antifragile.optim.noise.streams import Stream, draw, normal_levels
+from tests.optim.small_training import (
+    BASES,
+    Point,
+    are_equal,
+    batch,
+    network,
+    take_steps,
+    weights_of,
+)
 
 
 def noise_at(parameter: Tensor, *, step: int, seed: int = 0, rule: int = 0) -> Tensor:

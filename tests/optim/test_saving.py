@@ -12,7 +12,7 @@ from torch import nn
 
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.optim import Gaussian, HandleState, Langevin, Rule, perturb, presets
-from tests.optim.made import BASES, Optimizer, are_equal, network, take_steps, weights_of
+from tests.optim.small_training import BASES, Optimizer, are_equal, network, take_steps, weights_of
 
 RULES = (*presets.anti_pgd(0.05), *presets.annealed_gradient_noise(), *presets.sam_lagged())
 

@@ -23,7 +23,7 @@ from antifragile.optim import (
     Signals,
     WhenSmallGradient,
 )
-from antifragile.optim.streams import Stream
+from antifragile.optim.noise.streams import Stream
 
 
 def signals(step: int = 0, **changes: Any) -> Signals:

@@ -8,9 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from antifragile.optim import native
-from antifragile.optim.native import copy_native, is_native, load_noise_kernel, run_native
-from antifragile.optim.streams import Stream, draw, normal_levels, philox, uniform, uniform_levels
+from antifragile.optim.noise import kernel as native
+from antifragile.optim.noise.kernel import copy_native, is_native, load_noise_kernel, run_native
+from antifragile.optim.noise.streams import (
+    Stream,
+    draw,
+    normal_levels,
+    philox,
+    uniform,
+    uniform_levels,
+)
 from tests.promised import not_here
 
 TABLES = {"signs": lambda: None, "normal": normal_levels, "uniform": uniform_levels}

@@ -16,12 +16,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from antifragile.config import Architecture, Pairing, TrainingOptions, TrialSpec
-from antifragile.data import Dataset, Split
-from antifragile.engine import MetaLoopRecord, epoch_order, initial_weights, meta_loops
-from antifragile.fleet import FlatLayout, load_native
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.splits import Dataset, Split
+from antifragile.engine.epoch import epoch_order
+from antifragile.engine.loop import initial_weights, meta_loops
+from antifragile.engine.records import MetaLoopRecord
 from antifragile.fleet.kernels import EpochJob, Group
-from antifragile.fleet.native_kernel import NativeKernel
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.native.kernel import NativeKernel
+from antifragile.fleet.native.library import load_native
 from tests.fleet.fleet_fakes import OPTIONS, make_plan, make_specs, random_data, run_fleet
 
 VERSIONS = [

@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from antifragile.config import PAPER_MODES, TrialSpec, get_mode
-from antifragile.data import Dataset
-from antifragile.engine import MetaLoopRecord, count_correct, meta_loops
-from antifragile.fleet import FleetPlan, fleet_meta_loops, load_native
-from antifragile.model import AblationTarget, SimpleMLP, ablate
+from antifragile.config.modes import PAPER_MODES, get_mode
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.epoch import count_correct
+from antifragile.engine.loop import meta_loops
+from antifragile.engine.records import MetaLoopRecord
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.planning.plan import FleetPlan
+from antifragile.fleet.trainer import fleet_meta_loops
+from antifragile.model.networks import SimpleMLP
+from antifragile.model.neurons import AblationTarget, ablate
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data
 
 PSA = [mode for mode in PAPER_MODES if get_mode(mode).ablation is not None]

@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from antifragile.config import PAPER_MODES, Pairing, TrainingOptions, TrialSpec
-from antifragile.data import Dataset, load_dataset
-from antifragile.engine import (
-    MetaLoopRecord,
-    TrialState,
-    epoch_order,
-    finish,
-    initial_weights,
-    meta_loops,
-)
-from antifragile.fleet import FlatLayout, fleet_finish, fleet_meta_loops, load_native
+from antifragile.config.modes import PAPER_MODES
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
+from antifragile.engine.epoch import epoch_order
+from antifragile.engine.loop import TrialState, finish, initial_weights, meta_loops
+from antifragile.engine.records import MetaLoopRecord
 from antifragile.fleet.kernels import EpochJob, Group, Kernel
-from antifragile.fleet.native_kernel import NativeKernel
-from antifragile.fleet.torch_kernel import TorchKernel
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.native.kernel import NativeKernel
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.torch.kernel import TorchKernel
+from antifragile.fleet.trainer import fleet_finish, fleet_meta_loops
 from tests.fleet.fleet_fakes import OPTIONS, make_plan, make_specs, random_data, run_fleet
 
 VERSIONS = [version for version in ("avx512", "avx2", "plain") if load_native(version) is not None]

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from antifragile.config import PERTURBATIONS, TrainingOptions, TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import TrialState, meta_loops
+from antifragile.config.perturbation import PERTURBATIONS
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import TrialState, meta_loops
 from antifragile.errors import UsageError
-from antifragile.fleet import fleet_meta_loops, plan_fleet, workload
+from antifragile.fleet.planning.plan import plan_fleet
+from antifragile.fleet.planning.workloads import workload
+from antifragile.fleet.trainer import fleet_meta_loops
 from tests.fleet.fleet_fakes import (
     OPTIONS,
     make_plan,

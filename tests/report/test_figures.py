@@ -13,14 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import antifragile.report
-from antifragile.analysis import Regime, curves, open_source, read_curves_csv
-from antifragile.config import PAPER_MODES, mode_names
+from antifragile.analysis.convergence import curves, read_curves_csv
+from antifragile.analysis.regimes.words import Regime
+from antifragile.analysis.source import open_source
+from antifragile.config.modes import PAPER_MODES, mode_names
 from antifragile.errors import UsageError
-from antifragile.report.curves import showcase, summarise_curves
-from antifragile.report.figures import FigureName, draw_figure
+from antifragile.report.figures.curves import showcase, summarise_curves
+from antifragile.report.figures.registry import FigureName, draw_figure
 from antifragile.report.style import REGIME_LOOKS, encode_figure, mode_looks, save_figure
-from antifragile.report.surveys import Survey, survey
-from tests.report.made import empty_source, made_curves, made_source
+from antifragile.report.survey import Survey, survey
+from tests.report.stored_studies import empty_source, made_curves, made_source
 
 FOUR_MODES = ("none", "output", "annealed_gradient_noise", "random_weight_perturbation")
 

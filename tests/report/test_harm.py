@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from antifragile.errors import UsageError
-from antifragile.report.figures import FigureName, draw_figure
-from antifragile.report.page_tables import harm_table, page_tables
-from antifragile.report.surveys import Survey, survey
-from tests.report.made import made_source
+from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.page.tables import harm_table, page_tables
+from antifragile.report.survey import Survey, survey
+from tests.report.stored_studies import made_source
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antifragile.analysis import Measure, Source, curves
-from antifragile.report.comparison import compare_surveys, comparison_notes
-from antifragile.report.page import embed_json, render_page, write_report
-from antifragile.report.page_data import CURVE_STEPS, MAX_CURVE_POINTS, encode_curves
-from antifragile.report.page_tables import duration_words, production_facts, remarks
-from antifragile.report.surveys import survey
-from tests.report.made import SHAPES, empty_source, finished_trials, made_curves, made_source
+from antifragile.analysis.convergence import curves
+from antifragile.analysis.source import Source
+from antifragile.analysis.summary import Measure
+from antifragile.report.page.data import CURVE_STEPS, MAX_CURVE_POINTS, encode_curves
+from antifragile.report.page.page import embed_json, render_page, write_report
+from antifragile.report.page.tables import duration_words, production_facts, remarks
+from antifragile.report.survey import survey
+from antifragile.report.tables.comparison import compare_surveys, comparison_notes
+from tests.report.stored_studies import (
+    SHAPES,
+    empty_source,
+    finished_trials,
+    made_curves,
+    made_source,
+)
 
 EVIL = "<script>alert(1)</script>&\"'</title>"
 SMALL = ("1*256", "16*16", "32*32")
@@ -111,7 +119,7 @@ def test_too_many_records_are_thinned_and_their_last_ones_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frame = curves(made_curves(SMALL, meta_loops=20))
-    monkeypatch.setattr("antifragile.report.page_data.MAX_CURVE_POINTS", len(frame) // 3)
+    monkeypatch.setattr("antifragile.report.page.data.MAX_CURVE_POINTS", len(frame) // 3)
     packed = encode_curves(frame, SMALL, list(frame["mode"].unique()))
     assert packed["stride"] == 3
     assert packed["index"][0] == [0, 0, 1, 8, 20]  # 1, 4, ..., 19 and 20

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from antifragile.report.page import write_report
+from antifragile.report.page.page import write_report
 from tests.report.browser import chromium, console, open_page
-from tests.report.made import SHAPES, empty_source, made_source
+from tests.report.stored_studies import SHAPES, empty_source, made_source
 
 pytestmark = pytest.mark.browser
 

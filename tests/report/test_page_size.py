@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.analysis import open_source
-from antifragile.config import PAPER_LANDSCAPE, PAPER_MODES
-from antifragile.report.page import write_report
-from tests.report.made import fill_store, made_spec
+from antifragile.analysis.source import open_source
+from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.modes import PAPER_MODES
+from antifragile.report.page.page import write_report
+from tests.report.stored_studies import fill_store, made_spec
 
 MOST_SECONDS, MOST_BYTES = 30, 20_000_000
 

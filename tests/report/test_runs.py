@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from antifragile.analysis import Source, open_source
-from antifragile.config import EvaluateOptions, StudySpec
+from antifragile.analysis.source import Source, open_source
+from antifragile.config.evaluate import EvaluateOptions
+from antifragile.config.study import StudySpec
 from antifragile.errors import MissingExtraError, UsageError, WorldError
-from antifragile.report.mlflow_export import export_mlflow
-from antifragile.report.runs import TrackedRun, new_folder, tracked_runs
-from antifragile.report.tensorboard_export import export_tensorboard
-from antifragile.store import Store
-from antifragile.study import run_study
-from tests.report.made import empty_source
+from antifragile.report.trackers.mlflow import export_mlflow
+from antifragile.report.trackers.runs import TrackedRun, new_folder, tracked_runs
+from antifragile.report.trackers.tensorboard import export_tensorboard
+from antifragile.store.store import Store
+from antifragile.study.runner import run_study
+from tests.report.stored_studies import empty_source
 
 SPEC = StudySpec.from_mapping(
     {

@@ -5,8 +5,7 @@ import io
 
 from rich.console import Console
 
-from antifragile.report import as_csv, as_latex, as_markdown, as_rich
-from antifragile.report.table import Column, Spread, Table
+from antifragile.report.table import Column, Spread, Table, as_csv, as_latex, as_markdown, as_rich
 
 TABLE = Table(
     title="a_b: 100 % of <b>",

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.analysis import Measure, Rules, open_source
+from antifragile.analysis.regimes.words import Rules
+from antifragile.analysis.source import open_source
+from antifragile.analysis.summary import Measure
 from antifragile.errors import DataError, UsageError
-from antifragile.report import TableName, build_table, survey, winner_differences
-from antifragile.report.printed import PRINTED_WINNERS
-from antifragile.report.surveys import Survey, parse_targets
+from antifragile.report.survey import Survey, parse_targets, survey
 from antifragile.report.table import Table, show
-from tests.report.made import empty_source, made_source
+from antifragile.report.tables.paper import TableName, build_table, winner_differences
+from antifragile.report.tables.printed import PRINTED_WINNERS
+from tests.report.stored_studies import empty_source, made_source
 
 
 @pytest.fixture(scope="module")

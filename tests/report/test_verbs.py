@@ -12,13 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from antifragile.cli.figure import figure
-from antifragile.cli.report import compare, report
-from antifragile.cli.table import table
+from antifragile.cli.results.figure import figure
+from antifragile.cli.results.report import compare, report
+from antifragile.cli.results.table import table
 from antifragile.errors import AntifragileError, DataError, UsageError
-from antifragile.report.figures import FigureName
-from antifragile.report.tables import TableName
-from tests.report.made import fill_store, finished_trials, made_curves, made_spec
+from antifragile.report.figures.registry import FigureName
+from antifragile.report.tables.paper import TableName
+from tests.report.stored_studies import fill_store, finished_trials, made_curves, made_spec
 
 SHAPES = ("1*256", "4*4", "32*32")
 MODES = ("none", "decay", "dropout", "full", "hidden", "output")

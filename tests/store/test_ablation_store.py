@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from antifragile.errors import StoreError
-from antifragile.store import Environment, Store
 from antifragile.store.ablation import AblationRun, AblationStore
+from antifragile.store.records import Environment
+from antifragile.store.store import Store
 
 HERE = Environment(
     kernel="experiment",

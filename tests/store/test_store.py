@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antifragile.errors import AntifragileError, StoreError, WorldError
-from antifragile.store import Store
 from antifragile.store.connection import parse_store_url, show
+from antifragile.store.store import Store
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.study import run_study
+from antifragile.study.runner import run_study
 from tests.study.conftest import make_spec, write_toml
 
 SPEC = make_spec(meta_loops=60)

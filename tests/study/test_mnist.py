@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.analysis import meta_loops_frame
-from antifragile.config import StudySpec
-from antifragile.study import run_study
+from antifragile.analysis.frames import meta_loops_frame
+from antifragile.config.study import StudySpec
+from antifragile.study.runner import run_study
 
 SPEC = Path(__file__).parents[2] / "studies" / "smoke.toml"
 

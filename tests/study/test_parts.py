@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from antifragile.cli.plan import print_plan
-from antifragile.config import Perturbation, StudySpec
+from antifragile.cli.study.plan import print_plan
+from antifragile.config.perturbation import Perturbation
+from antifragile.config.study import StudySpec
 from antifragile.errors import UsageError
-from antifragile.study import preview_study
 from antifragile.study.options import RunOptions
 from antifragile.study.parts import part_of, study_parts
+from antifragile.study.runner import preview_study
 from tests.study.conftest import make_spec
 
 AGN, RWP = "annealed_gradient_noise", "random_weight_perturbation"

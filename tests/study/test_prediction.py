@@ -7,20 +7,20 @@ import time
 
 import pytest
 
-from antifragile.cli.plan import print_plan
-from antifragile.config import Architecture, TrainingOptions, TrialSpec
-from antifragile.data import Dataset, load_dataset
-from antifragile.engine import initial_weights, measure_robustness
-from antifragile.fleet import (
-    Workload,
-    fleet_meta_loops,
-    plan_fleet,
-    seconds_of_robustness,
-    seconds_per_count,
-    workload,
-)
-from antifragile.study import PlanRow, RunOptions, preview_study
-from antifragile.study.prediction import plan_study
+from antifragile.cli.study.plan import print_plan
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import initial_weights
+from antifragile.engine.robustness import measure_robustness
+from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_count
+from antifragile.fleet.planning.plan import plan_fleet
+from antifragile.fleet.planning.workloads import Workload, workload
+from antifragile.fleet.trainer import fleet_meta_loops
+from antifragile.study.options import RunOptions
+from antifragile.study.prediction import PlanRow, plan_study
+from antifragile.study.runner import preview_study
 from antifragile.study.task import PlannedTrial
 from tests.study.conftest import make_spec
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from antifragile.analysis import meta_loops_frame, trials_frame
-from antifragile.analysis.frames import robustness_frame
-from antifragile.config import EvaluateOptions, StudySpec
+from antifragile.analysis.frames import meta_loops_frame, robustness_frame, trials_frame
+from antifragile.config.evaluate import EvaluateOptions
+from antifragile.config.study import StudySpec
 from antifragile.errors import StoreError, UsageError
-from antifragile.store import Store
-from antifragile.study import Progress, StudyOutcome, extend_study, run_study
+from antifragile.store.store import Store
+from antifragile.study.options import Progress
+from antifragile.study.runner import StudyOutcome, extend_study, run_study
 
 
 def run(spec: StudySpec, path: Path, **options: object) -> StudyOutcome:
@@ -155,7 +156,10 @@ def test_extension_equals_the_larger_study_and_reruns_nothing(
 def test_the_torch_kernel_serves_where_the_compiled_one_cannot(
     study_spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("antifragile.fleet.plan.load_native", "antifragile.study.trainers.load_native"):
+    for place in (
+        "antifragile.fleet.planning.plan.load_native",
+        "antifragile.study.trainers.load_native",
+    ):
         monkeypatch.setattr(place, lambda *_, **__: None)
     spec = replace(study_spec, modes=("none", "dropout", "output"))
     whole = run(spec.extended(trials=3), tmp_path / "whole")

@@ -26,12 +26,11 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy.stats import t as student
 
-from antifragile.analysis.regimes import TOLERANCE, Regime
-from antifragile.analysis.regimes_complete import ABLATIVES, BASELINES, classify_complete
+from antifragile.analysis.regimes.complete import ABLATIVES, BASELINES, classify_complete
+from antifragile.analysis.regimes.words import TOLERANCE, Regime
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure, measured, summarise
-from antifragile.config import Architecture
-from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS
+from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS, Architecture
 from antifragile.errors import DataError
 
 LEAST_HARM = 0.02  # percentage points: two of 10,000 samples; less cannot be told from none

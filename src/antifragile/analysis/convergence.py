@@ -17,7 +17,7 @@ from scipy.stats import t as student
 from statsmodels.stats.proportion import proportion_confint
 
 from antifragile.analysis.frames import read_csv
-from antifragile.config import mode_names
+from antifragile.config.modes import mode_names
 
 CURVE_COLUMNS = ("architecture", "mode", "meta_loop", "validation_accuracy")
 TRIAL_KEY = ["architecture", "mode", "trial"]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from antifragile.errors import DataError
-from antifragile.store import Store, StoredStudy
+from antifragile.store.records import StoredStudy
+from antifragile.store.store import Store
 
 _ACCURACIES = {
     "validation_correct": "validation_accuracy",

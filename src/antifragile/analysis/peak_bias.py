@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis.effects import mean_interval
+from antifragile.analysis.inference.effects import mean_interval
 from antifragile.analysis.summary import Measure, measured
 
 

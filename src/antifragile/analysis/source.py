@@ -18,9 +18,9 @@ from antifragile.analysis.frames import (
     robustness_frame,
     trials_frame,
 )
-from antifragile.config import Pairing
+from antifragile.config.seeds import Pairing
 from antifragile.errors import UsageError
-from antifragile.store import Store
+from antifragile.store.store import Store
 
 _CSV_NEEDS_ZERO_R = "a CSV does not say its ZeroR accuracy; give it, as in --zero-r 11.02."
 

@@ -8,10 +8,10 @@ import typer
 
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import DataDirOption, JsonOption
-from antifragile.config import Architecture
+from antifragile.config.architecture import Architecture
 
 if TYPE_CHECKING:
-    from antifragile.fleet.bench import BenchReport, BenchRow
+    from benchmarks.speed.bench import BenchReport, BenchRow
 
 
 def bench(
@@ -33,9 +33,10 @@ def bench(
     writes (DataLoader, autograd, AdamW), `tuned` what an expert writes for one model (tensor
     indexing, fused AdamW, denormals flushed). Very deep shapes are timed on 20 batches and scaled.
     """
-    from antifragile.data import load_dataset
-    from antifragile.fleet.bench import BENCH_ARCHITECTURES, BenchReport
-    from antifragile.fleet.bench import bench as run
+    from benchmarks.speed.bench import BENCH_ARCHITECTURES, BenchReport
+    from benchmarks.speed.bench import bench as run
+
+    from antifragile.data.datasets import load_dataset
 
     architectures = [Architecture.parse(name) for name in arch or BENCH_ARCHITECTURES]
     data = load_dataset(dataset, data_dir=data_dir, progress=True)

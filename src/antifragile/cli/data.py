@@ -11,12 +11,14 @@ from rich.table import Table
 
 from antifragile.cli.console import stdout
 from antifragile.cli.options import DataDirOption, JsonOption
-from antifragile.config import Normalization
+from antifragile.config.run import Normalization
 from antifragile.errors import DataError, WorldError
 
 # What needs torch is imported by the verb: --help answers at once.
 if TYPE_CHECKING:
-    from antifragile.data import Access, Dataset, DatasetSource
+    from antifragile.data.datasets import DatasetSource
+    from antifragile.data.files import Access
+    from antifragile.data.splits import Dataset
 
 app = typer.Typer(help="The data sets networks are trained on.", no_args_is_help=True)
 
@@ -32,7 +34,7 @@ def print_info(
     as_json: JsonOption = False,
 ) -> None:
     """Show split sizes, class counts, ZeroR, input size and normalization of a data set."""
-    from antifragile.data import load_dataset
+    from antifragile.data.datasets import load_dataset
 
     dataset = load_dataset(
         name, data_dir=data_dir, normalization=normalization, download=download, progress=True
@@ -46,7 +48,8 @@ def print_info(
 @app.command("list")
 def print_list(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """List the registered data sets and whether their files are here."""
-    from antifragile.data import Access, dataset_sources
+    from antifragile.data.datasets import dataset_sources
+    from antifragile.data.files import Access
 
     access = Access(data_dir=data_dir)
     access.places()  # a data_dir that is a file is the user's mistake, not a corrupted data set

@@ -8,7 +8,7 @@ import typer
 
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import JsonOption
-from antifragile.config import PAPER_LANDSCAPE, matching_table
+from antifragile.config.landscape import PAPER_LANDSCAPE, matching_table
 
 
 def landscape(

@@ -17,24 +17,13 @@ import typer
 from rich.markup import escape
 
 from antifragile import __version__
-from antifragile.cli import (
-    ablate,
-    ablate_report,
-    ablate_run,
-    bench,
-    classify,
-    compare_modes,
-    data,
-    figure,
-    landscape,
-    perturb,
-    report,
-    size,
-    study,
-    table,
-    train,
-)
+from antifragile.cli import bench, data, landscape, perturb, train
+from antifragile.cli.ablate import generate as ablate
+from antifragile.cli.ablate import report as ablate_report
+from antifragile.cli.ablate import run as ablate_run
 from antifragile.cli.console import stderr
+from antifragile.cli.results import classify, compare_modes, figure, report, size, table
+from antifragile.cli.study import commands as study
 from antifragile.errors import AntifragileError, Interrupted, WorldError
 
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")

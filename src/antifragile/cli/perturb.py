@@ -12,7 +12,7 @@ from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import DataDirOption, JsonOption
 
 if TYPE_CHECKING:
-    from antifragile.workflows import BenchResult
+    from benchmarks.perturbation.records import BenchResult
 
 app = typer.Typer(
     help="Perturbed equations: what there is, and experiments that show what it does.",
@@ -23,8 +23,9 @@ app = typer.Typer(
 @app.command("list")
 def list_presets(as_json: JsonOption = False) -> None:
     """List the presets and the experiments."""
+    from benchmarks.perturbation.experiments import EXPERIMENTS
+
     from antifragile.optim import presets
-    from antifragile.workflows import EXPERIMENTS
 
     about = {name: _first_line(make.__doc__) for name, make in presets.PRESETS.items()}
     if as_json:
@@ -72,8 +73,10 @@ def bench(
 
     The grids are fixed in the code; every method with a number to choose has the same budget.
     """
+    from benchmarks.perturbation.experiments import run_experiment
+    from benchmarks.perturbation.records import BenchSettings
+
     from antifragile._files import make_folder
-    from antifragile.workflows import BenchSettings, run_experiment
 
     settings = BenchSettings(
         seeds=seeds,
@@ -91,18 +94,20 @@ def bench(
     if as_json:
         print_json(_as_plain(result))
         return
-    from antifragile.report import as_rich
-    from antifragile.report.perturb_tables import bench_table
+    from benchmarks.perturbation.tables import bench_table
+
+    from antifragile.report.table import as_rich
 
     stdout().print(as_rich(bench_table(result)))
 
 
 def _write(result: BenchResult, folder: Path) -> None:
+    from benchmarks.perturbation.figures import bench_figure
+    from benchmarks.perturbation.tables import bench_table
+
     from antifragile._files import write_atomically
-    from antifragile.report import as_markdown
-    from antifragile.report.perturb_figures import bench_figure
-    from antifragile.report.perturb_tables import bench_table
     from antifragile.report.style import save_figure
+    from antifragile.report.table import as_markdown
 
     texts = {
         f"{result.name}.md": as_markdown(bench_table(result)),

@@ -18,12 +18,15 @@ from antifragile.cli.options import (
     JsonOption,
     PrecisionOption,
 )
-from antifragile.config import Architecture, Pairing, Perturbation, TrainingOptions, TrialSpec
+from antifragile.config.architecture import Architecture
+from antifragile.config.perturbation import Perturbation
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
 from antifragile.errors import Interrupted, SpecError, nearest
 
 # What needs torch is imported by the verb: --help answers at once.
 if TYPE_CHECKING:
-    from antifragile.engine import MetaLoopRecord, TrialResult
+    from antifragile.engine.records import MetaLoopRecord, TrialResult
     from antifragile.study.single import SingleTrial
 
 
@@ -65,8 +68,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
-    from antifragile.data import load_dataset
-    from antifragile.study import RunOptions
+    from antifragile.data.datasets import load_dataset
+    from antifragile.study.options import RunOptions
     from antifragile.study.single import open_single_trial
 
     overrides: dict[str, object] = {
@@ -125,7 +128,7 @@ def _default_folder(spec: TrialSpec) -> Path:
 
 
 def _watch(single: SingleTrial) -> None:
-    from antifragile.cli.live import bounty_curve
+    from antifragile.cli.study.live import bounty_curve
 
     console = stderr()
     if not console.is_terminal:

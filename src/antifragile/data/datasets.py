@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from antifragile.config import Normalization
+from antifragile.config.run import Normalization
 from antifragile.data.embedded import DIGITS_SUMMARY, TINY_SUMMARY, load_digits, load_tiny
 from antifragile.data.files import Access
 from antifragile.data.image_sets import IMAGE_SETS, is_present, load_image_set

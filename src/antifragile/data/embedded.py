@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from antifragile.config import Normalization
+from antifragile.config.run import Normalization
 from antifragile.data.splits import SPLIT_NAMES, Arrays, Dataset, assemble, seeded_split
 from antifragile.errors import DataError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from antifragile.config import Normalization
+from antifragile.config.run import Normalization
 from antifragile.data.download import download_file, progress_bars
 from antifragile.data.files import Access, SourceFile, candidates
 from antifragile.data.splits import Arrays, Dataset, assemble, seeded_split

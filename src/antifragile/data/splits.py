@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from antifragile.config import Normalization
+from antifragile.config.run import Normalization
 from antifragile.errors import DataError
 
 SPLIT_SEED = 1337

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from antifragile._files import write_atomically
-from antifragile.config import TrialSpec
+from antifragile.config.run import TrialSpec
+from antifragile.engine.loop import TrialState
 from antifragile.engine.policy import LastKnownGood
-from antifragile.engine.psa import TrialState
 from antifragile.errors import CheckpointError
-from antifragile.model import Weights
+from antifragile.model.networks import Weights
 
 _FORMAT = "antifragile checkpoint 1"
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from antifragile.config import SeedTree, TrialSpec, TrialStreams, dropout_keep_mask
-from antifragile.data import Split
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import SeedTree, TrialStreams, dropout_keep_mask
+from antifragile.data.splits import Split
 from antifragile.engine.perturbation import needs_closure, perturbed
-from antifragile.model import Dropout, SimpleMLP
+from antifragile.model.networks import Dropout, SimpleMLP
 
 _EVALUATION_BATCH = 1000  # activations of the widest networks stay near the cache
 

@@ -15,8 +15,12 @@ from contextlib import contextmanager
 
 import torch
 
-from antifragile.config import Perturbation, TrialSpec, TrialStreams
-from antifragile.optim import PRESETS, Rule, perturb
+from antifragile.config.perturbation import Perturbation
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import TrialStreams
+from antifragile.optim.attach.perturb import perturb
+from antifragile.optim.presets import PRESETS
+from antifragile.optim.rules import Rule
 
 
 def rules_of(perturbations: Sequence[Perturbation]) -> tuple[Rule, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antifragile.model import Weights
+from antifragile.model.networks import Weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from antifragile.config import SeedTree, TrialSpec
-from antifragile.data import Dataset, Split
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import SeedTree
+from antifragile.data.splits import Dataset, Split
 from antifragile.engine.epoch import count_correct, exact_numerics
 from antifragile.engine.records import Damage, RobustnessRecord
-from antifragile.model import SimpleMLP, Weights
+from antifragile.model.networks import SimpleMLP, Weights
 
 DRAWS = 5
 

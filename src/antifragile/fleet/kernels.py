@@ -14,8 +14,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from antifragile.config import Perturbation, TrainingOptions
-from antifragile.data import Split
+from antifragile.config.perturbation import Perturbation
+from antifragile.config.run import TrainingOptions
+from antifragile.data.splits import Split
 from antifragile.fleet.layout import FlatLayout
 
 

@@ -15,8 +15,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from antifragile.config import Architecture
-from antifragile.model import AblationTarget, Weights
+from antifragile.config.architecture import Architecture
+from antifragile.model.networks import Weights
+from antifragile.model.neurons import AblationTarget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from antifragile.engine import LastKnownGood, TrialState
+from antifragile.engine.loop import TrialState
+from antifragile.engine.policy import LastKnownGood
 from antifragile.fleet.layout import FlatLayout
 
 

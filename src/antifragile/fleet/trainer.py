@@ -18,26 +18,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from antifragile.config import TrialSpec, get_mode
-from antifragile.data import Dataset
-from antifragile.engine import (
-    MetaLoopRecord,
-    TrialResult,
-    TrialState,
-    initial_weights,
-)
+from antifragile.config.modes import get_mode
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import TrialState, initial_weights
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import UsageError
-from antifragile.fleet.grouping import active_replicas, epoch_job
 from antifragile.fleet.kernels import EpochOutcome, Kernel
 from antifragile.fleet.layout import FlatLayout
-from antifragile.fleet.native_kernel import NativeKernel
-from antifragile.fleet.native_library import load_native
-from antifragile.fleet.plan import FleetPlan, plan_fleet
-from antifragile.fleet.sharing import leading_replicas
+from antifragile.fleet.native.kernel import NativeKernel
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.planning.grouping import active_replicas, epoch_job
+from antifragile.fleet.planning.plan import FleetPlan, plan_fleet
+from antifragile.fleet.planning.sharing import leading_replicas
+from antifragile.fleet.planning.workloads import workload
 from antifragile.fleet.state import FleetState, empty_fleet
-from antifragile.fleet.torch_kernel import TorchKernel
-from antifragile.fleet.workloads import workload
-from antifragile.model import AblationTarget, choose_target
+from antifragile.fleet.torch.kernel import TorchKernel
+from antifragile.model.neurons import AblationTarget, choose_target
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from antifragile.config import Architecture
+from antifragile.config.architecture import Architecture
 
 Weights = Mapping[str, Tensor]
 """A network's parameters by name: ``layers.0.weight`` (W, Nin), ``layers.0.bias`` (W,), ..."""

@@ -1,11 +1,12 @@
 """Stage 4: perturbed update equations. A rule is where x noise x scale, on any torch optimizer."""
 
 from antifragile.optim import presets
-from antifragile.optim.attach import perturb
-from antifragile.optim.directed import Along, Toward
-from antifragile.optim.handle import Handle
-from antifragile.optim.modified import Anti, Filterwise, Preconditioned
-from antifragile.optim.noise import (
+from antifragile.optim.attach.handle import Handle
+from antifragile.optim.attach.perturb import perturb
+from antifragile.optim.attach.saving import HandleState
+from antifragile.optim.noise.composed import Anti, Filterwise, Preconditioned
+from antifragile.optim.noise.directed import Along, Toward
+from antifragile.optim.noise.drawn import (
     Gaussian,
     InitLike,
     Noise,
@@ -13,12 +14,11 @@ from antifragile.optim.noise import (
     Sphere,
     Uniform,
 )
-from antifragile.optim.norm_controllers import RatioToGradient, Revive, WhenSmallGradient
 from antifragile.optim.presets import PRESETS
 from antifragile.optim.rules import Place, Rule
-from antifragile.optim.sample_controllers import Curvature, GradVariance
-from antifragile.optim.saving import HandleState
-from antifragile.optim.scale import (
+from antifragile.optim.scale.norm_controllers import RatioToGradient, Revive, WhenSmallGradient
+from antifragile.optim.scale.sample_controllers import Curvature, GradVariance
+from antifragile.optim.scale.schedules import (
     Chance,
     Constant,
     Cosine,

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.directed import Along, Toward
-from antifragile.optim.modified import Filterwise, Preconditioned
-from antifragile.optim.noise import Gaussian, InitLike, Noise, Sphere
-from antifragile.optim.norm_controllers import WhenSmallGradient
+from antifragile.optim.noise.composed import Filterwise, Preconditioned
+from antifragile.optim.noise.directed import Along, Toward
+from antifragile.optim.noise.drawn import Gaussian, InitLike, Noise, Sphere
 from antifragile.optim.rules import Predicate, Rule
-from antifragile.optim.scale import Chance, Langevin, On, Power, Scale
+from antifragile.optim.scale.norm_controllers import WhenSmallGradient
+from antifragile.optim.scale.schedules import Chance, Langevin, On, Power, Scale
 
 _GAUSSIAN = Gaussian()
 

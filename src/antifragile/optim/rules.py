@@ -10,10 +10,10 @@ from enum import StrEnum
 from torch import Tensor
 
 from antifragile.errors import UsageError, nearest
-from antifragile.optim.directed import Along, Toward
-from antifragile.optim.modified import Anti
-from antifragile.optim.noise import Noise
-from antifragile.optim.scale import Scale, as_scale
+from antifragile.optim.noise.composed import Anti
+from antifragile.optim.noise.directed import Along, Toward
+from antifragile.optim.noise.drawn import Noise
+from antifragile.optim.scale.schedules import Scale, as_scale
 
 Predicate = Callable[[str, Tensor], bool]
 

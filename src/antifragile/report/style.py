@@ -24,8 +24,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from antifragile._files import write_atomically
-from antifragile.analysis import Regime
-from antifragile.config import mode_names
+from antifragile.analysis.regimes.words import Regime
+from antifragile.config.modes import mode_names
 from antifragile.errors import UsageError
 
 EDGE = "#3a3a3a"

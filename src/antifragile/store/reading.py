@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Row, Table
 
-from antifragile.config import StudySpec
-from antifragile.engine import TrialResult
+from antifragile.config.study import StudySpec
+from antifragile.engine.records import TrialResult
 from antifragile.errors import AntifragileError, SpecError, StoreError
 from antifragile.store import schema
 from antifragile.store.records import DataFacts, StoredStudy, StoredTrial

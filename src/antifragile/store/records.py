@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from antifragile.config import StudySpec
-from antifragile.engine import TrialResult
+from antifragile.config.study import StudySpec
+from antifragile.engine.records import TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 from sqlalchemy import Connection, inspect
 
-from antifragile.config import StudySpec
-from antifragile.engine import MetaLoopRecord, TrialResult
+from antifragile.config.study import StudySpec
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import StoreError, nearest
 from antifragile.store import queries, schema, writing
 from antifragile.store.connection import (

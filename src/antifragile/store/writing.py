@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from antifragile.config import StudySpec
-from antifragile.engine import MetaLoopRecord, TrialResult
+from antifragile.config.study import StudySpec
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.store import schema
 from antifragile.store.records import DataFacts, Environment
 

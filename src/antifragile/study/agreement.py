@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from antifragile.config import StudySpec
-from antifragile.data import Dataset, load_dataset
+from antifragile.config.study import StudySpec
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
-from antifragile.store import DataFacts, Store, StoredStudy
+from antifragile.store.records import DataFacts, StoredStudy
+from antifragile.store.store import Store
 from antifragile.study.options import RunOptions
 from antifragile.study.parts import Part
 from antifragile.study.planning import environment_of

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from antifragile._files import make_folder, remove_temporary_files
 from antifragile.errors import StoreError, WorldError
-from antifragile.store import Store
+from antifragile.store.store import Store
 
 
 def default_files(store: Store, study: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from antifragile.errors import UsageError
-from antifragile.store import Environment
+from antifragile.store.records import Environment
 
 DEVICES = ("cpu", "cuda", "mps")
 

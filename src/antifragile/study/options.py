@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antifragile._files import check_folder_path
-from antifragile.config import StudySpec
+from antifragile.config.study import StudySpec
 from antifragile.errors import UsageError, nearest
-from antifragile.fleet import PRECISIONS
-from antifragile.store import DataFacts, StoredProgress
+from antifragile.fleet.planning.plan import PRECISIONS
+from antifragile.store.records import DataFacts, StoredProgress
 from antifragile.study.machine import check_device
 from antifragile.study.trainers import EngineName
 

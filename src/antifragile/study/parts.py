@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from antifragile.config import Perturbation, StudySpec
+from antifragile.config.perturbation import Perturbation
+from antifragile.config.study import StudySpec
 from antifragile.errors import UsageError
-from antifragile.fleet import why_not_batched
+from antifragile.fleet.torch.updates import why_not_batched
 from antifragile.study.options import RunOptions
 from antifragile.study.trainers import EngineName
 

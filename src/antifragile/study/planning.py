@@ -10,11 +10,16 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from antifragile.config import Architecture, Pairing, StudySpec, TrialSpec
-from antifragile.data import Dataset
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.config.study import StudySpec
+from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
-from antifragile.fleet import FleetPlan, Workload, plan_fleet, plan_plain, workload
-from antifragile.store import Environment, Store
+from antifragile.fleet.planning.plan import FleetPlan, plan_fleet, plan_plain
+from antifragile.fleet.planning.workloads import Workload, workload
+from antifragile.store.records import Environment
+from antifragile.store.store import Store
 from antifragile.study.machine import current_environment
 from antifragile.study.options import RunOptions
 from antifragile.study.parts import Part, part_of, study_parts

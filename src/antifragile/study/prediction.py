@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from antifragile.config import Architecture, StudySpec, get_mode
-from antifragile.data import Dataset
-from antifragile.fleet import FleetPlan, seconds_of_robustness, seconds_per_count
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import get_mode
+from antifragile.config.study import StudySpec
+from antifragile.data.splits import Dataset
+from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_count
+from antifragile.fleet.planning.plan import FleetPlan
 from antifragile.study.options import RunOptions
 from antifragile.study.parts import Part
 from antifragile.study.planning import by_part, fleet_plan, part_workload

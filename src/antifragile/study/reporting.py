@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from antifragile.store import Store, StoredStudy
-from antifragile.study.executor import Executor
+from antifragile.store.records import StoredStudy
+from antifragile.store.store import Store
+from antifragile.study.executors.local import Executor
 from antifragile.study.options import Listener, Progress
 
 _POLL_S = 0.5

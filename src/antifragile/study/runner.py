@@ -14,17 +14,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from antifragile.config import Keep, StudySpec
-from antifragile.data import Dataset
+from antifragile.config.evaluate import Keep
+from antifragile.config.study import StudySpec
+from antifragile.data.splits import Dataset
 from antifragile.errors import UsageError, nearest
-from antifragile.store import DEFAULT_STORE, Store, StoredStudy
-from antifragile.study.agreement import (
-    agreed_spec,
-    check_same_machine,
-    load_study_data,
-    put_study,
-)
-from antifragile.study.executor import Executor, ProcessExecutor, SerialExecutor
+from antifragile.store.records import StoredStudy
+from antifragile.store.store import DEFAULT_STORE, Store
+from antifragile.study.agreement import agreed_spec, check_same_machine, load_study_data, put_study
+from antifragile.study.executors.local import Executor, ProcessExecutor, SerialExecutor
 from antifragile.study.folder import default_files, only_driver
 from antifragile.study.options import RunOptions
 from antifragile.study.parts import study_parts

@@ -17,18 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import make_folder, write_atomically
-from antifragile.config import TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import (
-    MetaLoopRecord,
-    TrialResult,
-    TrialState,
-    load_checkpoint,
-    save_checkpoint,
-    trial_fingerprint,
-)
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
+from antifragile.engine.loop import TrialState
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import CheckpointError, UsageError
-from antifragile.store import Environment
+from antifragile.store.records import Environment
 from antifragile.study.options import RunOptions
 from antifragile.study.parts import part_of
 from antifragile.study.planning import environment_of, single_trainer

@@ -15,19 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from antifragile.config import Keep, TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import (
-    MetaLoopRecord,
-    TrialResult,
-    TrialState,
-    load_checkpoint,
-    measure_robustness,
-    save_checkpoint,
-    trial_fingerprint,
-)
+from antifragile.config.evaluate import Keep
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
+from antifragile.engine.loop import TrialState
+from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.engine.robustness import measure_robustness
 from antifragile.errors import CheckpointError
-from antifragile.store import Environment, Store
+from antifragile.store.records import Environment
+from antifragile.store.store import Store
 from antifragile.study.trainers import Trainer, Turn
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from antifragile.config import TrialSpec
-from antifragile.data import Dataset
-from antifragile.engine import MetaLoopRecord, TrialResult, TrialState, finish, meta_loops
-from antifragile.fleet import FleetPlan, fleet_finish, fleet_meta_loops, fleet_of, load_native
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.loop import TrialState, finish, meta_loops
+from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.fleet.native.library import load_native
+from antifragile.fleet.planning.plan import FleetPlan
+from antifragile.fleet.trainer import fleet_finish, fleet_meta_loops, fleet_of
 
 
 class EngineName(StrEnum):

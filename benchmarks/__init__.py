@@ -1,0 +1,1 @@
+"""Experiments and measurements behind the documentation; not part of the package."""

@@ -1,0 +1,1 @@
+"""Experiments on perturbed equations: ``python -m benchmarks.perturbation NAME``."""

@@ -1,0 +1,168 @@
+"""An experiment is parts that do not know of one another: run them, keep them, put them together.
+
+Parts run one after another or in several processes, and give the same numbers either way. A folder
+keeps the parts that are done, one file each, so a run that was stopped goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from antifragile._files import make_folder, write_atomically
+from benchmarks.perturbation.records import BenchResult, BenchSettings, one_thread
+
+Frames = tuple[pd.DataFrame, pd.DataFrame]
+"""The runs of a part, with a column ``gradient_evaluations``, and their curves (may be empty)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A piece of an experiment.
+
+    Args:
+        label: Says what it is, differently from every other part.
+        run: Does it; can be sent to another process.
+    """
+
+    label: str
+    run: Callable[[], Frames]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Done:
+    """What a part found, and its cost in seconds."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    seconds: float
+    cpu_seconds: float
+
+
+def run_parts(
+    name: str, parts: Sequence[Part], settings: BenchSettings, grids: Mapping[str, Any]
+) -> list[Done]:
+    """Run all parts, or take them from the folder.
+
+    Args:
+        name: Of the experiment.
+        parts: With labels of their own.
+        settings: Workers and folder; saved parts must agree in seeds and form.
+        grids: What was fixed beforehand; saved parts must agree in that too.
+
+    Returns:
+        What they found, in their order.
+    """
+    folder = None if settings.folder is None else settings.folder / f"{name}-parts"
+    if folder is not None:
+        make_folder(folder)
+    paths = [
+        None if folder is None else folder / _file_name(part, settings, grids) for part in parts
+    ]
+    done = {i: _load(path) for i, path in enumerate(paths) if path is not None and path.is_file()}
+    waiting = {i: part for i, part in enumerate(parts) if i not in done}
+    for i, found in _run(waiting, settings.workers):
+        if (path := paths[i]) is not None:
+            _save(found, path)
+        done[i] = found
+        settings.say(f"{name} {len(done)}/{len(parts)}: {parts[i].label} ({found.seconds:.0f} s)")
+    return [done[i] for i in range(len(parts))]
+
+
+def put_together(
+    name: str,
+    done: Sequence[Done],
+    *,
+    grids: Mapping[str, Any],
+    summarise: Callable[[pd.DataFrame], pd.DataFrame],
+    notes: Callable[[pd.DataFrame], Sequence[str]],
+) -> BenchResult:
+    """One result from all parts.
+
+    Args:
+        name: Of the experiment.
+        done: Its parts.
+        grids: What was fixed beforehand.
+        summarise: From runs to rows.
+        notes: From rows to sentences.
+    """
+    runs = pd.concat([part.runs for part in done], ignore_index=True)
+    curves = [part.curves for part in done if len(part.curves)]
+    rows = summarise(runs)
+    return BenchResult(
+        name=name,
+        grids=grids,
+        rows=rows,
+        runs=runs,
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+        notes=tuple(notes(rows)),
+        gradient_evaluations=int(runs["gradient_evaluations"].sum()),
+        seconds=sum(part.seconds for part in done),
+        cpu_seconds=sum(part.cpu_seconds for part in done),
+    )
+
+
+def _run(waiting: Mapping[int, Part], workers: int) -> Iterator[tuple[int, Done]]:
+    if workers == 1 or len(waiting) < 2:
+        for i, part in waiting.items():
+            yield i, _measure(part)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_measure, part): i for i, part in waiting.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _measure(part: Part) -> Done:
+    with one_thread():
+        wall, cpu = time.perf_counter(), time.process_time()
+        runs, curves = part.run()
+    return Done(
+        runs=runs,
+        curves=curves,
+        seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+    )
+
+
+def _file_name(part: Part, settings: BenchSettings, grids: Mapping[str, Any]) -> str:
+    told = json.dumps([part.label, settings.seeds, settings.quick, grids])
+    return f"{hashlib.blake2b(told.encode(), digest_size=12).hexdigest()}.json"
+
+
+def _save(found: Done, path: Path) -> None:
+    content = {
+        "runs": found.runs.to_csv(index=False),
+        "curves": found.curves.to_csv(index=False) if len(found.curves) else "",
+        "seconds": found.seconds,
+        "cpu_seconds": found.cpu_seconds,
+    }
+    write_atomically(path, json.dumps(content).encode())
+
+
+def _load(path: Path) -> Done:
+    content = json.loads(path.read_bytes())
+
+    def frame(text: str) -> pd.DataFrame:
+        if not text:
+            return pd.DataFrame()
+        return pd.read_csv(
+            io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values=[""]
+        )
+
+    return Done(
+        runs=frame(content["runs"]),
+        curves=frame(content["curves"]),
+        seconds=content["seconds"],
+        cpu_seconds=content["cpu_seconds"],
+    )

@@ -1,0 +1,1 @@
+"""The fleet against plain and tuned PyTorch: ``python -m benchmarks.speed``."""

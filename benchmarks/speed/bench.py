@@ -1,0 +1,237 @@
+"""Measure the fleet against plain and tuned PyTorch loops, and project the paper's study.
+
+For every architecture the three are timed in turn within one run, so that a change of the
+machine's mood meets all of them. Seconds are per replica and meta-loop, validation included.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from antifragile.config.architecture import Architecture
+from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.modes import PAPER_MODES
+from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.data.splits import Dataset
+from antifragile.fleet.planning.plan import plan_fleet
+from antifragile.fleet.planning.workloads import Workload, workload
+from antifragile.fleet.trainer import fleet_meta_loops
+from benchmarks.speed.loops import (
+    matrix_peak_gflops,
+    plain_epoch,
+    seconds_per_meta_loop,
+    tuned_epoch,
+)
+
+BENCH_ARCHITECTURES: tuple[str, ...] = (
+    *("1*2048", "1*256", "1*64", "1*16", "1*4", "2*939", "2*59", "2*16", "4*632", "4*119"),
+    *("115*115", "32*32", "18*18", "8*8", "4*4", "632*4", "115*2", "2048*1"),
+)
+"""The default set of 18: wide, matched, square and mirrored shapes."""
+
+_TRIALS, _META_LOOPS = 10, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRow:
+    """One architecture; times in seconds per replica and meta-loop.
+
+    Args:
+        architecture: Its name.
+        plain_s: What a PyTorch user writes.
+        tuned_s: What an expert writes for one model.
+        fleet_s: The fleet, all modes of a trial sharing their batches, in the precision asked for.
+        fleet_fp32_s: The same in fp32.
+        fleet_independent_s: As fleet_s, when every replica draws its own batches.
+        ratio: plain_s / fleet_s.
+        tuned_ratio: tuned_s / fleet_s.
+        gflops: The fleet's useful floating-point operations, 1e9 per second.
+        peak_share: Of the matrix peak measured in this run.
+    """
+
+    architecture: str
+    plain_s: float
+    tuned_s: float
+    fleet_s: float
+    fleet_fp32_s: float
+    fleet_independent_s: float
+    ratio: float
+    tuned_ratio: float
+    gflops: float
+    peak_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
+    """All rows, and what they say together; `to_mapping` is the JSON of the command line."""
+
+    rows: tuple[BenchRow, ...]
+    precision: str
+    peak_gflops: float
+    geometric_mean_ratio: float
+    projected_hours: dict[str, float]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def bench(
+    architectures: Sequence[Architecture],
+    data: Dataset,
+    *,
+    threads: int = 2,
+    repeats: int = 2,
+    precision: str = "fp32",
+) -> Iterator[BenchRow | BenchReport]:
+    """Time every architecture; yield each row when it is done and the report at the end.
+
+    Args:
+        architectures: What to time, for example those of `BENCH_ARCHITECTURES`.
+        data: On the CPU.
+        threads: For all contestants.
+        repeats: Rounds; the best time of each contestant counts.
+        precision: Of the fleet's products, ``fp32`` or ``bf16``, and of the matrix peak; the plain
+            and the tuned loop compute in fp32.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        peak, rows = matrix_peak_gflops(precision), []
+        for architecture in architectures:
+            rows.append(_row(architecture, data, threads, repeats, precision, peak))
+            peak = max(peak, matrix_peak_gflops(precision, repeats=2))
+            yield rows[-1]
+    finally:
+        torch.set_num_threads(before)
+    yield report(rows, peak, precision)
+
+
+def report(rows: Sequence[BenchRow], peak: float, precision: str = "fp32") -> BenchReport:
+    """Summarise rows; their peak shares are brought to the one peak of the run."""
+    logs = [math.log(row.ratio) for row in rows]
+    return BenchReport(
+        rows=tuple(BenchRow(**{**asdict(row), "peak_share": row.gflops / peak}) for row in rows),
+        precision=precision,
+        peak_gflops=peak,
+        geometric_mean_ratio=math.exp(sum(logs) / len(logs)),
+        projected_hours=projected_hours(rows) | _hours_in_fp32(rows, precision),
+    )
+
+
+def projected_hours(rows: Sequence[BenchRow]) -> dict[str, float]:
+    """Hours of the paper's 98 shapes, 6 modes, 10 trials, 100 meta-loops on this machine.
+
+    Each shape is given the speed of the measured shape that is nearest in width and depth. The
+    rows train every mode; a paired study does not train ``decay`` again, which rounds away
+    (`sharing`), and so takes five sixths of ``paired_all_trained``.
+    """
+    meta_loops = len(PAPER_MODES) * _TRIALS * _META_LOOPS
+    hours = {str(pairing): 0.0 for pairing in Pairing}
+    for entry in PAPER_LANDSCAPE:
+        architecture = entry.architecture
+        near = min(
+            rows, key=lambda row: _distance(Architecture.parse(row.architecture), architecture)
+        )
+        share = _flops(architecture) / _flops(Architecture.parse(near.architecture))
+        hours[str(Pairing.PAIRED)] += near.fleet_s * share * meta_loops / 3600
+        hours[str(Pairing.INDEPENDENT)] += near.fleet_independent_s * share * meta_loops / 3600
+    all_trained = hours[str(Pairing.PAIRED)]
+    trained = 1 - TrainingOptions().decay_is_placebo / len(PAPER_MODES)
+    return hours | {str(Pairing.PAIRED): all_trained * trained, "paired_all_trained": all_trained}
+
+
+def _hours_in_fp32(rows: Sequence[BenchRow], precision: str) -> dict[str, float]:
+    """Beside those of another precision, the hours of fp32 measured in the same run."""
+    if precision == "fp32":
+        return {}
+    hours = projected_hours([replace(row, fleet_s=row.fleet_fp32_s) for row in rows])
+    return {"paired_fp32": hours[str(Pairing.PAIRED)]}
+
+
+def _row(
+    architecture: Architecture,
+    data: Dataset,
+    threads: int,
+    repeats: int,
+    precision: str,
+    peak: float,
+) -> BenchRow:
+    options = TrainingOptions(normalization=data.normalization)
+    fleets = {str(p): _fleet(architecture, data, threads, p, precision) for p in Pairing}
+    if precision != "fp32":
+        fleets["fp32"] = _fleet(architecture, data, threads, Pairing.PAIRED, "fp32")
+    best = dict.fromkeys(("plain", "tuned", *fleets), math.inf)
+    for _ in range(repeats):
+        for name, loop in (("plain", plain_epoch), ("tuned", tuned_epoch)):
+            best[name] = min(best[name], seconds_per_meta_loop(loop, architecture, data, options))
+        for name, seconds in fleets.items():
+            best[name] = min(best[name], next(seconds))
+    fleet_s = best[str(Pairing.PAIRED)]
+    gflops = _flops(architecture, data) / fleet_s / 1e9
+    return BenchRow(
+        architecture=architecture.name,
+        plain_s=best["plain"],
+        tuned_s=best["tuned"],
+        fleet_s=fleet_s,
+        fleet_fp32_s=best.get("fp32", fleet_s),
+        fleet_independent_s=best[str(Pairing.INDEPENDENT)],
+        ratio=best["plain"] / fleet_s,
+        tuned_ratio=best["tuned"] / fleet_s,
+        gflops=gflops,
+        peak_share=gflops / peak,
+    )
+
+
+def _fleet(
+    architecture: Architecture, data: Dataset, threads: int, pairing: Pairing, precision: str
+) -> Iterator[float]:
+    """Seconds per replica of one meta-loop after another, with the least work for all threads."""
+    options = TrainingOptions(normalization=data.normalization)
+    specs = [
+        TrialSpec(
+            dataset=data.name,
+            architecture=architecture,
+            mode=mode,
+            trial=trial,
+            pairing=pairing,
+            meta_loops=1000,
+            training=options,
+        )
+        for trial in range(1, threads + 1)
+        for mode in PAPER_MODES
+    ]
+    plan = plan_fleet(workload(specs, data), threads=threads, precision=precision)
+    plan = replace(plan, shares_work=False)  # every replica is trained, decay too
+    specs = specs[:: len(PAPER_MODES)] if plan.group_size == 1 < len(PAPER_MODES) else specs
+    started = time.perf_counter()
+    for turn, _ in enumerate(fleet_meta_loops(specs, data, plan=plan)):
+        seconds = (time.perf_counter() - started) / len(specs)
+        if turn > 0:  # the first also builds the kernel and draws the networks
+            yield seconds
+        started = time.perf_counter()
+
+
+def _flops(architecture: Architecture, data: Dataset | None = None) -> float:
+    if data is None:
+        return Workload(architecture=architecture).flops_per_meta_loop
+    return Workload(
+        architecture=architecture,
+        n_inputs=data.n_inputs,
+        n_classes=data.n_classes,
+        n_train=data.train.n_samples,
+        n_validation=data.validation.n_samples,
+    ).flops_per_meta_loop
+
+
+def _distance(one: Architecture, other: Architecture) -> float:
+    """Between two shapes, in factors of width and depth."""
+    width = math.log(max(one.hidden_widths) / max(other.hidden_widths))
+    return math.hypot(width, math.log(one.depth / other.depth))

@@ -1,0 +1,109 @@
+"""The two training loops the fleet is measured against, as their users would write them.
+
+plain: DataLoader over in-memory tensors, autograd, torch.optim.AdamW.
+tuned: tensor indexing, denormals flushed, fused AdamW; what an expert writes for one model.
+
+Both train one epoch and validate, as one meta-loop of one replica does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrainingOptions
+from antifragile.data.splits import Dataset, Split
+
+Loop = Callable[[nn.Module, Split, Split, TrainingOptions], int]
+
+_DEEP = 100  # hidden layers from which 20 batches are timed and scaled
+_SCALED_BATCHES = 20
+
+
+def plain_epoch(model: nn.Module, train: Split, validation: Split, options: TrainingOptions) -> int:
+    """Train one epoch and return the correct validation samples, the common way."""
+    batches = DataLoader(
+        TensorDataset(train.images, train.labels), batch_size=options.batch_size, shuffle=True
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.0)
+    for images, labels in batches:
+        optimizer.zero_grad()
+        cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]  # torch
+        optimizer.step()
+    checks = DataLoader(
+        TensorDataset(validation.images, validation.labels), batch_size=options.batch_size
+    )
+    with torch.no_grad():
+        return sum(int((model(x).argmax(dim=1) == y).sum()) for x, y in checks)
+
+
+def tuned_epoch(model: nn.Module, train: Split, validation: Split, options: TrainingOptions) -> int:
+    """The same with tensor indexing, flushed denormals and a fused optimizer."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=options.learning_rate, weight_decay=0.0, fused=True
+    )
+    torch.set_flush_denormal(True)
+    try:
+        for rows in torch.split(torch.randperm(train.n_samples), options.batch_size):
+            loss = cross_entropy(model(train.images[rows]), train.labels[rows])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch
+            optimizer.step()
+        with torch.no_grad():
+            return sum(
+                int((model(x).argmax(dim=1) == y).sum())
+                for x, y in zip(
+                    torch.split(validation.images, 1000),
+                    torch.split(validation.labels, 1000),
+                    strict=True,
+                )
+            )
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def seconds_per_meta_loop(
+    loop: Loop, architecture: Architecture, data: Dataset, options: TrainingOptions
+) -> float:
+    """Time one epoch and validation of one network; very deep shapes on 20 batches, scaled."""
+    train, validation, scale = data.train, data.validation, 1.0
+    few = _SCALED_BATCHES * options.batch_size
+    if architecture.depth >= _DEEP and train.n_samples > few:
+        scale = train.n_samples / few
+        train = _first(train, few)
+        validation = _first(validation, max(1, round(validation.n_samples / scale)))
+    model = _network(architecture, data)
+    started = time.perf_counter()
+    loop(model, train, validation, options)
+    return (time.perf_counter() - started) * scale
+
+
+def matrix_peak_gflops(precision: str = "fp32", *, size: int = 2048, repeats: int = 5) -> float:
+    """The best matrix product that PyTorch does here in ``fp32`` or ``bf16``, in GFLOP/s."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
+    out, best = torch.empty(size, size, dtype=dtype), float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        torch.mm(left, right, out=out)
+        best = min(best, time.perf_counter() - started)
+    return 2e-9 * size**3 / best
+
+
+def _first(split: Split, n: int) -> Split:
+    return Split(split.images[:n].contiguous(), split.labels[:n].contiguous())
+
+
+def _network(architecture: Architecture, data: Dataset) -> nn.Module:
+    sizes = architecture.layer_sizes(data.n_inputs, data.n_classes)
+    layers: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
+    for fan_in, fan_out in pairwise(sizes[1:]):
+        layers += [nn.ReLU(), nn.Linear(fan_in, fan_out)]
+    return nn.Sequential(*layers)

@@ -1,0 +1,208 @@
+"""Running one folder (baseline or variant) in a child and measuring what certification asks.
+
+The baseline is measured once and leaves its tensors and outputs in a file. A variant is then built
+with the same seed, gets the baseline's value for every tensor that survived, under the same name,
+and is compared on the weights as given and on randomised ones, in evaluation and in training mode:
+
+    baseline -> given weights, randomised weights, outputs, noise floor -> file
+    variant  -> same inputs, same weights, same draws -> differences
+
+Where values cannot be copied because a model keeps random state out of reach, the baseline's
+control run (another seed, values copied) shows it, and no variant that shifts the stream is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from antifragile.ablate.certify.arrays import load_arrays, save_arrays
+from antifragile.ablate.certify.compare import Leaves, are_identical, difference
+from antifragile.ablate.certify.weights import moved, randomised
+from antifragile.ablate.frameworks.subject import MODES, OTHER_SEED, Observation, Subject
+from antifragile.ablate.sandbox.loading import Refusal
+
+WEIGHTS = ("given", "randomised")
+SALTS = 32  # further draws tried before a random forward pass is said not to change
+_CLEAR = 1e-3  # relative difference from which on no further draws are needed
+
+
+def measure_baseline(
+    folder: str,
+    entries: dict[str, Any],
+    framework: str,
+    hidden: list[str],
+    results: str,
+    keep_gradients: bool,
+) -> dict[str, Any]:
+    """Measure the unchanged model and leave what variants are compared with in a file.
+
+    Args:
+        folder: The baseline's folder.
+        entries: ``build``, ``inputs`` and ``step``: [file, function, module name] or None.
+        framework: Name of the adapter.
+        hidden: Packages that the user's code must not need.
+        results: Path of the file to write.
+        keep_gradients: Keep the gradients as well (marked lines are judged by them).
+
+    Raises:
+        Refusal: It does not run, or is not deterministic.
+    """
+    subject = Subject(folder, entries, framework, hidden)
+    model, _, _ = subject.ready()
+    given = subject.adapter.tensors(model)
+    others = given | randomised(given, subject.adapter.aliases(model))
+    first = subject.observe(given)
+    subject.is_random = subject.draws > 0
+    _check_repeats(first, subject.observe(given))
+    weights = {"given": given, "randomised": others}
+    seen = {"given": first, "randomised": subject.observe(others, backward=keep_gradients)}
+    redrawn = [
+        subject.draw_again(others, salt) for salt in range(1, SALTS + 1) if subject.is_random
+    ]
+    _save(Path(results), weights, seen, redrawn, keep_gradients)
+    return {
+        "parameters": first.parameters,
+        "signature": first.signature,
+        "without_gradient": first.without_gradient,
+        "unit": first.unit,
+        "noise": {
+            name: _noise(subject, weights[name], seen[name], keep_gradients) for name in WEIGHTS
+        },
+        "out_of_reach": bool(
+            _unequal(first.outputs, subject.observe(given, OTHER_SEED, backward=False).outputs)
+        ),
+        "stream_digest": first.stream_digest,
+        "finite": {name: seen[name].is_finite for name in WEIGHTS},
+        "is_random": subject.is_random,
+        "builds_late": subject.adapter.builds_late,
+    }
+
+
+def measure_variant(
+    folder: str,
+    entries: dict[str, Any],
+    framework: str,
+    hidden: list[str],
+    results: str,
+    is_random: bool,
+    kept_apart: list[str],
+) -> dict[str, Any]:
+    """Measure one variant against the baseline's file.
+
+    Args:
+        folder: The variant's folder.
+        entries: As for the baseline.
+        framework: Name of the adapter.
+        hidden: Packages that the user's code must not need.
+        results: The file that `measure_baseline` wrote.
+        is_random: Whether the baseline draws numbers in its forward pass.
+        kept_apart: Parameters that keep the variant's own values.
+
+    Raises:
+        Refusal: It does not run, or does not repeat.
+    """
+    subject = Subject(folder, entries, framework, hidden)
+    subject.is_random = is_random
+    kept = load_arrays(Path(results))
+    weights = {name: _below(kept, f"{name}/weights/") for name in WEIGHTS}
+    weights["randomised"] = weights["given"] | weights["randomised"]
+    for values in weights.values():
+        for name in kept_apart:
+            values.pop(name, None)
+    compares_gradients = "keeps_gradients" in kept
+    first = subject.observe(weights["given"])
+    second = subject.observe(weights["randomised"], backward=compares_gradients)
+    _check_repeats(first, subject.observe(weights["given"]))
+    seen = {"given": first, "randomised": second}
+    differences = {
+        f"{name}/{part}": asdict(difference(_below(kept, f"{name}/{part}/"), leaves))
+        for name in WEIGHTS
+        for part, leaves in seen[name].parts.items()
+        if part != "gradients" or compares_gradients
+    }
+    is_same = max(item["relative"] for item in differences.values()) < _CLEAR
+    return {
+        "parameters": first.parameters,
+        "signature": first.signature,
+        "without_gradient": first.without_gradient,
+        "stream_digest": first.stream_digest,
+        "finite": {name: seen[name].is_finite for name in WEIGHTS},
+        "differences": differences,
+        "redrawn": _redrawn_difference(subject, weights["randomised"], kept) if is_same else 0.0,
+    }
+
+
+def _redrawn_difference(subject: Subject, values: Leaves, kept: Leaves) -> float:
+    """The relative difference in training mode over further draws, until one is clear."""
+    largest = 0.0
+    for salt in range(1, SALTS + 1):
+        expected = _below(kept, f"redrawn/{salt}/")
+        if not expected or largest > _CLEAR:
+            break
+        found = difference(expected, subject.draw_again(values, salt))
+        largest = max(largest, found.relative)
+    return largest
+
+
+def _save(
+    path: Path,
+    weights: Mapping[str, Leaves],
+    seen: Mapping[str, Observation],
+    redrawn: list[Leaves],
+    keep_gradients: bool,
+) -> None:
+    arrays: Leaves = {"keeps_gradients": np.zeros(0)} if keep_gradients else {}
+    given = weights["given"]
+    for name in WEIGHTS:
+        changed = {k: v for k, v in weights[name].items() if name == "given" or v is not given[k]}
+        arrays |= _under(f"{name}/weights/", changed)
+        for part, leaves in seen[name].parts.items():
+            if part != "gradients" or keep_gradients:
+                arrays |= _under(f"{name}/{part}/", leaves)
+    for salt, leaves in enumerate(redrawn, start=1):
+        arrays |= _under(f"redrawn/{salt}/", leaves)
+    save_arrays(path, arrays)
+
+
+def _under(prefix: str, leaves: Leaves) -> Leaves:
+    return {prefix + path: leaf for path, leaf in leaves.items()}
+
+
+def _below(arrays: Leaves, prefix: str) -> Leaves:
+    return {
+        path.removeprefix(prefix): leaf for path, leaf in arrays.items() if path.startswith(prefix)
+    }
+
+
+def _noise(
+    subject: Subject, values: Leaves, seen: Observation, with_gradients: bool
+) -> dict[str, float]:
+    """How far each part moves when every parameter moves by one rounding unit."""
+    shaken = moved(values, seen.unit, seen.parameters)
+    parts = subject.observe(shaken, backward=with_gradients).parts
+    return {
+        part: difference(leaves, parts[part]).relative
+        for part, leaves in seen.parts.items()
+        if part != "gradients" or with_gradients
+    }
+
+
+def _check_repeats(first: Observation, second: Observation) -> None:
+    unequal = _unequal(first.parts, second.parts)
+    if unequal:
+        words = {
+            **{mode: f"the output in {mode} mode" for mode in MODES},
+            **{"loss": "the loss", "inputs": "the inputs", "gradients": "the gradients"},
+        }
+        parts = ", ".join(words[name] for name in unequal)
+        raise Refusal(f"not deterministic: with the same seed and weights, {parts} differed")
+
+
+def _unequal(one: Mapping[str, Leaves], other: Mapping[str, Leaves]) -> list[str]:
+    """The parts that are not the same bit by bit."""
+    return [name for name in one if not are_identical(one[name], other[name])]

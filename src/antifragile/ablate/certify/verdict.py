@@ -1,0 +1,243 @@
+"""From measurements to a verdict: pure functions, no process and no file.
+
+failed    it does not run, or breaks a promise of its generator (shape, parameters, gradients)
+refused   it runs, and changes nothing, or takes more away than its component
+certified-inactive-at-init   the function changes only once weights have moved
+certified
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from antifragile.ablate.certify.compare import threshold
+from antifragile.ablate.records import AblationKind, Certificate, Project, Variant, Verdict
+from antifragile.ablate.sandbox.server import Outcome
+
+Findings = Mapping[str, Any]
+
+_LISTED = 4  # names shown before "and N more"
+
+
+@dataclass
+class _Case:
+    """One variant before the judge: findings in, checks out."""
+
+    project: Project
+    variant: Variant
+    baseline: Findings
+    found: Findings
+    checks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parameter_delta(self) -> int:
+        """Change in the number of parameters."""
+        here, there = (sum(side["parameters"].values()) for side in (self.found, self.baseline))
+        return int(here - there)
+
+
+def judge(project: Project, variant: Variant, baseline: Findings, outcome: Outcome) -> Certificate:
+    """The certificate of one variant.
+
+    Args:
+        project: The project.
+        variant: What was generated, and what it promises.
+        baseline: What `probe.measure_baseline` found.
+        outcome: How `probe.measure_variant` ended.
+    """
+    if outcome.failure is not None:
+        return _failed(variant, outcome)
+    case = _Case(project=project, variant=variant, baseline=baseline, found=outcome.value)
+    case.checks["runs"] = "imports without us, forward in both modes, backward"
+    case.checks["repeat"] = "bit-identical"
+    verdict, reason = Verdict.FAILED, _broken_promise(case)
+    if reason is None:
+        verdict, reason = Verdict.REFUSED, _takes_more(case)
+    if reason is None:
+        verdict, reason = _change(case)
+    return Certificate(
+        component=variant.component,
+        kind=variant.kind,
+        verdict=verdict,
+        reason=reason,
+        checks=case.checks,
+        parameter_delta=case.parameter_delta,
+        without_gradient=tuple(case.found["without_gradient"]),
+        seconds=outcome.seconds,
+    )
+
+
+def _failed(variant: Variant, outcome: Outcome) -> Certificate:
+    return Certificate(
+        component=variant.component,
+        kind=variant.kind,
+        verdict=Verdict.FAILED,
+        reason=outcome.reason,
+        checks={"runs": outcome.reason},
+        seconds=outcome.seconds,
+    )
+
+
+def _broken_promise(case: _Case) -> str | None:
+    """What the generator promised and the variant does not keep, or None."""
+    for check in (_output_shape, _inputs, _parameters, _finite):
+        problem = check(case)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _output_shape(case: _Case) -> str | None:
+    expected, got = case.baseline["signature"], case.found["signature"]
+    if expected == got:
+        case.checks["output shape"] = "; ".join(dict.fromkeys(_without_mode(got)))
+        return None
+    pairs = [(a, b) for a, b in zip(expected, got, strict=False) if a != b]
+    one, other = pairs[0] if pairs else (f"{len(expected)} values", f"{len(got)} values")
+    case.checks["output shape"] = f"{other} instead of {one}"
+    return f"the output is {other} instead of {one}"
+
+
+def _without_mode(signature: list[str]) -> list[str]:
+    """Signature lines without the leading position that tells evaluation from training."""
+    return [line[3:].removeprefix(" ") for line in signature]
+
+
+def _inputs(case: _Case) -> str | None:
+    changed = not case.found["differences"]["given/inputs"]["identical"]
+    case.checks["inputs"] = "changed" if changed else "as the baseline's"
+    if changed and case.project.inputs.file not in case.variant.edited:
+        return "the inputs differ from the baseline's, although nothing they come from was edited"
+    return None
+
+
+def _parameters(case: _Case) -> str | None:
+    promised, got = case.variant.parameter_delta, case.parameter_delta
+    sizes, cut = case.baseline["parameters"], set(case.variant.cut_parameters)
+    gone = set(sizes) - set(case.found["parameters"])
+    if case.baseline["builds_late"] and gone <= cut and got != promised:
+        promised = -sum(sizes[name] for name in gone)
+        case.checks["never built"] = f"{_some(gone)}: nothing calls their layer any more"
+    case.checks["parameters"] = f"{got:+,}, as predicted" if got == promised else f"{got:+,}"
+    if got != promised:
+        case.checks["parameters"] += f" instead of {promised:+,}"
+        return f"the number of parameters changed by {got:+,} instead of {promised:+,}"
+    if gone - cut:
+        return f"parameters vanished that were not to be cut: {_some(gone - cut)}"
+    return None
+
+
+def _finite(case: _Case) -> str | None:
+    if case.baseline["finite"]["given"] and not case.found["finite"]["given"]:
+        case.checks["finite"] = "no"
+        return "the output holds infinities or NaN, the baseline's does not"
+    return None
+
+
+def _takes_more(case: _Case) -> str | None:
+    """Parameters beside the component's own that get no gradient any more, or None."""
+    cut = set(case.variant.cut_parameters)
+    missing = set(case.found["without_gradient"]) - set(case.baseline["without_gradient"])
+    others = missing - cut
+    own = sorted(missing & cut)
+    case.checks["gradients"] = f"none for {_some(own)}" if own else "reach every parameter"
+    if not others:
+        return None
+    case.checks["gradients"] += f"; also none for {_some(others)}"
+    return f"it also cuts the gradient of parameters that are not the component's: {_some(others)}"
+
+
+def _change(case: _Case) -> tuple[Verdict, str]:
+    """Whether and where the function changed."""
+    if case.baseline["out_of_reach"] and _shifts_the_stream(case):
+        case.checks["change"] = "cannot be told from another initialisation"
+        return Verdict.REFUSED, (
+            "the model keeps random numbers where they cannot be copied from, so a change cannot "
+            "be told from another initialisation"
+        )
+    changed = {
+        key for key in case.found["differences"] if _counts(case, key) and _exceeds(case, key)
+    }
+    given = _frozen(case) + _places(changed, "given")
+    if given:
+        return Verdict.CERTIFIED, f"legal, and changes {_and(given)}"
+    randomised = _places(changed, "randomised")
+    if randomised:
+        return Verdict.INACTIVE_AT_INIT, (
+            f"legal; changes nothing on the weights as given, and {_and(randomised)} once they move"
+        )
+    if case.found["redrawn"] > _threshold(case, "randomised/training"):
+        case.checks["other draws"] = f"changed by {case.found['redrawn']:.2g}"
+        return Verdict.CERTIFIED, "legal, and changes the output in training mode with other draws"
+    return Verdict.REFUSED, _nothing(case)
+
+
+def _nothing(case: _Case) -> str:
+    found = case.found["differences"]
+    largest = max((found[key]["relative"] for key in found if _counts(case, key)), default=0.0)
+    if largest > 0:
+        return f"it changes nothing beyond rounding (relative difference {largest:.1g})"
+    return "it changes nothing"
+
+
+def _counts(case: _Case, key: str) -> bool:
+    part = key.partition("/")[2]
+    if part in ("gradients", "inputs"):
+        return case.variant.kind is AblationKind.DISABLE
+    return True
+
+
+def _exceeds(case: _Case, key: str) -> bool:
+    difference, limit = case.found["differences"][key], _threshold(case, key)
+    exceeds = not difference["identical"] and difference["relative"] > limit
+    relative = difference["relative"]
+    weights, _, part = key.partition("/")
+    case.checks[f"{part}, {weights} weights"] = (
+        f"changed by {relative:.2g}"
+        if exceeds
+        else "unchanged"
+        if difference["identical"]
+        else f"rounding only, {relative:.1g}"
+    )
+    return bool(exceeds)
+
+
+def _threshold(case: _Case, key: str) -> float:
+    weights, _, part = key.partition("/")
+    return threshold(case.baseline["unit"], case.baseline["noise"][weights].get(part, 0.0))
+
+
+def _frozen(case: _Case) -> list[str]:
+    """A component that no longer learns has changed, though not yet its output."""
+    if case.variant.kind is not AblationKind.REINIT_FROZEN:
+        return []
+    missing = set(case.found["without_gradient"]) - set(case.baseline["without_gradient"])
+    frozen = missing & set(case.variant.cut_parameters)
+    return [f"what learns ({_some(frozen)} are frozen)"] if frozen else []
+
+
+def _places(changed: set[str], weights: str) -> list[str]:
+    words = {
+        "evaluation": "the output in evaluation mode",
+        "training": "the output in training mode",
+        "loss": "the loss",
+        "gradients": "the gradients",
+        "inputs": "the batch",
+    }
+    return [word for part, word in words.items() if f"{weights}/{part}" in changed]
+
+
+def _shifts_the_stream(case: _Case) -> bool:
+    return bool(case.found["stream_digest"] != case.baseline["stream_digest"])
+
+
+def _some(names: set[str] | list[str]) -> str:
+    ordered = sorted(names)
+    more = len(ordered) - _LISTED
+    return ", ".join(ordered[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,63 @@
+"""The weights on which baseline and variant are compared: new ones, and ones moved by rounding.
+
+Drawn by name and apart from every stream of a model, so baseline and variant get the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from antifragile.ablate.certify.compare import Leaves
+
+_SEED = 20
+
+
+def randomised(given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
+    """New values for every parameter, of the same mean and spread; constants get a spread.
+
+    Args:
+        given: All values by path.
+        aliases: All paths of each parameter, by the first of them.
+
+    Returns:
+        The parameters alone; one that has several paths has the same array under each.
+    """
+    values: Leaves = {}
+    for name, paths in aliases.items():
+        old = given[name]
+        if old.dtype.kind not in "fc" or old.size == 0:
+            continue
+        seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+        noise = np.random.Generator(np.random.Philox(seed)).standard_normal(old.shape, np.float32)
+        new = (old.mean() + _spread(old) * noise).astype(old.dtype)
+        values |= dict.fromkeys(paths, new)
+    return values
+
+
+def moved(values: Leaves, unit: float, parameters: Collection[str]) -> Leaves:
+    """The same values, every parameter moved up or down by one rounding unit.
+
+    Args:
+        values: All values by path.
+        unit: Relative spacing of the floating type.
+        parameters: Paths of what moves.
+    """
+    generator = np.random.Generator(np.random.Philox(_SEED))
+    return {
+        path: value * (1 + unit * generator.choice((-1.0, 1.0), value.shape)).astype(value.dtype)
+        if value.dtype.kind == "f" and path in parameters
+        else value
+        for path, value in values.items()
+    }
+
+
+def _spread(values: np.ndarray[Any, Any]) -> float:
+    spread = float(np.std(values))
+    if spread > 0:
+        return spread
+    fan_in = values.size / values.shape[0] if values.ndim > 1 else 100.0
+    return float(fan_in**-0.5)  # 0.1 for vectors

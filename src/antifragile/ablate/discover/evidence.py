@@ -1,0 +1,219 @@
+"""The source and its execution side by side: what discovery and planning ask again and again."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from antifragile.ablate.records import Project
+from antifragile.ablate.source.syntax import SiteKey, SourceFile, read_source
+from antifragile.ablate.target import Refused
+from antifragile.ablate.trace.records import ModuleRun, Run, SiteRun, Trace
+from antifragile.errors import SpecError
+
+_INDEX = re.compile(r"^(\d+|\*)$")
+
+
+class Joined:
+    """One project with one trace of it."""
+
+    def __init__(self, project: Project, trace: Trace) -> None:
+        self.project = project
+        self.trace = trace
+        self._vanishing: dict[tuple[int, ...], tuple[str, ...]] = {}  # asked for again and again
+        self.sources = {file: read_source(project.root, file) for file in project.sources}
+        for file, source in self.sources.items():
+            if trace.sha256.get(file) != source.sha256:
+                raise SpecError(f"{file} changed since it was traced. Run discover again.")
+
+    def source(self, key: SiteKey) -> SourceFile:
+        """Return the file of a site."""
+        return self.sources[key[0]]
+
+    def node(self, key: SiteKey) -> ast.AST:
+        """Return the node of a site."""
+        return self.sources[key[0]].sites[key[1]]
+
+    def run_of(self, source: SourceFile, node: ast.AST) -> SiteRun | None:
+        """Return what happened at a node, when it is a site that ran."""
+        number = source.number(node)
+        return None if number is None else self.trace.sites.get((source.file, number))
+
+    def ran_sites(self) -> Iterator[tuple[SiteKey, SiteRun]]:
+        """Yield the sites that ran in a forward, in the order of the source."""
+        for file in self.sources:
+            keys = sorted(key for key in self.trace.sites if key[0] == file)
+            for key in keys:
+                if self.trace.sites[key].ran:
+                    yield key, self.trace.sites[key]
+
+    def module(self, number: int) -> ModuleRun:
+        """Return a module by its number."""
+        return self.trace.modules[number]
+
+    @cached_property
+    def classes(self) -> dict[str, tuple[SourceFile, ast.ClassDef]]:
+        """The classes of the sources by their names."""
+        return {
+            node.name: (source, node)
+            for source in self.sources.values()
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.ClassDef)
+        }
+
+    @cached_property
+    def by_name(self) -> dict[str, int]:
+        """The numbers of the modules under all their names; "blocks[0]" also as "blocks.0"."""
+        modules = enumerate(self.trace.modules)
+        found = {name: number for number, module in modules for name in module.names}
+        return found | {dotted(name): number for name, number in found.items()}
+
+    @cached_property
+    def groups(self) -> dict[SiteKey, list[int]]:
+        """The modules by the outermost call that returned them as new."""
+        found: dict[SiteKey, list[int]] = {}
+        for number, module in enumerate(self.trace.modules):
+            if module.built_at and number > 0:
+                found.setdefault(module.built_at[-1], []).append(number)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def reached(self) -> set[int]:
+        """The autograd nodes that the outputs depend on, nothing cut."""
+        return self.trace.gradients.walk({})
+
+    def owners(self, module: ModuleRun) -> Iterator[tuple[str, str, str]]:
+        """Yield (class name, owner's name, path below it) of the local classes above a module."""
+        parts = module.name.split(".") if module.name else []
+        for length in range(len(parts) - 1, -1, -1):
+            name = ".".join(parts[:length])
+            if name not in self.by_name:
+                continue
+            class_name = self.module(self.by_name[name]).type.rpartition(".")[2]
+            if class_name in self.classes:
+                yield class_name, name, ".".join(parts[length:])
+
+    def owner_of(self, module: ModuleRun, class_name: str | None) -> tuple[str, str, str] | None:
+        """Return the owner of a module whose class holds its construction; else the nearest."""
+        owners = list(self.owners(module))
+        for owner in owners:
+            if owner[0] == class_name:
+                return owner
+        return owners[0] if owners else None
+
+    def delta(self, numbers: Sequence[int]) -> int:
+        """Return how the number of parameters changes when some modules leave the model."""
+        return -sum(self.trace.parameters[name] for name in self.vanishing(numbers))
+
+    def vanishing(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        """Return the names of the parameters that only the given modules hold."""
+        key = tuple(numbers)
+        if key not in self._vanishing:
+            self._vanishing[key] = self._held_only_by(numbers)
+        return self._vanishing[key]
+
+    def _held_only_by(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        gone = self.below(numbers)
+        kept = {
+            name
+            for number, module in enumerate(self.trace.modules)
+            if number not in gone
+            for name in module.own_parameters
+        }
+        lost = {name for number in gone for name in self.module(number).own_parameters}
+        return tuple(name for name in self.trace.parameters if name in lost - kept)
+
+    def lost(self, runs: Sequence[Run], way: str = "") -> tuple[str, ...]:
+        """Return the parameters that lose their gradient when places are cut.
+
+        Args:
+            runs: The places, cut together.
+            way: "" when a constant replaces the results, "0" when operand 0 does, "-0" when only
+                operand 0 is taken away.
+
+        Raises:
+            Refused: The output would no longer depend on the model's inputs.
+        """
+        graph = self.trace.gradients
+        cut = {node: below for run in runs for node, below in cut_of(run, way)}
+        reached = graph.walk(cut)
+        before = self.reached
+        origins = set(graph.origins)
+        if before & origins and not (reached - cut.keys()) & origins:
+            raise Refused("the output would no longer depend on the input")
+        trained = [name for name, node in graph.parameters.items() if node in before]
+        lost = tuple(name for name in trained if graph.parameters[name] not in reached)
+        if trained and len(lost) == len(trained):
+            raise Refused("no parameter would be left to train")
+        return lost
+
+    def lost_leaves(self, runs: Sequence[Run]) -> tuple[str, ...]:
+        """Return the parameters that lose their gradient when these reads of them are replaced."""
+        graph = self.trace.gradients
+        reads = Counter(node for run in runs for made, _ in run.nodes for node in made)
+        edges = Counter(node for below in graph.successors for node in below)
+        return tuple(
+            name for name, node in graph.parameters.items() if reads[node] >= max(edges[node], 1)
+        )
+
+    def below(self, numbers: Sequence[int]) -> set[int]:
+        """Return modules and all that hangs below them and below nothing else."""
+        tops = [name for number in numbers for name in self.module(number).names]
+        inside = set(numbers)
+        for number, module in enumerate(self.trace.modules):
+            if module.names and all(
+                any(name == top or name.startswith(f"{top}.") for top in tops)
+                for name in module.names
+            ):
+                inside.add(number)
+        return inside
+
+
+def cut_of(run: Run, way: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield the nodes of a place with the successors that they have after a cut."""
+    for made, operands in run.nodes:
+        if way.startswith("-"):
+            kept = [node for name, node in operands.items() if name != way[1:]]
+        else:
+            kept = [operands.get(way)] if way else []
+        below = tuple(node for node in kept if node is not None)
+        yield from ((node, below) for node in made if node not in below)
+
+
+def dotted(name: str) -> str:
+    """Return a name with indices as parts: "blocks[0]" -> "blocks.0"."""
+    return re.sub(r"\[(\d+)\]", r".\1", name)
+
+
+def index_path(path: str) -> str:
+    """Turn a module's name into Python: "transformer.h.3" -> "transformer.h[3]"."""
+    text = ""
+    for part in path.split("."):
+        if _INDEX.match(part):
+            text += f"[{part}]"
+        elif part.rstrip("*").isidentifier() or part.split("[")[0].isidentifier():
+            text += f".{part}"
+        else:
+            text += f"[{part!r}]"
+    return text.removeprefix(".")
+
+
+def label(source: SourceFile, node: ast.AST) -> str:
+    """Name an expression in a few characters: its function, its variable, its attribute."""
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and isinstance(
+            node.func.value, ast.Call | ast.BinOp
+        ):
+            return f"{label(source, node.func.value)}.{node.func.attr}"
+        return label(source, node.func)
+    if isinstance(node, ast.Subscript):
+        return label(source, node.value)
+    if isinstance(node, ast.BinOp):
+        signs = {ast.Add: "+", ast.Mult: "*", ast.Sub: "-", ast.MatMult: "@", ast.Div: "/"}
+        sign = signs.get(type(node.op), "?")
+        return f"({label(source, node.left)} {sign} {label(source, node.right)})"
+    text = " ".join(source.source(node).split())
+    return text if len(text) <= 32 else text[:29] + "..."

@@ -1,0 +1,1 @@
+"""The frameworks whose models can be ablated, one folder each."""

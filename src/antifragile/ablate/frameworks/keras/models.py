@@ -1,0 +1,217 @@
+"""What certification needs to know about Keras 3, on the torch and the TensorFlow back end.
+
+Variables appear at the first call, hence `prepare`. Random layers keep their own generators, whose
+states are variables and are copied like weights; draws without a seed use one global generator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from antifragile.ablate.certify.compare import Leaves
+from antifragile.ablate.frameworks import randomness
+from antifragile.ablate.frameworks.keras.backends import open_backend
+from antifragile.ablate.frameworks.keras.layers import keras, variables_by_path
+from antifragile.ablate.frameworks.nested import directions, flatten, names_of_each
+from antifragile.ablate.sandbox.loading import Refusal, kind_of, stage, wrong_loss
+
+_UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+_GENERATORS = "keras.src.random.seed_generator"
+
+
+class KerasModels:
+    """Keras models: Sequential, functional and subclassed."""
+
+    name = "keras"
+    builds_late = True
+
+    def __init__(self) -> None:
+        self._backend = open_backend()
+        self._run_seed = 0
+        randomness.install()
+        module = importlib.import_module(_GENERATORS)
+        module.global_seed_generator = _global_generator(  # type: ignore[attr-defined]  # no stubs
+            module.global_seed_generator
+        )
+
+    def check(self, model: Any, source: str) -> None:
+        """Refuse what is not a Keras layer or model."""
+        if not isinstance(model, keras.Layer):
+            raise Refusal(f"{source} must return a keras.Model; got {kind_of(model)}")
+
+    def seed(self, seed: int) -> None:
+        """Seed the global streams; names start from one again."""
+        keras.backend.clear_session(free_memory=False)
+        random.seed(seed)
+        np.random.seed(seed)
+        keras.src.backend.common.global_state.set_global_attribute("global_random_seed", seed)
+        self._backend.seed(seed)
+
+    def seed_run(self, seed: int) -> None:
+        """Seed the global streams by Keras's own function."""
+        self._run_seed = seed
+        keras.utils.set_random_seed(seed % 2**31)
+
+    @contextmanager
+    def streams_untouched(self) -> Iterator[None]:
+        """Python's, NumPy's and torch's go on where they were, Keras's and TensorFlow's anew."""
+        anew = self._run_seed + 1
+        with randomness.streams_untouched():
+            yield
+            self.seed_run(anew)
+
+    def versions(self) -> str:
+        """Keras and its back end."""
+        backend = importlib.import_module(keras.backend.backend())
+        return f"keras {keras.__version__} on {backend.__name__} {backend.__version__}"
+
+    def stream_digest(self) -> str:
+        """Where the global streams stand."""
+        return randomness.stream_digest()
+
+    @contextmanager
+    def stream_independent(self, salt: int) -> Iterator[randomness.Draws]:
+        """Draws inside depend on what is drawn, not on what was drawn before."""
+        with randomness.stream_independent(salt) as draws, self._backend.reseeding(draws):
+            yield draws
+
+    def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
+        """Call the model once: Keras creates weights then."""
+        self.evaluate(model, inputs)
+
+    def parameters(self, model: Any) -> dict[str, int]:
+        """Numbers of elements of what is trained, or would be if it were not frozen."""
+        every = reversed(list(variables_by_path(model)))
+        found = {id(v): (path, v) for path, v, learns in every if learns}
+        return {path: int(np.prod(v.shape)) for path, v in found.values()}
+
+    def tensors(self, model: Any) -> Leaves:
+        """Copies of all variables by path."""
+        return {path: np.array(_array(value)) for path, value, _ in variables_by_path(model)}
+
+    def aliases(self, model: Any) -> dict[str, list[str]]:
+        """Paths of every parameter, the first as key."""
+        return names_of_each(
+            (path, variable) for path, variable, learns in variables_by_path(model) if learns
+        )
+
+    def set_tensors(self, model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Copy values into the variables of the same path and shape."""
+        for path, variable, _ in variables_by_path(model):
+            value = values.get(path)
+            if value is not None and value.shape == tuple(variable.shape):
+                variable.assign(value)
+
+    def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
+        """Inputs that a forward pass may change in place."""
+        return [_copied(item) for item in inputs]
+
+    def leaves(self, value: Any) -> Leaves:
+        """Numbers and tensors in a nested value, by path."""
+        return {path: _array(item) for path, item in flatten("", value, keras.ops.is_tensor)}
+
+    def signature(self, value: Any) -> list[str]:
+        """Structure, shapes and types of a nested value, in words."""
+        found = flatten("", value, keras.ops.is_tensor)
+        return [f"{path or 'output'} {np.shape(_array(v))} {_dtype(v)}" for path, v in found]
+
+    def rounding_unit(self, model: Any, output: Any) -> float:
+        """Relative spacing of the coarsest floating type among parameters and outputs."""
+        types = {_dtype(variable) for _, variable, _ in variables_by_path(model)}
+        types |= {_dtype(item) for _, item in flatten("", output, keras.ops.is_tensor)}
+        return max((_UNITS.get(kind, 0.0) for kind in types), default=0.0)
+
+    def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
+        """The output in evaluation mode."""
+        with self._backend.without_gradients():
+            return model(*inputs, training=False)
+
+    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
+        """The output in training mode, without gradients."""
+        with self._backend.without_gradients():
+            return model(*inputs, training=True)
+
+    def train(
+        self,
+        model: Any,
+        inputs: Sequence[Any],
+        step: Callable[..., Any] | None,
+        step_name: str,
+        *,
+        backward: bool,
+    ) -> tuple[Any, Any, dict[str, np.ndarray[Any, Any] | None]]:
+        """Output, loss and gradients of a forward and perhaps a backward pass in training mode."""
+        trained = {id(variable) for variable in model.trainable_variables}
+        named = [(path, v) for path, v, _ in variables_by_path(model) if id(v) in trained]
+        with self._backend.recording() as tape:
+            with stage("the forward pass in training mode"):
+                output = model(*self.copy_inputs(inputs), training=True)
+            if step is None:
+                loss = _projection(output)
+            else:
+                with stage(step_name):
+                    loss = step(model, *self.copy_inputs(inputs))
+                _check_loss(loss, step_name)
+        if not backward:
+            return output, loss, {}
+        with stage("the backward pass"):
+            gradients = self._backend.gradients(tape, loss, [variable for _, variable in named])
+        arrays = [None if item is None else np.array(_array(item)) for item in gradients]
+        return output, loss, dict(zip((path for path, _ in named), arrays, strict=True))
+
+
+def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
+    """Where draws are to be independent, the generator of unseeded draws starts anew each time."""
+
+    def generator() -> Any:
+        draws = randomness.active_draws()
+        if draws is None:
+            return original()
+        return keras.random.SeedGenerator(seed=zlib.crc32(f"{draws.seed('keras')}".encode()))
+
+    return generator
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    if isinstance(value, np.ndarray | bool | int | float | complex):
+        return np.asarray(value)
+    array = np.asarray(keras.ops.convert_to_numpy(value))
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _dtype(value: Any) -> str:
+    if isinstance(value, bool | int | float | complex):
+        return type(value).__name__
+    return str(keras.backend.standardize_dtype(value.dtype))
+
+
+def _copied(item: Any) -> Any:
+    if isinstance(item, list | tuple):
+        return type(item)(map(_copied, item))
+    return keras.ops.copy(item) if keras.ops.is_tensor(item) else item
+
+
+def _projection(output: Any) -> Any:
+    """The sum of all floating outputs times fixed weights, of order one."""
+    terms: list[Any] = []
+    for _, item in flatten("", output, keras.ops.is_tensor):
+        if keras.ops.is_tensor(item) and "float" in _dtype(item):
+            size = int(np.prod(item.shape))
+            weights = directions(len(terms), size).astype("float32")
+            flat = keras.ops.reshape(keras.ops.cast(item, "float32"), (-1,))
+            terms.append(keras.ops.sum(flat * keras.ops.convert_to_tensor(weights)))
+    if not terms:
+        raise Refusal("no output of the forward pass is a floating tensor")
+    return sum(terms[1:], start=terms[0])
+
+
+def _check_loss(loss: Any, source: str) -> None:
+    if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
+        raise wrong_loss(source, loss)

@@ -1,0 +1,199 @@
+"""Taking notes while a Keras model is built and run: layers, calls in `call`, sums and products.
+
+Keras has no graph that looks alike on its back ends, so one is kept: a node per noted call, above
+the nodes of its operands. A tensor that came from somewhere unseen (a slice, a function of the
+back end) is taken to depend on all that the layer at work has seen so far: its inputs, its own
+variables, what its calls returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from antifragile.ablate.frameworks.keras.layers import keras, own_variables
+from antifragile.ablate.frameworks.nested import flatten
+from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.notes import Notes, Phase
+from antifragile.ablate.trace.plain import named
+from antifragile.ablate.trace.recorder import Recorder
+from antifragile.ablate.trace.records import Callee, Value
+
+_LIBRARIES = ("keras", "tensorflow", "torch")
+
+
+class KerasRecorder(Recorder):
+    """The notes of one trace of a Keras model."""
+
+    def __init__(self, guarded: Callable[[SiteKey], bool]) -> None:
+        super().__init__(keras.Layer, frozenset(dir(keras.layers.Identity())), guarded)
+        self.successors: list[tuple[int, ...]] = []
+        self.made: dict[int, int] = {}  # id of a tensor -> its node
+        self.leaves: dict[int, int] = {}  # id of a variable -> its node
+        self.inputs: list[int] = []
+        self.starts: list[int] = []
+        self.seen: list[list[int]] = [[]]  # nodes that each layer at work has seen, innermost last
+
+    def new_node(self, below: Any) -> int:
+        """Add a node; it depends on those below it."""
+        self.successors.append(tuple(dict.fromkeys(below)))
+        return len(self.successors) - 1
+
+    def leaf(self, variable: Any) -> int:
+        """The node of a variable."""
+        if id(variable) not in self.leaves:
+            self.leaves[id(variable)] = self.new_node(())
+            self.keep.append(variable)
+        return self.leaves[id(variable)]
+
+    def node(self, tensor: Any) -> int | None:
+        """The node of a tensor in the training forward; None for numbers that carry no gradient."""
+        if self.phase is not Phase.TRAIN or not is_floating(tensor):
+            return None
+        if id(tensor) not in self.made:
+            self.made[id(tensor)] = self.new_node(self.seen[-1])
+            self.keep.append(tensor)
+        node = self.made[id(tensor)]
+        self.seen[-1].append(node)
+        return node
+
+    def note_method(self, key: SiteKey, function: Any) -> None:
+        """Nothing: methods of layers are noted where they are read."""
+
+    def note_call(
+        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+    ) -> None:
+        """Note what kind of thing was called in a forward, and what came out."""
+        notes.name = str(getattr(function, "__name__", ""))
+        if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
+            notes.callee = Callee.FUNCTION
+        is_complete = notes.callee is Callee.FUNCTION and before
+        self.note_values(notes, before, result, () if is_complete else self.seen[-1])
+
+    def note_made(
+        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+    ) -> None:
+        """Note the layer that was called, and one that a call returned."""
+        if isinstance(function, keras.Layer):
+            notes.callee, notes.modules[id(function)] = Callee.MODULE, None
+            self.module_notes(function).used_at[key] = None
+        if isinstance(result, keras.Layer):
+            self.note_built(key, result, started)
+
+    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
+        """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
+        result = left + right if sign == "+" else left * right
+        if self.is_watching and keras.ops.is_tensor(left) and keras.ops.is_tensor(right):
+            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
+            notes.calls[self.phase] += 1
+            before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
+            self.note_values(notes, before, result, ())
+        return result
+
+    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
+        """`target += value` makes a new tensor in Keras: noted when it is done."""
+        if self.is_watching and keras.ops.is_tensor(target) and keras.ops.is_tensor(value):
+            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
+            before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
+            notes.arguments["pending"] = before
+
+    def on_done(self, key: SiteKey, target: Any) -> None:
+        """Note the result of `target += value`."""
+        notes = self.sites.get(key)
+        pending: Any = notes.arguments.pop("pending", None) if notes is not None else None
+        if notes is not None and pending is not None:
+            notes.calls[self.phase] += 1
+            self.note_values(notes, pending, target, ())
+
+    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
+        """Evaluate `owner.name`; note attributes of layers that an identity lacks."""
+        result = getattr(owner, name)
+        if isinstance(owner, keras.Layer):
+            self.note_touched(key, owner, name)
+        return result
+
+    def on_module(
+        self, module: Any, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a layer and note what went in and came out."""
+        notes = self.module_notes(module)
+        notes.calls[self.phase] += 1
+        before = self.operands(None, args, kwargs)
+        given = [name for name in kwargs if name != "training"]
+        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
+        own = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
+        self.seen.append([*own, *(node for _, node in before.values() if node is not None)])
+        result = original(module, *args, **kwargs)
+        seen = self.seen.pop()
+        late = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
+        takes_numbers = not any(is_floating(value) for value, _ in before.values())
+        if takes_numbers and self.phase is Phase.TRAIN:
+            self.inputs += late  # an embedding: the way in for what carries no gradient
+        self.note_values(notes, before, result, [*seen, *late])
+        for _, tensor in tensors_in(result):
+            self.makers[id(tensor)] = id(module)
+        return result
+
+    def operands(
+        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Tensors among the arguments; the first of a list also stands for the whole list."""
+        found: dict[str, Any] = {}
+        for name, value in named(args, kwargs):
+            if keras.ops.is_tensor(value):
+                found[name] = (value, self.node(value))
+            elif isinstance(value, list | tuple):
+                inside = [item for item in value[:64] if keras.ops.is_tensor(item)]
+                if inside:
+                    found[name] = (inside[0], self.node(inside[0]))
+                for place, item in enumerate(inside):
+                    found[f"{name}.{place}"] = (item, self.node(item))
+        return found
+
+    def note_values(self, notes: Notes, before: Mapping[str, Any], result: Any, seen: Any) -> None:
+        """Note shapes, and the nodes of a result: known ones, or a new one above the operands.
+
+        Args:
+            notes: Of the place.
+            before: Operand -> (tensor, node).
+            result: What came out.
+            seen: Further nodes that the result may depend on.
+        """
+        outputs = [tensor for _, tensor in tensors_in(result)]
+        self.note_shapes(notes, before, outputs)
+        if not notes.outputs:
+            notes.operands = {name: self.value(value) for name, (value, _) in before.items()}
+            notes.outputs = tuple(map(self.value, outputs))
+            notes.is_tensor = keras.ops.is_tensor(result)
+        if self.phase is Phase.TRAIN:
+            self.keep += [outputs, before]
+            below = [node for _, node in before.values() if node is not None]
+            nodes = []
+            for tensor in outputs:
+                if is_floating(tensor) and id(tensor) not in self.made:
+                    self.made[id(tensor)] = self.new_node([*below, *seen])
+                node = self.node(tensor)
+                nodes += [] if node is None else [node]
+            notes.nodes.append((nodes, {name: node for name, (_, node) in before.items()}))
+
+    def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
+        """Describe a tensor in plain data."""
+        return Value(
+            shape=tuple(int(size) for size in tensor.shape),
+            dtype=str(keras.backend.standardize_dtype(tensor.dtype)),
+            made_by=self.makers.get(id(tensor)),
+        )
+
+
+def is_floating(tensor: Any) -> bool:
+    """Whether a tensor holds real numbers."""
+    return "float" in str(keras.backend.standardize_dtype(tensor.dtype))
+
+
+def tensors_in(value: Any) -> list[tuple[str, Any]]:
+    """The tensors in a nested value, by path."""
+    return [
+        (path, item)
+        for path, item in flatten("", value, keras.ops.is_tensor)
+        if keras.ops.is_tensor(item)
+    ]

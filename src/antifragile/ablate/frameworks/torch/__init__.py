@@ -1,0 +1,1 @@
+"""PyTorch: tracing, running and comparing its models, and its edit templates."""

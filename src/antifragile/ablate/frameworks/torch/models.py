@@ -1,0 +1,234 @@
+"""What certification needs to know about PyTorch, and nothing else about it.
+
+Runs in children only. Values cross the border as NumPy arrays, so that comparison and files are the
+same for every framework; another framework is another class with these methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+
+from antifragile.ablate.certify.compare import Leaves
+from antifragile.ablate.frameworks import randomness
+from antifragile.ablate.frameworks.nested import directions, flatten, names_of_each
+from antifragile.ablate.frameworks.torch import meta_shapes
+from antifragile.ablate.frameworks.torch.reach import reachable_tensors
+from antifragile.ablate.sandbox.loading import Refusal, kind_of, stage, wrong_loss
+
+
+class TorchModels:
+    """PyTorch models: any `nn.Module`."""
+
+    name = "torch"
+    builds_late = False
+
+    def __init__(self, *, folder: str) -> None:
+        self._folder = folder
+        randomness.install()
+        meta_shapes.install()
+
+    def check(self, model: Any, source: str) -> None:
+        """Refuse what is not a model.
+
+        Raises:
+            Refusal: `model` is not an `nn.Module`.
+        """
+        if not isinstance(model, torch.nn.Module):
+            raise Refusal(f"{source} must return a torch.nn.Module; got {kind_of(model)}")
+
+    def seed(self, seed: int) -> None:
+        """Seed the global streams."""
+        randomness.seed_everything(seed)
+
+    def seed_run(self, seed: int) -> None:
+        """Seed the global streams."""
+        randomness.seed_everything(seed)
+
+    def streams_untouched(self) -> AbstractContextManager[None]:
+        """Put the global streams back to where they were."""
+        return randomness.streams_untouched()
+
+    def versions(self) -> str:
+        """Nothing besides torch."""
+        return ""
+
+    def stream_digest(self) -> str:
+        """Where the global streams stand."""
+        return randomness.stream_digest()
+
+    def stream_independent(self, salt: int) -> AbstractContextManager[randomness.Draws]:
+        """Draws inside depend on what is drawn, not on what was drawn before."""
+        return randomness.stream_independent(salt)
+
+    def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
+        """Let lazy modules see their first input."""
+        if any(_is_lazy(tensor) for tensor in self._reached(model).values()):
+            self.evaluate(model, self.copy_inputs(inputs))
+
+    def parameters(self, model: Any) -> dict[str, int]:
+        """Numbers of elements by name, each parameter once, hidden ones included."""
+        named = {id(tensor): name for name, tensor in reversed(list(model.named_parameters()))}
+        found = {
+            id(tensor): (named.get(id(tensor), path), tensor.numel())
+            for path, tensor in reversed(list(self._reached(model).items()))
+            if isinstance(tensor, torch.nn.Parameter) and not tensor.is_meta
+        }
+        return dict(sorted(found.values()))
+
+    def tensors(self, model: Any) -> Leaves:
+        """Copies of every dense tensor the model holds, by path."""
+        return {
+            path: _array(tensor).copy()
+            for path, tensor in self._reached(model).items()
+            if _is_plain(tensor)
+        }
+
+    def aliases(self, model: Any) -> dict[str, list[str]]:
+        """Paths of every parameter, the first as key: tied weights have several."""
+        return names_of_each(
+            (path, tensor)
+            for path, tensor in self._reached(model).items()
+            if isinstance(tensor, torch.nn.Parameter) and _is_plain(tensor)
+        )
+
+    def set_tensors(self, model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Copy values into the tensors of the same path and shape."""
+        with torch.no_grad():
+            for path, tensor in self._reached(model).items():
+                value = values.get(path)
+                if value is None or not _is_plain(tensor) or value.shape != tuple(tensor.shape):
+                    continue
+                new = torch.from_numpy(value).to(tensor.dtype)
+                if not torch.equal(tensor.detach(), new):
+                    tensor.data.copy_(new)
+
+    def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
+        """Inputs that a forward pass may change in place."""
+        return [
+            item.detach().clone() if isinstance(item, torch.Tensor) else item for item in inputs
+        ]
+
+    def leaves(self, value: Any) -> Leaves:
+        """Numbers and tensors in a nested value, by path."""
+        return {path: _array(item) for path, item in _flatten("", value)}
+
+    def signature(self, value: Any) -> list[str]:
+        """Structure, shapes and types of a nested value, in words."""
+        return [
+            f"{path or 'output'} {tuple(item.shape)} {str(item.dtype).removeprefix('torch.')}"
+            for path, item in _flatten("", value)
+        ]
+
+    def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
+        """The output in evaluation mode."""
+        model.eval()
+        with torch.no_grad():
+            return model(*inputs)
+
+    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
+        """The output in training mode, without gradients."""
+        model.train()
+        with torch.no_grad():
+            return model(*inputs)
+
+    def rounding_unit(self, model: Any, output: Any) -> float:
+        """Relative spacing of the coarsest floating type among parameters and outputs."""
+        tensors = [*self._reached(model).values(), *(item for _, item in _flatten("", output))]
+        types = {item.dtype for item in tensors if item.is_floating_point() or item.is_complex()}
+        return max((float(torch.finfo(kind).eps) for kind in types), default=0.0)
+
+    def train(
+        self,
+        model: Any,
+        inputs: Sequence[Any],
+        step: Callable[..., Any] | None,
+        step_name: str,
+        *,
+        backward: bool,
+    ) -> tuple[Any, Any, dict[str, np.ndarray[Any, Any] | None]]:
+        """A forward and, where asked for, a backward pass in training mode.
+
+        Args:
+            model: The model.
+            inputs: Positional inputs.
+            step: Returns the loss of one training step; without it, the loss is a fixed random
+                projection of the outputs.
+            step_name: How to name it in a sentence.
+            backward: Whether to run the backward pass.
+
+        Returns:
+            The output, the loss and the gradients by path; None where there is none.
+        """
+        model.train()
+        with stage("the forward pass in training mode"):
+            output = model(*self.copy_inputs(inputs))
+        if step is None:
+            loss = _projection(output)
+        else:
+            with stage(step_name):
+                loss = step(model, *self.copy_inputs(inputs))
+            _check_loss(loss, step_name)
+        if not backward:
+            return output, loss.detach(), {}
+        with stage("the backward pass"):
+            torch.autograd.backward(loss)
+        return output, loss.detach(), self._gradients(model)
+
+    def _gradients(self, model: Any) -> dict[str, np.ndarray[Any, Any] | None]:
+        return {
+            path: None if tensor.grad is None else _array(tensor.grad)
+            for path, tensor in self._reached(model).items()
+            if isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
+        }
+
+    def _reached(self, model: Any) -> dict[str, torch.Tensor]:
+        return reachable_tensors(model, folder=self._folder)
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_quantized and not _is_lazy(tensor)
+
+
+def _is_lazy(tensor: torch.Tensor) -> bool:
+    return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    plain = tensor.detach()
+    if plain.layout is not torch.strided:
+        plain = plain.to_dense()
+    if plain.dtype is torch.bfloat16:  # NumPy has no such type; float32 holds it exactly
+        plain = plain.float()
+    return plain.cpu().resolve_conj().resolve_neg().numpy()
+
+
+def _flatten(path: str, value: Any) -> list[tuple[str, torch.Tensor]]:
+    """Tensors, numbers as 0-d tensors, of a nested output."""
+    found = flatten(path, value, lambda item: isinstance(item, torch.Tensor))
+    return [(where, torch.as_tensor(item)) for where, item in found]
+
+
+def _projection(output: Any) -> torch.Tensor:
+    """The sum of all differentiable outputs times fixed weights, of order one."""
+    terms: list[torch.Tensor] = []
+    for _, item in _flatten("", output):
+        if item.requires_grad:
+            weights = torch.from_numpy(directions(len(terms), item.numel()))
+            dense = item if item.layout is torch.strided else item.to_dense()
+            real = torch.view_as_real(dense).sum(-1) if item.is_complex() else dense
+            terms.append((real.reshape(-1).to(torch.float64) * weights.to(item.device)).sum())
+    if not terms:
+        raise Refusal("no output of the forward pass depends on a parameter")
+    return torch.stack(terms).sum()
+
+
+def _check_loss(loss: Any, source: str) -> None:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        raise wrong_loss(source, loss)
+    if not loss.requires_grad:
+        raise Refusal(f"the loss that {source} returns depends on no parameter")

@@ -1,0 +1,72 @@
+"""The names of a torch model's parts, hidden ones included, and how a file calls torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from antifragile.ablate.frameworks.torch.reach import reachable_tensors
+from antifragile.ablate.records import Project
+from antifragile.ablate.source.project import module_name
+
+_SPACES = {"torch": torch, "torch.nn": nn, "torch.nn.functional": nn.functional}
+
+
+def all_parameters(model: nn.Module, folder: str) -> dict[str, nn.Parameter]:
+    """Return every parameter under its first name, those that are not registered included."""
+    found = dict(model.named_parameters())
+    known = {id(parameter) for parameter in found.values()}
+    for name, tensor in reachable_tensors(model, folder=folder).items():
+        if isinstance(tensor, nn.Parameter) and id(tensor) not in known:
+            found[name] = tensor
+            known.add(id(tensor))
+    return found
+
+
+def module_names(model: nn.Module) -> dict[int, list[str]]:
+    """Return all names of every module below a model, those in Python lists included."""
+    names: dict[int, list[str]] = {}
+    queue: list[tuple[str, nn.Module]] = [("", model)]
+    while queue:
+        prefix, module = queue.pop(0)
+        known = names.setdefault(id(module), [])
+        if prefix in known or len(known) > 8:
+            continue
+        known.append(prefix)
+        queue += [
+            (f"{prefix}.{name}".lstrip("."), child)
+            for name, child in module._modules.items()
+            if child is not None
+        ]
+        queue += [
+            (f"{prefix}.{name}".lstrip("."), child) for name, child in hidden_children(module)
+        ]
+    return names
+
+
+def hidden_children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield modules that lie in plain lists, tuples and dictionaries of a module's attributes."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or not isinstance(value, list | tuple | dict):
+            continue
+        items: Iterable[tuple[Any, Any]] = (
+            value.items() if isinstance(value, dict) else enumerate(value)
+        )
+        for key, item in items:
+            if isinstance(item, nn.Module):
+                yield f"{name}[{key!r}]", item
+
+
+def aliases_in(project: Project, file: str) -> dict[str, str]:
+    """Return how a file calls torch, torch.nn and torch.nn.functional, star imports included."""
+    module = importlib.import_module(module_name(project, file))
+    found: dict[str, str] = {}
+    for name, value in vars(module).items():
+        for space, library in _SPACES.items():
+            if value is library:
+                found.setdefault(space, name)
+    return found

@@ -1,0 +1,208 @@
+"""Taking notes while a torch model is built and run: modules, calls, sums and products, parameters.
+
+Nodes are those of torch's autograd graph; views also name the node of what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from antifragile.ablate.frameworks.torch.gradients import Node, node_of
+from antifragile.ablate.frameworks.torch.values import (
+    FUNCTION_NAMES,
+    is_bounded,
+    is_library_function,
+    tensors_in,
+)
+from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.notes import Notes, Phase
+from antifragile.ablate.trace.plain import named
+from antifragile.ablate.trace.recorder import Recorder
+from antifragile.ablate.trace.records import Callee, Value
+
+
+class TorchRecorder(Recorder):
+    """The notes of one trace of a torch model."""
+
+    def __init__(self, guarded: Callable[[SiteKey], bool]) -> None:
+        super().__init__(nn.Module, frozenset(dir(nn.Identity())), guarded)
+        self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
+        self.parameters: dict[int, str] = {}  # filled once the model is built
+
+    def note_method(self, key: SiteKey, function: Any) -> None:
+        """Note the method of a module that an identity lacks."""
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, nn.Module):
+            self.note_touched(key, owner, getattr(function, "__name__", ""))
+
+    def note_call(
+        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+    ) -> None:
+        """Note what kind of thing was called in a forward, and what came out."""
+        self._note_callee(key, notes, function)
+        self._note_values(notes, before, result)
+
+    def note_made(
+        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+    ) -> None:
+        """Note a module or a parameter that a call returned."""
+        if isinstance(result, nn.Module):
+            built = self.note_built(key, result, started)
+            if built.built_at and not self.is_watching:
+                built.first_parameters = {id(parameter) for parameter in result.parameters()}
+                self.keep += list(result.parameters())
+        elif isinstance(result, nn.Parameter) and not self.is_watching:
+            notes.new_parameters[id(result)] = None
+            self.keep.append(result)
+
+    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
+        """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
+        if not self.is_watching or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
+            self._note_mixed(key, left, right)
+            return left + right if sign == "+" else left * right
+        before = {"0": (left, self._node(left)), "1": (right, self._node(right))}
+        result = left + right if sign == "+" else left * right
+        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
+        notes.name = sign
+        notes.calls[self.phase] += 1
+        self._note_values(notes, before, result, is_product=sign == "*")
+        return result
+
+    def _note_mixed(self, key: SiteKey, *operands: Any) -> None:
+        """Note operands that are sometimes no tensors: `x + skip` where skip starts as 0."""
+        if self.is_watching and any(isinstance(item, Tensor) for item in operands):
+            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
+            for place, item in enumerate(operands):
+                if not isinstance(item, Tensor):
+                    notes.arguments[f"mixed {place}"] = True
+
+    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
+        """Note the operands of `target += value` before it happens."""
+        if not self.is_watching or not isinstance(target, Tensor) or not isinstance(value, Tensor):
+            return
+        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
+        notes.calls[self.phase] += 1
+        before = {"0": (target, self._node(target)), "1": (value, self._node(value))}
+        self._note_values(notes, before, target, is_product=True)
+        notes.arguments["pending"] = True
+
+    def on_done(self, key: SiteKey, target: Any) -> None:
+        """Note the result of `target += value`."""
+        notes = self.sites.get(key)
+        if notes is None or not notes.arguments.pop("pending", False):
+            return
+        if self.phase is Phase.TRAIN and notes.nodes:
+            notes.nodes[-1] = ([self._node(target)], notes.nodes[-1][1])
+        notes.outputs = notes.outputs or (self.value(target),)
+
+    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
+        """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
+        result = getattr(owner, name)
+        if isinstance(owner, nn.Module):
+            self.note_touched(key, owner, name)
+        if self.is_watching and isinstance(result, nn.Parameter):
+            notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
+            notes.calls[self.phase] += 1
+            self._note_values(notes, {}, result)
+            if id(result) in self.parameters:
+                notes.parameters[self.parameters[id(result)]] = None
+        return result
+
+    def on_module(
+        self, module: nn.Module, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a module and note what went in and came out."""
+        notes = self.module_notes(module)
+        notes.calls[self.phase] += 1
+        before = self.operands(None, args, kwargs)
+        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *kwargs]))
+        result = original(module, *args, **kwargs)
+        self._note_values(notes, before, result)
+        for tensor in tensors_in(result):
+            self.makers[id(tensor)] = id(module)
+        return result
+
+    def _node(self, tensor: Tensor) -> Node | None:
+        return node_of(tensor) if self.phase is Phase.TRAIN else None
+
+    def operands(
+        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, tuple[Tensor, Node | None]]:
+        """The tensors among the arguments, and the one whose method is called."""
+        found: dict[str, tuple[Tensor, Node | None]] = {}
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, Tensor):
+            found["self"] = (owner, self._node(owner))
+        for name, value in named(args, kwargs):
+            if isinstance(value, Tensor):
+                found[name] = (value, self._node(value))
+            elif isinstance(value, list | tuple):
+                for place, item in enumerate(value[:64]):
+                    if isinstance(item, Tensor):
+                        found[f"{name}.{place}"] = (item, self._node(item))
+        return found
+
+    def _note_callee(self, key: SiteKey, notes: Notes, function: Any) -> None:
+        owner = getattr(function, "__self__", None)
+        if isinstance(function, nn.Module) or (
+            isinstance(owner, nn.Module) and getattr(function, "__name__", "") == "forward"
+        ):
+            module = function if isinstance(function, nn.Module) else owner
+            assert isinstance(module, nn.Module)
+            notes.callee = Callee.MODULE
+            notes.modules[id(module)] = None
+            self.module_notes(module).used_at[key] = None
+        elif isinstance(owner, Tensor):
+            notes.callee, notes.name = Callee.METHOD, str(getattr(function, "__name__", ""))
+        elif id(function) in FUNCTION_NAMES or is_library_function(function):
+            notes.callee = Callee.FUNCTION
+            notes.name = FUNCTION_NAMES.get(id(function), getattr(function, "__name__", ""))
+        else:
+            notes.name = str(getattr(function, "__name__", ""))
+
+    def _note_values(
+        self,
+        notes: Notes,
+        before: Mapping[str, tuple[Tensor, Node | None]],
+        result: Any,
+        *,
+        is_product: bool = False,
+    ) -> None:
+        outputs = list(tensors_in(result))
+        self.note_shapes(notes, before, outputs)
+        if not notes.outputs:
+            notes.operands = {
+                name: self.value(value, node, check_bounds=is_product)
+                for name, (value, node) in before.items()
+            }
+            notes.outputs = tuple(map(self.value, outputs))
+            notes.is_tensor = isinstance(result, Tensor)
+        if self.phase is Phase.TRAIN:
+            self.keep += [outputs, before]
+            nodes = {name: node for name, (_, node) in before.items()}
+            made = [node for node in map(node_of, outputs) if node is not None]
+            self._note_bases(outputs)
+            notes.nodes.append((made, nodes))
+
+    def _note_bases(self, outputs: list[Tensor]) -> None:
+        """Note what views show: a later write in place gives the view another node."""
+        for tensor in outputs:
+            if tensor._base is not None and tensor.grad_fn is not None:
+                self.bases[tensor.grad_fn] = node_of(tensor._base)
+
+    def value(
+        self, tensor: Tensor, node: Node | None = None, *, check_bounds: bool = False
+    ) -> Value:
+        """Describe a tensor in plain data."""
+        node = node if node is not None else tensor.grad_fn
+        return Value(
+            shape=tuple(tensor.shape),
+            dtype=str(tensor.dtype),
+            parameter=self.parameters.get(id(tensor)),
+            producer=type(node).__name__ if node is not None else "",
+            made_by=self.makers.get(id(tensor)),
+            bounded=check_bounds and is_bounded(tensor),
+        )

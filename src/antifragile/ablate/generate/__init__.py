@@ -1,0 +1,1 @@
+"""Variants written to disk: the edited files, the difference and a description."""

@@ -1,0 +1,154 @@
+"""From a user's files to certified variants on disk: discover -> generate -> certify.
+
+    project -> (child) first look, trace -> components -> folders -> (children) certificates
+
+The index `ablations.json` in the output folder says what lies there; with it, a later run may
+replace what an earlier one wrote, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from antifragile._files import check_folder_path, make_folder, write_atomically
+from antifragile.ablate.certify.certificate import Listener, ModelError, certify, entries_of
+from antifragile.ablate.discover.discover import discover
+from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.records import AblationKind, Certificate, Component, Project, Variant
+from antifragile.ablate.sandbox.server import Job, Server
+from antifragile.ablate.trace.records import Trace
+from antifragile.errors import UsageError
+
+INDEX = "ablations.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablations:
+    """Everything that one run of `ablate` made; certificates stand beside their variants."""
+
+    project: Project
+    components: tuple[Component, ...]
+    variants: tuple[Variant, ...]
+    certificates: tuple[Certificate, ...]
+    framework: str = "torch"
+
+
+def find_components(
+    project: Project,
+    *,
+    server: Server,
+    framework: str = "torch",
+    templates: Path | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> tuple[Trace, tuple[Component, ...]]:
+    """Run the model once and list its components.
+
+    Args:
+        project: The project.
+        server: Runs the model's code.
+        framework: Name of the adapter.
+        templates: A folder of further edit templates.
+        groups: Named groups of input features.
+
+    Raises:
+        ModelError: The model does not run; the sentence says where and why.
+    """
+    arguments = {"entries": entries_of(project), "framework": framework, "folder": project.root}
+    paths = tuple(str((Path(project.root) / path).resolve()) for path in project.search_paths)
+    jobs = [
+        Job(
+            target="antifragile.ablate.discover.jobs:look",
+            folder=project.root,
+            paths=paths,
+            arguments=arguments,
+        ),
+        Job(
+            target="antifragile.ablate.discover.jobs:trace_job",
+            folder=project.root,
+            paths=paths,
+            arguments={"project": asdict(project), "framework": framework},
+        ),
+    ]
+    looking, tracing = [server.run([job]) for job in jobs]  # both start at once
+    for running in (looking, tracing):
+        [(_, outcome)] = running
+        if outcome.failure is not None:
+            raise ModelError(f"the model does not run: {outcome.reason}.")
+    trace: Trace = outcome.value
+    return trace, discover(project, trace, templates=templates, groups=groups)
+
+
+def make_ablations(
+    project: Project,
+    out: Path,
+    *,
+    server: Server,
+    kinds: Sequence[AblationKind] | None = None,
+    framework: str = "torch",
+    templates: Path | None = None,
+    groups: Mapping[str, str] | None = None,
+    listener: Listener | None = None,
+) -> Ablations:
+    """Discover, write every variant, certify every variant.
+
+    Args:
+        project: The project.
+        out: New, empty, or the folder of an earlier run, which is replaced.
+        server: Runs the model's code.
+        kinds: Which kinds of ablation; those that fit each component where None is given.
+        framework: Name of the adapter.
+        templates: A folder of further edit templates.
+        groups: Named groups of input features.
+        listener: Called with each variant and its certificate.
+
+    Raises:
+        ModelError: The model does not run, or is not deterministic.
+        UsageError: `out` holds something else.
+    """
+    check_is_ours(out)
+    trace, components = find_components(
+        project, server=server, framework=framework, templates=templates, groups=groups
+    )
+    clear(out)
+    variants = generate(
+        project, components, out, kinds, trace=trace, templates=templates, groups=groups
+    )
+    certificates = certify(
+        project, out, variants, server=server, framework=framework, listener=listener
+    )
+    made = Ablations(
+        project=project,
+        components=components,
+        variants=variants,
+        certificates=certificates,
+        framework=framework,
+    )
+    write_atomically(out / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
+    return made
+
+
+def check_is_ours(out: Path) -> None:
+    """Refuse a folder that holds anything but an earlier run.
+
+    Raises:
+        UsageError: It does, or there is a file in the way.
+    """
+    check_folder_path(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file():
+        raise UsageError(
+            f"{out} is not empty and was not made by 'ablate generate'; choose another."
+        )
+
+
+def clear(out: Path) -> None:
+    """Make the folder, or remove what an earlier run, finished or not, left in it."""
+    make_folder(out)
+    if (out / INDEX).is_file():
+        for place in out.iterdir():
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+    write_atomically(out / INDEX, b"{}\n")

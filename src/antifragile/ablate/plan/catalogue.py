@@ -1,0 +1,162 @@
+"""The catalogue of edit templates: what each matches and what it writes.
+
+Templates are TOML files. Each framework has its own in its folder; those of a user's folder of
+more come first, so that an architecture nobody saw before needs no change of code.
+"""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.records import AblationKind, ComponentKind
+from antifragile.errors import SpecError, nearest
+
+BUILT_IN = Path(__file__).parent.parent / "frameworks"
+SHAPES = ("same", "resized", "pooled", "reduced", "any")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """One way to write an ablation; the fields are explained in `functional.toml` of torch."""
+
+    component: ComponentKind
+    ablation: AblationKind
+    match: tuple[str, ...]
+    replacement: str
+    shapes: str = "any"
+    substitute: str | None = None
+    helper: str | None = None
+    arity: int | None = None  # of modules: applies only to this number of arguments
+    keep: bool = True  # of modules: whether the parameters stay
+    dead: bool = False
+    bypass: str | None = None  # the operand that is passed on; the first when None
+    arguments: tuple[str, ...] = ()  # names of positional arguments
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+
+    def fits(self, kind: ComponentKind, ablation: AblationKind, name: str) -> bool:
+        """Whether it is meant for a component of this kind and name."""
+        return (
+            self.component is kind
+            and self.ablation is ablation
+            and any(fnmatchcase(name, pattern) for pattern in self.match)
+        )
+
+
+def load_templates(folder: Path | None = None, framework: str = "torch") -> tuple[Template, ...]:
+    """Read the user's templates, then those of the package.
+
+    Args:
+        folder: Where the user's `*.toml` files lie.
+        framework: Whose templates of the package to read.
+
+    Raises:
+        SpecError: The folder is missing, or a file in it is no template.
+    """
+    if folder is not None and not folder.is_dir():
+        raise SpecError(f"no such folder of templates: {folder}. Expected *.toml files in it.")
+    built_in = BUILT_IN / framework
+    folders = [built_in] if folder is None else [folder, built_in]
+    files = [file for place in folders for file in sorted(place.glob("*.toml"))]
+    return tuple(template for file in files for template in read_templates(file))
+
+
+def read_templates(file: Path) -> Iterator[Template]:
+    """Yield the templates of one file."""
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8")).get("template", [])
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: {error}. Expected TOML with [[template]] tables.") from error
+    for place, table in enumerate(tables, start=1):
+        yield read_template(file, place, table)
+
+
+def read_template(file: Path, place: int, table: Mapping[str, Any]) -> Template:
+    """Turn one table into a template, or say what is wrong with it."""
+    known = {item.name for item in fields(Template)} - {"file"}
+    where = f"{file}, template {place}"
+    for name in table:
+        if name not in known:
+            raise SpecError(f"{where}: unknown field {name!r}; {nearest(name, known)}")
+    for name in ("component", "ablation", "match", "replacement"):
+        if name not in table:
+            raise SpecError(f"{where}: the field {name!r} is missing.")
+    values = dict(table) | {"file": file.name}
+    try:
+        values["component"] = ComponentKind(values["component"])
+        values["ablation"] = AblationKind(values["ablation"])
+    except ValueError as error:
+        raise SpecError(f"{where}: {error}.") from error
+    if values.get("shapes", "any") not in SHAPES:
+        raise SpecError(
+            f"{where}: shapes {values['shapes']!r}; {nearest(values['shapes'], SHAPES)}"
+        )
+    values["match"] = tuple(values["match"])
+    values["arguments"] = tuple(values.get("arguments", ()))
+    return Template(**values)
+
+
+def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
+    """Fill the placeholders of a template; other braces stay as they are.
+
+    Raises:
+        SpecError: A placeholder is unknown.
+    """
+    out = []
+    for literal, name, _, _ in string.Formatter().parse(text):
+        out.append(literal)
+        if name is None:
+            continue
+        if name not in values:
+            raise SpecError(
+                f"template {where}: unknown placeholder {{{name}}}; {nearest(name, values)}"
+            )
+        out.append(values[name])
+    return "".join(out)
+
+
+def shape_relations(
+    pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+) -> set[str]:
+    """Say how output shapes relate to input shapes over all calls.
+
+    Args:
+        pairs: (input shape, output shape) of every distinct call.
+    """
+    found = {"any"}
+    if not pairs:
+        return found
+    if all(one == two for one, two in pairs):
+        found.add("same")
+    if all(can_resize(one, two) for one, two in pairs):
+        found.add("resized")
+    if all(can_thin(one, two) for one, two in pairs):
+        found.add("pooled")
+    if all(len(two) < len(one) and two and two[0] == one[0] for one, two in pairs):
+        found.add("reduced")
+    return found
+
+
+def can_resize(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+    """Whether plain averages lead from one shape to the other: the first axis must stay."""
+    return len(one) >= 2 and len(two) >= 2 and one[0] == two[0] and 0 not in (*one, *two)
+
+
+def can_thin(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+    """Whether every n-th position leads from one shape to the other, axes 0 and 1 untouched."""
+    if len(one) != len(two) or len(one) < 3 or one[:2] != two[:2]:
+        return False
+    return all(
+        -(-old // step_of(old, new)) == new for old, new in zip(one[2:], two[2:], strict=True)
+    )
+
+
+def step_of(old: int, new: int) -> int:
+    """Return the stride that thins `old` positions out to `new`."""
+    return max(1, -(-old // max(1, new)))

@@ -1,0 +1,190 @@
+"""Edits of modules at their construction, and what edits behind it (`plan_stacks`) share with them.
+
+The construction is replaced where nothing reads the module's attributes; its parameters are gone
+then. Where code does read them (weight tying, initialisation by hand), the module stays and a
+forward hook replaces what it returns; its parameters stay without gradient.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from antifragile.ablate.discover.evidence import Joined
+from antifragile.ablate.plan.catalogue import Template, shape_relations
+from antifragile.ablate.plan.record import (
+    Plan,
+    Shape,
+    check_batch,
+    check_numbers,
+    fill_template,
+    passed_operand,
+    shape_pairs,
+    shape_words,
+    spaces,
+    with_import,
+)
+from antifragile.ablate.records import AblationKind, ComponentKind
+from antifragile.ablate.source.edits import Edit, insert_helper
+from antifragile.ablate.source.edits import replace as replace_node
+from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.target import Refused, Target
+from antifragile.ablate.trace.records import ModuleRun
+
+_ORDINALS = ("its first", "its second", "its third", "its fourth")
+_OTHERS = ("first", "second", "third", "fourth", "fifth", "sixth")
+_SEVERAL = "it returns more than one tensor"
+_POOLED = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
+
+
+def plan_modules(
+    joined: Joined, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Plan:
+    """Edit the expression that builds the modules."""
+    assert target.site is not None
+    source, node = joined.source(target.site), joined.node(target.site)
+    text, helper, template = written(joined, target, kind, templates, source.source(node))
+    edits = [replace_node(source, node, text)]
+    return finished(joined, target, kind, template, source, node, edits, helper, text)
+
+
+def finished(
+    joined: Joined,
+    target: Target,
+    kind: AblationKind,
+    template: Template,
+    source: SourceFile,
+    node: ast.AST,
+    edits: list[Edit],
+    helper: str,
+    text: str,
+) -> Plan:
+    """Add the helper and the prediction."""
+    helper = with_import(joined, source, helper, text)
+    if helper:
+        edits.append(insert_helper(source, node, helper))
+    delta = 0 if template.keep else joined.delta(target.modules)
+    return Plan(
+        edits=tuple(edits),
+        substitute=template.substitute,
+        parameter_delta=delta,
+        cut_parameters=cut_parameters(joined, target, kind, template),
+    )
+
+
+def cut_parameters(
+    joined: Joined, target: Target, kind: AblationKind, template: Template
+) -> tuple[str, ...]:
+    """Predict which parameters vanish or lose their gradient."""
+    runs = [module for module in map(joined.module, target.modules) if module.ran]
+    if kind is AblationKind.REINIT_FROZEN:
+        own = {name for module in map(joined.module, target.modules) for name in module.parameters}
+        if own >= set(joined.trace.gradients.parameters):
+            raise Refused("no parameter would be left to train")
+        return tuple(name for name in joined.trace.parameters if name in own)
+    found: set[str] = set()
+    if template.dead:
+        found = set(joined.lost(runs))
+    elif kind is AblationKind.IDENTITY:
+        found = set(joined.lost(runs, template.bypass or passed_operand(runs)))
+    if not template.keep:
+        found |= set(joined.vanishing(target.modules))
+    return tuple(name for name in joined.trace.parameters if name in found)
+
+
+def written(
+    joined: Joined,
+    target: Target,
+    kind: AblationKind,
+    templates: Sequence[Template],
+    call: str,
+) -> tuple[str, str, Template]:
+    """Choose the template that fits and fill it: (expression, helper, template)."""
+    modules = [joined.module(number) for number in target.modules]
+    runs = [module for module in modules if module.ran]
+    source = joined.source(target.site) if target.site else next(iter(joined.sources.values()))
+    if target.owner is not None:
+        source = joined.classes[target.owner][0]
+    if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
+        check_batch(joined, runs)
+    if kind is AblationKind.REINIT_FROZEN and any(module.is_reassigned for module in modules):
+        raise Refused("its parameters are replaced after construction: freezing them has no effect")
+    operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
+    pairs = shape_pairs(runs, operand)
+    template = chosen(joined, target, kind, templates, runs, pairs)
+    if kind is AblationKind.IDENTITY and template.match == ("*",):
+        check_numbers(runs, operand)
+    values = {
+        **{name: str(value) for name, value in runs[0].settings.items()},
+        "call": call,
+        **spaces(joined, source),
+        **signature_words(operand, runs),
+        **shape_words(pairs),
+    }
+    values["pooled"] = pooled(values["functional"], pairs)
+    text, helper = fill_template(template, values)
+    return text, helper, template
+
+
+def chosen(
+    joined: Joined,
+    target: Target,
+    kind: AblationKind,
+    templates: Sequence[Template],
+    runs: Sequence[ModuleRun],
+    pairs: Sequence[tuple[Shape, Shape]],
+) -> Template:
+    """Return the first template that fits; say what stands in the way when none does."""
+    modules = [joined.module(number) for number in target.modules]
+    holds = {name for module in modules for name in module.parameters}
+    shares = holds != set(joined.vanishing(target.modules))
+    relations = shape_relations(pairs)
+    names = {name for module in modules for name in module.extra}
+    several_names = target.path is not None and any(len(module.names) > 1 for module in modules)
+    must_keep = any(module.touched for module in modules) or several_names
+    of_tensors = all(module.is_tensor for module in runs)
+    for template in templates:
+        if not all(template.fits(ComponentKind.MODULE, kind, module.type) for module in modules):
+            continue
+        if template.shapes not in relations or (must_keep and not template.keep):
+            continue
+        if template.arity is not None and len(names) + 1 != template.arity:
+            continue
+        if template.match == ("*",) and kind is not AblationKind.REINIT_FROZEN and not of_tensors:
+            continue
+        moves = template.shapes == "resized" and not template.keep
+        if moves and (shares or not all(map(str.isdigit, names))):
+            continue
+        return template
+    if not of_tensors:
+        raise Refused(_SEVERAL)
+    before, after = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+    raise Refused(f"it turns shape {before} into {after}: nothing of that shape stands in for it")
+
+
+def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
+    """Return the placeholders that depend on the arguments of a call."""
+    if not operand.isdigit() or int(operand) >= len(_OTHERS):
+        raise Refused("its input is not given by position")
+    place = int(operand)
+    before = list(_OTHERS[:place])
+    extra = {name for module in runs for name in module.extra}
+    rest = ["*args", "**kwargs"] if extra else []
+    others = ', *(value.to("meta") for value in args)' if extra else ""
+    firsts = "".join(f'{name}.to("meta"), ' for name in before)
+    return {
+        "signature": ", ".join([*before, "x", *rest]),
+        "meta": f'{firsts}x.to("meta"){others}',
+        "position": str(place),
+        "ordinal": _ORDINALS[min(place, 3)],
+        "input": "x",
+    }
+
+
+def pooled(functional: str, pairs: Sequence[tuple[Shape, Shape]]) -> str:
+    """Return the expression that averages x to `shape`, axis by axis where the rank stays."""
+    ranks = {len(shape) for pair in pairs for shape in pair}
+    if len(ranks) == 1 and (rank := ranks.pop()) in _POOLED:
+        return f"{functional}.{_POOLED[rank]}(x.unsqueeze(1), shape).squeeze(1)"
+    flat = f"{functional}.adaptive_avg_pool1d(x.flatten(1).unsqueeze(1), shape.numel())"
+    return f"{flat}.reshape(-1, *shape)"

@@ -1,0 +1,271 @@
+"""Edits of a forward's own code: calls, sums, gates, concatenations, attention heads."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from antifragile.ablate.discover.evidence import Joined
+from antifragile.ablate.discover.sites import operand_nodes
+from antifragile.ablate.plan.catalogue import Template, shape_relations
+from antifragile.ablate.plan.record import (
+    Plan,
+    check_batch,
+    check_numbers,
+    fill_template,
+    passed_operand,
+    shape_pairs,
+    shape_words,
+    spaces,
+    with_import,
+)
+from antifragile.ablate.records import AblationKind, ComponentKind
+from antifragile.ablate.source.edits import Edit, insert_helper, operand_text, remove_statement
+from antifragile.ablate.source.edits import replace as replace_node
+from antifragile.ablate.source.syntax import SiteKey, SourceFile
+from antifragile.ablate.target import Refused, Target
+from antifragile.ablate.trace.records import Callee, SiteRun
+
+BATCH_MEAN = '''def batch_mean(x):
+    """The mean over the batch, for every sample: what is told about single samples is gone."""
+    return x.mean(dim=0, keepdim=True).expand_as(x).clone()
+'''
+_WITHOUT_HEAD = '''def without_head(x, head, axis):
+    """Silences one attention head before the heads are merged and projected."""
+    keep = {torch}.arange(x.shape[axis], device=x.device) != head
+    return x * keep.view(-1, *[1] * (x.dim() - axis - 1))
+'''
+_ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
+    """Calls nn.MultiheadAttention with one head silenced before the output projection."""
+    weight = attention.out_proj.weight
+    width = attention.embed_dim // attention.num_heads
+    keep = {torch}.arange(attention.embed_dim, device=weight.device) // width != head
+    projection = {"out_proj.weight": weight * keep}
+    return {torch}.func.functional_call(attention, projection, args, kwargs)
+'''
+
+
+def place_of(joined: Joined, target: Target) -> tuple[SiteKey, SourceFile, ast.AST, SiteRun]:
+    """Return the site of a target, its file, its node and what happened there."""
+    assert target.site is not None
+    key = target.site
+    return key, joined.source(key), joined.node(key), joined.trace.sites[key]
+
+
+def plan_call(
+    joined: Joined, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Plan:
+    """Replace a functional call, or one use of a module, by a template."""
+    _, source, node, run = place_of(joined, target)
+    assert isinstance(node, ast.Call)
+    if not run.is_tensor:
+        raise Refused("it returns more than one tensor")
+    if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
+        check_batch(joined, [run])
+    name = "module call" if run.callee is Callee.MODULE else run.name
+    operand = passed_operand([run])
+    pairs = shape_pairs([run], operand)
+    relations = shape_relations(pairs)
+    template = next(
+        (
+            item
+            for item in templates
+            if item.fits(ComponentKind.FUNCTIONAL, kind, name) and item.shapes in relations
+        ),
+        None,
+    )
+    if template is None:
+        raise Refused(f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it")
+    values = call_words(joined, source, node, run, operand, template) | shape_words(pairs)
+    bypass = bypassed(run, template, operand)
+    if kind is AblationKind.IDENTITY:
+        check_numbers([run], bypass)
+    text, helper = fill_template(template, values)
+    lost: tuple[str, ...] = ()
+    if template.dead or kind is AblationKind.IDENTITY:
+        lost = joined.lost([run], "" if template.dead else bypass)
+    return Plan(
+        edits=edited(joined, source, node, text, helper),
+        substitute=template.substitute,
+        cut_parameters=lost,
+    )
+
+
+def bypassed(run: SiteRun, template: Template, operand: str) -> str:
+    """Return the operand that a template passes on, by position or by name."""
+    if template.bypass is None or template.bypass in run.operands:
+        return template.bypass or operand
+    place = int(template.bypass)
+    return template.arguments[place] if place < len(template.arguments) else operand
+
+
+def edited(
+    joined: Joined, source: SourceFile, node: ast.AST, text: str, helper: str = ""
+) -> tuple[Edit, ...]:
+    """Replace a node; add a helper above, with an import where it needs one."""
+    helper = with_import(joined, source, helper, text)
+    edits = [replace_node(source, node, text)]
+    return (*edits, insert_helper(source, node, helper)) if helper else tuple(edits)
+
+
+def call_words(
+    joined: Joined,
+    source: SourceFile,
+    node: ast.Call,
+    run: SiteRun,
+    operand: str,
+    template: Template,
+) -> dict[str, str]:
+    """Return the placeholders that depend on a call's text."""
+    given = operand_nodes(node)
+    if operand not in given:
+        raise Refused("its input is not written as an argument of its own")
+    subscripted = "{input}[" in template.replacement or "{input}." in template.replacement
+    inside = None if subscripted else node
+    words = {name: operand_text(source, item) for name, item in given.items()}
+    offset = 1 if "self" in given and run.callee is Callee.METHOD else 0
+    for place, name in enumerate(template.arguments):
+        key = str(place - offset) if place >= offset else "self"
+        if key in given:
+            words.setdefault(name, operand_text(source, given[key], inside=node))
+    for name, value in template.defaults.items():
+        words.setdefault(name, value)
+    words |= {
+        "input": operand_text(source, given[operand], inside=inside),
+        "call": source.source(node),
+        **spaces(joined, source),
+    }
+    if "{first}" in template.replacement:
+        words["first"] = first_positions(run, words)
+    return words
+
+
+def first_positions(run: SiteRun, words: dict[str, str]) -> str:
+    """Return the index that takes position 0 of the axes a reduction went over: ":, 0"."""
+    place = "0" if run.callee is Callee.METHOD else "1"
+    axes = run.arguments.get("dim", run.arguments.get("axis", run.arguments.get(place)))
+    rank = len(next(iter(run.operands.values())).shape)
+    numbers = [axes] if isinstance(axes, int) else axes
+    if not isinstance(numbers, list | tuple) or not numbers:
+        raise Refused("the axes it goes over are not written as numbers")
+    positive = {int(number) % rank for number in numbers}
+    return ", ".join("0" if axis in positive else ":" for axis in range(max(positive) + 1))
+
+
+def plan_sum(joined: Joined, target: Target, kind: AblationKind) -> Plan:
+    """Keep the skip (remove-branch) or the branch (remove-skip)."""
+    run = place_of(joined, target)[3]
+    skip = target.operand
+    other = next(name for name in run.operands if name != skip)
+    assert skip is not None
+    return keep_operand(joined, target, skip if kind is AblationKind.REMOVE_BRANCH else other)
+
+
+def keep_operand(joined: Joined, target: Target, kept: str) -> Plan:
+    """Put one operand in the place of a sum or product."""
+    _, source, node, run = place_of(joined, target)
+    if "same" not in shape_relations(shape_pairs([run], kept)):
+        shape = run.operands[kept].shape
+        raise Refused(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
+    if run.arguments.get(f"mixed {kept}"):
+        raise Refused("what would remain is not always a tensor")
+    check_numbers([run], kept)
+    lost = joined.lost([run], kept)
+    return Plan(edits=(kept_edit(source, node, kept),), cut_parameters=lost)
+
+
+def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
+    """Write the edit that leaves one operand."""
+    side = operand_nodes(node)[kept]
+    if isinstance(node, ast.AugAssign):
+        if kept == "0":
+            return remove_statement(source, node)
+        start, end = source.place(node.target)[1], source.place(node.value)[0]
+        sign = source.text.index("=", start, end)
+        return Edit(file=source.file, start=sign - 1, end=sign + 1, text="=")
+    statement = source.parents[node]
+    if isinstance(statement, ast.Expr):  # x.add_(y) on a line of its own
+        if kept == "self":
+            return remove_statement(source, statement)
+        receiver = source.source(operand_nodes(node)["self"])
+        return replace_node(source, node, f"{receiver} = {source.source(side)}")
+    return replace_node(source, node, operand_text(source, side, inside=node))
+
+
+def plan_gate(joined: Joined, target: Target, kind: AblationKind) -> Plan:
+    """Open a gate (identity), or replace it by its mean or another sample's."""
+    _, source, node, run = place_of(joined, target)
+    gate = target.operand
+    assert gate is not None
+    if kind is AblationKind.IDENTITY:
+        value = next(name for name in run.operands if name != gate)
+        return keep_operand(joined, target, value)
+    side = operand_nodes(node)[gate]
+    text = operand_text(source, side)
+    if kind is AblationKind.MEAN:
+        return Plan(
+            edits=(replace_node(source, side, f"{text}.mean()"),),
+            substitute="one number, the mean of the gate, in place of the gate",
+        )
+    check_batch(joined, [run])
+    shape = run.operands[gate].shape
+    if shape[0] != run.outputs[0].shape[0] or len(shape) != len(run.outputs[0].shape):
+        raise Refused("the gate's first axis is not the batch")
+    return Plan(edits=(replace_node(source, side, f"{text}.roll(1, 0)"),))
+
+
+def plan_concatenation(joined: Joined, target: Target, kind: AblationKind) -> Plan:
+    """Replace one part of a concatenation, in its own shape."""
+    _, source, node, run = place_of(joined, target)
+    torch = spaces(joined, source)["torch"]
+    given = operand_nodes(node)
+    if target.operand is None:
+        items = given.get("0", given.get("tensors"))
+        assert items is not None
+        name, last = source.source(items), list(run.operands)[-1]
+        text = f"[*{name}[:-1], {torch}.zeros_like({name}[-1])]"
+        edits = edited(joined, source, items, text)
+        return Plan(edits=edits, cut_parameters=joined.lost([run], f"-{last}"))
+    prefix, _, place = target.operand.partition(".")
+    collection = given[prefix]
+    assert isinstance(collection, ast.List | ast.Tuple)
+    item = collection.elts[int(place)]
+    text = operand_text(source, item)
+    if kind is AblationKind.ZERO:
+        edits = edited(joined, source, item, f"{torch}.zeros_like({source.source(item)})")
+        return Plan(edits=edits, cut_parameters=joined.lost([run], f"-{target.operand}"))
+    check_batch(joined, [run])
+    if kind is AblationKind.MEAN:
+        return Plan(edits=edited(joined, source, item, f"batch_mean({text})", BATCH_MEAN))
+    return Plan(edits=edited(joined, source, item, f"{text}.roll(1, 0)"))
+
+
+def plan_heads(joined: Joined, target: Target) -> list[Plan]:
+    """Silence each head in turn, before the output projection."""
+    _, source, node, _ = place_of(joined, target)
+    assert isinstance(node, ast.Call)
+    torch = spaces(joined, source)["torch"]
+    plans = []
+    for head in range(int(target.options["heads"])):
+        if target.operand is None:
+            text = attention_call(source, node, head)
+            edits = edited(joined, source, node, text, in_torch(_ATTENTION_WITHOUT_HEAD, torch))
+        else:
+            side = operand_nodes(node)[target.operand]
+            axis = target.options["axis"]
+            text = f"without_head({source.source(side)}, {head}, axis={axis})"
+            edits = edited(joined, source, side, text, in_torch(_WITHOUT_HEAD, torch))
+        plans.append(Plan(edits=edits, options={"head": str(head)}))
+    return plans
+
+
+def in_torch(helper: str, torch: str) -> str:
+    """Name torch in a helper as its file does."""
+    return helper.replace("{torch}", torch)
+
+
+def attention_call(source: SourceFile, node: ast.Call, head: int) -> str:
+    """Write `without_head(self.attn, 3, q, k, v)` for `self.attn(q, k, v)`."""
+    callee, end = source.source(node.func), source.place(node)[1]
+    arguments = source.text[source.place(node.func)[1] : end].lstrip()
+    return f"without_head({callee}, {head}, {arguments[1:].lstrip()}"

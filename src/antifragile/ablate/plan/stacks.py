@@ -1,0 +1,151 @@
+"""Edits of stacks of layers: one layer replaced behind its construction, or the stack shortened.
+
+Both are a line behind the statement of `__init__` after which the stack is complete.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from antifragile.ablate.discover.evidence import Joined, dotted, index_path
+from antifragile.ablate.plan.catalogue import Template, shape_relations
+from antifragile.ablate.plan.modules import finished, written
+from antifragile.ablate.plan.record import Plan, shape_pairs
+from antifragile.ablate.records import AblationKind
+from antifragile.ablate.source.edits import insert_after
+from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.target import Refused, Target
+
+
+def plan_layer(
+    joined: Joined, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Plan:
+    """Edit one layer of a stack: a line behind the statement that builds the stack."""
+    assert target.path is not None
+    source, statement = building_statement(joined, target, target.path)
+    attribute = f"self.{index_path(target.path)}"
+    text, helper, template = written(joined, target, kind, templates, attribute)
+    line = text if template.keep else f"{attribute} = {text}"
+    edits = [insert_after(source, statement, guarded(joined, target, line))]
+    return finished(joined, target, kind, template, source, statement, edits, helper, text)
+
+
+def guarded(joined: Joined, target: Target, line: str) -> str:
+    """Put a line behind a question where some objects of the owner's class lack the layer."""
+    assert target.path is not None
+    owners = [
+        module
+        for module in joined.trace.modules
+        if module.type.rpartition(".")[2] == target.owner and (module.names or module.ran)
+    ]
+    if len(owners) <= len(target.modules):
+        return line
+    container, _, index = index_path(target.path).partition("[")
+    question = f'hasattr(self, "{container}")'
+    if index and "." not in container:
+        question = f"len(self.{container}) > {index.partition(']')[0]}"
+    return f"if {question}:\n    {line}"
+
+
+def plan_shrink(joined: Joined, target: Target) -> Plan:
+    """Keep the first half of each stack: `self.blocks = self.blocks[:6]`."""
+    stacks = stacks_of(joined, target)
+    if target.path is not None or not stacks:
+        raise Refused("it is not one stack of layers in a list or nn.Sequential")
+    lines, dropped = [], set[int]()
+    for (owner, container), members in stacks.items():
+        keep = len(members) - len(members) // 2
+        gone = [number for _, number in sorted(members.items())[keep:]]
+        check_droppable(joined, gone)
+        dropped.update(gone)
+        name = f"self.{index_path(container)}"
+        lines.append((owner, container, f"{name} = {name}[:{keep}]"))
+    edits = []
+    for owner, container, line in lines:
+        place = Target(**{**vars(target), "owner": owner, "path": container})
+        check_iterated(joined, owner, container)
+        edits.append(insert_after(*building_statement(joined, place, container), line))
+    numbers = sorted(dropped)
+    return Plan(
+        edits=tuple(edits),
+        substitute="the first half of the layers",
+        parameter_delta=joined.delta(numbers),
+        cut_parameters=joined.vanishing(numbers),
+    )
+
+
+def stacks_of(joined: Joined, target: Target) -> dict[tuple[str, str], dict[int, int]]:
+    """Return the stacks of a target: (owner, path of the stack) -> index -> module to drop."""
+    assert target.site is not None
+    node = joined.source(target.site).class_of(joined.node(target.site))
+    rows = []
+    for number in target.modules:
+        owner = joined.owner_of(joined.module(number), node.name if node else None)
+        if owner is None:
+            return {}
+        rows.append((owner[0], owner[1], dotted(owner[2]).split(".")))
+    lengths = {len(parts) for _, _, parts in rows}
+    if len(lengths) != 1 or len({name for _, name, _ in rows}) != 1:
+        return {}
+    varying = [
+        place
+        for place in range(lengths.pop())
+        if len({parts[place] for _, _, parts in rows}) > 1
+        and all(parts[place].isdigit() for _, _, parts in rows)
+    ]
+    if not varying:
+        return {}
+    place, found = varying[-1], dict[tuple[str, str], dict[int, int]]()
+    for owner_class, owner_name, parts in rows:
+        name = ".".join(filter(None, [owner_name, *parts[: place + 1]]))
+        stack = found.setdefault((owner_class, ".".join(parts[:place])), {})
+        stack[int(parts[place])] = joined.by_name[name]
+    return {key: members for key, members in found.items() if len(members) > 1}
+
+
+def check_droppable(joined: Joined, numbers: Sequence[int]) -> None:
+    """Refuse to drop layers behind which the shape differs."""
+    for number in numbers:
+        module = joined.module(number)
+        if module.ran and "same" not in shape_relations(shape_pairs([module], "0")):
+            raise Refused("its last layers change the shape: the stack cannot be shortened")
+
+
+def check_iterated(joined: Joined, owner: str, container: str) -> None:
+    """Refuse stacks that are reached by a running index: it would run off the end."""
+    node = joined.classes[owner][1]
+    name = f"self.{index_path(container)}"
+    for item in ast.walk(node):
+        by_index = isinstance(item, ast.Subscript) and isinstance(item.slice, ast.Name | ast.BinOp)
+        if by_index and ast.unparse(item).startswith(f"{name}["):
+            raise Refused("its layers are reached by index: the stack cannot be shortened")
+
+
+def building_statement(joined: Joined, target: Target, path: str) -> tuple[SourceFile, ast.stmt]:
+    """Find the statement of the owner's __init__ behind which a stack is complete."""
+    assert target.owner is not None
+    source, owner = joined.classes[target.owner]
+    init = next(
+        (n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
+    )
+    if init is None:
+        raise Refused(f"{target.owner} has no __init__ behind which the layer could be replaced")
+    module = joined.module(target.modules[0])
+    sites = [*module.built_under, *module.built_at]
+    nodes = [joined.node(site) for site in sites if site[0] == source.file]
+    inside = [node for node in nodes if source.function_of(node) is init]
+    first = path.split(".")[0].split("[")[0]
+    inside += [node for node in ast.walk(init) if binds(node, first)]
+    if not inside:
+        raise Refused(f"__init__ of {target.owner} does not build it")
+    statements = [source.outer_statement_of(node, init) for node in inside]
+    return source, max(statements, key=lambda statement: statement.lineno)
+
+
+def binds(node: ast.AST, name: str) -> bool:
+    """Whether a node assigns to an attribute of self, or adds a module to it."""
+    if isinstance(node, ast.Attribute):
+        return isinstance(node.ctx, ast.Store) and ast.unparse(node) == f"self.{name}"
+    is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    return is_method and ast.unparse(node).startswith(("self.add_module", "self.register_module"))

@@ -1,0 +1,140 @@
+"""What a user asks for: a model's files and functions, on the command line or in a TOML file.
+
+    source = ["resnet.py"]
+    build = "made.py:build"
+    inputs = "made.py:inputs"
+    kinds = ["identity", "remove-branch"]
+    templates = "my_templates"
+    [groups]
+    pixels = "x[0:8]"
+
+Paths in a file are relative to the folder it lies in; what the command line says goes first.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.records import AblationKind, Project
+from antifragile.ablate.source.project import load_project
+from antifragile.errors import SpecError, UsageError, nearest
+
+_KEYS = ("source", "build", "inputs", "step", "kinds", "templates", "groups")
+_LISTS = ("source", "kinds")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_LEAST_BYTES = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationRequest:
+    """The files of a model, its functions, and the kinds of ablation that are wanted."""
+
+    source: tuple[Path, ...]
+    build: str
+    inputs: str
+    step: str | None = None
+    kinds: tuple[AblationKind, ...] | None = None
+    templates: Path | None = None
+    groups: Mapping[str, str] | None = None
+
+    @classmethod
+    def read(cls, spec: Path | None, given: Mapping[str, Any]) -> AblationRequest:
+        """Join a spec file with what the command line says.
+
+        Args:
+            spec: A TOML file, or None.
+            given: The same keys from the command line, which win.
+
+        Raises:
+            SpecError: A key is unknown, missing or of the wrong type; a kind is unknown.
+        """
+        values = {**(_read_toml(spec) if spec is not None else {}), **given}
+        for key in ("source", "build", "inputs"):
+            if not values.get(key):
+                raise SpecError(f"--{key} is missing; give it, or {key} = ... in a --spec file.")
+        kinds, templates = values.get("kinds"), values.get("templates")
+        return cls(
+            source=tuple(Path(path) for path in values["source"]),
+            build=values["build"],
+            inputs=values["inputs"],
+            step=values.get("step"),
+            kinds=None if kinds is None else tuple(_kind(word) for word in kinds),
+            templates=None if templates is None else Path(templates),
+            groups=values.get("groups"),
+        )
+
+    def project(self) -> Project:
+        """Read the files; nothing is run.
+
+        Raises:
+            SpecError: A file is missing or does not parse, or lacks a function.
+        """
+        return load_project(self.source, self.build, self.inputs, self.step)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as ``512MiB``, ``4G`` or ``1.5 GiB``; units are powers of 1024.
+
+    Raises:
+        UsageError: It is not a size, or less than a mebibyte.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    size = int(float(match[1]) * 1024 ** _UNITS[match[2].upper()]) if match else 0
+    if size < _LEAST_BYTES:
+        raise UsageError(f"{text!r} is not a memory size; write it as in 512MiB or 4GiB.")
+    return size
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"no spec at {path}; give the path of a TOML file.") from None
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}.") from error
+    for key, value in data.items():
+        _check(path, key, value)
+    return _beside(path.parent, data)
+
+
+def _check(path: Path, key: str, value: object) -> None:
+    if key not in _KEYS:
+        hint = nearest(key, _KEYS)
+        raise SpecError(f"{path}: unknown key {key!r}; {hint}")
+    is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    is_table = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if key in _LISTS and not is_list:
+        raise SpecError(f"{path}: {key} must be a list of texts; got {value!r}.")
+    if key == "groups" and not is_table:
+        raise SpecError(f'{path}: groups must be a table of texts "input[0:8]"; got {value!r}.')
+    if key not in (*_LISTS, "groups") and not isinstance(value, str):
+        raise SpecError(f"{path}: {key} must be a text; got {value!r}.")
+
+
+def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The same values with paths that hold from where we are."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        if key == "source":
+            found[key] = [folder / item for item in value]
+        elif key in ("kinds", "groups"):
+            found[key] = value
+        else:
+            found[key] = str(folder / value)
+    return found
+
+
+def _kind(word: str) -> AblationKind:
+    try:
+        return AblationKind(word)
+    except ValueError:
+        hint = nearest(word, [kind.value for kind in AblationKind])
+        raise SpecError(f"unknown kind of ablation {word!r}; {hint}") from None

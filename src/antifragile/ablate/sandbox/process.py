@@ -1,0 +1,265 @@
+"""The clean server itself: import the preloads, then fork one limited child per request.
+
+Run by `server.Server` as ``python -m antifragile.ablate.sandbox.process WORKERS MODULE...``.
+Requests come as JSON lines on stdin, endings go as JSON lines to stdout; a child leaves its answer
+in a file that the request names. When stdin closes, everything ends: children are killed.
+
+    child: own session, no terminal, no output -> limits -> folder -> target(**arguments) -> answer
+
+Linux counts in RLIMIT_DATA what a process may write in private: heap, anonymous maps, stacks. Torch
+reserves much address space (RLIMIT_AS would count that), but its data is 180 MB after the import;
+the limit is set as far above that as the job allows. Shared memory is watched from outside.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import pickle
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.sandbox import loading
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "cannot allocate memory",
+    "out of memory",
+)
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.2  # how often shared memory, which no limit counts, is looked at
+_CHUNK = 1 << 16
+
+
+@dataclass
+class _Child:
+    """A job that runs."""
+
+    number: int
+    started: float
+    deadline: float
+    most_resident: int  # bytes
+    stopped: str = ""  # "timeout" or "memory", when we ended it
+
+
+def main() -> None:
+    """Serve until stdin closes."""
+    workers, preload = int(sys.argv[1]), sys.argv[2:]
+    gc.disable()  # until the fork; see `_import`
+    _import(preload)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    _serve(workers)
+
+
+def _serve(workers: int) -> None:
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    waiting: list[dict[str, Any]] = []
+    children: dict[int, _Child] = {}
+    signal.signal(signal.SIGTERM, lambda *_: _end(children))
+    unread = b""
+    while True:
+        while waiting and ("import" in waiting[0] or len(children) < workers):
+            request = waiting.pop(0)
+            if "import" in request:
+                for name in request["import"]:
+                    with suppress(ImportError):
+                        _import([name])
+            else:
+                children[_fork(request, (woken, wake))] = _timed(request)
+        ready = select.select([0, woken], [], [], _seconds_left(children))[0]
+        if 0 in ready:
+            chunk = os.read(0, _CHUNK)
+            if not chunk:
+                _end(children)
+            *lines, unread = (unread + chunk).split(b"\n")
+            waiting += map(json.loads, lines)
+        if woken in ready:
+            with suppress(BlockingIOError):
+                os.read(woken, _CHUNK)
+        _stop_the_greedy(children)
+        _reap(children)
+
+
+def _import(names: list[str]) -> None:
+    """Import modules, and keep the collector off them: a child would copy each page it looks at."""
+    for name in names:
+        importlib.import_module(name)
+    gc.freeze()
+
+
+def _timed(request: dict[str, Any]) -> _Child:
+    now = time.monotonic()
+    return _Child(
+        number=request["id"],
+        started=now,
+        deadline=now + request["timeout_s"],
+        most_resident=_resident_bytes(os.getpid()) + request["memory_bytes"],
+    )
+
+
+def _seconds_left(children: dict[int, _Child]) -> float | None:
+    deadlines = [child.deadline for child in children.values() if not child.stopped]
+    return min(_POLL_S, max(0.0, min(deadlines) - time.monotonic())) if deadlines else None
+
+
+def _stop_the_greedy(children: dict[int, _Child]) -> None:
+    """End what is over its time, or over its memory by ways that RLIMIT_DATA does not see."""
+    for pid, child in children.items():
+        if child.stopped:
+            continue
+        if time.monotonic() >= child.deadline:
+            child.stopped = "timeout"
+        elif _resident_bytes(pid) > child.most_resident:
+            child.stopped = "memory"
+        if child.stopped:
+            _kill(pid)
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):  # ended meanwhile, or no /proc
+        return 0
+    return pages * resource.getpagesize()
+
+
+def _reap(children: dict[int, _Child]) -> None:
+    """Report the children that ended, and end what they started."""
+    for pid, child in list(children.items()):
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        if os.waitid(os.P_PID, pid, options) is None:
+            continue
+        _kill(pid)  # its own children; not yet waited for, so the number is still its own
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        del children[pid]
+        how = child.stopped or ("exit" if status >= 0 else "signal")
+        ended = {
+            "id": child.number,
+            "how": how,
+            "code": abs(status),
+            "seconds": time.monotonic() - child.started,
+        }
+        os.write(1, json.dumps(ended).encode() + b"\n")
+
+
+def _kill(pid: int) -> None:
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _end(children: dict[int, _Child]) -> None:
+    for pid in children:
+        _kill(pid)
+    os._exit(0)
+
+
+def _fork(request: dict[str, Any], pipes: tuple[int, int]) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        for descriptor in pipes:
+            os.close(descriptor)
+        _confine(parent)
+        _answer(request)
+    finally:
+        os._exit(1)
+
+
+def _confine(parent: int) -> None:
+    """Own session, no terminal, no output, default signals; die with the server."""
+    os.setsid()
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _limit(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most = _private_bytes() + memory_bytes
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _lift_limit() -> None:
+    """The answer must be written even where nothing is left."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
+def _private_bytes() -> int:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # no /proc: what is resident comes near it
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    [size] = [line.split()[1] for line in lines if line.startswith("VmData:")]
+    return int(size) * 1024
+
+
+def _answer(request: dict[str, Any]) -> None:
+    """Call the target and leave what it returned, or why it did not."""
+    path = Path(request["answer"])
+    try:
+        value = _call(request, path)
+        content = pickle.dumps({"value": value})
+    except BaseException as error:
+        _lift_limit()
+        content = pickle.dumps(_explain(error))
+    path.write_bytes(content)
+    os._exit(0)
+
+
+def _call(request: dict[str, Any], path: Path) -> Any:
+    gc.enable()
+    sys.dont_write_bytecode = True
+    os.chdir(request["folder"])
+    sys.path[:0] = request["paths"] or [request["folder"]]
+    module, _, name = request["target"].partition(":")
+    target: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    loading.note_stages_in(path.with_suffix(".stage"))
+    _limit(request["memory_bytes"])
+    return target(**request["arguments"])
+
+
+def _explain(error: BaseException) -> dict[str, str]:
+    if isinstance(error, loading.Refusal):
+        return {"failure": "refused", "reason": str(error)}
+    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
+        return {"failure": "memory", "reason": ""}
+    if isinstance(error, SystemExit):
+        return {"failure": "exited", "reason": f"called sys.exit({error.code!r})"}
+    return {"failure": "raised", "reason": f"raised {loading.describe(error)}"}
+
+
+if __name__ == "__main__":
+    main()

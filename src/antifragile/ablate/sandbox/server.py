@@ -1,0 +1,287 @@
+"""A clean server that runs others' code in processes of its own, one per job.
+
+Model code that a user names may hang, crash, eat memory, print or call `sys.exit`; none of that may
+reach us. So a fresh Python is started that imports torch and our own small job modules and nothing
+else, and forks one child per job: a child costs milliseconds and starts from the same clean state
+as every other. It has a time limit, a limit on how far its memory may grow, a process group of its
+own, no terminal, and the folder it is to work in. What it answers is plain data: built-in types and
+this package's own records; anything else in an answer is refused when it is read.
+
+The other end of the pipe, with the limits, is `server_process`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, is_dataclass
+from enum import Enum, StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from antifragile.errors import WorldError
+
+GIB = 2**30
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(_THREADS, "1")
+
+
+class Failure(StrEnum):
+    """Why a job has no answer."""
+
+    REFUSED = "refused"  # our own code found something wrong, and says it in words
+    RAISED = "raised"  # an exception nobody caught
+    EXITED = "exited"  # sys.exit, os._exit
+    CRASHED = "crashed"  # a signal: segmentation fault, abort
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one job may use.
+
+    Args:
+        timeout_s: Seconds from fork to end.
+        memory_bytes: How far private memory may grow beyond the freshly forked process's.
+    """
+
+    timeout_s: float = 60.0
+    memory_bytes: int = 4 * GIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A call for a child: `target(**arguments)` with the folder as working directory.
+
+    Args:
+        target: ``package.module:function`` of ours, importable without importing the user's code.
+        folder: Working directory.
+        arguments: Plain data (JSON); what the function returns must be plain data as well.
+        paths: First folders of the import path; `folder` where none are given.
+    """
+
+    target: str
+    folder: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended: `value`, or a failure with its reason as the predicate of a sentence."""
+
+    value: Any = None
+    failure: Failure | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Server:
+    """The parent's end; use it as a context manager.
+
+    Args:
+        workers: Children that run at the same time.
+        limits: Time and memory for each.
+        preload: Modules the server imports before it forks; torch alone if nothing is said.
+        environment: Variables set besides one thread per library and a fixed hash seed.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        limits: Limits | None = None,
+        preload: Sequence[str] = ("torch",),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
+        self._count = 0
+        self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
+        command = [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process"]
+        self._process = subprocess.Popen(
+            [*command, str(workers), *preload],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **ONE_THREAD, "PYTHONHASHSEED": "0", **(environment or {})},
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def preload(self, *modules: str) -> None:
+        """Import further modules in the server, so that later children need not; does not wait.
+
+        It happens when the jobs before it have started; no other starts until it is done.
+        """
+        self._send({"import": modules})
+
+    def close(self) -> None:
+        """End the server and whatever runs in it."""
+        self._process.terminate()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._answers.cleanup()
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
+        """Run jobs, `workers` at a time; they start at once, behind those of earlier runs.
+
+        Args:
+            jobs: What to call; they are started in this order.
+
+        Returns:
+            Position in `jobs` and outcome, as they finish.
+
+        Raises:
+            WorldError: The server itself could not start, or died.
+        """
+        waiting = {self._submit(job): position for position, job in enumerate(jobs)}
+        return self._endings(waiting, jobs)
+
+    def _endings(
+        self, waiting: dict[int, int], jobs: Sequence[Job]
+    ) -> Iterator[tuple[int, Outcome]]:
+        while waiting:
+            number = next((number for number in waiting if number in self._ended), None)
+            if number is None:
+                ended = self._read()  # perhaps of another run
+                self._ended[ended["id"]] = ended
+            else:
+                position = waiting.pop(number)
+                yield position, self._outcome(self._ended.pop(number), jobs[position])
+
+    def run_one(self, job: Job) -> Outcome:
+        """Run one job to its end."""
+        [(_, outcome)] = self.run([job])
+        return outcome
+
+    def _submit(self, job: Job) -> int:
+        self._count += 1
+        request = {
+            "id": self._count,
+            "target": job.target,
+            "arguments": job.arguments,
+            "folder": job.folder,
+            "paths": job.paths,
+            "answer": str(self._answer_path(self._count)),
+            "timeout_s": self._limits.timeout_s,
+            "memory_bytes": self._limits.memory_bytes,
+        }
+        self._send(request)
+        return self._count
+
+    def _send(self, request: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise self._died() from error
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._died()
+        ended: dict[str, Any] = json.loads(line)
+        return ended
+
+    def _died(self) -> WorldError:
+        assert self._process.stderr is not None
+        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        why = f": {said[-1]}" if said else ""
+        return WorldError(
+            f"the process that runs model code ended{why}; "
+            "mend that and run the same command again."
+        )
+
+    def _answer_path(self, number: int) -> Path:
+        return Path(self._answers.name) / f"{number}.answer"
+
+    def _outcome(self, ended: dict[str, Any], job: Job) -> Outcome:
+        path = self._answer_path(ended["id"])
+        stage_path = path.with_suffix(".stage")
+        stage = stage_path.read_text(errors="replace") if stage_path.exists() else ""
+        answer = _read_answer(path)
+        for used in (path, stage_path):
+            used.unlink(missing_ok=True)
+        return _judge(ended, answer, stage, self._limits)
+
+
+def _read_answer(path: Path) -> dict[str, Any] | None:
+    try:
+        answer = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+    except (OSError, EOFError, pickle.UnpicklingError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds built-in types and this package's records and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if not module.startswith("antifragile.ablate."):
+            raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
+        found = super().find_class(module, name)
+        if not is_dataclass(found) and not (isinstance(found, type) and issubclass(found, Enum)):
+            raise pickle.UnpicklingError(f"{module}.{name} is not a record")
+        return found
+
+
+def _judge(
+    ended: dict[str, Any], answer: dict[str, Any] | None, stage: str, limits: Limits
+) -> Outcome:
+    """Turn an exit status and what was answered into an outcome."""
+    seconds, where = ended["seconds"], f"{stage} " if stage else ""
+    if ended["how"] == "timeout":
+        failure, reason = Failure.TIMEOUT, f"did not end within {limits.timeout_s:g} s"
+    elif answer is not None and ended["how"] == "exit":
+        if "failure" not in answer:
+            return Outcome(value=answer["value"], seconds=seconds)
+        failure, reason = Failure(answer["failure"]), answer["reason"]
+        if failure is Failure.REFUSED:
+            return Outcome(failure=failure, reason=reason, seconds=seconds)
+    elif ended["how"] == "memory":
+        failure, reason = Failure.MEMORY, ""
+    elif ended["how"] == "signal":
+        failure, reason = Failure.CRASHED, f"crashed ({_signal_name(ended['code'])})"
+    else:
+        failure, reason = Failure.EXITED, f"ended the process with exit code {ended['code']}"
+    if failure is Failure.MEMORY:
+        reason = f"needed more than the memory limit of {limits.memory_bytes / GIB:.3g} GiB"
+    return Outcome(failure=failure, reason=where + reason, seconds=seconds)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,231 @@
+"""A source file as a tree with exact places: every expression an ablation could touch has a number.
+
+Sites are numbered in the order of the tree, so that the instrumented copy that runs and the text
+that is edited agree on them. Places are character offsets into the text: an edit replaces a span
+and leaves every other byte alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from antifragile.ablate.records import Span
+
+SiteKey = tuple[str, int]  # file relative to the root, number of the site in it
+
+_FRAME_SENSITIVE = {
+    *("super", "locals", "globals", "vars", "dir", "eval", "exec", "print", "isinstance", "len"),
+    *("range", "int", "float", "str", "bool", "hasattr", "setattr", "type", "id", "repr"),
+    *("namedtuple", "NamedTuple", "TypeVar", "NewType", "dataclass", "field"),
+}
+_MARK = re.compile(r"#\s*ablate:\s*([^#]*)")
+_CLASS_GUARD = re.compile(r"isinstance|hasattr|type\(|__class__|__name__|class_?name")
+
+
+class SourceFile:
+    """One file: its text, its tree, its numbered sites."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+        self.tree = ast.parse(text)
+        self.sites = sites_of(self.tree)
+        self.parents = {
+            child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)
+        }
+        self._numbers = {node: number for number, node in enumerate(self.sites)}
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the text as it lies on disk."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        for line in self.text.splitlines(keepends=True):
+            starts.append(starts[-1] + len(line))
+        return starts
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.splitlines(keepends=True)
+
+    def number(self, node: ast.AST) -> int | None:
+        """Return the number of the site that a node is, if it is one."""
+        return self._numbers.get(node)
+
+    def offset(self, line: int, byte_column: int) -> int:
+        """Turn a line (1-based) and a column in UTF-8 bytes into a character offset."""
+        characters = self._lines[line - 1].encode()[:byte_column].decode()
+        return self._line_starts[line - 1] + len(characters)
+
+    def place(self, node: ast.AST) -> tuple[int, int]:
+        """Return the start and end offsets of a node."""
+        spot = node  # every node with a place has all four numbers
+        assert isinstance(spot, ast.expr | ast.stmt | ast.keyword | ast.arg)
+        assert spot.end_lineno is not None
+        assert spot.end_col_offset is not None
+        return (
+            self.offset(spot.lineno, spot.col_offset),
+            self.offset(spot.end_lineno, spot.end_col_offset),
+        )
+
+    def source(self, node: ast.AST) -> str:
+        """Return the text of a node, without the parentheses around it."""
+        start, end = self.place(node)
+        return self.text[start:end]
+
+    def span(self, node: ast.AST) -> Span:
+        """Return where a node is, for people: lines from 1, columns from 0."""
+        start, end = self.place(node)
+        (start_line, start_column), (end_line, end_column) = map(self.line_column, (start, end))
+        return Span(
+            file=self.file,
+            start_line=start_line,
+            start_column=start_column,
+            end_line=end_line,
+            end_column=end_column,
+        )
+
+    def line_column(self, offset: int) -> tuple[int, int]:
+        """Turn an offset into a line (1-based) and a column (0-based, in characters)."""
+        before = self.text[:offset]
+        return before.count("\n") + 1, offset - (before.rfind("\n") + 1)
+
+    def line_start(self, line: int) -> int:
+        """Return the offset at which a line (1-based) starts."""
+        return self._line_starts[line - 1]
+
+    def above(self, node: ast.AST, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST:
+        """Return the nearest node of a kind above a node; the module when there is none."""
+        while node is not self.tree:
+            node = self.parents[node]
+            if isinstance(node, kind):
+                return node
+        return self.tree
+
+    def function_of(self, node: ast.AST) -> ast.FunctionDef | None:
+        """Return the innermost `def` around a node."""
+        found = self.above(node, ast.FunctionDef)
+        return found if isinstance(found, ast.FunctionDef) else None
+
+    def class_of(self, node: ast.AST) -> ast.ClassDef | None:
+        """Return the innermost class around a node."""
+        found = self.above(node, ast.ClassDef)
+        return found if isinstance(found, ast.ClassDef) else None
+
+    def qualified_name(self, node: ast.AST) -> str:
+        """Return the dotted name of the classes and functions around a node; "" at top level."""
+        names = []
+        while node is not self.tree:
+            node = self.parents[node]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.append(node.name)
+        return ".".join(reversed(names))
+
+    def statement_of(self, node: ast.AST) -> ast.stmt:
+        """Return the innermost statement that holds a node."""
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        return node
+
+    def outer_statement_of(self, node: ast.AST, function: ast.FunctionDef) -> ast.stmt:
+        """Return the statement of a function's own body that holds a node."""
+        while self.parents[node] is not function:
+            node = self.parents[node]
+        assert isinstance(node, ast.stmt)
+        return node
+
+    def class_guard(self, node: ast.AST) -> bool:
+        """Whether an `if` around a node asks for the class or the attributes of something."""
+        while node is not self.tree:
+            above = self.parents[node]
+            if isinstance(above, ast.If | ast.IfExp) and _CLASS_GUARD.search(
+                ast.unparse(above.test)
+            ):
+                return True
+            node = above
+        return False
+
+    @cached_property
+    def marks(self) -> tuple[tuple[str, int], ...]:
+        """The names and lines of the comments `# ablate: name`."""
+        tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
+        comments = [token for token in tokens if token.type == tokenize.COMMENT]
+        found = [(_MARK.search(token.string), token.start[0]) for token in comments]
+        return tuple((match[1].strip(), line) for match, line in found if match)
+
+
+def sites_of(tree: ast.Module) -> list[ast.AST]:
+    """Number the expressions an ablation could touch, in the order of the tree."""
+    return list(_sites_below(tree, inside_class=False))
+
+
+def _sites_below(node: ast.AST, *, inside_class: bool) -> Iterator[ast.AST]:
+    for child in _evaluated_children(node):
+        is_class = isinstance(child, ast.ClassDef)
+        if not inside_class and _is_site(child, node):
+            yield child
+        in_function = isinstance(child, ast.FunctionDef | ast.Lambda)
+        yield from _sites_below(child, inside_class=is_class or (inside_class and not in_function))
+
+
+def _evaluated_children(node: ast.AST) -> Iterator[ast.AST]:
+    """Children that run as plain expressions: no decorators, annotations, defaults or f-strings."""
+    skipped: tuple[str, ...] = (
+        "annotation",
+        "returns",
+        "decorator_list",
+        "args",
+        "bases",
+        "pattern",
+    )
+    if isinstance(node, ast.Call):
+        skipped = ()
+    for name, value in ast.iter_fields(node):
+        if name in skipped or (name == "keywords" and isinstance(node, ast.ClassDef)):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr):
+                yield child
+
+
+def _is_site(node: ast.AST, parent: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        name = node.func.id if isinstance(node.func, ast.Name) else None
+        return name not in _FRAME_SENSITIVE
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add | ast.Mult)
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.op, ast.Add | ast.Mult) and _is_plain_target(node.target)
+    if isinstance(node, ast.Attribute):
+        is_callee = isinstance(parent, ast.Call) and parent.func is node
+        is_private = node.attr.startswith("__")
+        return isinstance(node.ctx, ast.Load) and not is_callee and not is_private
+    return False
+
+
+def _is_plain_target(target: ast.expr) -> bool:
+    """Whether reading a target twice has no effect: a name, or attributes of a name."""
+    while isinstance(target, ast.Attribute):
+        target = target.value
+    return isinstance(target, ast.Name)
+
+
+def read_source(root: str, file: str) -> SourceFile:
+    """Return a file of the project; the same object while its text stays the same."""
+    text = Path(root, file).read_bytes().decode("utf-8")
+    return _parsed(file, text)
+
+
+@lru_cache(maxsize=64)
+def _parsed(file: str, text: str) -> SourceFile:
+    return SourceFile(file, text)

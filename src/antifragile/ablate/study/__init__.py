@@ -1,0 +1,1 @@
+"""Ablation studies: training certified variants on paired seeds, and their manifest."""

@@ -1,0 +1,211 @@
+"""A folder of generated variants, read as the arms of a study.
+
+`ablate generate` leaves OUT/baseline, OUT/<component>--<kind> and the index `ablations.json`. Only
+variants with a certificate become arms. One that is certified but inactive at initialisation (a
+zero-initialised branch, say) becomes one too: training may wake what it cuts, and if it does not,
+the study says "identical"; the report marks it.
+
+Several ablations at once are a combined folder, written when a design asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.discover.jobs import project_from
+from antifragile.ablate.generate.emit import BASELINE, files_of
+from antifragile.ablate.pipeline import INDEX
+from antifragile.ablate.records import Project, Verdict
+from antifragile.ablate.source.combine import DIFF, CombineError, combine_variants
+from antifragile.errors import StoreError, UsageError
+
+COMBINED = "combinations"
+RUNNABLE = (Verdict.CERTIFIED, Verdict.INACTIVE_AT_INIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """A certified variant: what a study ablates.
+
+    Args:
+        name: Its folder, unique in the study.
+        component: What it cuts, as discovery named it.
+        kind: How.
+        cut_parameters: Parameters of the baseline that it takes away or detaches.
+        detached: Those of them that are still there, without gradient.
+        parameter_delta: Change in the number of parameters.
+        is_inactive: Changes nothing before training.
+    """
+
+    name: str
+    component: str
+    kind: str
+    cut_parameters: tuple[str, ...] = ()
+    detached: tuple[str, ...] = ()
+    parameter_delta: int = 0
+    is_inactive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationFolder:
+    """What `ablate generate` left, as far as a study needs it.
+
+    Args:
+        path: The folder.
+        project: The model as its author left it.
+        arms: Certified variants, in the order they were generated.
+        left_out: (folder or component and kind, reason) of the others.
+        framework: Whose models they are, ``torch`` or ``keras``.
+    """
+
+    path: Path
+    project: Project
+    arms: tuple[Arm, ...]
+    left_out: tuple[tuple[str, str], ...]
+    framework: str = "torch"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of a variant, relative to its folder."""
+        return files_of(self.project)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def place(self, ablated: Sequence[str]) -> Path:
+        """The folder with these arms' ablations; a combined one is written if it is not there.
+
+        Raises:
+            CombineError: Their edits clash.
+        """
+        names = sorted(ablated)
+        if len(names) < 2:
+            return self.path / (names[0] if names else BASELINE)
+        place = self.path / COMBINED / self._digest_of_parts(names)[:16]
+        if not (place / DIFF).exists():
+            combine_variants(self.path, names, self.files, place)
+        return place
+
+    def sha256(self, ablated: Sequence[str]) -> str:
+        """Of the files of a configuration: their names and contents; of its parts if they clash."""
+        try:
+            return digest_of(self.place(ablated), self.files)
+        except CombineError:
+            return self._digest_of_parts(sorted(ablated))
+
+    def cut_parameters(self, ablated: Sequence[str]) -> tuple[str, ...]:
+        """Parameters that a configuration takes away or detaches."""
+        return tuple(sorted({p for name in ablated for p in self.arm(name).cut_parameters}))
+
+    def _digest_of_parts(self, names: Sequence[str]) -> str:
+        digests = [(name, digest_of(self.path / name, self.files)) for name in names]
+        return hashlib.sha256(repr(digests).encode()).hexdigest()
+
+
+def read_ablation_folder(path: Path) -> AblationFolder:
+    """Read the index of a generated folder.
+
+    Raises:
+        UsageError: There is none, or no variant in it was certified.
+        StoreError: The index is damaged.
+    """
+    index = path / INDEX
+    if not index.is_file():
+        raise UsageError(
+            f"{path} holds no generated variants (no {INDEX}); make them with 'ablate generate "
+            f"--out {path}'."
+        )
+    try:
+        plain = json.loads(index.read_text(encoding="utf-8"))
+        pairs = list(zip(plain["variants"], plain["certificates"], strict=True))
+        project = project_from(plain["project"])
+        framework = str(plain.get("framework", "torch"))
+        arms = tuple(_arm(v, c) for v, c in pairs if c["verdict"] in RUNNABLE)
+        left_out = tuple(_reason(v, c) for v, c in pairs if c["verdict"] not in RUNNABLE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{index} is damaged or not finished ({error!r}); generate the variants again."
+        ) from error
+    folder = AblationFolder(
+        path=path, project=project, arms=arms, left_out=left_out, framework=framework
+    )
+    for place in (BASELINE, *(arm.name for arm in arms)):
+        if missing := [file for file in folder.files if not (path / place / file).is_file()]:
+            raise StoreError(f"{path / place} lacks {missing[0]}; generate the variants again.")
+    return folder
+
+
+def choose_arms(folder: AblationFolder, only: Sequence[str], kinds: Sequence[str]) -> list[Arm]:
+    """The arms that a study is about.
+
+    Args:
+        folder: The variants.
+        only: Patterns (``*`` and ``?``) of folders or components; all when empty.
+        kinds: Kinds of ablation; all when empty.
+
+    Raises:
+        UsageError: A pattern or kind fits nothing.
+    """
+    for pattern in only:
+        if not any(_fits(arm, pattern) for arm in folder.arms):
+            raise UsageError(
+                f"--only {pattern!r} fits none of the {len(folder.arms)} certified variants of "
+                f"{folder.path}; they are listed in {INDEX} there."
+            )
+    chosen = [
+        arm
+        for arm in folder.arms
+        if (not only or any(_fits(arm, pattern) for pattern in only))
+        and (not kinds or arm.kind in kinds)
+    ]
+    if not chosen:
+        found = ", ".join(sorted({arm.kind for arm in folder.arms})) or "none"
+        raise UsageError(f"{folder.path} has no certified variant to run; its kinds are: {found}.")
+    return chosen
+
+
+def one_per_component(arms: Sequence[Arm]) -> list[Arm]:
+    """The first arm of each component: two cuts of one component cannot be made together."""
+    first: dict[str, Arm] = {}
+    for arm in arms:
+        first.setdefault(arm.component, arm)
+    return list(first.values())
+
+
+def digest_of(folder: Path, files: Sequence[str]) -> str:
+    """SHA-256 of files' names and contents."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        content = (folder / file).read_bytes()
+        digest.update(f"{file} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _fits(arm: Arm, pattern: str) -> bool:
+    return fnmatch(arm.name, pattern) or fnmatch(arm.component, pattern)
+
+
+def _arm(variant: dict[str, Any], certificate: dict[str, Any]) -> Arm:
+    return Arm(
+        name=variant["folder"],
+        component=variant["component"],
+        kind=variant["kind"],
+        cut_parameters=tuple(variant["cut_parameters"]),
+        detached=tuple(
+            name for name in variant["cut_parameters"] if name in certificate["without_gradient"]
+        ),
+        parameter_delta=int(certificate["parameter_delta"]),
+        is_inactive=certificate["verdict"] == Verdict.INACTIVE_AT_INIT,
+    )
+
+
+def _reason(variant: dict[str, Any], certificate: dict[str, Any]) -> tuple[str, str]:
+    what = variant["folder"] or f"{variant['component']} {variant['kind']}"
+    return what, f"{certificate['verdict']}: {certificate['reason']}"

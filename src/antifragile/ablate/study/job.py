@@ -1,0 +1,271 @@
+"""What runs in the child process of one run: a user's model and experiment under paired seeds.
+
+    initial values    the baseline is built under the seed in a child of its own; the variant is
+                      built under the same seed, then every tensor that the baseline has under the
+                      same name and shape is copied over. So what survives starts the same whatever
+                      the variant draws, and the author's own initialisation stays in force.
+    stream after it   building leaves the global streams where a variant with fewer parameters
+                      leaves them too, so that it does not shift what is drawn later.
+    order             the experiment is handed ``data_order_seed``, the same for a seed's runs.
+
+With torch, dropout masks come from the global stream: they agree until the first layer that is
+missing. A Keras layer draws from a stream of its own, whose state is copied like a weight. An
+experiment that shuffles by the global stream loses its pairing there; it should use the order seed.
+
+A trained baseline can be kept for the post-hoc protocol: its tensors are loaded into the variant
+by name and shape, except those that the ablation cut, and the experiment's ``evaluate`` is called.
+What is a framework's own is behind `frameworks.base`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from antifragile.ablate.discover.jobs import project_from
+from antifragile.ablate.frameworks.base import Adapter, Array, open_adapter
+from antifragile.ablate.frameworks.subject import Subject
+from antifragile.ablate.generate.emit import files_of
+from antifragile.ablate.records import Project
+from antifragile.ablate.sandbox.loading import Refusal, stage
+from antifragile.ablate.source.project import enter_project, entry_function, module_name
+
+State = dict[str, Array]
+EVALUATE = "evaluate"
+
+
+def run_job(
+    *,
+    project: dict[str, Any],
+    framework: str,
+    folder: str,
+    baseline: str,
+    experiment: dict[str, Any],
+    seeds: dict[str, int],
+    scratch: str,
+    trained: str | None = None,
+    keep: str | None = None,
+    cut: list[str] | None = None,
+) -> dict[str, float]:
+    """Train and measure a variant, or measure it with trained values.
+
+    Args:
+        project: `asdict` of the project.
+        framework: Name of the adapter.
+        folder: The variant, or the baseline.
+        baseline: The baseline.
+        experiment: ``file`` and ``function``, or ``dataset`` and ``options`` of the built-in one.
+        seeds: ``seed`` (handed on), ``init``, ``stream`` and ``order``.
+        scratch: A file name for initial values on their way between two processes.
+        trained: Values to load instead of training (post-hoc).
+        keep: Where to leave the trained values.
+        cut: Parameters that trained values are not loaded into.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        Refusal: Something is wrong with the model or the experiment.
+    """
+    found = project_from(project)
+    adapter = open_adapter(framework, folder=folder)
+    is_baseline = Path(folder) == Path(baseline)
+    start = (
+        None
+        if is_baseline
+        else _state_in_child(found, framework, Path(baseline), seeds, Path(scratch))
+    )
+    enter_project(found, Path(folder))
+    builder = PairedBuilder(found, adapter, seeds["init"], start)
+    adapter.seed_run(seeds["stream"])
+    arguments = {"seed": seeds["seed"], "data_order_seed": seeds["order"]}
+    if trained is not None:
+        evaluate = load_experiment(experiment, found, folder, EVALUATE)
+        model = builder()
+        adapter.set_tensors(model, without(load_file(trained), cut or ()))
+        adapter.seed_run(seeds["stream"])
+        with stage(f"{EVALUATE}() of the experiment"):
+            return checked_metrics(evaluate(model, **arguments))
+    run = load_experiment(experiment, found, folder, None)
+    with stage(f"{run.__name__}() of the experiment"):
+        metrics = checked_metrics(run(builder, **arguments))
+    if keep is not None:
+        save_state(builder.last_state(), Path(keep))
+    return metrics
+
+
+class PairedBuilder:
+    """The ``build_model`` that an experiment is handed.
+
+    Args:
+        project: Whose build function it calls.
+        adapter: Of the model's framework.
+        seed: Of the initial values.
+        start: The baseline's initial values under that seed; None for the baseline itself.
+    """
+
+    def __init__(self, project: Project, adapter: Adapter, seed: int, start: State | None) -> None:
+        self._project, self._adapter = project, adapter
+        self._seed, self._start = seed, start
+        self._own = {module_name(project, file) for file in files_of(project)}
+        self._built: Any = None
+
+    def __call__(self) -> Any:
+        """Build the model; what survives starts from the baseline's values."""
+        entry, adapter = self._project.build, self._adapter
+        words = f"{entry.function}() of {entry.file}"
+        with stage(words), adapter.streams_untouched():
+            build = entry_function(self._project, entry)
+            inputs = self._inputs()
+            adapter.seed_run(self._seed)
+            model = build()
+            adapter.check(model, words)
+            if adapter.builds_late:
+                adapter.prepare(model, inputs)
+        if self._start is not None:
+            adapter.set_tensors(model, self._start)
+        self._built = model
+        return model
+
+    def last_state(self) -> State:
+        """All tensors of the model that was built last."""
+        if self._built is None:
+            raise Refusal("the experiment never called build_model(), so there is no model to keep")
+        tensors = self._adapter.tensors(self._built)
+        return {path: value for path, value in tensors.items() if self._is_of_model(path)}
+
+    def _inputs(self) -> list[Any]:
+        """The model's own inputs, for layers that create their weights at their first call."""
+        entry = self._project.inputs
+        return list(entry_function(self._project, entry)()) if self._adapter.builds_late else []
+
+    def _is_of_model(self, path: str) -> bool:
+        """Not a tensor at the top of another file, such as an experiment's data."""
+        module = path.partition(":")[0]
+        return module == path or module not in sys.modules or module in self._own
+
+
+def parameter_sizes(folder: str, entries: dict[str, Any], framework: str) -> dict[str, int]:
+    """Elements of each parameter of the model in a folder, by name.
+
+    Args:
+        folder: The folder.
+        entries: ``build``, ``inputs`` and ``step``: [file, function, module name] or None.
+        framework: Name of the adapter.
+    """
+    subject = Subject(folder, entries, framework, hidden=())
+    return subject.adapter.parameters(subject.ready()[0])
+
+
+def describe_framework(framework: str) -> str:
+    """Versions of all that computes beside torch, in words; empty for torch."""
+    return open_adapter(framework, folder=".").versions()
+
+
+def without(state: State, names: Collection[str]) -> State:
+    """A state less some names."""
+    return {path: value for path, value in state.items() if path not in names}
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write a model's tensors, whole or not at all; tied ones once under each name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(
+        {name: np.require(value, requirements="C") for name, value in state.items()}, temporary
+    )
+    os.replace(temporary, path)
+
+
+def load_experiment(
+    experiment: dict[str, Any], project: Project, folder: str, name: str | None
+) -> Callable[..., Any]:
+    """The function that trains, or the one called ``name`` beside it.
+
+    A file that belongs to the project is taken from the variant's folder, so that what is marked
+    in it can be ablated; its neighbours are importable, after the variant's own files.
+    """
+    if "dataset" in experiment:
+        from antifragile.ablate.study import trainer as ablation_trainer
+
+        return ablation_trainer.trainer(experiment, project, evaluates=name is not None)
+    file = Path(experiment["file"])
+    root = Path(project.root)
+    if file.is_relative_to(root) and (inside := Path(folder) / file.relative_to(root)).is_file():
+        file = inside
+    sys.path.append(str(file.parent))
+    with stage(f"importing {file.name}"):
+        spec = importlib.util.spec_from_file_location(f"_experiment_{file.stem}", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    wanted = name or experiment["function"]
+    function = getattr(module, wanted, None)
+    if not callable(function):
+        why = "; the post-hoc protocol needs it" if name == EVALUATE else ""
+        raise Refusal(
+            f"{file.name} has no function {wanted}(model, seed, data_order_seed){why}"
+            if name == EVALUATE
+            else f"{file.name} has no function {wanted}(build_model, seed, data_order_seed)"
+        )
+    return function  # type: ignore[no-any-return]  # getattr; known to be callable
+
+
+def checked_metrics(value: Any) -> dict[str, float]:
+    """Numbers by name, or a sentence about what came instead."""
+    if not isinstance(value, dict) or not value:
+        raise Refusal(
+            f"the experiment must return numbers by name; got {type(value).__name__} {value!r:.60}"
+        )
+    metrics = {}
+    for name, number in value.items():
+        try:
+            metrics[str(name)] = float(number)
+        except (TypeError, ValueError):
+            raise Refusal(f"metric {name!r} must be a number; got {number!r:.60}") from None
+        if math.isnan(metrics[str(name)]):
+            raise Refusal(f"metric {name!r} is not a number (NaN); the training diverged")
+    return metrics
+
+
+def _state_in_child(
+    project: Project, framework: str, folder: Path, seeds: dict[str, int], scratch: Path
+) -> State:
+    """The baseline's initial values, built in a fork so that its modules do not stay here."""
+    reason = scratch.with_suffix(".reason")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            sys.path[:] = [path for path in sys.path if not _is_of_variant(path, folder)]
+            os.chdir(folder)
+            adapter = open_adapter(framework, folder=str(folder))
+            enter_project(project, folder)
+            builder = PairedBuilder(project, adapter, seeds["init"], None)
+            builder()
+            save_state(builder.last_state(), scratch)
+            os._exit(0)
+        except BaseException as error:
+            reason.write_text(str(error))
+        finally:
+            os._exit(1)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+        why = reason.read_text() if reason.exists() else "its process ended"
+        raise Refusal(f"the baseline could not be built: {why}")
+    state = load_file(scratch)
+    scratch.unlink(missing_ok=True)
+    return state
+
+
+def _is_of_variant(path: str, baseline: Path) -> bool:
+    """Whether an import path lies beside the baseline, in a variant's folder."""
+    return Path(path).is_relative_to(baseline.parent)

@@ -1,0 +1,179 @@
+"""The runs of one ablation study: looked up in the store, or started and stored as they end.
+
+A run that failed counts as failed for the rest of this call, so that a design can go on without it,
+and is tried again, alone, by the next call. A combination of ablations that may not run is kept as
+failed with the reason, and is never started. The post-hoc protocol needs trained baselines: they
+are kept beside the store, and a seed's baseline is trained again only if its file is gone.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from antifragile._files import make_folder
+from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.sandbox.server import Job, Outcome, Server
+from antifragile.ablate.study.combinations import Combinations
+from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.outcome import AblationProgress, Listener
+from antifragile.ablate.study.request import AblationRequest, PlannedRun, Protocol
+from antifragile.store.ablation import AblationRun, AblationStore
+from antifragile.store.records import Environment
+from antifragile.study.folder import default_files
+
+NOT_RUN = "not run, as the combination is"
+
+
+class AblationRuns:
+    """What ended so far, and the means to run more.
+
+    Args:
+        request: The study.
+        folder: Its variants.
+        store: Where runs are looked for and put.
+        server: Runs the jobs.
+        environment: All runs belong to.
+        combinations: Say which configurations may run.
+        listener: Called after every run.
+    """
+
+    def __init__(
+        self,
+        request: AblationRequest,
+        folder: AblationFolder,
+        store: AblationStore,
+        server: Server,
+        environment: Environment,
+        combinations: Combinations,
+        listener: Listener | None,
+    ) -> None:
+        self.request, self.folder, self.store = request, folder, store
+        self.server, self.environment = server, environment
+        self.combinations, self.listener = combinations, listener
+        self.ended: dict[PlannedRun, AblationRun] = {}
+        self.keys: dict[PlannedRun, str] = {}
+        self.n_run = self.n_found = self.n_failed = self.n_refused = 0
+        self._kept, self._started = default_files(store, request.name), time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the study began."""
+        return time.monotonic() - self._started
+
+    def complete(self, plans: Sequence[PlannedRun], *, quietly: bool = False) -> None:
+        """Take from the store what it has, run the rest.
+
+        Args:
+            plans: What is wanted.
+            quietly: Do not tell the listener.
+        """
+        for plan in plans:
+            self.keys[plan] = self._key(plan)
+        found = self.store.ablation_runs(self.keys[plan] for plan in plans)
+        missing = []
+        for plan in plans:
+            run = found.get(self.keys[plan])
+            if run is not None and run.metrics is not None:
+                self.ended[plan] = run
+                self.n_found += 1
+            elif reason := self.combinations.refusal(plan.ablated):
+                self._put(plan, failure=f"{NOT_RUN} {reason}")
+                self.n_refused += 1
+            else:
+                missing.append(plan)
+        trained = self._without_trained(missing)
+        self._run_jobs(trained, wanted=len(missing), quietly=quietly)
+        others = [plan for plan in missing if plan not in trained]
+        random.Random(len(self.ended)).shuffle(others)
+        self._run_jobs(others, wanted=len(others), quietly=quietly)
+
+    def _without_trained(self, missing: Iterable[PlannedRun]) -> list[PlannedRun]:
+        """Baselines to train because a post-hoc run needs their values and nobody kept them."""
+        seeds = dict.fromkeys(p.seed for p in missing if p.protocol is Protocol.POST_HOC)
+        plans = [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
+        return [plan for plan in plans if not self._kept_file(plan).exists()]
+
+    def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
+        if not plans:
+            return
+        with tempfile.TemporaryDirectory(prefix="antifragile-ablation-") as scratch:
+            jobs = [self._job(plan, Path(scratch) / str(n)) for n, plan in enumerate(plans)]
+            for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
+                self._record(plans[position], outcome)
+                if self.listener is not None and not quietly:
+                    self.listener(self._progress(ended, max(wanted, len(plans)), plans[position]))
+
+    def _progress(self, ended: int, wanted: int, plan: PlannedRun) -> AblationProgress:
+        return AblationProgress(
+            ended=ended,
+            wanted=wanted,
+            failed=self.n_failed,
+            last=f"{plan.label}, seed {plan.seed}, {plan.protocol}",
+            seconds=self.seconds,
+        )
+
+    def _record(self, plan: PlannedRun, outcome: Outcome) -> None:
+        self.keys.setdefault(plan, self._key(plan))
+        self.n_run += 1
+        if outcome.failure is None:
+            self._put(plan, metrics=outcome.value, seconds=outcome.seconds)
+        else:
+            self.n_failed += 1
+            self._put(plan, failure=outcome.reason, seconds=outcome.seconds)
+
+    def _put(
+        self,
+        plan: PlannedRun,
+        *,
+        metrics: dict[str, float] | None = None,
+        failure: str | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        run = AblationRun(
+            run_key=self.keys[plan],
+            arm=plan.label,
+            protocol=plan.protocol,
+            seed=plan.seed,
+            metrics=metrics,
+            failure=failure,
+            seconds=seconds,
+        )
+        self.store.put_ablation_run(run, self.environment)
+        self.ended[plan] = run
+
+    def _job(self, plan: PlannedRun, scratch: Path) -> Job:
+        names = sorted(plan.ablated)
+        place = self.folder.place(names).resolve()
+        trained = PlannedRun(ablated=BASELINE, seed=plan.seed)
+        is_post_hoc = plan.protocol is Protocol.POST_HOC
+        keeps = not is_post_hoc and plan == trained and Protocol.POST_HOC in self.request.protocols
+        if keeps:
+            make_folder(self._kept)
+        return Job(
+            target="antifragile.ablate.study.job:run_job",
+            folder=str(Path.cwd()),
+            paths=(str(place),),
+            arguments={
+                "project": asdict(self.folder.project),
+                "framework": self.folder.framework,
+                "folder": str(place),
+                "baseline": str(self.folder.place([]).resolve()),
+                "experiment": self.request.experiment.to_job(),
+                "seeds": plan.seeds(),
+                "scratch": str(scratch),
+                "trained": str(self._kept_file(trained)) if is_post_hoc else None,
+                "keep": str(self._kept_file(plan)) if keeps else None,
+                "cut": list(self.folder.cut_parameters(names)),
+            },
+        )
+
+    def _kept_file(self, plan: PlannedRun) -> Path:
+        return (self._kept / f"{self._key(plan)[:32]}.safetensors").resolve()
+
+    def _key(self, plan: PlannedRun) -> str:
+        return plan.key(self.folder, self.request.experiment, self.environment)

@@ -1,0 +1,123 @@
+"""The built-in experiment: a classifier trained on one of our data sets.
+
+AdamW with a cosine schedule, batches drawn by the order seed alone, the split of `data`. The images
+are given the shape that the model's own inputs() have. Metrics: test accuracy (percent) and loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from antifragile.ablate.records import Project
+from antifragile.ablate.sandbox.loading import Refusal, stage
+from antifragile.ablate.source.project import entry_function
+from antifragile.config.seeds import SeedTree
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset, Split
+
+_EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """How the built-in experiment trains.
+
+    Args:
+        epochs: Passes over the training split.
+        batch_size: Samples per step; the last short batch is kept.
+        learning_rate: Of AdamW at the start; it falls to zero along a cosine.
+        weight_decay: Of AdamW.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+
+    def to_mapping(self) -> dict[str, float]:
+        """For hashes and manifests."""
+        return asdict(self)
+
+
+def trainer(
+    experiment: dict[str, Any], project: Project, *, evaluates: bool
+) -> Callable[..., dict[str, float]]:
+    """The experiment as a function of ``(build_model or model, seed, data_order_seed)``."""
+    data = load_dataset(experiment["dataset"])
+    options = TrainerOptions(**experiment["options"])
+    with stage(f"{project.inputs.function}() of {project.inputs.file}"):
+        (example, *_) = entry_function(project, project.inputs)()
+    shape = tuple(example.shape[1:])
+    if example.shape[1:].numel() != data.n_inputs:
+        raise Refusal(
+            f"the model takes inputs of shape {shape}, {example.shape[1:].numel()} values; data "
+            f"set {data.name} has {data.n_inputs} per sample"
+        )
+    if evaluates:
+        return partial(_evaluate, data, shape)
+    named: Callable[..., dict[str, float]] = partial(_train, data, shape, options)
+    named.__name__ = "train"  # for messages
+    return named
+
+
+def _train(
+    data: Dataset,
+    shape: tuple[int, ...],
+    options: TrainerOptions,
+    build_model: Callable[[], torch.nn.Module],
+    *,
+    seed: int,
+    data_order_seed: int,
+) -> dict[str, float]:
+    model = build_model()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    n = data.train.n_samples
+    n_steps = options.epochs * -(-n // options.batch_size)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    order = SeedTree(data_order_seed).child("order")
+    model.train()
+    for epoch in range(options.epochs):
+        shuffled = torch.from_numpy(order.generator(epoch).permutation(n))
+        for chosen in torch.split(shuffled, options.batch_size):
+            images = data.train.images[chosen].reshape(-1, *shape)
+            loss = cross_entropy(model(images), data.train.labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            schedule.step()
+    return _evaluate(data, shape, model, seed=seed, data_order_seed=data_order_seed)
+
+
+def _evaluate(
+    data: Dataset,
+    shape: tuple[int, ...],
+    model: torch.nn.Module,
+    *,
+    seed: int,
+    data_order_seed: int,
+) -> dict[str, float]:
+    accuracy, loss = _measure(model, data.test, shape)
+    return {"accuracy": accuracy, "loss": loss}
+
+
+@torch.no_grad()
+def _measure(model: torch.nn.Module, split: Split, shape: tuple[int, ...]) -> tuple[float, float]:
+    model.eval()
+    correct = total = 0.0
+    parts = (torch.split(part, _EVALUATION_BATCH) for part in (split.images, split.labels))
+    for images, labels in zip(*parts, strict=True):
+        logits = model(images.reshape(-1, *shape))
+        if logits.shape != (len(labels), logits.shape[-1]):
+            raise Refusal(f"the model must return (samples, classes); got {tuple(logits.shape)}")
+        correct += float((logits.argmax(1) == labels).sum())
+        total += float(cross_entropy(logits, labels, reduction="sum"))
+    return 100 * correct / split.n_samples, total / split.n_samples

@@ -1,0 +1,125 @@
+"""A copy of the user's code that reports every numbered site while it runs.
+
+Each site `E` becomes a call of a reporter that evaluates it as before and takes notes:
+
+    f(x)      ->  __af_call__(7, f, x)
+    a + b     ->  __af_binary__(8, "+", a, b)
+    m.weight  ->  __af_attribute__(9, m, "weight")
+    out += y  ->  out += __af_operand__(10, "+=", out, y); __af_done__(10, out)
+
+Line numbers stay, so that tracebacks still point into the user's file. An import hook
+serves the copies; nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Protocol
+
+from antifragile.ablate.source.syntax import SourceFile, sites_of
+
+
+class Reporter(Protocol):
+    """Who takes notes: one of these per source file, bound to its name."""
+
+    def hooks(self, file: str) -> dict[str, object]:
+        """Return the functions `__af_*__` that the instrumented code of a file calls."""
+
+
+class _Instrumenter(ast.NodeTransformer):
+    """Wraps numbered sites; children first, so that numbers stay those of the original tree."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.numbers = {node: number for number, node in enumerate(sites_of(tree))}
+
+    def _hook(self, name: str, node: ast.AST, *arguments: ast.expr) -> ast.Call:
+        number = ast.Constant(self.numbers[node])
+        call = ast.Call(ast.Name(name, ast.Load()), [number, *arguments], [])
+        return ast.copy_location(call, node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if node not in self.numbers:
+            return node
+        call = self._hook("__af_call__", node, node.func, *node.args)
+        call.keywords = node.keywords
+        return call
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if node not in self.numbers:
+            return node
+        sign = ast.Constant("+" if isinstance(node.op, ast.Add) else "*")
+        return self._hook("__af_binary__", node, sign, node.left, node.right)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if node not in self.numbers:
+            return node
+        return self._hook("__af_attribute__", node, node.value, ast.Constant(node.attr))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
+        if node not in self.numbers:
+            return self.generic_visit(node)
+        node.value = self.visit(node.value)
+        target = ast.parse(ast.unparse(node.target), mode="eval").body
+        sign = ast.Constant("+=" if isinstance(node.op, ast.Add) else "*=")
+        node.value = self._hook("__af_operand__", node, sign, target, node.value)
+        note = ast.Expr(self._hook("__af_done__", node, target))
+        return [node, ast.copy_location(note, node)]
+
+
+def instrumented_code(source: SourceFile, path: str) -> CodeType:
+    """Compile the reporting copy of a file."""
+    tree = ast.parse(source.text, filename=path)
+    changed = ast.fix_missing_locations(_Instrumenter(tree).visit(tree))
+    return compile(changed, path, "exec", dont_inherit=True)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads the reporting copy of one source file."""
+
+    def __init__(self, name: str, path: str, source: SourceFile, reporter: Reporter) -> None:
+        super().__init__(name, path)
+        self.source = source
+        self.reporter = reporter
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile afresh: no bytecode is read or written."""
+        return instrumented_code(self.source, self.path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its hooks, then run it."""
+        vars(module).update(self.reporter.hooks(self.source.file))
+        super().exec_module(module)
+
+
+class ReportingFinder(importlib.abc.MetaPathFinder):
+    """An import hook that serves the reporting copies of some files."""
+
+    def __init__(self, sources: Mapping[Path, SourceFile], reporter: Reporter) -> None:
+        self.sources = sources
+        self.reporter = reporter
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module as usual; take over when its file is one of ours."""
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None:
+            return None
+        source = self.sources.get(Path(spec.origin).resolve())
+        if source is not None:
+            spec.loader = _Loader(fullname, spec.origin, source, self.reporter)
+        return spec if source is not None else None
+
+    def install(self) -> None:
+        """Come before every other finder of this process."""
+        sys.meta_path.insert(0, self)

@@ -1,0 +1,51 @@
+"""What a recorder writes down: one set of notes for each site of the source and for each module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.records import Callee, Value
+
+
+class Phase(StrEnum):
+    """Which part of the run is under way."""
+
+    OTHER = "other"
+    TRAIN = "train"
+    EVAL = "eval"
+
+
+@dataclass
+class Notes:
+    """What was seen at one site or in one module."""
+
+    calls: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+    operands: dict[str, Value] = field(default_factory=dict)
+    outputs: tuple[Value, ...] = ()
+    is_tensor: bool = False
+    signatures: dict[Any, None] = field(default_factory=dict)
+    nodes: list[tuple[list[Any], dict[str, Any]]] = field(default_factory=list)
+    callee: Callee = Callee.OTHER
+    name: str = ""
+    modules: dict[int, None] = field(default_factory=dict)
+    arguments: dict[str, object] = field(default_factory=dict)
+    new_parameters: dict[int, None] = field(default_factory=dict)
+    parameters: dict[str, None] = field(default_factory=dict)  # seen at an attribute
+
+
+@dataclass
+class ModuleNotes(Notes):
+    """What was seen of one module object."""
+
+    module: Any = None
+    built_at: list[SiteKey] = field(default_factory=list)
+    returned_at: list[SiteKey] = field(default_factory=list)  # by calls that did not make it
+    built_under: tuple[SiteKey, ...] = ()
+    first_seen: int = 0
+    used_at: dict[SiteKey, None] = field(default_factory=dict)
+    touched: dict[str, None] = field(default_factory=dict)
+    first_parameters: set[int] = field(default_factory=set)  # ids, when construction ended
+    extra: dict[str, None] = field(default_factory=dict)  # arguments beside the first

@@ -1,0 +1,192 @@
+"""Taking notes while the instrumented model runs: what all frameworks have in common.
+
+One recorder lives for one trace. It keeps every object it has seen alive: `id` stays a name.
+Module calls are seen by wrapping the module class's `__call__`, which also catches children that a
+library container calls; module construction is seen at the call sites that return a new module.
+What a tensor, a node and a module are is said by the two recorders below this class.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
+from antifragile.ablate.trace.plain import plain_arguments
+
+_MAX_SIGNATURES = 64
+
+
+class Recorder(ABC):
+    """The notes of one trace.
+
+    Args:
+        module_class: Of the framework.
+        attributes: What a module has that does nothing; reads of others are noted.
+        guarded: Whether a read at a site does not count: by the object itself, or behind a
+            question for its class.
+    """
+
+    def __init__(
+        self, module_class: Any, attributes: frozenset[str], guarded: Callable[[SiteKey], bool]
+    ) -> None:
+        self._module_class = module_class
+        self._attributes = attributes
+        self._guarded = guarded
+        self.phase = Phase.OTHER
+        self.sites: dict[SiteKey, Notes] = {}
+        self.modules: dict[int, ModuleNotes] = {}
+        self.stack: list[SiteKey] = []
+        self.clock = 0
+        self.keep: list[object] = []
+        self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
+
+    def hooks(self, file: str) -> dict[str, object]:
+        """Return the reporters of one file under the names the instrumented code uses."""
+
+        def call(number: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return self.on_call((file, number), function, args, kwargs)
+
+        def binary(number: int, sign: str, left: Any, right: Any) -> Any:
+            return self.on_binary((file, number), sign, left, right)
+
+        def attribute(number: int, owner: Any, name: str) -> Any:
+            return self.on_attribute((file, number), owner, name)
+
+        def operand(number: int, sign: str, target: Any, value: Any) -> Any:
+            self.on_operand((file, number), sign, target, value)
+            return value
+
+        def done(number: int, target: Any) -> None:
+            self.on_done((file, number), target)
+
+        return {
+            "__af_call__": call,
+            "__af_binary__": binary,
+            "__af_attribute__": attribute,
+            "__af_operand__": operand,
+            "__af_done__": done,
+        }
+
+    @contextmanager
+    def watching_modules(self) -> Iterator[None]:
+        """Note every call of every module, also those that libraries make."""
+        original = self._module_class.__call__
+
+        def watched(module: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.phase is Phase.OTHER:
+                return original(module, *args, **kwargs)
+            return self.on_module(module, original, args, kwargs)
+
+        self._module_class.__call__ = watched
+        try:
+            yield
+        finally:
+            self._module_class.__call__ = original
+
+    def on_call(
+        self, key: SiteKey, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Evaluate `function(*args, **kwargs)` and note it."""
+        notes = self.sites.setdefault(key, Notes())
+        notes.calls[self.phase] += 1
+        before = self.operands(function, args, kwargs) if self.is_watching else {}
+        self.note_method(key, function)
+        started = self.clock
+        self.stack.append(key)
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            self.stack.pop()
+        if self.is_watching:
+            if not notes.arguments:
+                notes.arguments.update(plain_arguments(args, kwargs))
+            self.note_call(key, notes, function, before, result)
+        self.note_made(key, notes, function, result, started)
+        return result
+
+    @abstractmethod
+    def operands(
+        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The tensors among the arguments: name -> (tensor, node)."""
+
+    @abstractmethod
+    def note_method(self, key: SiteKey, function: Any) -> None:
+        """Note what is to be called where it belongs to a module."""
+
+    @abstractmethod
+    def note_call(
+        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+    ) -> None:
+        """Note what kind of thing was called in a forward, and what came out."""
+
+    @abstractmethod
+    def note_made(
+        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+    ) -> None:
+        """Note a module or a parameter that a call returned, in a forward or not."""
+
+    @abstractmethod
+    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
+        """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
+
+    @abstractmethod
+    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
+        """Note the operands of `target += value` before it happens."""
+
+    @abstractmethod
+    def on_done(self, key: SiteKey, target: Any) -> None:
+        """Note the result of `target += value`."""
+
+    @abstractmethod
+    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
+        """Evaluate `owner.name` and note what that says about modules and parameters."""
+
+    @abstractmethod
+    def on_module(
+        self, module: Any, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a module and note what went in and came out."""
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether one of the two forwards is under way."""
+        return self.phase is not Phase.OTHER
+
+    def module_notes(self, module: Any) -> ModuleNotes:
+        """Return the notes of a module; its arrival advances the clock."""
+        notes = self.modules.get(id(module))
+        if notes is None:
+            self.clock += 1
+            notes = ModuleNotes(module=module, first_seen=self.clock)
+            self.modules[id(module)] = notes
+        return notes
+
+    def note_touched(self, key: SiteKey, owner: Any, name: str) -> None:
+        """Note an attribute of a module that an identity lacks."""
+        if name not in self._attributes and not self._guarded(key):
+            self.module_notes(owner).touched.setdefault(name)
+
+    def note_built(self, key: SiteKey, module: Any, started: int) -> ModuleNotes:
+        """Note where a module was returned: as new, when the clock stood earlier at the start."""
+        is_known = id(module) in self.modules
+        notes = self.module_notes(module)
+        if not is_known:
+            notes.built_under = tuple(self.stack)
+        if not self.is_watching:
+            is_old = notes.first_seen <= started
+            (notes.returned_at if is_old else notes.built_at).append(key)
+        return notes
+
+    def note_shapes(self, notes: Notes, before: Mapping[str, Any], outputs: Sequence[Any]) -> None:
+        """Note the shapes of operands and outputs, each combination once."""
+        shapes = (
+            tuple(tuple(value.shape) for value, _ in before.values()),
+            tuple(tuple(value.shape) for value in outputs),
+        )
+        if len(notes.signatures) < _MAX_SIGNATURES:
+            notes.signatures.setdefault(shapes)

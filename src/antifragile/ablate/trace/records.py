@@ -1,0 +1,168 @@
+"""What one execution of the model showed, joined with the numbered sites of its source.
+
+`trace` imports reporting copies of the sources, runs build and inputs, one forward in training mode
+and one in evaluation mode (and the step, if the project has one). Which parameters would lose their
+gradient if a site were cut is read off the autograd graph of the first forward. The result is plain
+data: it can be pickled and sent to another process. The code that runs is the user's, so `trace`
+belongs in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from antifragile.ablate.records import Project
+from antifragile.ablate.source.syntax import SiteKey
+
+
+class Callee(StrEnum):
+    """What a call site called."""
+
+    MODULE = "module"
+    FUNCTION = "function"  # of torch or another library
+    METHOD = "method"  # of a tensor
+    OTHER = "other"
+    OPERATOR = "operator"  # a + b, a * b, out += b
+    ATTRIBUTE = "attribute"  # the value is a parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A tensor that was seen: all that decides which edit is legal."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    parameter: str | None = None  # its name, when it is a parameter of the model
+    producer: str = ""  # the operation that made it, e.g. "SigmoidBackward0"
+    made_by: int | None = None  # the module whose call returned it
+    bounded: bool = False  # every value within [-1, 1] (noted for factors only)
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether it holds real numbers."""
+        return "float" in self.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What happened at a call site, an operator, or in a module: the first call in full.
+
+    Operands are keyed by position ("0", "1"), name, "self" for methods, "0.1" inside a list.
+    `nodes` has one entry per call of the training forward: the autograd nodes of the results, and
+    those of the operands.
+    """
+
+    calls: int = 0
+    eval_calls: int = 0
+    other_calls: int = 0  # outside the two forwards: in build, at import, in the step
+    operands: Mapping[str, Value] = field(default_factory=dict)
+    outputs: tuple[Value, ...] = ()
+    is_tensor: bool = False  # the result is one tensor, not a tuple or a list
+    signatures: tuple[tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]], ...] = ()
+    nodes: tuple[tuple[tuple[int, ...], Mapping[str, int | None]], ...] = ()
+
+    @property
+    def ran(self) -> bool:
+        """Whether it ran in the training or the evaluation forward."""
+        return self.calls + self.eval_calls > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRun(Run):
+    """What happened at one numbered site of the source."""
+
+    callee: Callee = Callee.OTHER
+    name: str = ""  # of the function: "relu", "cat", "rearrange"
+    modules: tuple[int, ...] = ()  # called here, as numbers in `Trace.modules`
+    parameters: tuple[str, ...] = ()  # read here, over all calls
+    skip: str | None = None  # for sums: the operand that is nearer to the input
+    arguments: Mapping[str, object] = field(default_factory=dict)  # plain numbers and texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleRun(Run):
+    """One module object: its names, where it was built, what it did."""
+
+    names: tuple[str, ...]
+    type: str  # "torch.nn.modules.linear.Linear"
+    parameters: tuple[str, ...] = ()  # all below it
+    own_parameters: tuple[str, ...] = ()  # its own, not its children's
+    children: int = 0
+    built_at: tuple[SiteKey, ...] = ()  # sites that returned it as new, innermost first
+    built_under: tuple[SiteKey, ...] = ()  # the calls that were active then, outermost first
+    used_at: tuple[SiteKey, ...] = ()
+    extra: tuple[str, ...] = ()  # arguments it was given beside the first: "1", "mask"
+    touched: tuple[str, ...] = ()  # attributes read from it that nn.Identity lacks
+    settings: Mapping[str, object] = field(default_factory=dict)  # plain attributes: p, num_heads
+    is_reassigned: bool = False  # a parameter was replaced after construction, e.g. tied
+    is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list
+
+    @property
+    def name(self) -> str:
+        """The shortest of its names, the first to be registered among equals."""
+        return min(self.names, key=lambda name: name.count(".")) if self.names else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients:
+    """The autograd graph of the training forward as numbers: node -> the nodes it depends on.
+
+    `origins` are the nodes through which the output depends on the model's inputs.
+    """
+
+    successors: tuple[tuple[int, ...], ...] = ()
+    starts: tuple[int, ...] = ()
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    origins: tuple[int, ...] = ()
+
+    def walk(self, cut: Mapping[int, tuple[int, ...]]) -> set[int]:
+        """Return the nodes still reached from the outputs when some nodes get other successors."""
+        seen = set(self.starts)
+        queue = list(seen)
+        while queue:
+            number = queue.pop()
+            for below in cut.get(number, self.successors[number]):
+                if below not in seen:
+                    seen.add(below)
+                    queue.append(below)
+        return seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """All that discovery and generation know about the execution."""
+
+    sha256: Mapping[str, str]  # per source file
+    sites: Mapping[SiteKey, SiteRun]
+    modules: tuple[ModuleRun, ...]  # number 0 is the model itself
+    parameters: Mapping[str, int]  # name -> number of values
+    gradients: Gradients  # which parameters the outputs reach, and through what
+    aliases: Mapping[str, Mapping[str, str]]  # file -> {"torch": "torch", "torch.nn": "nn", ...}
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value, ...]
+    parameter_sites: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
+    framework: str = "torch"  # or "keras": which templates apply, how helpers name the library
+
+
+def trace(project: Project, framework: str = "torch") -> Trace:
+    """Run the model once in this process and note what every site did.
+
+    Args:
+        project: The model's files and functions.
+        framework: "torch" or "keras".
+
+    Returns:
+        Plain picklable data.
+
+    Raises:
+        Exception: Whatever the user's code raises.
+    """
+    if framework == "keras":
+        from antifragile.ablate.frameworks.keras.trace import trace_keras
+
+        return trace_keras(project)
+    from antifragile.ablate.frameworks.torch.trace import trace_torch
+
+    return trace_torch(project)

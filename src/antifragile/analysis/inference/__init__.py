@@ -1,0 +1,1 @@
+"""Statistical tests, effect sizes and corrections for many tests."""

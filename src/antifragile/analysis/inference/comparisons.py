@@ -1,0 +1,194 @@
+"""Each mode against the control, with what the number of trials can and cannot show.
+
+A *family* is the set of comparisons over which error is controlled: all of a study (default), or
+those of each architecture, or of each mode. Within it p values are corrected by Holm (any false
+claim) and Benjamini-Hochberg (share of false claims). Arms that are paired and equal bit for bit
+are "identical": no test, and not part of the family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from antifragile.analysis.inference import permutation
+from antifragile.analysis.inference.effects import Effect, paired_effect, two_sample_effect
+from antifragile.analysis.inference.families import Family, corrected, family_of
+from antifragile.analysis.inference.permutation import Design
+from antifragile.analysis.summary import Measure, measured
+from antifragile.errors import DataError, nearest
+
+IDENTICAL = "identical"
+
+
+class FamilyScope(StrEnum):
+    """Which comparisons are corrected together."""
+
+    ALL = "all"
+    ARCHITECTURE = "architecture"
+    MODE = "mode"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparisons:
+    """The result of `compare_with_control`.
+
+    Args:
+        table: A row per architecture and mode: architecture, mode, control, n, n_control, test,
+            difference, low, high (percentage points), size, size_low, size_high (standard
+            deviations), p, smallest_p, p_holm, p_bh, equivalence_p, equivalence_holm, verdict
+            (identical; constant: one value in all trials of both; higher, lower: by Holm;
+            equivalent: by Holm; open), family.
+        families: What each family can show.
+        alpha: Level of the verdicts.
+        margin: Of equivalence, percentage points.
+    """
+
+    table: pd.DataFrame
+    families: tuple[Family, ...]
+    alpha: float
+    margin: float
+
+
+def compare_with_control(
+    trials: pd.DataFrame,
+    *,
+    paired: bool,
+    control: str = "none",
+    measure: Measure = Measure.PEAK,
+    family: FamilyScope = FamilyScope.ALL,
+    alpha: float = 0.05,
+    margin: float = 0.5,
+    seed: int = 0,
+) -> Comparisons:
+    """Compare every mode of every architecture with its control.
+
+    Args:
+        trials: One row per trial.
+        paired: Whether trials of one number share their randomness (`Source.paired`).
+        control: The mode compared with; architectures without it are left out.
+        measure: Which accuracy.
+        family: Over what p values are corrected.
+        alpha: Level of the verdicts.
+        margin: Differences smaller than this are equivalence, percentage points.
+        seed: Of Monte Carlo rearrangements, where there are too many to count.
+
+    Raises:
+        DataError: No trial of the control, or the trials lack the measure.
+    """
+    trials = measured(trials, measure)
+    if len(trials) and control not in set(trials["mode"]):
+        raise DataError(f"no trial of the control {control!r}; {nearest(control, trials['mode'])}")
+    pairs = list(_pairs(trials, control, measure, paired))
+    effect = paired_effect if paired else two_sample_effect
+    rows = [
+        {
+            "architecture": pair.architecture,
+            "mode": pair.mode,
+            "control": control,
+            "n": len(pair.values),
+            "n_control": len(pair.control),
+            "test": IDENTICAL if pair.is_identical else pair.design.words,
+            **asdict(
+                Effect(difference=0.0)
+                if pair.is_identical
+                else effect(pair.values, pair.control, margin=margin, confidence=1 - alpha)
+            ),
+            "smallest_p": np.nan if pair.is_identical else pair.design.smallest_p,
+        }
+        for pair in pairs
+    ]
+    names = ["architecture", "mode", "control", "n", "n_control", "test", "difference", "low"]
+    names += ["high", "size", "size_low", "size_high", "equivalence_p", "smallest_p"]
+    table = pd.DataFrame(rows, columns=names)
+    table["p"] = _permutation_p(pairs, seed)
+    table["family"] = "all" if family is FamilyScope.ALL else table[family.value]
+    table, families = _correct(table, alpha, paired)
+    table["verdict"] = [_verdict(row, alpha) for _, row in table.iterrows()]
+    return Comparisons(table=table, families=families, alpha=alpha, margin=margin)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pair:
+    """The trials of a mode and of its control; row i of both is one trial when paired."""
+
+    architecture: str
+    mode: str
+    values: np.ndarray
+    control: np.ndarray
+    paired: bool
+
+    @property
+    def is_identical(self) -> bool:
+        return self.paired and np.array_equal(self.values, self.control)
+
+    @property
+    def design(self) -> Design:
+        return Design(n=len(self.values), n_control=len(self.control), paired=self.paired)
+
+
+def _pairs(trials: pd.DataFrame, control: str, measure: Measure, paired: bool) -> Iterator[_Pair]:
+    for architecture, rows in trials.groupby("architecture", sort=False):
+        by_mode = {
+            str(mode): cell.set_index("trial")[measure.column]
+            for mode, cell in rows.groupby("mode", sort=False)
+        }
+        if control not in by_mode:
+            continue
+        base = by_mode.pop(control)
+        for mode, values in by_mode.items():
+            shared = values.index.intersection(base.index) if paired else None
+            if shared is not None and not len(shared):
+                continue
+            yield _Pair(
+                architecture=str(architecture),
+                mode=mode,
+                values=(values if shared is None else values.loc[shared]).to_numpy(dtype=float),
+                control=(base if shared is None else base.loc[shared]).to_numpy(dtype=float),
+                paired=paired,
+            )
+
+
+def _permutation_p(pairs: list[_Pair], seed: int) -> np.ndarray:
+    """P values of all comparisons, those of one design at once; NaN for identical arms."""
+    p = np.full(len(pairs), np.nan)
+    designs: dict[Design, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        if not pair.is_identical:
+            designs.setdefault(pair.design, []).append(index)
+    for design, indices in designs.items():
+        values = np.stack([pairs[index].values for index in indices])
+        control = np.stack([pairs[index].control for index in indices])
+        if design.paired:
+            p[indices] = permutation.paired_p(values - control, design=design, seed=seed)
+        else:
+            p[indices] = permutation.two_sample_p(values, control, design=design, seed=seed)
+    return p
+
+
+def _correct(
+    table: pd.DataFrame, alpha: float, paired: bool
+) -> tuple[pd.DataFrame, tuple[Family, ...]]:
+    for column in ("p_holm", "p_bh", "equivalence_holm"):
+        table[column] = np.nan
+    families = []
+    for name, rows in table.groupby("family", sort=False):
+        table.loc[rows.index, "p_holm"] = corrected(rows["p"])
+        table.loc[rows.index, "p_bh"] = corrected(rows["p"], method="fdr_bh")
+        table.loc[rows.index, "equivalence_holm"] = corrected(rows["equivalence_p"])
+        families.append(family_of(rows, name, alpha=alpha, paired=paired))
+    return table, tuple(families)
+
+
+def _verdict(row: pd.Series, alpha: float) -> str:
+    if row["test"] == IDENTICAL:
+        return IDENTICAL
+    if row["p_holm"] <= alpha:
+        return "higher" if row["difference"] > 0 else "lower"
+    if row["low"] == row["high"] == 0:
+        return "constant"
+    return "equivalent" if row["equivalence_holm"] <= alpha else "open"

@@ -1,0 +1,106 @@
+"""Declared families of tests: p values corrected within one, and what it can show.
+
+Holm's first threshold is alpha over the number of tests; where the smallest p that the trials can
+give exceeds it nothing can be found, and the family says so and how many trials would be needed.
+Arms that are equal bit for bit have no p value and are not part of the family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from antifragile.analysis.inference import permutation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One declared family and what it can show.
+
+    Args:
+        name: What its tests have in common, as in ``"all"`` or ``"contribution"``.
+        n_tests: Tests in it; identical arms are none.
+        n_identical: Paired arms equal to their control bit for bit.
+        first_threshold: alpha / (tests x looks), what Holm asks of the smallest p.
+        smallest_p: The smallest p that any of its tests can give.
+        trials_needed: Trials, of the unit below, from which a p can go down to that threshold.
+        unit: What is counted: ``"trials per mode"``, or ``"seeds"``.
+    """
+
+    name: str
+    n_tests: int
+    n_identical: int
+    first_threshold: float
+    smallest_p: float
+    trials_needed: int
+    unit: str = "trials per mode"
+
+    @property
+    def can_show(self) -> bool:
+        """Whether the smallest attainable p is small enough."""
+        return self.smallest_p <= self.first_threshold
+
+    @property
+    def words(self) -> str:
+        """One sentence for beside the table."""
+        identical = f", {self.n_identical} identical" if self.n_identical else ""
+        if not self.n_tests:
+            return f"family {self.name}: nothing to test{identical}."
+        bound = f"smallest attainable p {self.smallest_p:.2g}"
+        if self.can_show:
+            verdict = f"{bound}, below the first threshold {self.first_threshold:.2g}"
+        else:
+            verdict = (
+                f"{bound} exceeds the first threshold {self.first_threshold:.2g}: no corrected "
+                f"difference can be found; {self.trials_needed} {self.unit} would be needed"
+            )
+        return f"family {self.name}: {self.n_tests} tests{identical}; {verdict}."
+
+
+def family_of(
+    rows: pd.DataFrame,
+    name: object,
+    *,
+    alpha: float,
+    paired: bool,
+    looks: int = 1,
+    unit: str = "trials per mode",
+) -> Family:
+    """What the tests of some rows can show.
+
+    Args:
+        rows: Columns p (NaN where there is no test) and smallest_p.
+        name: Of the family.
+        alpha: Level of the corrected verdicts.
+        paired: Whether the tests are of pairs.
+        looks: How often an adaptive study may look at its data.
+        unit: What is counted.
+    """
+    n_tests = int(rows["p"].notna().sum())
+    threshold = alpha / max(n_tests, 1) / looks
+    return Family(
+        name=str(name),
+        n_tests=n_tests,
+        n_identical=len(rows) - n_tests,
+        first_threshold=threshold,
+        smallest_p=float(rows["smallest_p"].min()),
+        trials_needed=permutation.trials_needed(threshold, paired=paired),
+        unit=unit,
+    )
+
+
+def corrected(p: pd.Series, *, method: str = "holm") -> pd.Series:
+    """P values corrected for their number; NaN is no test, and stays.
+
+    Args:
+        p: Of one family.
+        method: As `statsmodels` names it.
+    """
+    found = pd.Series(np.nan, index=p.index)
+    known = p.dropna()
+    if len(known):
+        found[known.index] = multipletests(known, method=method)[1]
+    return found

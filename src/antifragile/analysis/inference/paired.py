@@ -1,0 +1,186 @@
+"""Verdicts on paired contrasts: what each component of an ablation study was worth.
+
+A *contrast* is one number per seed and target: baseline minus ablated run of the same seed for a
+component's contribution, a second difference for an interaction, a marginal for Shapley. Whatever
+the design, the judgement is the same:
+
+    mean over seeds        Student's interval of the mean of the n differences. The mean of ten
+                           differences is close enough to normal for it; docs/ablation.md,
+                           "Planted truth", measures how often it covers.
+    p                      exact sign-flip test, with the smallest p that n seeds can give
+    size                   mean over the standard deviation of the differences
+    equivalence            two one-sided t tests against a margin declared beforehand
+    family                 all targets of one question; Holm over it
+    looks                  an adaptive study looks several times: every p counts that many times
+
+A target whose contrasts are zero in every seed is "identical": no test, not part of the family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from antifragile.analysis.inference import permutation
+from antifragile.analysis.inference.effects import Effect, paired_effect
+from antifragile.analysis.inference.families import Family, corrected, family_of
+from antifragile.analysis.inference.permutation import Design
+from antifragile.analysis.inference.seed_advice import seeds_to_settle
+from antifragile.errors import DataError
+
+CONTRAST_COLUMNS = ("question", "target", "seed", "value")
+
+
+class PairedVerdict(StrEnum):
+    """What the seeds say about one target.
+
+    POSITIVE and NEGATIVE by the corrected sign-flip test (a contribution: the component helps, or
+    harms), EQUIVALENT by the corrected test against the margin, IDENTICAL in every bit of every
+    seed, OPEN otherwise.
+    """
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    EQUIVALENT = "equivalent"
+    IDENTICAL = "identical"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How contrasts are judged; declared before they are seen.
+
+    Args:
+        alpha: Level of the corrected verdicts; intervals are of 1 - alpha / looks.
+        margin: Contrasts smaller than this are equivalence, in units of the metric; None when no
+            margin was declared, and then nothing is called equivalent.
+        looks: How often an adaptive study may look at its data; 1 for a fixed number of seeds.
+        power: Wanted by the advice on further seeds.
+    """
+
+    alpha: float = 0.05
+    margin: float | None = None
+    looks: int = 1
+    power: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1 or (self.margin is not None and self.margin <= 0):
+            raise DataError(
+                f"alpha must lie in (0, 1) and the margin above 0; got {self.alpha}, {self.margin}."
+            )
+        assert self.looks >= 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """The result of `judge_contrasts`.
+
+    Args:
+        table: A row per question and target: question, target, n, difference, low, high (units of
+            the metric), size, size_low, size_high (standard deviations of the differences), p,
+            smallest_p, p_holm, equivalence_p, equivalence_holm, verdict, seeds_needed (total
+            seeds at which an open target should be settled; NaN when settled or out of reach).
+        families: One per question.
+        judgement: How it was judged.
+    """
+
+    table: pd.DataFrame
+    families: tuple[Family, ...]
+    judgement: Judgement
+
+    def of(self, question: str) -> pd.DataFrame:
+        """The rows of one question, targets as index."""
+        return self.table[self.table["question"] == question].set_index("target")
+
+
+def judge_contrasts(contrasts: pd.DataFrame, judgement: Judgement) -> Judged:
+    """Judge every target of every question.
+
+    Args:
+        contrasts: Columns question, target, seed, value; values that are not finite (a failed
+            run) are left out with their seed.
+        judgement: Levels, margin and looks.
+
+    Raises:
+        DataError: A seed stands twice under one target.
+    """
+    if contrasts.duplicated(["question", "target", "seed"]).any():
+        raise DataError("a seed occurs twice under one target; each pair counts once.")
+    finite = contrasts[np.isfinite(contrasts["value"].to_numpy(dtype=float))]
+    rows = [
+        {"question": question, "target": target, **_measure(group["value"].to_numpy(), judgement)}
+        for (question, target), group in finite.groupby(["question", "target"], sort=False)
+    ]
+    names = ["question", "target", "n", *(asdict(Effect(difference=0.0))), "p", "smallest_p", "sd"]
+    table = pd.DataFrame(rows, columns=names)
+    table, families = _correct(table, judgement)
+    table["verdict"] = [_verdict(row, judgement) for _, row in table.iterrows()]
+    table["seeds_needed"] = [_advice(row, table, judgement) for _, row in table.iterrows()]
+    return Judged(table=table.drop(columns="sd"), families=families, judgement=judgement)
+
+
+def _measure(values: np.ndarray, judgement: Judgement) -> dict[str, float]:
+    n, nothing = len(values), np.zeros(len(values))
+    if not values.any():
+        return asdict(Effect(difference=0.0, low=0.0, high=0.0)) | {"n": n, "sd": 0.0}
+    effect = paired_effect(
+        values,
+        nothing,
+        margin=judgement.margin or 1.0,
+        confidence=1 - judgement.alpha / judgement.looks,
+    )
+    design = Design(n=n, n_control=n, paired=True)
+    p = float(permutation.paired_p(values[None], design=design)[0])
+    measured = asdict(effect)
+    if judgement.margin is None:
+        measured["equivalence_p"] = np.nan
+    spread = float(values.std(ddof=1)) if n > 1 else np.nan
+    return measured | {"n": n, "p": p, "smallest_p": design.smallest_p, "sd": spread}
+
+
+def _correct(table: pd.DataFrame, judgement: Judgement) -> tuple[pd.DataFrame, tuple[Family, ...]]:
+    """Holm within each question; a p seen at one of several looks counts that many times."""
+    table["p_holm"] = table["equivalence_holm"] = np.nan
+    families = []
+    for question, rows in table.groupby("question", sort=False):
+        for source, target in (("p", "p_holm"), ("equivalence_p", "equivalence_holm")):
+            p = (rows[source] * judgement.looks).clip(upper=1)
+            table.loc[rows.index, target] = corrected(p)
+        families.append(
+            family_of(
+                rows,
+                question,
+                alpha=judgement.alpha,
+                paired=True,
+                looks=judgement.looks,
+                unit="seeds",
+            )
+        )
+    return table, tuple(families)
+
+
+def _verdict(row: pd.Series, judgement: Judgement) -> PairedVerdict:
+    if np.isnan(row["p"]):
+        return PairedVerdict.IDENTICAL
+    if row["p_holm"] <= judgement.alpha:
+        return PairedVerdict.POSITIVE if row["difference"] > 0 else PairedVerdict.NEGATIVE
+    is_equivalent = row["equivalence_holm"] <= judgement.alpha
+    return PairedVerdict.EQUIVALENT if is_equivalent else PairedVerdict.OPEN
+
+
+def _advice(row: pd.Series, table: pd.DataFrame, judgement: Judgement) -> float:
+    if row["verdict"] != PairedVerdict.OPEN or not row["sd"] > 0:
+        return np.nan
+    n_tests = int(table.loc[table["question"] == row["question"], "p"].notna().sum())
+    needed = seeds_to_settle(
+        mean=float(row["difference"]),
+        sd=float(row["sd"]),
+        n=int(row["n"]),
+        level=judgement.alpha / n_tests / judgement.looks,
+        margin=judgement.margin,
+        power=judgement.power,
+    )
+    return np.nan if needed is None else float(needed)

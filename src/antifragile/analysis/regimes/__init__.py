@@ -1,0 +1,1 @@
+"""Training regimes: the four words and three sets of rules that assign them."""

@@ -1,0 +1,1 @@
+"""``antifragile ablate``: discover, generate, run and report ablations."""

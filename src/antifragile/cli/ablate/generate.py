@@ -1,0 +1,249 @@
+"""``antifragile ablate``: which component of a model does the work?
+
+`discover` lists the components, `generate` writes and certifies one small variant of the source per
+component and kind. A study of them is run by `ablate_run` and shown by `ablate_report`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from antifragile.cli.ablate.options import (
+    BuildOption,
+    FilesArgument,
+    FrameworkOption,
+    InputsOption,
+    JsonOption,
+    MemoryOption,
+    SourceOption,
+    SpecOption,
+    StepOption,
+    TemplatesOption,
+    TimeoutOption,
+    WorkersOption,
+)
+from antifragile.cli.console import plain_table, print_json, stderr, stdout
+
+if TYPE_CHECKING:
+    from antifragile.ablate.certify.certificate import Listener
+    from antifragile.ablate.pipeline import Ablations
+    from antifragile.ablate.records import Certificate, Component, Variant
+    from antifragile.ablate.request import AblationRequest
+    from antifragile.ablate.sandbox.server import Server
+
+app = typer.Typer(
+    help="Take components out of a model, one at a time, and see what each was worth.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def discover(
+    files: FilesArgument = None,
+    source: SourceOption = None,
+    build: BuildOption = None,
+    inputs: InputsOption = None,
+    step: StepOption = None,
+    spec: SpecOption = None,
+    templates: TemplatesOption = None,
+    timeout: TimeoutOption = 60.0,
+    memory: MemoryOption = "4GiB",
+    framework: FrameworkOption = "torch",
+    as_json: JsonOption = False,
+) -> None:
+    """List the components of a model: where they are, whether they ran, how they can be cut."""
+    from antifragile.ablate.pipeline import find_components
+
+    sources = [*(source or []), *(files or [])]
+    request = _request(spec, sources, build, inputs, step, None, templates)
+    with _server(timeout, memory, 1, framework) as server:
+        project = request.project()
+        _, components = find_components(
+            project,
+            server=server,
+            framework=framework,
+            templates=request.templates,
+            groups=request.groups,
+        )
+    if as_json:
+        print_json({"components": [_component(item) for item in components]})
+    else:
+        _print_components(components)
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder for the variants; new, empty or ours.")],
+    files: FilesArgument = None,
+    source: SourceOption = None,
+    build: BuildOption = None,
+    inputs: InputsOption = None,
+    step: StepOption = None,
+    spec: SpecOption = None,
+    templates: TemplatesOption = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help="Kinds of ablation, as in identity,zero.", show_default="what fits each component"
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    timeout: TimeoutOption = 60.0,
+    memory: MemoryOption = "4GiB",
+    framework: FrameworkOption = "torch",
+    as_json: JsonOption = False,
+) -> None:
+    """Write one variant of the source per component and kind, and certify each."""
+    from antifragile.ablate.pipeline import check_is_ours, make_ablations
+
+    sources = [*(source or []), *(files or [])]
+    request = _request(spec, sources, build, inputs, step, kinds, templates)
+    check_is_ours(out)
+    with _server(timeout, memory, workers, framework) as server:
+        project = request.project()
+        listener = None if as_json else _say_progress()
+        made = make_ablations(
+            project,
+            out,
+            server=server,
+            kinds=request.kinds,
+            framework=framework,
+            templates=request.templates,
+            groups=request.groups,
+            listener=listener,
+        )
+    if as_json:
+        print_json(_plain(made))
+    else:
+        _print_variants(made)
+
+
+def _request(
+    spec: Path | None,
+    sources: list[Path],
+    build: str | None,
+    inputs: str | None,
+    step: str | None,
+    kinds: str | None,
+    templates: Path | None,
+) -> AblationRequest:
+    from antifragile.ablate.request import AblationRequest
+
+    words = [word.strip() for word in kinds.split(",")] if kinds is not None else None
+    given = {
+        **{"source": sources, "build": build, "inputs": inputs, "step": step},
+        **{"kinds": words, "templates": templates},
+    }
+    return AblationRequest.read(spec, {key: value for key, value in given.items() if value})
+
+
+def _server(timeout: float, memory: str, workers: int | None, framework: str) -> Server:
+    from antifragile.ablate.certify.certificate import open_server
+    from antifragile.ablate.request import parse_size
+    from antifragile.ablate.sandbox.server import Limits
+
+    limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
+    return open_server(workers=workers or os.cpu_count() or 1, limits=limits, framework=framework)
+
+
+def _say_progress() -> Listener:
+    """A listener that rewrites one line on a terminal and is silent elsewhere."""
+    console, done = stderr(), 0
+
+    def listen(variant: Variant, certificate: Certificate) -> None:
+        nonlocal done
+        done += 1
+        if console.is_terminal:
+            line = f"{done} judged, last {variant.component} {variant.kind}"
+            console.print(
+                line[: console.width - 1].ljust(console.width - 1), end="\r", markup=False
+            )
+
+    return listen
+
+
+def _plain(made: Ablations) -> dict[str, Any]:
+    pairs = zip(made.variants, made.certificates, strict=True)
+    return {
+        "components": [_component(item) for item in made.components],
+        "variants": [_variant(variant, certificate) for variant, certificate in pairs],
+    }
+
+
+def _component(item: Component) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "kind": item.kind.value,
+        "span": _span(item),
+        "ran": item.ran,
+        "calls": item.calls,
+        "parameters": item.parameters,
+        "kinds": [kind.value for kind in item.kinds],
+        "reason": item.reason,
+    }
+
+
+def _variant(variant: Variant, certificate: Certificate) -> dict[str, Any]:
+    return {
+        "component": variant.component,
+        "kind": variant.kind.value,
+        "status": certificate.verdict.value,
+        "reason": certificate.reason,
+        "diff_lines": variant.diff_lines,
+        "parameter_delta": certificate.parameter_delta,
+        "seconds": round(certificate.seconds, 3),
+        "folder": variant.folder,
+    }
+
+
+def _span(item: Component) -> str:
+    span = item.span
+    return f"{span.file}:{span.start_line}:{span.start_column}-{span.end_line}:{span.end_column}"
+
+
+def _print_components(components: tuple[Component, ...]) -> None:
+    table = plain_table()
+    for heading in ("component", "kind", "where", "calls", "parameters", "can be cut by"):
+        table.add_column(heading, justify="right" if heading in ("calls", "parameters") else "left")
+    for item in components:
+        table.add_row(
+            escape(item.name),
+            item.kind.value,
+            escape(f"{item.span.file}:{item.span.start_line}"),
+            str(item.calls) if item.ran else "never",
+            f"{item.parameters:,}" if item.parameters else "",
+            escape(", ".join(item.kinds) or f"not: {item.reason}"),
+        )
+    stdout().print(table)
+    ran = sum(item.ran for item in components)
+    stdout().print(f"{len(components)} components, {ran} of them ran.")
+
+
+def _print_variants(made: Ablations) -> None:
+    table = plain_table()
+    for heading in ("component", "kind", "status", "diff lines", "parameters", "reason"):
+        table.add_column(
+            heading, justify="right" if heading in ("diff lines", "parameters") else "left"
+        )
+    for variant, certificate in zip(made.variants, made.certificates, strict=True):
+        table.add_row(
+            escape(variant.component),
+            " ".join([variant.kind.value, *variant.options.values()]),
+            certificate.verdict.value,
+            str(variant.diff_lines) if variant.folder else "",
+            f"{certificate.parameter_delta:+,}" if variant.folder else "",
+            escape(certificate.reason),
+        )
+    stdout().print(table)
+    stdout().print(_summary(made), soft_wrap=True)
+
+
+def _summary(made: Ablations) -> str:
+    verdicts = [certificate.verdict.value for certificate in made.certificates]
+    counts = ", ".join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
+    return f"{len(verdicts)} variants of {len(made.components)} components: {counts or 'none'}."

@@ -1,0 +1,1 @@
+"""Verbs that read results: classify, compare-modes, size, table, figure, report, compare."""

@@ -1,0 +1,100 @@
+"""``antifragile classify``: the training regime of every architecture, with its certainty."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.cli.options import (
+    JsonOption,
+    MeasureOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.cli.results.source import read_source
+
+if TYPE_CHECKING:
+    from antifragile.analysis.regimes.words import Verdict
+
+
+def classify(
+    source: SourceArgument,
+    rules: Annotated[
+        Literal["paper", "complete", "posterior"],
+        typer.Option(
+            help="paper: as printed; complete: labels all; posterior: how sure for a fresh run."
+        ),
+    ] = "complete",
+    min_probability: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the posterior; below it a label is undecided.")
+    ] = 0.9,
+    study: StudyOption = None,
+    zero_r: ZeroROption = None,
+    measure: MeasureOption = "peak",
+    draws: Annotated[int, typer.Option(min=100, help="Fresh runs of the posterior.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the posterior's draws.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which regime every architecture is in, why, and how sure that is."""
+    from antifragile.analysis.regimes.classification import classify_source, modes_left_out
+    from antifragile.analysis.regimes.words import Rules
+    from antifragile.analysis.summary import Measure
+
+    opened = read_source(source, study, zero_r)
+    verdicts = classify_source(
+        opened,
+        rules=Rules(rules),
+        measure=Measure(measure),
+        min_probability=min_probability,
+        draws=draws,
+        seed=seed,
+    )
+    if left_out := modes_left_out(opened):
+        note = f"left out: {', '.join(left_out)}; the rules know the six modes of the paper."
+        stderr().print(note, markup=False, soft_wrap=True)
+    if as_json:
+        print_json({name: _as_plain(verdict) for name, verdict in verdicts.items()})
+        return
+    _print_table(verdicts, f"{opened.name}: {rules} rules, {measure} accuracy")
+
+
+def _as_plain(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "regime": verdict.regime.value,
+        "probability": verdict.probability,
+        "probabilities": verdict.probabilities
+        and {regime.value: share for regime, share in verdict.probabilities.items()},
+        "reason": verdict.reason,
+        "overrules": verdict.overrules and verdict.overrules.value,
+    }
+
+
+def _print_table(verdicts: Mapping[str, Verdict], title: str) -> None:
+    if not verdicts:
+        stdout().print("no architecture has the modes that these rules need.", markup=False)
+        return
+    table = plain_table(escape(title))
+    table.add_column("architecture", no_wrap=True)
+    table.add_column("regime", no_wrap=True)
+    table.add_column("probability", justify="right")
+    table.add_column("reason")
+    for name, verdict in verdicts.items():
+        sure = "" if verdict.probability is None else f"{verdict.probability:.3f}"
+        table.add_row(escape(name), verdict.regime.value, sure, escape(verdict.reason))
+    stdout().print(table)
+    counts = Counter(verdict.regime.value for verdict in verdicts.values())
+    stdout().print("\n" + ", ".join(f"{count} {regime}" for regime, count in counts.items()))
+    overruled = [
+        f"  {name}: {verdict.overrules.value}; {verdict.reason.split('; overrules')[0]}"
+        for name, verdict in verdicts.items()
+        if verdict.overrules is not None
+    ]
+    if overruled:
+        lines = "\n".join(["printed labels overruled:", *overruled])
+        stdout().print(lines, markup=False, soft_wrap=True)

@@ -1,0 +1,132 @@
+"""``antifragile compare-modes``: every mode against the control, with corrected p values."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.options import (
+    JsonOption,
+    MeasureOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.cli.results.source import read_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from antifragile.analysis.inference.comparisons import Comparisons
+
+
+def compare_modes(
+    source: SourceArgument,
+    control: Annotated[str, typer.Option(help="The mode compared with.")] = "none",
+    study: StudyOption = None,
+    zero_r: ZeroROption = None,
+    measure: MeasureOption = "peak",
+    family: Annotated[
+        Literal["all", "architecture", "mode"],
+        typer.Option(help="Over which comparisons p values are corrected."),
+    ] = "all",
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Level of the verdicts.")] = 0.05,
+    margin: Annotated[
+        float, typer.Option(min=1e-6, help="Of equivalence, percentage points.")
+    ] = 0.5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare every mode with the control: difference, interval, effect size, p values."""
+    from antifragile.analysis.inference.comparisons import FamilyScope, compare_with_control
+    from antifragile.analysis.summary import Measure
+
+    opened = read_source(source, study, zero_r, needs_zero_r=False)
+    compared = compare_with_control(
+        opened.trials,
+        paired=opened.paired,
+        control=control,
+        measure=Measure(measure),
+        family=FamilyScope(family),
+        alpha=alpha,
+        margin=margin,
+    )
+    if as_json:
+        print_json(_as_plain(compared))
+        return
+    kind = "paired trials" if opened.paired else "independent trials"
+    _print(compared, f"{opened.name}: {measure} accuracy against {control}, {kind}")
+
+
+def _as_plain(compared: Comparisons) -> dict[str, Any]:
+    rows = [
+        {
+            str(key): None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in row.items()
+        }
+        for row in compared.table.to_dict(orient="records")
+    ]
+    return {
+        "alpha": compared.alpha,
+        "margin": compared.margin,
+        "families": [
+            {
+                "name": family.name,
+                "n_tests": family.n_tests,
+                "n_identical": family.n_identical,
+                "first_threshold": family.first_threshold,
+                "smallest_p": None if math.isnan(family.smallest_p) else family.smallest_p,
+                "can_show": family.can_show,
+                "trials_needed": family.trials_needed,
+                "words": family.words,
+            }
+            for family in compared.families
+        ],
+        "comparisons": rows,
+    }
+
+
+def _print(compared: Comparisons, title: str) -> None:
+    if compared.table.empty:
+        stdout().print("no architecture has trials of the control and of another mode.")
+        return
+    table = plain_table(escape(title))
+    for heading in ("architecture", "mode"):
+        table.add_column(heading, no_wrap=True)
+    interval = f"{1 - compared.alpha:.0%} interval"
+    for heading in ("n", "difference", interval, "effect size", "p", "Holm", "BH", "smallest p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for _, row in compared.table.iterrows():
+        table.add_row(*_cells(row))
+    stdout().print(table)
+    for family in compared.families:
+        stdout().print(family.words, markup=False, soft_wrap=True)
+    counts = compared.table["verdict"].value_counts()
+    stdout().print(
+        ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        + f"; higher and lower by Holm at {compared.alpha:g}, equivalent within "
+        f"{compared.margin:g} points (TOST, Holm).",
+        soft_wrap=True,
+    )
+
+
+def _cells(row: pd.Series) -> list[str]:
+    if row["verdict"] == "identical":
+        numbers = ["0", "", "", "", "", "", ""]
+    else:
+        numbers = [
+            f"{row['difference']:+.2f}",
+            _span(row["low"], row["high"]),
+            "-" if math.isnan(row["size"]) else f"{row['size']:+.2f}",
+            *(f"{row[column]:.2g}" for column in ("p", "p_holm", "p_bh", "smallest_p")),
+        ]
+    n = str(row["n"]) if row["n"] == row["n_control"] else f"{row['n']} v {row['n_control']}"
+    return [escape(row["architecture"]), escape(row["mode"]), n, *numbers, row["verdict"]]
+
+
+def _span(low: float, high: float) -> str:
+    return "-" if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"

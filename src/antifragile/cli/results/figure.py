@@ -1,0 +1,73 @@
+"""``antifragile figure``: the paper's figures from any study or CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from antifragile.cli.console import stderr
+from antifragile.cli.options import (
+    ConvergenceOption,
+    MeasureOption,
+    RulesOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.cli.results.table import open_survey
+from antifragile.errors import UsageError
+
+
+def figure(
+    name: Annotated[
+        Literal[
+            "design-space",
+            "parameter-matching",
+            "regimes",
+            "winning-strategy",
+            "baseline-performance",
+            "ablation-effects",
+            "instability",
+            "convergence",
+            "late-breakthroughs",
+            "robustness",
+            "harm",
+        ],
+        typer.Argument(help="Which figure."),
+    ],
+    source: SourceArgument,
+    study: StudyOption = None,
+    zero_r: ZeroROption = None,
+    measure: MeasureOption = "peak",
+    rules: RulesOption = "paper",
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows of convergence and robustness, as in 1*2048,18*18.",
+            show_default="one per regime",
+        ),
+    ] = None,
+    convergence: ConvergenceOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A .png or .svg file.", show_default="NAME.png")
+    ] = None,
+) -> None:
+    """Draw one of the paper's figures, from a study or a CSV, as PNG or SVG."""
+    path = out if out is not None else Path(f"{name}.png")
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"--out {path} is neither .png nor .svg; choose one of these endings.")
+    from antifragile.analysis.convergence import read_curves_csv
+    from antifragile.report.figures.registry import FigureName, draw_figure
+    from antifragile.report.style import save_figure
+    from antifragile.report.survey import parse_targets
+
+    drawn = draw_figure(
+        FigureName(name),
+        open_survey(source, study=study, zero_r=zero_r, measure=measure, rules=rules),
+        targets=parse_targets(targets) if targets is not None else [],
+        records=read_curves_csv(convergence) if convergence is not None else None,
+    )
+    save_figure(drawn, path)
+    stderr().print(f"wrote {path}", markup=False)

@@ -1,0 +1,89 @@
+"""``antifragile size``: is a network over- or under-sized, read off the harm of ablation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.options import (
+    JsonOption,
+    MeasureOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.cli.results.source import read_source
+
+if TYPE_CHECKING:
+    from antifragile.analysis.capacity import SizeAdvice
+
+
+def size(
+    source: SourceArgument,
+    study: StudyOption = None,
+    zero_r: ZeroROption = None,
+    measure: MeasureOption = "peak",
+    inputs: Annotated[int, typer.Option(min=1, help="Inputs of the data set.")] = 784,
+    classes: Annotated[int, typer.Option(min=2, help="Classes of the data set.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Say from the harm of ablation how large each network really is, with an interval."""
+    from antifragile.analysis.capacity import advise_size
+    from antifragile.analysis.summary import Measure
+
+    opened = read_source(source, study, zero_r)
+    advice = advise_size(opened, measure=Measure(measure), n_inputs=inputs, n_classes=classes)
+    if as_json:
+        frame = advice.table.astype(object).where(advice.table.notna(), None)
+        print_json(
+            {
+                "intercept": advice.intercept,
+                "slope": advice.slope,
+                "slope_interval": advice.slope_interval,
+                "r_squared": advice.r_squared,
+                "rows": advice.rows,
+                "reference_parameters": advice.reference_parameters,
+                "errors": [asdict(error) for error in advice.errors],
+                "left_out": advice.left_out,
+                "architectures": frame.to_dict(orient="records"),
+            }
+        )
+        return
+    _print(advice, f"{opened.name}: size by the harm of ablation, {measure} accuracy")
+
+
+def _print(advice: SizeAdvice, title: str) -> None:
+    table = plain_table(escape(title))
+    table.add_column("architecture", no_wrap=True)
+    for heading in ("parameters", "harm", "behaves like 1*W of", "95 % interval", "of reference"):
+        table.add_column(heading, justify="right")
+    table.add_column("advice", no_wrap=True)
+    for row in advice.table.to_dict(orient="records"):
+        table.add_row(
+            escape(row["architecture"]),
+            f"{row['parameters']:,}",
+            f"{row['harm']:+.2f}",
+            f"{row['effective_parameters']:,.0f}",
+            f"{row['low']:,.0f} to {row['high']:,.0f}",
+            f"{row['ratio']:.2g} ({row['ratio_low']:.2g} to {row['ratio_high']:.2g})",
+            row["advice"] + (" (fitted)" if row["fitted"] else ""),
+        )
+    stdout().print(table)
+    low, high = advice.slope_interval
+    lines = [
+        f"fit on {advice.rows} rows of 1*W: log2 parameters = {advice.intercept:.2f} "
+        f"{advice.slope:+.2f} log2 harm (slope {low:+.2f} to {high:+.2f}, "
+        f"R2 {advice.r_squared:.2f})",
+        f"reference: {advice.reference_parameters:,.0f} parameters, where harm passes 0.5 points",
+        *(
+            f"error on {error.shapes} of {error.family}: {error.rms_doublings:.2f} doublings "
+            f"(bias {error.bias_doublings:+.2f}), {error.coverage:.0%} of intervals hold the size"
+            for error in advice.errors
+        ),
+        *(["no advice: " + ", ".join(advice.left_out)] if advice.left_out else []),
+    ]
+    stdout().print("\n".join(lines), markup=False, soft_wrap=True)

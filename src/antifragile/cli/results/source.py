@@ -1,0 +1,23 @@
+"""Opening the SOURCE that a verb of analysis was given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from antifragile.analysis.source import Source
+
+
+def read_source(
+    where: str, study: str | None, zero_r: float | None, *, needs_zero_r: bool = True
+) -> Source:
+    """Open a SOURCE; a verb that makes no use of ZeroR does not insist on it for a CSV.
+
+    Raises:
+        UsageError: As `antifragile.analysis.open_source`.
+    """
+    from antifragile.analysis.source import open_source
+
+    if zero_r is None and not needs_zero_r and where.lower().endswith(".csv"):
+        zero_r = 0.0
+    return open_source(where, study=study, zero_r=zero_r)

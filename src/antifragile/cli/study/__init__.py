@@ -1,0 +1,1 @@
+"""``antifragile study``: run, extend, look at and export studies."""

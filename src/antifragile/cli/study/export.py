@@ -1,0 +1,108 @@
+"""``antifragile study export``: what a store holds, for other programs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antifragile._files import write_atomically
+from antifragile._optional import require
+from antifragile.cli.console import stderr
+from antifragile.cli.options import DEFAULT_STORE, StoreOption, StudyOption
+from antifragile.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    JSON = "json"
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
+
+
+class ExportTable(StrEnum):
+    """Which rows `export` writes."""
+
+    META_LOOPS = "meta_loops"
+    TRIALS = "trials"
+
+
+_TRACKERS = (ExportFormat.TENSORBOARD, ExportFormat.MLFLOW)
+
+
+def export(
+    store: StoreOption = DEFAULT_STORE,
+    study: StudyOption = None,
+    table: Annotated[
+        ExportTable | None,
+        typer.Option(help="Which rows of a file.", show_default="meta_loops"),
+    ] = None,
+    format_: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="A file; or a folder with one run per trial for a tracker."),
+    ] = ExportFormat.CSV,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; a new folder for tensorboard and mlflow.",
+            show_default="standard output",
+        ),
+    ] = None,
+) -> None:
+    """Write every stored record (meta_loops) or every finished trial (trials), or all as runs."""
+    if format_ in _TRACKERS:
+        _export_runs(store, study, table, format_, out)
+        return
+    from antifragile.analysis.frames import meta_loops_frame, trials_frame
+    from antifragile.store.store import Store
+
+    if out is None and format_ is ExportFormat.PARQUET:
+        raise UsageError("parquet is not text; name a file with --out.")
+    build = trials_frame if table is ExportTable.TRIALS else meta_loops_frame
+    with Store(store, create=False) as opened:
+        content = _encode(build(opened, opened.study(study)), format_)
+    if out is not None:
+        write_atomically(out, content)
+        stderr().print(f"wrote {out}", markup=False)
+    else:
+        print(content.decode(), end="")
+
+
+def _export_runs(
+    store: str,
+    study: str | None,
+    table: ExportTable | None,
+    format_: ExportFormat,
+    out: Path | None,
+) -> None:
+    if table is not None:
+        raise UsageError(f"--table chooses the rows of a file; {format_} runs hold all of them.")
+    if out is None:
+        raise UsageError(f"{format_} is a folder of runs; name a new one with --out.")
+    from antifragile.analysis.source import open_source
+    from antifragile.report.trackers.mlflow import export_mlflow
+    from antifragile.report.trackers.tensorboard import export_tensorboard
+
+    write = export_mlflow if format_ is ExportFormat.MLFLOW else export_tensorboard
+    n_runs = write(open_source(store, study=study), out)
+    stderr().print(f"wrote {n_runs:,} runs into {out}", markup=False)
+
+
+def _encode(frame: pd.DataFrame, format_: ExportFormat) -> bytes:
+    if format_ is ExportFormat.CSV:
+        return frame.to_csv(index=False).encode()
+    if format_ is ExportFormat.JSON:
+        text = frame.to_json(orient="records", double_precision=15, indent=1)
+        return f"{text}\n".encode()
+    require("pyarrow", extra="parquet", purpose="parquet export")
+    content = frame.to_parquet(None, index=False)
+    assert isinstance(content, bytes)
+    return content

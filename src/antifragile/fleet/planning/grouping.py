@@ -1,0 +1,104 @@
+"""Which replicas train side by side: those that draw the same batches, cut into groups.
+
+Each order of batches is drawn once, whoever shares it. Groups and the replicas in them keep their
+places however many there are, so that the torch kernel pads to the same shapes.
+
+Shape letters: R replicas, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.epoch import epoch_order
+from antifragile.fleet.kernels import EpochJob, Group
+from antifragile.fleet.planning.plan import FleetPlan
+from antifragile.fleet.state import FleetState
+
+
+def active_replicas(specs: Sequence[TrialSpec], state: FleetState) -> list[int]:
+    """Replicas with meta-loops to go, those that share batches side by side."""
+    replicas = [i for i, spec in enumerate(specs) if state.meta_loop[i] < spec.meta_loops]
+    return sorted(replicas, key=lambda i: batches_of(specs[i], state.meta_loop[i]))
+
+
+def batches_of(spec: TrialSpec, meta_loop: int) -> tuple[str, int]:
+    """Equal for replicas that draw the same order in their next meta-loop."""
+    stream = spec.streams().order
+    return f"{stream.seed} {stream.path!r}", meta_loop
+
+
+def epoch_job(
+    specs: Sequence[TrialSpec],
+    data: Dataset,
+    plan: FleetPlan,
+    state: FleetState,
+    active: list[int],
+    candidates: torch.Tensor,
+) -> EpochJob:
+    chosen = [specs[replica] for replica in active]
+    return EpochJob(
+        weights=candidates,
+        groups=_groups(specs, data, plan, state, active),
+        options=chosen[0].training,
+        weight_decay=[spec.weight_decay for spec in chosen],
+        dropout=[spec.dropout for spec in chosen],
+        dropout_keys=[spec.streams().dropout.key64 for spec in chosen],
+        meta_loops=[state.meta_loop[replica] + 1 for replica in active],
+        perturbations=chosen[0].perturbations,
+        perturbation_keys=[spec.streams().perturbation.key64 for spec in chosen],
+    )
+
+
+def _groups(
+    specs: Sequence[TrialSpec],
+    data: Dataset,
+    plan: FleetPlan,
+    state: FleetState,
+    active: list[int],
+) -> list[Group]:
+    """Cut the active replicas into groups that share an order; each order is drawn once."""
+    groups: list[Group] = []
+    group_size = plan.group_size
+    row = 0
+    for _, members in groupby(active, key=lambda i: batches_of(specs[i], state.meta_loop[i])):
+        sharing = list(members)
+        first, done = specs[sharing[0]], state.meta_loop[sharing[0]]
+        order = epoch_order(first.streams().order, done + 1, data.train.n_samples)
+        for begin in range(0, len(sharing), group_size):
+            chosen = [specs[i] for i in sharing[begin : begin + group_size]]
+            size = len(chosen)
+            groups.append(
+                Group(
+                    start=row,
+                    stop=row + size,
+                    order=order,
+                    place=_place(chosen[0], plan),
+                    slots=_slots(chosen, plan),
+                )
+            )
+            row += size
+    return groups
+
+
+def _place(spec: TrialSpec, plan: FleetPlan) -> int:
+    """Where a group stands in its study: by trial, and by mode where a replica is a group."""
+    if plan.group_size > 1:
+        return spec.trial - 1
+    return (spec.trial - 1) * len(plan.mode_order) + plan.mode_order.index(spec.mode)
+
+
+def _slots(members: Sequence[TrialSpec], plan: FleetPlan) -> tuple[int, ...]:
+    """Where each replica stands in its group: by its mode, or at the next place that is free."""
+    taken: list[int] = []
+    for spec in members:
+        slot = plan.mode_order.index(spec.mode) % plan.group_size
+        while slot in taken:
+            slot = (slot + 1) % plan.group_size
+        taken.append(slot)
+    return tuple(taken)

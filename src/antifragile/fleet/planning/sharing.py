@@ -1,0 +1,55 @@
+"""Replicas that are about to do the same work: one of them is trained, all get the outcome.
+
+Same weights, same ablation, same batches, no dropout, and factors of weight decay that are the
+same number in the precision at hand. The paper's ``decay`` is such a case: ``1 - 1e-4 * 1e-4``
+rounds to 1 in float32, so with paired trials it is ``none``, and training it again could only
+give the same bits. The readable engine (``--engine plain``) does train it again.
+
+Shape letters: R replicas, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from antifragile.config.run import TrialSpec
+from antifragile.fleet.planning.grouping import batches_of
+from antifragile.fleet.state import FleetState
+from antifragile.model.neurons import AblationTarget
+
+
+def leading_replicas(
+    specs: Sequence[TrialSpec],
+    state: FleetState,
+    targets: Mapping[int, AblationTarget | None],
+) -> dict[int, int]:
+    """For every replica with a meta-loop to go, the one that is trained for it: itself, or another.
+
+    Args:
+        specs: Of all R replicas.
+        state: Where they stand.
+        targets: By replica, what is ablated before its epoch.
+    """
+    known: dict[object, list[int]] = {}
+    leaders = {}
+    for replica, target in targets.items():
+        spec = specs[replica]
+        batches = batches_of(spec, state.meta_loop[replica])
+        work = (batches, _equation(spec, state.lkg.dtype), target)
+        alike = known.setdefault(work, [])
+        weights = state.lkg[replica]
+        leader = next((other for other in alike if torch.equal(state.lkg[other], weights)), replica)
+        if leader == replica:
+            alike.append(replica)
+        leaders[replica] = leader
+    return leaders
+
+
+def _equation(spec: TrialSpec, dtype: torch.dtype) -> tuple[object, ...]:
+    """Equal for two replicas that, from the same weights and batches, take the same steps."""
+    streams, keep = spec.streams(), 1 - spec.training.learning_rate * spec.weight_decay
+    masks = streams.dropout.path if spec.dropout else ()
+    noise = streams.perturbation.path if spec.perturbations else ()
+    return masks, noise, torch.tensor(keep, dtype=dtype).item()

@@ -1,0 +1,1 @@
+"""The batched PyTorch kernel, on any device."""

@@ -1,0 +1,105 @@
+"""The engine's dropout masks (`config.dropout_keep_mask`) for many replicas, on any device.
+
+The 32-bit hash is computed in int64, whose low 32 bits do not care about overflow.
+
+Shape letters: K slots that use dropout, R slots, H hidden layers, B samples in a batch, V width of
+a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from antifragile.config.seeds import derive_words
+from antifragile.fleet.kernels import EpochJob
+
+_GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
+
+
+class BatchedDropout:
+    """Dropout of those slots that have it; the others pass unchanged.
+
+    Everything that changes from step to step is one small tensor on the device (`begin` fills it),
+    so that a step is the same sequence of operations on the same memory and can be recorded.
+
+    Args:
+        slots: (K,) which slots drop.
+        keys: Their dropout streams' 64-bit keys.
+        meta_loops: Their meta-loops.
+        probabilities: Their drop probabilities.
+        n_layers: Hidden layers.
+        like: A tensor of the weights' device and dtype.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[int],
+        keys: Sequence[int],
+        meta_loops: Sequence[int],
+        probabilities: Sequence[float],
+        *,
+        n_layers: int,
+        like: Tensor,
+    ) -> None:
+        device = like.device
+        self.streams = tuple(zip(keys, meta_loops, strict=True))
+        self.slots = torch.tensor(slots).to(device)
+        self.words = torch.zeros(n_layers, len(slots), 2, dtype=torch.int64).to(device)
+        thresholds = [int(p * 2**32) for p in probabilities]
+        self.thresholds = torch.tensor(thresholds).to(device)[:, None, None]
+        scales = torch.tensor([1 / (1 - p) for p in probabilities], dtype=torch.float64)
+        self.scales = scales.to(device, like.dtype)[:, None, None]
+
+    @classmethod
+    def of(cls, job: EpochJob, replicas: Sequence[int], n_layers: int) -> BatchedDropout | None:
+        """The dropout of a block of slots, or None when none of them drops."""
+        slots = [slot for slot, replica in enumerate(replicas) if job.dropout[replica] > 0]
+        if not slots:
+            return None
+        owners = [replicas[slot] for slot in slots]
+        return cls(
+            slots,
+            [job.dropout_keys[owner] for owner in owners],
+            [job.meta_loops[owner] for owner in owners],
+            [job.dropout[owner] for owner in owners],
+            n_layers=n_layers,
+            like=job.weights,
+        )
+
+    def begin(self, step: int) -> None:
+        """Move to a batch: its 0-based step."""
+        words = [
+            [derive_words(key, meta_loop, step, layer) for key, meta_loop in self.streams]
+            for layer in range(len(self.words))
+        ]
+        self.words.copy_(torch.tensor(words))  # (H, K, 2)
+
+    def apply(self, layer: int, hidden: Tensor) -> Tensor:
+        """Drop and scale activations (R, B, V) of one hidden layer."""
+        keep = self._keep(layer, *hidden.shape[1:])
+        own = hidden[self.slots] * keep.to(hidden.dtype)
+        return hidden.index_copy(0, self.slots, own * self.scales.to(hidden.dtype))
+
+    def scale(self, gradient: Tensor) -> Tensor:
+        """Scale gradients (R, B, V); what was dropped is masked by its zero activation."""
+        own = gradient[self.slots] * self.scales.to(gradient.dtype)
+        return gradient.index_copy_(0, self.slots, own)
+
+    def _keep(self, layer: int, n_samples: int, width: int) -> Tensor:
+        device = self.slots.device
+        a, b = self.words[layer].T[..., None]  # both (K, 1)
+        samples = _mix32((torch.arange(n_samples, device=device) * _GOLDEN + a) & _MASK)
+        units = (torch.arange(width, device=device) * _GOLDEN + b) & _MASK
+        mixed = _mix32(samples[:, :, None] ^ units[:, None, :])  # (K, B, V)
+        return mixed >= self.thresholds
+
+
+def _mix32(x: Tensor) -> Tensor:
+    x = x ^ (x >> 16)
+    x = (x * 0x7FEB352D) & _MASK
+    x = x ^ (x >> 15)
+    x = (x * 0x846CA68B) & _MASK
+    return x ^ (x >> 16)

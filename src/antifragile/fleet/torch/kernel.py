@@ -1,0 +1,257 @@
+"""The batched PyTorch kernel: any architecture, data set and device, forward and backward by hand.
+
+    flat buffers (R, P): weights, gradients; one fused AdamW over all of them
+    first layer: one product per group, its replicas side by side
+    trunk: one batched product per layer over all replicas
+    on CUDA a whole step is one recording, replayed batch after batch (`recorded_step`)
+
+Groups and replicas are padded to the plan's fixed numbers, so the shapes of all products, and
+with them the bits, do not depend on who is missing or has finished.
+
+Shape letters: G groups, M replicas of a group, R = G * M slots, B samples in a batch, d inputs,
+V width of a layer, U width of the layer before it, C classes, P parameters, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from antifragile.data.splits import Dataset, Split
+from antifragile.engine.epoch import exact_numerics
+from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.torch.dropout import BatchedDropout
+from antifragile.fleet.torch.recorded_step import RecordedStep
+from antifragile.fleet.torch.updates import FlatAdamW, Layout, PerturbedAdamW, Update
+
+_EVALUATION_BATCH = 1000
+
+
+class TorchKernel:
+    """One architecture on one data set, on the data's device.
+
+    Args:
+        layout: Of the replicas.
+        data: Its images must have the dtype of the weights.
+        groups: G, how many groups run at once.
+        members: M, replicas that a group is padded to.
+        threads: Of torch, on the CPU; part of what fixes the bits.
+        compute_dtype: Of products; the weights', or bfloat16 beside float32 master weights.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        layout: FlatLayout,
+        data: Dataset,
+        *,
+        groups: int,
+        members: int,
+        threads: int,
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
+        self.layout, self.data = layout, data
+        self.groups, self.members, self.threads = groups, members, threads
+        self.compute_dtype = compute_dtype or data.train.images.dtype
+
+    def run_epoch(self, job: EpochJob) -> EpochOutcome:
+        """Train every replica for one epoch with a fresh AdamW, then count on validation."""
+        losses: list[float] = [0.0] * len(job.weights)
+        correct: list[int] = [0] * len(job.weights)
+        with torch.no_grad(), self._numerics():
+            for groups in self._blocks(job):
+                block = _Block(job, groups, self)
+                block_losses = block.train(self.data.train)
+                counts = self._count(block.weights, self.data.validation)
+                for slot, replica in block.owners():
+                    job.weights[replica].copy_(block.weights[slot])
+                    losses[replica], correct[replica] = float(block_losses[slot]), counts[slot]
+        return EpochOutcome(train_loss=losses, correct=correct)
+
+    def _blocks(self, job: EpochJob) -> list[list[Group]]:
+        """The groups that train at once; perturbed ones must stand at the same meta-loop."""
+        blocks: dict[tuple[int, int], list[Group]] = {}
+        for group in job.groups:
+            meta_loop = job.meta_loops[group.start] if job.perturbations else 0
+            blocks.setdefault((group.place // self.groups, meta_loop), []).append(group)
+        return [blocks[key] for key in sorted(blocks)]
+
+    def count_correct(self, weights: Tensor, split: Split) -> list[int]:
+        """Count correct samples of a split for weights (R, P)."""
+        with torch.no_grad(), self._numerics():
+            return [self._count(row[None], split)[0] for row in weights]  # the same shape for all
+
+    def _count(self, weights: Tensor, split: Split) -> list[int]:
+        correct = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
+        shaped = weights.to(self.compute_dtype)
+        batches = zip(
+            torch.split(split.images, _EVALUATION_BATCH),
+            torch.split(split.labels, _EVALUATION_BATCH),
+            strict=True,
+        )
+        for images, labels in batches:
+            groups = -(-len(weights) // self.members)
+            x = images.to(self.compute_dtype)[None].expand(groups, *images.shape)  # (G, B, d)
+            logits = forward(self.layout, shaped, x)[-1]  # (R, B, C)
+            best, predicted = logits.max(dim=2)
+            correct += ((predicted == labels) & ~best.isnan()).sum(dim=1)
+        return [int(count) for count in correct.cpu()]
+
+    def _numerics(self) -> AbstractContextManager[None]:
+        on_cpu = self.data.train.images.device.type == "cpu"
+        return exact_numerics(self.threads) if on_cpu else nullcontext()
+
+
+def forward(
+    layout: Layout, weights: Tensor, x: Tensor, dropout: BatchedDropout | None = None
+) -> list[Tensor]:
+    """Activations of every layer, logits last: each (R, B, V).
+
+    Args:
+        layout: Of the replicas.
+        weights: (R, P).
+        x: (G, B, d), one batch per group.
+        dropout: Applied after every hidden ReLU.
+    """
+    n_groups = len(x)
+    members, width = len(weights) // n_groups, layout.sizes[1]
+    first = layout.weight(weights, 0).reshape(n_groups, members * width, -1)  # (G, M*V, d)
+    z = torch.bmm(x, first.transpose(1, 2))  # (G, B, M*V)
+    z = torch.unflatten(z, 2, (members, width)).transpose(1, 2).flatten(0, 1)  # (R, B, V)
+    z = z + layout.bias(weights, 0)[:, None]
+    activations = []
+    for layer in range(1, len(layout.sizes) - 1):
+        hidden = torch.relu(z)
+        if dropout is not None:
+            hidden = dropout.apply(layer - 1, hidden)
+        activations.append(hidden)
+        weight, bias = layout.weight(weights, layer), layout.bias(weights, layer)[:, None]
+        z = torch.baddbmm(bias, hidden, weight.transpose(1, 2))  # (R, B, V)
+    return [*activations, z]
+
+
+def backward(
+    layout: Layout,
+    weights: Tensor,
+    x: Tensor,
+    activations: list[Tensor],
+    gradient: Tensor,
+    out: Tensor,
+    dropout: BatchedDropout | None,
+) -> None:
+    """Gradients of all parameters into ``out`` (R, P), from that of the logits (R, B, C)."""
+    for layer in range(len(layout.sizes) - 2, 0, -1):
+        hidden = activations[layer - 1]  # (R, B, U)
+        layout.weight(out, layer).copy_(torch.bmm(gradient.transpose(1, 2), hidden))  # (R, V, U)
+        layout.bias(out, layer).copy_(gradient.sum(dim=1))
+        below = torch.bmm(gradient, layout.weight(weights, layer))  # (R, B, U)
+        if dropout is not None:
+            below = dropout.scale(below)
+        gradient = below.masked_fill_(hidden <= 0, 0)
+    groups, members = len(x), len(weights) // len(x)
+    side_by_side = torch.unflatten(gradient, 0, (groups, members)).transpose(2, 3)  # (G, M, V, B)
+    first = torch.bmm(side_by_side.flatten(1, 2), x)  # (G, M*V, d)
+    layout.weight(out, 0).copy_(torch.unflatten(first, 1, (members, -1)).flatten(0, 1))
+    layout.bias(out, 0).copy_(gradient.sum(dim=1))
+
+
+class _Block:
+    """The groups of a study that train at once, every one and every replica at its own place.
+
+    Products over many matrices may round differently by position, so positions are fixed, and
+    whatever is missing or finished is replaced by a copy that nobody looks at.
+    """
+
+    def __init__(self, job: EpochJob, groups: Sequence[Group], kernel: TorchKernel) -> None:
+        self.kernel, self.job = kernel, job
+        present = {group.place % kernel.groups: group for group in groups}
+        any_group = next(iter(present.values()))
+        chosen = [present.get(place, any_group) for place in range(kernel.groups)]
+        self.replicas = [
+            group.members.get(slot, group.start)
+            for group in chosen
+            for slot in range(kernel.members)
+        ]
+        self.present = [
+            place in present and slot in present[place].members
+            for place in range(kernel.groups)
+            for slot in range(kernel.members)
+        ]
+        self.weights = job.weights[self.replicas]  # (R, P)
+        device = self.weights.device
+        self.orders = torch.stack([group.order for group in chosen]).to(device)  # (G, N)
+        self.dropout = BatchedDropout.of(job, self.replicas, len(kernel.layout.sizes) - 2)
+        self.keep = torch.tensor(
+            [
+                1 - job.options.learning_rate * job.weight_decay[replica]
+                for replica in self.replicas
+            ],
+            dtype=torch.float64,
+            device="cpu",
+        ).to(device, self.weights.dtype)[:, None]  # (R, 1)
+
+    def owners(self) -> list[tuple[int, int]]:
+        """(slot, replica) of every slot that is no padding."""
+        return [
+            (slot, replica)
+            for slot, (replica, present) in enumerate(zip(self.replicas, self.present, strict=True))
+            if present
+        ]
+
+    def train(self, train: Split) -> Tensor:
+        """One epoch in place; the mean loss of each slot, (R,) float64."""
+        batches = torch.split(self.orders, self.job.options.batch_size, dim=1)
+        update = self._update(n_steps=len(batches))
+        total = torch.zeros(len(self.weights), dtype=torch.float64).to(self.weights.device)
+
+        def step(rows: Tensor) -> None:
+            total.add_(self._gradient(update, train, rows) * rows.shape[1])
+            update.step()
+
+        # Noise is made from host values, which a recording cannot hold.
+        run = step if self.job.perturbations else RecordedStep(step, batches[0])
+        for number, rows in enumerate(batches):
+            if self.dropout is not None:
+                self.dropout.begin(number)
+            run(rows)
+        update.finish()
+        return total / train.n_samples
+
+    def _update(self, *, n_steps: int) -> Update:
+        """A fresh AdamW over the block's weights, perturbed or not."""
+        job, layout = self.job, self.kernel.layout
+        if not job.perturbations:
+            return FlatAdamW(layout, self.weights, job.options, self.keep)
+        return PerturbedAdamW(
+            layout,
+            self.weights,
+            job.options,
+            self.keep,
+            perturbations=job.perturbations,
+            keys=[job.perturbation_keys[replica] for replica in self.replicas],
+            first_step=(job.meta_loops[self.replicas[0]] - 1) * n_steps,
+        )
+
+    def _gradient(self, update: Update, train: Split, rows: Tensor) -> Tensor:
+        """Fill the update's gradients from one batch; return the mean losses (R,)."""
+        layout, dtype = update.layout, self.kernel.compute_dtype
+        weights = update.weights.to(dtype)
+        chosen = train.images.index_select(0, rows.flatten())  # twice as fast as images[rows]
+        x = chosen.view(*rows.shape, -1).to(dtype)  # (G, B, d)
+        labels = train.labels[rows].repeat_interleave(self.kernel.members, dim=0)[..., None]
+        activations = forward(layout, weights, x, self.dropout)
+        logits = activations[-1].to(update.weights.dtype)  # (R, B, C)
+        log_p = torch.log_softmax(logits, dim=2)
+        losses = -log_p.gather(2, labels)[..., 0].mean(dim=1)
+        gradient = log_p.exp_()
+        gradient.scatter_add_(2, labels, torch.full_like(log_p[..., :1], -1))
+        gradient.div_(rows.shape[1])
+        backward(
+            layout, weights, x, activations, gradient.to(dtype), update.gradients, self.dropout
+        )
+        return losses.double()

@@ -1,0 +1,1 @@
+"""Rules attached to a torch optimizer: state, hooks, saving and the handle."""

@@ -1,0 +1,66 @@
+"""What a handle tells about its rules: how much they add, beside how large the gradient is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from antifragile.optim.noise.norms import joint_norm
+from antifragile.optim.noise.streams import Stream
+from antifragile.optim.rules import Place
+
+if TYPE_CHECKING:
+    from antifragile.optim.attach.attached_rule import AttachedRule
+    from antifragile.optim.attach.handle import Handle
+
+
+def metrics_of(handle: Handle, attached: AttachedRule, stream: Stream) -> dict[str, Any]:
+    """One rule's line of `Handle.metrics`."""
+    noise = _noise_norm(handle, attached, stream)
+    gradient = _gradient_norm(attached)
+    return {
+        "where": str(attached.rule.where),
+        "scale": attached.value,
+        "noise_norm": noise,
+        "gradient_norm": gradient,
+        "ratio": _ratio(noise, gradient),
+        "controller": {key: array.tolist() for key, array in attached.controller.items()},
+    }
+
+
+def _gradient_norm(attached: AttachedRule) -> float | Tensor | None:
+    norm = attached.gradient_norm
+    if norm is None:
+        return None
+    return float(norm[0]) if attached.replicas is None else torch.from_numpy(norm)
+
+
+def _ratio(noise: float | Tensor | None, gradient: float | Tensor | None) -> float | Tensor | None:
+    if noise is None or gradient is None:
+        return None
+    if isinstance(gradient, Tensor):
+        return noise / gradient
+    return float(noise) / gradient if gradient else float("inf")
+
+
+@torch.no_grad()
+def _noise_norm(handle: Handle, attached: AttachedRule, stream: Stream) -> float | Tensor | None:
+    """The norm of the noise at its present scale, drawn once more; None for inputs."""
+    if attached.rule.where is Place.INPUT:
+        return None
+    if attached.is_off:
+        return 0.0 if attached.replicas is None else torch.zeros(attached.replicas)
+    weights = [
+        handle.weights.clean(slot.index)
+        if attached.rule.where is Place.WEIGHT
+        else slot.parameter.detach()
+        for slot in attached.slots
+    ]
+    site = attached.site(stream, range(len(weights)), weights, for_show=True)
+    moved = [weight.clone() for weight in weights]
+    attached.rule.noise.add(site, moved, attached.sizes)
+    torch._foreach_sub_(moved, weights)
+    norm = joint_norm(moved, is_batched=attached.replicas is not None)
+    return float(norm) if attached.replicas is None else norm

@@ -1,0 +1,128 @@
+"""Attaching perturbations to a `torch.optim` optimizer: the one public verb, and its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from antifragile.errors import UsageError
+from antifragile.optim.attach.handle import HANDLE, Handle
+from antifragile.optim.checks import check_number
+from antifragile.optim.rules import Place, Rule
+
+
+def perturb(
+    optimizer: torch.optim.Optimizer,
+    *rules: Rule | Sequence[Rule],
+    seed: int | Sequence[int] = 0,
+    model: nn.Module | None = None,
+    per_rank: bool = False,
+    replicas: int | None = None,
+    first_step: int = 0,
+) -> Handle:
+    """Perturb the update equation of an optimizer from here on.
+
+    The optimizer stays what it is; schedulers, gradient scalers and training loops see no
+    difference. Its ``state_dict()`` carries the state of the perturbation, and a run that is
+    saved and loaded goes on bit for bit.
+
+    Args:
+        optimizer: Any `torch.optim` optimizer that takes one gradient per step.
+        *rules: Rules, or tuples of them as the presets give; all act together, in this order.
+        seed: At least 0 and below 2**64. With replicas a sequence of R seeds, or one from which
+            they count upward.
+        model: The module that is called. With it, forwards in eval mode and ``state_dict()`` see
+            clean weights by themselves, and input rules work.
+        per_rank: Every rank of the process group draws its own noise instead of the same.
+        replicas: R, where every parameter has a leading dimension of R independent runs: norms
+            and controllers are then per replica, and replica r draws what a run with its seed
+            alone would draw.
+        first_step: Where schedules and noise begin, for training that makes a fresh optimizer
+            now and then and goes on with the same noise.
+
+    Returns:
+        The handle.
+
+    Raises:
+        UsageError: A rule, a seed or a parameter is not what it should be.
+        CheckpointError: The optimizer brought the state of other rules from a checkpoint.
+
+    Example:
+        >>> import torch
+        >>> from antifragile.optim import perturb, presets
+        >>> model = torch.nn.Linear(3, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> handle = perturb(optimizer, presets.random_weight_perturbation(), model=model)
+    """
+    flat = _flatten(rules)
+    _check(optimizer, flat, model, per_rank)
+    seeds = _seeds(seed, replicas)
+    check_number(first_step, "first_step")
+    handle = Handle(
+        optimizer,
+        flat,
+        seeds=seeds,
+        model=model,
+        per_rank=per_rank,
+        replicas=replicas,
+        first_step=int(first_step),
+    )
+    setattr(optimizer, HANDLE, handle)
+    handle.state_hooks.adopt_waiting()
+    return handle
+
+
+def _flatten(rules: Sequence[Any]) -> list[Rule]:
+    flat: list[Rule] = []
+    for rule in rules:
+        if isinstance(rule, Rule):
+            flat.append(rule)
+        elif callable(rule):
+            flat += _flatten([rule()])
+        elif isinstance(rule, Sequence) and not isinstance(rule, str):
+            flat += _flatten(rule)
+        else:
+            raise UsageError(
+                f"perturb got {rule!r}; expected a Rule, or a preset such as "
+                "presets.annealed_gradient_noise()."
+            )
+    return flat
+
+
+def _check(optimizer: Any, rules: list[Rule], model: nn.Module | None, per_rank: bool) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UsageError(
+            f"perturb got {type(optimizer).__name__}; expected a torch.optim.Optimizer."
+        )
+    if not rules:
+        raise UsageError("perturb got no rule; expected at least one.")
+    if getattr(optimizer, HANDLE, None) is not None:
+        raise UsageError(
+            "the optimizer is perturbed already; pass all rules in one call, or remove() the "
+            "first handle."
+        )
+    if model is None and any(rule.where is Place.INPUT for rule in rules):
+        raise UsageError("a rule on 'input' needs the model; pass model= to perturb().")
+    drifting = [rule for rule in rules if rule.where in (Place.GRAD, Place.STEP)]
+    if per_rank and drifting and isinstance(model, nn.parallel.DistributedDataParallel):
+        raise UsageError(
+            f"per_rank=True with a rule on {str(drifting[0].where)!r} would let the ranks' weights "
+            "drift apart; use it with 'weight' or 'input' rules alone."
+        )
+
+
+def _seeds(seed: int | Sequence[int], replicas: int | None) -> tuple[int, ...]:
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        seeds = tuple(seed + r for r in range(replicas or 1))
+    elif replicas is not None and isinstance(seed, Sequence) and len(seed) == replicas:
+        seeds = tuple(int(s) for s in seed)
+    else:
+        raise UsageError(
+            f"seed is {seed!r}; expected a whole number, or with replicas={replicas} that many."
+        )
+    if not all(0 <= s < 2**64 for s in seeds):
+        raise UsageError(f"seed is {seed!r}; expected at least 0 and below 2**64.")
+    return seeds

@@ -1,0 +1,1 @@
+"""Noise types: each fills or adds to tensors with unit-scale noise."""

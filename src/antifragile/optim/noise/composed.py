@@ -1,0 +1,109 @@
+"""Noises made of another: its differences, or its elements in other units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from antifragile.errors import UsageError
+from antifragile.optim.checks import check_number
+from antifragile.optim.noise.drawn import Drawn, Noise, Site, Sizes, Sphere
+from antifragile.optim.noise.norms import filter_norms
+
+
+@dataclass(frozen=True)
+class Anti(Noise):
+    """The difference of successive noises, ``s_t xi_t - s_(t-1) xi_(t-1)``: its sum telescopes.
+
+    On ``"weight"`` plain noise is that already: it is taken out before the next is put in.
+
+    Source: Orvieto et al. 2022, arXiv 2202.02831, equation 3.
+    """
+
+    noise: Noise
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.noise, Drawn | Sphere):
+            raise UsageError(
+                f"Anti needs a noise that can be drawn again; got {self.noise!r}. "
+                "Use Gaussian, Rademacher, Uniform, InitLike or Sphere."
+            )
+
+    def unit(self, site: Site) -> list[Tensor]:
+        noise = [torch.zeros_like(p) for p in site.parameters]
+        self.add(site, noise, [1.0] * len(noise))
+        return noise
+
+    def add(
+        self,
+        site: Site,
+        targets: Sequence[Tensor],
+        sizes: Sizes,
+        *,
+        backups: Sequence[Tensor] | None = None,
+    ) -> None:
+        self.noise.add(site, targets, sizes, backups=backups)
+        if site.stream.step > 0 and site.sizes_before is not None:
+            before = replace(site, stream=replace(site.stream, step=site.stream.step - 1))
+            self.noise.add(before, targets, [-size for size in site.sizes_before])
+
+    def norm(self, n_elements: int) -> float:
+        return math.sqrt(2.0) * self.noise.norm(n_elements)
+
+
+@dataclass(frozen=True)
+class Filterwise(Noise):
+    """Another noise times the norm of the filter (row, output unit) that an element belongs to.
+
+    Source: Li et al. 2022, arXiv 2211.11489, section 4.3.
+    """
+
+    noise: Noise
+
+    def unit(self, site: Site) -> list[Tensor]:
+        noise = self.noise.unit(site)
+        for part, weights in zip(noise, site.parameters, strict=True):
+            part.mul_(filter_norms(weights, is_batched=site.is_batched))
+        return noise
+
+
+@dataclass(frozen=True)
+class Preconditioned(Noise):
+    """Another noise times ``sqrt(G)``, ``G = 1 / (sqrt(V) + floor)``, V the running square.
+
+    V is the optimizer's own (``exp_avg_sq`` debiased, ``square_avg``); an optimizer without one
+    gets one here, and its gradient is multiplied by G before the step.
+
+    Args:
+        noise: What to multiply.
+        decay: Of the running square, where it is our own.
+        floor: lambda.
+
+    Source: Li et al. 2016, arXiv 1512.07666, algorithm 1.
+    """
+
+    noise: Noise
+    decay: float = 0.99
+    floor: float = 1e-5
+    keeps: ClassVar[str | None] = "squares"
+    only: ClassVar[str | None] = "step"
+
+    def __post_init__(self) -> None:
+        check_number(self.decay, "the decay", at_most=1.0)
+        check_number(self.floor, "the floor", above=True)
+
+    def unit(self, site: Site) -> list[Tensor]:
+        noise = self.noise.unit(site)
+        assert site.squares is not None
+        for part, square in zip(noise, site.squares, strict=True):
+            part.mul_(self.preconditioner(square).sqrt_())
+        return noise
+
+    def preconditioner(self, square: Tensor) -> Tensor:
+        """G, a fresh tensor."""
+        return square.sqrt().add_(self.floor).reciprocal_()

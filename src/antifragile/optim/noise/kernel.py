@@ -1,0 +1,171 @@
+"""The compiled noise kernel: numbers of `streams.py`, added in the same pass, to the same bits.
+
+It copies the old values aside in that pass too, where they are wanted, and large ones back.
+
+Where it was not built, or for tensors it does not take (not on a CPU, half precision, not
+contiguous), torch serves; only the time differs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from antifragile.optim.noise.streams import Stream
+
+logger = logging.getLogger(__name__)
+
+_DOORS = {
+    torch.float32: "antifragile_run_float32",
+    torch.float64: "antifragile_run_float64",
+}
+_WRITE, _ADD, _COPY = range(3)
+
+
+class _Job(ctypes.Structure):
+    """The ``Job`` of ``native/noise.cpp``, field by field."""
+
+    _fields_ = (
+        ("targets", ctypes.POINTER(ctypes.c_void_p)),
+        ("backups", ctypes.POINTER(ctypes.c_void_p)),
+        ("counts", ctypes.POINTER(ctypes.c_int64)),
+        ("parameters", ctypes.POINTER(ctypes.c_uint32)),
+        ("sizes", ctypes.POINTER(ctypes.c_double)),
+        ("keys", ctypes.POINTER(ctypes.c_uint64)),
+        ("n_parameters", ctypes.c_int64),
+        ("n_replicas", ctypes.c_int64),
+        ("table", ctypes.c_void_p),
+        ("step", ctypes.c_uint32),
+        ("rule", ctypes.c_uint32),
+        ("action", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+    )
+
+
+@cache
+def load_noise_kernel() -> dict[torch.dtype, Any] | None:
+    """Load the compiled kernel once, a function per dtype; None, logged with the reason, if not."""
+    folder = Path(__file__).parent
+    for path in (folder / f"_noise{suffix}" for suffix in EXTENSION_SUFFIXES):
+        if path.is_file():
+            try:
+                library = ctypes.CDLL(str(path))
+                return {dtype: getattr(library, door) for dtype, door in _DOORS.items()}
+            except (OSError, AttributeError) as error:  # the latter: of another version
+                logger.warning("the noise kernel does not load (%s); torch serves instead", error)
+                return None
+    logger.info("the noise kernel was not built; torch serves instead")
+    return None
+
+
+def is_native(tensors: Sequence[Tensor]) -> bool:
+    """Whether the compiled kernel can work on all of these tensors."""
+    dtype, strided = tensors[0].dtype, torch.strided
+    if dtype not in _DOORS or load_noise_kernel() is None:
+        return False
+    for t in tensors:
+        if not (t.is_cpu and t.dtype is dtype and t.layout is strided and t.is_contiguous()):
+            return False
+    return True
+
+
+def run_native(
+    stream: Stream,
+    table: Tensor | None,
+    indices: Sequence[int],
+    targets: Sequence[Tensor],
+    sizes: Sequence[float | Tensor],
+    *,
+    adds: bool = True,
+    backups: Sequence[Tensor] | None = None,
+) -> None:
+    """Add ``size * noise`` to every target in place, or write it there.
+
+    Args:
+        stream: Seeds, step and rule.
+        table: (32768,) float32 magnitudes, or None for signs.
+        indices: Of the parameters.
+        targets: Contiguous CPU tensors of one dtype.
+        sizes: A number, or (R,) numbers, per target.
+        adds: False overwrites the targets.
+        backups: Receive the targets' old values.
+    """
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    n_parameters, n_replicas = len(targets), len(stream.keys)
+    counts, parameters, keys = _constants(
+        tuple([target.numel() for target in targets]), tuple(indices), stream.keys
+    )
+    job = _Job(
+        _addresses(targets),
+        None if backups is None else _addresses(backups),
+        counts,
+        parameters,
+        (ctypes.c_double * (n_parameters * n_replicas))(*_flat(sizes, stream)),
+        keys,
+        n_parameters,
+        n_replicas,
+        None if table is None else table.data_ptr(),
+        stream.step,
+        stream.rule,
+        _ADD if adds else _WRITE,
+        torch.get_num_threads(),
+    )
+    kernel[targets[0].dtype](ctypes.byref(job))
+    for target in targets:
+        increment_version(target)
+
+
+def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy past the caches: faster than torch for more than they hold, slower for less.
+
+    Args:
+        targets: Contiguous CPU tensors of one dtype.
+        sources: The same, of the same sizes.
+    """
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    counts = [target.numel() for target in targets]
+    job = _Job(targets=_addresses(targets), backups=_addresses(sources), n_replicas=1)
+    job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
+    job.action, job.threads = _COPY, torch.get_num_threads()
+    kernel[targets[0].dtype](ctypes.byref(job))
+    for target in targets:
+        increment_version(target)
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    """Where the tensors begin, (K,)."""
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+
+
+def _flat(sizes: Sequence[float | Tensor], stream: Stream) -> Sequence[float]:
+    """The sizes of every parameter's replicas, (K * R,)."""
+    if not stream.batched:
+        return [float(size) for size in sizes]
+    replicas = len(stream.keys)
+    rows = [s.tolist() if isinstance(s, Tensor) else [s] * replicas for s in sizes]
+    return list(chain.from_iterable(rows))
+
+
+@lru_cache(maxsize=64)
+def _constants(
+    counts: tuple[int, ...], indices: tuple[int, ...], keys: tuple[int, ...]
+) -> tuple[ctypes.Array[Any], ...]:
+    """What stays the same step after step: elements of one replica, numbers, keys."""
+    each = [count // len(keys) for count in counts]
+    return (
+        (ctypes.c_int64 * len(each))(*each),
+        (ctypes.c_uint32 * len(indices))(*indices),
+        (ctypes.c_uint64 * len(keys))(*keys),
+    )

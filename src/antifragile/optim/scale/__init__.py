@@ -1,0 +1,1 @@
+"""Scales of a perturbation: schedules, and controllers that follow gradients and losses."""

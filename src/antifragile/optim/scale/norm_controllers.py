@@ -1,0 +1,159 @@
+"""How much, by looking at norms: scales that follow the gradient, or wait until it is small.
+
+All arithmetic is per replica. A step whose gradient is not finite is not looked at (the handle
+keeps the state and the value of the step before).
+
+Shape letters: R replicas (1 where there are none), T tensors with a gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from antifragile.optim.checks import check_number
+from antifragile.optim.scale.schedules import Array, Scale, Signals, State, as_scale
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class RatioToGradient(Scale):
+    """Noise whose norm is ``ratio`` times the gradient's, smoothed over steps.
+
+    Args:
+        ratio: Of the norms.
+        memory: Weight of the past in the moving average of the gradient norm; 0 is none.
+    """
+
+    ratio: float
+    memory: float = 0.0
+    needs: ClassVar[frozenset[str]] = frozenset({"norms"})
+
+    def __post_init__(self) -> None:
+        check_number(self.ratio, "the ratio")
+        check_number(self.memory, "memory", at_most=1.0)
+
+    def initial(self, replicas: int) -> State:
+        """No average yet."""
+        return {"norm": np.full(replicas, np.nan)}
+
+    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
+        """Zero before the first gradient."""
+        if signals.gradient_norm is None:
+            return 0.0, state
+        before = np.where(np.isnan(state["norm"]), signals.gradient_norm, state["norm"])
+        norm = self.memory * before + (1 - self.memory) * signals.gradient_norm
+        return self.ratio * norm / signals.unit_norm, {"norm": norm}
+
+
+@dataclass(frozen=True)
+class WhenSmallGradient(Scale):
+    """One kick when the gradient is small, then none for a while.
+
+    Args:
+        size: The scale of the kick.
+        threshold: The gradient norm at or below which it is due.
+        wait: Steps that must have passed since the last one.
+
+    Source: Jin et al. 2017, arXiv 1703.00887, algorithm 2.
+    """
+
+    size: float
+    threshold: float
+    wait: int = 1
+    needs: ClassVar[frozenset[str]] = frozenset({"norms"})
+
+    def __post_init__(self) -> None:
+        check_number(self.size, "the scale")
+        check_number(self.threshold, "the threshold")
+        check_number(self.wait, "wait", at_least=1)
+
+    def initial(self, replicas: int) -> State:
+        """Never kicked."""
+        return {"last": np.full(replicas, -np.inf)}
+
+    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
+        """``size`` or zero."""
+        if signals.gradient_norm is None:
+            return 0.0, state
+        rested = signals.step - state["last"] > self.wait
+        due = rested & (signals.gradient_norm <= self.threshold)
+        return np.where(due, self.size, 0.0), {"last": np.where(due, signals.step, state["last"])}
+
+
+@dataclass(frozen=True)
+class Revive(Scale):
+    """Noise only while the network is dead; none once gradients flow.
+
+    What is watched is the median gradient norm of the matrices, relative to a reference: the
+    larger of its own recent peak and of the loudest tensor's gradient now. The second makes it
+    work from the first step: in a network that never lived only the last bias has a gradient.
+    Noise begins when that ratio falls to ``fraction`` and ends when it has risen to ``release``;
+    in between it fades with the logarithm of the ratio, so that large noise does not overshoot.
+    The schedule inside runs on the number of steps without noise, so that the noise is not
+    annealed away before it has done its work.
+
+    Args:
+        scale: A number or a schedule.
+        fraction: Of the reference, at or below which the network counts as dead.
+        release: Of the reference, from which it counts as alive again.
+        horizon: Steps after which the recent peak has fallen to 1/e.
+    """
+
+    scale: float | Scale
+    fraction: float = 0.02
+    release: float = 0.5
+    horizon: int = 500
+    needs: ClassVar[frozenset[str]] = frozenset({"norms"})
+
+    def __post_init__(self) -> None:
+        as_scale(self.scale)
+        check_number(self.fraction, "the fraction", at_most=1.0, above=True)
+        check_number(self.release, "the release", at_least=self.fraction, at_most=1.0)
+        check_number(self.horizon, "the horizon", at_least=1)
+
+    @property
+    def learning_rate_power(self) -> float:  # type: ignore[override]
+        """Of the schedule inside."""
+        return as_scale(self.scale).learning_rate_power
+
+    def initial(self, replicas: int) -> State:
+        """No history, never alive."""
+        zeros = np.zeros(replicas)
+        return {"peak": zeros, "alive": zeros, "is_dead": zeros}
+
+    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
+        """The schedule's value while dead, zero while alive and before the first gradient."""
+        if signals.gradient_norm is None:
+            return 0.0, state
+        inner, loudest = _inner_and_loudest(signals)
+        reference = np.maximum(state["peak"], loudest)
+        edge = np.where(state["is_dead"] > 0, self.release, self.fraction)
+        is_dead = (inner < edge * reference) | (reference == 0)
+        size = as_scale(self.scale).at(state["alive"]) * self._share(inner, reference)
+        after = {
+            "peak": np.maximum(inner, state["peak"] * np.exp(-1.0 / self.horizon)),
+            "alive": state["alive"] + ~is_dead,
+            "is_dead": is_dead.astype(float),
+        }
+        return np.where(is_dead, size, 0.0), after
+
+    def _share(self, inner: Array, reference: Array) -> Array:
+        """One at ``fraction`` of the reference and below, falling to zero at ``release``."""
+        ratio = np.maximum(inner, _TINY) / np.maximum(reference, 1e-100)
+        span = max(np.log(self.release / self.fraction), _TINY)
+        return np.asarray(np.clip(np.log(self.release / ratio) / span, 0.0, 1.0))
+
+
+def _inner_and_loudest(signals: Signals) -> tuple[Array, Array]:
+    """The median norm over matrices and the largest over all tensors, both (R,)."""
+    norms, is_matrix = signals.tensor_norms, signals.is_matrix
+    assert norms is not None
+    assert is_matrix is not None
+    assert signals.gradient_norm is not None
+    if is_matrix.sum() < 2:  # no layers to compare: the whole gradient against its own history
+        return signals.gradient_norm, signals.gradient_norm
+    return np.median(norms[:, is_matrix], axis=1), norms.max(axis=1)

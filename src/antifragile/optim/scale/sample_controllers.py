@@ -1,0 +1,179 @@
+"""How much, by looking at elements: scales that follow the gradient's variance or the curvature.
+
+All arithmetic is per replica. A step whose gradient is not finite is not looked at (the handle
+keeps the state and the value of the step before).
+
+Shape letters: R replicas (1 where there are none), K sampled elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from antifragile.optim.checks import check_number
+from antifragile.optim.scale.schedules import Array, Scale, Signals, State, as_scale
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class GradVariance(Scale):
+    """Tops the gradient's own noise up: full noise where it has none, none where it has enough.
+
+        s_t = s sqrt(max(0, 1 - var_t / target^2))
+
+    with ``var_t`` the mean variance of a gradient element around its moving mean: from Adam's
+    moments, ``exp_avg_sq - exp_avg^2`` (both debiased), where the optimizer keeps them, else from
+    moving averages of our own over a sample of the elements (at most 1024 of each tensor).
+    Gradient noise of scale s then keeps the total standard deviation at s.
+
+    Args:
+        scale: s, a number or a schedule.
+        target: Standard deviation of a gradient element at which no noise is added. None: the
+            scale itself for gradient noise; for others the largest seen so far.
+        memory: Decay of our own averages.
+    """
+
+    scale: float | Scale
+    target: float | None = None
+    memory: float = 0.95
+    needs: ClassVar[frozenset[str]] = frozenset({"samples"})
+
+    def __post_init__(self) -> None:
+        as_scale(self.scale)
+        check_number(self.memory, "memory", at_most=1.0)
+        if self.target is not None:
+            check_number(self.target, "the target", above=True)
+
+    @property
+    def learning_rate_power(self) -> float:  # type: ignore[override]
+        """Of the schedule inside."""
+        return as_scale(self.scale).learning_rate_power
+
+    def initial(self, replicas: int) -> State:
+        """Averages of nothing."""
+        none = np.zeros((replicas, 0))
+        return {
+            "mean": none,
+            "square": none,
+            "count": np.zeros(replicas),
+            "peak": np.zeros(replicas),
+        }
+
+    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
+        """Full noise before the first gradient."""
+        base = as_scale(self.scale).at(np.array(float(signals.step)))
+        if "gradient" not in signals.sampled:
+            return float(base), state
+        variance, state = self._variance(signals, state)
+        peak = np.maximum(state["peak"], variance)
+        if self.target is not None:
+            target = np.full_like(variance, self.target**2)
+        else:
+            target = np.full_like(variance, base**2) if signals.is_gradient_noise else peak
+        share = np.maximum(0.0, 1.0 - variance / np.maximum(target, _TINY))
+        return base * np.sqrt(share), state | {"peak": peak}
+
+    def _variance(self, signals: Signals, state: State) -> tuple[Array, State]:
+        """The mean variance of a gradient element, (R,)."""
+        sampled = signals.sampled
+        if "square" in sampled:
+            debias = [1 - beta ** max(signals.moment_steps, 1.0) for beta in signals.betas]
+            mean, square = sampled["mean"] / debias[0], sampled["square"] / debias[1]
+            return _mean_variance(mean, square), state
+        gradient = sampled["gradient"]
+        if state["mean"].shape != gradient.shape:
+            zeros = np.zeros_like(gradient)
+            state = state | {"mean": zeros, "square": zeros, "count": np.zeros(len(gradient))}
+        mean = self.memory * state["mean"] + (1 - self.memory) * gradient
+        square = self.memory * state["square"] + (1 - self.memory) * gradient**2
+        count = state["count"] + 1
+        debias_all = (1 - self.memory**count)[:, None]
+        variance = _mean_variance(mean / debias_all, square / debias_all)
+        return variance, state | {"mean": mean, "square": square, "count": count}
+
+
+@dataclass(frozen=True)
+class Curvature(Scale):
+    """As large as the curvature lets it be: the expected rise of the loss stays where it began.
+
+    Noise of scale s raises the loss by about ``s^2 d h / 2``, h the mean curvature. With h_0 the
+    curvature of the first steps this holds that rise constant:
+
+        s_t = s sqrt(h_0 / h_t), at most ``largest`` times s
+
+    h is the secant estimate <y, x> / <x, x> between successive gradients and the points where they
+    were taken, over a sample of the elements (at most 1024 of each tensor), numerator and
+    denominator averaged over steps.
+
+    Args:
+        scale: s, a number or a schedule.
+        memory: Decay of the averages.
+        warmup: Steps that make up h_0; the scale is s until then.
+        largest: Bound of the factor, and of its inverse.
+    """
+
+    scale: float | Scale
+    memory: float = 0.95
+    warmup: int = 20
+    largest: float = 10.0
+    needs: ClassVar[frozenset[str]] = frozenset({"samples"})
+
+    def __post_init__(self) -> None:
+        as_scale(self.scale)
+        check_number(self.memory, "memory", at_most=1.0)
+        check_number(self.warmup, "warmup", at_least=1)
+        check_number(self.largest, "largest", at_least=1.0)
+
+    @property
+    def learning_rate_power(self) -> float:  # type: ignore[override]
+        """Of the schedule inside."""
+        return as_scale(self.scale).learning_rate_power
+
+    def initial(self, replicas: int) -> State:
+        """No earlier gradient."""
+        none, zeros = np.zeros((replicas, 0)), np.zeros(replicas)
+        return {
+            "gradient": none,
+            "weight": none,
+            "product": zeros,
+            "square": zeros,
+            "count": zeros,
+            "first": zeros,
+        }
+
+    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
+        """The base scale until ``warmup`` secants were seen."""
+        base = as_scale(self.scale).at(np.array(float(signals.step)))
+        if "gradient" not in signals.sampled:
+            return float(base), state
+        gradient, weight = signals.sampled["gradient"], signals.sampled["weight"]
+        now = state | {"gradient": gradient, "weight": weight}
+        if state["gradient"].shape != gradient.shape:
+            return np.full(len(gradient), float(base)), now
+        now |= self._averages(gradient - state["gradient"], weight - state["weight"], state)
+        curvature = np.maximum(now["product"] / np.maximum(now["square"], _TINY), _TINY)
+        warming = now["count"] <= self.warmup
+        now["first"] = np.where(warming, curvature, state["first"])
+        factor = np.sqrt(np.maximum(now["first"], _TINY) / curvature)
+        factor = np.clip(factor, 1 / self.largest, self.largest)
+        return base * np.where(warming, 1.0, factor), now
+
+    def _averages(self, change: Array, moved: Array, state: State) -> State:
+        """Moving averages of <y, x> and <x, x>, (R,) each."""
+        product, square = (change * moved).sum(axis=1), (moved * moved).sum(axis=1)
+        keep = self.memory
+        return {
+            "product": keep * state["product"] + (1 - keep) * product,
+            "square": keep * state["square"] + (1 - keep) * square,
+            "count": state["count"] + 1,
+        }
+
+
+def _mean_variance(mean: Array, square: Array) -> Array:
+    """Mean over elements of their variance, (R,); what rounding leaves of none is none."""
+    variance = np.maximum(square - mean**2, 0.0).mean(axis=1)
+    return np.where(variance > 1e-9 * square.mean(axis=1), variance, 0.0)

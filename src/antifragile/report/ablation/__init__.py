@@ -1,0 +1,1 @@
+"""Tables, figure and page of an ablation study."""

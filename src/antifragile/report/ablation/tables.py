@@ -1,0 +1,254 @@
+"""The tables of an ablation study: checks first, then one per protocol and question."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR, DesignName
+from antifragile.ablate.designs.path import AFTER
+from antifragile.ablate.study.results import AblationResults, ProtocolResult
+from antifragile.analysis.inference.paired import Judgement, PairedVerdict
+from antifragile.report.table import Cell, Column, Table
+
+_WORDS = {
+    CONTRIBUTION: {PairedVerdict.POSITIVE: "helps", PairedVerdict.NEGATIVE: "harms"},
+    INTERACTION: {PairedVerdict.POSITIVE: "redundant", PairedVerdict.NEGATIVE: "need each other"},
+}
+_DEFAULT = {PairedVerdict.POSITIVE: "costs", PairedVerdict.NEGATIVE: "gains"}
+_MOST_NOTES = 8
+
+
+def ablation_tables(results: AblationResults) -> list[Table]:
+    """Every table of a report, in order."""
+    tables = [checks_table(results)]
+    for result in results.protocols:
+        for question in result.judged.table["question"].unique():
+            tables.append(effects_table(results, result, str(question)))
+    return tables
+
+
+def checks_table(results: AblationResults) -> Table:
+    """Repeat, placebo, baseline and agreement of the protocols: how far to trust the rest."""
+    rows: list[list[Cell]] = [["repeat", _repeat_words(results)]]
+    if results.placebo is not None:
+        rows.append(["placebo", _placebo_words(results)])
+    for result in results.protocols:
+        rows.append([f"baseline, {result.protocol}", _baseline_words(results, result)])
+    if results.rank is not None:
+        r = results.rank
+        rows.append(
+            [
+                "retrain against post-hoc",
+                f"rank correlation of {r.n_arms} contributions {r.rho:.2f} "
+                f"({r.low:.2f} to {r.high:.2f}, seeds resampled)",
+            ]
+        )
+    rows += [["failed", words] for words in failure_words(results)]
+    return Table(
+        title=f"{results.manifest['name']}: checks before anything else",
+        columns=[Column(name="check", is_text=True), Column(name="finding", is_text=True)],
+        rows=rows,
+        notes=[again_note(results.manifest)],
+    )
+
+
+def effects_table(results: AblationResults, result: ProtocolResult, question: str) -> Table:
+    """One row per component, or pair of them."""
+    judgement = result.judged.judgement
+    rows = [
+        _row(results, row, question, judgement) for _, row in _ordered(results, result, question)
+    ]
+    digits = decimals_of(result)
+    interval = f"{1 - judgement.alpha / judgement.looks:.4g}".replace("0.", "").ljust(2, "0")
+    family = next(f for f in result.judged.families if f.name == question)
+    return Table(
+        title=f"{results.manifest['name']}: {question}, {result.protocol}, {results.metric}",
+        columns=[
+            Column(name="component", is_text=True),
+            Column(name="ablation", is_text=True),
+            Column(name="n"),
+            Column(name=question, decimals=digits),
+            Column(name=f"{interval} % low", decimals=digits),
+            Column(name="high", decimals=digits),
+            Column(name="effect size"),
+            Column(name="p", decimals=4),
+            Column(name="smallest p", decimals=4),
+            Column(name="Holm", decimals=4),
+            Column(name="equivalence", decimals=4),
+            Column(name="verdict", is_text=True),
+        ],
+        rows=rows,
+        notes=[
+            *_question_notes(results, question, judgement),
+            family.words,
+            *result.notes,
+            *advice_notes(result, question),
+        ],
+    )
+
+
+def _ordered(
+    results: AblationResults, result: ProtocolResult, question: str
+) -> Sequence[tuple[object, pd.Series]]:
+    """Largest first; a path in its own order."""
+    table = result.judged.table[result.judged.table["question"] == question]
+    if results.manifest["design"] != DesignName.PATH:
+        table = table.sort_values("difference", ascending=False, kind="stable")
+    return list(table.iterrows())
+
+
+def _row(
+    results: AblationResults, row: pd.Series, question: str, judgement: Judgement
+) -> list[Cell]:
+    parts = [results.arms[name] for name in str(row["target"]).split(PAIR) if name in results.arms]
+    component = PAIR.join(str(part["component"]) for part in parts) or str(row["target"])
+    kind = PAIR.join(arm_kind(part) for part in parts)
+    numbers: list[Cell] = [
+        float(row[name]) if np.isfinite(row[name]) else None
+        for name in ("difference", "low", "high", "size", "p", "smallest_p", "p_holm")
+    ]
+    equivalence = float(row["equivalence_holm"])
+    return [
+        component,
+        kind,
+        int(row["n"]),
+        *numbers,
+        equivalence if np.isfinite(equivalence) else None,
+        verdict_words(question, PairedVerdict(row["verdict"])),
+    ]
+
+
+def arm_kind(arm: dict[str, object]) -> str:
+    """The ablation of an arm in words: its kind, its option, whether it is inactive at first."""
+    name, kind = str(arm["name"]), str(arm["kind"])
+    option = name.rpartition(f"--{kind}")[2].strip("-")
+    words = f"{kind} {option}".strip()
+    return f"{words} (inactive at start)" if arm["is_inactive"] else words
+
+
+def verdict_words(question: str, verdict: PairedVerdict) -> str:
+    """What a verdict means for a question."""
+    return _WORDS.get(question, _DEFAULT).get(verdict, str(verdict))
+
+
+def decimals_of(result: ProtocolResult) -> int:
+    """Decimals that show the interval's width in two digits."""
+    widths = (result.judged.table["high"] - result.judged.table["low"]).dropna()
+    widths = widths[widths > 0]
+    if widths.empty:
+        return 2
+    return int(np.clip(2 - np.floor(np.log10(widths.median())), 2, 6))
+
+
+def advice_notes(result: ProtocolResult, question: str) -> list[str]:
+    """How many seeds would settle what is open."""
+    table = result.judged.table[result.judged.table["question"] == question]
+    is_open = table["verdict"] == PairedVerdict.OPEN
+    known = table[is_open & table["seeds_needed"].notna()].sort_values("seeds_needed")
+    notes = []
+    if len(known):
+        power = result.judged.judgement.power
+        pairs = zip(known["target"], known["seeds_needed"], strict=True)
+        listed = ", ".join(f"{target} {int(needed)}" for target, needed in pairs)
+        notes.append(
+            f"Seeds in all that should settle what is open, with probability {power:.0%}, if the "
+            f"means and spreads seen so far are the true ones: {listed}."
+        )
+    if beyond := int((is_open & table["seeds_needed"].isna()).sum()):
+        hint = "" if result.judged.judgement.margin else "; declare a margin to show equivalence"
+        notes.append(f"{beyond} open beyond any affordable number of seeds{hint}.")
+    return notes
+
+
+def _question_notes(results: AblationResults, question: str, judgement: Judgement) -> list[str]:
+    better = "higher" if results.manifest["higher_is_better"] else "lower"
+    notes = []
+    if question == CONTRIBUTION:
+        notes.append(
+            f"Contribution: how much worse the metric is without the component, paired by seed "
+            f"({better} is better); above zero it helps."
+        )
+    elif question == AFTER:
+        notes.append("Loss of the metric since the start of the path, after each step.")
+    margin = judgement.margin
+    tost = f"equivalence: TOST within {margin:g}" if margin else "no margin of equivalence declared"
+    notes.append(
+        "Interval: Student's t of the paired differences, for each row alone; p: exact sign flips; "
+        f"Holm over the family; {tost}; effect size in standard deviations of the differences."
+    )
+    return notes
+
+
+def is_by_row(manifest: dict[str, Any]) -> bool:
+    """Whether a row can be had without the others: not where all combinations belong together."""
+    return manifest["design"] in (DesignName.LEAVE_ONE_OUT, DesignName.PAIRWISE)
+
+
+def again_note(manifest: dict[str, Any]) -> str:
+    """How to run a row again, or the study."""
+    folder, by_row = Path(str(manifest["folder"])), is_by_row(manifest)
+    is_of_pairs = manifest["design"] == DesignName.PAIRWISE
+    chosen = ["COMPONENT", "OTHER"] if is_of_pairs else ["COMPONENT"] if by_row else []
+    command = repeat_command(chosen, folder, manifest)
+    if not by_row:
+        return f"The study again, in a store of its own: {command}"
+    return f"Any row again, with its certificate and diff in the folder of its name: {command}"
+
+
+def repeat_command(arms: Sequence[str], folder: Path, manifest: dict[str, Any]) -> str:
+    """Runs the pairs of some ablations again, in a store of its own, and compares the numbers."""
+    file = str(folder / str(manifest.get("file", "manifest.json")))
+    only = [word for arm in arms for word in ("--only", arm)]
+    parts = ["antifragile", "ablate", "run", str(folder), "--manifest", file]
+    return shlex.join([*parts, *only, "--store", "again.db"])
+
+
+def _repeat_words(results: AblationResults) -> str:
+    n, same = results.repeats
+    if not n:
+        return "not run"
+    if same == n:
+        return f"baseline run twice under {n} seed{'s' * (n > 1)}: identical"
+    return (
+        f"baseline run twice under {n} seeds: {n - same} differ, so the experiment is not "
+        "deterministic and its pairing is weaker than it could be"
+    )
+
+
+def _placebo_words(results: AblationResults) -> str:
+    assert results.placebo is not None
+    if results.placebo.table.empty:
+        return "failed"
+    row = results.placebo.table.iloc[0]
+    if row["verdict"] == PairedVerdict.IDENTICAL:
+        return "identical: the batch order does not reach the training"
+    is_found = row["p"] <= results.placebo.judgement.alpha
+    warning = "; found to do something, which a sound study says of 1 in 20" if is_found else ""
+    return (
+        f"baseline in another batch order: {row['difference']:+.3g} "
+        f"({row['low']:+.3g} to {row['high']:+.3g}), p {row['p']:.2g}{warning}"
+    )
+
+
+def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:
+    values = np.asarray(result.baseline)
+    if not len(values):
+        return "no run yet"
+    spread = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
+    return f"{results.metric} {values.mean():.5g}{spread}, {len(values)} seeds"
+
+
+def failure_words(results: AblationResults) -> list[str]:
+    """One sentence per arm and reason, the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for arm, _, protocol, reason in results.failures:
+        counts[f"{arm} ({protocol})", reason] = counts.get((f"{arm} ({protocol})", reason), 0) + 1
+    listed = sorted(counts.items(), key=lambda item: -item[1])
+    words = [f"{arm}, {n} runs: {reason}" for (arm, reason), n in listed[:_MOST_NOTES]]
+    return words + [f"{len(listed) - _MOST_NOTES} more"] * (len(listed) > _MOST_NOTES)

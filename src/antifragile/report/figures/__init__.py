@@ -1,0 +1,1 @@
+"""Figures, a function each, from a survey to a matplotlib Figure."""

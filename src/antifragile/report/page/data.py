@@ -1,0 +1,240 @@
+"""What the page's script gets: places, layers of colour, trials and curves, as plain values.
+
+A *layer* is one way to colour the map: a number or a name per architecture. Curves travel as one
+base64 block of 16-bit steps, which keeps 588,000 records below two megabytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from antifragile.analysis.convergence import TRIAL_KEY
+from antifragile.analysis.summary import Measure
+from antifragile.config.architecture import Architecture
+from antifragile.report.style import TIE_LOOK, Look, mode_looks, regime_look
+from antifragile.report.survey import (
+    MEASURE_WORDS,
+    Survey,
+    mode_group,
+    order_modes,
+    order_regimes,
+    rows_of,
+)
+
+CURVE_STEPS = 600  # per percentage point: 100 % is 60,000, and counts of up to 60,000 survive
+MAX_CURVE_POINTS = 1_500_000
+_STOPS = 17
+_NOT_JUDGED = "not judged"
+_CELL = ("n", "mean", "sd", "min", "max", "low", "high")
+
+Plain = dict[str, Any]
+
+
+def page_data(
+    surveys: Mapping[Measure, Survey],
+    *,
+    curves: pd.DataFrame | None,
+    other: Survey | None = None,
+    comparison: pd.DataFrame | None = None,
+) -> Plain:
+    """Everything the script needs; numbers that do not exist are None.
+
+    Args:
+        surveys: By measure, at least one.
+        curves: Records to show for each architecture, None without any.
+        other: A second study to set beside the first.
+        comparison: As `comparison.compare_surveys` gives it, of the first measure.
+    """
+    first = next(iter(surveys.values()))
+    modes = page_modes(surveys.values(), other, curves)
+    architectures = list(first.landscape["architecture"])
+    compared = {} if other is None else {"name": other.source.name}
+    return {
+        "name": first.source.name,
+        "zeroR": first.source.zero_r,
+        "modes": [_look(mode, look) | {"group": mode_group(mode)} for mode, look in modes.items()],
+        "architectures": [_place(row) for row in rows_of(first.landscape)],
+        "scales": {name: _stops(name) for name in ("cividis", "RdBu", "YlOrRd")},
+        "views": [
+            {
+                "measure": str(measure),
+                "label": MEASURE_WORDS[measure],
+                "layers": _layers(survey, list(modes)) + _difference_layers(survey, comparison),
+                "reasons": list(survey.landscape["reason"]),
+                "cells": _cells(survey, architectures, list(modes)),
+                "trials": _trials(survey, architectures, list(modes)),
+            }
+            for measure, survey in surveys.items()
+        ],
+        "curves": None if curves is None else encode_curves(curves, architectures, list(modes)),
+        "other": compared
+        | ({"trials": _trials(other, architectures, list(modes))} if other else {}),
+    }
+
+
+def page_modes(
+    surveys: Iterable[Survey], other: Survey | None, curves: pd.DataFrame | None
+) -> dict[str, Look]:
+    """Every mode that occurs anywhere, in order, with its look."""
+    frames = [survey.cells["mode"] for survey in surveys]
+    frames += [] if other is None else [other.cells["mode"]]
+    frames += [] if curves is None else [curves["mode"]]
+    return mode_looks(order_modes(pd.concat(frames)))
+
+
+def _look(name: str, look: Look) -> Plain:
+    return {
+        "name": name,
+        "color": look.color,
+        "marker": look.marker,
+        "dash": " ".join(f"{part * 1.6:g}" for part in look.dash),
+    }
+
+
+def _place(row: Any) -> Plain:
+    blocks = Architecture.parse(row.architecture).blocks
+    return {
+        "name": row.architecture,
+        "depth": row.depth,
+        "width": row.width,
+        "square": len(blocks) == 1 and blocks[0][0] == blocks[0][1],
+        "parameters": finite(row.parameters),
+    }
+
+
+def _layers(survey: Survey, modes: Sequence[str]) -> list[Plain]:
+    places = survey.landscape
+    regimes = places["regime"].replace("", _NOT_JUDGED)
+    looks = {label: regime_look(label) for label in order_regimes(regimes)}
+    winners = mode_looks(modes) | {"tie": TIE_LOOK}
+    layers = [_names("regime", "Regime", regimes, looks)]
+    for column, label in (("winner_by_mean", "mean"), ("winner_by_max", "maximum")):
+        names = [won[0] if len(won) == 1 else "tie" for won in places[column]]
+        layers.append(_names(column, f"Winning mode by {label}", names, winners))
+    points = "percentage points"
+    layers += [
+        _numbers("baseline_mean", "Baseline mean", "%", places["baseline_mean"]),
+        _numbers("ablation_effect", "Ablation effect", points, places["ablation_effect"], "signed"),
+        _numbers("instability", "Instability (largest sd)", points, places["instability"], "heat"),
+        _numbers("best_mean", "Best mean", "%", places["best_mean"]),
+        _numbers("best_max", "Best single trial", "%", places["best_max"]),
+        _numbers("parameters", "Parameters", "", places["parameters"], "log"),
+    ]
+    means = survey.cells.pivot_table(index="architecture", columns="mode", values="mean")
+    for mode in survey.modes:
+        values = places["architecture"].map(means[mode])
+        layers.append(_numbers(f"mean-{mode}", f"Mean of {mode}", "%", values))
+    return [layer for layer in layers if any(value is not None for value in layer["values"])]
+
+
+def _difference_layers(survey: Survey, comparison: pd.DataFrame | None) -> list[Plain]:
+    if comparison is None or survey.measure is not Measure.PEAK:
+        return []
+    values = comparison.pivot_table(index="architecture", columns="mode", values="difference")
+    return [
+        _numbers(
+            f"difference-{mode}",
+            f"Difference in {mode}",
+            "percentage points",
+            survey.landscape["architecture"].map(values[mode]),
+            "signed",
+        )
+        for mode in order_modes(comparison["mode"])
+    ]
+
+
+def _numbers(key: str, label: str, unit: str, values: pd.Series, kind: str = "plain") -> Plain:
+    numbers = [finite(value) for value in values]
+    return {"key": key, "label": label, "unit": unit, "kind": kind, "values": numbers}
+
+
+def _names(key: str, label: str, values: Iterable[str], looks: Mapping[str, Look]) -> Plain:
+    names = list(values)
+    return {
+        "key": key,
+        "label": label,
+        "kind": "names",
+        "values": names,
+        "looks": [_look(name, look) for name, look in looks.items() if name in names],
+    }
+
+
+def _cells(survey: Survey, architectures: Sequence[str], modes: Sequence[str]) -> list[Any]:
+    found = {(row.architecture, row.mode): row for row in rows_of(survey.cells)}
+    return [
+        [None if (name, mode) not in found else _cell_numbers(found[name, mode]) for mode in modes]
+        for name in architectures
+    ]
+
+
+def _cell_numbers(row: Any) -> list[Any]:
+    return [finite(getattr(row, name)) for name in _CELL]
+
+
+def _trials(survey: Survey, architectures: Sequence[str], modes: Sequence[str]) -> list[Any]:
+    """[architecture][mode] -> [[trial, accuracy], ...]."""
+    column = survey.measure.column
+    grouped: dict[tuple[str, str], list[Any]] = {}
+    trials = survey.source.trials
+    if len(trials):
+        for row in rows_of(trials[["architecture", "mode", "trial", column]].dropna()):
+            grouped.setdefault((row[0], row[1]), []).append([row[2], round(row[3], 4)])
+    return [[grouped.get((name, mode), []) for mode in modes] for name in architectures]
+
+
+def encode_curves(
+    curves: pd.DataFrame, architectures: Sequence[str], modes: Sequence[str]
+) -> Plain:
+    """Validation accuracies of every trial, one after the other, thinned if there are too many.
+
+    Returns:
+        ``steps`` per percentage point, ``stride`` between kept meta-loops, ``index`` of
+        [architecture, mode, trial, points, last meta-loop], and ``values`` (base64 of
+        little-endian 16-bit numbers).
+    """
+    kept = curves[curves["architecture"].isin(architectures)]
+    stride = max(1, math.ceil(len(kept) / MAX_CURVE_POINTS))
+    last = kept.groupby(TRIAL_KEY, sort=False)["meta_loop"].transform("max")
+    if stride > 1:
+        kept = kept[((kept["meta_loop"] - 1) % stride == 0) | (kept["meta_loop"] == last)]
+    place = {name: i for i, name in enumerate(architectures)}
+    mode_place = {name: i for i, name in enumerate(modes)}
+    index = [
+        [place[str(key[0])], mode_place[str(key[1])], int(key[2]), int(row.n), int(row.last)]
+        for key, row in zip(*_lengths(kept), strict=True)
+    ]
+    steps = (kept["validation_accuracy"].to_numpy(dtype=float) * CURVE_STEPS).round()
+    block = np.nan_to_num(steps).clip(0, 65_535).astype("<u2").tobytes()
+    return {
+        "steps": CURVE_STEPS,
+        "stride": stride,
+        "index": index,
+        "values": base64.b64encode(block).decode(),
+    }
+
+
+def _lengths(curves: pd.DataFrame) -> tuple[list[Any], list[Any]]:
+    """The trials in order of appearance, and how long each is."""
+    loops = curves.groupby(TRIAL_KEY, sort=False)["meta_loop"]
+    grouped = pd.DataFrame({"n": loops.count(), "last": loops.max()})
+    return list(grouped.index), list(rows_of(grouped))
+
+
+def finite(value: Any) -> Any:
+    """A plain number rounded to six digits after the point; None instead of NaN and infinity."""
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() else round(float(value), 6)
+
+
+def _stops(name: str) -> list[str]:
+    scale = matplotlib.colormaps[name]
+    return [to_hex(scale(place)) for place in np.linspace(0, 1, _STOPS)]

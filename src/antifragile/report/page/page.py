@@ -1,0 +1,164 @@
+"""One self-contained HTML page about a study, or about two set side by side.
+
+The page needs no network and no server: styles, script and data are inside, and a content
+security policy forbids anything else. Tables are written here, so they are read without a script;
+the map and the charts are drawn by the script in ``templates``. All text is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from antifragile._files import write_atomically
+from antifragile.analysis.convergence import curves
+from antifragile.analysis.regimes.words import Rules
+from antifragile.analysis.source import Source
+from antifragile.analysis.summary import Measure
+from antifragile.report.page.data import Plain, page_data
+from antifragile.report.page.tables import Fact, page_tables, production_facts, remarks
+from antifragile.report.survey import Survey, available_measures, survey
+from antifragile.report.table import Spread, Table, show
+from antifragile.report.tables.comparison import compare_surveys, comparison_table
+
+_SCRIPTS = ("common.js", "map.js", "charts.js", "detail.js", "tables.js", "main.js")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table of the page with the heading it stands under."""
+
+    key: str
+    heading: str
+    table: Table
+    is_open: bool = False
+
+
+def write_report(
+    source: Source,
+    path: Path,
+    *,
+    rules: Rules = Rules.PAPER,
+    records: pd.DataFrame | None = None,
+    other: Source | None = None,
+) -> Path:
+    """Write the page, whole or not at all.
+
+    Args:
+        source: The study.
+        path: The HTML file.
+        rules: Which rules name the regimes.
+        records: Curves for a source without meta-loop records.
+        other: A second study to compare with.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        WorldError: The place cannot be written.
+    """
+    page = render_page(source, rules=rules, records=records, other=other)
+    write_atomically(path, page.encode())
+    return path
+
+
+def render_page(
+    source: Source,
+    *,
+    rules: Rules = Rules.PAPER,
+    records: pd.DataFrame | None = None,
+    other: Source | None = None,
+) -> str:
+    """The page's HTML; arguments as `write_report`."""
+    surveys = {m: survey(source, m, rules=rules) for m in available_measures(source)}
+    first = surveys[Measure.PEAK]
+    against = None if other is None else survey(other, Measure.PEAK, rules=rules)
+    comparison = None if against is None else compare_surveys(first, against)
+    tables = page_tables(first)
+    if comparison is not None and against is not None:
+        table = comparison_table(comparison, first.source.name, against.source.name, Measure.PEAK)
+        tables.insert(0, ("comparison", "Comparison, cell by cell", table))
+    sections = [
+        Section(key=key, heading=heading, table=table, is_open=place == 0)
+        for place, (key, heading, table) in enumerate(tables)
+    ]
+    data = page_data(surveys, curves=_curves(source, records), other=against, comparison=comparison)
+    return _fill(first, against, sections, data)
+
+
+def _curves(source: Source, records: pd.DataFrame | None) -> pd.DataFrame | None:
+    """All records, those of unfinished trials too; None without any."""
+    found = source.meta_loops if records is None else curves(records)
+    if found is None or found.empty:
+        return None
+    return curves(found)
+
+
+def _fill(first: Survey, other: Survey | None, sections: Sequence[Section], data: Plain) -> str:
+    names = [first.source.name] + ([other.source.name] if other is not None else [])
+    facts: list[tuple[str, list[Fact]]] = [(names[0], production_facts(first.source))]
+    if other is not None:
+        facts.append((names[1], production_facts(other.source)))
+    return (
+        page_environment()
+        .get_template("page.html.j2")
+        .render(
+            title=" against ".join(names),
+            survey=first,
+            names=names,
+            remarks=remarks(first, other),
+            sections=sections,
+            facts=facts,
+            specs=[_spec(item.source) for item in (first, other) if item is not None],
+            style=Markup(template_text("page.css")),
+            script=Markup("\n".join(template_text(name) for name in _SCRIPTS)),
+            data=Markup(embed_json(data)),
+        )
+    )
+
+
+@lru_cache
+def page_environment() -> Environment:
+    """Jinja with the page's filters; everything that is filled in is escaped."""
+    environment = Environment(
+        loader=PackageLoader("antifragile.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"show": show, "sort_value": sort_value}
+    return environment
+
+
+def embed_json(value: Any) -> str:
+    """JSON that may stand inside a ``<script>``: nothing in it ends the element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def template_text(name: str) -> str:
+    """A style sheet or script of the page."""
+    text = (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+    assert "</" not in text or name.endswith(".j2"), f"{name} would end its element"
+    return text
+
+
+def sort_value(cell: Any) -> str:
+    """What a column is sorted by; empty sorts last."""
+    if cell is None or cell != cell:
+        return ""
+    return repr(float(cell.mean)) if isinstance(cell, Spread) else str(cell)
+
+
+def _spec(source: Source) -> tuple[str, str]:
+    spec = source.origin.get("spec")
+    return source.name, "" if spec is None else json.dumps(spec, indent=2)

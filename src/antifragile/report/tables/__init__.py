@@ -1,0 +1,1 @@
+"""The paper's tables, and comparisons of two studies cell by cell."""

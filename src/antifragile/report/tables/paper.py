@@ -1,0 +1,295 @@
+"""The paper's tables, from any survey: I-III one architecture, IV parameters, V means, VI regimes.
+
+Where a table differs from the paper's, its function says so in a Note.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from antifragile.analysis.regimes.classification import modes_left_out
+from antifragile.config.architecture import Architecture
+from antifragile.config.perturbation import Perturbation
+from antifragile.errors import UsageError
+from antifragile.report.survey import (
+    MEASURE_WORDS,
+    Survey,
+    choose_architectures,
+    input_sizes,
+    order_modes,
+    order_regimes,
+    rows_of,
+)
+from antifragile.report.table import Cell, Column, Spread, Table
+from antifragile.report.tables.beaten import ALPHA, NotBeatenRule, modes_not_beaten, smallest_p
+from antifragile.report.tables.printed import PRINTED_WINNERS
+
+_SEVERAL = "/"
+
+
+class TableName(StrEnum):
+    """The paper's numbers, and ``training`` for the options of the inner loop."""
+
+    I = "I"  # noqa: E741 - the paper's number
+    II = "II"
+    III = "III"
+    IV = "IV"
+    V = "V"
+    VI = "VI"
+    TRAINING = "training"
+
+
+_DEFAULT_TARGETS: Mapping[TableName, tuple[str, ...]] = {
+    TableName.I: ("1*2048",),
+    TableName.II: ("19*19",),
+    TableName.III: ("20*20", "21*21"),
+}
+
+
+def build_table(
+    name: TableName,
+    survey: Survey,
+    *,
+    targets: Sequence[str] = (),
+    not_beaten: NotBeatenRule = modes_not_beaten,
+) -> Table:
+    """Build a table by its number.
+
+    Args:
+        name: Which.
+        survey: The numbers.
+        targets: Architectures of tables I, II and III instead of the paper's.
+        not_beaten: Decides the last column of table V.
+
+    Raises:
+        UsageError: The survey lacks an architecture, or table I, II, III was not asked for and
+            targets are given.
+    """
+    if name in _DEFAULT_TARGETS:
+        return performance_table(survey, targets or _DEFAULT_TARGETS[name])
+    if targets:
+        raise UsageError("--targets chooses the architectures of tables I, II and III only.")
+    if name is TableName.V:
+        return mean_table(survey, not_beaten=not_beaten)
+    builders: Mapping[TableName, Callable[[Survey], Table]] = {
+        TableName.IV: parameter_table,
+        TableName.VI: regime_table,
+        TableName.TRAINING: training_table,
+    }
+    return builders[name](survey)
+
+
+def performance_table(survey: Survey, targets: Sequence[str]) -> Table:
+    """n, mean, sd (population), min and max of every mode, architectures side by side.
+
+    Source: PSA paper, tables I, II and III.
+    """
+    names = choose_architectures(list(survey.landscape["architecture"]), targets)
+    columns = [Column(name="mode", is_text=True)]
+    for name in names:
+        prefix = f"{name} " if len(names) > 1 else ""
+        columns.append(Column(name=f"{prefix}n"))
+        columns += [Column(name=f"{prefix}{word}") for word in ("mean", "sd", "min", "max")]
+    found = survey.cells[survey.cells["architecture"].isin(names)]
+    rows = [[mode, *_numbers(survey, names, mode)] for mode in order_modes(found["mode"])]
+    sizes = ", ".join(_with_parameters(survey, name) for name in names)
+    return Table(
+        title=f"{survey.source.name}: {MEASURE_WORDS[survey.measure]} of {sizes}",
+        columns=columns,
+        rows=rows,
+        notes=[_percent_note(survey)],
+    )
+
+
+def _numbers(survey: Survey, names: Sequence[str], mode: str) -> list[Cell]:
+    found = {row.architecture: row for row in rows_of(survey.cells) if row.mode == mode}
+    numbers: list[Cell] = []
+    for name in names:
+        row = found.get(name)
+        numbers += [None] * 5 if row is None else [row.n, row.mean, row.sd, row.min, row.max]
+    return numbers
+
+
+def parameter_table(survey: Survey) -> Table:
+    """Parameters of every architecture, with the paper's word on matching.
+
+    Source: PSA paper, table IV.
+    """
+    sizes = input_sizes(survey.source)
+    rows: list[list[Cell]] = [
+        [r.architecture, _whole(r.parameters), r.matching or None]
+        for r in rows_of(survey.landscape)
+    ]
+    known = f"{sizes[0]} inputs and {sizes[1]} classes" if sizes else "an unknown data set"
+    return Table(
+        title=f"{survey.source.name}: parameters of {len(rows)} architectures",
+        columns=[
+            Column(name="architecture", is_text=True),
+            Column(name="parameters"),
+            Column(name="parameter matching", is_text=True),
+        ],
+        rows=rows,
+        notes=[f"Parameters for {known}; matching as in the paper, empty for other shapes."],
+    )
+
+
+def mean_table(survey: Survey, *, not_beaten: NotBeatenRule = modes_not_beaten) -> Table:
+    """Mean and sd (population) of every cell, and who wins: by mean, by maximum, beyond doubt.
+
+    Source: PSA paper, table V.
+
+    Note:
+        The paper's Winner column goes by mean, its figure 6 by maximum; both stand here, beside
+        the modes that the best one does not beat in a permutation test.
+    """
+    paired = survey.source.paired
+    trials = survey.source.trials
+    undecided = not_beaten(trials, survey.measure, paired=paired) if len(trials) else {}
+    cells = {(row.architecture, row.mode): row for row in rows_of(survey.cells)}
+    rows: list[list[Cell]] = []
+    for place in rows_of(survey.landscape):
+        of_modes = [cells.get((place.architecture, mode)) for mode in survey.modes]
+        spreads = [_spread(cell, place.winner_by_mean) for cell in of_modes]
+        winners = (place.winner_by_mean, place.winner_by_max, undecided[place.architecture])
+        named = [name_modes(modes, survey.modes) for modes in winners]
+        rows.append([place.architecture, *spreads, *named])
+    texts = ("winner (mean)", "winner (max)", "not beaten")
+    return Table(
+        title=f"{survey.source.name}: {MEASURE_WORDS[survey.measure]}, mean ± sd per mode",
+        columns=[
+            Column(name="architecture", is_text=True),
+            *(Column(name=mode, spread=True) for mode in survey.modes),
+            *(Column(name=text, is_text=True) for text in texts),
+        ],
+        rows=rows,
+        notes=[_percent_note(survey), *_test_notes(survey)],
+    )
+
+
+def name_modes(modes: Sequence[str], of: Sequence[str]) -> str:
+    """``"none/decay"``; ``"all"`` when they are all there are and more than one."""
+    return "all" if len(modes) == len(of) > 1 else _SEVERAL.join(modes)
+
+
+def _spread(cell: Any, best: Sequence[str]) -> Spread | None:
+    return None if cell is None else Spread(cell.mean, cell.sd, is_best=cell.mode in best)
+
+
+def _test_notes(survey: Survey) -> list[str]:
+    if survey.cells.empty:
+        return []
+    paired, n_others = survey.source.paired, max(len(survey.modes) - 1, 1)
+    least, first = smallest_p(int(survey.cells["n"].min()), paired=paired), ALPHA / n_others
+    kind = "paired" if paired else "unpaired"
+    note = (
+        f"Not beaten: the best mode by mean and every mode that a permutation test ({kind}) does "
+        f"not tell from it (two-sided, Holm over {n_others} comparisons per architecture, "
+        f"{ALPHA:g}); smallest attainable p {least:.2g}, first threshold {first:.2g}."
+    )
+    if least <= first:
+        return [note]
+    needed = next(n for n in range(2, 99) if smallest_p(n, paired=paired) <= first)
+    return [note, f"Too few trials: no mode can be beaten; {needed} per cell would be needed."]
+
+
+def regime_table(survey: Survey) -> Table:
+    """The regime of every architecture with its reason.
+
+    Note:
+        The paper's table VI lists training options; ``training`` is that table.
+    """
+    has_probability = bool(survey.landscape["probability"].notna().any())
+    rows: list[list[Cell]] = [
+        [
+            *(r.architecture, _whole(r.parameters), r.regime or "-"),
+            *([float(r.probability)] if has_probability else []),
+            r.reason,
+        ]
+        for r in rows_of(survey.landscape)
+    ]
+    labels = survey.landscape["regime"].replace("", "not judged")
+    counts = [f"{(labels == label).sum()} {label}" for label in order_regimes(labels)]
+    return Table(
+        title=f"{survey.source.name}: regimes of {len(rows)} architectures, {survey.rules} rules",
+        columns=[
+            Column(name="architecture", is_text=True),
+            Column(name="parameters"),
+            Column(name="regime", is_text=True),
+            *([Column(name="probability", decimals=3)] if has_probability else []),
+            Column(name="reason", is_text=True),
+        ],
+        rows=rows,
+        notes=[", ".join(counts), *_left_out(survey)] if counts else [],
+    )
+
+
+def _left_out(survey: Survey) -> list[str]:
+    modes = modes_left_out(survey.source)
+    return [f"The rules know the paper's six modes; left out: {', '.join(modes)}."] if modes else []
+
+
+def training_table(survey: Survey) -> Table:
+    """The options of the inner loop, from the study's spec.
+
+    Source: PSA paper, table VI.
+
+    Raises:
+        UsageError: The source is a CSV, which does not know them.
+    """
+    spec = survey.source.origin.get("spec")
+    if spec is None:
+        raise UsageError("a CSV does not say how its trials were trained; give a store.")
+    values = {key: spec[key] for key in ("dataset", "preset", "pairing", "seed", "meta_loops")}
+    rows: list[list[Cell]] = [
+        [key.replace("_", " "), _option(value)]
+        for key, value in (values | spec["training"]).items()
+    ]
+    return Table(
+        title=f"{survey.source.name}: training options",
+        columns=[Column(name="option", is_text=True), Column(name="value", is_text=True)],
+        rows=rows,
+    )
+
+
+def _option(value: object) -> str:
+    if isinstance(value, list):  # perturbations, each a preset with its options
+        return ", ".join(Perturbation.of_mapping(item).words for item in value)
+    return str(value)
+
+
+def winner_differences(survey: Survey) -> Table:
+    """Where the winners computed here differ from those that the paper prints in its table V."""
+    rows: list[list[Cell]] = []
+    for place in rows_of(survey.landscape):
+        printed = PRINTED_WINNERS.get(Architecture.parse(place.architecture).name)
+        if printed is None or set(printed) == set(place.winner_by_mean):
+            continue
+        named = (printed, place.winner_by_mean, place.winner_by_max)
+        rows.append([place.architecture, *(name_modes(modes, survey.modes) for modes in named)])
+    heads = ("architecture", "printed", "by mean", "by maximum")
+    return Table(
+        title=f"{survey.source.name}: winners that differ from the printed Winner column",
+        columns=[Column(name=head, is_text=True) for head in heads],
+        rows=rows,
+        notes=[f"{len(PRINTED_WINNERS)} winners can be read in the paper; {len(rows)} differ."],
+    )
+
+
+def _percent_note(survey: Survey) -> str:
+    return (
+        f"Percent; sd of the population; n = {survey.n_label} trials per cell; "
+        f"ZeroR {survey.source.zero_r:.2f} % (validation)."
+    )
+
+
+def _with_parameters(survey: Survey, name: str) -> str:
+    places = {row.architecture: row for row in rows_of(survey.landscape)}
+    count = _whole(places[name].parameters)
+    return name if count is None else f"{name} ({count:,} parameters)"
+
+
+def _whole(value: float) -> int | None:
+    return None if math.isnan(value) else int(value)

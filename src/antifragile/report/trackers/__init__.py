@@ -1,0 +1,1 @@
+"""Trials exported as runs of an experiment tracker."""

@@ -1,0 +1,185 @@
+"""Trials as runs of an experiment tracker: parameters, curves over meta-loops, results.
+
+What a trial becomes is decided here once; `tensorboard_export` and `mlflow_export` only write it
+in the two formats. Each writes a whole folder, or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from antifragile._files import make_folder
+from antifragile.analysis.convergence import TRIAL_KEY
+from antifragile.analysis.source import Source
+from antifragile.errors import UsageError, WorldError
+
+_CURVES = (
+    *("validation_accuracy", "bounty_accuracy", "ablated_accuracy"),
+    *("promoted", "train_loss"),
+)
+_RESULTS = (
+    *("peak_validation_accuracy", "final_validation_accuracy", "test_accuracy"),
+    "peak_meta_loop",
+)
+_LONGEST_NAME = 60
+Value = str | int | float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrackedRun:
+    """One trial.
+
+    Args:
+        architecture: Canonical name.
+        mode: Mode name.
+        trial: 1-based.
+        parameters: What it was run with: the study, the trial, the training options.
+        meta_loops: (n,) int64, 1-based, of its records.
+        times: (n,) float64, seconds since 1970: when the study was added to its store, and from
+            there the time that the trial's own meta-loops took.
+        curves: By name, (n,) float64: accuracies in percent, promoted as 0 or 1, loss in nats;
+            NaN where a record has no value.
+        results: Of a finished trial: peak, final and test accuracy in percent, and the meta-loop
+            of the peak; empty before.
+    """
+
+    architecture: str
+    mode: str
+    trial: int
+    parameters: Mapping[str, Value]
+    meta_loops: np.ndarray
+    times: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    results: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """For people: ``"1*64 hidden, trial 3"``."""
+        return f"{self.architecture} {self.mode}, trial {self.trial}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie: ``1x64/hidden/trial-003``."""
+        stem = re.sub(r"[^0-9x]+", "-", self.architecture.replace("*", "x")).strip("-")
+        if len(stem) > _LONGEST_NAME:
+            stem = hashlib.sha256(self.architecture.encode()).hexdigest()[:16]
+        mode = re.sub(r"[^\w.+-]+", "-", self.mode)
+        return Path(stem) / mode / f"trial-{self.trial:03d}"
+
+    def points(self) -> Iterator[tuple[str, int, float, float]]:
+        """Every value of every curve that there is: name, meta-loop, time, value."""
+        for name, values in self.curves.items():
+            for meta_loop, at, value in zip(self.meta_loops, self.times, values, strict=True):
+                if not math.isnan(value):
+                    yield name, int(meta_loop), float(at), float(value)
+
+
+RunWriter = Callable[[TrackedRun], None]
+
+
+def export_runs(source: Source, folder: Path, begin: Callable[[Path], RunWriter]) -> int:
+    """Write a run for every trial with records, into a folder that appears when all are written.
+
+    Args:
+        source: A study from a store.
+        folder: New or empty.
+        begin: Given the folder to fill, gives what writes one run into it.
+
+    Returns:
+        How many runs.
+
+    Raises:
+        UsageError: The folder holds something.
+        WorldError: It cannot be written.
+    """
+    n_runs = 0
+    with new_folder(folder) as temporary:
+        write = begin(temporary)
+        for run in tracked_runs(source):
+            write(run)
+            n_runs += 1
+    return n_runs
+
+
+def tracked_runs(source: Source) -> Iterator[TrackedRun]:
+    """A run per trial that has records, in the order of the records.
+
+    Args:
+        source: From a store; a CSV has no records.
+    """
+    records = source.meta_loops
+    if records is None or records.empty:
+        return
+    spec = source.origin["spec"]
+    shared: dict[str, Value] = {
+        "study": source.name,
+        **{name: spec[name] for name in ("dataset", "preset", "pairing", "seed")},
+        **spec["training"],
+    }
+    begin = datetime.fromisoformat(source.origin["created_at"]).timestamp()
+    results = _results(source.trials)
+    for key, rows in records.groupby(TRIAL_KEY, sort=False):
+        architecture, mode, trial = str(key[0]), str(key[1]), int(str(key[2]))
+        about: dict[str, Value] = {"architecture": architecture, "mode": mode, "trial": trial}
+        yield TrackedRun(
+            architecture=architecture,
+            mode=mode,
+            trial=trial,
+            parameters={**about, **shared},
+            meta_loops=rows["meta_loop"].to_numpy(dtype=np.int64),
+            times=begin + rows["seconds"].cumsum().to_numpy(dtype=float),
+            curves=_curves(rows),
+            results=results.get((architecture, mode, trial), {}),
+        )
+
+
+def _curves(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    found = {name: rows[name].to_numpy(dtype=float) for name in _CURVES}
+    return {name: values for name, values in found.items() if not np.isnan(values).all()}
+
+
+def _results(trials: pd.DataFrame) -> dict[tuple[str, str, int], dict[str, float]]:
+    return {
+        (str(row["architecture"]), str(row["mode"]), int(row["trial"])): {
+            name: float(row[name]) for name in _RESULTS
+        }
+        for row in trials.to_dict(orient="records")
+    }
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which appears at ``path`` only when all of it is written.
+
+    Raises:
+        UsageError: Something is there already.
+        WorldError: It cannot be written.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UsageError(f"{path} already holds something; give a new folder with --out.")
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise WorldError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

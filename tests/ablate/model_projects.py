@@ -1,0 +1,68 @@
+"""The test models as projects, traced in a child process once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from antifragile.ablate.certify.certificate import open_server
+from antifragile.ablate.discover.discover import discover
+from antifragile.ablate.pipeline import find_components
+from antifragile.ablate.records import Component, Project
+from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.source.project import load_project
+from antifragile.ablate.trace.records import Trace
+
+MODELS = Path(__file__).parent / "models"
+_servers: list[Server] = []
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server that traces and certifies; the functions below use the last one opened."""
+    with open_server(workers=2, limits=Limits(timeout_s=60)) as server:
+        _servers.append(server)
+        try:
+            yield server
+        finally:
+            _servers.remove(server)
+
+
+@cache
+def model_project(name: str) -> Project:
+    """The project of a test model."""
+    if name == "concat_skips":
+        sources = [MODELS / name / "net.py", MODELS / name / "parts.py"]
+        entry = MODELS / "concat_skips_entry.py"
+    else:
+        sources, entry = [MODELS / f"{name}.py"], MODELS / f"{name}.py"
+    step = f"{entry}:step" if name == "training_script" else None
+    return load_project(sources, f"{entry}:build", f"{entry}:inputs", step)
+
+
+def traced(project: Project) -> Trace:
+    """Trace a project in a child process."""
+    return find_components(project, server=_servers[-1])[0]
+
+
+@cache
+def model_trace(name: str) -> Trace:
+    """The trace of a test model."""
+    return traced(model_project(name))
+
+
+@cache
+def model_components(name: str) -> tuple[Component, ...]:
+    """The components of a test model."""
+    return discover(model_project(name), model_trace(name))
+
+
+def written_project(folder: Path, text: str, **files: str) -> Project:
+    """A project of one source file, `model.py`, and further files beside it."""
+    (folder / "model.py").write_text(text, encoding="utf-8")
+    for name, content in files.items():
+        (folder / f"{name}.py").write_text(content, encoding="utf-8")
+    path = folder / "model.py"
+    return load_project([path], f"{path}:build", f"{path}:inputs")

@@ -1,0 +1,317 @@
+"""A study of variants: pairs equal to the bit, nothing twice, failures alone, rows repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antifragile.ablate.designs.base import DesignName
+from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.study.folder import choose_arms, one_per_component, read_ablation_folder
+from antifragile.ablate.study.manifest import differences
+from antifragile.ablate.study.outcome import AblationOutcome
+from antifragile.ablate.study.request import AblationRequest, Experiment, Protocol
+from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.server import PRELOAD
+from antifragile.ablate.study.study import run_ablation
+from antifragile.errors import UsageError
+from antifragile.store.ablation import AblationStore
+from tests.ablate.study.small_study import CUTS, EXPERIMENT, MODEL, make_folder, write
+
+Run = Callable[..., AblationOutcome]
+SEEDS = (1, 2, 3)
+PROBE = """\
+import random
+
+import numpy
+import torch
+
+
+def run(build_model, seed, data_order_seed):
+    model = build_model()
+    twin = build_model()
+    state, same = model.state_dict(), twin.state_dict()
+    metrics = {name: float(value.sum()) for name, value in state.items()}
+    metrics["twin"] = float(all(torch.equal(state[k], same[k]) for k in state))
+    metrics["stream"] = float(torch.rand(()) + numpy.random.rand() + random.random())
+    metrics["seed"], metrics["order"] = seed, data_order_seed
+    return metrics
+"""
+
+
+def request_of(variants: Path, experiment: Path, **changes: Any) -> AblationRequest:
+    folder = read_ablation_folder(variants)
+    chosen: dict[str, Any] = {
+        "name": "made",
+        "experiment": Experiment.from_file(f"{experiment}:run"),
+        "arms": [arm.name for arm in folder.arms],
+        "seeds": SEEDS,
+    }
+    return AblationRequest(**(chosen | changes))
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Run in the folder's own store, all studies of this module on one server."""
+    with Server(workers=2, limits=Limits(timeout_s=300), preload=PRELOAD["torch"]) as server:
+
+        def run_it(place: Path, experiment: Path | None = None, **changes: Any) -> AblationOutcome:
+            store, variants = changes.pop("store", "study.db"), place / "variants"
+            where = experiment or place / "source" / "experiment.py"
+            limits = changes.pop("limits", None)
+            request = request_of(variants, where, **changes)
+            with AblationStore(str(place / store)) as opened:
+                folder = read_ablation_folder(variants)
+                shared = server if limits is None else None
+                return run_ablation(request, folder, opened, server=shared, limits=limits)
+
+        yield run_it
+
+
+def metrics_of(
+    outcome: AblationOutcome, arm: str, role: str = "run"
+) -> dict[int, dict[str, float]]:
+    ablated = [arm] if arm else []
+    return {
+        r["seed"]: r["metrics"]
+        for r in outcome.manifest["runs"]
+        if (r["ablated"], r["role"], r["protocol"]) == (ablated, role, "retrain")
+    }
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, run: Run) -> tuple[Path, AblationOutcome]:
+    place = tmp_path_factory.mktemp("ablation")
+    make_folder(place)
+    return place, run(place, protocols=tuple(Protocol))
+
+
+def test_every_pair_of_both_protocols_runs_once(study: tuple[Path, AblationOutcome]) -> None:
+    _, outcome = study
+    n, arms = len(SEEDS), len(CUTS)
+    retrain, post_hoc = n * (1 + arms), n * (1 + arms)
+    assert outcome.n_run == retrain + post_hoc + 2 + n  # two repeats, a placebo a seed
+    assert (outcome.n_found, outcome.n_failed) == (0, 0)
+    results = read_results(outcome.manifest)
+    assert results.repeats == (2, 2)
+    assert [set(p.judged.table["n"]) for p in results.protocols] == [{n}, {n}]
+    assert results.rank is not None
+    assert results.rank.n_arms == arms
+
+
+def test_the_placebo_differs_and_the_repeat_does_not(
+    study: tuple[Path, AblationOutcome],
+) -> None:
+    _, outcome = study
+    baseline = metrics_of(outcome, "")
+    again, placebo = metrics_of(outcome, "", "repeat"), metrics_of(outcome, "", "placebo")
+    assert again == {seed: baseline[seed] for seed in SEEDS[:2]}
+    assert all(placebo[seed] != baseline[seed] for seed in SEEDS)
+
+
+def test_post_hoc_of_the_baseline_is_the_trained_baseline(
+    study: tuple[Path, AblationOutcome],
+) -> None:
+    _, outcome = study
+    runs = outcome.manifest["runs"]
+    post_hoc = {
+        r["seed"]: r["metrics"] for r in runs if r["protocol"] == "post-hoc" and not r["ablated"]
+    }
+    assert post_hoc == metrics_of(outcome, "")
+
+
+def test_what_cuts_the_same_gives_the_same(study: tuple[Path, AblationOutcome]) -> None:
+    """`extra` as identity doubles x, a cut branch leaves it; both lose the same parameters."""
+    _, outcome = study
+    branch = metrics_of(outcome, "model-extra--remove-branch")
+    identity = metrics_of(outcome, "model-extra--identity")
+    assert branch != identity
+    assert branch != metrics_of(outcome, "")
+
+
+def test_a_second_call_runs_nothing(study: tuple[Path, AblationOutcome], run: Run) -> None:
+    place, outcome = study
+    again = run(place, protocols=tuple(Protocol))
+    assert (again.n_run, again.n_found) == (0, outcome.n_run)
+    assert {r["key"] for r in again.manifest["runs"]} == {
+        r["key"] for r in outcome.manifest["runs"]
+    }
+
+
+def test_further_seeds_run_alone(study: tuple[Path, AblationOutcome], run: Run) -> None:
+    place, _ = study
+    more = run(place, seeds=(*SEEDS, 4))
+    assert more.n_run == 1 + len(CUTS) + 1  # baseline, arms, placebo
+
+
+def test_rows_repeat_from_the_manifest_in_a_new_store(
+    study: tuple[Path, AblationOutcome], run: Run
+) -> None:
+    place, outcome = study
+    some = run(place, arms=["model-gate--identity"], store="again.db")
+    compared, found = differences(some.manifest, outcome.manifest)
+    assert (compared, found) == (some.n_run, [])
+    outcome.manifest["runs"][0]["metrics"] = {"accuracy": 0.0, "loss": 0.0}
+    assert len(differences(some.manifest, outcome.manifest)[1]) == 1
+
+
+def test_survivors_start_the_same_and_streams_do_not_shift(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    write(tmp_path / "probe.py", PROBE)
+    arm = "model-extra--identity"  # draws fewer numbers while it is built
+    outcome = run(tmp_path, tmp_path / "probe.py", arms=[arm], metric="stream")
+    baseline, ablated = metrics_of(outcome, ""), metrics_of(outcome, arm)
+    for seed in SEEDS:
+        survivors = {k: v for k, v in baseline[seed].items() if not k.startswith("extra")}
+        assert ablated[seed] == survivors
+        assert baseline[seed]["last.bias"] == 1.0  # the author's own initialisation
+        assert baseline[seed]["twin"] == 1.0
+    assert len({m["first.weight"] for m in baseline.values()}) == len(SEEDS)
+    assert len({m["order"] for m in baseline.values()}) == len(SEEDS)
+
+
+def test_blocks_in_a_python_list_survive_too(tmp_path: Path, run: Run) -> None:
+    """No `state_dict` knows them; both protocols must."""
+    hidden = "self.first = nn.Linear(4, 8)\n        self.hidden = [nn.Linear(8, 8)]"
+    model = MODEL.replace("self.first = nn.Linear(4, 8)", hidden)
+    model = model.replace("return self.last(h)", "return self.last(self.hidden[0](h))")
+    make_folder(tmp_path, model=model)
+    text = EXPERIMENT.replace(
+        "    model = build_model()\n",
+        "    model = build_model()\n    start = float(model.hidden[0].weight.sum())\n",
+    ).replace(
+        "return evaluate(model, seed, data_order_seed)",
+        "return evaluate(model, seed, data_order_seed) | {'start': start}",
+    )
+    text = text.replace("[p for p in model.parameters() if p.requires_grad]", "parameters(model)")
+    text += "\n\ndef parameters(model):\n"
+    text += "    return [*model.parameters(), *model.hidden[0].parameters()]\n"
+    write(tmp_path / "listed.py", text)
+    arm = "model-extra--identity"  # draws fewer numbers before the hidden block
+    outcome = run(tmp_path, tmp_path / "listed.py", arms=[arm], protocols=tuple(Protocol))
+    baseline, cut = metrics_of(outcome, ""), metrics_of(outcome, arm)
+    assert [cut[s]["start"] for s in SEEDS] == [baseline[s]["start"] for s in SEEDS]
+    post_hoc = [
+        (r["seed"], r["metrics"]["loss"])
+        for r in outcome.manifest["runs"]
+        if r["protocol"] == "post-hoc" and not r["ablated"]
+    ]
+    assert dict(post_hoc) == {seed: metrics["loss"] for seed, metrics in baseline.items()}
+
+
+def test_failures_are_kept_with_their_reason_and_tried_again_alone(
+    tmp_path: Path, run: Run
+) -> None:
+    variants = make_folder(tmp_path)
+    broken = variants / "model-gate--identity" / "model.py"
+    text = broken.read_text()
+    line = "    def forward(self, x):\n"
+    write(broken, text.replace(line, line + "        raise ValueError('no gate')\n"))
+    arms = ["model-gate--identity", "model-tanh--identity"]
+    outcome = run(tmp_path, arms=arms)
+    assert outcome.n_failed == len(SEEDS)
+    results = read_results(outcome.manifest)
+    assert {f[0] for f in results.failures} == {"model-gate--identity"}
+    assert "raised ValueError: no gate" in results.failures[0][3]
+    assert list(results.protocols[0].judged.table["target"]) == ["model-tanh--identity"]
+    again = run(tmp_path, arms=arms)
+    assert (again.n_run, again.n_failed) == (len(SEEDS), len(SEEDS))
+    write(broken, text)
+    mended = run(tmp_path, arms=arms)
+    assert (mended.n_run, mended.n_failed) == (len(SEEDS), 0)
+
+
+@pytest.mark.slow
+def test_a_run_that_never_ends_is_ended(tmp_path: Path, run: Run) -> None:
+    variants = make_folder(tmp_path)
+    hanging = variants / "model-gate--identity" / "model.py"
+    line = "    def forward(self, x):\n"
+    write(hanging, MODEL.replace(line, line + "        while True:\n            pass\n"))
+    limits = Limits(timeout_s=20)
+    outcome = run(tmp_path, arms=["model-gate--identity"], seeds=(1,), limits=limits)
+    (failure,) = read_results(outcome.manifest).failures
+    assert "did not end within 20 s" in failure[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def run(build_model, seed, data_order_seed):\n    return 3\n", "must return numbers by"),
+        ("def run(build_model, seed, data_order_seed):\n    return {'a': 'x'}\n", "'a' must be a"),
+        (
+            "def run(build_model, seed, data_order_seed):\n    return {'a': float('nan')}\n",
+            "'a' is not a number",
+        ),
+        ("def run(build_model):\n    return {'a': 1}\n", "raised TypeError: run"),
+        ("def run(build_model, seed, data_order_seed):\n    1 / 0\n", "raised ZeroDivisionError"),
+        ("import nowhere_at_all\n\ndef run():\n    pass\n", "raised ModuleNotFoundError"),
+    ],
+)
+def test_a_wrong_experiment_is_said_before_the_study(
+    tmp_path: Path, text: str, message: str, run: Run
+) -> None:
+    make_folder(tmp_path)
+    write(tmp_path / "wrong.py", text)
+    with pytest.raises(UsageError, match="the experiment fails on the baseline: ") as caught:
+        run(tmp_path, tmp_path / "wrong.py")
+    assert message in str(caught.value)
+
+
+def test_a_metric_or_function_that_is_not_there_is_said(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    with pytest.raises(UsageError, match="returns no metric 'f1'; it returns accuracy, loss"):
+        run(tmp_path, metric="f1", seeds=(1,))
+    write(tmp_path / "bare.py", "def run(build_model, seed, data_order_seed):\n    return {}\n")
+    with pytest.raises(UsageError, match=r"bare\.py has no function 'evaluate'"):
+        run(tmp_path, tmp_path / "bare.py", protocols=(Protocol.POST_HOC,))
+    with pytest.raises(UsageError, match="--adaptive is for leave-one-out"):
+        run(tmp_path, looks=(3, 4), design=DesignName.PAIRWISE)
+
+
+def test_pairs_are_combined_in_the_source_and_run(tmp_path: Path, run: Run) -> None:
+    variants = make_folder(tmp_path)
+    arms = ["model-extra--remove-branch", "model-gate--identity", "model-tanh--identity"]
+    outcome = run(tmp_path, arms=arms, seeds=(1, 2), design=DesignName.PAIRWISE)
+    assert outcome.n_failed == 0
+    table = read_results(outcome.manifest).protocols[0].judged.table
+    assert table.groupby("question").size().to_dict() == {
+        "contribution": 3,
+        "interaction": 3,
+        "joint contribution": 3,
+    }
+    combined = list((variants / "combinations").iterdir())
+    texts = {(place / "model.py").read_text() for place in combined}
+    assert any("h = self.first(x)\n" in text for text in texts)
+
+
+def test_clashing_ablations_are_refused_before_anything_runs(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    arms = ["model-extra--remove-branch", "model-extra--remove-skip"]
+    with pytest.raises(UsageError, match=r"change the same place \(model.py, line 15\)"):
+        run(tmp_path, arms=arms, design=DesignName.FACTORIAL)
+    folder = read_ablation_folder(tmp_path / "variants")
+    kept = one_per_component(choose_arms(folder, ["model-extra", "model-gate"], []))
+    assert [arm.name for arm in kept] == ["model-extra--identity", "model-gate--identity"]
+
+
+def test_only_certified_variants_become_arms(tmp_path: Path) -> None:
+    folder = read_ablation_folder(make_folder(tmp_path))
+    assert [arm.name for arm in folder.arms] == list(CUTS)
+    assert folder.left_out == (("model-last zero", "refused: no edit"),)
+    assert [arm.name for arm in folder.arms if arm.is_inactive] == ["model-extra--remove-skip"]
+
+
+def test_patterns_that_fit_nothing_and_folders_of_others_are_refused(tmp_path: Path) -> None:
+    folder = read_ablation_folder(make_folder(tmp_path))
+    with pytest.raises(UsageError, match="'conv\\*' fits none of the 5 certified variants"):
+        choose_arms(folder, ["conv*"], [])
+    with pytest.raises(UsageError, match="its kinds are: identity, remove-branch, remove-skip"):
+        choose_arms(folder, [], ["zero"])
+    with pytest.raises(UsageError, match=r"holds no generated variants \(no ablations.json\)"):
+        read_ablation_folder(tmp_path)
+    (tmp_path / "variants" / "model-gate--identity" / "model.py").unlink()
+    with pytest.raises(UsageError, match=r"model-gate--identity lacks model.py"):
+        read_ablation_folder(tmp_path / "variants")

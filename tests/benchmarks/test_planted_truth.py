@@ -1,0 +1,108 @@
+"""The planted model in short: the promises that `benchmarks/planted_truth.py` counts at length."""
+
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from antifragile.ablate.designs.base import (
+    BASELINE,
+    CONTRIBUTION,
+    INTERACTION,
+    AddOneIn,
+    Design,
+    LeaveOneOut,
+    Pairwise,
+    Request,
+)
+from antifragile.ablate.designs.factorial import Factorial
+from antifragile.ablate.designs.path import AblationPath
+from antifragile.ablate.designs.shapley import Shapley
+from antifragile.analysis.inference.paired import Judgement, judge_contrasts
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+SEEDS = range(10)
+
+
+@pytest.fixture(scope="module")
+def planted() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(BENCHMARKS))
+    import planted_model
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield planted_model
+    torch.set_num_threads(threads)
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def values(planted: ModuleType) -> dict[Request, float]:
+    pairs = [frozenset(pair) for pair in combinations(planted.COMPONENTS, 2)]
+    singles = [frozenset([c]) for c in planted.COMPONENTS]
+    found: dict[Request, float] = planted.planted_values([BASELINE, *singles, *pairs], SEEDS)
+    return found
+
+
+def test_ten_seeds_tell_useful_harmful_and_useless_apart(
+    planted: ModuleType, values: dict[Request, float]
+) -> None:
+    design = LeaveOneOut(components=planted.COMPONENTS, seeds=SEEDS)
+    judged = judge_contrasts(design.contrasts(values), Judgement(margin=1.0))
+    verdicts = judged.of(CONTRIBUTION)["verdict"]
+    assert verdicts[planted.USEFUL] == "positive"
+    assert verdicts[planted.HARMFUL] == "negative"
+    assert verdicts[planted.USELESS] in ("open", "equivalent")
+
+
+def test_pairwise_finds_the_planted_redundancy(
+    planted: ModuleType, values: dict[Request, float]
+) -> None:
+    design = Pairwise(components=planted.COMPONENTS, seeds=SEEDS)
+    interactions = judge_contrasts(design.contrasts(values), Judgement()).of(INTERACTION)
+    twins = f"{planted.TWIN_A} & {planted.TWIN_B}"
+    assert interactions["verdict"][twins] == "positive"
+    assert interactions["difference"].idxmax() == twins
+
+
+def test_the_useless_component_changes_every_run_and_nothing_on_average(
+    planted: ModuleType,
+) -> None:
+    ablated = frozenset([planted.USELESS])
+    runs = planted.planted_values([BASELINE, ablated], range(100))
+    gaps = np.array([runs[BASELINE, s] - runs[ablated, s] for s in range(100)])
+    assert (gaps != 0).mean() > 0.9
+    assert abs(gaps.mean()) < 3 * gaps.std() / 10
+
+
+def test_pairs_share_everything_but_the_ablated_component(planted: ModuleType) -> None:
+    alone, among = (planted.planted_values([BASELINE], s)[BASELINE, 7] for s in ([7], [3, 7, 9]))
+    assert alone == pytest.approx(among, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("design", "k"),
+    [
+        (LeaveOneOut, 6),
+        (AddOneIn, 6),
+        (Factorial, 4),
+        (Factorial, 8),
+        (AblationPath, 6),
+        (Shapley, 4),
+        (Shapley, 8),
+    ],
+)
+def test_on_an_additive_model_every_design_has_the_closed_form(
+    planted: ModuleType, design: type[Design], k: int
+) -> None:
+    from planted_additive import Additive, contributions
+
+    model = Additive(k)
+    found, _ = contributions(model, design(components=model.components, seeds=SEEDS))
+    truth = np.mean([model.closed_form(seed) for seed in SEEDS], axis=0)
+    assert [found[c] for c in model.components] == pytest.approx(list(truth), abs=1e-12)

@@ -1,0 +1,199 @@
+"""Reports of ablation studies: checks first, every row with its change, text escaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.study.results import read_results
+from antifragile.errors import UsageError
+from antifragile.report.ablation.figure import contributions_figure, linear_range
+from antifragile.report.ablation.page import write_ablation_page
+from antifragile.report.ablation.tables import ablation_tables, checks_table
+from antifragile.report.table import as_latex, as_markdown
+
+WORTH = {"big--identity": 5.0, "none--identity": 0.0, "odd<i>--zero": -0.3}
+SEEDS = range(1, 11)
+
+
+def run_of(
+    ablated: list[str], seed: int, value: float | None, *, protocol: str, role: str = "run"
+) -> dict[str, Any]:
+    metrics = None if value is None else {"accuracy": value, "loss": -value}
+    failure = "run() of the experiment raised ValueError: no" if value is None else None
+    return {
+        "key": f"{ablated}{seed}{protocol}{role}",
+        "ablated": ablated,
+        "seed": seed,
+        "protocol": protocol,
+        "role": role,
+        "metrics": metrics,
+        "failure": failure,
+        "seconds": 1.5,
+    }
+
+
+def made_manifest(*, protocols: tuple[str, ...] = ("retrain",), **changes: Any) -> dict[str, Any]:
+    rng, runs = np.random.default_rng(0), []
+    for protocol in protocols:
+        for seed in SEEDS:
+            base = 90 + seed
+            runs.append(run_of([], seed, base, protocol=protocol))
+            for name, worth in WORTH.items():
+                value = base - worth - (0.2 * rng.normal() if worth else 0)
+                runs.append(run_of([name], seed, value, protocol=protocol))
+    for seed in SEEDS:
+        moved = 90 + seed + 0.1 * rng.normal()
+        runs.append(run_of([], seed, moved, protocol="retrain", role="placebo"))
+    runs += [run_of([], s, 90 + s, protocol="retrain", role="repeat") for s in (1, 2)]
+    manifest = {
+        "name": "made",
+        "command": "antifragile ablate run variants",
+        "versions": {"antifragile": "0", "torch": "2"},
+        "environment": {"machine": "x86_64", "device": "cpu"},
+        "folder": "variants",
+        "project": {"source": ["model.py"]},
+        "experiment": {"file": "experiment.py:run", "sha256": "0" * 64},
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "protocols": list(protocols),
+        "design": "leave-one-out",
+        "seeds": list(SEEDS),
+        "looks": [],
+        "judgement": {"alpha": 0.05, "margin": 1.0, "looks": 1, "power": 0.8},
+        "arms": [
+            {
+                "name": name,
+                "component": name.split("--")[0],
+                "kind": name.split("--")[1],
+                "is_inactive": name.startswith("odd"),
+            }
+            for name in WORTH
+        ],
+        "left_out": [["head--identity", "refused: the shape would change"]],
+        "runs": runs,
+    }
+    return manifest | changes
+
+
+def words_of(manifest: dict[str, Any]) -> dict[str, str]:
+    return {str(row[0]): str(row[1]) for row in checks_table(read_results(manifest)).rows}
+
+
+def test_contributions_are_turned_so_that_above_zero_helps() -> None:
+    higher = read_results(made_manifest()).protocols[0].judged.table
+    lower = read_results(made_manifest(metric="loss", higher_is_better=False)).protocols[0]
+    assert lower.judged.table["difference"].tolist() == pytest.approx(higher["difference"].tolist())
+    assert dict(zip(higher["target"], higher["verdict"], strict=True)) == {
+        "big--identity": "positive",
+        "none--identity": "identical",
+        "odd<i>--zero": "negative",
+    }
+
+
+def test_checks_come_first_and_in_words() -> None:
+    words = words_of(made_manifest())
+    assert words["repeat"] == "baseline run twice under 2 seeds: identical"
+    assert words["placebo"].startswith("baseline in another batch order: ")
+    assert words["baseline, retrain"] == "accuracy 95.5, standard deviation 3.03, 10 seeds"
+
+
+def test_a_repeat_that_differs_is_said() -> None:
+    manifest = made_manifest()
+    manifest["runs"][-1]["metrics"] = {"accuracy": 1.0}
+    assert "1 differ, so the experiment is not deterministic" in words_of(manifest)["repeat"]
+
+
+def test_failures_are_listed_with_their_number() -> None:
+    manifest = made_manifest()
+    for run in manifest["runs"]:
+        if run["ablated"] == ["big--identity"] and run["seed"] <= 3:
+            run |= {"metrics": None, "failure": "did not end within 5 s"}
+    assert words_of(manifest)["failed"] == "big--identity (retrain), 3 runs: did not end within 5 s"
+    table = read_results(manifest).protocols[0].judged.table.set_index("target")
+    assert table["n"].to_dict() == {"big--identity": 7, "none--identity": 10, "odd<i>--zero": 10}
+
+
+def test_two_protocols_have_a_rank_correlation() -> None:
+    results = read_results(made_manifest(protocols=("retrain", "post-hoc")))
+    assert results.rank is not None
+    assert results.rank.low <= results.rank.rho == 1.0
+    assert (
+        "rank correlation of 3 contributions 1.00"
+        in words_of(results.manifest)["retrain against post-hoc"]
+    )
+
+
+def test_a_study_without_finished_pairs_has_checks_only() -> None:
+    results = read_results(made_manifest(runs=[]))
+    assert [table.title for table in ablation_tables(results)] == [
+        "made: checks before anything else"
+    ]
+    with pytest.raises(UsageError, match="nothing to draw yet"):
+        contributions_figure(results)
+
+
+def test_tables_are_written_in_every_format() -> None:
+    table = ablation_tables(read_results(made_manifest()))[1]
+    assert [row[-1] for row in table.rows] == ["helps", "identical", "harms"]
+    assert "| big | identity | 10 | " in as_markdown(table)
+    assert r"zero (inactive at start)" in as_latex(table)
+    assert any("family contribution: 2 tests, 1 identical" in note for note in table.notes)
+
+
+def test_an_axis_is_stretched_only_for_outliers() -> None:
+    table = read_results(made_manifest()).protocols[0].judged.table
+    assert linear_range([table.assign(difference=[100.0, 1.0, 1.2])]) == 2.0
+    assert linear_range([table.assign(difference=[3.0, 1.0, 1.2])]) is None
+    assert linear_range([table.assign(difference=[0.0, 0.0, 0.0])]) is None
+
+
+def test_the_page_has_every_change_and_is_escaped(tmp_path: Path) -> None:
+    place = tmp_path / "big--identity"
+    place.mkdir()
+    (place / "change.diff").write_text("-    x = x + f(x)\n+    x = x </pre><script>\n")
+    certificate = {"verdict": "certified", "reason": "legal", "checks": {"repeat": "bit-identical"}}
+    (place / "certificate.json").write_text(json.dumps(certificate))
+    manifest = made_manifest(protocols=("retrain", "post-hoc"))
+    path = write_ablation_page(read_results(manifest), tmp_path / "out" / "page.html", tmp_path)
+    text = path.read_text()
+    assert text.count("</script>") == 2
+    assert "x = x &lt;/pre&gt;&lt;script&gt;" in text
+    assert 'href="../big--identity/change.diff"' in text
+    assert "bit-identical" in text
+    assert '<a href="#big--identity">big</a>' in text
+    assert "odd&lt;i&gt;" in text
+    assert "--only big--identity --store again.db" in text
+    assert "refused: the shape would change" in text
+    assert re.search(r'src="data:image/svg\+xml;base64,', text)
+
+
+def test_pairwise_reports_say_what_is_redundant() -> None:
+    names = ["a--identity", "b--identity"]
+    configurations = [BASELINE, *(frozenset([n]) for n in names), frozenset(names)]
+    rng = np.random.default_rng(1)
+    runs = [
+        run_of(
+            sorted(c), s, (80.0 if len(c) == 2 else 90.0) + 0.1 * rng.normal(), protocol="retrain"
+        )
+        for c in configurations
+        for s in SEEDS
+    ]
+    arms = [{"name": n, "component": n[0], "kind": "identity", "is_inactive": False} for n in names]
+    manifest = made_manifest(runs=runs, arms=arms, design="pairwise")
+    (result,) = read_results(manifest).protocols
+    assert any(
+        note.startswith("Redundant: a--identity alone shows nothing") for note in result.notes
+    )
+    titles = [table.title for table in ablation_tables(read_results(manifest))]
+    assert titles[1:] == [
+        "made: contribution, retrain, accuracy",
+        "made: joint contribution, retrain, accuracy",
+        "made: interaction, retrain, accuracy",
+    ]
