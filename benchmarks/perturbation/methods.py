@@ -21,7 +21,8 @@ from antifragile.optim.noise.drawn import Gaussian
 from antifragile.optim.rules import Rule
 from antifragile.optim.scale.norm_controllers import Revive
 from antifragile.optim.scale.sample_controllers import Curvature, GradVariance
-from antifragile.optim.scale.schedules import Constant, On, Power, Scale, Signals
+from antifragile.optim.scale.schedules import Constant, On, Power, Scale
+from antifragile.optim.scale.signals import Signals
 
 Rules = tuple[Rule, ...]
 State = dict[str, np.ndarray]

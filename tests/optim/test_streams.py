@@ -108,7 +108,7 @@ def test_a_copy_takes_every_element_and_no_other(offset: int, dtype: torch.dtype
 def test_a_kernel_of_another_version_is_left_to_torch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(native._DOORS, torch.float32, "no_such_function")
+    monkeypatch.setitem(native._ENTRY_POINTS, torch.float32, "no_such_function")
     assert load_noise_kernel.__wrapped__() is None
     assert "the noise kernel does not load" in caplog.text
 

@@ -1,15 +1,15 @@
-"""Stage 4: perturbed update equations. A rule is where x noise x scale, on any torch optimizer."""
+"""Stage 4: perturbed update equations. A rule is place x noise x scale, on any torch optimizer."""
 
 from antifragile.optim import presets
 from antifragile.optim.attach.handle import Handle
 from antifragile.optim.attach.perturb import perturb
 from antifragile.optim.attach.saving import HandleState
+from antifragile.optim.noise.base import Noise
 from antifragile.optim.noise.composed import Anti, Filterwise, Preconditioned
 from antifragile.optim.noise.directed import Along, Toward
 from antifragile.optim.noise.drawn import (
     Gaussian,
     InitLike,
-    Noise,
     Rademacher,
     Sphere,
     Uniform,
@@ -27,10 +27,8 @@ from antifragile.optim.scale.schedules import (
     Power,
     Proportional,
     Scale,
-    Signals,
 )
-
-gaussian, rademacher, sphere, along, anti = Gaussian, Rademacher, Sphere, Along, Anti
+from antifragile.optim.scale.signals import Signals
 
 __all__ = [
     "PRESETS",
@@ -63,11 +61,6 @@ __all__ = [
     "Toward",
     "Uniform",
     "WhenSmallGradient",
-    "along",
-    "anti",
-    "gaussian",
     "perturb",
     "presets",
-    "rademacher",
-    "sphere",
 ]

@@ -1,4 +1,4 @@
-"""The check of a number that somebody gave, with one sentence where it will not do."""
+"""The check of a number that a user gave."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ def check_number(
     at_most: float = math.inf,
     above: bool = False,
 ) -> float:
-    """A finite number within bounds, as a float.
+    """Return a finite number within bounds as a float.
+
+    Args:
+        value: The value to check.
+        name: Its name in the message.
+        at_least: Lower bound.
+        at_most: Upper bound.
+        above: True excludes the lower bound itself.
 
     Raises:
-        UsageError: It is not one; the message says what was expected.
+        UsageError: It is no such number; the message says which was expected.
     """
     fits = (
         isinstance(value, (int, float))

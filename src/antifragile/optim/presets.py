@@ -1,8 +1,11 @@
-"""The methods of the literature, each as rules made of the parts.
+"""Presets: published methods, each as a tuple of rules.
 
 Every preset is a function that returns a tuple of rules and can be called without arguments; its
 docstring gives the update, the defaults and the source. Notation: w weights, g the gradient of
 the batch's mean loss, lr the learning rate, xi unit noise, t the 0-based step.
+
+A new preset is one function here, listed in `PRESETS`, and one entry of
+`antifragile.config.perturbation.PERTURBATIONS` with its options.
 """
 
 from __future__ import annotations
@@ -10,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from antifragile.optim.checks import check_number
+from antifragile.optim.noise.base import Noise
 from antifragile.optim.noise.composed import Filterwise, Preconditioned
 from antifragile.optim.noise.directed import Along, Toward
-from antifragile.optim.noise.drawn import Gaussian, InitLike, Noise, Sphere
+from antifragile.optim.noise.drawn import Gaussian, InitLike, Sphere
 from antifragile.optim.rules import Predicate, Rule
 from antifragile.optim.scale.norm_controllers import WhenSmallGradient
 from antifragile.optim.scale.schedules import Chance, Langevin, On, Power, Scale
 
 _GAUSSIAN = Gaussian()
 
-Rules = tuple[Rule, ...]
 Params = str | Predicate | None
 
 
@@ -29,14 +32,14 @@ def annealed_gradient_noise(
     *,
     noise: Noise = _GAUSSIAN,
     params: Params = None,
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Annealed gradient noise: ``g <- g + s_t xi``, ``s_t^2 = eta / (1 + t)^gamma``.
 
     Args:
         eta: Variance at step 0; the paper chooses among 0.01, 0.3 and 1.
-        gamma: Decay of the variance.
-        noise: Of elements with variance one.
-        params: Which parameters.
+        gamma: Exponent with which the variance decays.
+        noise: Unit noise, of elements with variance one.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Neelakantan et al. 2015, arXiv 1511.06807, section 3.
     """
@@ -45,19 +48,20 @@ def annealed_gradient_noise(
 
 def pgd(
     radius: float = 0.01, threshold: float = 0.01, wait: int = 10, *, params: Params = None
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Perturbed gradient descent: ``w <- w + u``, u uniform in a ball, where ``|g|`` is small.
 
     Added after a step whose gradient norm was at most ``threshold``, if none was added in the
     last ``wait`` steps.
 
     Args:
-        radius: Of the ball.
-        threshold: Of the gradient norm.
-        wait: Steps between two kicks.
-        params: Which parameters.
+        radius: Radius of the ball.
+        threshold: Largest gradient norm at which u is added.
+        wait: Steps that must pass between two additions.
+        params: The parameters it acts on, as in `Rule`.
 
-    Note: The paper's stop, when the loss did not fall after a kick, is left to the caller.
+    Note: The paper also stops when the loss did not fall after an addition; that is left to the
+    caller.
 
     Source: Jin et al. 2017, arXiv 1703.00887, algorithm 2 (constants there depend on unknown
     smoothness; these defaults are ours).
@@ -71,7 +75,7 @@ def sgld(
     *,
     noise: Noise = _GAUSSIAN,
     params: Params = None,
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Stochastic gradient Langevin dynamics: ``w <- w - lr g + sqrt(2 lr T / n) xi`` on plain SGD.
 
     With the loss the mean over n samples of the negative log posterior this samples the posterior
@@ -80,8 +84,8 @@ def sgld(
     Args:
         temperature: T.
         n_samples: n; 1 where the loss is the negative log posterior itself.
-        noise: Of elements with variance one.
-        params: Which parameters.
+        noise: Unit noise, of elements with variance one.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Welling & Teh 2011, equation 4.
     """
@@ -96,7 +100,7 @@ def psgld(
     *,
     noise: Noise = _GAUSSIAN,
     params: Params = None,
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Preconditioned SGLD: ``w <- w - lr G g + sqrt(2 lr T G / n) xi``, ``G = 1 / (sqrt(V) + l)``.
 
     V is the running square of the gradient. RMSprop keeps it (``square_avg``) and makes the
@@ -105,14 +109,14 @@ def psgld(
     Args:
         temperature: T.
         n_samples: n; 1 where the loss is the negative log posterior itself.
-        decay: Of V, where the rule keeps it.
-        floor: l.
-        noise: Of elements with variance one.
-        params: Which parameters.
+        decay: Decay rate of V where the rule keeps it.
+        floor: The constant l that keeps G finite.
+        noise: Unit noise, of elements with variance one.
+        params: The parameters it acts on, as in `Rule`.
 
     Note: Without the Gamma term (the derivative of G), as in the paper's experiments; the bias
-    is of the order of ``1 - decay``. Beside Adam, whose momentum is no Langevin drift, it is
-    noise in Adam's metric and no sampler.
+    is of the order of ``1 - decay``. With Adam, whose momentum is no Langevin drift,
+    it adds noise in Adam's metric and does not sample the posterior.
 
     Source: Li et al. 2016, arXiv 1512.07666, algorithm 1.
     """
@@ -122,13 +126,13 @@ def psgld(
 
 def random_weight_perturbation(
     gamma: float = 0.01, *, noise: Noise = _GAUSSIAN, params: Params = "matrices"
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Random weight perturbation: g taken at ``w + e``, ``e_f = gamma |w_f| xi`` for each filter f.
 
     Args:
         gamma: Standard deviation of an element in units of its filter's norm.
-        noise: Of elements with variance one.
-        params: Which parameters.
+        noise: Unit noise, of elements with variance one.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Li et al. 2022, arXiv 2211.11489, section 4.3.
     """
@@ -141,59 +145,61 @@ def anti_pgd(
     *,
     noise: Noise = _GAUSSIAN,
     params: Params = None,
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Anticorrelated noise: ``w <- w - lr g + s (xi_(t+1) - xi_t)``.
 
-    Built as noise on the weights for one gradient: with ``z = w - s xi_t`` the update is
-    ``z <- z - lr grad L(z + s xi_t)``, the same path seen from the clean weights z.
-    ``Rule("step", Anti(Gaussian()), s)`` is the form as printed.
+    It is built as noise on the weights for one gradient: with the clean weights
+    ``z = w - s xi_t`` the same update reads ``z <- z - lr grad L(z + s xi_t)``.
+    ``Rule("step", Anti(Gaussian()), s)`` is the form printed in the paper.
 
     Args:
         scale: s, a number or any scale.
-        until: First step without noise; the paper ends with a phase without.
-        noise: Of elements with variance one.
-        params: Which parameters.
+        until: First step without noise, None for never; the paper ends with such a phase.
+        noise: Unit noise, of elements with variance one.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Orvieto et al. 2022, arXiv 2202.02831, equation 3.
     """
     return (Rule("weight", noise, scale if until is None else On(scale, until=until), params),)
 
 
-def msam(rho: float = 0.3, *, params: Params = None) -> Rules:
+def msam(rho: float = 0.3, *, params: Params = None) -> tuple[Rule, ...]:
     """Momentum SAM: g taken at ``w - rho m / |m|``, m the optimizer's momentum.
 
-    One gradient per step, no closure. An optimizer without momentum gives its last gradient.
+    One gradient per step, no closure. For an optimizer without momentum m is the last
+    gradient.
 
     Args:
         rho: Length of the perturbation (0.3 in the authors' class, 3 in their recipes).
-        params: Which parameters.
+        params: The parameters it acts on, as in `Rule`.
 
-    Note: The sign is the authors': against the buffer that SGD subtracts, so downhill.
+    Note: The sign is that of the authors: the perturbation goes downhill, against the buffer that
+    SGD subtracts.
 
     Source: Becker et al. 2024, arXiv 2401.12033.
     """
     return (Rule("weight", Along("momentum", downhill=True), rho, params),)
 
 
-def sam(rho: float = 0.05, *, params: Params = None) -> Rules:
+def sam(rho: float = 0.05, *, params: Params = None) -> tuple[Rule, ...]:
     """Sharpness-aware minimisation: g taken at ``w + rho g(w) / |g(w)|``; needs a closure.
 
     Args:
         rho: Length of the perturbation.
-        params: Which parameters.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Foret et al. 2020, arXiv 2010.01412, algorithm 1.
     """
     return (Rule("weight", Along("grad", exact=True), rho, params),)
 
 
-def asam(rho: float = 0.5, floor: float = 0.01, *, params: Params = None) -> Rules:
+def asam(rho: float = 0.5, floor: float = 0.01, *, params: Params = None) -> tuple[Rule, ...]:
     """Adaptive SAM: g taken at ``w + rho T^2 g / |T g|``, ``T = |w| + floor``; needs a closure.
 
     Args:
         rho: Length in units of the weights.
-        floor: Added to ``|w|``.
-        params: Which parameters.
+        floor: Number added to ``|w|``.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Kwon et al. 2021, arXiv 2102.11600, equation 6.
     """
@@ -201,41 +207,43 @@ def asam(rho: float = 0.5, floor: float = 0.01, *, params: Params = None) -> Rul
     return (Rule("weight", noise, rho, params),)
 
 
-def sam_lagged(rho: float = 0.05, *, params: Params = None) -> Rules:
+def sam_lagged(rho: float = 0.05, *, params: Params = None) -> tuple[Rule, ...]:
     """SAM along the last gradient: g taken at ``w + rho g_(t-1) / |g_(t-1)|``; no closure.
 
     Args:
         rho: Length of the perturbation.
-        params: Which parameters.
+        params: The parameters it acts on, as in `Rule`.
 
-    Source: after Foret et al. 2020, arXiv 2010.01412; the lag is ours.
+    Source: after Foret et al. 2020, arXiv 2010.01412; the use of the last gradient is ours.
     """
     return (Rule("weight", Along("grad"), rho, params),)
 
 
-def asam_lagged(rho: float = 0.5, floor: float = 0.01, *, params: Params = None) -> Rules:
+def asam_lagged(
+    rho: float = 0.5, floor: float = 0.01, *, params: Params = None
+) -> tuple[Rule, ...]:
     """Adaptive SAM along the last gradient, ``w + rho T^2 g_(t-1) / |T g_(t-1)|``; no closure.
 
     Args:
         rho: Length in units of the weights.
-        floor: Added to ``|w|``.
-        params: Which parameters.
+        floor: Number added to ``|w|``.
+        params: The parameters it acts on, as in `Rule`.
 
-    Source: after Kwon et al. 2021, arXiv 2102.11600; the lag is ours.
+    Source: after Kwon et al. 2021, arXiv 2102.11600; the use of the last gradient is ours.
     """
     return (Rule("weight", Along("grad", adaptive=True, floor=floor), rho, params),)
 
 
 def shrink_and_perturb(
     shrink: float = 0.6, sigma: float = 0.01, every: int = 1000, *, params: Params = "matrices"
-) -> Rules:
-    """Shrink and perturb: ``w <- shrink w + sigma w'`` every so often, w' a fresh initialisation.
+) -> tuple[Rule, ...]:
+    """Shrink and perturb: ``w <- shrink w + sigma w'`` at intervals, w' a fresh initialisation.
 
     Args:
-        shrink: lambda, in [0, 1].
+        shrink: The paper's lambda, in [0, 1].
         sigma: Share of the fresh initialisation.
-        every: Steps between two times; the paper does it once per new batch of data.
-        params: Which parameters.
+        every: Number of steps in an interval; the paper acts once per new batch of data.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Ash & Adams 2020, arXiv 1910.08475, section 4.
     """
@@ -246,7 +254,7 @@ def shrink_and_perturb(
 
 def stochastic_reset(
     rate: float = 0.001, fraction: float = 0.1, *, fresh: bool = False, params: Params = "matrices"
-) -> Rules:
+) -> tuple[Rule, ...]:
     """Stochastic partial resetting: ``w_i <- w_i(0)`` for some i, with probability ``rate`` a step.
 
     The elements that are reset, chosen anew each time, go back to where they were when the rule
@@ -255,8 +263,8 @@ def stochastic_reset(
     Args:
         rate: Probability per step.
         fraction: Share of the elements.
-        fresh: Reset to a new initialisation instead; keeps no copy.
-        params: Which parameters.
+        fresh: True resets to a new initialisation, and keeps no copy of the first weights.
+        params: The parameters it acts on, as in `Rule`.
 
     Source: Meir et al. 2025, arXiv 2502.04121 (the rates there are fitted; these defaults are
     ours).
@@ -265,7 +273,7 @@ def stochastic_reset(
     return (Rule("step", toward, Chance(rate), params),)
 
 
-def input_noise(scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN) -> Rules:
+def input_noise(scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN) -> tuple[Rule, ...]:
     """Noise on the inputs, ``x <- x + s xi``, in training mode; needs the model.
 
     For small s it adds ``s^2 / 2`` times the mean squared norm of the model's Jacobian to a
@@ -273,14 +281,14 @@ def input_noise(scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN) -> Rule
 
     Args:
         scale: s, in units of the inputs.
-        noise: Of elements with variance one.
+        noise: Unit noise, of elements with variance one.
 
     Source: Bishop 1995, "Training with noise is equivalent to Tikhonov regularization".
     """
     return (Rule("input", noise, scale),)
 
 
-PRESETS: dict[str, Callable[..., Rules]] = {
+PRESETS: dict[str, Callable[..., tuple[Rule, ...]]] = {
     preset.__name__: preset
     for preset in (
         annealed_gradient_noise,

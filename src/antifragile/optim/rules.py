@@ -1,4 +1,4 @@
-"""A rule: where a perturbation enters, what it is, how much, and for which parameters."""
+"""Rules: place, noise, scale and parameters of one perturbation of the update equation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from enum import StrEnum
 from torch import Tensor
 
 from antifragile.errors import UsageError, nearest
+from antifragile.optim.noise.base import Noise
 from antifragile.optim.noise.composed import Anti
-from antifragile.optim.noise.directed import Along, Toward
-from antifragile.optim.noise.drawn import Noise
 from antifragile.optim.scale.schedules import Scale, as_scale
 
 Predicate = Callable[[str, Tensor], bool]
 
 
 class Place(StrEnum):
-    """Where a perturbation enters the update equation.
+    """The place where a perturbation enters the update equation.
 
-    INPUT: the inputs of the model, in training mode.
-    GRAD: the gradient, before the optimizer sees it.
-    WEIGHT: the weights, for one gradient only.
-    STEP: the weights, for good, after the optimizer's step.
+    INPUT: added to the inputs of the model, in training mode.
+    GRAD: added to the gradient, before the optimizer sees it.
+    WEIGHT: added to the weights, for one gradient only.
+    STEP: added to the weights for good, after the optimizer's step.
     """
 
     INPUT = "input"
@@ -39,14 +38,14 @@ class Rule:
 
     Args:
         where: ``"input"``, ``"grad"``, ``"weight"`` or ``"step"``.
-        noise: What is added.
-        scale: How much: a number, a schedule or a controller.
-        params: Which parameters: None for all that need a gradient, ``"matrices"`` for those of
-            two dimensions or more outside of norm layers, a regular expression found in the
-            name, or ``predicate(name, parameter)``.
+        noise: The unit noise to add.
+        scale: The magnitude: a number, a schedule or a controller.
+        params: The parameters it acts on: None for all that need a gradient, ``"matrices"`` for
+            those of two dimensions or more outside of norm layers, a regular expression found in
+            the name, or ``predicate(name, parameter)``.
 
     Raises:
-        UsageError: A part is not what it should be, or parts that cannot go together.
+        UsageError: A part has the wrong type or value, or two parts do not go together.
 
     Example:
         >>> Rule("weight", Gaussian(), 0.01, params="matrices").where
@@ -79,7 +78,7 @@ class Rule:
 
     @property
     def signature(self) -> str:
-        """What a saved state is compared by; functions by the word alone."""
+        """Text by which a saved state recognises its rule; says nothing about a function."""
         params = "a function" if callable(self.params) else repr(self.params)
         return f"{self.where}: {self.noise!r} * {self.schedule!r} on {params}"
 
@@ -108,7 +107,7 @@ class Rule:
                 f"{noise.noise!r} itself: it is taken out before the next is put in."
             )
         if self.where is Place.INPUT:
-            if isinstance(noise, Along | Toward) or noise.keeps or noise.follows:
+            if noise.remembers is not None:
                 raise UsageError(f"an input rule cannot use {noise!r}; use Gaussian or Rademacher.")
             if self.params is not None:
                 raise UsageError("an input rule acts on no parameter; leave params out.")

@@ -1,1 +1,1 @@
-"""Rules attached to a torch optimizer: state, hooks, saving and the handle."""
+"""Rules attached to a torch optimizer: a core without hooks, the hooks around it, the handle."""

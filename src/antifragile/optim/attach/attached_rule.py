@@ -1,97 +1,98 @@
-"""One rule at work on one optimizer: its parameters, its controller's state, its sizes."""
+"""A rule with everything that changes while it acts: the controller's state, sizes, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from antifragile.errors import UsageError
-from antifragile.optim.attach.history import Kept
+from antifragile.optim.attach.clean_weights import TransientWeights
+from antifragile.optim.attach.history import MEMORIES, zero_moments
 from antifragile.optim.attach.selection import Slot, dense_gradients, group_factor
+from antifragile.optim.noise.base import Site
 from antifragile.optim.noise.composed import Anti
-from antifragile.optim.noise.drawn import Site
 from antifragile.optim.noise.norms import spread
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
-from antifragile.optim.scale.schedules import Array, Signals, State
-from antifragile.optim.scale.signals import with_gradients
+from antifragile.optim.scale.schedules import ControllerState
+from antifragile.optim.scale.signals import Array, Signals, with_gradients
 
-Sizes = list[float | Tensor]
+T = TypeVar("T")
 
 
 class AttachedRule:
-    """What a handle knows about one of its rules.
+    """A rule at work on some of an optimizer's parameters.
 
     Args:
         rule: The rule.
         slots: The parameters it acts on; empty for an input rule.
-        optimizer: Whose moments are read.
-        number: Position among the handle's rules.
+        number: Position among the rules that act together.
         replicas: R, or None.
+
+    Attributes:
+        value: The scale at the present step, a number or (R,) numbers.
+        sizes: The value times the factor of each parameter's group.
     """
 
     def __init__(
-        self,
-        rule: Rule,
-        slots: Sequence[Slot],
-        optimizer: torch.optim.Optimizer,
-        *,
-        number: int,
-        replicas: int | None,
+        self, rule: Rule, slots: Sequence[Slot], *, number: int, replicas: int | None
     ) -> None:
         self.rule, self.number, self.replicas = rule, number, replicas
-        self.slots, self.optimizer = list(slots), optimizer
+        self.slots = list(slots)
         self.parameters = [slot.parameter for slot in self.slots]
         self.indices = [slot.index for slot in self.slots]
-        self._group_numbers = [slot.group_number for slot in self.slots]
+        self._slot_of_group = {slot.group_number: slot for slot in self.slots}
         self.n_elements = sum(p.numel() for p in self.parameters) // (replicas or 1)
         self.schedule = rule.schedule
-        self.controller: State = self.schedule.initial(replicas or 1)
+        self.controller: ControllerState = self.schedule.initial(replicas or 1)
         self.value: float | Tensor = 0.0
-        self.sizes: Sizes = []
-        self.sizes_before: Sizes | None = None
+        self.sizes: list[float | Tensor] = []
+        self.sizes_before: list[float | Tensor] | None = None
         self.gradient_norm: Array | None = None
-        self.kept = Kept(rule, self.slots, optimizer)
+        self.memory = MEMORIES[rule.noise.remembers](rule, self.slots)
         self._is_anti = isinstance(rule.noise, Anti)
 
     def take_over(self, old: AttachedRule) -> None:
-        """Go on from the same rule on fewer parameters; the new ones begin here."""
+        """Continue from the same rule on fewer parameters; the new ones start fresh."""
         self.controller, self.value = old.controller, old.value
         self.gradient_norm = old.gradient_norm
         self.set_sizes()
-        self.kept.take_over(old.kept)
+        self.memory.take_over(old.memory)
         if old.sizes_before is not None:
             before = dict(zip([slot.index for slot in old.slots], old.sizes_before, strict=True))
             self.sizes_before = [before.get(slot.index, 0.0) for slot in self.slots]
 
-    # --- looking -------------------------------------------------------------------------------
+    # --- the value -----------------------------------------------------------------------------
 
     def prepare(self, stream: Stream) -> None:
         """Set the value for the first step, before any gradient."""
         self.set_value(self._signals(stream))
+        self.set_sizes()
 
-    def look(self, stream: Stream, *, grad_scale: float, track: bool) -> None:
+    def look(self, stream: Stream, *, grad_scale: float, tracks: bool) -> None:
         """Read the gradients and set the value for ``stream.step``.
 
         Args:
-            stream: Of the step whose noise is being scaled.
-            grad_scale: What the gradients are multiplied by.
-            track: Whether to keep the gradient norm for the metrics.
+            stream: Address of the step whose noise is being scaled.
+            grad_scale: Factor by which a gradient scaler has multiplied the gradients.
+            tracks: Whether to note the gradient norm for the metrics in any case.
         """
         signals, needs = self._signals(stream), self.schedule.needs
-        gradients = dense_gradients(self.slots) if needs or track else {}
+        gradients = dense_gradients(self.slots) if needs or tracks else {}
         if gradients:
+            slots = [self.slots[i] for i in gradients]
             signals = with_gradients(
                 signals,
-                [self.slots[i] for i in gradients],
                 list(gradients.values()),
-                self.optimizer,
-                needs=needs,
+                weights=[slot.parameter for slot in slots],
+                states=[slot.state for slot in slots],
+                betas=slots[0].betas,
+                samples="samples" in needs,
                 grad_scale=grad_scale,
             )
             self.gradient_norm = signals.gradient_norm
@@ -102,7 +103,7 @@ class AttachedRule:
         value, state = self.schedule.value(signals, self.controller)
         norm = signals.gradient_norm
         if norm is not None and self.schedule.needs and not np.isfinite(norm).all():
-            value, state = self._keep_broken(value, state, np.isfinite(norm))
+            value, state = self._undo_where_broken(value, state, np.isfinite(norm))
         self.controller = state
         if self.replicas is None:
             self.value = float(value if isinstance(value, float) else np.asarray(value).flat[0])
@@ -120,20 +121,19 @@ class AttachedRule:
             is_gradient_noise=self.rule.where is Place.GRAD,
         )
 
-    def _keep_broken(
-        self, value: float | Array, state: State, fine: Array
-    ) -> tuple[float | Array, State]:
-        """Value and state, with those of replicas whose gradient is broken as they were."""
-        before = np.asarray(self.value, dtype=float)
-        value = np.where(fine, value, before)
-        kept = {}
+    def _undo_where_broken(
+        self, value: float | Array, state: ControllerState, is_finite: Array
+    ) -> tuple[float | Array, ControllerState]:
+        """Value and state, with the former ones for replicas whose gradient is not finite."""
+        value = np.where(is_finite, value, np.asarray(self.value, dtype=float))
+        mixed = {}
         for key, new in state.items():
             old = self.controller[key]
-            shaped = fine.reshape(-1, *[1] * (new.ndim - 1))
-            kept[key] = np.where(shaped, new, old) if old.shape == new.shape else old
-        return value, kept
+            shaped = is_finite.reshape(-1, *[1] * (new.ndim - 1))
+            mixed[key] = np.where(shaped, new, old) if old.shape == new.shape else old
+        return value, mixed
 
-    # --- acting --------------------------------------------------------------------------------
+    # --- sizes ---------------------------------------------------------------------------------
 
     @property
     def is_off(self) -> bool:
@@ -146,19 +146,20 @@ class AttachedRule:
         return self.is_off and self.sizes_before is None
 
     def set_sizes(self) -> None:
-        """The scale of every parameter: the value times what its group says."""
-        power, groups = self.schedule.learning_rate_power, self.optimizer.param_groups
-        sizes = {n: self.value * group_factor(groups[n], power) for n in set(self._group_numbers)}
-        self.sizes = [sizes[n] for n in self._group_numbers]
+        """Multiply the value by the factor of each parameter's group."""
+        power = self.schedule.learning_rate_power
+        sizes = {
+            number: self.value * group_factor(slot.group, power)
+            for number, slot in self._slot_of_group.items()
+        }
+        self.sizes = [sizes[slot.group_number] for slot in self.slots]
 
-    def remember_sizes(self) -> None:
-        """What `Anti` takes away at the next step."""
+    def _remember_sizes(self) -> None:
+        """Keep the sizes that `Anti` takes away at the next step."""
         if self._is_anti:
             self.sizes_before = None if self.is_off else list(self.sizes)
 
-    def sizes_at(self, chosen: Sequence[int]) -> Sizes:
-        """The sizes at those positions."""
-        return [self.sizes[i] for i in chosen]
+    # --- adding the noise ----------------------------------------------------------------------
 
     def site(
         self,
@@ -168,39 +169,79 @@ class AttachedRule:
         *,
         for_show: bool = False,
     ) -> Site:
-        """Where the noise lands.
+        """Describe where the noise is added.
 
         Args:
-            stream: Seeds, step and rule.
+            stream: Seeds, step and rule number.
             chosen: Positions among this rule's slots.
             weights: The clean weights at those positions.
-            for_show: Nothing may be changed.
+            for_show: True where the optimizer's moments may not be changed.
         """
-
-        def pick(kept: Sequence[Any] | None) -> list[Any] | None:
-            return None if kept is None else [kept[i] for i in chosen]
-
         return Site(
             parameters=weights,
             indices=[self.indices[i] for i in chosen],
             stream=stream,
-            directions=pick(self.kept.directions_now()),
-            starts=pick(self.kept.starts),
-            squares=pick(self.kept.squares_now()),
-            sizes_before=pick(self.sizes_before),
+            memory=_pick(self.memory.now(), chosen),
+            sizes_before=_pick(self.sizes_before, chosen),
             reset=None if for_show else partial(self._reset, chosen),
         )
 
-    def _reset(self, chosen: Sequence[int], i: int, moves: Tensor) -> None:
-        self.kept.reset_moments(chosen[i], moves)
-
-    def input_noise(self, stream: Stream, x: Tensor, forward: int) -> Tensor:
-        """Noise for one input, (..., ) or with replicas (R, ...).
+    def add_to_gradients(self, stream: Stream, *, grad_scale: float) -> None:
+        """Add noise to the gradients there are.
 
         Args:
-            stream: Seeds, step and rule.
-            x: The input.
-            forward: Which forward of this step it is.
+            stream: Seeds, step and rule number.
+            grad_scale: Factor by which a gradient scaler has multiplied the gradients.
+        """
+        self.set_sizes()
+        gradients = dense_gradients(self.slots)
+        if gradients:
+            self.memory.refresh()
+            chosen = list(gradients)
+            sizes = [self.sizes[i] * grad_scale for i in chosen]
+            site = self.site(stream, chosen, [self.parameters[i] for i in chosen])
+            self.rule.noise.add(site, list(gradients.values()), sizes)
+        self._remember_sizes()
+
+    def add_for_good(self, stream: Stream) -> None:
+        """Add noise to the weights that have just moved."""
+        self.set_sizes()
+        parameters = self.parameters
+        chosen = [i for i, p in enumerate(parameters) if p.requires_grad and p.grad is not None]
+        if chosen:
+            self.memory.refresh()
+            weights = [parameters[i] for i in chosen]
+            site = self.site(stream, chosen, weights)
+            self.rule.noise.add(site, weights, [self.sizes[i] for i in chosen])
+        self._remember_sizes()
+
+    def store_and_add(self, weights: TransientWeights, stream: Stream) -> None:
+        """Copy the weights to the buffers and add noise to them, in one pass where possible."""
+        parameters = weights.parameters
+        if self.indices != weights.indices or not all(p.requires_grad for p in parameters):
+            weights.store()
+            self.add_to_weights(weights, stream)
+            return
+        site = self.site(stream, range(len(parameters)), parameters)
+        self.rule.noise.add(site, parameters, self.sizes, backups=weights.buffers())
+        weights.hold()
+
+    def add_to_weights(self, weights: TransientWeights, stream: Stream) -> None:
+        """Add noise to weights that are in the buffers already."""
+        chosen = [i for i, p in enumerate(self.parameters) if p.requires_grad]
+        if not chosen:
+            return
+        site = self.site(stream, chosen, [weights.clean(self.indices[i]) for i in chosen])
+        targets = [self.parameters[i] for i in chosen]
+        self.rule.noise.add(site, targets, [self.sizes[i] for i in chosen])
+
+    def input_noise(self, stream: Stream, x: Tensor, forward: int) -> Tensor:
+        """Draw noise for one input.
+
+        Args:
+            stream: Seeds, step and rule number.
+            x: The input, with replicas (R, ...).
+            forward: Number of this forward within the step.
         """
         if self.replicas is not None and (x.ndim < 1 or len(x) != self.replicas):
             raise UsageError(
@@ -208,7 +249,13 @@ class AttachedRule:
                 f"needs a leading dimension of {self.replicas}."
             )
         with torch.no_grad():
-            like = x.contiguous()
-            site = Site(parameters=[like], indices=[forward], stream=stream)
+            site = Site(parameters=[x.contiguous()], indices=[forward], stream=stream)
             noise = self.rule.noise.unit(site)[0]
             return noise.mul_(spread(self.value, noise))
+
+    def _reset(self, chosen: Sequence[int], i: int, mask: Tensor) -> None:
+        zero_moments(self.slots[chosen[i]], mask)
+
+
+def _pick(values: Sequence[T] | None, chosen: Sequence[int]) -> list[T] | None:
+    return None if values is None else [values[i] for i in chosen]

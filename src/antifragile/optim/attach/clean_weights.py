@@ -1,8 +1,9 @@
-"""Perturbations that sit in the weights between steps, and the clean weights behind them.
+"""Copies of the clean weights while a perturbation is in the parameters.
 
-Put in: the clean weights are copied aside and noise is added in place. Lifted: they are copied
-back, bit for bit. While lifted the parameters themselves are the truth, and anything may write
-them; while put in, a write from outside is noticed by the tensor's version counter.
+To perturb, the clean weights are copied to buffers and noise is added to the parameters in place.
+To restore, the buffers are copied back, bit for bit. Between the two, a write to a parameter by
+anybody else is noticed by the tensor's version counter; at other times parameters may be written
+freely.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from antifragile.errors import UsageError
 from antifragile.optim.attach.selection import Slot
 from antifragile.optim.noise.kernel import copy_native, is_native
 
-_LARGE = 1 << 25  # bytes that no cache keeps until the optimizer reads them
+_LARGE = 1 << 25  # bytes: more than a cache holds
 
 
 class TransientWeights:
     """The parameters that weight rules act on.
 
     Args:
-        slots: Each parameter once.
+        slots: The parameters; repeated ones count once.
 
-    Everything here runs without gradients.
+    All methods are called under `torch.no_grad`.
     """
 
     def __init__(self, slots: Iterable[Slot]) -> None:
@@ -38,35 +39,35 @@ class TransientWeights:
         self._versions: list[int] = []
 
     def clean(self, index: int) -> Tensor:
-        """The clean weights of the parameter with that number."""
+        """Return the clean weights of the parameter with that number."""
         return self.clean_weights()[self._positions[index]]
 
     def clean_weights(self) -> list[Tensor]:
-        """The clean weights of all of them."""
+        """Return the clean weights of all parameters."""
         return self._clean if self.is_in else self.parameters
 
     def store(self) -> None:
-        """Copy the weights aside, before noise is added."""
+        """Copy the weights to the buffers, before noise is added."""
         torch._foreach_copy_(self.buffers(), self.parameters)
         self.hold()
 
     def buffers(self) -> list[Tensor]:
-        """What is to be filled with the weights, for `hold`."""
+        """Return the buffers that are to be filled with the weights before `hold`."""
         assert not self.is_in
         if not _are_alike(self._clean, self.parameters):
             self._clean = [torch.empty_like(p) for p in self.parameters]
         return self._clean
 
     def hold(self) -> None:
-        """From here on the buffers are the clean weights."""
+        """Declare the buffers filled: they are the clean weights until `lift`."""
         self.is_in = True
 
     def seal(self) -> None:
-        """Note the versions: from here on a write is somebody else's."""
+        """Note the parameters' versions, by which a later write is recognised."""
         self._versions = [parameter._version for parameter in self.parameters]
 
     def overwritten(self) -> list[Slot]:
-        """The parameters somebody wrote while the perturbation was in."""
+        """List the parameters that were written since `seal`."""
         if not self.is_in:
             return []
         now = [parameter._version for parameter in self.parameters]
@@ -76,10 +77,10 @@ class TransientWeights:
         return [slot for slot, version, sealed in pairs if version != sealed]
 
     def refuse_writes(self) -> None:
-        """Complain when weights were written while the perturbation was in.
+        """Check that no weight was written since `seal`.
 
         Raises:
-            UsageError: They were.
+            UsageError: Weights were written.
         """
         written = len(self.overwritten())
         if written:
@@ -90,13 +91,13 @@ class TransientWeights:
             )
 
     def lift(self, *, accept_writes: bool = False) -> None:
-        """Bring the clean weights back.
+        """Copy the clean weights back into the parameters.
 
         Args:
-            accept_writes: Weights that were written meanwhile stay as written.
+            accept_writes: True leaves parameters that were written since `seal` as written.
 
         Raises:
-            UsageError: Weights were written meanwhile, and that is not accepted.
+            UsageError: Parameters were written, and that is not accepted.
         """
         if not self.is_in:
             return
@@ -113,7 +114,7 @@ class TransientWeights:
 
 
 def _are_alike(some: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether each has the shape, dtype and device of its other."""
+    """Whether the tensors of each pair have the same shape, dtype and device."""
     return len(some) == len(others) and all(
         a.shape == b.shape and a.dtype is b.dtype and a.device == b.device
         for a, b in zip(some, others, strict=True)

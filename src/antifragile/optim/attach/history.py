@@ -1,12 +1,14 @@
-"""What a rule keeps of the past for its noise: gradients, running squares, the first weights.
+"""Tensors a rule remembers between steps for its noise: gradients, running squares, first weights.
 
-Most noises need none of it. Where the optimizer keeps the same (momenta, squares), its own are
-read instead.
+A noise names what it needs in `Noise.remembers`; `MEMORIES` maps that name to a class here. Most
+noises need nothing. Where the optimizer keeps the same tensors (momenta, squares), they are read
+there and not kept twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,119 +19,103 @@ from antifragile.optim.rules import Place, Rule
 
 _SQUARES = ("exp_avg_sq", "square_avg")
 _MOMENTUM = ("momentum_buffer", "exp_avg")
-_RESET = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+_RESET = (*_MOMENTUM, *_SQUARES, "max_exp_avg_sq", "grad_avg")
 
 
-class Kept:
-    """The tensors that one rule keeps, one per parameter; None where it keeps none.
+class Memory:
+    """Tensors that one rule remembers, one per parameter. This base class remembers none.
 
     Args:
         rule: The rule.
         slots: The parameters it acts on.
-        optimizer: Whose moments are read.
+
+    Attributes:
+        saved_as: Name of the tensors in a saved state.
+        tensors: The tensors kept here; None while there are none.
     """
 
-    NAMES = ("directions", "squares", "starts")
+    saved_as: ClassVar[str] = ""
 
-    def __init__(self, rule: Rule, slots: Sequence[Slot], optimizer: torch.optim.Optimizer) -> None:
-        self.noise, self.slots, self.optimizer = rule.noise, slots, optimizer
-        self.directions: list[Tensor] | None = None
-        self.squares: list[Tensor] | None = None
-        self.starts: list[Tensor] | None = None
-        follows, is_exact = rule.noise.follows is not None, rule.noise.needs_closure
-        self._lags = follows and not is_exact and rule.where is Place.WEIGHT
-        self._preconditioned = rule.noise if isinstance(rule.noise, Preconditioned) else None
-        if rule.noise.keeps == "starts":
-            self.starts = [slot.parameter.detach().clone() for slot in slots]
+    def __init__(self, rule: Rule, slots: Sequence[Slot]) -> None:
+        self.rule, self.slots = rule, slots
+        self.tensors: list[Tensor] | None = None
 
-    def take_over(self, old: Kept) -> None:
-        """Go on from the same rule on fewer parameters; the new ones begin here."""
-        positions = {slot.index: i for i, slot in enumerate(old.slots)}
-        for name in self.NAMES:
-            kept = getattr(old, name)
-            if kept is None:
-                continue
-            fresh = getattr(self, name) or self._zeros()
-            merged = [
-                kept[positions[slot.index]] if slot.index in positions else fresh[i]
-                for i, slot in enumerate(self.slots)
-            ]
-            setattr(self, name, merged)
+    def now(self) -> list[Tensor] | None:
+        """Give the noise its tensors, or None where there are none yet."""
+        return self.tensors
 
-    def keep_gradients(self) -> None:
-        """Copy the gradients, where the noise of the next step follows them."""
-        if not self._lags:
+    def see_gradients(self) -> None:
+        """Copy from a step's gradients what the noise of the next step needs."""
+
+    def refresh(self) -> None:
+        """Copy the present gradients, just before a noise that follows them is added."""
+
+    def precondition(self, *, grad_scale: float) -> None:
+        """Change the gradients before the optimizer's step.
+
+        Args:
+            grad_scale: Factor by which a gradient scaler has multiplied the gradients.
+        """
+
+    def take_over(self, old: Memory) -> None:
+        """Continue from the same rule on fewer parameters; the new ones start with zeros."""
+        if old.tensors is None:
             return
-        if self.noise.follows == "momentum" and self._momenta() is not None:
-            self.directions = None
-        else:
-            self.take_gradients()
+        positions = {slot.index: i for i, slot in enumerate(old.slots)}
+        fresh = self.tensors or self._zeros()
+        self.tensors = [
+            old.tensors[positions[slot.index]] if slot.index in positions else fresh[i]
+            for i, slot in enumerate(self.slots)
+        ]
 
-    def take_gradients(self) -> None:
-        """Copy the gradients as they are."""
-        if self.directions is None:
-            self.directions = self._zeros()
-        for kept, slot in zip(self.directions, self.slots, strict=True):
+    def _zeros(self) -> list[Tensor]:
+        return [torch.zeros_like(slot.parameter) for slot in self.slots]
+
+
+class LastGradients(Memory):
+    """Copies of gradients: of the last step for weight rules, of this step for all others."""
+
+    saved_as = "directions"
+
+    def __init__(self, rule: Rule, slots: Sequence[Slot]) -> None:
+        super().__init__(rule, slots)
+        self.lags = rule.where is Place.WEIGHT and not rule.noise.needs_closure
+
+    def see_gradients(self) -> None:
+        if self.lags:
+            self._copy_gradients()
+
+    def refresh(self) -> None:
+        self._copy_gradients()
+
+    def _copy_gradients(self) -> None:
+        if self.tensors is None:
+            self.tensors = self._zeros()
+        for kept, slot in zip(self.tensors, self.slots, strict=True):
             if slot.parameter.grad is None:
                 kept.zero_()
             else:
                 kept.copy_(slot.parameter.grad)
 
-    def directions_now(self) -> list[Tensor] | None:
-        """What the noise follows: kept gradients, or the optimizer's momenta."""
-        if self.noise.follows == "momentum" and self.directions is None:
-            return self._momenta()
-        return self.directions
 
-    def squares_now(self) -> list[Tensor] | None:
-        """Running squares of the gradient: the optimizer's, debiased, or our own."""
-        if self.noise.keeps != "squares":
-            return None
-        if self.squares is not None:
-            return self.squares
-        found = []
-        for slot in self.slots:
-            state = self.optimizer.state.get(slot.parameter, {})
-            name = next((n for n in _SQUARES if isinstance(state.get(n), Tensor)), None)
-            square = torch.zeros_like(slot.parameter) if name is None else state[name]
-            if name == "exp_avg_sq":
-                beta = slot.group.get("betas", (0.9, 0.999))[1]
-                square = square / (1 - beta ** max(float(state.get("step", 1)), 1.0))
-            found.append(square)
-        return found
+class Momenta(LastGradients):
+    """The optimizer's momenta; for weight rules on an optimizer without, the last gradients."""
 
-    def precondition(self, *, grad_scale: float) -> None:
-        """Multiply the gradients by G, for an optimizer that keeps no running squares."""
-        noise = self._preconditioned
-        if noise is None or not self._needs_own_squares():
-            return
-        if self.squares is None:
-            self.squares = self._zeros()
-        for square, slot in zip(self.squares, self.slots, strict=True):
-            gradient = slot.parameter.grad
-            if gradient is None:
-                continue
-            unscaled = gradient / grad_scale
-            square.mul_(noise.decay).addcmul_(unscaled, unscaled, value=1 - noise.decay)
-            gradient.mul_(noise.preconditioner(square))
+    def now(self) -> list[Tensor] | None:
+        return self._momenta() if self.tensors is None else self.tensors
 
-    def reset_moments(self, position: int, moves: Tensor) -> None:
-        """Zero the optimizer's moments of the parameter at that position where a mask is true."""
-        state = self.optimizer.state.get(self.slots[position].parameter, {})
-        for name in _RESET:
-            if isinstance(state.get(name), Tensor):
-                state[name].masked_fill_(moves, 0.0)
+    def see_gradients(self) -> None:
+        if self.lags and self._momenta() is not None:
+            self.tensors = None
+        else:
+            super().see_gradients()
 
-    def _zeros(self) -> list[Tensor]:
-        return [torch.zeros_like(slot.parameter) for slot in self.slots]
+    def refresh(self) -> None:
+        """Leave the momenta as they are."""
 
     def _momenta(self) -> list[Tensor] | None:
         """The optimizer's momenta; None where it keeps none (yet)."""
-        found = []
-        for slot in self.slots:
-            state = self.optimizer.state.get(slot.parameter, {})
-            name = next((n for n in _MOMENTUM if isinstance(state.get(n), Tensor)), None)
-            found.append(None if name is None else state[name])
+        found = [slot.moment(_MOMENTUM) for slot in self.slots]
         if all(momentum is None for momentum in found):
             return None
         return [
@@ -137,8 +123,72 @@ class Kept:
             for slot, momentum in zip(self.slots, found, strict=True)
         ]
 
-    def _needs_own_squares(self) -> bool:
-        if self.squares is not None:
-            return True
-        group = self.optimizer.param_groups[0]
-        return "betas" not in group and "alpha" not in group
+
+class RunningSquares(Memory):
+    """Running squares of the gradient: the optimizer's, debiased; or kept here where it has none.
+
+    In the second case the gradients are multiplied by the preconditioner before the step, as an
+    optimizer with running squares would do itself.
+    """
+
+    saved_as = "squares"
+
+    def now(self) -> list[Tensor]:
+        if self.tensors is not None:
+            return self.tensors
+        found = []
+        for slot in self.slots:
+            square = slot.moment(_SQUARES)
+            if square is None:
+                square = torch.zeros_like(slot.parameter)
+            elif "exp_avg_sq" in slot.state:
+                beta = slot.betas[1]
+                square = square / (1 - beta ** max(float(slot.state.get("step", 1)), 1.0))
+            found.append(square)
+        return found
+
+    def precondition(self, *, grad_scale: float) -> None:
+        noise = self.rule.noise
+        if not isinstance(noise, Preconditioned) or not self._are_own():
+            return
+        if self.tensors is None:
+            self.tensors = self._zeros()
+        for square, slot in zip(self.tensors, self.slots, strict=True):
+            gradient = slot.parameter.grad
+            if gradient is None:
+                continue
+            unscaled = gradient / grad_scale
+            square.mul_(noise.decay).addcmul_(unscaled, unscaled, value=1 - noise.decay)
+            gradient.mul_(noise.preconditioner(square))
+
+    def _are_own(self) -> bool:
+        group = self.slots[0].optimizer.param_groups[0]
+        return self.tensors is not None or ("betas" not in group and "alpha" not in group)
+
+
+class FirstWeights(Memory):
+    """A copy of the weights at the time when the rule was attached."""
+
+    saved_as = "starts"
+
+    def __init__(self, rule: Rule, slots: Sequence[Slot]) -> None:
+        super().__init__(rule, slots)
+        self.tensors = [slot.parameter.detach().clone() for slot in slots]
+
+
+MEMORIES: Mapping[str | None, type[Memory]] = {
+    None: Memory,
+    "gradient": LastGradients,
+    "momentum": Momenta,
+    "squares": RunningSquares,
+    "start": FirstWeights,
+}
+"""Classes by the name under which a noise asks for them."""
+
+
+def zero_moments(slot: Slot, mask: Tensor) -> None:
+    """Zero the optimizer's moments of a parameter where a mask is true."""
+    for name in _RESET:
+        moment = slot.moment((name,))
+        if moment is not None:
+            moment.masked_fill_(mask, 0.0)

@@ -1,24 +1,21 @@
-"""What a handle tells about its rules: how much they add, beside how large the gradient is."""
+"""Metrics of a rule: how much it adds, and how large the gradient is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from antifragile.optim.attach.attached_rule import AttachedRule
+from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 from antifragile.optim.noise.norms import joint_norm
-from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place
 
-if TYPE_CHECKING:
-    from antifragile.optim.attach.attached_rule import AttachedRule
-    from antifragile.optim.attach.handle import Handle
 
-
-def metrics_of(handle: Handle, attached: AttachedRule, stream: Stream) -> dict[str, Any]:
-    """One rule's line of `Handle.metrics`."""
-    noise = _noise_norm(handle, attached, stream)
+def metrics_of(core: PerturbedOptimizer, attached: AttachedRule) -> dict[str, Any]:
+    """Measure one rule, for `Handle.metrics`."""
+    noise = _noise_norm(core, attached)
     gradient = _gradient_norm(attached)
     return {
         "where": str(attached.rule.where),
@@ -46,19 +43,19 @@ def _ratio(noise: float | Tensor | None, gradient: float | Tensor | None) -> flo
 
 
 @torch.no_grad()
-def _noise_norm(handle: Handle, attached: AttachedRule, stream: Stream) -> float | Tensor | None:
-    """The norm of the noise at its present scale, drawn once more; None for inputs."""
+def _noise_norm(core: PerturbedOptimizer, attached: AttachedRule) -> float | Tensor | None:
+    """Norm of the noise at its present scale, drawn once more; None for inputs."""
     if attached.rule.where is Place.INPUT:
         return None
     if attached.is_off:
         return 0.0 if attached.replicas is None else torch.zeros(attached.replicas)
     weights = [
-        handle.weights.clean(slot.index)
+        core.weights.clean(slot.index)
         if attached.rule.where is Place.WEIGHT
         else slot.parameter.detach()
         for slot in attached.slots
     ]
-    site = attached.site(stream, range(len(weights)), weights, for_show=True)
+    site = attached.site(core.stream(attached), range(len(weights)), weights, for_show=True)
     moved = [weight.clone() for weight in weights]
     attached.rule.noise.add(site, moved, attached.sizes)
     torch._foreach_sub_(moved, weights)

@@ -1,110 +1,76 @@
-"""Clean weights where a model is evaluated or saved, perturbed ones where it is trained.
+"""Hooks of the model: perturbed weights where it is trained, clean ones elsewhere.
 
-forward in training mode   perturbation in, input noise added
+forward in training mode   perturbation in the weights, noise added to the inputs
 forward in eval mode       clean weights from here on, until the next forward in training mode
 state_dict()               the same
-load_state_dict()          the same, and what is loaded becomes the clean weights
+load_state_dict()          the same, and the loaded weights become the clean weights
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-from antifragile.errors import UsageError
-
-if TYPE_CHECKING:
-    from antifragile.optim.attach.handle import Handle
+from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 
 class ModelHooks:
-    """The hooks of one handle on one model."""
+    """The hooks of one perturbed optimizer on the model it trains."""
 
-    def __init__(self, handle: Handle, model: nn.Module) -> None:
-        self._link = _Link(handle)
-        self._hooks = [model.register_forward_pre_hook(_BeforeForward(self._link))]
+    def __init__(self, core: PerturbedOptimizer, model: nn.Module) -> None:
+        self._link = link = _Link(core)
+        self._hooks = [model.register_forward_pre_hook(link.before_forward)]
         for module in model.modules():
-            register: list[Any] = [
+            register: list[Any] = [  # Any: torch has no types for these two
                 module.register_state_dict_pre_hook,
                 module.register_load_state_dict_pre_hook,
             ]
-            self._hooks += [add(_BeforeStateDict(self._link)) for add in register]
-
-    def refuse_clean_gradients(self) -> None:
-        """Complain when gradients come though the perturbation was never put back in."""
-        if self._link.awaits_training:
-            raise UsageError(
-                "gradients came after an evaluation without a forward of the model in training "
-                "mode, so they are of the clean weights; give perturb() the module that is called, "
-                "and train in model.train()."
-            )
+            self._hooks += [add(link.before_state_dict) for add in register]
 
     def remove(self) -> None:
         """Take the hooks away."""
-        self._link.cut()
+        self._link.core = None
         for hook in self._hooks:
             hook.remove()
 
 
 class _Link:
-    """The way to the handle; copies of a model do not follow it.
+    """The hook functions of a model, with the core; a copy of the model gets them without it.
 
-    It keeps the handle alive: a model outlives its optimizer, and its weights are still to be
+    The model keeps the core alive: it may outlive its optimizer, and its weights must still be
     cleaned then.
     """
 
-    def __init__(self, handle: Handle | None) -> None:
-        self.handle = handle
-        self.awaits_training = False
-
-    def cut(self) -> None:
-        self.handle = None
+    def __init__(self, core: PerturbedOptimizer | None) -> None:
+        self.core = core
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Link:
         return _Link(None)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[_Link], tuple[None]]:
         return _Link, (None,)
 
-    def lift(self) -> None:
-        """Clean weights until the next forward in training mode."""
-        handle = self.handle
-        if handle is not None and handle.weights.is_in:
-            handle.lift()
-            self.awaits_training = True
-
-
-class _Hook:
-    def __init__(self, link: _Link) -> None:
-        self.link = link
-
-
-class _BeforeForward(_Hook):
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        handle = self.link.handle
-        if handle is None:
+    def before_forward(
+        self, module: nn.Module, inputs: tuple[object, ...]
+    ) -> tuple[object, ...] | None:
+        if self.core is None:
             return None
-        if not module.training:
-            self.link.lift()
-            return None
-        self.link.awaits_training = False
-        if handle.clean_depth:
-            return None
-        handle.put_in()
-        return handle.perturb_inputs(inputs)
+        if module.training:
+            return self.core.enter_training(inputs)
+        self.core.enter_evaluation()
+        return None
 
-
-class _BeforeStateDict(_Hook):
-    def __call__(self, *_: Any) -> None:
-        self.link.lift()
+    def before_state_dict(self, *_: object) -> None:
+        if self.core is not None:
+            self.core.enter_evaluation()
 
 
 @contextmanager
 def frozen_statistics(model: nn.Module | None) -> Iterator[None]:
-    """Batch norm layers use the batch's statistics inside but do not count it a second time."""
+    """Let batch norm layers use the batch's statistics inside without counting it a second time."""
     layers = [
         module
         for module in (model.modules() if model is not None else ())

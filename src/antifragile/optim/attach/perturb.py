@@ -1,15 +1,16 @@
-"""Attaching perturbations to a `torch.optim` optimizer: the one public verb, and its checks."""
+"""The public function `perturb`, which attaches rules to a `torch.optim` optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
-from antifragile.errors import UsageError
+from antifragile.errors import CheckpointError, UsageError
 from antifragile.optim.attach.handle import HANDLE, Handle
+from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
+from antifragile.optim.attach.saving import load_waiting
 from antifragile.optim.checks import check_number
 from antifragile.optim.rules import Place, Rule
 
@@ -25,30 +26,31 @@ def perturb(
 ) -> Handle:
     """Perturb the update equation of an optimizer from here on.
 
-    The optimizer stays what it is; schedulers, gradient scalers and training loops see no
-    difference. Its ``state_dict()`` carries the state of the perturbation, and a run that is
-    saved and loaded goes on bit for bit.
+    The optimizer stays the same object; schedulers, gradient scalers and training loops see no
+    difference. Its ``state_dict()`` contains the state of the perturbation, so that a run that is
+    saved and loaded continues bit for bit.
 
     Args:
         optimizer: Any `torch.optim` optimizer that takes one gradient per step.
-        *rules: Rules, or tuples of them as the presets give; all act together, in this order.
-        seed: At least 0 and below 2**64. With replicas a sequence of R seeds, or one from which
-            they count upward.
+        *rules: Rules, or tuples of them as the presets return; all act together, in this order.
+        seed: At least 0 and below 2**64. With replicas a sequence of R seeds, or a first seed
+            from which they count upward.
         model: The module that is called. With it, forwards in eval mode and ``state_dict()`` see
             clean weights by themselves, and input rules work.
-        per_rank: Every rank of the process group draws its own noise instead of the same.
+        per_rank: True lets every rank of the process group draw its own noise; False lets all
+            draw the same.
         replicas: R, where every parameter has a leading dimension of R independent runs: norms
-            and controllers are then per replica, and replica r draws what a run with its seed
-            alone would draw.
-        first_step: Where schedules and noise begin, for training that makes a fresh optimizer
-            now and then and goes on with the same noise.
+            and controllers are then per replica, and replica r draws the noise of a single run
+            with its seed.
+        first_step: Step number at which schedules and noise begin, for training that makes a
+            fresh optimizer now and then and continues the same noise.
 
     Returns:
-        The handle.
+        The handle: clean weights, metrics, state, removal.
 
     Raises:
-        UsageError: A rule, a seed or a parameter is not what it should be.
-        CheckpointError: The optimizer brought the state of other rules from a checkpoint.
+        UsageError: A rule, a seed or a parameter does not fit.
+        CheckpointError: The optimizer has loaded the state of other rules from a checkpoint.
 
     Example:
         >>> import torch
@@ -61,7 +63,7 @@ def perturb(
     _check(optimizer, flat, model, per_rank)
     seeds = _seeds(seed, replicas)
     check_number(first_step, "first_step")
-    handle = Handle(
+    core = PerturbedOptimizer(
         optimizer,
         flat,
         seeds=seeds,
@@ -70,12 +72,16 @@ def perturb(
         replicas=replicas,
         first_step=int(first_step),
     )
-    setattr(optimizer, HANDLE, handle)
-    handle.state_hooks.adopt_waiting()
+    handle = Handle(core)
+    try:
+        load_waiting(core)
+    except CheckpointError:
+        handle.remove()
+        raise
     return handle
 
 
-def _flatten(rules: Sequence[Any]) -> list[Rule]:
+def _flatten(rules: Sequence[object]) -> list[Rule]:
     flat: list[Rule] = []
     for rule in rules:
         if isinstance(rule, Rule):
@@ -92,7 +98,7 @@ def _flatten(rules: Sequence[Any]) -> list[Rule]:
     return flat
 
 
-def _check(optimizer: Any, rules: list[Rule], model: nn.Module | None, per_rank: bool) -> None:
+def _check(optimizer: object, rules: list[Rule], model: nn.Module | None, per_rank: bool) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(
             f"perturb got {type(optimizer).__name__}; expected a torch.optim.Optimizer."

@@ -1,23 +1,19 @@
-"""The state of a handle: a few numbers, saved inside the optimizer's own state.
+"""The state of a perturbation: a few numbers and tensors, saved inside the optimizer's own state.
 
-It travels in the first parameter group of ``optimizer.state_dict()``, which every optimizer loads
-and keeps; so it is found by a handle that is attached before loading, and by one that is attached
-after.
+It travels in the first parameter group of ``optimizer.state_dict()``, which every optimizer saves
+and loads unchanged. So rules find it whether they are attached before loading or after.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from antifragile.errors import CheckpointError
-from antifragile.optim.attach.history import Kept
-
-if TYPE_CHECKING:
-    from antifragile.optim.attach.attached_rule import AttachedRule
-    from antifragile.optim.attach.handle import Handle
+from antifragile.optim.attach.attached_rule import AttachedRule
+from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 _KEY = "antifragile"
 _FORMAT = 1
@@ -28,46 +24,60 @@ class HandleState(dict[str, Any]):
     """Plain numbers, strings, lists and tensors: `torch.load` reads it with ``weights_only``."""
 
     @classmethod
-    def of(cls, handle: Handle) -> HandleState:
-        """Of a handle as it is; changes nothing."""
+    def of(cls, core: PerturbedOptimizer) -> HandleState:
+        """Collect the present state; changes nothing."""
         return cls(
             format=_FORMAT,
-            step=handle.step_number,
-            forwards=handle.forwards,
-            seeds=list(handle.seeds),
-            per_rank=handle.per_rank,
-            replicas=handle.replicas,
-            parameters=handle.n_parameters,
-            rules=[rule.signature for rule in handle.rules],
-            states=[_rule_state(attached) for attached in handle.attached],
-            checksums=_checksums(handle),
+            step=core.step_number,
+            forwards=core.forwards,
+            seeds=list(core.seeds),
+            per_rank=core.per_rank,
+            replicas=core.replicas,
+            parameters=core.n_parameters,
+            rules=[rule.signature for rule in core.rules],
+            states=[_rule_state(attached) for attached in core.attached],
+            checksums=_checksums(core),
         )
 
 
-def adopt(handle: Handle, state: dict[str, Any]) -> None:
-    """Take a saved state over; the weights must be lifted.
+def load(core: PerturbedOptimizer, state: dict[str, Any]) -> None:
+    """Continue from a saved state.
 
     Raises:
-        CheckpointError: It is of other rules, parameters or replicas, or the weights were saved
-            with the perturbation in them.
+        CheckpointError: The state is of other rules, parameters or replicas, or the weights were
+            saved with the perturbation in them.
     """
-    _check(handle, state)
-    handle.step_number, handle.forwards = int(state["step"]), int(state["forwards"])
-    handle.seeds, handle.per_rank = tuple(state["seeds"]), bool(state["per_rank"])
-    for attached, saved in zip(handle.attached, state["states"], strict=True):
-        _adopt_rule(attached, saved)
+    core.lift(accept_writes=True)
+    _check(core, state)
+    core.step_number, core.forwards = int(state["step"]), int(state["forwards"])
+    core.seeds, core.per_rank = tuple(state["seeds"]), bool(state["per_rank"])
+    for attached, saved in zip(core.attached, state["states"], strict=True):
+        _load_rule(attached, saved)
+    core.put_in()
+
+
+def load_waiting(core: PerturbedOptimizer) -> None:
+    """Continue from the state of a checkpoint that the optimizer loaded before `perturb`, if any.
+
+    Raises:
+        CheckpointError: As for `load`.
+    """
+    group = core.optimizer.param_groups[0]
+    if _KEY in group:
+        load(core, group[_KEY])
+        del group[_KEY]
 
 
 class StateHooks:
-    """Saving and loading with the optimizer."""
+    """The hooks of one perturbed optimizer around its saving and loading."""
 
-    def __init__(self, handle: Handle, optimizer: torch.optim.Optimizer) -> None:
-        self._handle, self._optimizer = handle, optimizer
+    def __init__(self, core: PerturbedOptimizer) -> None:
+        self._core = core
         self._incoming: dict[str, Any] | None = None
         self._hooks = [
-            optimizer.register_state_dict_post_hook(self._after_saving),
-            optimizer.register_load_state_dict_pre_hook(self._before_loading),
-            optimizer.register_load_state_dict_post_hook(self._after_loading),
+            core.optimizer.register_state_dict_post_hook(self._after_saving),
+            core.optimizer.register_load_state_dict_pre_hook(self._before_loading),
+            core.optimizer.register_load_state_dict_post_hook(self._after_loading),
         ]
 
     def remove(self) -> None:
@@ -75,20 +85,8 @@ class StateHooks:
         for hook in self._hooks:
             hook.remove()
 
-    def adopt_waiting(self) -> None:
-        """Take over a state that was loaded before the handle was attached."""
-        group = self._optimizer.param_groups[0]
-        if _KEY not in group:
-            return
-        try:
-            self._handle.load_state_dict(HandleState(group[_KEY]))
-        except CheckpointError:
-            self._handle.remove()
-            raise
-        del group[_KEY]
-
     def _after_saving(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-        state["param_groups"][0][_KEY] = dict(HandleState.of(self._handle))
+        state["param_groups"][0][_KEY] = dict(HandleState.of(self._core))
 
     def _before_loading(
         self, optimizer: torch.optim.Optimizer, state: dict[str, Any]
@@ -96,62 +94,61 @@ class StateHooks:
         groups = [dict(group) for group in state["param_groups"]]
         self._incoming = groups[0].pop(_KEY, None) if groups else None
         if self._incoming is not None:
-            _check(self._handle, self._incoming)
+            _check(self._core, self._incoming)
         return {**state, "param_groups": groups}
 
     def _after_loading(self, optimizer: torch.optim.Optimizer) -> None:
         incoming, self._incoming = self._incoming, None
         if incoming is None:  # a checkpoint of an unperturbed run: the perturbation begins here
-            incoming = self._fresh()
-        self._handle.load_state_dict(HandleState(incoming))
-
-    def _fresh(self) -> HandleState:
-        self._handle.lift(accept_writes=True)
-        self._handle.restart()
-        return HandleState.of(self._handle)
+            self._core.lift(accept_writes=True)
+            self._core.restart()
+            self._core.put_in()
+        else:
+            load(self._core, incoming)
 
 
 def _rule_state(attached: AttachedRule) -> dict[str, Any]:
-    kept = {name: getattr(attached.kept, name) for name in Kept.NAMES}
+    memory = attached.memory
+    kept = {memory.saved_as: [t.clone() for t in memory.tensors]} if memory.tensors else {}
     return {
         "value": attached.value,
         "sizes": list(attached.sizes),
         "sizes_before": None if attached.sizes_before is None else list(attached.sizes_before),
         "controller": {key: torch.from_numpy(a.copy()) for key, a in attached.controller.items()},
-        "kept": {n: [t.clone() for t in tensors] for n, tensors in kept.items() if tensors},
+        "kept": kept,
     }
 
 
-def _adopt_rule(attached: AttachedRule, saved: dict[str, Any]) -> None:
-    def onto(value: Any) -> Any:
-        device = attached.slots[0].parameter.device if attached.slots else torch.device("cpu")
+def _load_rule(attached: AttachedRule, saved: dict[str, Any]) -> None:
+    device = attached.slots[0].parameter.device if attached.slots else torch.device("cpu")
+
+    def moved(value: float | Tensor) -> float | Tensor:
         return value.to(device) if isinstance(value, Tensor) else value
 
-    attached.value = onto(saved["value"])
-    attached.sizes = [onto(size) for size in saved["sizes"]]
+    attached.value = moved(saved["value"])
+    attached.sizes = [moved(size) for size in saved["sizes"]]
     before = saved["sizes_before"]
-    attached.sizes_before = None if before is None else [onto(size) for size in before]
+    attached.sizes_before = None if before is None else [moved(size) for size in before]
     attached.controller = {
         key: value.cpu().numpy().copy() for key, value in saved["controller"].items()
     }
-    for name in Kept.NAMES:
-        tensors = saved["kept"].get(name)
-        if tensors is not None:
-            pairs = zip(tensors, attached.slots, strict=True)
-            tensors = [t.to(slot.parameter).clone() for t, slot in pairs]
-        setattr(attached.kept, name, tensors)
+    tensors = saved["kept"].get(attached.memory.saved_as)
+    if tensors is not None:
+        pairs = zip(tensors, attached.slots, strict=True)
+        tensors = [t.to(slot.parameter).clone() for t, slot in pairs]
+    attached.memory.tensors = tensors
 
 
-def _check(handle: Handle, state: dict[str, Any]) -> None:
+def _check(core: PerturbedOptimizer, state: dict[str, Any]) -> None:
     if state.get("format") != _FORMAT:
         raise CheckpointError(
             f"the perturbation's saved state has format {state.get('format')!r}; this version "
             f"reads {_FORMAT}."
         )
     for key, ours in (
-        ("rules", [rule.signature for rule in handle.rules]),
-        ("replicas", handle.replicas),
-        ("parameters", handle.n_parameters),
+        ("rules", [rule.signature for rule in core.rules]),
+        ("replicas", core.replicas),
+        ("parameters", core.n_parameters),
     ):
         if state[key] != ours:
             raise CheckpointError(
@@ -159,32 +156,32 @@ def _check(handle: Handle, state: dict[str, Any]) -> None:
                 "same, or take 'antifragile' out of the saved state's first parameter group."
             )
     sums = state["checksums"]
-    if sums and sums["clean"] != sums["perturbed"] and _now(handle) == sums["perturbed"]:
+    if sums and sums["clean"] != sums["perturbed"] and _clean_checksum(core) == sums["perturbed"]:
         raise CheckpointError(
             "the weights were saved with the perturbation in them; save inside handle.clean(), or "
             "pass model= to perturb()."
         )
 
 
-def _checksums(handle: Handle) -> dict[str, int] | None:
-    """Of clean and perturbed weights, where no model sees to clean saving."""
-    if handle.model is not None or not handle.weights.is_in:
+def _checksums(core: PerturbedOptimizer) -> dict[str, int] | None:
+    """Checksums of clean and perturbed weights; None where a model's hooks save clean ones."""
+    if core.model is not None or not core.weights.is_in:
         return None
     return {
-        "clean": checksum(handle.weights.clean_weights()),
-        "perturbed": checksum(handle.weights.parameters),
+        "clean": checksum(core.weights.clean_weights()),
+        "perturbed": checksum(core.weights.parameters),
     }
 
 
-def _now(handle: Handle) -> int:
-    """The checksum of the weights as they would be without our perturbation."""
-    written = {slot.index for slot in handle.weights.overwritten()}
-    pairs = zip(handle.weights.slots, handle.weights.clean_weights(), strict=True)
+def _clean_checksum(core: PerturbedOptimizer) -> int:
+    """Checksum of the weights as they would be without our perturbation."""
+    written = {slot.index for slot in core.weights.overwritten()}
+    pairs = zip(core.weights.slots, core.weights.clean_weights(), strict=True)
     return checksum([s.parameter.detach() if s.index in written else c for s, c in pairs])
 
 
 def checksum(tensors: list[Tensor]) -> int:
-    """A sum over the bits of all elements, equal for equal weights."""
+    """Sum over the bits of all elements, equal for equal weights."""
     total = 0
     for number, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous().view(_INTEGERS[tensor.element_size()])

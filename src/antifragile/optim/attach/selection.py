@@ -1,4 +1,4 @@
-"""Which parameters a rule acts on, under which number and name, and with which group's settings."""
+"""Slots: the optimizer's parameters with number, name and group, and the choice of a rule's own."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NORMS = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slot:
-    """A parameter of the optimizer.
+    """One parameter of an optimizer.
 
     Args:
-        index: Its position over all groups: its number in the random streams.
-        name: From the model, or from an optimizer that was given names; else None.
-        parameter: Itself.
-        optimizer: Whose it is.
-        group_number: Of its parameter group there.
+        index: Position over all groups, which is its number in the random streams.
+        name: Name from the model, or from an optimizer that was given names; else None.
+        parameter: The tensor.
+        optimizer: The optimizer that updates it.
+        group_number: Position of its parameter group in the optimizer.
         is_norm: Whether it belongs to a norm layer of the model.
     """
 
@@ -48,12 +48,29 @@ class Slot:
         group: dict[str, Any] = self.optimizer.param_groups[self.group_number]
         return group
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Decay rates of Adam's moments; its defaults where the optimizer has none."""
+        first, second = self.group.get("betas", (0.9, 0.999))
+        return first, second
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The optimizer's state of this parameter; empty before its first step."""
+        state: dict[str, Any] = self.optimizer.state.get(self.parameter, {})
+        return state
+
+    def moment(self, names: Sequence[str]) -> Tensor | None:
+        """Look up the first of these names that is a tensor in the optimizer's state."""
+        state = self.state
+        return next((state[n] for n in names if isinstance(state.get(n), Tensor)), None)
+
 
 def dense_gradients(slots: Sequence[Slot]) -> dict[int, Tensor]:
-    """The gradients there are, by position among the slots.
+    """Collect the gradients there are, by position among the slots.
 
     Raises:
-        UsageError: One is sparse.
+        UsageError: A gradient is sparse.
     """
     found = {}
     for i, slot in enumerate(slots):
@@ -70,7 +87,7 @@ def dense_gradients(slots: Sequence[Slot]) -> dict[int, Tensor]:
 
 
 def group_factor(group: dict[str, Any], learning_rate_power: float) -> float:
-    """What a parameter group multiplies a rule's scale by.
+    """Compute the factor by which a parameter group multiplies a rule's scale.
 
     Raises:
         UsageError: The group's ``perturb`` is no number of at least zero.
@@ -87,7 +104,7 @@ def group_factor(group: dict[str, Any], learning_rate_power: float) -> float:
 
 
 def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[Slot]:
-    """Every parameter of the optimizer, in its order."""
+    """List every parameter of the optimizer, in its order."""
     names = {id(p): name for name, p in model.named_parameters()} if model is not None else {}
     norms = _norm_parameters(model)
     return [
@@ -104,11 +121,11 @@ def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[
 
 
 def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]:
-    """The slots that a rule acts on.
+    """Choose the slots that a rule acts on.
 
     Raises:
-        UsageError: Names are needed and unknown, or nothing is selected, or a parameter is sparse
-            or not real.
+        UsageError: Names are needed and unknown, no parameter is selected, or a selected one is
+            sparse or not real.
     """
     chosen = [slot for slot in slots if _is_selected(rule, slot, replicas)]
     if not chosen:

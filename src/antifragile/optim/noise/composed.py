@@ -1,4 +1,4 @@
-"""Noises made of another: its differences, or its elements in other units."""
+"""Noise types made of another noise: its differences, or its elements in other units."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.drawn import Drawn, Noise, Site, Sizes, Sphere
+from antifragile.optim.noise.base import Noise, Site, Sizes
+from antifragile.optim.noise.drawn import Drawn, Sphere
 from antifragile.optim.noise.norms import filter_norms
 
 
 @dataclass(frozen=True)
 class Anti(Noise):
-    """The difference of successive noises, ``s_t xi_t - s_(t-1) xi_(t-1)``: its sum telescopes.
+    """The difference of successive noises, ``s_t xi_t - s_(t-1) xi_(t-1)``.
 
-    On ``"weight"`` plain noise is that already: it is taken out before the next is put in.
+    The sum over steps is only the last noise. A rule on ``"weight"`` does the same with plain
+    noise: each perturbation is removed before the next is added.
+
+    Args:
+        noise: A noise that can be drawn again at another step.
 
     Source: Orvieto et al. 2022, arXiv 2202.02831, equation 3.
     """
@@ -60,6 +65,9 @@ class Anti(Noise):
 class Filterwise(Noise):
     """Another noise times the norm of the filter (row, output unit) that an element belongs to.
 
+    Args:
+        noise: The noise to multiply.
+
     Source: Li et al. 2022, arXiv 2211.11489, section 4.3.
     """
 
@@ -76,13 +84,13 @@ class Filterwise(Noise):
 class Preconditioned(Noise):
     """Another noise times ``sqrt(G)``, ``G = 1 / (sqrt(V) + floor)``, V the running square.
 
-    V is the optimizer's own (``exp_avg_sq`` debiased, ``square_avg``); an optimizer without one
-    gets one here, and its gradient is multiplied by G before the step.
+    V is the optimizer's own (``exp_avg_sq`` debiased, or ``square_avg``). For an optimizer without
+    one, V is kept here and the gradient is multiplied by G before the step.
 
     Args:
-        noise: What to multiply.
-        decay: Of the running square, where it is our own.
-        floor: lambda.
+        noise: The noise to multiply.
+        decay: Decay rate of V where it is kept here.
+        floor: The constant lambda that keeps G finite.
 
     Source: Li et al. 2016, arXiv 1512.07666, algorithm 1.
     """
@@ -90,7 +98,7 @@ class Preconditioned(Noise):
     noise: Noise
     decay: float = 0.99
     floor: float = 1e-5
-    keeps: ClassVar[str | None] = "squares"
+    remembers: ClassVar[str | None] = "squares"
     only: ClassVar[str | None] = "step"
 
     def __post_init__(self) -> None:
@@ -98,12 +106,12 @@ class Preconditioned(Noise):
         check_number(self.floor, "the floor", above=True)
 
     def unit(self, site: Site) -> list[Tensor]:
-        noise = self.noise.unit(site)
-        assert site.squares is not None
-        for part, square in zip(noise, site.squares, strict=True):
+        noise = self.noise.unit(replace(site, memory=None))  # the squares are not its memory
+        assert site.memory is not None
+        for part, square in zip(noise, site.memory, strict=True):
             part.mul_(self.preconditioner(square).sqrt_())
         return noise
 
     def preconditioner(self, square: Tensor) -> Tensor:
-        """G, a fresh tensor."""
+        """Compute G from a running square, as a fresh tensor."""
         return square.sqrt().add_(self.floor).reciprocal_()

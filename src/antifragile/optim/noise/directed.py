@@ -1,4 +1,4 @@
-"""Noises with a direction: along the gradient or the momentum, and toward a target."""
+"""Noise types with a direction: along the gradient or the momentum, or toward a target."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.drawn import InitLike, Noise, Site, Sizes
+from antifragile.optim.noise.base import Noise, Site, Sizes
+from antifragile.optim.noise.drawn import InitLike
 from antifragile.optim.noise.norms import joint_norm, spread
 from antifragile.optim.noise.streams import draw, uniform_levels
 
 
 @dataclass(frozen=True)
 class Along(Noise):
-    """The gradient or the momentum, at norm one over all parameters of the rule together.
+    """The gradient or the momentum, scaled to norm one over all parameters of the rule together.
 
     Args:
         what: ``"grad"`` or ``"momentum"``.
-        adaptive: Measures lengths in units of the weights: ``T^2 g / |T g|`` with
+        adaptive: True measures lengths in units of the weights: ``T^2 g / |T g|`` with
             ``T = |w| + floor`` (Kwon et al. 2021, arXiv 2102.11600, equation 6).
-        downhill: Against the direction instead.
-        exact: Take the gradient of the very batch, by a closure; else that of the last step.
-        floor: Added to ``|w|``.
+        downhill: True goes against the direction.
+        exact: True takes the gradient of the same batch, by a closure; False that of the last
+            step.
+        floor: Number added to ``|w|``.
     """
 
     what: Literal["grad", "momentum"] = "grad"
@@ -43,19 +45,19 @@ class Along(Noise):
         check_number(self.floor, "the floor")
 
     @property
-    def follows(self) -> str:  # type: ignore[override]
-        """Which vector it needs."""
+    def remembers(self) -> str:  # type: ignore[override]  # depends on an argument
+        """The vector to follow."""
         return "gradient" if self.what == "grad" else "momentum"
 
     @property
-    def needs_closure(self) -> bool:  # type: ignore[override]
+    def needs_closure(self) -> bool:  # type: ignore[override]  # depends on an argument
         """Whether a second gradient is needed."""
         return self.exact
 
     def unit(self, site: Site) -> list[Tensor]:
-        if site.directions is None:  # no gradient yet
+        if site.memory is None:  # no gradient yet
             return [torch.zeros_like(p) for p in site.parameters]
-        noise = [direction.clone() for direction in site.directions]
+        noise = [direction.clone() for direction in site.memory]
         lengths = [p.abs().add_(self.floor) for p in site.parameters] if self.adaptive else None
         if lengths:
             torch._foreach_mul_(noise, lengths)
@@ -76,13 +78,13 @@ class Along(Noise):
 
 @dataclass(frozen=True)
 class Toward(Noise):
-    """From the weights toward a target: at scale one the target is reached.
+    """The way from the weights to a target; at scale one the weights arrive there.
 
     Args:
-        target: ``"zero"``; ``"start"``, the weights when the rule was attached (one more copy); or
-            ``"fresh"``, a new draw of `InitLike`.
+        target: ``"zero"``; ``"start"``, the weights when the rule was attached (kept as a copy);
+            or ``"fresh"``, a new draw of `InitLike`.
         fraction: Share of the elements that move, chosen anew each time.
-        resets_moments: Zeroes the optimizer's moments of the elements that move.
+        resets_moments: True zeroes the optimizer's moments of the elements that move.
     """
 
     target: Literal["zero", "start", "fresh"] = "zero"
@@ -98,9 +100,9 @@ class Toward(Noise):
         check_number(self.fraction, "the fraction", at_most=1.0)
 
     @property
-    def keeps(self) -> str | None:  # type: ignore[override]
-        """A copy of the first weights, where they are the target."""
-        return "starts" if self.target == "start" else None
+    def remembers(self) -> str | None:  # type: ignore[override]  # depends on an argument
+        """The first weights, where they are the target."""
+        return "start" if self.target == "start" else None
 
     def unit(self, site: Site) -> list[Tensor]:
         return list(torch._foreach_sub(self._targets(site), list(site.parameters)))
@@ -125,16 +127,15 @@ class Toward(Noise):
                 site.reset(i, moves)
 
     def _targets(self, site: Site) -> list[Tensor]:
-        """Where the weights would go."""
         if self.target == "start":
-            assert site.starts is not None
-            return list(site.starts)
+            assert site.memory is not None
+            return list(site.memory)
         if self.target == "fresh":
             return InitLike().unit(site)
         return [torch.zeros_like(p) for p in site.parameters]
 
     def _masks(self, site: Site) -> list[Tensor]:
-        """Which elements move, bool, shaped as the parameters."""
+        """Masks of the elements that move: bool, shaped as the parameters."""
         if self.fraction >= 1.0:
             return [torch.ones_like(p, dtype=torch.bool) for p in site.parameters]
         apart = replace(site.stream, rule=site.stream.rule | 1 << 15)  # not the bits of InitLike

@@ -1,102 +1,22 @@
-"""What: the noises a rule can add, each a way to fill tensors of unit size.
+"""Random noise types; each fills tensors with unit-scale noise drawn by address.
 
-Here are those drawn at random, by address (`streams.py`), so that they can be drawn again instead
-of being stored. `directed.py` has those that go somewhere, `modified.py` those made of another.
-
-Shape letters: R replicas.
+The numbers depend only on seed, rule, parameter and step (`streams.py`), so they can be drawn again
+instead of being stored. The compiled kernel is used where it can be, torch elsewhere: same bits.
 """
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from antifragile.optim.noise.base import Noise, Site, Sizes
 from antifragile.optim.noise.kernel import is_native, run_native
 from antifragile.optim.noise.norms import initial_deviation, joint_norm, spread
-from antifragile.optim.noise.streams import Stream, draw, normal_levels, uniform, uniform_levels
-
-Sizes = Sequence[float | Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where a noise lands: the parameters of one rule at one step.
-
-    Args:
-        parameters: The clean weights, to be read.
-        indices: Position of each parameter in the optimizer.
-        stream: Seeds, step and rule.
-        directions: Gradients or momenta, for noises that follow them.
-        starts: The weights when the rule was attached, for `Toward`.
-        squares: The optimizer's running squares of the gradient, for `Preconditioned`.
-        sizes_before: Of the step before, for `Anti`.
-        reset: Zeroes the optimizer's moments of parameter i where a mask is true.
-    """
-
-    parameters: Sequence[Tensor]
-    indices: Sequence[int]
-    stream: Stream
-    directions: Sequence[Tensor] | None = None
-    starts: Sequence[Tensor] | None = None
-    squares: Sequence[Tensor] | None = None
-    sizes_before: Sizes | None = None
-    reset: Callable[[int, Tensor], None] | None = None
-
-    @property
-    def is_batched(self) -> bool:
-        """Whether parameters have a leading replica dimension."""
-        return self.stream.batched
-
-
-class Noise(ABC):
-    """A unit noise.
-
-    ``follows`` names the vector it needs ("gradient", "momentum", or none), ``keeps`` what the
-    handle must keep for it ("starts", "squares", or none); ``needs_closure`` asks for a second
-    gradient inside the step; ``only`` is the one place where it makes sense.
-    """
-
-    follows: ClassVar[str | None] = None
-    keeps: ClassVar[str | None] = None
-    only: ClassVar[str | None] = None
-    needs_closure: ClassVar[bool] = False
-
-    @abstractmethod
-    def unit(self, site: Site) -> list[Tensor]:
-        """Fresh tensors of unit noise, shaped as the parameters."""
-
-    def add(
-        self,
-        site: Site,
-        targets: Sequence[Tensor],
-        sizes: Sizes,
-        *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
-        """Add ``size * noise`` to each target in place.
-
-        Args:
-            site: Where it lands.
-            targets: What is added to.
-            sizes: A number, or (R,) numbers, per target.
-            backups: Receive the targets' old values.
-        """
-        if backups is not None:
-            torch._foreach_copy_(list(backups), list(targets))
-        noise = self.unit(site)
-        for part, size in zip(noise, sizes, strict=True):
-            part.mul_(spread(size, part))
-        torch._foreach_add_(list(targets), noise)
-
-    def norm(self, n_elements: int) -> float:
-        """Of the unit noise, about."""
-        return math.sqrt(n_elements)
+from antifragile.optim.noise.streams import draw, normal_levels, uniform, uniform_levels
 
 
 class Drawn(Noise):
@@ -104,7 +24,7 @@ class Drawn(Noise):
 
     @abstractmethod
     def table(self) -> Tensor | None:
-        """(32768,) magnitudes; None for signs."""
+        """Magnitudes to choose from, (32768,) float32; None for signs alone."""
 
     def unit(self, site: Site) -> list[Tensor]:
         if is_native(site.parameters):
@@ -131,7 +51,7 @@ class Drawn(Noise):
 
 @dataclass(frozen=True)
 class Gaussian(Drawn):
-    """Normal elements, in 65,536 equally likely levels (see `streams.normal_levels`)."""
+    """Standard normal elements, in 65,536 equally likely levels (`streams.normal_levels`)."""
 
     def table(self) -> Tensor:
         return normal_levels()
@@ -155,9 +75,9 @@ class Uniform(Drawn):
 
 @dataclass(frozen=True)
 class InitLike(Drawn):
-    """What PyTorch initialises a linear or convolution layer with: uniform in +-1/sqrt(fan-in).
+    """PyTorch's initialisation of linear and convolution layers: uniform in +-1/sqrt(fan-in).
 
-    Vectors (biases, norm parameters) get none.
+    Vectors (biases, parameters of norm layers) get no noise.
     """
 
     def table(self) -> Tensor:
@@ -187,7 +107,7 @@ class Sphere(Noise):
     """Uniform on the unit sphere over all parameters of the rule together.
 
     Args:
-        inside: Uniform in the ball instead.
+        inside: True draws from the whole unit ball instead.
     """
 
     inside: bool = False

@@ -1,7 +1,7 @@
-// Noise by address, added to parameters in the pass that reads them, and a copy past the caches that
-// brings back what was put aside in that pass (optim/native.py).
+// Random noise that is drawn and added to parameters in one pass, with the old values saved in that
+// pass where asked, and a copy past the caches that restores them (called by kernel.py).
 //
-// The same numbers as optim/streams.py, bit for bit: Philox4x32-10 with key = seed and counter =
+// The same numbers as streams.py, bit for bit: Philox4x32-10 with key = seed and counter =
 // (block, parameter, step, rule); products and sums are rounded one by one (no fused
 // multiply-add), as torch rounds them.
 #include <cstdint>
@@ -23,14 +23,14 @@
 namespace {
 
 constexpr int GROUP = 16;           // blocks computed side by side, in two vectors
-constexpr int64_t SHARE = 1 << 18;  // elements worth a thread of their own
+constexpr int64_t SHARE = 1 << 18;  // elements for which a further thread pays
 
 typedef uint64_t Lanes __attribute__((vector_size(64)));
 
 // One contiguous stretch of one replica of one parameter, starting at a whole group of blocks.
 struct Row {
     void* target;   // added to, or written to
-    void* backup;   // receives the old values, or null; what COPY copies
+    void* backup;   // receives the old values, or null; the source of COPY
     int64_t count;
     uint64_t key;
     double size;
@@ -39,7 +39,7 @@ struct Row {
 
 enum Action { WRITE, ADD, COPY };  // target = size * noise; += size * noise; = backup
 
-// K parameters of R replicas each; what only noise needs is null for COPY.
+// K parameters of R replicas each; fields that only noise needs are null for COPY.
 struct Job {
     void* const* targets;        // (K)
     void* const* backups;        // (K), or null
@@ -55,8 +55,8 @@ struct Job {
 
 // GROUP blocks of 128 bits, the four words of block b side by side from words[4 * b].
 //
-// A word lives in the low half of a 64-bit lane, so that a product needs no shuffling; what is in
-// the upper halves is dropped before the next product. Two chains of vectors hide the latency.
+// A word is in the low half of a 64-bit lane, so that a product needs no shuffling; the upper half
+// is cleared before the next product. Two chains of vectors hide the latency.
 INLINE void philox(uint32_t* words, uint32_t block, const Row& row, const Job& job) {
     constexpr uint64_t low = 0xFFFFFFFFu;
     Lanes a[2], b[2], c[2], d[2];
@@ -88,7 +88,7 @@ INLINE void philox(uint32_t* words, uint32_t block, const Row& row, const Job& j
     }
 }
 
-// `x` with its sign turned where bit `bit` of the word is set.
+// Returns x with its sign changed if bit number `bit` of the word is set.
 INLINE float turned(float x, uint32_t word, int bit) {
     uint32_t bits;
     std::memcpy(&bits, &x, sizeof bits);
@@ -104,7 +104,7 @@ INLINE double turned(double x, uint32_t word, int bit) {
     return x;
 }
 
-// size * noise into one element.
+// Writes or adds one element of noise; KEEPS saves the old value.
 template <bool ADDS, bool KEEPS, class T>
 INLINE void put(T noise, T* __restrict target, T* __restrict backup) {
     if (KEEPS) *backup = *target;
@@ -151,7 +151,7 @@ INLINE void levels(const Row& row, const Job& job) {
         }
         for (int i = 0; i < stretch; ++i) {
             uint32_t level = halves[i] & 0x7FFFu;
-            asm("" : "+r"(level));  // one load after another: gathers are slower
+            asm("" : "+r"(level));  // prevents gather instructions, which are slower
             noise[i] = T(job.table[level]);
         }
         for (int i = 0; i < stretch; ++i) noise[i] = size * turned(noise[i], halves[i], 15);
@@ -186,7 +186,7 @@ VERSIONS void signs_double(const Row& row, const Job& job) { any_signs<double>(r
 VERSIONS void levels_float(const Row& row, const Job& job) { any_levels<float>(row, job); }
 VERSIONS void levels_double(const Row& row, const Job& job) { any_levels<double>(row, job); }
 
-// target = backup, past the caches: what is overwritten need not be read first.
+// target = backup, past the caches: the overwritten memory is not read first.
 void copy(const Row& row, int64_t item) {
     char* to = static_cast<char*>(row.target);
     const char* from = static_cast<const char*>(row.backup);
@@ -222,7 +222,7 @@ std::vector<Row> rows_of(const Job& job) {
     return rows;
 }
 
-// Rows cut so that each of several threads gets about as many elements, at whole groups of blocks.
+// Rows cut at whole groups of blocks, so that several threads get about equally many elements.
 template <class T>
 std::vector<Row> cut(const std::vector<Row>& rows, const Job& job, int64_t share) {
     const int64_t per_block = job.table ? 8 : 128, whole = per_block * GROUP;
@@ -240,7 +240,7 @@ std::vector<Row> cut(const std::vector<Row>& rows, const Job& job, int64_t share
     return pieces;
 }
 
-// Every row, by as many threads as are worth it.
+// Calls act on every row, with one thread per SHARE elements and at most job.threads.
 template <class T, class Act>
 void for_all(const std::vector<Row>& rows, const Job& job, int64_t total, const Act& act) {
     const int64_t worth = total / SHARE < 1 ? 1 : total / SHARE;
@@ -250,7 +250,7 @@ void for_all(const std::vector<Row>& rows, const Job& job, int64_t total, const 
         return;
     }
     const std::vector<Row> pieces = cut<T>(rows, job, total / threads + 1);
-    std::vector<int64_t> ends;  // pieces in order, dealt out by elements
+    std::vector<int64_t> ends;  // index of each thread's last piece, plus one
     int64_t done = 0;
     for (size_t i = 0; i < pieces.size(); ++i) {
         done += pieces[i].count;
@@ -285,6 +285,6 @@ extern "C" {
 void antifragile_run_float32(const Job* job) { run<float>(*job, signs_float, levels_float); }
 void antifragile_run_float64(const Job* job) { run<double>(*job, signs_double, levels_double); }
 
-// Only to be importable: ctypes is what loads this library.
+// Makes the file an importable extension module; it is loaded by ctypes.
 void* PyInit__noise() { return nullptr; }
 }

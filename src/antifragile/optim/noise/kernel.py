@@ -1,21 +1,20 @@
-"""The compiled noise kernel: numbers of `streams.py`, added in the same pass, to the same bits.
+"""The compiled noise kernel, which draws the numbers of `streams.py` and adds them in one pass.
 
-It copies the old values aside in that pass too, where they are wanted, and large ones back.
+It can also save the old values in the same pass, and copies large tensors past the caches.
 
-Where it was not built, or for tensors it does not take (not on a CPU, half precision, not
-contiguous), torch serves; only the time differs.
+Where the kernel was not built, and for tensors that it cannot take (not on a CPU, half precision,
+not contiguous), torch computes the same bits more slowly.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ from antifragile.optim.noise.streams import Stream
 
 logger = logging.getLogger(__name__)
 
-_DOORS = {
+_ENTRY_POINTS = {
     torch.float32: "antifragile_run_float32",
     torch.float64: "antifragile_run_float64",
 }
@@ -33,7 +32,7 @@ _WRITE, _ADD, _COPY = range(3)
 
 
 class _Job(ctypes.Structure):
-    """The ``Job`` of ``native/noise.cpp``, field by field."""
+    """The ``Job`` of ``kernel.cpp``, field by field."""
 
     _fields_ = (
         ("targets", ctypes.POINTER(ctypes.c_void_p)),
@@ -53,15 +52,15 @@ class _Job(ctypes.Structure):
 
 
 @cache
-def load_noise_kernel() -> dict[torch.dtype, Any] | None:
-    """Load the compiled kernel once, a function per dtype; None, logged with the reason, if not."""
+def load_noise_kernel() -> dict[torch.dtype, Callable[[object], None]] | None:
+    """Load the compiled kernel once: a function per dtype, or None with the reason in the log."""
     folder = Path(__file__).parent
     for path in (folder / f"_noise{suffix}" for suffix in EXTENSION_SUFFIXES):
         if path.is_file():
             try:
                 library = ctypes.CDLL(str(path))
-                return {dtype: getattr(library, door) for dtype, door in _DOORS.items()}
-            except (OSError, AttributeError) as error:  # the latter: of another version
+                return {dtype: getattr(library, name) for dtype, name in _ENTRY_POINTS.items()}
+            except (OSError, AttributeError) as error:  # AttributeError: another version
                 logger.warning("the noise kernel does not load (%s); torch serves instead", error)
                 return None
     logger.info("the noise kernel was not built; torch serves instead")
@@ -71,7 +70,7 @@ def load_noise_kernel() -> dict[torch.dtype, Any] | None:
 def is_native(tensors: Sequence[Tensor]) -> bool:
     """Whether the compiled kernel can work on all of these tensors."""
     dtype, strided = tensors[0].dtype, torch.strided
-    if dtype not in _DOORS or load_noise_kernel() is None:
+    if dtype not in _ENTRY_POINTS or load_noise_kernel() is None:
         return False
     for t in tensors:
         if not (t.is_cpu and t.dtype is dtype and t.layout is strided and t.is_contiguous()):
@@ -92,13 +91,13 @@ def run_native(
     """Add ``size * noise`` to every target in place, or write it there.
 
     Args:
-        stream: Seeds, step and rule.
+        stream: Seeds, step and rule number.
         table: (32768,) float32 magnitudes, or None for signs.
-        indices: Of the parameters.
+        indices: Positions of the targets' parameters in the optimizer.
         targets: Contiguous CPU tensors of one dtype.
         sizes: A number, or (R,) numbers, per target.
         adds: False overwrites the targets.
-        backups: Receive the targets' old values.
+        backups: Tensors that receive the targets' old values.
     """
     kernel = load_noise_kernel()
     assert kernel is not None
@@ -127,11 +126,11 @@ def run_native(
 
 
 def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-    """Copy past the caches: faster than torch for more than they hold, slower for less.
+    """Copy past the caches: faster than torch for tensors larger than they are, slower for smaller.
 
     Args:
         targets: Contiguous CPU tensors of one dtype.
-        sources: The same, of the same sizes.
+        sources: Tensors of the same kind and sizes.
     """
     kernel = load_noise_kernel()
     assert kernel is not None
@@ -145,12 +144,12 @@ def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
 
 
 def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    """Where the tensors begin, (K,)."""
+    """Memory addresses of the first elements, (K,)."""
     return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
 
 def _flat(sizes: Sequence[float | Tensor], stream: Stream) -> Sequence[float]:
-    """The sizes of every parameter's replicas, (K * R,)."""
+    """Sizes of every replica of every parameter, (K * R,)."""
     if not stream.batched:
         return [float(size) for size in sizes]
     replicas = len(stream.keys)
@@ -161,8 +160,10 @@ def _flat(sizes: Sequence[float | Tensor], stream: Stream) -> Sequence[float]:
 @lru_cache(maxsize=64)
 def _constants(
     counts: tuple[int, ...], indices: tuple[int, ...], keys: tuple[int, ...]
-) -> tuple[ctypes.Array[Any], ...]:
-    """What stays the same step after step: elements of one replica, numbers, keys."""
+) -> tuple[
+    ctypes.Array[ctypes.c_int64], ctypes.Array[ctypes.c_uint32], ctypes.Array[ctypes.c_uint64]
+]:
+    """Arrays that stay the same over steps: elements of one replica, parameter numbers, keys."""
     each = [count // len(keys) for count in counts]
     return (
         (ctypes.c_int64 * len(each))(*each),

@@ -1,4 +1,4 @@
-"""Measures of tensors that noise and scales are made in: norms, one number per replica.
+"""Norms of tensors, one number per replica, in which noise and scales are measured.
 
 Shape letters: R replicas, T tensors.
 """
@@ -13,19 +13,19 @@ from torch import Tensor
 
 
 def spread(size: float | Tensor, over: Tensor) -> float | Tensor:
-    """A number per replica in a shape that multiplies a tensor of many replicas."""
+    """Shape (R,) numbers so that they multiply a tensor whose first dimension is R."""
     if not isinstance(size, Tensor) or size.ndim == 0:
         return size
     return size.to(over).reshape(-1, *[1] * (over.ndim - 1))
 
 
 def joint_norm(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
-    """The Euclidean norm over all tensors: (), or (R,) where they are batched; float64."""
+    """Euclidean norm over all tensors together: (), or (R,) where they are batched; float64."""
     return tensor_norms(tensors, is_batched=is_batched).square().sum(dim=-1).sqrt()
 
 
 def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
-    """The norm of every tensor: (T,), or (R, T) where they are batched; float64."""
+    """Euclidean norm of every tensor: (T,), or (R, T) where they are batched; float64."""
     if is_batched:
         norms = [torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors]
     else:
@@ -34,7 +34,7 @@ def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
 
 
 def filter_norms(weights: Tensor, *, is_batched: bool) -> Tensor:
-    """The norm of each filter, shaped to multiply the weights; a vector is one filter."""
+    """Norm of each filter, shaped to multiply the weights; a vector counts as one filter."""
     first = 2 if is_batched else 1
     dims = tuple(range(first, weights.ndim)) or (weights.ndim - 1,)
     if weights.ndim < first:

@@ -1,4 +1,4 @@
-"""Random numbers by their address: (seed, rule, parameter, step) -> bits, with no state at all.
+"""Random numbers by address: (seed, rule, parameter, step) -> bits, without any state.
 
 Philox4x32-10 (Salmon et al. 2011) maps a 64-bit key and a 128-bit counter to 128 random bits. The
 key is the seed (of a replica), the counter is (block, parameter, step, rule), so noise can be
@@ -8,8 +8,8 @@ drawn again at any time, saved as a few integers, and does not depend on device 
     level of element i: 16 bits, half i % 8 of block i // 8; 15 of them choose an entry of a table
                         of magnitudes, the last is the sign
 
-Here is the readable version in torch, for any device; `native.py` does the same on a CPU, fused
-with the addition and to the same bits.
+This is the readable version in torch, for any device; `kernel.py` computes the same bits on a CPU
+and adds them in the same pass.
 
 Shape letters: R replicas (1 where there are none), K parameters, B blocks of all parameters.
 """
@@ -37,8 +37,8 @@ class Stream:
 
     Args:
         keys: Seeds, one per replica, each below 2**64.
-        step: The last words of the counter but one.
-        rule: Position of the rule, with the rank above its 16th bit.
+        step: Step number, the third word of the counter.
+        rule: Position of the rule, the fourth word; the rank is in the bits from the 16th up.
         batched: Whether tensors have a leading replica dimension.
     """
 
@@ -63,7 +63,7 @@ def philox(counter: Sequence[Tensor | int], key: Sequence[Tensor | int]) -> list
     a, b, c, d = counter
     k0, k1 = key
     for _ in range(10):
-        first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]  # the low 64 bits; hi = bits 32 up
+        first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]  # bits 32-63: high word
         a, b, c, d = (
             ((second >> 32) & _MASK) ^ b ^ k0,
             second & _MASK,
@@ -77,13 +77,13 @@ def philox(counter: Sequence[Tensor | int], key: Sequence[Tensor | int]) -> list
 def words(
     stream: Stream, indices: Sequence[int], blocks: Sequence[int], device: torch.device
 ) -> Tensor:
-    """Random words of several parameters in one go.
+    """Compute the random words of several parameters at once.
 
     Args:
-        stream: Seeds, step and rule.
-        indices: Of the parameters, (K,).
-        blocks: How many 128-bit blocks each needs, (K,).
-        device: Where to compute.
+        stream: Seeds, step and rule number.
+        indices: Positions of the parameters in the optimizer, (K,).
+        blocks: Number of 128-bit blocks that each parameter needs, (K,).
+        device: Device to compute on.
 
     Returns:
         (R, B, 4) int32, the parameters' blocks one after another.
@@ -107,12 +107,12 @@ def _addresses(
 def draw(
     stream: Stream, table: Tensor | None, indices: Sequence[int], like: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Unit noise for several parameters.
+    """Draw unit noise for several parameters.
 
     Args:
-        stream: Seeds, step and rule.
-        table: (32768,) magnitudes, or None for signs.
-        indices: Of the parameters.
+        stream: Seeds, step and rule number.
+        table: (32768,) float32 magnitudes, or None for signs.
+        indices: Positions of the parameters in the optimizer.
         like: Tensors whose shapes, dtypes and device the noise takes.
     """
     replicas, per_block = len(stream.keys), 128 if table is None else 8
@@ -151,7 +151,7 @@ def _levels(drawn: Tensor, table: Tensor) -> Tensor:
 
 @cache
 def normal_levels() -> Tensor:
-    """The standard normal law in 2 * 32768 equally likely levels, variance exactly one.
+    """Compute the standard normal law in 2 * 32768 equally likely levels, variance exactly one.
 
     A level is the mean of the law over its cell; the largest is 4.3. The Kolmogorov distance
     to the law is 1.5e-5, the excess kurtosis -6e-4.
@@ -168,13 +168,13 @@ def normal_levels() -> Tensor:
 
 @cache
 def uniform_levels() -> Tensor:
-    """The uniform law with mean 0 and variance 1 in 2 * 32768 levels: (32768,) float32."""
+    """Compute the uniform law of variance 1 in 2 * 32768 levels: (32768,) float32 magnitudes."""
     middles = (np.arange(LEVELS) + 0.5) / LEVELS
     return torch.from_numpy((middles / np.sqrt(np.mean(middles**2))).astype(np.float32))
 
 
 def uniform(stream: Stream) -> list[float]:
-    """One number in [0, 1) per replica, for decisions; apart from all element noise."""
+    """Draw one number in [0, 1) per replica, for decisions; independent of all element noise."""
     found = []
     for key in stream.keys:
         counter: list[Tensor | int] = [torch.tensor(_MASK), _MASK, stream.step, stream.rule]

@@ -1,1 +1,1 @@
-"""Scales of a perturbation: schedules, and controllers that follow gradients and losses."""
+"""Scales of a perturbation: schedules of the step, and controllers that follow the gradients."""

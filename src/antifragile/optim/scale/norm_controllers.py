@@ -1,7 +1,7 @@
-"""How much, by looking at norms: scales that follow the gradient, or wait until it is small.
+"""Scales that depend on gradient norms: in proportion to the gradient, or only while it is small.
 
-All arithmetic is per replica. A step whose gradient is not finite is not looked at (the handle
-keeps the state and the value of the step before).
+All arithmetic is per replica. At a step whose gradient is not finite, state and value stay those
+of the step before (`AttachedRule.set_value`).
 
 Shape letters: R replicas (1 where there are none), T tensors with a gradient.
 """
@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.scale.schedules import Array, Scale, Signals, State, as_scale
+from antifragile.optim.scale.schedules import ControllerState, Scale, as_scale
+from antifragile.optim.scale.signals import Array, Signals
 
 _TINY = 1e-300
 
@@ -24,8 +25,9 @@ class RatioToGradient(Scale):
     """Noise whose norm is ``ratio`` times the gradient's, smoothed over steps.
 
     Args:
-        ratio: Of the norms.
-        memory: Weight of the past in the moving average of the gradient norm; 0 is none.
+        ratio: Norm of the noise divided by that of the gradient.
+        memory: Weight of the past in the moving average of the gradient norm; 0 uses the last
+            gradient alone.
     """
 
     ratio: float
@@ -36,12 +38,14 @@ class RatioToGradient(Scale):
         check_number(self.ratio, "the ratio")
         check_number(self.memory, "memory", at_most=1.0)
 
-    def initial(self, replicas: int) -> State:
-        """No average yet."""
+    def initial(self, replicas: int) -> ControllerState:
+        """No average before the first gradient."""
         return {"norm": np.full(replicas, np.nan)}
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """Zero before the first gradient."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Compute ``ratio`` times the averaged norm; zero before the first gradient."""
         if signals.gradient_norm is None:
             return 0.0, state
         before = np.where(np.isnan(state["norm"]), signals.gradient_norm, state["norm"])
@@ -51,12 +55,12 @@ class RatioToGradient(Scale):
 
 @dataclass(frozen=True)
 class WhenSmallGradient(Scale):
-    """One kick when the gradient is small, then none for a while.
+    """``size`` at a step whose gradient is small, then zero for a while.
 
     Args:
-        size: The scale of the kick.
-        threshold: The gradient norm at or below which it is due.
-        wait: Steps that must have passed since the last one.
+        size: The scale at such a step.
+        threshold: Largest gradient norm that counts as small.
+        wait: Steps that must have passed since the last perturbation.
 
     Source: Jin et al. 2017, arXiv 1703.00887, algorithm 2.
     """
@@ -71,12 +75,14 @@ class WhenSmallGradient(Scale):
         check_number(self.threshold, "the threshold")
         check_number(self.wait, "wait", at_least=1)
 
-    def initial(self, replicas: int) -> State:
-        """Never kicked."""
+    def initial(self, replicas: int) -> ControllerState:
+        """No perturbation yet: the last one lies at step minus infinity."""
         return {"last": np.full(replicas, -np.inf)}
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """``size`` or zero."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Return ``size`` or zero."""
         if signals.gradient_norm is None:
             return 0.0, state
         rested = signals.step - state["last"] > self.wait
@@ -88,18 +94,18 @@ class WhenSmallGradient(Scale):
 class Revive(Scale):
     """Noise only while the network is dead; none once gradients flow.
 
-    What is watched is the median gradient norm of the matrices, relative to a reference: the
-    larger of its own recent peak and of the loudest tensor's gradient now. The second makes it
-    work from the first step: in a network that never lived only the last bias has a gradient.
-    Noise begins when that ratio falls to ``fraction`` and ends when it has risen to ``release``;
-    in between it fades with the logarithm of the ratio, so that large noise does not overshoot.
-    The schedule inside runs on the number of steps without noise, so that the noise is not
-    annealed away before it has done its work.
+    The median gradient norm of the matrices is divided by a reference: the larger of its own
+    recent peak and of the largest gradient norm of any tensor at this step. The latter makes the
+    scale work from the first step: in a network that is dead from the start only the last bias
+    has a gradient. Noise begins when the ratio falls to ``fraction`` and ends when it has risen to
+    ``release``; in between it fades with the logarithm of the ratio, so that it does not overshoot.
+    The schedule inside counts only steps without noise, so that the noise is not annealed away
+    while the network is still dead.
 
     Args:
         scale: A number or a schedule.
-        fraction: Of the reference, at or below which the network counts as dead.
-        release: Of the reference, from which it counts as alive again.
+        fraction: Share of the reference at or below which the network counts as dead.
+        release: Share of the reference from which it counts as alive again.
         horizon: Steps after which the recent peak has fallen to 1/e.
     """
 
@@ -117,43 +123,45 @@ class Revive(Scale):
 
     @property
     def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Of the schedule inside."""
+        """Learning rate power of the schedule inside."""
         return as_scale(self.scale).learning_rate_power
 
-    def initial(self, replicas: int) -> State:
-        """No history, never alive."""
+    def initial(self, replicas: int) -> ControllerState:
+        """No peak and no step alive before the first gradient."""
         zeros = np.zeros(replicas)
         return {"peak": zeros, "alive": zeros, "is_dead": zeros}
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """The schedule's value while dead, zero while alive and before the first gradient."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Compute the schedule's value while dead; zero while alive and before a gradient."""
         if signals.gradient_norm is None:
             return 0.0, state
-        inner, loudest = _inner_and_loudest(signals)
-        reference = np.maximum(state["peak"], loudest)
+        median, largest = _median_and_largest(signals)
+        reference = np.maximum(state["peak"], largest)
         edge = np.where(state["is_dead"] > 0, self.release, self.fraction)
-        is_dead = (inner < edge * reference) | (reference == 0)
-        size = as_scale(self.scale).at(state["alive"]) * self._share(inner, reference)
+        is_dead = (median < edge * reference) | (reference == 0)
+        size = as_scale(self.scale).at(state["alive"]) * self._share(median, reference)
         after = {
-            "peak": np.maximum(inner, state["peak"] * np.exp(-1.0 / self.horizon)),
+            "peak": np.maximum(median, state["peak"] * np.exp(-1.0 / self.horizon)),
             "alive": state["alive"] + ~is_dead,
             "is_dead": is_dead.astype(float),
         }
         return np.where(is_dead, size, 0.0), after
 
-    def _share(self, inner: Array, reference: Array) -> Array:
-        """One at ``fraction`` of the reference and below, falling to zero at ``release``."""
-        ratio = np.maximum(inner, _TINY) / np.maximum(reference, 1e-100)
+    def _share(self, median: Array, reference: Array) -> Array:
+        """Share of the noise: one up to ``fraction`` of the reference, zero from ``release`` on."""
+        ratio = np.maximum(median, _TINY) / np.maximum(reference, 1e-100)
         span = max(np.log(self.release / self.fraction), _TINY)
         return np.asarray(np.clip(np.log(self.release / ratio) / span, 0.0, 1.0))
 
 
-def _inner_and_loudest(signals: Signals) -> tuple[Array, Array]:
-    """The median norm over matrices and the largest over all tensors, both (R,)."""
+def _median_and_largest(signals: Signals) -> tuple[Array, Array]:
+    """Median gradient norm over matrices and largest over all tensors, both (R,)."""
     norms, is_matrix = signals.tensor_norms, signals.is_matrix
     assert norms is not None
     assert is_matrix is not None
     assert signals.gradient_norm is not None
-    if is_matrix.sum() < 2:  # no layers to compare: the whole gradient against its own history
+    if is_matrix.sum() < 2:  # no layers to compare: use the norm of the whole gradient
         return signals.gradient_norm, signals.gradient_norm
     return np.median(norms[:, is_matrix], axis=1), norms.max(axis=1)

@@ -1,7 +1,7 @@
-"""How much, by looking at elements: scales that follow the gradient's variance or the curvature.
+"""Scales that depend on sampled elements: on the gradient's variance, or on the curvature.
 
-All arithmetic is per replica. A step whose gradient is not finite is not looked at (the handle
-keeps the state and the value of the step before).
+All arithmetic is per replica. At a step whose gradient is not finite, state and value stay those
+of the step before (`AttachedRule.set_value`).
 
 Shape letters: R replicas (1 where there are none), K sampled elements.
 """
@@ -14,27 +14,28 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.scale.schedules import Array, Scale, Signals, State, as_scale
+from antifragile.optim.scale.schedules import ControllerState, Scale, as_scale
+from antifragile.optim.scale.signals import Array, Signals
 
 _TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class GradVariance(Scale):
-    """Tops the gradient's own noise up: full noise where it has none, none where it has enough.
+    """Noise that fills up the gradient's own variance to a target; none where that is reached.
 
         s_t = s sqrt(max(0, 1 - var_t / target^2))
 
     with ``var_t`` the mean variance of a gradient element around its moving mean: from Adam's
-    moments, ``exp_avg_sq - exp_avg^2`` (both debiased), where the optimizer keeps them, else from
-    moving averages of our own over a sample of the elements (at most 1024 of each tensor).
+    moments, ``exp_avg_sq - exp_avg^2`` (both debiased), where the optimizer keeps them; else from
+    moving averages kept here over a sample of the elements (at most 1024 of each tensor).
     Gradient noise of scale s then keeps the total standard deviation at s.
 
     Args:
         scale: s, a number or a schedule.
-        target: Standard deviation of a gradient element at which no noise is added. None: the
-            scale itself for gradient noise; for others the largest seen so far.
-        memory: Decay of our own averages.
+        target: Standard deviation of a gradient element at which no noise is added. None takes
+            the scale itself for gradient noise, the largest deviation so far for other noise.
+        memory: Decay rate of the averages kept here.
     """
 
     scale: float | Scale
@@ -50,11 +51,11 @@ class GradVariance(Scale):
 
     @property
     def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Of the schedule inside."""
+        """Learning rate power of the schedule inside."""
         return as_scale(self.scale).learning_rate_power
 
-    def initial(self, replicas: int) -> State:
-        """Averages of nothing."""
+    def initial(self, replicas: int) -> ControllerState:
+        """Zero-sized moving averages before the first gradient."""
         none = np.zeros((replicas, 0))
         return {
             "mean": none,
@@ -63,8 +64,10 @@ class GradVariance(Scale):
             "peak": np.zeros(replicas),
         }
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """Full noise before the first gradient."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Compute the reduced scale; the whole scale before the first gradient."""
         base = as_scale(self.scale).at(np.array(float(signals.step)))
         if "gradient" not in signals.sampled:
             return float(base), state
@@ -77,8 +80,8 @@ class GradVariance(Scale):
         share = np.maximum(0.0, 1.0 - variance / np.maximum(target, _TINY))
         return base * np.sqrt(share), state | {"peak": peak}
 
-    def _variance(self, signals: Signals, state: State) -> tuple[Array, State]:
-        """The mean variance of a gradient element, (R,)."""
+    def _variance(self, signals: Signals, state: ControllerState) -> tuple[Array, ControllerState]:
+        """Mean variance of a gradient element, (R,), and the state after it."""
         sampled = signals.sampled
         if "square" in sampled:
             debias = [1 - beta ** max(signals.moment_steps, 1.0) for beta in signals.betas]
@@ -98,10 +101,10 @@ class GradVariance(Scale):
 
 @dataclass(frozen=True)
 class Curvature(Scale):
-    """As large as the curvature lets it be: the expected rise of the loss stays where it began.
+    """Noise that shrinks where the curvature grows, so that its expected cost stays constant.
 
-    Noise of scale s raises the loss by about ``s^2 d h / 2``, h the mean curvature. With h_0 the
-    curvature of the first steps this holds that rise constant:
+    Noise of scale s on d elements raises the loss by about ``s^2 d h / 2``, h the mean curvature.
+    With h_0 the curvature of the first steps, this scale keeps that rise constant:
 
         s_t = s sqrt(h_0 / h_t), at most ``largest`` times s
 
@@ -111,9 +114,9 @@ class Curvature(Scale):
 
     Args:
         scale: s, a number or a schedule.
-        memory: Decay of the averages.
-        warmup: Steps that make up h_0; the scale is s until then.
-        largest: Bound of the factor, and of its inverse.
+        memory: Decay rate of the averages.
+        warmup: Number of steps that determine h_0; the scale is s until then.
+        largest: Largest factor; its inverse is the smallest.
     """
 
     scale: float | Scale
@@ -130,11 +133,11 @@ class Curvature(Scale):
 
     @property
     def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Of the schedule inside."""
+        """Learning rate power of the schedule inside."""
         return as_scale(self.scale).learning_rate_power
 
-    def initial(self, replicas: int) -> State:
-        """No earlier gradient."""
+    def initial(self, replicas: int) -> ControllerState:
+        """Zero-sized samples and zero averages before the first gradient."""
         none, zeros = np.zeros((replicas, 0)), np.zeros(replicas)
         return {
             "gradient": none,
@@ -145,8 +148,10 @@ class Curvature(Scale):
             "first": zeros,
         }
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """The base scale until ``warmup`` secants were seen."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Compute the adapted scale; the base scale until ``warmup`` estimates were made."""
         base = as_scale(self.scale).at(np.array(float(signals.step)))
         if "gradient" not in signals.sampled:
             return float(base), state
@@ -162,7 +167,7 @@ class Curvature(Scale):
         factor = np.clip(factor, 1 / self.largest, self.largest)
         return base * np.where(warming, 1.0, factor), now
 
-    def _averages(self, change: Array, moved: Array, state: State) -> State:
+    def _averages(self, change: Array, moved: Array, state: ControllerState) -> ControllerState:
         """Moving averages of <y, x> and <x, x>, (R,) each."""
         product, square = (change * moved).sum(axis=1), (moved * moved).sum(axis=1)
         keep = self.memory
@@ -174,6 +179,6 @@ class Curvature(Scale):
 
 
 def _mean_variance(mean: Array, square: Array) -> Array:
-    """Mean over elements of their variance, (R,); what rounding leaves of none is none."""
+    """Mean over elements of their variance, (R,); values within rounding error become zero."""
     variance = np.maximum(square - mean**2, 0.0).mean(axis=1)
     return np.where(variance > 1e-9 * square.mean(axis=1), variance, 0.0)

@@ -1,94 +1,65 @@
-"""How much: schedules of the step alone.
+"""Scales that depend only on the step number, and the interface of all scales.
 
-The scales that look at gradients are in `norm_controllers.py` and `sample_controllers.py`.
+A scale gives one number per replica and step, by which the unit noise is multiplied. A scale with
+a state (a controller) keeps none itself: the state is a dict of arrays with a leading replica
+dimension that is passed in and out, so that it can be saved. Scales that look at gradients are in
+`norm_controllers.py` and `sample_controllers.py`.
 
-A scale answers with a number per replica for a step. Its own state, if it has any, is a dict of
-arrays with a leading replica dimension that the handle keeps, saves and hands back.
-
-Shape letters: R replicas (1 where there are none), T tensors with a gradient, K sampled elements.
+Shape letters: R replicas (1 where there are none).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.streams import Stream, uniform
+from antifragile.optim.noise.streams import uniform
+from antifragile.optim.scale.signals import Array, Signals
 
-Array = np.ndarray
 Steps = np.ndarray | np.float64
-State = dict[str, Array]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signals:
-    """What a scale may look at; everything but the step is None before the first gradient.
-
-    Args:
-        step: The step whose noise is being scaled, 0-based.
-        stream: For scales that decide by chance.
-        n_elements: Of the rule's parameters, per replica.
-        unit_norm: Norm of the rule's noise at scale one, about.
-        is_gradient_noise: Whether the rule acts on gradients.
-        gradient_norm: (R,) over all the rule's parameters, in unscaled units.
-        tensor_norms: (R, T) of each tensor's gradient.
-        is_matrix: (T,) bool, which of those tensors have two or more dimensions.
-        sampled: Arrays (R, K) of sampled elements: ``gradient``, ``weight``; ``mean``, ``square``
-            where the optimizer keeps Adam's moments.
-        betas: Decay rates of those moments.
-        moment_steps: How often they were updated.
-    """
-
-    step: int
-    stream: Stream
-    n_elements: int
-    unit_norm: float
-    is_gradient_noise: bool = False
-    gradient_norm: Array | None = None
-    tensor_norms: Array | None = None
-    is_matrix: Array | None = None
-    sampled: Mapping[str, Array] = field(default_factory=dict)
-    betas: tuple[float, float] = (0.9, 0.999)
-    moment_steps: float = 0.0
+ControllerState = dict[str, Array]
+"""Arrays by name, each with a leading replica dimension."""
 
 
 class Scale:
-    """A magnitude as a function of the step, and for controllers of the gradients.
+    """A magnitude as a function of the step and, for controllers, of the gradients.
 
-    ``needs`` names what it looks at: ``"norms"`` of gradients, ``"samples"`` of elements.
-    ``learning_rate_power`` multiplies by that power of each group's learning rate.
+    Class attributes:
+        needs: The signals it looks at: ``"norms"`` of gradients, ``"samples"`` of elements.
+        learning_rate_power: The value is multiplied by this power of each group's learning rate.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     learning_rate_power: ClassVar[float] = 0.0
 
-    def initial(self, replicas: int) -> State:
-        """The controller's state before the first step."""
+    def initial(self, replicas: int) -> ControllerState:
+        """Make the controller's state before the first step."""
         return {}
 
     def at(self, step: Steps) -> Array:
-        """The scale at a step or an array of steps; only schedules of the step alone have it."""
+        """Compute the scale at a step or an array of steps; controllers have no such function."""
         raise UsageError(
             f"{type(self).__name__} is no schedule of the step alone and cannot be put inside "
             "another scale; expected a number, Constant, Power, Cosine or On."
         )
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """The scale for ``signals.step`` and the state after it: a number or (R,)."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Compute the scale for ``signals.step``, a number or (R,), and the state after it."""
         return float(self.at(np.float64(signals.step))), state
 
 
 def as_scale(value: float | Scale, name: str = "scale") -> Scale:
-    """A number becomes a constant scale.
+    """Make a constant scale of a number; leave a scale as it is.
 
     Raises:
-        UsageError: Neither a number nor a scale, or negative, or not finite.
+        UsageError: The value is neither a number nor a scale, or negative, or not finite.
     """
     if isinstance(value, Scale):
         return value
@@ -105,11 +76,13 @@ class Constant(Scale):
         check_number(self.size, "the constant scale")
 
     def at(self, step: Steps) -> Array:
-        """``size``."""
+        """Return ``size``."""
         return np.full_like(step, self.size)
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """``size``."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Return ``size``."""
         return float(self.size), state
 
 
@@ -119,7 +92,7 @@ class Power(Scale):
 
     Args:
         eta: Variance at step 0.
-        gamma: Decay of the variance.
+        gamma: Exponent with which the variance decays.
 
     Source: Neelakantan et al. 2015, arXiv 1511.06807, equation 1.
     """
@@ -132,13 +105,18 @@ class Power(Scale):
         check_number(self.gamma, "gamma")
 
     def at(self, step: Steps) -> Array:
-        """The standard deviation."""
+        """Compute the standard deviation."""
         return np.asarray(math.sqrt(self.eta) * (1.0 + step) ** (-self.gamma / 2))
 
 
 @dataclass(frozen=True)
 class Cosine(Scale):
-    """Half a cosine from ``size`` to zero at step ``steps``, zero afterwards."""
+    """Half a cosine from ``size`` to zero at step ``steps``, zero afterwards.
+
+    Args:
+        size: The scale at step 0.
+        steps: The step at which it reaches zero.
+    """
 
     size: float
     steps: int
@@ -148,7 +126,7 @@ class Cosine(Scale):
         check_number(self.steps, "the cosine's steps", at_least=1)
 
     def at(self, step: Steps) -> Array:
-        """``size (1 + cos(pi t / steps)) / 2``."""
+        """Compute ``size (1 + cos(pi t / steps)) / 2``."""
         return np.asarray(
             self.size * 0.5 * (1 + np.cos(np.pi * np.minimum(step / self.steps, 1.0)))
         )
@@ -161,9 +139,8 @@ class On(Scale):
     Args:
         scale: A number or any scale.
         start: First step with noise.
-        until: First step without it again; None is never.
-        every: Noise only at each ``every``-th step, counted from ``start``, after the first
-            ``every - 1``.
+        until: First step without noise again; None is never.
+        every: Distance of the steps with noise; the first of them is ``start + every - 1``.
     """
 
     scale: float | Scale = 1.0
@@ -185,12 +162,12 @@ class On(Scale):
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """What the scale inside looks at."""
+        """Signals that the scale inside looks at."""
         return self.inner.needs
 
     @property
     def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Of the scale inside."""
+        """Learning rate power of the scale inside."""
         return self.inner.learning_rate_power
 
     def _inside(self, step: Steps) -> Array:
@@ -199,22 +176,24 @@ class On(Scale):
         return np.asarray((step >= self.start) & (step < until) & due)
 
     def at(self, step: Steps) -> Array:
-        """The inner schedule, or zero."""
+        """Compute the inner schedule inside the window, zero outside."""
         return np.asarray(np.where(self._inside(step), self.inner.at(step), 0.0))
 
-    def initial(self, replicas: int) -> State:
-        """Of the scale inside."""
+    def initial(self, replicas: int) -> ControllerState:
+        """Make the state of the scale inside."""
         return self.inner.initial(replicas)
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """The inner scale's value, or zero; a controller inside goes on watching outside."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Compute the inner value or zero; a controller inside sees the steps outside too."""
         value, state = self.inner.value(signals, state)
         return (value if bool(self._inside(np.array(signals.step))) else 0.0), state
 
 
 @dataclass(frozen=True)
 class Chance(Scale):
-    """``size`` with probability ``rate`` at a step, else zero; decided by the seed and the step.
+    """``size`` with probability ``rate`` at each step, else zero; fixed by seed and step.
 
     Args:
         rate: Probability per step, in [0, 1].
@@ -228,15 +207,21 @@ class Chance(Scale):
         check_number(self.rate, "the rate", at_most=1.0)
         check_number(self.size, "the scale")
 
-    def value(self, signals: Signals, state: State) -> tuple[float | Array, State]:
-        """One decision per replica."""
+    def value(
+        self, signals: Signals, state: ControllerState
+    ) -> tuple[float | Array, ControllerState]:
+        """Decide for each replica."""
         drawn = np.array(uniform(signals.stream))
         return np.where(drawn < self.rate, self.size, 0.0), state
 
 
 @dataclass(frozen=True)
 class Proportional(Scale):
-    """``factor`` times each group's learning rate: for decay that follows the schedule."""
+    """``factor`` times each group's learning rate: for decay that follows the schedule.
+
+    Args:
+        factor: The scale at learning rate one.
+    """
 
     factor: float
     learning_rate_power: ClassVar[float] = 1.0
@@ -245,19 +230,19 @@ class Proportional(Scale):
         check_number(self.factor, "the factor")
 
     def at(self, step: Steps) -> Array:
-        """``factor``; the learning rate is multiplied per group."""
+        """Return ``factor``; the learning rate is multiplied per group."""
         return np.full_like(step, self.factor)
 
 
 @dataclass(frozen=True)
 class Langevin(Scale):
-    """The noise of Langevin dynamics beside a gradient step of the mean loss: ``sqrt(2 lr T / n)``.
+    """Noise of Langevin dynamics for gradient steps of the mean loss: ``sqrt(2 lr T / n)``.
 
     With loss L = U / n (U the negative log posterior, a sum over n samples) a step of SGD is a
     Langevin step of size ``h = lr / n`` on U, whose noise has variance ``2 h T``.
 
     Args:
-        temperature: T; 1 samples the posterior.
+        temperature: T; at 1 the posterior is sampled.
         n_samples: n; 1 where the loss is U itself.
 
     Source: Welling & Teh 2011, equation 4 (there with eps = 2 h).
@@ -272,5 +257,5 @@ class Langevin(Scale):
         check_number(self.n_samples, "n_samples", at_least=1)
 
     def at(self, step: Steps) -> Array:
-        """``sqrt(2 T / n)``; the square root of the learning rate is multiplied per group."""
+        """Compute ``sqrt(2 T / n)``; the root of the learning rate is multiplied per group."""
         return np.full_like(step, math.sqrt(2 * self.temperature / self.n_samples))

@@ -1,60 +1,98 @@
-"""Looking: what a scale is told about the gradients, the weights and Adam's moments of a step.
+"""Signals: the numbers that a scale may look at, read from the gradients of a step.
 
 Shape letters: R replicas (1 where there are none), T tensors with a gradient, K sampled elements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from antifragile.optim.attach.selection import Slot
 from antifragile.optim.noise.norms import tensor_norms
-from antifragile.optim.scale.schedules import Array, Signals
+from antifragile.optim.noise.streams import Stream
+
+Array = np.ndarray
+MomentState = Mapping[str, Any]
+"""An optimizer's state of one parameter: tensors and numbers by name."""
 
 _SAMPLES = 1024  # elements of a tensor that controllers look at
 
 
-def with_gradients(
-    signals: Signals,
-    slots: Sequence[Slot],
-    gradients: Sequence[Tensor],
-    optimizer: torch.optim.Optimizer,
-    *,
-    needs: frozenset[str],
-    grad_scale: float,
-) -> Signals:
-    """The signals of a step, with what its gradients say.
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """Numbers that a scale may look at; before the first gradient only the step and its stream.
 
     Args:
-        signals: Of the step alone.
-        slots: The parameters with a gradient, at least one.
-        gradients: Theirs.
-        optimizer: Whose moments are read.
-        needs: What the scale looks at.
-        grad_scale: What the gradients are multiplied by.
+        step: The step whose noise is being scaled, 0-based.
+        stream: Address of random numbers, for scales that decide by chance.
+        n_elements: Number of elements of the rule's parameters, per replica.
+        unit_norm: Approximate norm of the rule's noise at scale one.
+        is_gradient_noise: Whether the rule acts on gradients.
+        gradient_norm: (R,) norm over all the rule's parameters, without the loss scale.
+        tensor_norms: (R, T) norm of each tensor's gradient.
+        is_matrix: (T,) bool: tensors of two or more dimensions.
+        sampled: Arrays (R, K) of sampled elements: ``gradient``, ``weight``; and ``mean``,
+            ``square`` where the optimizer keeps Adam's moments.
+        betas: Decay rates of those moments.
+        moment_steps: Number of their updates.
+    """
+
+    step: int
+    stream: Stream
+    n_elements: int
+    unit_norm: float
+    is_gradient_noise: bool = False
+    gradient_norm: Array | None = None
+    tensor_norms: Array | None = None
+    is_matrix: Array | None = None
+    sampled: Mapping[str, Array] = field(default_factory=dict)
+    betas: tuple[float, float] = (0.9, 0.999)
+    moment_steps: float = 0.0
+
+
+def with_gradients(
+    signals: Signals,
+    gradients: Sequence[Tensor],
+    *,
+    weights: Sequence[Tensor],
+    states: Sequence[MomentState],
+    betas: tuple[float, float],
+    samples: bool,
+    grad_scale: float,
+) -> Signals:
+    """Add to the signals of a step what its gradients say.
+
+    Args:
+        signals: Signals of the step alone.
+        gradients: The T gradients there are, at least one.
+        weights: Their parameters.
+        states: The optimizer's state of each parameter.
+        betas: Decay rates of Adam's moments.
+        samples: Whether to sample elements too.
+        grad_scale: Factor by which a gradient scaler has multiplied the gradients.
     """
     batched, replicas = signals.stream.batched, len(signals.stream.keys)
     norms = tensor_norms(gradients, is_batched=batched).cpu().numpy() / grad_scale
-    norms = norms.reshape(replicas, len(slots))
+    norms = norms.reshape(replicas, len(gradients))
     least = 3 if batched else 2
     sampled: dict[str, Array] = {}
-    if "samples" in needs:
+    if samples:
         sampled["gradient"] = _sample(gradients, replicas) / grad_scale
-        sampled["weight"] = _sample([slot.parameter for slot in slots], replicas)
-        sampled |= _moments(slots, optimizer, replicas)
+        sampled["weight"] = _sample(weights, replicas)
+        sampled |= _moments(states, replicas)
     return replace(
         signals,
         gradient_norm=np.sqrt((norms**2).sum(axis=1)),
         tensor_norms=norms,
-        is_matrix=np.array([slot.parameter.ndim >= least for slot in slots]),
+        is_matrix=np.array([weight.ndim >= least for weight in weights]),
         sampled=sampled,
-        betas=tuple(slots[0].group.get("betas", (0.9, 0.999))),
-        moment_steps=float(optimizer.state.get(slots[0].parameter, {}).get("step", 0)),
+        betas=betas,
+        moment_steps=float(states[0].get("step", 0)),
     )
 
 
@@ -67,11 +105,8 @@ def _sample(tensors: Sequence[Tensor], replicas: int) -> Array:
     return torch.cat(rows, dim=1).cpu().numpy()
 
 
-def _moments(
-    slots: Sequence[Slot], optimizer: torch.optim.Optimizer, replicas: int
-) -> dict[str, Array]:
-    """Adam's moments at the same elements, (R, K); none where the optimizer keeps others."""
-    states = [optimizer.state.get(slot.parameter, {}) for slot in slots]
+def _moments(states: Sequence[MomentState], replicas: int) -> dict[str, Array]:
+    """Adam's moments at the same elements, (R, K); empty where the optimizer keeps others."""
     if not all("exp_avg" in s and "exp_avg_sq" in s for s in states):
         return {}
     if any(s["exp_avg_sq"].shape != s["exp_avg"].shape for s in states):

@@ -1,0 +1,245 @@
+"""The core of a perturbed optimizer: its rules, the clean weights, the step counter, the streams.
+
+It knows no hook. Whoever trains calls it around the optimizer's own step; the hooks that do so are
+in `step_hooks.py` and `model_hooks.py`:
+
+    before_step   read the gradients; take the perturbation out of the weights; add gradient noise
+    (the optimizer's own step)
+    after_step    add noise to the weights for good; perturb them for the next gradient
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from antifragile.errors import UsageError
+from antifragile.optim.attach.attached_rule import AttachedRule
+from antifragile.optim.attach.clean_weights import TransientWeights
+from antifragile.optim.attach.selection import select, slots_of
+from antifragile.optim.noise.streams import Stream
+from antifragile.optim.rules import Place, Rule
+
+
+class PerturbedOptimizer:
+    """An optimizer with the rules that perturb it.
+
+    Args:
+        optimizer: The optimizer.
+        rules: The rules, in the order in which they act.
+        seeds: One seed per replica.
+        model: The model that is trained, for the names of parameters; or None.
+        per_rank: Whether each rank of the process group draws its own noise.
+        replicas: R, or None.
+        first_step: Step number at which schedules and noise begin.
+
+    Attributes:
+        attached: The rules at work.
+        exact: Those that need a second gradient inside the step.
+        transient: Those whose perturbation is in the weights between two steps.
+        weights: The parameters that exact and transient rules act on.
+        step_number: Number of the present step, 0-based.
+        forwards: Number of training forwards within the present step.
+        tracks: Whether gradient norms are noted for the metrics.
+        awaits_training: Whether an evaluation took the perturbation out, and no forward in
+            training mode has put it back.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        rules: Sequence[Rule],
+        *,
+        seeds: tuple[int, ...],
+        model: nn.Module | None,
+        per_rank: bool,
+        replicas: int | None,
+        first_step: int,
+    ) -> None:
+        self.optimizer, self.model = optimizer, model
+        self.rules, self.seeds = tuple(rules), seeds
+        self.per_rank, self.replicas = per_rank, replicas
+        self._first_step = first_step
+        self._clean_depth = 0
+        self.tracks = self.awaits_training = False
+        self.restart()
+        self.put_in()
+
+    def restart(self) -> None:
+        """Begin again at the first step, with no memory; the weights must be clean."""
+        self.step_number, self.forwards = self._first_step, 0
+        self._attach_rules()
+        for attached in self.attached:
+            attached.prepare(self.stream(attached))
+
+    # --- the perturbation in weights and inputs ------------------------------------------------
+
+    def put_in(self) -> None:
+        """Perturb the weights for the next gradient, unless that is done."""
+        rules = [a for a in self.transient if not a.is_off]
+        if self.weights.is_in or self._clean_depth or not rules:
+            return
+        with torch.no_grad():
+            rules[0].store_and_add(self.weights, self.stream(rules[0]))
+            for attached in rules[1:]:
+                attached.add_to_weights(self.weights, self.stream(attached))
+        self.weights.seal()
+
+    def lift(self, *, accept_writes: bool = False) -> None:
+        """Bring the clean weights back."""
+        if self.weights.is_in:
+            with torch.no_grad():
+                self.weights.lift(accept_writes=accept_writes)
+
+    @contextmanager
+    def clean(self) -> Iterator[None]:
+        """Keep the weights clean inside; put the same perturbation back afterwards."""
+        self.lift()
+        self._clean_depth += 1
+        try:
+            yield
+        finally:
+            self._clean_depth -= 1
+            self.put_in()
+
+    def enter_training(self, inputs: tuple[object, ...]) -> tuple[object, ...] | None:
+        """Prepare a forward in training mode; None leaves its inputs as they are."""
+        self.awaits_training = False
+        if self._clean_depth:
+            return None
+        self.put_in()
+        return self._perturb_inputs(inputs)
+
+    def enter_evaluation(self) -> None:
+        """Bring the clean weights back until the next forward in training mode."""
+        if self.weights.is_in:
+            self.lift()
+            self.awaits_training = True
+
+    def _perturb_inputs(self, inputs: tuple[object, ...]) -> tuple[object, ...]:
+        """Add the noise of the input rules to the first floating-point tensor among the inputs."""
+        rules = [a for a in self.attached if a.rule.where is Place.INPUT and not a.is_off]
+        for i, x in enumerate(inputs):
+            if rules and isinstance(x, Tensor) and x.is_floating_point():
+                for attached in rules:
+                    noise = attached.input_noise(self.stream(attached), x.detach(), self.forwards)
+                    x = x + noise
+                self.forwards += 1
+                return (*inputs[:i], x, *inputs[i + 1 :])
+        return inputs
+
+    # --- a step --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def before_step(self, *, grad_scale: float) -> None:
+        """Leave clean weights and perturbed gradients for the optimizer's own step.
+
+        Args:
+            grad_scale: Factor by which a gradient scaler has multiplied the gradients.
+
+        Raises:
+            UsageError: The gradients are those of clean weights, or weights were written while
+                the perturbation was in them.
+        """
+        self._refuse_clean_gradients()
+        for attached in self.attached:
+            scales_next = attached.rule.where in (Place.WEIGHT, Place.INPUT)
+            stream = self.stream(attached, self.step_number + scales_next)
+            attached.look(stream, grad_scale=grad_scale, tracks=self.tracks)
+            attached.memory.see_gradients()
+        self.lift()
+        for attached in self.attached:
+            attached.memory.precondition(grad_scale=grad_scale)
+            if attached.rule.where is Place.GRAD and not attached.is_idle:
+                attached.add_to_gradients(self.stream(attached), grad_scale=grad_scale)
+
+    @torch.no_grad()
+    def climb(self) -> bool:
+        """Add the exact rules' perturbation, along the gradient at hand.
+
+        Returns:
+            Whether there was one, so that the gradient is to be taken again.
+        """
+        rules = [attached for attached in self.exact if not attached.is_off]
+        if not rules:
+            return False
+        self.weights.refuse_writes()
+        if not self.weights.is_in:
+            self.weights.store()
+        for attached in rules:
+            attached.memory.refresh()
+            attached.set_sizes()
+            attached.add_to_weights(self.weights, self.stream(attached))
+            attached.memory.tensors = None
+        self.weights.seal()
+        return True
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Add noise for good, count the step, and perturb the weights for the next gradient."""
+        for attached in self.attached:
+            if attached.rule.where is Place.STEP and not attached.is_idle:
+                attached.add_for_good(self.stream(attached))
+        self.step_number += 1
+        self.forwards = 0
+        for attached in self.transient:
+            attached.set_sizes()
+        self.put_in()
+
+    # --- rules and streams ---------------------------------------------------------------------
+
+    def follow_new_groups(self) -> None:
+        """Perturb the parameters of groups that were added since, from here on."""
+        count = sum([len(group["params"]) for group in self.optimizer.param_groups])
+        if count == self.n_parameters:
+            return
+        self.lift()
+        before = self.attached
+        self._attach_rules()
+        for old, new in zip(before, self.attached, strict=True):
+            new.take_over(old)
+
+    def stream(self, attached: AttachedRule, step: int | None = None) -> Stream:
+        """Make the address of a rule's random numbers, at the present or another step."""
+        rank = _rank() if self.per_rank else 0
+        return Stream(
+            keys=self.seeds,
+            step=self.step_number if step is None else step,
+            rule=attached.number | rank << 16,
+            batched=self.replicas is not None,
+        )
+
+    def _attach_rules(self) -> None:
+        slots = slots_of(self.optimizer, self.model)
+        self.n_parameters = len(slots)
+        self.attached = [
+            AttachedRule(
+                rule,
+                [] if rule.where is Place.INPUT else select(rule, slots, replicas=self.replicas),
+                number=number,
+                replicas=self.replicas,
+            )
+            for number, rule in enumerate(self.rules)
+        ]
+        acting = [a for a in self.attached if a.rule.where is Place.WEIGHT]
+        self.exact = [a for a in acting if a.rule.noise.needs_closure]
+        self.transient = [a for a in acting if not a.rule.noise.needs_closure]
+        self.weights = TransientWeights(slot for a in acting for slot in a.slots)
+
+    def _refuse_clean_gradients(self) -> None:
+        if self.awaits_training:
+            raise UsageError(
+                "gradients came after an evaluation without a forward of the model in training "
+                "mode, so they are of the clean weights; give perturb() the module that is called, "
+                "and train in model.train()."
+            )
+
+
+def _rank() -> int:
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    return 0
