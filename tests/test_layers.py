@@ -10,7 +10,7 @@ STAGES = {
     "errors": 0,
     "_optional": 0,
     "_files": 0,
-    "_lazy": 0,
+    "_plugins": 0,
     "config": 1,
     "data": 2,
     "model": 3,

@@ -1,13 +1,13 @@
 """Damage neural networks on purpose and measure what comes back.
 
-The public names are imported when first used, so that ``import antifragile`` is instant.
+The public names are imported when first used: torch takes a second to import, and a command that
+needs no torch should not wait for it.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from antifragile._lazy import importer
 
 if TYPE_CHECKING:
     from antifragile.config.architecture import Architecture, matched_width
@@ -43,26 +43,32 @@ __all__ = [
     "run_study",
 ]
 
-_import = importer(
-    __name__,
-    {
-        "config.architecture": ("Architecture", "matched_width"),
-        "config.run": ("TrainingOptions", "TrialSpec"),
-        "config.study": ("StudySpec",),
-        "data.datasets": ("load_dataset",),
-        "data.splits": ("Dataset",),
-        "engine.loop": ("finish", "meta_loops"),
-        "engine.records": ("MetaLoopRecord", "TrialResult"),
-        "optim.attach.perturb": ("perturb",),
-        "store.store": ("Store",),
-        "study.runner": ("StudyOutcome", "extend_study", "run_study"),
-    },
-)
+_HOMES = {
+    "Architecture": "config.architecture",
+    "Dataset": "data.splits",
+    "MetaLoopRecord": "engine.records",
+    "Store": "store.store",
+    "StudyOutcome": "study.runner",
+    "StudySpec": "config.study",
+    "TrainingOptions": "config.run",
+    "TrialResult": "engine.records",
+    "TrialSpec": "config.run",
+    "extend_study": "study.runner",
+    "finish": "engine.loop",
+    "load_dataset": "data.datasets",
+    "matched_width": "config.architecture",
+    "meta_loops": "engine.loop",
+    "perturb": "optim.attach.perturb",
+    "run_study": "study.runner",
+}
 
 
 def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
     if name == "__version__":
         from importlib.metadata import version  # takes longer to import than the package
 
         return version(__name__)
-    return _import(name)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

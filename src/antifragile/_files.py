@@ -1,8 +1,9 @@
-"""Writing files so that a kill at any moment leaves the old content or the new, nothing between."""
+"""Files that survive a kill: at any moment they hold the old content or the new, no mixture."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from errno import EACCES
 from pathlib import Path
@@ -10,6 +11,17 @@ from pathlib import Path
 from antifragile.errors import UsageError, WorldError
 
 _TEMPORARY = ".tmp"
+
+
+def safe_name(text: str, *, also: str = "", at_most: int) -> str:
+    """Turn a text into a part of a file name; may be empty.
+
+    Args:
+        text: Any text.
+        also: Characters kept beside ASCII letters and digits; runs of others become a hyphen.
+        at_most: Length to cut it to.
+    """
+    return re.sub(rf"[^A-Za-z0-9{re.escape(also)}]+", "-", text).strip("-.")[:at_most]
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -59,7 +71,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed processes were writing with `write_atomically`; nobody may be at it."""
+    """Remove unfinished files of killed processes; nobody may be writing into the folder."""
     for path in folder.glob(f".*{_TEMPORARY}"):
         path.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """One tree of exceptions; the command line turns each branch into an exit code.
 
-``UsageError`` is the caller's to mend (exit code 2), ``WorldError`` is a failure of the world
-around us: a full disk, a dead worker, a read-only folder (exit code 1). Every message is one
-sentence or two that say what was wrong, what was given, what was expected and what to do.
+``UsageError`` is for wrong input (exit code 2), ``WorldError`` for failures outside the program: a
+full disk, a dead worker, a read-only folder (exit code 1). Every message is one sentence or two
+that say what was wrong, what was given, what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DataError(UsageError):
 
 
 class StoreError(UsageError):
-    """A store that is not ours, is newer than this program, or disagrees with the request."""
+    """A store of another program or a newer version, or one that disagrees with the request."""
 
 
 class CheckpointError(UsageError):
@@ -49,6 +49,10 @@ class CheckpointError(UsageError):
 
 class MissingExtraError(UsageError):
     """An optional package is needed for what was asked."""
+
+
+class PluginError(UsageError):
+    """An installed package declares an addition that cannot be used."""
 
 
 class WorldError(AntifragileError):
@@ -65,7 +69,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a clause naming the nearest valid name, or all of them when none is near.
 
     Args:
-        name: What the user wrote.
+        name: The word that the user wrote.
         valid: The names that would have been accepted.
 
     Returns:

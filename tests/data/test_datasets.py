@@ -12,18 +12,22 @@ import pytest
 from antifragile.config.run import Normalization
 from antifragile.data import datasets
 from antifragile.data.datasets import (
-    DatasetSource,
-    dataset_names,
     dataset_sources,
     load_dataset,
     register_dataset,
 )
+from antifragile.data.source import DatasetSource
 from antifragile.errors import DataError
 from tests.data.data_fakes import Mini, Server
 
 
 def test_the_names_are_registered_once_each() -> None:
-    assert dataset_names() == ("mnist", "fashion-mnist", "digits", "tiny")
+    assert tuple(source.name for source in dataset_sources()) == (
+        "mnist",
+        "fashion-mnist",
+        "digits",
+        "tiny",
+    )
     assert all(source.summary and "\n" not in source.summary for source in dataset_sources())
     with pytest.raises(AssertionError, match="'tiny' is registered twice"):
         register_dataset(dataset_sources()[-1])
@@ -67,7 +71,7 @@ def test_a_registered_set_is_loaded_by_name(
     monkeypatch.setattr(datasets, "_SOURCES", dict(datasets._SOURCES))
     tiny = dataset_sources()[-1]
     register_dataset(
-        DatasetSource(name="mine", summary="x", load=tiny.load, is_present=tiny.is_present)
+        DatasetSource(name="mine", summary="x", n_inputs=16, n_classes=4, load=tiny.load)
     )
     assert load_dataset("mine").train.n_samples == 32
 

@@ -86,7 +86,7 @@ def _count_without(weights: object, spec: TrialSpec, record: MetaLoopRecord, dat
         ablation=ablation, layer=record.ablated_layer, neuron=record.ablated_neuron
     )
     model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=torch.float64)
-    model.load_state_dict(dict(ablate(weights, target)[0]))
+    model.load_state_dict(dict(ablate(weights, target)))
     return count_correct(model, data.validation)
 
 

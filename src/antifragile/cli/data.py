@@ -16,8 +16,8 @@ from antifragile.errors import DataError, WorldError
 
 # What needs torch is imported by the verb: --help answers at once.
 if TYPE_CHECKING:
-    from antifragile.data.datasets import DatasetSource
     from antifragile.data.files import Access
+    from antifragile.data.source import DatasetSource
     from antifragile.data.splits import Dataset
 
 app = typer.Typer(help="The data sets networks are trained on.", no_args_is_help=True)

@@ -1,31 +1,48 @@
-"""The training modes as registered names with a group, so that more can come.
+"""The training modes: registered names with a group, to which other packages can add.
 
-A mode says what happens to the candidate between cloning and training, or to the equation that
-trains it. The six of the paper (section II.F) are built in, and every preset of
-`antifragile.optim` is a mode of group ``perturbation``. What an ablation does to weights is in
-`model.ablation`, what a preset does to a step in `optim.presets`.
+A mode says which neuron of the candidate is ablated between cloning and training, or what perturbs
+the equation that trains it. The six of the paper (section II.F) are built in, and every preset of
+`antifragile.optim` is a mode of group ``perturbation``. The ablations of the paper:
+
+| ablation | the neuron is drawn                            | what becomes zero                |
+|----------|------------------------------------------------|----------------------------------|
+| full     | one of the L+1 layers, then one of its neurons | incoming weights, bias           |
+| hidden   | uniformly among all hidden neurons             | incoming weights, bias, outgoing |
+| output   | uniformly among the output neurons             | incoming weights, bias           |
+
+Linear layers are numbered 0 .. L, of which 0 .. L-1 are hidden and L is the output layer.
+
+Source: PSA paper, sections II.D and II.F, and its released code.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import accumulate
 
+import numpy as np
+
+from antifragile._plugins import add_plugins
 from antifragile.config.perturbation import PERTURBATIONS, Perturbation
-from antifragile.errors import SpecError, nearest
+from antifragile.errors import SpecError, UsageError, nearest
+
+ChooseNeuron = Callable[[Sequence[int], np.random.Generator], tuple[int, int]]
+"""Draws (layer, neuron), given the width of every linear layer and the trial's ablation stream."""
 
 
-class Ablation(StrEnum):
-    """Where a PSA mode picks its neuron, and how much of it is zeroed.
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """The neuron that a PSA mode picks, and how much of it becomes zero.
 
-    FULL: one of the L+1 linear layers, then one of its neurons; incoming weights and bias.
-    HIDDEN: any hidden neuron; incoming weights, bias and outgoing weights.
-    OUTPUT: an output neuron; incoming weights and bias.
+    Args:
+        choose: Draws the neuron.
+        zeroes_outgoing: Zero the weights that read the neuron, beside its incoming ones and bias.
     """
 
-    FULL = "full"
-    HIDDEN = "hidden"
-    OUTPUT = "output"
+    choose: ChooseNeuron
+    zeroes_outgoing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +52,7 @@ class Mode:
     Args:
         name: As a spec writes it.
         group: ``baseline``, ``psa`` or ``perturbation``.
-        ablation: Where a PSA mode zeroes a neuron.
+        ablation: The neuron that a PSA mode zeroes.
         uses_dropout: Whether the options' dropout acts.
         uses_decay: Whether the options' weight decay acts.
         perturbation: The preset that perturbs the update equation, at its defaults.
@@ -59,31 +76,69 @@ def register_mode(mode: Mode) -> Mode:
     return mode
 
 
+def is_mode(name: str) -> bool:
+    """Whether a mode has this name, built in or added by a plug-in."""
+    if name not in _MODES:
+        _add_plugins()
+    return name in _MODES
+
+
 def get_mode(name: str) -> Mode:
     """Look a mode up by name.
 
     Raises:
         SpecError: No such mode; the message names the nearest one.
     """
-    try:
-        return _MODES[name]
-    except KeyError:
-        raise SpecError(f"unknown mode {name!r}; {nearest(name, _MODES)}") from None
+    if not is_mode(name):
+        raise SpecError(f"unknown mode {name!r}; {nearest(name, _MODES)}")
+    return _MODES[name]
 
 
 def mode_names() -> tuple[str, ...]:
-    """All registered modes, in order of registration."""
+    """All registered modes, in order of registration; those of plug-ins come last."""
+    _add_plugins()
     return tuple(_MODES)
+
+
+def _add_plugins() -> None:
+    add_plugins("antifragile.modes", Mode, _MODES)
+
+
+def _choose_full(widths: Sequence[int], rng: np.random.Generator) -> tuple[int, int]:
+    layer = int(rng.integers(len(widths)))
+    return layer, int(rng.integers(widths[layer]))
+
+
+def _choose_hidden(widths: Sequence[int], rng: np.random.Generator) -> tuple[int, int]:
+    hidden = widths[:-1]
+    if not hidden:
+        raise UsageError(
+            "mode 'hidden' needs at least one hidden layer; got none. Use 'output', or add a layer."
+        )
+    index = int(rng.integers(sum(hidden)))
+    starts = [0, *accumulate(hidden)]
+    layer = bisect(starts, index) - 1
+    return layer, index - starts[layer]
+
+
+def _choose_output(widths: Sequence[int], rng: np.random.Generator) -> tuple[int, int]:
+    return len(widths) - 1, int(rng.integers(widths[-1]))
 
 
 register_mode(Mode(name="none", group="baseline"))
 register_mode(Mode(name="decay", group="baseline", uses_decay=True))
 register_mode(Mode(name="dropout", group="baseline", uses_dropout=True))
-register_mode(Mode(name="full", group="psa", ablation=Ablation.FULL))
-register_mode(Mode(name="hidden", group="psa", ablation=Ablation.HIDDEN))
-register_mode(Mode(name="output", group="psa", ablation=Ablation.OUTPUT))
+register_mode(Mode(name="full", group="psa", ablation=Ablation(choose=_choose_full)))
+register_mode(
+    Mode(
+        name="hidden",
+        group="psa",
+        ablation=Ablation(choose=_choose_hidden, zeroes_outgoing=True),
+    )
+)
+register_mode(Mode(name="output", group="psa", ablation=Ablation(choose=_choose_output)))
 
-PAPER_MODES: tuple[str, ...] = mode_names()
+PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""
 
 for _preset in PERTURBATIONS:

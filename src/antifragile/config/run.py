@@ -13,7 +13,7 @@ from typing import Any
 
 from antifragile.config._checks import Faults, only_known
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import get_mode, mode_names
+from antifragile.config.modes import get_mode, is_mode
 from antifragile.config.perturbation import Perturbation, read_perturbations
 from antifragile.config.seeds import Pairing, TrialStreams, trial_streams
 from antifragile.errors import SpecError, nearest
@@ -220,7 +220,7 @@ def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterab
     common = {item.preset: item for item in training.perturb}
     closures = sorted(name for name, item in common.items() if item.facts.needs_closure)
     for mode in modes:
-        own = get_mode(mode).perturbation if mode in mode_names() else None
+        own = get_mode(mode).perturbation if is_mode(mode) else None
         if own is None:
             continue
         if own.preset in common:

@@ -17,7 +17,7 @@ from typing import Any
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.evaluate import EvaluateOptions, Keep
-from antifragile.config.modes import PAPER_MODES, mode_names
+from antifragile.config.modes import PAPER_MODES, is_mode, mode_names
 from antifragile.config.run import (
     MAX_META_LOOPS,
     PRESETS,
@@ -72,7 +72,8 @@ class StudySpec:
             faults.add(f"dataset must be a name or 'npz:PATH'; got {shown(self.dataset)}")
         _check_no_repeats(faults, "architecture", [a.name for a in self.architectures])
         for mode in self.modes:
-            faults.choice("mode", mode, mode_names())
+            if not is_mode(mode):
+                faults.choice("mode", mode, mode_names())
         _check_no_repeats(faults, "mode", list(self.modes))
         check_perturbations(faults, self.training, self.modes)
         faults.whole_number("trials", self.trials, minimum=1, maximum=_MAX_TRIALS)

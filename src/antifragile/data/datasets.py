@@ -1,41 +1,22 @@
-"""One registry of named data sets, and the one way to load any of them.
+"""The registry of named data sets, and the one function that loads any of them.
 
 ``mnist`` and ``fashion-mnist`` are verified files, found or downloaded; ``digits`` and ``tiny``
-need no file; ``npz:PATH`` is the user's own arrays.
+need no file; other packages can add more by entry points; ``npz:PATH`` is the user's own arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
+from antifragile._plugins import add_plugins
 from antifragile.config.run import Normalization
-from antifragile.data.embedded import DIGITS_SUMMARY, TINY_SUMMARY, load_digits, load_tiny
+from antifragile.data import embedded, image_sets
 from antifragile.data.files import Access
-from antifragile.data.image_sets import IMAGE_SETS, is_present, load_image_set
 from antifragile.data.npz import PREFIX, load_npz
+from antifragile.data.source import DatasetSource
 from antifragile.data.splits import Dataset
 from antifragile.errors import DataError, nearest
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSource:
-    """A named data set before it is loaded.
-
-    Args:
-        name: What users write.
-        summary: One line about it.
-        load: Called as ``load(access=..., normalization=...)``.
-        is_present: Whether loading needs no download; raises like `load` on corrupted files.
-    """
-
-    name: str
-    summary: str
-    load: Callable[..., Dataset]
-    is_present: Callable[[Access], bool]
-
 
 _SOURCES: dict[str, DatasetSource] = {}
 
@@ -49,13 +30,13 @@ def register_dataset(source: DatasetSource) -> DatasetSource:
 
 
 def dataset_sources() -> tuple[DatasetSource, ...]:
-    """All registered data sets, in order of registration."""
+    """All registered data sets, in order of registration; those of plug-ins come last."""
+    _add_plugins()
     return tuple(_SOURCES.values())
 
 
-def dataset_names() -> tuple[str, ...]:
-    """Their names."""
-    return tuple(_SOURCES)
+def _add_plugins() -> None:
+    add_plugins("antifragile.datasets", DatasetSource, _SOURCES)
 
 
 def load_dataset(
@@ -73,7 +54,7 @@ def load_dataset(
         name: A registered name, or ``npz:PATH``.
         data_dir: The first folder to look for files in, before ``$ANTIFRAGILE_DATA`` and the
             user's cache; downloads then go here instead of into the cache.
-        normalization: How pixels become inputs.
+        normalization: The way pixels become inputs.
         download: Whether missing files may be downloaded.
         progress: Whether downloads show a bar on stderr.
         mirrors: Base addresses to download from instead of the publisher's, tried in order.
@@ -93,6 +74,8 @@ def load_dataset(
     if name.startswith(PREFIX):
         return load_npz(name, normalization=how)
     if name not in _SOURCES:
+        _add_plugins()
+    if name not in _SOURCES:
         raise DataError(
             f"unknown data set {name!r}; {nearest(name, _SOURCES)} "
             f"Your own arrays are {PREFIX}PATH."
@@ -103,7 +86,7 @@ def load_dataset(
         progress=progress,
         mirrors=None if mirrors is None else tuple(mirrors),
     )
-    return _SOURCES[name].load(access=access, normalization=how)
+    return _SOURCES[name].load(access, how)
 
 
 def _parse_normalization(text: str) -> Normalization:
@@ -115,28 +98,5 @@ def _parse_normalization(text: str) -> Normalization:
         ) from None
 
 
-def _without_files(load: Callable[[Normalization], Dataset]) -> Callable[..., Dataset]:
-    def load_it(*, access: Access, normalization: Normalization) -> Dataset:
-        return load(normalization)
-
-    return load_it
-
-
-for _image_set in IMAGE_SETS:
-    register_dataset(
-        DatasetSource(
-            name=_image_set.name,
-            summary=_image_set.summary,
-            load=partial(load_image_set, _image_set),
-            is_present=partial(is_present, _image_set),
-        )
-    )
-for _name, _summary, _load in (
-    ("digits", DIGITS_SUMMARY, load_digits),
-    ("tiny", TINY_SUMMARY, load_tiny),
-):
-    register_dataset(
-        DatasetSource(
-            name=_name, summary=_summary, load=_without_files(_load), is_present=lambda _: True
-        )
-    )
+for _source in (*image_sets.SOURCES, *embedded.SOURCES):
+    register_dataset(_source)

@@ -1,17 +1,15 @@
-"""Downloads that are quick to fail and leave nothing half-done behind.
+"""Downloads that fail quickly and leave nothing half-done behind.
 
-``mirror by mirror: bytes into memory -> verified -> temporary file -> renamed``. A file is only
-ever seen under its final name with its final content.
+``mirror by mirror: bytes into memory -> verified -> written atomically``. A file is only ever seen
+under its final name with its final content.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,13 @@ import pooch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from antifragile._files import check_folder_path, write_atomically
 from antifragile.data.files import SourceFile
-from antifragile.errors import DataError, WorldError
+from antifragile.errors import AntifragileError, DataError, WorldError
 
 STALL_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 2**14
+_REDRAW_S = 0.1
 
 
 def download_file(
@@ -38,11 +38,11 @@ def download_file(
     """Fetch one ``.gz`` file into a folder from the first mirror that has the right bytes.
 
     Args:
-        file: What to fetch; decides whether bytes are right.
-        folder: Where to keep it; made if need be.
+        file: The file to fetch; decides whether bytes are right.
+        folder: The folder to keep it in; made if need be.
         mirrors: Base addresses, tried in order, once each.
-        progress: Where to show a bar.
-        timeout_s: How long a mirror may stay silent before it is given up.
+        progress: The display to show a bar in.
+        timeout_s: Seconds for which a mirror may stay silent before it is given up.
 
     Returns:
         The file's array, uint8.
@@ -51,7 +51,8 @@ def download_file(
         DataError: No mirror had it; the message has one clause per mirror.
         WorldError: The folder cannot be written to.
     """
-    made = _make_folder(folder)
+    with _writing_to(folder):
+        check_folder_path(folder)
     reasons = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{file.archive_name}"
@@ -61,11 +62,9 @@ def download_file(
         except DataError as error:
             reasons.append(str(error).rstrip("."))
             continue
-        _write(folder / file.archive_name, archive)
+        with _writing_to(folder):
+            write_atomically(folder / file.archive_name, archive, durable=False)
         return array
-    for empty in made:
-        with suppress(OSError):
-            empty.rmdir()
     raise DataError(f"cannot download {file.archive_name}: {'; '.join(reasons) or 'no mirrors'}.")
 
 
@@ -94,7 +93,11 @@ class _Inbox:
         self.content = bytearray()
         self.last_growth_s = time.monotonic()
         self.is_closed = False
+        self.response: Any = None
         self._max_bytes = max_bytes
+
+    def begin(self, response: Any, **_: object) -> None:
+        self.response = response
 
     def write(self, chunk: bytes) -> None:
         if self.is_closed:
@@ -106,32 +109,10 @@ class _Inbox:
 
     def flush(self) -> None: ...
 
-
-class _Bar:
-    """What pooch wants of a progress bar, drawn by rich."""
-
-    def __init__(self, progress: Progress, description: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(description, total=None)
-        self._total = 0
-
     @property
-    def total(self) -> int:
-        return self._total
-
-    @total.setter
-    def total(self, size_bytes: int) -> None:
-        self._total = size_bytes
-        self._progress.update(self._task, total=size_bytes or None)
-
-    def update(self, size_bytes: int) -> None:
-        self._progress.update(self._task, advance=size_bytes)
-
-    def reset(self) -> None:
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        self._progress.update(self._task, visible=False)
+    def total_bytes(self) -> int | None:
+        headers = {} if self.response is None else self.response.headers
+        return int(headers.get("Content-Length", 0)) or None
 
 
 def _get(url: str, max_bytes: int, progress: Progress | None, timeout_s: float) -> bytes:
@@ -140,14 +121,12 @@ def _get(url: str, max_bytes: int, progress: Progress | None, timeout_s: float) 
     The transfer runs in a thread because the timeouts of sockets count per address of a host,
     and a host behind a silent firewall may have a dozen.
     """
-    inbox, failures, responses = _Inbox(max_bytes), list[Exception](), list[Any]()
-    bar = _Bar(progress, url.rsplit("/", 1)[-1]) if progress is not None else None
+    inbox, failures = _Inbox(max_bytes), list[Exception]()
     download = pooch.HTTPDownloader(
-        progressbar=bar or False,
         chunk_size=_CHUNK_BYTES,
         timeout=timeout_s,
         headers={"Accept-Encoding": "identity"},  # or a server may unpack the .gz on the way
-        hooks={"response": lambda response, **_: responses.append(response)},
+        hooks={"response": inbox.begin},
     )
 
     def work() -> None:
@@ -156,22 +135,31 @@ def _get(url: str, max_bytes: int, progress: Progress | None, timeout_s: float) 
         except Exception as error:  # requests, urllib3 and ssl have a tree of errors each
             failures.append(error)
         finally:
-            for response in responses:  # pooch leaves them open when the server says no
-                response.close()
+            if inbox.response is not None:  # pooch leaves it open when the server says no
+                inbox.response.close()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    while thread.is_alive() and not inbox.is_closed:
-        silent_s = time.monotonic() - inbox.last_growth_s
-        thread.join(max(timeout_s - silent_s, 0.01))
-        inbox.is_closed = time.monotonic() - inbox.last_growth_s > timeout_s
-    if bar is not None:
-        bar.close()
+    _watch(thread, inbox, timeout_s, progress, url.rsplit("/", 1)[-1])
     if thread.is_alive():
         raise DataError(f"{url} was silent for {timeout_s:g} s.")
     if failures:
         raise DataError(f"{url} failed: {_brief(failures[0])}.") from failures[0]
     return bytes(inbox.content)
+
+
+def _watch(
+    thread: threading.Thread, inbox: _Inbox, timeout_s: float, progress: Progress | None, name: str
+) -> None:
+    """Wait until a download ends or has been silent for too long, drawing its progress."""
+    task = None if progress is None else progress.add_task(name, total=None)
+    while thread.is_alive() and not inbox.is_closed:
+        thread.join(min(timeout_s, _REDRAW_S))
+        inbox.is_closed = time.monotonic() - inbox.last_growth_s > timeout_s
+        if progress is not None and task is not None:
+            progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
+    if progress is not None and task is not None:
+        progress.update(task, visible=False)
 
 
 def _brief(error: Exception) -> str:
@@ -183,35 +171,13 @@ def _brief(error: Exception) -> str:
     return type(error).__name__
 
 
-def _make_folder(folder: Path) -> list[Path]:
-    """Make a folder and its parents; returns those that were not there, deepest first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Say for every failure to write that a download can go elsewhere."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    return missing
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise _cannot_write(path.parent, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a shared folder's files
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _cannot_write(path: Path, error: OSError) -> WorldError:
-    return WorldError(
-        f"cannot write the download to {path}: {error.strerror or error}; free some space, mend "
-        "the permissions, or name another folder with --data-dir."
-    )
+        yield
+    except AntifragileError as error:
+        raise WorldError(
+            f"cannot write the download to {folder}: {error} "
+            "Another folder can be named with --data-dir."
+        ) from error

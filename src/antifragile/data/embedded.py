@@ -8,11 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from antifragile.config.run import Normalization
+from antifragile.data.files import Access
+from antifragile.data.source import DatasetSource
 from antifragile.data.splits import SPLIT_NAMES, Arrays, Dataset, assemble, seeded_split
 from antifragile.errors import DataError
 
-DIGITS_SUMMARY = "1,797 handwritten digits of 8x8 pixels, embedded in scikit-learn (UCI, test part)"
-TINY_SUMMARY = "64 made-up images of 4x4 pixels in 4 classes, for tests and examples"
+_DIGITS_SUMMARY = (
+    "1,797 handwritten digits of 8x8 pixels, embedded in scikit-learn (UCI, test part)"
+)
+_TINY_SUMMARY = "64 made-up images of 4x4 pixels in 4 classes, for tests and examples"
 
 _GREY_LEVELS = 16  # digits count 0..16 set pixels in a 4x4 cell; tiny stays below that
 _DIGITS_SIZES = (1197, 300, 300)
@@ -23,11 +27,11 @@ _DIGITS_SHA256 = {
 _TINY_SIZES = (32, 16, 16)
 
 
-def load_digits(normalization: Normalization) -> Dataset:
-    """The 8x8 digits, split 1197/300/300.
+def load_digits(access: Access, normalization: Normalization) -> Dataset:
+    """Load the 8x8 digits, split 1197/300/300; ``access`` is not used.
 
     Raises:
-        DataError: The installed scikit-learn carries other data than we know.
+        DataError: The installed scikit-learn carries other data than this program knows.
     """
     from sklearn.datasets import load_digits as load_embedded  # imports scipy: a second or more
 
@@ -36,15 +40,15 @@ def load_digits(normalization: Normalization) -> Dataset:
     _check_digits("labels", labels.astype("<i8"))
     return assemble(
         name="digits",
-        description=DIGITS_SUMMARY,
+        description=_DIGITS_SUMMARY,
         arrays=_cut(pixels, labels, seeded_split(len(labels), _DIGITS_SIZES)),
         n_classes=10,
         normalization=normalization,
     )
 
 
-def load_tiny(normalization: Normalization) -> Dataset:
-    """Four classes, one bright row of a 4x4 image each, under noise; split 32/16/16.
+def load_tiny(access: Access, normalization: Normalization) -> Dataset:
+    """Make four classes, one bright row of a 4x4 image each, under noise; split 32/16/16.
 
     Class c has pixels of 10..15 sixteenths in row c and of 0..5 elsewhere, so the classes are
     linearly separable, and every split holds as many of each.
@@ -57,7 +61,7 @@ def load_tiny(normalization: Normalization) -> Dataset:
     in_order = np.split(np.arange(n_samples), np.cumsum(_TINY_SIZES)[:-1])
     return assemble(
         name="tiny",
-        description=TINY_SUMMARY,
+        description=_TINY_SUMMARY,
         arrays=_cut(images, labels, in_order),
         n_classes=n_classes,
         normalization=normalization,
@@ -87,3 +91,12 @@ def _check_digits(what: str, array: np.ndarray) -> None:
             f"the {what} of scikit-learn's digits have sha256 {got}, expected "
             f"{_DIGITS_SHA256[what]}; reinstall scikit-learn 1.4 or newer."
         )
+
+
+SOURCES = (
+    DatasetSource(
+        name="digits", summary=_DIGITS_SUMMARY, n_inputs=64, n_classes=10, load=load_digits
+    ),
+    DatasetSource(name="tiny", summary=_TINY_SUMMARY, n_inputs=16, n_classes=4, load=load_tiny),
+)
+"""The embedded data sets as the registry holds them; one more is added in this file."""

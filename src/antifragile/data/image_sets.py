@@ -6,8 +6,10 @@ file is the test split.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,12 @@ import numpy as np
 from antifragile.config.run import Normalization
 from antifragile.data.download import download_file, progress_bars
 from antifragile.data.files import Access, SourceFile, candidates
+from antifragile.data.source import DatasetSource
 from antifragile.data.splits import Arrays, Dataset, assemble, seeded_split
 from antifragile.errors import DataError
 
 _GREY_LEVELS = 255
+_N_CLASSES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,8 @@ class ImageSet:
         train_labels: (N,).
         test_images: (M, rows, columns).
         test_labels: (M,).
-        n_validation: How many of the N training samples are held out.
-        mean_sd: The customary constants for ``standardize``, of unit pixels.
+        n_validation: Number of the N training samples that are held out.
+        mean_sd: The usual constants for ``standardize``, of unit pixels.
         mirrors: Base addresses.
         is_default_owner: Whether files of these names that lie outside of a data set's folder
             are taken for this one; another data set then accepts them only if they verify.
@@ -56,7 +60,7 @@ class ImageSet:
         return (self.train_images, self.train_labels, self.test_images, self.test_labels)
 
 
-def load_image_set(image_set: ImageSet, *, access: Access, normalization: Normalization) -> Dataset:
+def load_image_set(image_set: ImageSet, access: Access, normalization: Normalization) -> Dataset:
     """Find, or else download, the four files; verify, split and normalise them.
 
     Raises:
@@ -75,7 +79,7 @@ def load_image_set(image_set: ImageSet, *, access: Access, normalization: Normal
             "validation": _unit(images[validation], labels[validation]),
             "test": _unit(raw[image_set.test_images.name], raw[image_set.test_labels.name]),
         },
-        n_classes=10,
+        n_classes=_N_CLASSES,
         normalization=normalization,
         mean_sd=image_set.mean_sd,
     )
@@ -212,3 +216,16 @@ FASHION_MNIST = ImageSet(
 )
 
 IMAGE_SETS = (MNIST, FASHION_MNIST)
+
+SOURCES = tuple(
+    DatasetSource(
+        name=image_set.name,
+        summary=image_set.summary,
+        n_inputs=math.prod(image_set.train_images.shape[1:]),
+        n_classes=_N_CLASSES,
+        load=partial(load_image_set, image_set),
+        is_present=partial(is_present, image_set),
+    )
+    for image_set in IMAGE_SETS
+)
+"""The image sets as the registry holds them; a set of four IDX files is added in this file."""

@@ -119,17 +119,16 @@ def _read_header(content: bytes, path: Path) -> dict[str, Any]:
     try:
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-        header = json.loads(metadata["antifragile"])
-        assert isinstance(header, dict)
-    except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
+        header: dict[str, Any] = json.loads(metadata["antifragile"])
+        known = header.get("format")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is not an antifragile checkpoint, or is damaged; give a file that "
             "'antifragile train' or a study wrote."
         ) from error
-    if header.get("format") != _FORMAT:
+    if known != _FORMAT:
         raise CheckpointError(
-            f"checkpoint {path} has format {header.get('format')!r}, this program reads "
-            f"{_FORMAT!r}."
+            f"checkpoint {path} has format {known!r}, this program reads {_FORMAT!r}."
         )
     return header
 

@@ -148,6 +148,6 @@ def _load_damaged(
         sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
         rng = spec.streams().ablation.generator(meta_loop)
         target = choose_target(ablation, sizes, rng=rng)
-        weights, _ = ablate(weights, target)
+        weights = ablate(weights, target)
     model.load_state_dict(dict(weights))
     return target

@@ -74,7 +74,7 @@ class FlatLayout:
         """Zero the target's entries of ``flat`` (P,) in place, as `model.ablate` does on a copy."""
         self.weight(flat, target.layer)[target.neuron].zero_()
         self.bias(flat, target.layer)[target.neuron].zero_()
-        if target.zeroes_outgoing:
+        if target.ablation.zeroes_outgoing:
             self.weight(flat, target.layer + 1)[:, target.neuron].zero_()
 
     def empty(self, replicas: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:

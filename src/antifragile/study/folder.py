@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +10,14 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from antifragile._files import make_folder, remove_temporary_files
+from antifragile._files import make_folder, remove_temporary_files, safe_name
 from antifragile.errors import StoreError, WorldError
 from antifragile.store.store import Store
 
 
 def default_files(store: Store, study: str) -> Path:
     """Where checkpoints and kept weights of a study lie unless the caller says otherwise."""
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", study).strip("-.")[:60]
+    readable = safe_name(study, also="._-", at_most=60)
     folder = f"{readable or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
     if store.url.get_backend_name() == "sqlite" and not store.is_memory:
         path = Path(str(store.url.database))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from antifragile._files import safe_name
 from antifragile.ablate.plan.record import Plan
 from antifragile.ablate.records import AblationKind, Project, Variant
 from antifragile.ablate.source.edits import Edit, apply_edits
@@ -17,8 +17,8 @@ BASELINE = "baseline"
 
 def slug(component: str, kind: AblationKind, options: Mapping[str, str]) -> str:
     """Return a folder name: "gpt-transformer-h-3--identity", "attention-heads--drop-head-0"."""
-    words = re.sub(r"[^A-Za-z0-9]+", "-", component.replace("*", "any")).strip("-").lower()
-    return "-".join([f"{words[:80]}--{kind}", *options.values()])
+    words = safe_name(component.replace("*", "any"), at_most=80).lower()
+    return "-".join([f"{words}--{kind}", *options.values()])
 
 
 def files_of(project: Project) -> tuple[str, ...]:

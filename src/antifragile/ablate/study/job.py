@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+from antifragile._files import write_atomically
 from antifragile.ablate.discover.jobs import project_from
 from antifragile.ablate.frameworks.base import Adapter, Array, open_adapter
 from antifragile.ablate.frameworks.subject import Subject
@@ -177,12 +178,8 @@ def without(state: State, names: Collection[str]) -> State:
 
 def save_state(state: State, path: Path) -> None:
     """Write a model's tensors, whole or not at all; tied ones once under each name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(
-        {name: np.require(value, requirements="C") for name, value in state.items()}, temporary
-    )
-    os.replace(temporary, path)
+    content = save({name: np.require(value, requirements="C") for name, value in state.items()})
+    write_atomically(path, content, durable=False)
 
 
 def load_experiment(
