@@ -12,7 +12,7 @@ from antifragile.config.evaluate import EvaluateOptions
 from antifragile.config.study import StudySpec
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.store import Store
-from antifragile.study.options import Progress
+from antifragile.study.progress import StudyProgress
 from antifragile.study.runner import StudyOutcome, extend_study, run_study
 
 
@@ -205,7 +205,7 @@ def test_another_kind_of_machine_is_refused_unless_mixed(
 
 
 def test_only_one_driver_at_a_time(study_spec: StudySpec, tmp_path: Path) -> None:
-    def second(_: Progress) -> None:
+    def second(_: StudyProgress) -> None:
         with pytest.raises(StoreError, match="being run by another process"):
             run(study_spec, tmp_path)
         seen.append(1)

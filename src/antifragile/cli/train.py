@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,9 @@ from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.errors import Interrupted, SpecError, nearest
 
-# What needs torch is imported by the verb: --help answers at once.
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+# Modules that need torch are imported by the verb, so that --help answers at once.
 if TYPE_CHECKING:
     from antifragile.engine.records import MetaLoopRecord, TrialResult
     from antifragile.study.single import SingleTrial
@@ -128,8 +131,6 @@ def _default_folder(spec: TrialSpec) -> Path:
 
 
 def _watch(single: SingleTrial) -> None:
-    from antifragile.cli.study.live import bounty_curve
-
     console = stderr()
     if not console.is_terminal:
         for record in single.run():
@@ -142,6 +143,26 @@ def _watch(single: SingleTrial) -> None:
             )
             title = Text(f"bounty over {len(single.records)} meta-loops")
             live.update(Group(title, Text(curve), Text(_line(single, record))), refresh=True)
+
+
+def bounty_curve(
+    records: Sequence[MetaLoopRecord], n_validation: int, *, width: int = 60, height: int = 8
+) -> str:
+    """The bounty over the meta-loops as text, one column per meta-loop or group of them.
+
+    The vertical axis reaches from the lowest to the highest bounty, in percent.
+    """
+    values = [100 * record.bounty / n_validation for record in records]
+    if len(values) > width:
+        values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
+    low, high = min(values), max(values)
+    eighths = [round((v - low) / ((high - low) or 1) * (height * 8 - 1)) + 1 for v in values]
+    rows = []
+    for row in range(height - 1, -1, -1):
+        label = f"{high:6.2f} %" if row == height - 1 else f"{low:6.2f} %" if row == 0 else " " * 8
+        cells = "".join(_BLOCKS[min(max(eighth - 8 * row, 0), 8)] for eighth in eighths)
+        rows.append(f"{label} {cells}")
+    return "\n".join(rows)
 
 
 def _line(single: SingleTrial, record: MetaLoopRecord) -> str:

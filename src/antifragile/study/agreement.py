@@ -1,7 +1,8 @@
-"""Whether a stored study is the one that is asked for: its spec, its data, its machine."""
+"""Checks that a stored study is the one that is asked for: same spec, same data, same machine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from antifragile.config.study import StudySpec
@@ -10,9 +11,7 @@ from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
 from antifragile.store.records import DataFacts, StoredStudy
 from antifragile.store.store import Store
-from antifragile.study.options import RunOptions
-from antifragile.study.parts import Part
-from antifragile.study.planning import environment_of
+from antifragile.study.plan import TrainingPlan
 
 
 def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
@@ -24,7 +23,7 @@ def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
 
 
 def data_facts(data: Dataset) -> DataFacts:
-    """What the store notes about a data set."""
+    """Facts about a data set, as the store keeps them."""
     return DataFacts(
         sha256=data.sha256,
         n_train=data.train.n_samples,
@@ -72,12 +71,22 @@ def put_study(store: Store, spec: StudySpec, data: Dataset) -> StoredStudy:
     return store.study(spec.name)
 
 
-def check_same_machine(store: Store, study: str, part: Part, options: RunOptions) -> None:
-    environment = environment_of(options, part)
-    for other in store.environments(study, modes=part.modes):
-        if other != environment and not options.mix_machines:
-            raise StoreError(
-                f"study {study!r} was begun under other conditions "
-                f"({'; '.join(environment.differences(other))}), so its numbers would not be the "
-                "same bit for bit; go on there, or accept a mixture with --mix-machines."
-            )
+def check_same_machine(
+    store: Store, study: str, trainings: Iterable[TrainingPlan], *, mix_machines: bool
+) -> None:
+    """Refuse to go on with records that were computed under other conditions.
+
+    Raises:
+        StoreError: The study has such records, and they are not to be mixed.
+    """
+    if mix_machines:
+        return
+    conditions = {training.equation.modes: training.environment for training in trainings}
+    for modes, environment in conditions.items():
+        for other in store.environments(study, modes=modes):
+            if other != environment:
+                raise StoreError(
+                    f"study {study!r} was begun under other conditions "
+                    f"({'; '.join(environment.differences(other))}), so its numbers would not be "
+                    "the same bit for bit; go on there, or accept a mixture with --mix-machines."
+                )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from antifragile._files import check_folder_path
-from antifragile.config.study import StudySpec
 from antifragile.errors import UsageError, nearest
 from antifragile.fleet.planning.plan import PRECISIONS
-from antifragile.store.records import DataFacts, StoredProgress
 from antifragile.study.machine import check_device
 from antifragile.study.trainers import EngineName
 
@@ -20,18 +18,19 @@ MEMORY_BUDGET_GIB = 8.0
 _SMALLEST_BUDGET_GIB = 1 / 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a display needs to know while a study runs."""
+class RunKeywords(TypedDict, total=False):
+    """The fields of `RunOptions` as keyword arguments of `run_study` and its companions."""
 
-    spec: StudySpec
-    data: DataFacts
-    stored: StoredProgress
-    running: list[str]
-    seconds: float
-
-
-Listener = Callable[[Progress], None]
+    workers: int | None
+    executor: str | None
+    engine: EngineName | str
+    device: str
+    precision: str
+    memory_budget_gib: float
+    data_dir: Path | None
+    files: Path | None
+    mix_machines: bool
+    checkpoint_every_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,7 @@ class RunOptions:
     Args:
         workers: Worker processes; 1 runs in this process, None is one per core, or 1 when the
             work is predicted to be done at once. The results do not depend on it.
+        executor: Name of who runs the tasks (`executors.registry`); None chooses by ``workers``.
         engine: ``fleet`` trains many trials of one architecture together, ``plain`` is the
             readable reference, one trial at a time.
         device: ``cpu``, ``cuda`` or ``mps``.
@@ -50,13 +50,13 @@ class RunOptions:
         files: Folder for checkpoints and kept weights; beside an SQLite store by default.
         mix_machines: Go on with a study that another kind of machine began.
         checkpoint_every_s: Least time between two checkpoints of a task, in seconds.
-        listener: Called about twice a second with the progress.
 
     Raises:
         UsageError: A value that cannot be.
     """
 
     workers: int | None = 1
+    executor: str | None = None
     engine: EngineName | str = EngineName.FLEET
     device: str = "cpu"
     precision: str = "fp32"
@@ -65,16 +65,10 @@ class RunOptions:
     files: Path | None = None
     mix_machines: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
-    listener: Listener | None = None
 
     def __post_init__(self) -> None:
         check_device(self.device)
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers must be at least 1; got {self.workers}.")
-        if not self.checkpoint_every_s >= 0:
-            raise UsageError(
-                f"--checkpoint-every must be at least 0 seconds; got {self.checkpoint_every_s}."
-            )
+        self._check_numbers()
         if self.engine not in list(EngineName):
             raise UsageError(
                 f"engine {self.engine!r} is unknown; {nearest(str(self.engine), EngineName)}"
@@ -83,16 +77,28 @@ class RunOptions:
         self._check_precision()
         if self.files is not None:
             check_folder_path(self.files)
-        if not self.memory_budget_gib >= _SMALLEST_BUDGET_GIB:
-            raise UsageError(
-                f"--memory-budget must be at least {_SMALLEST_BUDGET_GIB:.3f} GiB; got "
-                f"{self.memory_budget_gib}."
-            )
 
     @property
     def most_workers(self) -> int:
         """The number asked for, or one per core this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    def memory_budget_bytes(self, workers: int) -> int:
+        """The share of one of so many workers in the memory budget."""
+        return int(self.memory_budget_gib * 2**30 / workers)
+
+    def _check_numbers(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers must be at least 1; got {self.workers}.")
+        if not self.checkpoint_every_s >= 0:
+            raise UsageError(
+                f"--checkpoint-every must be at least 0 seconds; got {self.checkpoint_every_s}."
+            )
+        if not self.memory_budget_gib >= _SMALLEST_BUDGET_GIB:
+            raise UsageError(
+                f"--memory-budget must be at least {_SMALLEST_BUDGET_GIB:.3f} GiB; got "
+                f"{self.memory_budget_gib}."
+            )
 
     def _check_precision(self) -> None:
         if self.precision not in PRECISIONS:

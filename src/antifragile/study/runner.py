@@ -8,33 +8,31 @@ task runs, and compared with what the study's records say.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from antifragile.config.evaluate import Keep
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
-from antifragile.errors import UsageError, nearest
+from antifragile.errors import UsageError
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import DEFAULT_STORE, Store
 from antifragile.study.agreement import agreed_spec, check_same_machine, load_study_data, put_study
-from antifragile.study.executors.local import Executor, ProcessExecutor, SerialExecutor
+from antifragile.study.executors.base import Executor, Resources
+from antifragile.study.executors.registry import find_executor
 from antifragile.study.folder import default_files, only_driver
-from antifragile.study.options import RunOptions
-from antifragile.study.parts import study_parts
-from antifragile.study.planning import fleet_plan, missing_trials, plan_tasks
-from antifragile.study.prediction import StudyPlan, plan_study
-from antifragile.study.reporting import reporting
-from antifragile.study.task import PlannedTrial
-from antifragile.study.trainers import EngineName
+from antifragile.study.options import RunKeywords, RunOptions
+from antifragile.study.plan import StudyPlan, missing_trials, plan_study, plan_trainings
+from antifragile.study.progress import ProgressListener, reporting
+from antifragile.study.tasks import make_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOutcome:
-    """What a call of `run_study` did.
+    """The result of a call of `run_study`.
 
     Args:
         study: The study as stored.
@@ -52,13 +50,18 @@ class StudyOutcome:
 
 
 def run_study(
-    spec: StudySpec | Path | str, *, store: Store | str = DEFAULT_STORE, **options: Any
+    spec: StudySpec | Path | str,
+    *,
+    store: Store | str = DEFAULT_STORE,
+    listener: ProgressListener | None = None,
+    **options: Unpack[RunKeywords],
 ) -> StudyOutcome:
     """Run every trial of a study that its store does not have yet.
 
     Args:
         spec: The study, or the path of its TOML file.
         store: An open store, its URL, or the path of an SQLite file.
+        listener: Called about twice a second with the progress.
         **options: Fields of `RunOptions`: workers, engine, device, ...
 
     Raises:
@@ -72,11 +75,11 @@ def run_study(
         >>> run_study(spec, store="sqlite://").n_run
         2
     """
-    spec = spec if isinstance(spec, StudySpec) else StudySpec.from_toml(Path(spec))
-    chosen = _read_options(options)
+    spec = _read_spec(spec)
+    chosen = RunOptions(**options)
     data = load_study_data(spec, chosen.data_dir)
     with _opened(store, create=True) as opened:
-        return _run_missing(agreed_spec(opened, spec, data), opened, data, chosen)
+        return _run_missing(agreed_spec(opened, spec, data), opened, data, chosen, listener)
 
 
 def extend_study(
@@ -85,7 +88,8 @@ def extend_study(
     store: Store | str = DEFAULT_STORE,
     trials: int | None = None,
     meta_loops: int | None = None,
-    **options: Any,
+    listener: ProgressListener | None = None,
+    **options: Unpack[RunKeywords],
 ) -> StudyOutcome:
     """Give a stored study more trials or meta-loops and run what is then missing.
 
@@ -97,13 +101,14 @@ def extend_study(
         store: As in `run_study`.
         trials: New total of trials per cell.
         meta_loops: New total of meta-loops per trial.
+        listener: As in `run_study`.
         **options: Fields of `RunOptions`.
 
     Raises:
         UsageError: A total below the present one, or more meta-loops for a study that kept
             no states.
     """
-    chosen = _read_options(options)
+    chosen = RunOptions(**options)
     with _opened(store, create=False) as opened:
         before = opened.study(name).spec
         if trials is None and meta_loops is None:
@@ -118,42 +123,41 @@ def extend_study(
         data = load_study_data(spec, chosen.data_dir)
         opened.upgrade()
         agreed_spec(opened, before, data)
-        return _run_missing(spec, opened, data, chosen)
+        return _run_missing(spec, opened, data, chosen, listener)
 
 
 def preview_study(
-    spec: StudySpec | Path | str, *, store: Store | str | None = None, **options: Any
+    spec: StudySpec | Path | str,
+    *,
+    store: Store | str | None = None,
+    **options: Unpack[RunKeywords],
 ) -> StudyPlan:
     """Say how a study would run, without running or writing anything.
 
     Args:
         spec: The study, or the path of its TOML file.
-        store: What it has finished counts as done; None, or an absent file, for none.
+        store: What it has finished counts as done; None for none.
         **options: Fields of `RunOptions`.
 
     Raises:
         UsageError: As `run_study`.
     """
-    spec = spec if isinstance(spec, StudySpec) else StudySpec.from_toml(Path(spec))
-    chosen = _read_options(options)
+    spec = _read_spec(spec)
+    chosen = RunOptions(**options)
     data = load_study_data(spec, chosen.data_dir)
-    if store is None:
-        with Store("sqlite://") as empty:
-            put_study(empty, spec, data)
-            return plan_study(spec, data, chosen, missing_trials(empty, spec))
-    with _opened(store, create=False) as opened:
-        if opened.find_study(spec.name) is None:
-            return preview_study(spec, **options)
-        spec = agreed_spec(opened, spec, data)
-        return plan_study(spec, data, chosen, missing_trials(opened, spec))
+    missing = missing_trials(None, spec)
+    if store is not None:
+        with _opened(store, create=False) as opened:
+            if opened.find_study(spec.name) is not None:
+                spec = agreed_spec(opened, spec, data)
+                missing = missing_trials(opened, spec)
+            if opened is not store:
+                opened.close()
+    return plan_study(spec, data, chosen, plan_trainings(spec, data, chosen), missing)
 
 
-def _read_options(options: dict[str, Any]) -> RunOptions:
-    known = [item.name for item in fields(RunOptions)]
-    for name in options:
-        if name not in known:
-            raise UsageError(f"unknown option {name!r}; {nearest(name, known)}")
-    return RunOptions(**options)
+def _read_spec(spec: StudySpec | Path | str) -> StudySpec:
+    return spec if isinstance(spec, StudySpec) else StudySpec.from_toml(Path(spec))
 
 
 @contextmanager
@@ -168,41 +172,44 @@ def _opened(store: Store | str, *, create: bool) -> Iterator[Store]:
         raise
 
 
-def _run_missing(spec: StudySpec, store: Store, data: Dataset, options: RunOptions) -> StudyOutcome:
+def _run_missing(
+    spec: StudySpec,
+    store: Store,
+    data: Dataset,
+    options: RunOptions,
+    listener: ProgressListener | None,
+) -> StudyOutcome:
     """Check all that is left to check, then write: first the study, then its results."""
     started = time.monotonic()
     folder = default_files(store, spec.name) if options.files is None else options.files
-    if (options.workers or 1) > 1 and store.is_memory:
-        raise UsageError("an in-memory store serves one process; use --workers 1, or a file.")
-    for part in study_parts(spec, options):
-        check_same_machine(store, spec.name, part, options)
-        for architecture in spec.architectures:
-            if part.engine is EngineName.FLEET:  # refuses a budget that is too small
-                fleet_plan(spec, architecture, data, options, part)
+    _check_executor(store, options)
+    trainings = plan_trainings(spec, data, options)
+    check_same_machine(store, spec.name, trainings, mix_machines=options.mix_machines)
     with only_driver(folder, spec.name):
         study = put_study(store, spec, data)
-        missing = missing_trials(store, spec)
-        tasks = plan_tasks(spec, missing, store.worker_url, data, options, folder)
-        workers = min(_workers(spec, missing, store, data, options), len(tasks))
-        executor: Executor = (
-            ProcessExecutor(workers)
-            if workers > 1
-            else SerialExecutor(store, data.to(options.device))
-        )
-        with reporting(options.listener, store, study, executor, started):
+        plan = plan_study(spec, data, options, trainings, missing_trials(store, spec))
+        tasks = make_tasks(plan, store_url=store.worker_url, files=folder)
+        executor = _make_executor(plan, store, data, len(tasks))
+        with reporting(listener, plan, store, study, executor):
             n_run = sum(len(task.trials) for task in executor.run(tasks))
     return StudyOutcome(
         study=study, store=store, n_run=n_run, seconds=time.monotonic() - started, files=folder
     )
 
 
-def _workers(
-    spec: StudySpec,
-    missing: Sequence[PlannedTrial],
-    store: Store,
-    data: Dataset,
-    options: RunOptions,
-) -> int:
-    if store.is_memory:
-        return 1
-    return options.workers or plan_study(spec, data, options, missing).workers
+def _check_executor(store: Store, options: RunOptions) -> None:
+    if options.executor is None:
+        in_process = options.workers in (1, None)
+    else:
+        in_process = find_executor(options.executor).in_process
+    if store.is_memory and not in_process:
+        raise UsageError("an in-memory store serves one process; use --workers 1, or a file.")
+
+
+def _make_executor(plan: StudyPlan, store: Store, data: Dataset, n_tasks: int) -> Executor:
+    """The executor asked for, or the one that the number of workers calls for."""
+    workers = 1 if store.is_memory else min(plan.workers, n_tasks)
+    name = plan.options.executor or ("local" if workers > 1 else "serial")
+    return find_executor(name).make(
+        Resources(workers=max(1, workers), store=store, data=data, device=plan.options.device)
+    )

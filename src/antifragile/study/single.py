@@ -25,8 +25,7 @@ from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store.records import Environment
 from antifragile.study.options import RunOptions
-from antifragile.study.parts import part_of
-from antifragile.study.planning import environment_of, single_trainer
+from antifragile.study.plan import plan_trial
 from antifragile.study.trainers import Trainer
 
 WEIGHTS_FILE = "lkg.safetensors"
@@ -152,12 +151,9 @@ def open_single_trial(
         UsageError: The folder holds a trial and ``resume`` is off.
         CheckpointError: Nothing to resume, damaged, or another trial's.
     """
+    plan = plan_trial(spec, data, options)
     trial = SingleTrial(
-        spec=spec,
-        data=data,
-        folder=folder,
-        environment=environment_of(options, part_of(spec.perturbations, spec.mode, options)),
-        trainer=single_trainer(spec, data, options),
+        spec=spec, data=data, folder=folder, environment=plan.environment, trainer=plan.trainer
     )
     weights = folder / WEIGHTS_FILE
     if not resume:

@@ -1,4 +1,4 @@
-"""What ``antifragile study run`` and ``extend`` print: every cell of the study, and its regime."""
+"""Output of ``antifragile study run`` and ``extend``: every cell of a study, and its regimes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from antifragile.cli.console import plain_table, print_json, stdout
 
-# What needs torch or pandas is imported when it is used: --help answers at once.
+# Modules that need torch or pandas are imported when used, so that --help answers at once.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def print_outcome(outcome: StudyOutcome, *, as_json: bool) -> None:
-    """Print what a run of a study has brought, as a table or as JSON."""
+    """Print the results of a study after a run, as a table or as JSON."""
     from antifragile.analysis.frames import trials_frame
     from antifragile.analysis.summary import summarise
 

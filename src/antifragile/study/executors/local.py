@@ -1,7 +1,6 @@
-"""Who runs the tasks: this process, or local worker processes.
+"""The local executor: tasks in worker processes of this machine.
 
-An executor takes tasks and yields each one when it is done. Results do not travel through it:
-a worker writes to the store itself, so a kill of anyone loses at most a few seconds of work.
+A worker opens the store and loads the data for itself; it ends with its driver.
 """
 
 from __future__ import annotations
@@ -18,55 +17,24 @@ from functools import lru_cache
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_sentinel
 from pathlib import Path
-from typing import Protocol
 
 from antifragile.config.run import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.errors import WorldError
 from antifragile.store.store import Store
-from antifragile.study.task import Task, run_task
+from antifragile.study.executors.base import Resources
+from antifragile.study.tasks import Task, run_task
 
 
-class Executor(Protocol):
-    """Runs tasks in whatever order and place; yields each when its trials are in the store."""
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Task]:
-        """Run the tasks to their end."""
-        ...
-
-    def running(self) -> list[str]:
-        """Labels of the tasks being worked on now, for displays."""
-        ...
-
-
-class SerialExecutor:
-    """Runs tasks one after another in this process, on an open store and loaded data."""
-
-    def __init__(self, store: Store, data: Dataset) -> None:
-        self._store, self._data = store, data
-        self._current: Task | None = None
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Task]:
-        """Run the tasks in order."""
-        for task in tasks:
-            self._current = task
-            run_task(task, self._store, self._data)
-            yield task
-
-    def running(self) -> list[str]:
-        """The current task."""
-        return [self._current.label] if self._current else []
-
-
-class ProcessExecutor:
-    """Runs tasks in ``workers`` spawned processes, each with its own store and data.
+class LocalExecutor:
+    """Runs tasks in spawned processes, each with its own store and data.
 
     The bits of a result do not depend on the number of workers: threads are fixed per task.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, resources: Resources) -> None:
+        self._workers = resources.workers
         self._futures: dict[Future[None], Task] = {}
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Task]:
@@ -118,10 +86,10 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Start workers deaf to Ctrl-C, which a terminal sends to every process; the driver ends them.
+    """Start workers that ignore Ctrl-C, which a terminal sends to every process of the group.
 
-    A worker inherits the blocked signal. It could ignore it only after its imports, and would
-    until then die with a traceback.
+    The driver ends them. A worker inherits the blocked signal; if it ignored the signal by itself,
+    it could do so only after its imports, and would until then die with a traceback.
     """
     resource_tracker.ensure_running()  # started later, it would lift the block
     in_main = threading.current_thread() is threading.main_thread()

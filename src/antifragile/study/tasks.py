@@ -1,4 +1,4 @@
-"""One task: some trials of one architecture, run to their end, written to the store as they go.
+"""Tasks: some trials of one architecture, run to their end, written to the store as they go.
 
 The order of writes makes every kill harmless: records first, then the checkpoints that lie
 behind them, and at the end the last records and the results in one transaction. A checkpoint is
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from antifragile.config.evaluate import Keep
 from antifragile.config.run import TrialSpec
+from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
 from antifragile.engine.loop import TrialState
@@ -25,7 +26,8 @@ from antifragile.engine.robustness import measure_robustness
 from antifragile.errors import CheckpointError
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
-from antifragile.study.trainers import Trainer, Turn
+from antifragile.study.plan import MissingTrial, StudyPlan, TrainingPlan
+from antifragile.study.trainers import EngineName, Trainer, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -36,32 +38,23 @@ _WORK_PER_SAVING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedTrial:
-    """A trial that is not finished: its number in the store and how far its records reach."""
-
-    trial_id: int
-    spec: TrialSpec
-    recorded_meta_loops: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker is handed: everything but the open store and the data themselves.
+    """Work for an executor: everything but the open store and the data themselves.
 
     Args:
-        trials: Of one architecture.
-        trainer: Who trains them.
+        trials: Trials of one architecture.
+        trainer: Trains them.
         store_url: Where a worker process opens the store.
         files: Folder of the study's checkpoints and kept weights.
         data_dir: Where to look for data files first.
-        data_sha256: The content the study is about.
+        data_sha256: Content of the study's data set.
         environment: Kernel, threads, device and so on, fixed by the plan.
         keep: Whether the last state of a finished trial stays.
         robustness: Whether finished trials are tested under damage.
         checkpoint_every_s: Least time between two checkpoints, in seconds.
     """
 
-    trials: tuple[PlannedTrial, ...]
+    trials: tuple[MissingTrial, ...]
     trainer: Trainer
     store_url: str
     files: Path
@@ -86,6 +79,50 @@ class Task:
         if len(stem) > 60:
             stem = hashlib.sha256(spec.architecture.name.encode()).hexdigest()[:16]
         return self.files / f"{stem}_{spec.mode}_{spec.trial:03d}.safetensors"
+
+
+def make_tasks(plan: StudyPlan, *, store_url: str, files: Path) -> list[Task]:
+    """The tasks that finish a study.
+
+    The readable engine gets one trial a task. The fleet gets the trials of one row of the plan
+    together, in as many tasks as there are workers, or more where memory demands it.
+    """
+    tasks = [
+        Task(
+            trials=row.trials[start : start + size],
+            trainer=row.training.trainer,
+            store_url=store_url,
+            files=files,
+            data_dir=plan.options.data_dir,
+            data_sha256=plan.data_sha256,
+            environment=row.training.environment,
+            keep=plan.spec.keep,
+            robustness=plan.spec.evaluate.robustness,
+            checkpoint_every_s=plan.options.checkpoint_every_s,
+        )
+        for row in plan.rows
+        for size in [_trials_per_task(plan.spec, row.training, plan.options.most_workers)]
+        for start in range(0, len(row.trials), size)
+    ]
+    if plan.options.engine is EngineName.PLAIN:  # a first result of every cell comes soonest
+        tasks.sort(key=lambda task: task.trials[0].spec.trial)
+    return tasks
+
+
+def _trials_per_task(spec: StudySpec, training: TrainingPlan, workers: int) -> int:
+    """Trials of all modes together, a task per worker; modes apart only to keep workers busy.
+
+    The torch kernel pads to the same shapes however few trials it has, so it gets whole blocks.
+    """
+    fleet, modes = training.fleet, len(training.equation.modes)
+    busy = len(spec.architectures) >= workers
+    size = -(-spec.trials * modes // workers)
+    if spec.trials >= workers or busy:
+        size = -(-spec.trials // workers) * modes
+    if fleet.kernel == "torch":
+        block = fleet.group_size * fleet.groups_at_once
+        size = -(-size // block) * block
+    return max(1, min(fleet.fleet_size, size))  # the readable engine's fleet is one trial
 
 
 def run_task(task: Task, store: Store, data: Dataset) -> None:
@@ -166,7 +203,7 @@ class _TaskRun:
         records = measure_robustness(spec, self.data, state.lkg.weights, threads=threads)
         return replace(result, robustness=records)
 
-    def _resume(self, trial: PlannedTrial) -> TrialState | None:
+    def _resume(self, trial: MissingTrial) -> TrialState | None:
         path = self.task.checkpoint_path(trial.spec)
         if not trial.recorded_meta_loops or not path.exists():
             return None

@@ -19,9 +19,8 @@ from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload
 from antifragile.fleet.trainer import fleet_meta_loops
 from antifragile.study.options import RunOptions
-from antifragile.study.prediction import PlanRow, plan_study
+from antifragile.study.plan import MissingTrial, PlanRow, plan_study, plan_trainings
 from antifragile.study.runner import preview_study
-from antifragile.study.task import PlannedTrial
 from tests.study.conftest import make_spec
 
 
@@ -44,7 +43,7 @@ def work() -> Workload:
 
 def test_harm_costs_a_count_per_ablation() -> None:
     plain, harm = row(), row(harm=True)
-    count = seconds_per_count(work(), harm.plan.kernel, work().n_validation)
+    count = seconds_per_count(work(), harm.training.fleet.kernel, work().n_validation)
     ablations = 2 * (4 - 1)  # two trials of 'full'; meta-loop 1 ablates nothing
     assert plain.evaluation_s == 0
     assert harm.evaluation_s == pytest.approx(ablations * count)
@@ -62,9 +61,11 @@ def test_robustness_costs_its_draws_per_trial() -> None:
 def test_recorded_meta_loops_are_not_counted_again(recorded: int, counts: int) -> None:
     spec = make_spec(architectures=["3*3"], modes=["full"], trials=1, evaluate={"harm": True})
     (trial,) = spec.trial_specs()
-    begun = PlannedTrial(trial_id=1, spec=trial, recorded_meta_loops=recorded)
-    (left,) = plan_study(spec, load_dataset("tiny"), RunOptions(), [begun]).rows
-    one = seconds_per_count(work(), left.plan.kernel, work().n_validation)
+    begun = MissingTrial(trial_id=1, spec=trial, recorded_meta_loops=recorded)
+    data, options = load_dataset("tiny"), RunOptions()
+    trainings = plan_trainings(spec, data, options)
+    (left,) = plan_study(spec, data, options, trainings, [begun]).rows
+    one = seconds_per_count(work(), left.training.fleet.kernel, work().n_validation)
     assert left.meta_loops == 4 - recorded
     assert left.evaluation_s == pytest.approx(counts * one)
 

@@ -1,0 +1,359 @@
+"""The plan of a study: made once, from a spec, its options and its store, before anything runs.
+
+First comes how every update equation is trained on every architecture (`plan_trainings`): kernel,
+shapes, threads, precision. That decides bits and follows from the spec and the options alone,
+never from what is finished or how many workers there are. With the trials that the store lacks it
+becomes the `StudyPlan`, which the tasks, the executor and every display are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import get_mode
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import Pairing
+from antifragile.config.study import StudySpec
+from antifragile.data.splits import Dataset
+from antifragile.errors import StoreError
+from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_count
+from antifragile.fleet.planning.plan import FleetPlan, plan_fleet, plan_plain
+from antifragile.fleet.planning.workloads import Workload, workload
+from antifragile.store.records import Environment
+from antifragile.store.store import Store
+from antifragile.study.equations import UpdateEquation, study_equations, trial_equation
+from antifragile.study.machine import current_environment
+from antifragile.study.options import RunOptions
+from antifragile.study.trainers import EngineName, FleetTrainer, PlainTrainer, Trainer, kernel_name
+
+THREADS_PER_TASK = 1  # parallelism is in the workers, so that their number changes no bit
+_WORTH_WORKERS_S = 20.0  # starting worker processes takes some seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingTrial:
+    """A trial that is not finished: its number in the store and how far its records reach."""
+
+    trial_id: int
+    spec: TrialSpec
+    recorded_meta_loops: int = 0
+
+    @property
+    def meta_loops_left(self) -> int:
+        """Meta-loops without a record."""
+        return max(0, self.spec.meta_loops - self.recorded_meta_loops)
+
+    @property
+    def ablations_left(self) -> int:
+        """Those of its meta-loops that ablate; meta-loop 1 trains the fresh network un-ablated."""
+        if get_mode(self.spec.mode).ablation is None:
+            return 0
+        return self.meta_loops_left - (self.recorded_meta_loops == 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """How the modes of one update equation are trained on one architecture.
+
+    Args:
+        equation: The modes, and the engine that trains them.
+        work: All that is trained, finished or not.
+        fleet: Kernel and shapes, with predicted time and memory.
+        trainer: Trains the trials of a task.
+        environment: The origin that the records will name.
+    """
+
+    equation: UpdateEquation
+    work: Workload
+    fleet: FleetPlan
+    trainer: Trainer
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """The trials left of one update equation on one architecture, and how they are trained.
+
+    Args:
+        training: How they are trained.
+        trials: Trials left, in the order of the spec.
+        evaluation_s: Predicted seconds of measuring harm and robustness for them.
+        whole_s: Predicted seconds of one worker for all trials from meta-loop 1 on.
+    """
+
+    training: TrainingPlan
+    trials: tuple[MissingTrial, ...]
+    evaluation_s: float
+    whole_s: float
+
+    @property
+    def meta_loops(self) -> int:
+        """Meta-loops left, over all trials."""
+        return sum(trial.meta_loops_left for trial in self.trials)
+
+    @property
+    def seconds(self) -> float:
+        """Predicted time of one worker for what is left."""
+        return _training_s(self.training, self.trials) + self.evaluation_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """How a study will be run.
+
+    Args:
+        spec: The study.
+        options: How it was asked to be run.
+        data_sha256: Content of its data set.
+        rows: A row per architecture and update equation, also where no trial is left.
+        workers: Number of workers, chosen by the predicted time where the options name none.
+    """
+
+    spec: StudySpec
+    options: RunOptions
+    data_sha256: str
+    rows: tuple[PlanRow, ...]
+    workers: int
+
+    @property
+    def rows_left(self) -> tuple[PlanRow, ...]:
+        """The rows with trials left."""
+        return tuple(row for row in self.rows if row.trials)
+
+    @property
+    def seconds(self) -> float:
+        """Predicted wall time of what is left, the workers evenly busy."""
+        return sum(row.seconds for row in self.rows_left) / self.workers
+
+    @property
+    def memory_bytes(self) -> int:
+        """Predicted peak of data and buffers of all workers together."""
+        largest = sorted((row.training.fleet.memory_bytes for row in self.rows_left), reverse=True)
+        return sum(largest[: self.workers])
+
+    def share_done(self, records: Mapping[str, int]) -> float:
+        """The share of the study's predicted seconds that is recorded; exactly 1 at the end.
+
+        Args:
+            records: Recorded meta-loops by architecture.
+        """
+        each = len(self.spec.modes) * self.spec.trials * self.spec.meta_loops
+        total = done = 0.0
+        for architecture in self.spec.architectures:
+            rows = [row for row in self.rows if row.training.work.architecture == architecture]
+            seconds = sum(row.whole_s for row in rows)
+            total += seconds
+            done += seconds * min(1.0, records.get(architecture.name, 0) / each)
+        return done / total
+
+
+def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
+    """How every update equation of a study is trained on every architecture.
+
+    Raises:
+        UsageError: The memory budget is too small, or nothing trains this as asked.
+    """
+    equations = study_equations(spec, options)
+    environments = [_environment(equation, options) for equation in equations]
+    budget = options.memory_budget_bytes(options.most_workers)
+    return tuple(
+        _plan_training(
+            _workload(spec, architecture, data, equation),
+            equation,
+            environment,
+            budget,
+            harm=spec.evaluate.harm,
+        )
+        for architecture in spec.architectures
+        for equation, environment in zip(equations, environments, strict=True)
+    )
+
+
+def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingPlan:
+    """How one trial outside any study is trained.
+
+    Raises:
+        UsageError: As `plan_trainings`.
+    """
+    equation = trial_equation(spec.perturbations, spec.mode, options)
+    environment = _environment(equation, options)
+    budget = options.memory_budget_bytes(workers=1)
+    return _plan_training(workload([spec], data), equation, environment, budget)
+
+
+def plan_study(
+    spec: StudySpec,
+    data: Dataset,
+    options: RunOptions,
+    trainings: Sequence[TrainingPlan],
+    missing: Sequence[MissingTrial],
+) -> StudyPlan:
+    """The plan of what is left of a study.
+
+    Args:
+        spec: The study.
+        data: Its data set.
+        options: How to run it.
+        trainings: As `plan_trainings` made them.
+        missing: Its trials that are not finished, in the order of the spec.
+    """
+    all_, left = _by_architecture(_all_trials(spec)), _by_architecture(missing)
+    rows = tuple(
+        _row(spec, training, data, all_[architecture], left.get(architecture, []))
+        for training in trainings
+        for architecture in [training.work.architecture]
+    )
+    workers = options.workers
+    if workers is None:
+        quick = sum(row.seconds for row in rows) < _WORTH_WORKERS_S
+        workers = 1 if quick and options.engine is EngineName.FLEET else options.most_workers
+    return StudyPlan(
+        spec=spec, options=options, data_sha256=data.sha256, rows=rows, workers=workers
+    )
+
+
+def missing_trials(store: Store | None, spec: StudySpec) -> list[MissingTrial]:
+    """The unfinished trials, in the spec's order; all of them without a store."""
+    if store is None:
+        return _all_trials(spec)
+    stored = {(t.architecture, t.mode, t.trial): t for t in store.trials(spec.name)}
+    missing = []
+    for trial in spec.trial_specs():
+        known = stored.get((trial.architecture.name, trial.mode, trial.trial))
+        if known is None:
+            raise StoreError(
+                f"store {store} is damaged: study {spec.name!r} lacks trial {trial.trial} of "
+                f"{trial.architecture} {trial.mode}."
+            )
+        if not known.is_finished(spec.meta_loops):
+            missing.append(
+                MissingTrial(
+                    trial_id=known.trial_id,
+                    spec=trial,
+                    recorded_meta_loops=known.recorded_meta_loops,
+                )
+            )
+    return missing
+
+
+def _environment(equation: UpdateEquation, options: RunOptions) -> Environment:
+    """The origin that records of these modes, run with these options, will name."""
+    return current_environment(
+        kernel=kernel_name(
+            equation.engine,
+            options.device,
+            options.precision,
+            perturbed=bool(equation.perturbations),
+        ),
+        device=options.device,
+        threads=THREADS_PER_TASK,
+        precision=options.precision,
+    )
+
+
+def _workload(
+    spec: StudySpec, architecture: Architecture, data: Dataset, equation: UpdateEquation
+) -> Workload:
+    """All that one update equation trains on one architecture, finished or not."""
+    modes = equation.modes
+    is_paired = spec.pairing is Pairing.PAIRED
+    has_placebo = spec.training.decay_is_placebo and {"none", "decay"} <= set(modes)
+    return Workload(
+        architecture=architecture,
+        n_inputs=data.n_inputs,
+        n_classes=data.n_classes,
+        n_train=data.train.n_samples,
+        n_validation=data.validation.n_samples,
+        replicas=len(modes) * spec.trials,
+        modes=len(modes) if is_paired else 1,
+        placebos=int(is_paired and has_placebo),
+        batch_size=spec.training.batch_size,
+        mode_order=modes,
+        perturbations=equation.perturbations,
+    )
+
+
+def _plan_training(
+    work: Workload,
+    equation: UpdateEquation,
+    environment: Environment,
+    budget_bytes: int,
+    *,
+    harm: bool = False,
+) -> TrainingPlan:
+    trainer: Trainer
+    if equation.engine is EngineName.PLAIN:
+        fleet = plan_plain(
+            work, threads=THREADS_PER_TASK, device=environment.device, reason=equation.reason
+        )
+        trainer = PlainTrainer(threads=THREADS_PER_TASK, harm=harm)
+    else:
+        fleet = plan_fleet(
+            work,
+            threads=THREADS_PER_TASK,
+            device=environment.device,
+            precision=environment.precision,
+            memory_budget_bytes=budget_bytes,
+        )
+        trainer = FleetTrainer(plan=fleet, harm=harm)
+    return TrainingPlan(
+        equation=equation, work=work, fleet=fleet, trainer=trainer, environment=environment
+    )
+
+
+def _row(
+    spec: StudySpec,
+    training: TrainingPlan,
+    data: Dataset,
+    all_trials: Sequence[MissingTrial],
+    missing: Sequence[MissingTrial],
+) -> PlanRow:
+    modes = training.equation.modes
+    whole, left = (
+        tuple(trial for trial in trials if trial.spec.mode in modes)
+        for trials in (all_trials, missing)
+    )
+    return PlanRow(
+        training=training,
+        trials=left,
+        evaluation_s=_evaluation_s(spec, training, data, left),
+        whole_s=_training_s(training, whole) + _evaluation_s(spec, training, data, whole),
+    )
+
+
+def _training_s(training: TrainingPlan, trials: Sequence[MissingTrial]) -> float:
+    """Predicted seconds of one worker for the meta-loops left of some trials."""
+    meta_loops = sum(trial.meta_loops_left for trial in trials)
+    return meta_loops * training.fleet.predicted_seconds_per_meta_loop
+
+
+def _evaluation_s(
+    spec: StudySpec, training: TrainingPlan, data: Dataset, trials: Sequence[MissingTrial]
+) -> float:
+    """Predicted seconds of one worker for measuring the harm and robustness of some trials."""
+    seconds, work = 0.0, training.work
+    if spec.evaluate.harm:
+        counts = sum(trial.ablations_left for trial in trials)
+        seconds += counts * seconds_per_count(work, training.fleet.kernel, work.n_validation)
+    if spec.evaluate.robustness:
+        seconds += len(trials) * seconds_of_robustness(work, data.test.n_samples)
+    return seconds
+
+
+def _all_trials(spec: StudySpec) -> list[MissingTrial]:
+    """All trials of a study, with the numbers that an empty store would give them."""
+    return [
+        MissingTrial(trial_id=number, spec=trial)
+        for number, trial in enumerate(spec.trial_specs(), start=1)
+    ]
+
+
+def _by_architecture(
+    trials: Sequence[MissingTrial],
+) -> dict[Architecture, list[MissingTrial]]:
+    grouped: dict[Architecture, list[MissingTrial]] = {}
+    for trial in trials:
+        grouped.setdefault(trial.spec.architecture, []).append(trial)
+    return grouped
