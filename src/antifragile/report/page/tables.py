@@ -8,7 +8,7 @@ from typing import Any
 
 from antifragile import __version__
 from antifragile.analysis.harm import has_harm
-from antifragile.analysis.inference.comparisons import compare_with_control
+from antifragile.analysis.inference.comparisons import are_identical, compare_with_control
 from antifragile.analysis.peak_bias import optimism
 from antifragile.analysis.regimes.words import Regime
 from antifragile.analysis.source import Source
@@ -192,11 +192,7 @@ def _identical(survey: Survey, mode: str, other: str) -> str | None:
     """A sentence when two paired arms are equal in every trial, as a decay that rounds to 1."""
     if not survey.source.paired or not {mode, other} <= set(survey.modes):
         return None
-    column = survey.measure.column
-    wide = survey.source.trials.pivot_table(
-        index=["architecture", "trial"], columns="mode", values=column
-    )[[mode, other]].dropna()
-    if wide.empty or not (wide[mode] == wide[other]).all():
+    if not are_identical(survey.source.trials, mode, other, survey.measure):
         return None
     return f"{other} equals {mode} in every trial: in float32 this decay is a placebo."
 
