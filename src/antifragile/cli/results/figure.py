@@ -61,7 +61,7 @@ def figure(
     from antifragile.analysis.convergence import read_curves_csv
     from antifragile.report.figures.registry import FigureName, draw_figure
     from antifragile.report.style import save_figure
-    from antifragile.report.survey import parse_targets
+    from antifragile.report.targets import parse_targets
 
     drawn = draw_figure(
         FigureName(name),

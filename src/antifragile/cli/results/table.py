@@ -47,9 +47,9 @@ def table(
     ] = "rich",
 ) -> None:
     """Print one of the paper's tables, computed from a study or a CSV."""
-    from antifragile.report.survey import parse_targets
     from antifragile.report.table import as_csv, as_latex, as_markdown, as_rich
     from antifragile.report.tables.paper import TableName, build_table, winner_differences
+    from antifragile.report.targets import parse_targets
 
     if printed and name != "V":
         raise UsageError(f"--printed compares winners, which table {name} does not have; use V.")
@@ -74,8 +74,8 @@ def open_survey(
     rules: str = "paper",
 ) -> Survey:
     """Open a source and read it, as every verb of this stage does."""
-    from antifragile.analysis.regimes.words import Rules
+    from antifragile.analysis.regimes.words import RegimeRules
     from antifragile.analysis.summary import Measure
     from antifragile.report.survey import survey
 
-    return survey(read_source(source, study, zero_r), Measure(measure), rules=Rules(rules))
+    return survey(read_source(source, study, zero_r), Measure(measure), rules=RegimeRules(rules))

@@ -16,9 +16,10 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
 from antifragile.analysis.regimes.words import TOLERANCE, Regime
+from antifragile.analysis.source import input_sizes
 from antifragile.report.figures.canvas import draw_maps, paint_looks, paint_values
 from antifragile.report.style import NEUTRAL, TIE_LOOK, Look, legend_dot, mode_looks, regime_look
-from antifragile.report.survey import MEASURE_WORDS, Survey, input_sizes, order_regimes
+from antifragile.report.survey import MEASURE_WORDS, Survey, order_regimes
 
 _MATCHING_LOOKS = {
     "Matched": Look(color="#0072B2", marker="o"),

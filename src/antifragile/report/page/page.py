@@ -21,7 +21,7 @@ from markupsafe import Markup
 from antifragile._files import write_atomically
 from antifragile.analysis.convergence import curves
 from antifragile.analysis.inference.two_studies import compare_studies
-from antifragile.analysis.regimes.words import Rules
+from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import Plain, page_data
@@ -47,7 +47,7 @@ def write_report(
     source: Source,
     path: Path,
     *,
-    rules: Rules = Rules.PAPER,
+    rules: RegimeRules = RegimeRules.PAPER,
     records: pd.DataFrame | None = None,
     other: Source | None = None,
 ) -> Path:
@@ -74,7 +74,7 @@ def write_report(
 def render_page(
     source: Source,
     *,
-    rules: Rules = Rules.PAPER,
+    rules: RegimeRules = RegimeRules.PAPER,
     records: pd.DataFrame | None = None,
     other: Source | None = None,
 ) -> str:

@@ -13,20 +13,14 @@ from typing import Any
 from antifragile.analysis.inference.families import ALPHA
 from antifragile.analysis.inference.winners import family_within_architecture, modes_not_beaten
 from antifragile.analysis.regimes.classification import modes_left_out
+from antifragile.analysis.source import input_sizes
 from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
 from antifragile.errors import UsageError
-from antifragile.report.survey import (
-    MEASURE_WORDS,
-    Survey,
-    choose_architectures,
-    input_sizes,
-    order_modes,
-    order_regimes,
-    rows_of,
-)
+from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
 from antifragile.report.table import Cell, Column, Spread, Table
 from antifragile.report.tables.printed import PRINTED_WINNERS
+from antifragile.report.targets import choose_architectures
 
 _SEVERAL = "/"
 
