@@ -12,7 +12,8 @@ from antifragile.analysis.summary import Measure
 from antifragile.errors import DataError, UsageError
 from antifragile.report.survey import Survey, survey
 from antifragile.report.table import Table, show
-from antifragile.report.tables.paper import TableName, build_table, winner_differences
+from antifragile.report.tables.names import TableName
+from antifragile.report.tables.paper import build_table, winner_differences
 from antifragile.report.tables.printed import PRINTED_WINNERS
 from antifragile.report.targets import parse_targets
 from tests.report.stored_studies import empty_source, made_source

@@ -19,6 +19,7 @@ from antifragile.analysis.convergence import (
 )
 from antifragile.analysis.landscape import ABLATIVE, BASELINE, mode_group
 from antifragile.errors import UsageError
+from antifragile.report.figures.names import FigureKind, FigureName
 from antifragile.report.style import (
     QUIET,
     Look,
@@ -222,3 +223,9 @@ def _late_caption(survey: Survey, shares: pd.DataFrame) -> str:
         "uprights: 95 % Wilson intervals, beside one another to be told apart. Trials at chance "
         "improve late by luck alone."
     )
+
+
+FIGURES = {
+    FigureName.CONVERGENCE: FigureKind(convergence, takes=("records", "targets")),
+    FigureName.LATE_BREAKTHROUGHS: FigureKind(late_breakthroughs, takes=("records",)),
+}

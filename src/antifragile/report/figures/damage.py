@@ -13,6 +13,7 @@ from antifragile.analysis.harm import harm_by_size
 from antifragile.analysis.robustness import robustness_curves
 from antifragile.errors import UsageError
 from antifragile.report.figures.curves import showcase
+from antifragile.report.figures.names import FigureKind, FigureName
 from antifragile.report.style import (
     EDGE,
     QUIET,
@@ -156,3 +157,9 @@ def _harm_caption(survey: Survey, cells: pd.DataFrame) -> str:
         f"interval over trials. Below zero: a gain. The scale is linear from -{_LINEAR_BELOW:g} "
         f"to {_LINEAR_BELOW:g} and logarithmic beyond."
     )
+
+
+FIGURES = {
+    FigureName.ROBUSTNESS: FigureKind(robustness, takes=("targets",)),
+    FigureName.HARM: FigureKind(harm),
+}

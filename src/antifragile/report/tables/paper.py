@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 from antifragile.analysis.inference.families import ALPHA
@@ -19,22 +18,11 @@ from antifragile.config.perturbation import Perturbation
 from antifragile.errors import UsageError
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
 from antifragile.report.table import Cell, Column, Spread, Table
+from antifragile.report.tables.names import TableName
 from antifragile.report.tables.printed import PRINTED_WINNERS
 from antifragile.report.targets import choose_architectures
 
 _SEVERAL = "/"
-
-
-class TableName(StrEnum):
-    """The paper's numbers, and ``training`` for the options of the inner loop."""
-
-    I = "I"  # noqa: E741 - the paper's number
-    II = "II"
-    III = "III"
-    IV = "IV"
-    V = "V"
-    VI = "VI"
-    TRAINING = "training"
 
 
 _DEFAULT_TARGETS: Mapping[TableName, tuple[str, ...]] = {
