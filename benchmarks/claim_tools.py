@@ -15,7 +15,7 @@ from antifragile.analysis.convergence import curves
 from antifragile.analysis.inference.effects import mean_interval
 from antifragile.analysis.inference.permutation import Design, paired_p, two_sample_p
 from antifragile.analysis.regimes.complete import classify_complete
-from antifragile.analysis.regimes.words import Regime, Verdict
+from antifragile.analysis.regimes.words import Regime, RegimeVerdict
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import summarise
 
@@ -63,7 +63,7 @@ class Evidence:
         return self.source.zero_r
 
     @cached_property
-    def verdicts(self) -> dict[str, Verdict]:
+    def verdicts(self) -> dict[str, RegimeVerdict]:
         """By the complete rules."""
         return classify_complete(summarise(self.source.trials), zero_r=self.zero_r)
 

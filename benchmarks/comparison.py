@@ -13,11 +13,12 @@ from datetime import date
 from pathlib import Path
 
 from antifragile._files import write_atomically
+from antifragile.analysis.inference.two_studies import compare_studies
 from antifragile.analysis.source import open_source
 from antifragile.analysis.summary import Measure
 from antifragile.report.survey import Survey, survey
 from antifragile.report.table import as_markdown
-from antifragile.report.tables.comparison import compare_surveys, comparison_table
+from antifragile.report.tables.comparison import comparison_table
 
 ZERO_R = 11.02
 
@@ -30,7 +31,7 @@ def machine(study: Survey) -> str:
 
 def part(mine: Survey, paper: Survey) -> str:
     """The table of one study."""
-    frame = compare_surveys(mine, paper)
+    frame = compare_studies(mine.source.trials, paper.source.trials, Measure.PEAK)
     return as_markdown(comparison_table(frame, mine.source.name, "the paper", Measure.PEAK))
 
 

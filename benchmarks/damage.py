@@ -32,7 +32,8 @@ from antifragile.analysis.convergence import TRIAL_KEY
 from antifragile.analysis.regimes.complete import learned_above
 from antifragile.analysis.source import Source, open_source
 from antifragile.config.perturbation import Perturbation
-from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.figures.names import FigureName
+from antifragile.report.figures.registry import draw_figure
 from antifragile.report.style import save_figure
 from antifragile.report.survey import survey
 

@@ -23,7 +23,8 @@ from antifragile.analysis.convergence import TRIAL_KEY
 from antifragile.analysis.harm import ablations, harm_by_cell, harm_of_architectures
 from antifragile.analysis.source import Source, open_source
 from antifragile.errors import DataError
-from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.figures.names import FigureName
+from antifragile.report.figures.registry import draw_figure
 from antifragile.report.page.tables import duration_words, harm_table
 from antifragile.report.style import save_figure
 from antifragile.report.survey import survey

@@ -17,7 +17,8 @@ from scipy import stats
 from antifragile._files import write_atomically
 from antifragile.analysis.robustness import robustness_differences
 from antifragile.analysis.source import open_source
-from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.figures.names import FigureName
+from antifragile.report.figures.registry import draw_figure
 from antifragile.report.style import save_figure
 from antifragile.report.survey import survey
 

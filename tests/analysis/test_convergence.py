@@ -8,7 +8,6 @@ import pytest
 from antifragile.analysis.convergence import (
     convergence_bands,
     curves,
-    harm_per_ablation,
     peak_times,
     read_curves_csv,
     still_improving,
@@ -67,13 +66,6 @@ def test_share_still_improving() -> None:
     ]  # fmt: skip
     assert (shares["low"] < 0.5).all()
     assert (shares["high"] > 0.5).all()
-
-
-def test_harm_is_the_candidate_against_the_lkg_before_it() -> None:
-    harm = harm_per_ablation(made_curves([50.0, 40.0, 60.0], [50.0, 50.0, 50.0])).loc[0]
-    assert (harm["meta_loops"], harm["mean"], harm["worst"]) == (4, 0, -10)
-    assert harm["share_mended"] == 0.75
-    assert harm["low"] <= 0 <= harm["high"]
 
 
 def test_the_papers_curves(paper_convergence: Path) -> None:

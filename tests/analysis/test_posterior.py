@@ -10,7 +10,7 @@ import pytest
 from antifragile.analysis.regimes.classification import classify_source
 from antifragile.analysis.regimes.escape import fit_escape_rates, shape_coordinates
 from antifragile.analysis.regimes.posterior import fit_posterior, regime_probabilities
-from antifragile.analysis.regimes.words import REGIMES, Regime, Rules
+from antifragile.analysis.regimes.words import REGIMES, Regime, RegimeRules
 from antifragile.analysis.source import Source, open_source
 from antifragile.errors import ArchitectureError
 from tests.analysis.trial_frames import MODES, made_source
@@ -30,8 +30,8 @@ def test_the_papers_data_decide_most_and_never_against_the_complete_rules(
     paper_trials: Path,
 ) -> None:
     source = open_source(str(paper_trials), zero_r=11.02)
-    verdicts = classify_source(source, rules=Rules.POSTERIOR, draws=400)
-    complete = classify_source(source, rules=Rules.COMPLETE)
+    verdicts = classify_source(source, rules=RegimeRules.POSTERIOR, draws=400)
+    complete = classify_source(source, rules=RegimeRules.COMPLETE)
     decided = {n: v for n, v in verdicts.items() if v.regime is not Regime.UNDECIDED}
     assert len(verdicts) == 98
     assert len(decided) >= 85
@@ -46,7 +46,8 @@ def test_the_papers_data_decide_most_and_never_against_the_complete_rules(
 def test_the_same_seed_gives_the_same_verdicts_and_another_others() -> None:
     source = landscape([11.02, 30.0, 11.02, 11.02, 50.0])
     first, second, third = (
-        classify_source(source, rules=Rules.POSTERIOR, draws=300, seed=seed) for seed in (0, 0, 1)
+        classify_source(source, rules=RegimeRules.POSTERIOR, draws=300, seed=seed)
+        for seed in (0, 0, 1)
     )
     assert first == second
     assert first != third
@@ -54,10 +55,10 @@ def test_the_same_seed_gives_the_same_verdicts_and_another_others() -> None:
 
 def test_undecided_below_the_probability_asked_for() -> None:
     source = landscape([11.02] * 5)
-    sure = classify_source(source, rules=Rules.POSTERIOR, draws=300)["8*8"]
+    sure = classify_source(source, rules=RegimeRules.POSTERIOR, draws=300)["8*8"]
     assert sure.probability is not None
     assert sure.probability < 0.999
-    strict = classify_source(source, rules=Rules.POSTERIOR, draws=300, min_probability=0.9999)
+    strict = classify_source(source, rules=RegimeRules.POSTERIOR, draws=300, min_probability=0.9999)
     assert strict["8*8"].regime is Regime.UNDECIDED
     assert "short of 100.0%" in strict["8*8"].reason
     assert strict["8*8"].probability == sure.probability
@@ -80,7 +81,7 @@ def test_neighbours_of_a_dead_shape_make_it_surer() -> None:
 def test_equal_trials_do_not_mean_certainty() -> None:
     values = {("1*64", m): [98.0] * 3 for m in MODES[:3]}
     values |= {("1*64", m): [97.495] * 3 for m in MODES[3:]}
-    verdict = classify_source(made_source(values), rules=Rules.POSTERIOR, draws=300)["1*64"]
+    verdict = classify_source(made_source(values), rules=RegimeRules.POSTERIOR, draws=300)["1*64"]
     assert verdict.probability is not None
     assert verdict.probability < 0.95
 
@@ -96,7 +97,7 @@ def paired_source(shift: float, *, paired: bool) -> Source:
 def test_paired_trials_are_drawn_jointly() -> None:
     def probability(*, paired: bool) -> float:
         source = paired_source(0.75, paired=paired)
-        probabilities = classify_source(source, rules=Rules.POSTERIOR, draws=500)["1*64"]
+        probabilities = classify_source(source, rules=RegimeRules.POSTERIOR, draws=500)["1*64"]
         assert probabilities.probabilities is not None
         return probabilities.probabilities[Regime.OPTIMAL]
 
@@ -112,18 +113,21 @@ def test_identical_arms_stay_identical() -> None:
 
 def test_partial_single_trial_and_all_failed_studies() -> None:
     single = made_source({("1*4", m): [90.0] for m in MODES})
-    assert classify_source(single, rules=Rules.POSTERIOR, draws=200)["1*4"].probability is not None
+    assert (
+        classify_source(single, rules=RegimeRules.POSTERIOR, draws=200)["1*4"].probability
+        is not None
+    )
     failed = made_source({(name, m): DEAD for name in ("9*9", "8*8") for m in MODES})
-    verdicts = classify_source(failed, rules=Rules.POSTERIOR, draws=200)
+    verdicts = classify_source(failed, rules=RegimeRules.POSTERIOR, draws=200)
     assert Counter(v.regime for v in verdicts.values()) == {Regime.FAILURE: 2}
     partial = made_source({("1*4", "none"): STABLE, ("1*4", "full"): STABLE[:2]}, paired=True)
-    assert set(classify_source(partial, rules=Rules.POSTERIOR, draws=200)) == {"1*4"}
+    assert set(classify_source(partial, rules=RegimeRules.POSTERIOR, draws=200)) == {"1*4"}
     for empty in (made_source({}), made_source({("1*4", "none"): STABLE})):
-        assert [classify_source(empty, rules=rules) for rules in Rules] == [{}, {}, {}]
+        assert [classify_source(empty, rules=rules) for rules in RegimeRules] == [{}, {}, {}]
 
 
 def test_a_name_that_is_no_architecture_is_refused() -> None:
     source = made_source({("wide", m): STABLE for m in MODES})
     with pytest.raises(ArchitectureError, match="wide"):
-        classify_source(source, rules=Rules.POSTERIOR, draws=200)
-    assert classify_source(replace(source), rules=Rules.COMPLETE)["wide"].probability is None
+        classify_source(source, rules=RegimeRules.POSTERIOR, draws=200)
+    assert classify_source(replace(source), rules=RegimeRules.COMPLETE)["wide"].probability is None

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import antifragile.report
-from antifragile.analysis.convergence import curves, read_curves_csv
+from antifragile.analysis.convergence import curves, mean_and_best_curves, read_curves_csv
 from antifragile.analysis.regimes.words import Regime
 from antifragile.analysis.source import open_source
 from antifragile.config.modes import PAPER_MODES, mode_names
 from antifragile.errors import UsageError
-from antifragile.report.figures.curves import showcase, summarise_curves
-from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.figures.curves import showcase
+from antifragile.report.figures.names import FigureName
+from antifragile.report.figures.registry import draw_figure
 from antifragile.report.style import REGIME_LOOKS, encode_figure, mode_looks, save_figure
 from antifragile.report.survey import Survey, survey
 from tests.report.stored_studies import empty_source, made_curves, made_source
@@ -169,7 +170,7 @@ def test_by_default_one_architecture_per_regime_is_shown(made: Survey) -> None:
 def test_the_mean_of_curves_and_the_best_trial_by_hand() -> None:
     rows = [("1*4", "none", t, n, v) for t, n, v in [(1, 1, 10.0), (1, 2, 20.0), (2, 1, 30.0)]]
     columns = ["architecture", "mode", "trial", "meta_loop", "validation_accuracy"]
-    frame = summarise_curves(curves(pd.DataFrame(rows, columns=columns)))
+    frame = mean_and_best_curves(curves(pd.DataFrame(rows, columns=columns)))
     assert frame[["n", "mean", "best"]].values.tolist()[0] == [2, 20.0, 30.0]
     assert frame["low"].tolist()[0] == 0.0  # of 20 ± 127, cut at what an accuracy can be
     assert pd.isna(frame["low"].tolist()[1])

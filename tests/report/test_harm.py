@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from antifragile.errors import UsageError
-from antifragile.report.figures.registry import FigureName, draw_figure
+from antifragile.report.figures.names import FigureName
+from antifragile.report.figures.registry import draw_figure
 from antifragile.report.page.tables import harm_table, page_tables
 from antifragile.report.survey import Survey, survey
 from tests.report.stored_studies import made_source

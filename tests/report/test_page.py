@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from antifragile.analysis.convergence import curves
+from antifragile.analysis.inference.two_studies import compare_studies
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import CURVE_STEPS, MAX_CURVE_POINTS, encode_curves
 from antifragile.report.page.page import embed_json, render_page, write_report
 from antifragile.report.page.tables import duration_words, production_facts, remarks
 from antifragile.report.survey import survey
-from antifragile.report.tables.comparison import compare_surveys, comparison_notes
+from antifragile.report.tables.comparison import comparison_notes
 from tests.report.stored_studies import (
     SHAPES,
     empty_source,
@@ -183,8 +184,8 @@ def test_how_it_was_produced() -> None:
 
 
 def test_a_study_against_itself_differs_nowhere() -> None:
-    one = survey(made_source(SMALL))
-    frame = compare_surveys(one, one)
+    trials = made_source(SMALL).trials
+    frame = compare_studies(trials, trials, Measure.PEAK)
     assert len(frame) == 18
     assert set(frame["verdict"]) == {"no difference shown"}
     assert frame["difference"].abs().max() == 0
@@ -194,12 +195,12 @@ def test_a_study_against_itself_differs_nowhere() -> None:
 def test_a_shifted_study_differs_and_single_trials_show_nothing() -> None:
     source = made_source(("1*256", "1*16"), trials=8)
     column = Measure.PEAK.column
-    higher = replace(source, trials=source.trials.assign(**{column: source.trials[column] + 1}))
-    frame = compare_surveys(survey(higher), survey(source))
+    higher = source.trials.assign(**{column: source.trials[column] + 1})
+    frame = compare_studies(higher, source.trials, Measure.PEAK)
     assert set(frame["verdict"]) == {"higher"}
     assert frame["difference"].to_numpy() == pytest.approx(1.0)
-    single = survey(made_source(("1*256",), trials=1))
-    frame = compare_surveys(single, single)
+    single = made_source(("1*256",), trials=1).trials
+    frame = compare_studies(single, single, Measure.PEAK)
     assert frame["p"].tolist() == [1.0] * 6
     assert "no corrected difference can be found" in comparison_notes(frame)[1]
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.analysis.regimes.words import Rules
+from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import open_source
 from antifragile.analysis.summary import Measure
 from antifragile.errors import DataError, UsageError
-from antifragile.report.survey import Survey, parse_targets, survey
+from antifragile.report.survey import Survey, survey
 from antifragile.report.table import Table, show
-from antifragile.report.tables.paper import TableName, build_table, winner_differences
+from antifragile.report.tables.names import TableName
+from antifragile.report.tables.paper import build_table, winner_differences
 from antifragile.report.tables.printed import PRINTED_WINNERS
+from antifragile.report.targets import parse_targets
 from tests.report.stored_studies import empty_source, made_source
 
 
@@ -83,9 +85,9 @@ def test_table_6_gives_every_regime_a_reason(paper: Survey) -> None:
 
 def test_other_rules_drop_in_and_their_probabilities_get_a_column() -> None:
     source = made_source(("1*256", "32*32"))
-    complete = build_table(TableName.VI, survey(source, rules=Rules.COMPLETE))
+    complete = build_table(TableName.VI, survey(source, rules=RegimeRules.COMPLETE))
     assert [c.name for c in complete.columns][-2:] == ["regime", "reason"]
-    posterior = build_table(TableName.VI, survey(source, rules=Rules.POSTERIOR))
+    posterior = build_table(TableName.VI, survey(source, rules=RegimeRules.POSTERIOR))
     assert [c.name for c in posterior.columns][-2:] == ["probability", "reason"]
 
 

@@ -1,4 +1,4 @@
-"""How accuracy grows over meta-loops: bands, times, late improvement, and the harm of an ablation.
+"""The growth of accuracy over meta-loops: bands, times of the peak, late improvement.
 
 All functions take *curves*: one row per meta-loop with architecture, mode, trial, meta_loop,
 validation_accuracy and bounty_accuracy (percent). `curves` makes them from the meta-loops of a
@@ -88,6 +88,27 @@ def convergence_bands(
     return bands[names].reset_index()
 
 
+def mean_and_best_curves(frame: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Mean over trials at every meta-loop with its interval, and the best trial of each cell.
+
+    Args:
+        frame: Curves.
+        confidence: Coverage of the interval.
+
+    Returns:
+        Columns architecture, mode, meta_loop, n, mean, low, high (NaN below two trials), best
+        (validation accuracy of the trial with the highest peak), percent.
+    """
+    bands = convergence_bands(frame, value="validation_accuracy", confidence=confidence)
+    bands[["low", "high"]] = bands[["low", "high"]].clip(0, 100)
+    peaks = frame.groupby(TRIAL_KEY, sort=False)["validation_accuracy"].max().reset_index()
+    peaks = peaks.sort_values("validation_accuracy", ascending=False, kind="stable")
+    best = peaks.drop_duplicates(["architecture", "mode"])[TRIAL_KEY]
+    key = ["architecture", "mode", "meta_loop"]
+    chosen = frame.merge(best, on=TRIAL_KEY)[[*key, "validation_accuracy"]]
+    return bands.merge(chosen.rename(columns={"validation_accuracy": "best"}), on=key, how="left")
+
+
 def peak_times(frame: pd.DataFrame, *, near: float = NEAR_PEAK) -> pd.DataFrame:
     """When each trial reached its peak, and when it came near it.
 
@@ -140,37 +161,3 @@ def still_improving(
         shares["improving"], shares["trials"], alpha=1 - confidence, method="wilson"
     )
     return shares.reset_index()
-
-
-def harm_per_ablation(
-    frame: pd.DataFrame, *, by: tuple[str, ...] = ("architecture", "mode")
-) -> pd.DataFrame:
-    """What one meta-loop cost or gained: the candidate after its epoch against the LKG before it.
-
-    Records hold the accuracy after the epoch, not right after the ablation: this is the harm that
-    the epoch did not mend, in every mode, so the control shows what an epoch alone does. With
-    ``by`` including ``ablated_layer`` it is told by layer.
-
-    Returns:
-        The columns of ``by``, then meta_loops (compared), mean, sd, low, high (Student's 95 %
-        over trials' means, NaN for one trial; points, negative is harm), share_mended (candidate
-        at least as good as the LKG), worst.
-    """
-    before = frame.groupby(TRIAL_KEY, sort=False)["bounty_accuracy"].shift()
-    change = frame["validation_accuracy"] - before
-    known = frame.assign(change=change, mended=change >= -_EPSILON)[before.notna()]
-    keys = list(by)
-    harm = known.groupby(keys, sort=False).agg(
-        meta_loops=("change", "count"),
-        mean=("change", "mean"),
-        sd=("change", "std"),
-        share_mended=("mended", "mean"),
-        worst=("change", "min"),
-    )
-    per_trial = known.groupby(list(dict.fromkeys([*keys, *TRIAL_KEY])), sort=False)["change"].mean()
-    spread = per_trial.groupby(keys, sort=False).agg(["count", "mean", "std"])
-    n = spread["count"].to_numpy()
-    reach = student.ppf(0.975, np.maximum(n - 1, 1)) * spread["std"] / np.sqrt(n)
-    harm["low"], harm["high"] = spread["mean"] - reach, spread["mean"] + reach
-    names = ["meta_loops", "mean", "sd", "low", "high", "share_mended", "worst"]
-    return harm[names].reset_index()

@@ -19,6 +19,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from antifragile.analysis.convergence import TRIAL_KEY
+from antifragile.analysis.source import Source
 from antifragile.errors import UsageError
 
 PARTS = ("drop", "recovery", "left")
@@ -90,6 +91,33 @@ def harm_by_cell(
     found["share_mended"] = mended.groupby(keys, sort=False)["mended"].mean()
     found["worst_drop"] = rows.groupby(keys, sort=False)["drop"].max()
     return found.reset_index()
+
+
+def harm_by_size(source: Source, parameters: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the harm of a source's finished trials by cell, smallest network first.
+
+    Args:
+        source: A study that counted ablated clones.
+        parameters: Columns architecture and parameters.
+
+    Returns:
+        As `harm_by_cell`, with ``parameters``.
+
+    Raises:
+        UsageError: The study did not count them.
+    """
+    records = source.meta_loops
+    if not has_harm(records):
+        raise UsageError(
+            f"{source.name} has no meta-loop records that say what an ablation took at "
+            "once; run a study with [evaluate] harm = true."
+        )
+    assert records is not None
+    finished = ablations(records).merge(source.trials[TRIAL_KEY], on=TRIAL_KEY)
+    found = harm_by_cell(finished).merge(
+        parameters[["architecture", "parameters"]], on="architecture"
+    )
+    return found.sort_values("parameters", kind="stable", ignore_index=True)
 
 
 def harm_of_architectures(rows: pd.DataFrame, part: str) -> pd.DataFrame:

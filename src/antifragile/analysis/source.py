@@ -18,10 +18,19 @@ from antifragile.analysis.frames import (
     robustness_frame,
     trials_frame,
 )
+from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS
+from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.seeds import Pairing
 from antifragile.errors import UsageError
 from antifragile.store.store import Store
 
+_INPUTS_AND_CLASSES = {
+    "mnist": (MNIST_INPUTS, MNIST_CLASSES),
+    "fashion-mnist": (784, 10),
+    "digits": (64, 10),
+    "tiny": (16, 4),
+}
+_PAPER_NAMES = {entry.architecture.name for entry in PAPER_LANDSCAPE}
 _CSV_NEEDS_ZERO_R = "a CSV does not say its ZeroR accuracy; give it, as in --zero-r 11.02."
 
 
@@ -84,6 +93,18 @@ def open_source(where: str, *, study: str | None = None, zero_r: float | None = 
                 "created_at": stored.created_at,
             },
         )
+
+
+def input_sizes(source: Source) -> tuple[int, int] | None:
+    """Inputs and classes of the data set, None when unknown.
+
+    A CSV does not name its data set. One that holds an architecture of the paper is taken for
+    the paper's data set, MNIST; of another one nothing is assumed.
+    """
+    if (spec := source.origin.get("spec")) is not None:
+        return _INPUTS_AND_CLASSES.get(spec["dataset"])
+    is_papers = source.trials["architecture"].isin(_PAPER_NAMES).any()
+    return (MNIST_INPUTS, MNIST_CLASSES) if is_papers else None
 
 
 def _from_csv(path: Path, study: str | None, zero_r: float | None) -> Source:

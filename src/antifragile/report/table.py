@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 from rich.console import Group
@@ -31,15 +30,6 @@ _LATEX = {
     "|": r"\textbar{}",
     "*": r"$\ast$",
 }
-
-
-class TableFormat(StrEnum):
-    """How a table is written."""
-
-    RICH = "rich"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    CSV = "csv"
 
 
 @dataclass(frozen=True)

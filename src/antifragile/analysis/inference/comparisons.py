@@ -8,21 +8,16 @@ are "identical": no test, and not part of the family.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis.inference import permutation
-from antifragile.analysis.inference.effects import Effect, paired_effect, two_sample_effect
 from antifragile.analysis.inference.families import Family, corrected, family_of
-from antifragile.analysis.inference.permutation import Design
+from antifragile.analysis.inference.pairs import IDENTICAL, Pair, compare_pairs, match_trials
 from antifragile.analysis.summary import Measure, measured
 from antifragile.errors import DataError, nearest
-
-IDENTICAL = "identical"
 
 
 class FamilyScope(StrEnum):
@@ -83,55 +78,27 @@ def compare_with_control(
     trials = measured(trials, measure)
     if len(trials) and control not in set(trials["mode"]):
         raise DataError(f"no trial of the control {control!r}; {nearest(control, trials['mode'])}")
-    pairs = list(_pairs(trials, control, measure, paired))
-    effect = paired_effect if paired else two_sample_effect
-    rows = [
-        {
-            "architecture": pair.architecture,
-            "mode": pair.mode,
-            "control": control,
-            "n": len(pair.values),
-            "n_control": len(pair.control),
-            "test": IDENTICAL if pair.is_identical else pair.design.words,
-            **asdict(
-                Effect(difference=0.0)
-                if pair.is_identical
-                else effect(pair.values, pair.control, margin=margin, confidence=1 - alpha)
-            ),
-            "smallest_p": np.nan if pair.is_identical else pair.design.smallest_p,
-        }
-        for pair in pairs
-    ]
-    names = ["architecture", "mode", "control", "n", "n_control", "test", "difference", "low"]
-    names += ["high", "size", "size_low", "size_high", "equivalence_p", "smallest_p"]
-    table = pd.DataFrame(rows, columns=names)
-    table["p"] = _permutation_p(pairs, seed)
+    pairs = _pairs(trials, control, measure, paired)
+    table = compare_pairs(pairs, margin=margin, confidence=1 - alpha, seed=seed)
+    table.insert(0, "architecture", [pair.label[0] for pair in pairs])
+    table.insert(1, "mode", [pair.label[1] for pair in pairs])
+    table.insert(2, "control", control)
     table["family"] = "all" if family is FamilyScope.ALL else table[family.value]
     table, families = _correct(table, alpha, paired)
     table["verdict"] = [_verdict(row, alpha) for _, row in table.iterrows()]
     return Comparisons(table=table, families=families, alpha=alpha, margin=margin)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Pair:
-    """The trials of a mode and of its control; row i of both is one trial when paired."""
-
-    architecture: str
-    mode: str
-    values: np.ndarray
-    control: np.ndarray
-    paired: bool
-
-    @property
-    def is_identical(self) -> bool:
-        return self.paired and np.array_equal(self.values, self.control)
-
-    @property
-    def design(self) -> Design:
-        return Design(n=len(self.values), n_control=len(self.control), paired=self.paired)
+def are_identical(trials: pd.DataFrame, mode: str, other: str, measure: Measure) -> bool:
+    """Whether two modes are equal in every trial that both have, and have one in common."""
+    wide = trials.pivot_table(
+        index=["architecture", "trial"], columns="mode", values=measure.column
+    )[[mode, other]].dropna()
+    return not wide.empty and bool((wide[mode] == wide[other]).all())
 
 
-def _pairs(trials: pd.DataFrame, control: str, measure: Measure, paired: bool) -> Iterator[_Pair]:
+def _pairs(trials: pd.DataFrame, control: str, measure: Measure, paired: bool) -> list[Pair]:
+    pairs = []
     for architecture, rows in trials.groupby("architecture", sort=False):
         by_mode = {
             str(mode): cell.set_index("trial")[measure.column]
@@ -140,34 +107,12 @@ def _pairs(trials: pd.DataFrame, control: str, measure: Measure, paired: bool) -
         if control not in by_mode:
             continue
         base = by_mode.pop(control)
-        for mode, values in by_mode.items():
-            shared = values.index.intersection(base.index) if paired else None
-            if shared is not None and not len(shared):
-                continue
-            yield _Pair(
-                architecture=str(architecture),
-                mode=mode,
-                values=(values if shared is None else values.loc[shared]).to_numpy(dtype=float),
-                control=(base if shared is None else base.loc[shared]).to_numpy(dtype=float),
-                paired=paired,
-            )
-
-
-def _permutation_p(pairs: list[_Pair], seed: int) -> np.ndarray:
-    """P values of all comparisons, those of one design at once; NaN for identical arms."""
-    p = np.full(len(pairs), np.nan)
-    designs: dict[Design, list[int]] = {}
-    for index, pair in enumerate(pairs):
-        if not pair.is_identical:
-            designs.setdefault(pair.design, []).append(index)
-    for design, indices in designs.items():
-        values = np.stack([pairs[index].values for index in indices])
-        control = np.stack([pairs[index].control for index in indices])
-        if design.paired:
-            p[indices] = permutation.paired_p(values - control, design=design, seed=seed)
-        else:
-            p[indices] = permutation.two_sample_p(values, control, design=design, seed=seed)
-    return p
+        found = (
+            match_trials((str(architecture), mode), values, base, paired=paired)
+            for mode, values in by_mode.items()
+        )
+        pairs += [pair for pair in found if len(pair.values)]
+    return pairs
 
 
 def _correct(

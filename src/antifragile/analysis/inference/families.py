@@ -15,6 +15,8 @@ from statsmodels.stats.multitest import multipletests
 
 from antifragile.analysis.inference import permutation
 
+ALPHA = 0.05  # level of corrected verdicts where no other one is asked for
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:

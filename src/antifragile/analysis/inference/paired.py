@@ -18,16 +18,15 @@ A target whose contrasts are zero in every seed is "identical": no test, not par
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis.inference import permutation
-from antifragile.analysis.inference.effects import Effect, paired_effect
 from antifragile.analysis.inference.families import Family, corrected, family_of
-from antifragile.analysis.inference.permutation import Design
+from antifragile.analysis.inference.pairs import IDENTICAL, Pair, compare_pairs
 from antifragile.analysis.inference.seed_advice import seeds_to_settle
 from antifragile.errors import DataError
 
@@ -110,35 +109,37 @@ def judge_contrasts(contrasts: pd.DataFrame, judgement: Judgement) -> Judged:
     if contrasts.duplicated(["question", "target", "seed"]).any():
         raise DataError("a seed occurs twice under one target; each pair counts once.")
     finite = contrasts[np.isfinite(contrasts["value"].to_numpy(dtype=float))]
-    rows = [
-        {"question": question, "target": target, **_measure(group["value"].to_numpy(), judgement)}
+    pairs = [
+        _against_zero((str(question), str(target)), group["value"].to_numpy(dtype=float))
         for (question, target), group in finite.groupby(["question", "target"], sort=False)
     ]
-    names = ["question", "target", "n", *(asdict(Effect(difference=0.0))), "p", "smallest_p", "sd"]
-    table = pd.DataFrame(rows, columns=names)
+    table = _measure(pairs, judgement)
     table, families = _correct(table, judgement)
     table["verdict"] = [_verdict(row, judgement) for _, row in table.iterrows()]
     table["seeds_needed"] = [_advice(row, table, judgement) for _, row in table.iterrows()]
     return Judged(table=table.drop(columns="sd"), families=families, judgement=judgement)
 
 
-def _measure(values: np.ndarray, judgement: Judgement) -> dict[str, float]:
-    n, nothing = len(values), np.zeros(len(values))
-    if not values.any():
-        return asdict(Effect(difference=0.0, low=0.0, high=0.0)) | {"n": n, "sd": 0.0}
-    effect = paired_effect(
-        values,
-        nothing,
+def _against_zero(label: tuple[str, str], values: np.ndarray) -> Pair:
+    return Pair(label=label, values=values, control=np.zeros(len(values)), paired=True)
+
+
+def _measure(pairs: Sequence[Pair], judgement: Judgement) -> pd.DataFrame:
+    table = compare_pairs(
+        pairs,
         margin=judgement.margin or 1.0,
         confidence=1 - judgement.alpha / judgement.looks,
     )
-    design = Design(n=n, n_control=n, paired=True)
-    p = float(permutation.paired_p(values[None], design=design)[0])
-    measured = asdict(effect)
+    table.insert(0, "question", [pair.label[0] for pair in pairs])
+    table.insert(1, "target", [pair.label[1] for pair in pairs])
+    table.loc[table["test"] == IDENTICAL, ["low", "high"]] = 0.0
     if judgement.margin is None:
-        measured["equivalence_p"] = np.nan
-    spread = float(values.std(ddof=1)) if n > 1 else np.nan
-    return measured | {"n": n, "p": p, "smallest_p": design.smallest_p, "sd": spread}
+        table["equivalence_p"] = np.nan
+    table["sd"] = [
+        float(pair.values.std(ddof=1)) if len(pair.values) > 1 else np.nan for pair in pairs
+    ]
+    names = ["difference", "low", "high", "size", "size_low", "size_high", "equivalence_p"]
+    return table[["question", "target", "n", *names, "p", "smallest_p", "sd"]]
 
 
 def _correct(table: pd.DataFrame, judgement: Judgement) -> tuple[pd.DataFrame, tuple[Family, ...]]:

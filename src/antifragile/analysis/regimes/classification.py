@@ -5,7 +5,7 @@ from __future__ import annotations
 from antifragile.analysis.regimes.complete import classify_complete
 from antifragile.analysis.regimes.paper import classify_by_paper
 from antifragile.analysis.regimes.posterior import classify_by_posterior
-from antifragile.analysis.regimes.words import Rules, Verdict
+from antifragile.analysis.regimes.words import RegimeRules, RegimeVerdict
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure, summarise
 from antifragile.config.modes import PAPER_MODES
@@ -14,12 +14,12 @@ from antifragile.config.modes import PAPER_MODES
 def classify_source(
     source: Source,
     *,
-    rules: Rules = Rules.COMPLETE,
+    rules: RegimeRules = RegimeRules.COMPLETE,
     measure: Measure = Measure.PEAK,
     min_probability: float = 0.9,
     draws: int = 2000,
     seed: int = 0,
-) -> dict[str, Verdict]:
+) -> dict[str, RegimeVerdict]:
     """Give every architecture its verdict.
 
     Args:
@@ -37,7 +37,7 @@ def classify_source(
         DataError: The trials lack the measure.
         ArchitectureError: Posterior only: a name is not an architecture.
     """
-    if rules is Rules.POSTERIOR:
+    if rules is RegimeRules.POSTERIOR:
         return classify_by_posterior(
             source.trials,
             zero_r=source.zero_r,
@@ -47,7 +47,7 @@ def classify_source(
             draws=draws,
             seed=seed,
         )
-    classify = classify_by_paper if rules is Rules.PAPER else classify_complete
+    classify = classify_by_paper if rules is RegimeRules.PAPER else classify_complete
     return classify(summarise(source.trials, measure), zero_r=source.zero_r)
 
 

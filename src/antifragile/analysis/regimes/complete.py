@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from antifragile.analysis.regimes.paper import classify_by_paper
-from antifragile.analysis.regimes.words import EPSILON, REGIMES, TOLERANCE, Regime, Verdict
+from antifragile.analysis.regimes.words import EPSILON, REGIMES, TOLERANCE, Regime, RegimeVerdict
 from antifragile.config.modes import PAPER_MODES, get_mode
 
 LEARNED_SHARE = 0.1  # of the room above ZeroR, which a stable network's baselines exceed
@@ -41,7 +41,7 @@ BASELINES = tuple(mode for mode in PAPER_MODES if get_mode(mode).group == "basel
 ABLATIVES = tuple(mode for mode in PAPER_MODES if get_mode(mode).group == "psa")
 
 
-def classify_complete(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Verdict]:
+def classify_complete(summary: pd.DataFrame, *, zero_r: float) -> dict[str, RegimeVerdict]:
     """Label every architecture that has at least one baseline and one ablative mode.
 
     Args:
@@ -100,7 +100,7 @@ def learned_above(zero_r: float) -> float:
     return zero_r + LEARNED_SHARE * (100 - zero_r)
 
 
-def _classify(baseline: pd.DataFrame, ablative: pd.DataFrame, zero_r: float) -> Verdict:
+def _classify(baseline: pd.DataFrame, ablative: pd.DataFrame, zero_r: float) -> RegimeVerdict:
     means_b = baseline["mean"].to_numpy(dtype=float)
     mu_b, mu_a = float(means_b.mean()), float(ablative["mean"].mean())
     sd_b = float(np.sqrt((baseline["sd"].to_numpy(dtype=float) ** 2).mean()))
@@ -124,7 +124,7 @@ def _classify(baseline: pd.DataFrame, ablative: pd.DataFrame, zero_r: float) -> 
         ),
     }
     regime = REGIMES[int(index)]
-    return Verdict(regime=regime, reason=reasons[regime])
+    return RegimeVerdict(regime=regime, reason=reasons[regime])
 
 
 def _why_unstable(mu_b: float, sd_b: float, peak: float, zero_r: float) -> str:
@@ -140,7 +140,7 @@ def _why_unstable(mu_b: float, sd_b: float, peak: float, zero_r: float) -> str:
     )
 
 
-def _beside(verdict: Verdict, printed: Verdict | None) -> Verdict:
+def _beside(verdict: RegimeVerdict, printed: RegimeVerdict | None) -> RegimeVerdict:
     if printed is None or printed.regime in (verdict.regime, Regime.UNCLASSIFIED):
         return verdict
     reason = f"{verdict.reason}; overrules {printed.regime.value} of the printed rules"

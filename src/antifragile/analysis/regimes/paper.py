@@ -23,11 +23,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis.regimes.words import EPSILON, TOLERANCE, Regime, Verdict
+from antifragile.analysis.regimes.words import EPSILON, TOLERANCE, Regime, RegimeVerdict
 from antifragile.config.modes import PAPER_MODES, get_mode
 
 
-def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Verdict]:
+def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, RegimeVerdict]:
     """Apply the printed rules to every architecture that has all six modes of the paper.
 
     Args:
@@ -46,7 +46,7 @@ def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Verd
     return verdicts
 
 
-def _classify(cells: pd.DataFrame, zero_r: float) -> Verdict:
+def _classify(cells: pd.DataFrame, zero_r: float) -> RegimeVerdict:
     baseline = [mode for mode in PAPER_MODES if get_mode(mode).group == "baseline"]
     ablative = [mode for mode in PAPER_MODES if get_mode(mode).group == "psa"]
     means, peaks = cells["mean"], cells["max"]
@@ -58,30 +58,30 @@ def _classify(cells: pd.DataFrame, zero_r: float) -> Verdict:
 
     if not exceeds.any():
         reason = f"no trial exceeds ZeroR ({zero_r:.2f} %): best {peaks.max():.2f} %"
-        return Verdict(regime=Regime.FAILURE, reason=reason)
+        return RegimeVerdict(regime=Regime.FAILURE, reason=reason)
     if distance <= effective + EPSILON:
         reason = (
             f"every mean lies within {effective:.2f} of the baselines' {mu_b:.2f} %; "
             f"farthest {farthest} by {distance:.2f}"
         )
-        return Verdict(regime=Regime.BENEFICIAL, reason=reason)
+        return RegimeVerdict(regime=Regime.BENEFICIAL, reason=reason)
     if mu_a < mu_b - effective:
         reason = (
             f"ablative mean {mu_a:.2f} % lies more than {effective:.2f} below the baselines' "
             f"{mu_b:.2f} %"
         )
-        return Verdict(regime=Regime.OPTIMAL, reason=reason)
+        return RegimeVerdict(regime=Regime.OPTIMAL, reason=reason)
     if not exceeds[baseline].any() and exceeds[ablative].any():
         reason = (
             f"no baseline trial exceeds ZeroR ({zero_r:.2f} %), an ablative one does: "
             f"{peaks[ablative].idxmax()} {peaks[ablative].max():.2f} %"
         )
-        return Verdict(regime=Regime.CHAOTIC, reason=reason)
+        return RegimeVerdict(regime=Regime.CHAOTIC, reason=reason)
     if mu_a > mu_b + TOLERANCE:
         reason = f"ablative mean {mu_a:.2f} % exceeds the baselines' {mu_b:.2f} % by over 0.5"
-        return Verdict(regime=Regime.CHAOTIC, reason=reason)
+        return RegimeVerdict(regime=Regime.CHAOTIC, reason=reason)
     reason = (
         f"no rule applies: baselines {mu_b:.2f} %, ablative {mu_a:.2f} %, {farthest} off by "
         f"{distance:.2f}, tolerance {effective:.2f}"
     )
-    return Verdict(regime=Regime.UNCLASSIFIED, reason=reason)
+    return RegimeVerdict(regime=Regime.UNCLASSIFIED, reason=reason)

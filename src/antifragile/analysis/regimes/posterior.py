@@ -32,7 +32,7 @@ from antifragile.analysis.regimes.outcomes import (
     fit_escaped_values,
     fresh_accuracies,
 )
-from antifragile.analysis.regimes.words import EPSILON, REGIMES, Regime, Verdict
+from antifragile.analysis.regimes.words import EPSILON, REGIMES, Regime, RegimeVerdict
 from antifragile.analysis.summary import Measure, measured, summarise
 
 _CHUNK = 200  # fresh runs at once, fewer when they have many trials
@@ -122,7 +122,7 @@ def classify_by_posterior(
     min_probability: float = 0.9,
     draws: int = 2000,
     seed: int = 0,
-) -> dict[str, Verdict]:
+) -> dict[str, RegimeVerdict]:
     """Give the complete label of a fresh run where it is probable enough, else "undecided".
 
     Args:
@@ -147,8 +147,8 @@ def classify_by_posterior(
 
 
 def _verdict(
-    complete: Verdict, shares: np.ndarray, n: int, min_probability: float, draws: int
-) -> Verdict:
+    complete: RegimeVerdict, shares: np.ndarray, n: int, min_probability: float, draws: int
+) -> RegimeVerdict:
     best = int(shares.argmax())
     probability = float(shares[best])
     regime = REGIMES[best] if probability >= min_probability else Regime.UNDECIDED

@@ -34,7 +34,7 @@ REGIMES = (Regime.BENEFICIAL, Regime.OPTIMAL, Regime.CHAOTIC, Regime.FAILURE)
 """The labels of the complete rules, in the paper's order."""
 
 
-class Rules(StrEnum):
+class RegimeRules(StrEnum):
     """Which rules give the verdict."""
 
     PAPER = "paper"
@@ -43,7 +43,7 @@ class Rules(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class RegimeVerdict:
     """A regime and, in words and numbers, why.
 
     Args:

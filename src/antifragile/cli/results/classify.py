@@ -20,7 +20,7 @@ from antifragile.cli.options import (
 from antifragile.cli.results.source import read_source
 
 if TYPE_CHECKING:
-    from antifragile.analysis.regimes.words import Verdict
+    from antifragile.analysis.regimes.words import RegimeVerdict
 
 
 def classify(
@@ -43,13 +43,13 @@ def classify(
 ) -> None:
     """Say which regime every architecture is in, why, and how sure that is."""
     from antifragile.analysis.regimes.classification import classify_source, modes_left_out
-    from antifragile.analysis.regimes.words import Rules
+    from antifragile.analysis.regimes.words import RegimeRules
     from antifragile.analysis.summary import Measure
 
     opened = read_source(source, study, zero_r)
     verdicts = classify_source(
         opened,
-        rules=Rules(rules),
+        rules=RegimeRules(rules),
         measure=Measure(measure),
         min_probability=min_probability,
         draws=draws,
@@ -64,7 +64,7 @@ def classify(
     _print_table(verdicts, f"{opened.name}: {rules} rules, {measure} accuracy")
 
 
-def _as_plain(verdict: Verdict) -> dict[str, Any]:
+def _as_plain(verdict: RegimeVerdict) -> dict[str, Any]:
     return {
         "regime": verdict.regime.value,
         "probability": verdict.probability,
@@ -75,7 +75,7 @@ def _as_plain(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _print_table(verdicts: Mapping[str, Verdict], title: str) -> None:
+def _print_table(verdicts: Mapping[str, RegimeVerdict], title: str) -> None:
     if not verdicts:
         stdout().print("no architecture has the modes that these rules need.", markup=False)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,23 +18,12 @@ from antifragile.cli.options import (
 )
 from antifragile.cli.results.table import open_survey
 from antifragile.errors import UsageError
+from antifragile.report.figures.names import FigureName
 
 
 def figure(
     name: Annotated[
-        Literal[
-            "design-space",
-            "parameter-matching",
-            "regimes",
-            "winning-strategy",
-            "baseline-performance",
-            "ablation-effects",
-            "instability",
-            "convergence",
-            "late-breakthroughs",
-            "robustness",
-            "harm",
-        ],
+        FigureName,
         typer.Argument(help="Which figure."),
     ],
     source: SourceArgument,
@@ -59,12 +48,12 @@ def figure(
     if path.suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"--out {path} is neither .png nor .svg; choose one of these endings.")
     from antifragile.analysis.convergence import read_curves_csv
-    from antifragile.report.figures.registry import FigureName, draw_figure
+    from antifragile.report.figures.registry import draw_figure
     from antifragile.report.style import save_figure
-    from antifragile.report.survey import parse_targets
+    from antifragile.report.targets import parse_targets
 
     drawn = draw_figure(
-        FigureName(name),
+        name,
         open_survey(source, study=study, zero_r=zero_r, measure=measure, rules=rules),
         targets=parse_targets(targets) if targets is not None else [],
         records=read_curves_csv(convergence) if convergence is not None else None,

@@ -33,13 +33,13 @@ def report(
 ) -> None:
     """Write one HTML page that explores a study; it opens offline, and is one file to send on."""
     from antifragile.analysis.convergence import read_curves_csv
-    from antifragile.analysis.regimes.words import Rules
+    from antifragile.analysis.regimes.words import RegimeRules
     from antifragile.report.page.page import write_report
 
     path = write_report(
         read_source(source, study, zero_r),
         out / "report.html",
-        rules=Rules(rules),
+        rules=RegimeRules(rules),
         records=read_curves_csv(convergence) if convergence is not None else None,
     )
     stdout().print(str(path), markup=False, soft_wrap=True)
@@ -62,7 +62,7 @@ def compare(
 ) -> None:
     """Write the page of SOURCE with a cell by cell comparison against OTHER."""
     from antifragile.analysis.convergence import read_curves_csv
-    from antifragile.analysis.regimes.words import Rules
+    from antifragile.analysis.regimes.words import RegimeRules
     from antifragile.report.page.page import write_report
 
     def opened(where: str, name: str | None) -> Source:
@@ -71,7 +71,7 @@ def compare(
     path = write_report(
         opened(source, study),
         out / "compare.html",
-        rules=Rules(rules),
+        rules=RegimeRules(rules),
         records=read_curves_csv(convergence) if convergence is not None else None,
         other=opened(other, other_study),
     )

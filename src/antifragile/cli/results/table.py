@@ -16,6 +16,7 @@ from antifragile.cli.options import (
 )
 from antifragile.cli.results.source import read_source
 from antifragile.errors import UsageError
+from antifragile.report.tables.names import TableName
 
 # What needs pandas, torch or scipy is imported by the verb that needs it: --help answers at once.
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def table(
     name: Annotated[
-        Literal["I", "II", "III", "IV", "V", "VI", "training"],
+        TableName,
         typer.Argument(
             help="I-III: one architecture; IV: parameters; V: means and winners; VI: regimes; "
             "training: options of the inner loop."
@@ -47,17 +48,15 @@ def table(
     ] = "rich",
 ) -> None:
     """Print one of the paper's tables, computed from a study or a CSV."""
-    from antifragile.report.survey import parse_targets
     from antifragile.report.table import as_csv, as_latex, as_markdown, as_rich
-    from antifragile.report.tables.paper import TableName, build_table, winner_differences
+    from antifragile.report.tables.paper import build_table, winner_differences
+    from antifragile.report.targets import parse_targets
 
-    if printed and name != "V":
+    if printed and name is not TableName.V:
         raise UsageError(f"--printed compares winners, which table {name} does not have; use V.")
     read = open_survey(source, study=study, zero_r=zero_r, measure=measure, rules=rules)
     named = parse_targets(targets) if targets is not None else []
-    built = (
-        winner_differences(read) if printed else build_table(TableName(name), read, targets=named)
-    )
+    built = winner_differences(read) if printed else build_table(name, read, targets=named)
     if format_ == "rich":
         stdout().print(as_rich(built))
         return
@@ -74,8 +73,8 @@ def open_survey(
     rules: str = "paper",
 ) -> Survey:
     """Open a source and read it, as every verb of this stage does."""
-    from antifragile.analysis.regimes.words import Rules
+    from antifragile.analysis.regimes.words import RegimeRules
     from antifragile.analysis.summary import Measure
     from antifragile.report.survey import survey
 
-    return survey(read_source(source, study, zero_r), Measure(measure), rules=Rules(rules))
+    return survey(read_source(source, study, zero_r), Measure(measure), rules=RegimeRules(rules))

@@ -11,8 +11,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from antifragile.analysis.convergence import TRIAL_KEY, convergence_bands, curves, still_improving
+from antifragile.analysis.convergence import (
+    TRIAL_KEY,
+    curves,
+    mean_and_best_curves,
+    still_improving,
+)
+from antifragile.analysis.landscape import ABLATIVE, BASELINE, mode_group
 from antifragile.errors import UsageError
+from antifragile.report.figures.names import FigureKind, FigureName
 from antifragile.report.style import (
     QUIET,
     Look,
@@ -23,17 +30,8 @@ from antifragile.report.style import (
     new_figure,
     tidy,
 )
-from antifragile.report.survey import (
-    ABLATIVE,
-    BASELINE,
-    INTERVAL,
-    Survey,
-    choose_architectures,
-    mode_group,
-    order_modes,
-    order_regimes,
-    range_label,
-)
+from antifragile.report.survey import INTERVAL, Survey, order_modes, order_regimes, range_label
+from antifragile.report.targets import choose_architectures
 
 _DOTS = (0, (2, 2))
 _LEAST_HEIGHT = 4.0  # percentage points of a panel
@@ -58,26 +56,6 @@ def finished_curves(survey: Survey) -> pd.DataFrame:
     return curves(records.merge(survey.source.trials[TRIAL_KEY], on=TRIAL_KEY))
 
 
-def summarise_curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean over trials at every meta-loop with its interval, and the best trial of each cell.
-
-    Args:
-        frame: Curves.
-
-    Returns:
-        Columns architecture, mode, meta_loop, n, mean, low, high (NaN below two trials), best
-        (validation accuracy of the trial with the highest peak), percent.
-    """
-    bands = convergence_bands(frame, value="validation_accuracy", confidence=INTERVAL)
-    bands[["low", "high"]] = bands[["low", "high"]].clip(0, 100)
-    peaks = frame.groupby(TRIAL_KEY, sort=False)["validation_accuracy"].max().reset_index()
-    peaks = peaks.sort_values("validation_accuracy", ascending=False, kind="stable")
-    best = peaks.drop_duplicates(["architecture", "mode"])[TRIAL_KEY]
-    key = ["architecture", "mode", "meta_loop"]
-    chosen = frame.merge(best, on=TRIAL_KEY)[[*key, "validation_accuracy"]]
-    return bands.merge(chosen.rename(columns={"validation_accuracy": "best"}), on=key, how="left")
-
-
 def convergence(
     survey: Survey, records: pd.DataFrame | None = None, targets: Sequence[str] = ()
 ) -> Figure:
@@ -96,7 +74,7 @@ def convergence(
     chosen = choose_architectures(present, targets) if targets else showcase(survey, present)
     if not chosen:
         raise UsageError(f"{survey.source.name} has no finished trial yet; nothing to draw.")
-    frame = summarise_curves(drawn[drawn["architecture"].isin(chosen)])
+    frame = mean_and_best_curves(drawn[drawn["architecture"].isin(chosen)], confidence=INTERVAL)
     modes = order_modes(frame["mode"])
     looks = mode_looks(modes)
     groups = _mode_groups(modes)
@@ -245,3 +223,9 @@ def _late_caption(survey: Survey, shares: pd.DataFrame) -> str:
         "uprights: 95 % Wilson intervals, beside one another to be told apart. Trials at chance "
         "improve late by luck alone."
     )
+
+
+FIGURES = {
+    FigureName.CONVERGENCE: FigureKind(convergence, takes=("records", "targets")),
+    FigureName.LATE_BREAKTHROUGHS: FigureKind(late_breakthroughs, takes=("records",)),
+}

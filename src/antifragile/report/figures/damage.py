@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from antifragile.analysis.convergence import TRIAL_KEY
-from antifragile.analysis.harm import ablations, harm_by_cell, has_harm
+from antifragile.analysis.harm import harm_by_size
 from antifragile.analysis.robustness import robustness_curves
 from antifragile.errors import UsageError
 from antifragile.report.figures.curves import showcase
+from antifragile.report.figures.names import FigureKind, FigureName
 from antifragile.report.style import (
     EDGE,
     QUIET,
@@ -27,7 +27,8 @@ from antifragile.report.style import (
     new_figure,
     tidy,
 )
-from antifragile.report.survey import Survey, choose_architectures, order_modes, range_label
+from antifragile.report.survey import Survey, order_modes, range_label
+from antifragile.report.targets import choose_architectures
 
 _AXES = {
     "hidden-neurons": "share of hidden neurons removed",
@@ -104,7 +105,7 @@ def harm(survey: Survey) -> Figure:
     Raises:
         UsageError: The study did not measure it.
     """
-    cells = harm_cells(survey)
+    cells = harm_by_size(survey.source, survey.landscape)
     if cells.empty:
         raise UsageError(f"{survey.source.name} has no finished trial yet; nothing to draw.")
     modes = order_modes(cells["mode"])
@@ -120,26 +121,6 @@ def harm(survey: Survey) -> Figure:
     add_title(figure, "Harm of one ablation")
     add_footer(figure, _harm_caption(survey, cells), [legend_dot(*item) for item in _HARM_LOOKS])
     return figure
-
-
-def harm_cells(survey: Survey) -> pd.DataFrame:
-    """`harm_by_cell` of a survey's finished trials with ``parameters``, smallest network first.
-
-    Raises:
-        UsageError: The study did not measure it.
-    """
-    records = survey.source.meta_loops
-    if not has_harm(records):
-        raise UsageError(
-            f"{survey.source.name} has no meta-loop records that say what an ablation took at "
-            "once; run a study with [evaluate] harm = true."
-        )
-    assert records is not None
-    finished = ablations(records).merge(survey.source.trials[TRIAL_KEY], on=TRIAL_KEY)
-    found = harm_by_cell(finished).merge(
-        survey.landscape[["architecture", "parameters"]], on="architecture"
-    )
-    return found.sort_values("parameters", kind="stable", ignore_index=True)
 
 
 _HARM_LOOKS = (
@@ -176,3 +157,9 @@ def _harm_caption(survey: Survey, cells: pd.DataFrame) -> str:
         f"interval over trials. Below zero: a gain. The scale is linear from -{_LINEAR_BELOW:g} "
         f"to {_LINEAR_BELOW:g} and logarithmic beyond."
     )
+
+
+FIGURES = {
+    FigureName.ROBUSTNESS: FigureKind(robustness, takes=("targets",)),
+    FigureName.HARM: FigureKind(harm),
+}

@@ -16,9 +16,11 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
 from antifragile.analysis.regimes.words import TOLERANCE, Regime
+from antifragile.analysis.source import input_sizes
 from antifragile.report.figures.canvas import draw_maps, paint_looks, paint_values
+from antifragile.report.figures.names import FigureKind, FigureName
 from antifragile.report.style import NEUTRAL, TIE_LOOK, Look, legend_dot, mode_looks, regime_look
-from antifragile.report.survey import MEASURE_WORDS, Survey, input_sizes, order_regimes
+from antifragile.report.survey import MEASURE_WORDS, Survey, order_regimes
 
 _MATCHING_LOOKS = {
     "Matched": Look(color="#0072B2", marker="o"),
@@ -236,3 +238,14 @@ def _least(values: pd.Series) -> float:
 
 def _most(values: pd.Series) -> float:
     return float(values.max()) if values.notna().any() else -math.inf
+
+
+FIGURES = {
+    FigureName.DESIGN_SPACE: FigureKind(design_space),
+    FigureName.PARAMETER_MATCHING: FigureKind(parameter_matching),
+    FigureName.REGIMES: FigureKind(regimes),
+    FigureName.WINNING_STRATEGY: FigureKind(winning_strategy),
+    FigureName.BASELINE_PERFORMANCE: FigureKind(baseline_performance),
+    FigureName.ABLATION_EFFECTS: FigureKind(ablation_effects),
+    FigureName.INSTABILITY: FigureKind(instability),
+}

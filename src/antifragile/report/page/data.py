@@ -17,17 +17,11 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from antifragile.analysis.convergence import TRIAL_KEY
+from antifragile.analysis.landscape import mode_group
 from antifragile.analysis.summary import Measure
 from antifragile.config.architecture import Architecture
 from antifragile.report.style import TIE_LOOK, Look, mode_looks, regime_look
-from antifragile.report.survey import (
-    MEASURE_WORDS,
-    Survey,
-    mode_group,
-    order_modes,
-    order_regimes,
-    rows_of,
-)
+from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
 
 CURVE_STEPS = 600  # per percentage point: 100 % is 60,000, and counts of up to 60,000 survive
 MAX_CURVE_POINTS = 1_500_000

@@ -20,14 +20,15 @@ from markupsafe import Markup
 
 from antifragile._files import write_atomically
 from antifragile.analysis.convergence import curves
-from antifragile.analysis.regimes.words import Rules
+from antifragile.analysis.inference.two_studies import compare_studies
+from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import Plain, page_data
 from antifragile.report.page.tables import Fact, page_tables, production_facts, remarks
 from antifragile.report.survey import Survey, available_measures, survey
 from antifragile.report.table import Spread, Table, show
-from antifragile.report.tables.comparison import compare_surveys, comparison_table
+from antifragile.report.tables.comparison import comparison_table
 
 _SCRIPTS = ("common.js", "map.js", "charts.js", "detail.js", "tables.js", "main.js")
 
@@ -46,7 +47,7 @@ def write_report(
     source: Source,
     path: Path,
     *,
-    rules: Rules = Rules.PAPER,
+    rules: RegimeRules = RegimeRules.PAPER,
     records: pd.DataFrame | None = None,
     other: Source | None = None,
 ) -> Path:
@@ -73,7 +74,7 @@ def write_report(
 def render_page(
     source: Source,
     *,
-    rules: Rules = Rules.PAPER,
+    rules: RegimeRules = RegimeRules.PAPER,
     records: pd.DataFrame | None = None,
     other: Source | None = None,
 ) -> str:
@@ -81,7 +82,9 @@ def render_page(
     surveys = {m: survey(source, m, rules=rules) for m in available_measures(source)}
     first = surveys[Measure.PEAK]
     against = None if other is None else survey(other, Measure.PEAK, rules=rules)
-    comparison = None if against is None else compare_surveys(first, against)
+    comparison = (
+        None if other is None else compare_studies(source.trials, other.trials, Measure.PEAK)
+    )
     tables = page_tables(first)
     if comparison is not None and against is not None:
         table = comparison_table(comparison, first.source.name, against.source.name, Measure.PEAK)

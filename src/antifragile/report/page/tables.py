@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from antifragile import __version__
-from antifragile.analysis.harm import has_harm
-from antifragile.analysis.inference.comparisons import compare_with_control
+from antifragile.analysis.harm import harm_by_size, has_harm
+from antifragile.analysis.inference.comparisons import are_identical, compare_with_control
 from antifragile.analysis.peak_bias import optimism
 from antifragile.analysis.regimes.words import Regime
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.config.perturbation import Perturbation
-from antifragile.report.figures.damage import harm_cells
 from antifragile.report.survey import Survey, available_measures, rows_of
 from antifragile.report.table import Cell, Column, Table
 from antifragile.report.tables.paper import mean_table, regime_table
@@ -110,7 +109,7 @@ def harm_table(survey: Survey) -> Table:
             *(float(getattr(r, name)) for name in parts),
             100 * float(r.share_mended),
         ]
-        for r in rows_of(harm_cells(survey))
+        for r in rows_of(harm_by_size(survey.source, survey.landscape))
     ]
     return Table(
         title=f"{survey.source.name}: harm of one ablation, points of validation accuracy",
@@ -192,11 +191,7 @@ def _identical(survey: Survey, mode: str, other: str) -> str | None:
     """A sentence when two paired arms are equal in every trial, as a decay that rounds to 1."""
     if not survey.source.paired or not {mode, other} <= set(survey.modes):
         return None
-    column = survey.measure.column
-    wide = survey.source.trials.pivot_table(
-        index=["architecture", "trial"], columns="mode", values=column
-    )[[mode, other]].dropna()
-    if wide.empty or not (wide[mode] == wide[other]).all():
+    if not are_identical(survey.source.trials, mode, other, survey.measure):
         return None
     return f"{other} equals {mode} in every trial: in float32 this decay is a placebo."
 

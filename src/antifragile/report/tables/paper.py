@@ -7,39 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
+from antifragile.analysis.inference.families import ALPHA
+from antifragile.analysis.inference.winners import family_within_architecture, modes_not_beaten
 from antifragile.analysis.regimes.classification import modes_left_out
+from antifragile.analysis.source import input_sizes
 from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
 from antifragile.errors import UsageError
-from antifragile.report.survey import (
-    MEASURE_WORDS,
-    Survey,
-    choose_architectures,
-    input_sizes,
-    order_modes,
-    order_regimes,
-    rows_of,
-)
+from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
 from antifragile.report.table import Cell, Column, Spread, Table
-from antifragile.report.tables.beaten import ALPHA, NotBeatenRule, modes_not_beaten, smallest_p
+from antifragile.report.tables.names import TableName
 from antifragile.report.tables.printed import PRINTED_WINNERS
+from antifragile.report.targets import choose_architectures
 
 _SEVERAL = "/"
-
-
-class TableName(StrEnum):
-    """The paper's numbers, and ``training`` for the options of the inner loop."""
-
-    I = "I"  # noqa: E741 - the paper's number
-    II = "II"
-    III = "III"
-    IV = "IV"
-    V = "V"
-    VI = "VI"
-    TRAINING = "training"
 
 
 _DEFAULT_TARGETS: Mapping[TableName, tuple[str, ...]] = {
@@ -49,20 +32,13 @@ _DEFAULT_TARGETS: Mapping[TableName, tuple[str, ...]] = {
 }
 
 
-def build_table(
-    name: TableName,
-    survey: Survey,
-    *,
-    targets: Sequence[str] = (),
-    not_beaten: NotBeatenRule = modes_not_beaten,
-) -> Table:
+def build_table(name: TableName, survey: Survey, *, targets: Sequence[str] = ()) -> Table:
     """Build a table by its number.
 
     Args:
         name: Which.
         survey: The numbers.
         targets: Architectures of tables I, II and III instead of the paper's.
-        not_beaten: Decides the last column of table V.
 
     Raises:
         UsageError: The survey lacks an architecture, or table I, II, III was not asked for and
@@ -72,10 +48,9 @@ def build_table(
         return performance_table(survey, targets or _DEFAULT_TARGETS[name])
     if targets:
         raise UsageError("--targets chooses the architectures of tables I, II and III only.")
-    if name is TableName.V:
-        return mean_table(survey, not_beaten=not_beaten)
     builders: Mapping[TableName, Callable[[Survey], Table]] = {
         TableName.IV: parameter_table,
+        TableName.V: mean_table,
         TableName.VI: regime_table,
         TableName.TRAINING: training_table,
     }
@@ -136,7 +111,7 @@ def parameter_table(survey: Survey) -> Table:
     )
 
 
-def mean_table(survey: Survey, *, not_beaten: NotBeatenRule = modes_not_beaten) -> Table:
+def mean_table(survey: Survey) -> Table:
     """Mean and sd (population) of every cell, and who wins: by mean, by maximum, beyond doubt.
 
     Source: PSA paper, table V.
@@ -145,9 +120,8 @@ def mean_table(survey: Survey, *, not_beaten: NotBeatenRule = modes_not_beaten) 
         The paper's Winner column goes by mean, its figure 6 by maximum; both stand here, beside
         the modes that the best one does not beat in a permutation test.
     """
-    paired = survey.source.paired
-    trials = survey.source.trials
-    undecided = not_beaten(trials, survey.measure, paired=paired) if len(trials) else {}
+    source = survey.source
+    undecided = modes_not_beaten(source.trials, survey.measure, paired=source.paired)
     cells = {(row.architecture, row.mode): row for row in rows_of(survey.cells)}
     rows: list[list[Cell]] = []
     for place in rows_of(survey.landscape):
@@ -181,17 +155,20 @@ def _spread(cell: Any, best: Sequence[str]) -> Spread | None:
 def _test_notes(survey: Survey) -> list[str]:
     if survey.cells.empty:
         return []
-    paired, n_others = survey.source.paired, max(len(survey.modes) - 1, 1)
-    least, first = smallest_p(int(survey.cells["n"].min()), paired=paired), ALPHA / n_others
+    paired = survey.source.paired
+    family = family_within_architecture(
+        n_modes=len(survey.modes), n_trials=int(survey.cells["n"].min()), paired=paired
+    )
     kind = "paired" if paired else "unpaired"
     note = (
         f"Not beaten: the best mode by mean and every mode that a permutation test ({kind}) does "
-        f"not tell from it (two-sided, Holm over {n_others} comparisons per architecture, "
-        f"{ALPHA:g}); smallest attainable p {least:.2g}, first threshold {first:.2g}."
+        f"not tell from it (two-sided, Holm over {family.n_tests} comparisons per architecture, "
+        f"{ALPHA:g}); smallest attainable p {family.smallest_p:.2g}, first threshold "
+        f"{family.first_threshold:.2g}."
     )
-    if least <= first:
+    if family.can_show:
         return [note]
-    needed = next(n for n in range(2, 99) if smallest_p(n, paired=paired) <= first)
+    needed = family.trials_needed
     return [note, f"Too few trials: no mode can be beaten; {needed} per cell would be needed."]
 
 

@@ -1,0 +1,85 @@
+"""The best mode of every architecture, and the modes that it has not beaten.
+
+The mode with the highest mean is tested against every other one by permutation; Holm's correction
+covers the tests within an architecture. A mode whose corrected p exceeds `ALPHA` is not beaten;
+the best one itself never is.
+
+Note:
+    The paper names a single winner per architecture, by mean, without a test. Choosing the best
+    mode by the same trials favours it a little; a set of one is strong, not certain.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from antifragile.analysis.inference.families import ALPHA, Family, corrected
+from antifragile.analysis.inference.pairs import Pair, match_trials, permutation_p
+from antifragile.analysis.inference.permutation import Design, trials_needed
+from antifragile.analysis.summary import Measure
+
+_EQUAL = 1e-9  # percentages computed from counts differ in the last bit
+
+
+def best_modes(values: pd.Series) -> tuple[str, ...]:
+    """The mode with the highest value, or all that share it."""
+    return tuple(str(mode) for mode in values.index[values >= values.max() - _EQUAL])
+
+
+def modes_not_beaten(
+    trials: pd.DataFrame, measure: Measure, *, paired: bool
+) -> dict[str, tuple[str, ...]]:
+    """The modes that the best one by mean does not beat, with it, by architecture.
+
+    Args:
+        trials: One row per trial.
+        measure: Which accuracy.
+        paired: Whether trials of the same number belong together (signs are then flipped).
+    """
+    modes: dict[str, tuple[str, ...]] = {}
+    pairs: list[Pair] = []
+    for name, group in trials.groupby("architecture", sort=False):
+        values = {
+            str(mode): rows.set_index("trial")[measure.column].dropna()
+            for mode, rows in group.groupby("mode", sort=False)
+        }
+        modes[str(name)] = tuple(values)
+        best = best_modes(pd.Series({mode: series.mean() for mode, series in values.items()}))[0]
+        pairs += [
+            match_trials((str(name), mode), values[best], series, paired=paired)
+            for mode, series in values.items()
+            if mode != best
+        ]
+    beaten = _beaten(pairs)
+    return {
+        name: tuple(mode for mode in listed if (name, mode) not in beaten)
+        for name, listed in modes.items()
+    }
+
+
+def family_within_architecture(*, n_modes: int, n_trials: int, paired: bool) -> Family:
+    """The tests of `modes_not_beaten` within one architecture, and what they can show.
+
+    Args:
+        n_modes: Modes of the architecture.
+        n_trials: Trials of each.
+        paired: As in `modes_not_beaten`.
+    """
+    n_tests = max(n_modes - 1, 1)
+    return Family(
+        name="architecture",
+        n_tests=n_tests,
+        n_identical=0,
+        first_threshold=ALPHA / n_tests,
+        smallest_p=Design(n=n_trials, n_control=n_trials, paired=paired).smallest_p,
+        trials_needed=trials_needed(ALPHA / n_tests, paired=paired),
+    )
+
+
+def _beaten(pairs: list[Pair]) -> set[tuple[str, str]]:
+    """Architecture and mode of every pair that differs; one that cannot be tested has p = 1."""
+    table = pd.DataFrame([pair.label for pair in pairs], columns=["architecture", "mode"])
+    table["p"] = permutation_p(pairs, least_trials=2)
+    p_holm = table["p"].fillna(1.0).groupby(table["architecture"]).transform(corrected)
+    found = table[p_holm <= ALPHA]
+    return set(zip(found["architecture"], found["mode"], strict=True))

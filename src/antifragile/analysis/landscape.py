@@ -1,0 +1,100 @@
+"""The landscape of a source: every architecture with its place, its means and its regime.
+
+Source: PSA paper, figures 2 to 9, which colour these places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from antifragile.analysis.inference.winners import best_modes
+from antifragile.analysis.regimes.words import TOLERANCE, RegimeVerdict
+from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS, Architecture
+from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.modes import get_mode, mode_names
+
+BASELINE, ABLATIVE, OTHER = "baseline", "psa", "other"
+_PAPER_PLACES = {entry.architecture.name: entry for entry in PAPER_LANDSCAPE}
+
+
+def landscape_frame(
+    cells: pd.DataFrame,
+    verdicts: Mapping[str, RegimeVerdict],
+    *,
+    sizes: tuple[int, int] | None,
+) -> pd.DataFrame:
+    """Place every architecture on the landscape.
+
+    Args:
+        cells: As `Survey.cells`.
+        verdicts: Regimes by architecture.
+        sizes: Inputs and classes of the data set, None when unknown.
+
+    Returns:
+        Columns architecture, depth, width (geometric mean over hidden layers), parameters (NaN
+        when the sizes are unknown), matching (the paper's label on MNIST, empty elsewhere), n
+        (trials of all modes), baseline_mean, ablative_mean, ablation_effect (their difference),
+        tolerance (effective sd of the baselines), instability (largest sd of a mode), best_mean,
+        best_max, winner_by_mean, winner_by_max (tuples of modes), regime (empty when not judged),
+        reason, probability (NaN for rules that give none).
+    """
+    rows = [
+        _place(str(name), group.set_index("mode"), sizes) | _judged(verdicts.get(str(name)))
+        for name, group in cells.groupby("architecture", sort=False)
+    ]
+    columns = [*_place("1*1", _NO_CELLS, None), "regime", "reason", "probability"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+_NO_CELLS = pd.DataFrame({"n": [0], "mean": [0.0], "sd": [0.0], "max": [0.0]}, index=["none"])
+
+
+def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dict[str, object]:
+    shape = Architecture.parse(name)
+    means = cells["mean"]
+    baseline = means[[mode_group(mode) == BASELINE for mode in cells.index]]
+    ablative = means[[mode_group(mode) == ABLATIVE for mode in cells.index]]
+    baseline_mean, ablative_mean = _mean(baseline), _mean(ablative)
+    entry = _PAPER_PLACES.get(shape.name) if sizes == (MNIST_INPUTS, MNIST_CLASSES) else None
+    return {
+        "architecture": name,
+        "depth": shape.depth,
+        "width": math.exp(sum(map(math.log, shape.hidden_widths)) / shape.depth),
+        "parameters": math.nan if sizes is None else shape.parameter_count(*sizes),
+        "matching": entry.label if entry is not None else "",
+        "n": int(cells["n"].sum()),
+        "baseline_mean": baseline_mean,
+        "ablative_mean": ablative_mean,
+        "ablation_effect": ablative_mean - baseline_mean,
+        "tolerance": max(float(np.std(baseline)) if len(baseline) else 0.0, TOLERANCE),
+        "instability": float(cells["sd"].max()),
+        "best_mean": float(means.max()),
+        "best_max": float(cells["max"].max()),
+        "winner_by_mean": best_modes(means),
+        "winner_by_max": best_modes(cells["max"]),
+    }
+
+
+def _judged(verdict: RegimeVerdict | None) -> dict[str, object]:
+    if verdict is None:
+        return {"regime": "", "reason": "a mode of the rules is missing", "probability": math.nan}
+    probability = math.nan if verdict.probability is None else verdict.probability
+    return {
+        "regime": str(verdict.regime),
+        "reason": verdict.reason,
+        "probability": probability,
+    }
+
+
+def mode_group(mode: str) -> str:
+    """``baseline``, ``psa`` and so on; ``other`` for a mode that is not registered."""
+    name = mode.partition("(")[0]  # a preset may carry its options
+    return get_mode(name).group if name in mode_names() else OTHER
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean()) if len(values) else math.nan
