@@ -20,7 +20,6 @@ from antifragile.ablate.trace.records import Trace
 Array = np.ndarray[Any, Any]
 Leaves = dict[str, Array]  # the arrays and numbers of a nested value, by path
 Gradients = dict[str, Array | None]  # by name; None where there is none
-Step = Callable[..., Any]  # the user's training step: (model, *inputs) -> loss
 
 
 class Draws(Protocol):
@@ -102,32 +101,26 @@ class Adapter(Protocol):
         """Output in evaluation mode."""
         ...
 
-    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in training mode, without gradients."""
+    def forward_in_training(
+        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
+    ) -> Any:
+        """Output in training mode."""
         ...
 
-    def train(
-        self,
-        model: Any,
-        inputs: Sequence[Any],
-        step: Step | None,
-        step_name: str,
-        *,
-        backward: bool,
-    ) -> tuple[Any, Any, Gradients]:
-        """Run forward and, where asked for, backward in training mode.
+    def recording(self) -> AbstractContextManager[Any]:
+        """Record, inside, what `gradients` needs; gives what to hand to it."""
+        ...
 
-        Args:
-            model: The model.
-            inputs: Positional inputs.
-            step: Returns the loss of one training step; without it, the loss is a fixed random
-                projection of the outputs.
-            step_name: Name of the step in a sentence.
-            backward: Whether to run the backward pass.
+    def projection(self, output: Any) -> Any:
+        """A loss without a training step: all floating outputs times fixed random weights."""
+        ...
 
-        Returns:
-            The output, the loss and the gradients by path.
-        """
+    def check_loss(self, loss: Any, source: str) -> None:
+        """Refuse what is not a loss; `source` says where it came from."""
+        ...
+
+    def gradients(self, model: Any, loss: Any, recorded: Any) -> Gradients:
+        """Gradients of a loss by path."""
         ...
 
 

@@ -184,10 +184,9 @@ class Subject:
         with self.drawing():
             with stage("the forward pass in evaluation mode"):
                 evaluated = adapter.evaluate(model, adapter.copy_inputs(inputs))
-            step, name = self._functions.get("step"), self._names.get("step", "")
-            trained, loss, gradients = adapter.train(model, inputs, step, name, backward=backward)
+            trained, loss, gradients = self._train(model, inputs, backward=backward)
         outputs = {MODES[0]: adapter.leaves(evaluated), MODES[1]: adapter.leaves(trained)}
-        if step is not None:
+        if "step" in self._functions:
             outputs["loss"] = adapter.leaves(loss)
         return Observation(
             outputs=outputs,
@@ -199,9 +198,31 @@ class Subject:
             unit=adapter.rounding_unit(model, (evaluated, trained)),
         )
 
+    def _train(
+        self, model: Any, inputs: list[Any], *, backward: bool
+    ) -> tuple[Any, Any, Gradients]:
+        """Run forward in training mode, and backward where asked to: output, loss, gradients."""
+        adapter, step = self.adapter, self._functions.get("step")
+        with adapter.recording() as recorded:
+            with stage("the forward pass in training mode"):
+                output = adapter.forward_in_training(
+                    model, adapter.copy_inputs(inputs), with_gradients=True
+                )
+            if step is None:
+                loss = adapter.projection(output)
+            else:
+                with stage(self._names["step"]):
+                    loss = step(model, *adapter.copy_inputs(inputs))
+                adapter.check_loss(loss, self._names["step"])
+        if not backward:
+            return output, loss, {}
+        with stage("the backward pass"):
+            return output, loss, adapter.gradients(model, loss, recorded)
+
     def draw_again(self, values: Mapping[str, Array], salt: int) -> Leaves:
         """Return the training-mode output with other draws."""
         model, _, inputs = self.ready()
         self.adapter.set_tensors(model, values)
         with self.drawing(salt):
-            return self.adapter.leaves(self.adapter.forward_in_training(model, inputs))
+            drawn = self.adapter.forward_in_training(model, inputs, with_gradients=False)
+            return self.adapter.leaves(drawn)

@@ -23,7 +23,7 @@ def walk(
 
     Args:
         path: The value's path, "" for the whole.
-        value: Where the walk begins.
+        value: The object that the walk begins with.
         children_of: The paths and objects right below an object at a path.
         above: Ids of the objects that the walk is inside of.
     """

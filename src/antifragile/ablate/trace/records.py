@@ -141,7 +141,7 @@ class Trace:
         modules: All module objects; number 0 is the model itself.
         parameters: Number of values by name.
         gradients: Which parameters the outputs reach, and through what.
-        aliases: How each file calls the framework's libraries: file -> library -> name there.
+        aliases: Names of the framework's libraries in each file: file -> library -> name there.
         inputs: The model's inputs; None for those that are no tensors.
         outputs: The tensors in the model's output.
         parameter_sites: Names of the parameters that a site created.

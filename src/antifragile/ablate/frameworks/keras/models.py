@@ -10,16 +10,16 @@ import importlib
 import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.base import Array, Gradients, Leaves, Step
+from antifragile.ablate.frameworks.base import Array, Gradients, Leaves
 from antifragile.ablate.frameworks.keras.backends import open_backend
 from antifragile.ablate.frameworks.keras.layers import keras, variables_by_path
-from antifragile.ablate.sandbox.loading import Refusal, kind_of, stage, wrong_loss
+from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
 from antifragile.ablate.trace.nested import NUMBERS, flatten, names_of_each
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -132,38 +132,42 @@ class KerasModels:
         with self._backend.without_gradients():
             return model(*inputs, training=False)
 
-    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in training mode, without gradients."""
-        with self._backend.without_gradients():
+    def forward_in_training(
+        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
+    ) -> Any:
+        """Output in training mode."""
+        with nullcontext() if with_gradients else self._backend.without_gradients():
             return model(*inputs, training=True)
 
-    def train(
-        self,
-        model: Any,
-        inputs: Sequence[Any],
-        step: Step | None,
-        step_name: str,
-        *,
-        backward: bool,
-    ) -> tuple[Any, Any, Gradients]:
-        """Run forward and, where asked for, backward in training mode; see `Adapter.train`."""
+    def recording(self) -> AbstractContextManager[Any]:
+        """Record on the back end's tape, if it has one."""
+        return self._backend.recording()
+
+    def projection(self, output: Any) -> Any:
+        """The sum of all floating outputs times fixed weights, of order one."""
+        terms: list[Any] = []
+        for _, item in flatten(output, keras.ops.is_tensor):
+            if keras.ops.is_tensor(item) and "float" in _dtype(item):
+                size = int(np.prod(item.shape))
+                weights = randomness.directions(len(terms), size).astype("float32")
+                flat = keras.ops.reshape(keras.ops.cast(item, "float32"), (-1,))
+                terms.append(keras.ops.sum(flat * keras.ops.convert_to_tensor(weights)))
+        if not terms:
+            raise Refusal("no output of the forward pass is a floating tensor")
+        return sum(terms[1:], start=terms[0])
+
+    def check_loss(self, loss: Any, source: str) -> None:
+        """Refuse what is not one number."""
+        if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
+            raise wrong_loss(source, loss)
+
+    def gradients(self, model: Any, loss: Any, recorded: Any) -> Gradients:
+        """Gradients of all variables that learn, by path."""
         trained = {id(variable) for variable in model.trainable_variables}
         named = [(path, v) for path, v, _ in variables_by_path(model) if id(v) in trained]
-        with self._backend.recording() as tape:
-            with stage("the forward pass in training mode"):
-                output = model(*self.copy_inputs(inputs), training=True)
-            if step is None:
-                loss = _projection(output)
-            else:
-                with stage(step_name):
-                    loss = step(model, *self.copy_inputs(inputs))
-                _check_loss(loss, step_name)
-        if not backward:
-            return output, loss, {}
-        with stage("the backward pass"):
-            gradients = self._backend.gradients(tape, loss, [variable for _, variable in named])
-        arrays = [None if item is None else np.array(_array(item)) for item in gradients]
-        return output, loss, dict(zip((path for path, _ in named), arrays, strict=True))
+        found = self._backend.gradients(recorded, loss, [variable for _, variable in named])
+        arrays = [None if item is None else np.array(_array(item)) for item in found]
+        return dict(zip((path for path, _ in named), arrays, strict=True))
 
 
 def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
@@ -195,22 +199,3 @@ def _copied(item: Any) -> Any:
     if isinstance(item, list | tuple):
         return type(item)(map(_copied, item))
     return keras.ops.copy(item) if keras.ops.is_tensor(item) else item
-
-
-def _projection(output: Any) -> Any:
-    """The sum of all floating outputs times fixed weights, of order one."""
-    terms: list[Any] = []
-    for _, item in flatten(output, keras.ops.is_tensor):
-        if keras.ops.is_tensor(item) and "float" in _dtype(item):
-            size = int(np.prod(item.shape))
-            weights = randomness.directions(len(terms), size).astype("float32")
-            flat = keras.ops.reshape(keras.ops.cast(item, "float32"), (-1,))
-            terms.append(keras.ops.sum(flat * keras.ops.convert_to_tensor(weights)))
-    if not terms:
-        raise Refusal("no output of the forward pass is a floating tensor")
-    return sum(terms[1:], start=terms[0])
-
-
-def _check_loss(loss: Any, source: str) -> None:
-    if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
-        raise wrong_loss(source, loss)

@@ -1,4 +1,4 @@
-"""From a recorder's notes to a `Trace`: objects become numbers and names."""
+"""A `Trace` made of a recorder's notes: objects become numbers and names."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Assembly:
         )
 
     def _skip(self, notes: Notes) -> str | None:
-        """Of two summed operands, the one that the other is computed from, or the shorter path."""
+        """Name the operand of a sum that is nearer to the input, or None if neither is."""
         if not notes.nodes or len(notes.nodes[0][1]) != 2:
             return None
         (left, left_node), (right, right_node) = notes.nodes[0][1].items()

@@ -7,16 +7,16 @@ same for every framework; another framework is another class with these methods.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.base import Array, Gradients, Leaves, Step
+from antifragile.ablate.frameworks.base import Array, Gradients, Leaves
 from antifragile.ablate.frameworks.torch import meta_shapes
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
-from antifragile.ablate.sandbox.loading import Refusal, kind_of, stage, wrong_loss
+from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
 from antifragile.ablate.trace.nested import flatten, names_of_each
 
 
@@ -128,10 +128,12 @@ class TorchModels:
         with torch.no_grad():
             return model(*inputs)
 
-    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in training mode, without gradients."""
+    def forward_in_training(
+        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
+    ) -> Any:
+        """Output in training mode."""
         model.train()
-        with torch.no_grad():
+        with nullcontext() if with_gradients else torch.no_grad():
             return model(*inputs)
 
     def rounding_unit(self, model: Any, output: Any) -> float:
@@ -140,32 +142,33 @@ class TorchModels:
         types = {item.dtype for item in tensors if item.is_floating_point() or item.is_complex()}
         return max((float(torch.finfo(kind).eps) for kind in types), default=0.0)
 
-    def train(
-        self,
-        model: Any,
-        inputs: Sequence[Any],
-        step: Step | None,
-        step_name: str,
-        *,
-        backward: bool,
-    ) -> tuple[Any, Any, Gradients]:
-        """Run forward and, where asked for, backward in training mode; see `Adapter.train`."""
-        model.train()
-        with stage("the forward pass in training mode"):
-            output = model(*self.copy_inputs(inputs))
-        if step is None:
-            loss = _projection(output)
-        else:
-            with stage(step_name):
-                loss = step(model, *self.copy_inputs(inputs))
-            _check_loss(loss, step_name)
-        if not backward:
-            return output, loss.detach(), {}
-        with stage("the backward pass"):
-            torch.autograd.backward(loss)
-        return output, loss.detach(), self._gradients(model)
+    def recording(self) -> AbstractContextManager[None]:
+        """Do nothing: torch records by itself."""
+        return nullcontext()
 
-    def _gradients(self, model: Any) -> Gradients:
+    def projection(self, output: Any) -> torch.Tensor:
+        """The sum of all differentiable outputs times fixed weights, of order one."""
+        terms: list[torch.Tensor] = []
+        for _, item in _flatten(output):
+            if item.requires_grad:
+                weights = torch.from_numpy(randomness.directions(len(terms), item.numel()))
+                dense = item if item.layout is torch.strided else item.to_dense()
+                real = torch.view_as_real(dense).sum(-1) if item.is_complex() else dense
+                terms.append((real.reshape(-1).to(torch.float64) * weights.to(item.device)).sum())
+        if not terms:
+            raise Refusal("no output of the forward pass depends on a parameter")
+        return torch.stack(terms).sum()
+
+    def check_loss(self, loss: Any, source: str) -> None:
+        """Refuse what is not one number, or depends on no parameter."""
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            raise wrong_loss(source, loss)
+        if not loss.requires_grad:
+            raise Refusal(f"the loss that {source} returns depends on no parameter")
+
+    def gradients(self, model: Any, loss: Any, recorded: None) -> Gradients:
+        """Run backward; the gradients of all parameters that learn, by path."""
+        torch.autograd.backward(loss)
         return {
             path: None if tensor.grad is None else _array(tensor.grad)
             for path, tensor in self._reached(model).items()
@@ -197,24 +200,3 @@ def _flatten(value: Any) -> list[tuple[str, torch.Tensor]]:
     """Tensors, numbers as 0-d tensors, of a nested output."""
     found = flatten(value, lambda item: isinstance(item, torch.Tensor))
     return [(where, torch.as_tensor(item)) for where, item in found]
-
-
-def _projection(output: Any) -> torch.Tensor:
-    """The sum of all differentiable outputs times fixed weights, of order one."""
-    terms: list[torch.Tensor] = []
-    for _, item in _flatten(output):
-        if item.requires_grad:
-            weights = torch.from_numpy(randomness.directions(len(terms), item.numel()))
-            dense = item if item.layout is torch.strided else item.to_dense()
-            real = torch.view_as_real(dense).sum(-1) if item.is_complex() else dense
-            terms.append((real.reshape(-1).to(torch.float64) * weights.to(item.device)).sum())
-    if not terms:
-        raise Refusal("no output of the forward pass depends on a parameter")
-    return torch.stack(terms).sum()
-
-
-def _check_loss(loss: Any, source: str) -> None:
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        raise wrong_loss(source, loss)
-    if not loss.requires_grad:
-        raise Refusal(f"the loss that {source} returns depends on no parameter")
