@@ -15,11 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from antifragile._files import check_folder_path, make_folder, write_atomically
-from antifragile.ablate.certify.certificate import Listener, ModelError, certify, entries_of
+from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
 from antifragile.ablate.discover.discover import discover
+from antifragile.ablate.discover.jobs import look, trace_job
+from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
+from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.generate import generate
 from antifragile.ablate.records import AblationKind, Certificate, Component, Project, Variant
-from antifragile.ablate.sandbox.server import Job, Server
+from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.trace.records import Trace
 from antifragile.errors import UsageError
 
@@ -34,14 +38,14 @@ class Ablations:
     components: tuple[Component, ...]
     variants: tuple[Variant, ...]
     certificates: tuple[Certificate, ...]
-    framework: str = "torch"
+    framework: str
 
 
 def find_components(
     project: Project,
     *,
     server: Server,
-    framework: str = "torch",
+    framework: str = DEFAULT_FRAMEWORK,
     templates: Path | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> tuple[Trace, tuple[Component, ...]]:
@@ -50,26 +54,20 @@ def find_components(
     Args:
         project: The project.
         server: Runs the model's code.
-        framework: Name of the adapter.
+        framework: Name of the framework.
         templates: A folder of further edit templates.
         groups: Named groups of input features.
 
     Raises:
         ModelError: The model does not run; the sentence says where and why.
     """
-    arguments = {"entries": entries_of(project), "framework": framework, "folder": project.root}
-    paths = tuple(str((Path(project.root) / path).resolve()) for path in project.search_paths)
+    code = ModelCode.in_folder(project, Path(project.root), framework)
     jobs = [
+        code.job(look),
         Job(
-            target="antifragile.ablate.discover.jobs:look",
+            target=trace_job,
             folder=project.root,
-            paths=paths,
-            arguments=arguments,
-        ),
-        Job(
-            target="antifragile.ablate.discover.jobs:trace_job",
-            folder=project.root,
-            paths=paths,
+            paths=tuple(code.paths),
             arguments={"project": asdict(project), "framework": framework},
         ),
     ]
@@ -88,10 +86,10 @@ def make_ablations(
     *,
     server: Server,
     kinds: Sequence[AblationKind] | None = None,
-    framework: str = "torch",
+    framework: str = DEFAULT_FRAMEWORK,
     templates: Path | None = None,
     groups: Mapping[str, str] | None = None,
-    listener: Listener | None = None,
+    listener: CertificateListener | None = None,
 ) -> Ablations:
     """Discover, write every variant, certify every variant.
 
@@ -100,7 +98,7 @@ def make_ablations(
         out: New, empty, or the folder of an earlier run, which is replaced.
         server: Runs the model's code.
         kinds: Which kinds of ablation; those that fit each component where None is given.
-        framework: Name of the adapter.
+        framework: Name of the framework.
         templates: A folder of further edit templates.
         groups: Named groups of input features.
         listener: Called with each variant and its certificate.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.designs.base import DesignName
+from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.records import Verdict
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations, joint_delta
@@ -20,7 +21,7 @@ from antifragile.ablate.study.folder import AblationFolder, Arm, read_ablation_f
 from antifragile.ablate.study.outcome import AblationOutcome
 from antifragile.ablate.study.request import AblationRequest, Experiment
 from antifragile.ablate.study.results import read_results
-from antifragile.ablate.study.server import PRELOAD
+from antifragile.ablate.study.server import training_modules
 from antifragile.ablate.study.study import run_ablation
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
@@ -97,7 +98,10 @@ def variants(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[Server, Server]]:
     """The one that trains and the one that certifies, for all tests of this module."""
-    with Server(workers=2, preload=PRELOAD["torch"]) as server, open_server(workers=2) as certifier:
+    with (
+        Server(workers=2, preload=training_modules(TORCH)) as server,
+        open_server(workers=2) as certifier,
+    ):
         yield server, certifier
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from antifragile.ablate.designs.base import DesignName
+from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.study.folder import choose_arms, one_per_component, read_ablation_folder
 from antifragile.ablate.study.manifest import differences
 from antifragile.ablate.study.outcome import AblationOutcome
 from antifragile.ablate.study.request import AblationRequest, Experiment, Protocol
 from antifragile.ablate.study.results import read_results
-from antifragile.ablate.study.server import PRELOAD
+from antifragile.ablate.study.server import training_modules
 from antifragile.ablate.study.study import run_ablation
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
@@ -56,7 +57,7 @@ def request_of(variants: Path, experiment: Path, **changes: Any) -> AblationRequ
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """Run in the folder's own store, all studies of this module on one server."""
-    with Server(workers=2, limits=Limits(timeout_s=300), preload=PRELOAD["torch"]) as server:
+    with Server(workers=2, limits=Limits(timeout_s=300), preload=training_modules(TORCH)) as server:
 
         def run_it(place: Path, experiment: Path | None = None, **changes: Any) -> AblationOutcome:
             store, variants = changes.pop("store", "study.db"), place / "variants"

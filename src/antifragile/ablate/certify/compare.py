@@ -1,18 +1,17 @@
-"""Did the function change? Two sets of arrays, and what rounding alone could do between them.
+"""Comparison of two sets of arrays: bits, and differences beyond what rounding could cause.
 
 A difference counts when bits differ and the relative difference exceeds both a multiple of the
-type's rounding unit and a multiple of what the baseline itself does when all its parameters are
+type's rounding unit and a multiple of the baseline's own response when all its parameters are
 moved by one rounding unit. So a variant that merely sums in another order is no change.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Leaves = dict[str, np.ndarray[Any, Any]]
+from antifragile.ablate.frameworks.base import Array, Leaves
 
 ROUNDING_UNITS = 64.0  # below this many, a difference is noise whatever the model
 NOISE_MARGIN = 10.0  # times the response of the baseline to moving its parameters by one unit
@@ -21,7 +20,7 @@ MOST_THRESHOLD = 0.05  # a chaotic model must still be able to show a change
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two outputs are apart.
+    """Distance between two outputs.
 
     Args:
         identical: Whether all bits agree.
@@ -59,7 +58,7 @@ def are_identical(left: Leaves, right: Leaves) -> bool:
 
 
 def threshold(unit: float, noise: float) -> float:
-    """The relative difference from which on a change is believed.
+    """Relative difference above which a change is believed.
 
     Args:
         unit: Relative spacing of the coarsest floating type involved.
@@ -73,7 +72,7 @@ def is_finite(leaves: Leaves) -> bool:
     return all(np.isfinite(leaf).all() for leaf in leaves.values() if leaf.dtype.kind in "fc")
 
 
-def _relative(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+def _relative(one: Array, other: Array) -> float:
     if one.size == 0:
         return 0.0
     if one.dtype.kind not in "fc" or other.dtype.kind not in "fc":

@@ -1,4 +1,4 @@
-"""Running one folder (baseline or variant) in a child and measuring what certification asks.
+"""Measurements of one folder, baseline or variant, in a child process.
 
 The baseline is measured once and leaves its tensors and outputs in a file. A variant is then built
 with the same seed, gets the baseline's value for every tensor that survived, under the same name,
@@ -7,23 +7,30 @@ and is compared on the weights as given and on randomised ones, in evaluation an
     baseline -> given weights, randomised weights, outputs, noise floor -> file
     variant  -> same inputs, same weights, same draws -> differences
 
-Where values cannot be copied because a model keeps random state out of reach, the baseline's
-control run (another seed, values copied) shows it, and no variant that shifts the stream is judged.
+A model may keep random values where they cannot be copied from. The baseline's control run (another
+seed, values copied) shows that, and then no variant that shifts the random stream is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from antifragile.ablate.certify.arrays import load_arrays, save_arrays
-from antifragile.ablate.certify.compare import Leaves, are_identical, difference
+from antifragile.ablate.certify.compare import are_identical, difference, is_finite
+from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.certify.weights import moved, randomised
-from antifragile.ablate.frameworks.subject import MODES, OTHER_SEED, Observation, Subject
+from antifragile.ablate.frameworks.base import Leaves
+from antifragile.ablate.frameworks.subject import (
+    MODES,
+    OTHER_SEED,
+    CodeFields,
+    Observation,
+    Subject,
+)
 from antifragile.ablate.sandbox.loading import Refusal
 
 WEIGHTS = ("given", "randomised")
@@ -31,28 +38,18 @@ SALTS = 32  # further draws tried before a random forward pass is said not to ch
 _CLEAR = 1e-3  # relative difference from which on no further draws are needed
 
 
-def measure_baseline(
-    folder: str,
-    entries: dict[str, Any],
-    framework: str,
-    hidden: list[str],
-    results: str,
-    keep_gradients: bool,
-) -> dict[str, Any]:
-    """Measure the unchanged model and leave what variants are compared with in a file.
+def measure_baseline(code: CodeFields, results: str, keep_gradients: bool) -> BaselineMeasurement:
+    """Measure the unchanged model; leave the arrays that variants are compared with in a file.
 
     Args:
-        folder: The baseline's folder.
-        entries: ``build``, ``inputs`` and ``step``: [file, function, module name] or None.
-        framework: Name of the adapter.
-        hidden: Packages that the user's code must not need.
+        code: Fields of the baseline's `ModelCode`.
         results: Path of the file to write.
         keep_gradients: Keep the gradients as well (marked lines are judged by them).
 
     Raises:
         Refusal: It does not run, or is not deterministic.
     """
-    subject = Subject(folder, entries, framework, hidden)
+    subject = Subject(code)
     model, _, _ = subject.ready()
     given = subject.adapter.tensors(model)
     others = given | randomised(given, subject.adapter.aliases(model))
@@ -65,40 +62,27 @@ def measure_baseline(
         subject.draw_again(others, salt) for salt in range(1, SALTS + 1) if subject.is_random
     ]
     _save(Path(results), weights, seen, redrawn, keep_gradients)
-    return {
-        "parameters": first.parameters,
-        "signature": first.signature,
-        "without_gradient": first.without_gradient,
-        "unit": first.unit,
-        "noise": {
+    return BaselineMeasurement(
+        **_facts(first, seen),
+        unit=first.unit,
+        noise={
             name: _noise(subject, weights[name], seen[name], keep_gradients) for name in WEIGHTS
         },
-        "out_of_reach": bool(
+        out_of_reach=bool(
             _unequal(first.outputs, subject.observe(given, OTHER_SEED, backward=False).outputs)
         ),
-        "stream_digest": first.stream_digest,
-        "finite": {name: seen[name].is_finite for name in WEIGHTS},
-        "is_random": subject.is_random,
-        "builds_late": subject.adapter.builds_late,
-    }
+        is_random=subject.is_random,
+        builds_late=subject.adapter.builds_late,
+    )
 
 
 def measure_variant(
-    folder: str,
-    entries: dict[str, Any],
-    framework: str,
-    hidden: list[str],
-    results: str,
-    is_random: bool,
-    kept_apart: list[str],
-) -> dict[str, Any]:
+    code: CodeFields, results: str, is_random: bool, kept_apart: Sequence[str]
+) -> VariantMeasurement:
     """Measure one variant against the baseline's file.
 
     Args:
-        folder: The variant's folder.
-        entries: As for the baseline.
-        framework: Name of the adapter.
-        hidden: Packages that the user's code must not need.
+        code: Fields of the variant's `ModelCode`.
         results: The file that `measure_baseline` wrote.
         is_random: Whether the baseline draws numbers in its forward pass.
         kept_apart: Parameters that keep the variant's own values.
@@ -106,7 +90,7 @@ def measure_variant(
     Raises:
         Refusal: It does not run, or does not repeat.
     """
-    subject = Subject(folder, entries, framework, hidden)
+    subject = Subject(code)
     subject.is_random = is_random
     kept = load_arrays(Path(results))
     weights = {name: _below(kept, f"{name}/weights/") for name in WEIGHTS}
@@ -120,20 +104,27 @@ def measure_variant(
     _check_repeats(first, subject.observe(weights["given"]))
     seen = {"given": first, "randomised": second}
     differences = {
-        f"{name}/{part}": asdict(difference(_below(kept, f"{name}/{part}/"), leaves))
+        f"{name}/{part}": difference(_below(kept, f"{name}/{part}/"), leaves)
         for name in WEIGHTS
         for part, leaves in seen[name].parts.items()
         if part != "gradients" or compares_gradients
     }
-    is_same = max(item["relative"] for item in differences.values()) < _CLEAR
+    is_same = max(found.relative for found in differences.values()) < _CLEAR
+    return VariantMeasurement(
+        **_facts(first, seen),
+        differences=differences,
+        redrawn=_redrawn_difference(subject, weights["randomised"], kept) if is_same else 0.0,
+    )
+
+
+def _facts(first: Observation, seen: Mapping[str, Observation]) -> dict[str, Any]:
+    """The fields that the measurements of baseline and variants share."""
     return {
         "parameters": first.parameters,
         "signature": first.signature,
         "without_gradient": first.without_gradient,
         "stream_digest": first.stream_digest,
-        "finite": {name: seen[name].is_finite for name in WEIGHTS},
-        "differences": differences,
-        "redrawn": _redrawn_difference(subject, weights["randomised"], kept) if is_same else 0.0,
+        "finite": {name: all(map(is_finite, seen[name].outputs.values())) for name in WEIGHTS},
     }
 
 
@@ -182,7 +173,7 @@ def _below(arrays: Leaves, prefix: str) -> Leaves:
 def _noise(
     subject: Subject, values: Leaves, seen: Observation, with_gradients: bool
 ) -> dict[str, float]:
-    """How far each part moves when every parameter moves by one rounding unit."""
+    """Relative response of each part when every parameter moves by one rounding unit."""
     shaken = moved(values, seen.unit, seen.parameters)
     parts = subject.observe(shaken, backward=with_gradients).parts
     return {

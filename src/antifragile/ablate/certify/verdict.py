@@ -8,44 +8,43 @@ certified
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from antifragile.ablate.certify.compare import threshold
+from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.records import AblationKind, Certificate, Project, Variant, Verdict
 from antifragile.ablate.sandbox.server import Outcome
-
-Findings = Mapping[str, Any]
 
 _LISTED = 4  # names shown before "and N more"
 
 
 @dataclass
 class _Case:
-    """One variant before the judge: findings in, checks out."""
+    """One variant to be judged: its measurements, and the checks made so far."""
 
     project: Project
     variant: Variant
-    baseline: Findings
-    found: Findings
+    baseline: BaselineMeasurement
+    found: VariantMeasurement
     checks: dict[str, str] = field(default_factory=dict)
 
     @property
     def parameter_delta(self) -> int:
         """Change in the number of parameters."""
-        here, there = (sum(side["parameters"].values()) for side in (self.found, self.baseline))
-        return int(here - there)
+        here, there = (sum(side.parameters.values()) for side in (self.found, self.baseline))
+        return here - there
 
 
-def judge(project: Project, variant: Variant, baseline: Findings, outcome: Outcome) -> Certificate:
-    """The certificate of one variant.
+def judge(
+    project: Project, variant: Variant, baseline: BaselineMeasurement, outcome: Outcome
+) -> Certificate:
+    """Judge one variant.
 
     Args:
         project: The project.
-        variant: What was generated, and what it promises.
-        baseline: What `probe.measure_baseline` found.
-        outcome: How `probe.measure_variant` ended.
+        variant: The generated files, and the effects they promise.
+        baseline: Measurement of the unchanged model.
+        outcome: The end of `probe.measure_variant`.
     """
     if outcome.failure is not None:
         return _failed(variant, outcome)
@@ -64,7 +63,7 @@ def judge(project: Project, variant: Variant, baseline: Findings, outcome: Outco
         reason=reason,
         checks=case.checks,
         parameter_delta=case.parameter_delta,
-        without_gradient=tuple(case.found["without_gradient"]),
+        without_gradient=tuple(case.found.without_gradient),
         seconds=outcome.seconds,
     )
 
@@ -81,7 +80,7 @@ def _failed(variant: Variant, outcome: Outcome) -> Certificate:
 
 
 def _broken_promise(case: _Case) -> str | None:
-    """What the generator promised and the variant does not keep, or None."""
+    """The first promise of the generator that the variant breaks, or None."""
     for check in (_output_shape, _inputs, _parameters, _finite):
         problem = check(case)
         if problem is not None:
@@ -90,7 +89,7 @@ def _broken_promise(case: _Case) -> str | None:
 
 
 def _output_shape(case: _Case) -> str | None:
-    expected, got = case.baseline["signature"], case.found["signature"]
+    expected, got = case.baseline.signature, case.found.signature
     if expected == got:
         case.checks["output shape"] = "; ".join(dict.fromkeys(_without_mode(got)))
         return None
@@ -106,7 +105,7 @@ def _without_mode(signature: list[str]) -> list[str]:
 
 
 def _inputs(case: _Case) -> str | None:
-    changed = not case.found["differences"]["given/inputs"]["identical"]
+    changed = not case.found.differences["given/inputs"].identical
     case.checks["inputs"] = "changed" if changed else "as the baseline's"
     if changed and case.project.inputs.file not in case.variant.edited:
         return "the inputs differ from the baseline's, although nothing they come from was edited"
@@ -115,9 +114,9 @@ def _inputs(case: _Case) -> str | None:
 
 def _parameters(case: _Case) -> str | None:
     promised, got = case.variant.parameter_delta, case.parameter_delta
-    sizes, cut = case.baseline["parameters"], set(case.variant.cut_parameters)
-    gone = set(sizes) - set(case.found["parameters"])
-    if case.baseline["builds_late"] and gone <= cut and got != promised:
+    sizes, cut = case.baseline.parameters, set(case.variant.cut_parameters)
+    gone = set(sizes) - set(case.found.parameters)
+    if case.baseline.builds_late and gone <= cut and got != promised:
         promised = -sum(sizes[name] for name in gone)
         case.checks["never built"] = f"{_some(gone)}: nothing calls their layer any more"
     case.checks["parameters"] = f"{got:+,}, as predicted" if got == promised else f"{got:+,}"
@@ -130,7 +129,7 @@ def _parameters(case: _Case) -> str | None:
 
 
 def _finite(case: _Case) -> str | None:
-    if case.baseline["finite"]["given"] and not case.found["finite"]["given"]:
+    if case.baseline.finite["given"] and not case.found.finite["given"]:
         case.checks["finite"] = "no"
         return "the output holds infinities or NaN, the baseline's does not"
     return None
@@ -139,7 +138,7 @@ def _finite(case: _Case) -> str | None:
 def _takes_more(case: _Case) -> str | None:
     """Parameters beside the component's own that get no gradient any more, or None."""
     cut = set(case.variant.cut_parameters)
-    missing = set(case.found["without_gradient"]) - set(case.baseline["without_gradient"])
+    missing = set(case.found.without_gradient) - set(case.baseline.without_gradient)
     others = missing - cut
     own = sorted(missing & cut)
     case.checks["gradients"] = f"none for {_some(own)}" if own else "reach every parameter"
@@ -151,15 +150,13 @@ def _takes_more(case: _Case) -> str | None:
 
 def _change(case: _Case) -> tuple[Verdict, str]:
     """Whether and where the function changed."""
-    if case.baseline["out_of_reach"] and _shifts_the_stream(case):
+    if case.baseline.out_of_reach and _shifts_the_stream(case):
         case.checks["change"] = "cannot be told from another initialisation"
         return Verdict.REFUSED, (
             "the model keeps random numbers where they cannot be copied from, so a change cannot "
             "be told from another initialisation"
         )
-    changed = {
-        key for key in case.found["differences"] if _counts(case, key) and _exceeds(case, key)
-    }
+    changed = {key for key in case.found.differences if _counts(case, key) and _exceeds(case, key)}
     given = _frozen(case) + _places(changed, "given")
     if given:
         return Verdict.CERTIFIED, f"legal, and changes {_and(given)}"
@@ -168,15 +165,15 @@ def _change(case: _Case) -> tuple[Verdict, str]:
         return Verdict.INACTIVE_AT_INIT, (
             f"legal; changes nothing on the weights as given, and {_and(randomised)} once they move"
         )
-    if case.found["redrawn"] > _threshold(case, "randomised/training"):
-        case.checks["other draws"] = f"changed by {case.found['redrawn']:.2g}"
+    if case.found.redrawn > _threshold(case, "randomised/training"):
+        case.checks["other draws"] = f"changed by {case.found.redrawn:.2g}"
         return Verdict.CERTIFIED, "legal, and changes the output in training mode with other draws"
     return Verdict.REFUSED, _nothing(case)
 
 
 def _nothing(case: _Case) -> str:
-    found = case.found["differences"]
-    largest = max((found[key]["relative"] for key in found if _counts(case, key)), default=0.0)
+    found = case.found.differences
+    largest = max((found[key].relative for key in found if _counts(case, key)), default=0.0)
     if largest > 0:
         return f"it changes nothing beyond rounding (relative difference {largest:.1g})"
     return "it changes nothing"
@@ -190,30 +187,30 @@ def _counts(case: _Case, key: str) -> bool:
 
 
 def _exceeds(case: _Case, key: str) -> bool:
-    difference, limit = case.found["differences"][key], _threshold(case, key)
-    exceeds = not difference["identical"] and difference["relative"] > limit
-    relative = difference["relative"]
+    difference, limit = case.found.differences[key], _threshold(case, key)
+    exceeds = not difference.identical and difference.relative > limit
+    relative = difference.relative
     weights, _, part = key.partition("/")
     case.checks[f"{part}, {weights} weights"] = (
         f"changed by {relative:.2g}"
         if exceeds
         else "unchanged"
-        if difference["identical"]
+        if difference.identical
         else f"rounding only, {relative:.1g}"
     )
-    return bool(exceeds)
+    return exceeds
 
 
 def _threshold(case: _Case, key: str) -> float:
     weights, _, part = key.partition("/")
-    return threshold(case.baseline["unit"], case.baseline["noise"][weights].get(part, 0.0))
+    return threshold(case.baseline.unit, case.baseline.noise[weights].get(part, 0.0))
 
 
 def _frozen(case: _Case) -> list[str]:
     """A component that no longer learns has changed, though not yet its output."""
     if case.variant.kind is not AblationKind.REINIT_FROZEN:
         return []
-    missing = set(case.found["without_gradient"]) - set(case.baseline["without_gradient"])
+    missing = set(case.found.without_gradient) - set(case.baseline.without_gradient)
     frozen = missing & set(case.variant.cut_parameters)
     return [f"what learns ({_some(frozen)} are frozen)"] if frozen else []
 
@@ -230,7 +227,7 @@ def _places(changed: set[str], weights: str) -> list[str]:
 
 
 def _shifts_the_stream(case: _Case) -> bool:
-    return bool(case.found["stream_digest"] != case.baseline["stream_digest"])
+    return case.found.stream_digest != case.baseline.stream_digest
 
 
 def _some(names: set[str] | list[str]) -> str:

@@ -1,23 +1,22 @@
-"""The weights on which baseline and variant are compared: new ones, and ones moved by rounding.
+"""Weights on which baseline and variant are compared: new ones, and ones moved by rounding.
 
-Drawn by name and apart from every stream of a model, so baseline and variant get the same.
+They are drawn by name and apart from every stream of a model, so baseline and variant get the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.certify.compare import Leaves
+from antifragile.ablate.frameworks.base import Array, Leaves
 
 _SEED = 20
 
 
 def randomised(given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
-    """New values for every parameter, of the same mean and spread; constants get a spread.
+    """Draw new values for every parameter, of the same mean and spread; constants get a spread.
 
     Args:
         given: All values by path.
@@ -39,12 +38,12 @@ def randomised(given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
 
 
 def moved(values: Leaves, unit: float, parameters: Collection[str]) -> Leaves:
-    """The same values, every parameter moved up or down by one rounding unit.
+    """Move every parameter up or down by one rounding unit.
 
     Args:
         values: All values by path.
         unit: Relative spacing of the floating type.
-        parameters: Paths of what moves.
+        parameters: Paths of the arrays that move.
     """
     generator = np.random.Generator(np.random.Philox(_SEED))
     return {
@@ -55,7 +54,7 @@ def moved(values: Leaves, unit: float, parameters: Collection[str]) -> Leaves:
     }
 
 
-def _spread(values: np.ndarray[Any, Any]) -> float:
+def _spread(values: Array) -> float:
     spread = float(np.std(values))
     if spread > 0:
         return spread

@@ -1,14 +1,15 @@
-"""What runs in the children of the server before there are variants: a first look, the trace."""
+"""Jobs for child processes before there are variants: a first look at the model, and its trace."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from antifragile.ablate.frameworks.subject import Subject
+from antifragile.ablate.frameworks.registry import framework_named
+from antifragile.ablate.frameworks.subject import CodeFields, Subject
 from antifragile.ablate.records import Entry, Project
 from antifragile.ablate.source.project import enter_project
-from antifragile.ablate.trace.records import Trace, trace
+from antifragile.ablate.trace.records import Trace
 
 
 def project_from(plain: Mapping[str, Any]) -> Project:
@@ -20,13 +21,11 @@ def project_from(plain: Mapping[str, Any]) -> Project:
     return Project(**{**plain, **lists, **entries})
 
 
-def look(folder: str, entries: dict[str, Any], framework: str) -> int:
-    """Build the model and run it once in both modes, so that what is wrong is said in words.
+def look(code: CodeFields) -> int:
+    """Build the model and run it once in both modes, so that a fault is reported in words.
 
     Args:
-        folder: The project's root.
-        entries: ``build``, ``inputs`` and ``step``: [file, function, module name] or None.
-        framework: Name of the adapter.
+        code: Fields of the `ModelCode`.
 
     Returns:
         The number of parameters.
@@ -34,8 +33,18 @@ def look(folder: str, entries: dict[str, Any], framework: str) -> int:
     Raises:
         Refusal: It does not run.
     """
-    seen = Subject(folder, entries, framework, hidden=()).observe({})
+    seen = Subject(code).observe({})
     return sum(seen.parameters.values())
+
+
+def parameter_sizes(code: CodeFields) -> dict[str, int]:
+    """Elements of each parameter of a model, by name.
+
+    Args:
+        code: Fields of the `ModelCode`.
+    """
+    subject = Subject(code)
+    return subject.adapter.parameters(subject.ready()[0])
 
 
 def trace_job(project: Mapping[str, Any], framework: str) -> Trace:
@@ -43,8 +52,8 @@ def trace_job(project: Mapping[str, Any], framework: str) -> Trace:
 
     Args:
         project: `asdict` of the project.
-        framework: Name of the adapter.
+        framework: Name of the framework.
     """
     found = project_from(project)
     enter_project(found)
-    return trace(found, framework)
+    return framework_named(framework).trace(found)

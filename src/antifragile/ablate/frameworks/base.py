@@ -1,29 +1,36 @@
-"""One small adapter per framework: everything certification must know about it.
+"""The two interfaces of a framework: its record in the registry, and its models as we run them.
 
-Values cross as NumPy arrays; models, inputs and outputs stay opaque. Child-side only.
+Values cross as NumPy arrays; models, inputs and outputs stay opaque. An `Adapter` lives in child
+processes only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from antifragile.ablate.records import Project
+from antifragile.ablate.trace.records import Trace
+
 Array = np.ndarray[Any, Any]
+Leaves = dict[str, Array]  # the arrays and numbers of a nested value, by path
+Gradients = dict[str, Array | None]  # by name; None where there is none
 
 
 class Draws(Protocol):
-    """What was drawn."""
+    """A count of the random draws that were made."""
 
     count: int
 
 
 class Adapter(Protocol):
-    """A framework as certification sees it."""
+    """A framework's models: made ready, run in both modes, and read as arrays."""
 
-    name: str
     builds_late: bool  # parameters appear at a layer's first call; uncalled ones never do
 
     def check(self, model: Any, source: str) -> None:
@@ -39,19 +46,19 @@ class Adapter(Protocol):
         ...
 
     def streams_untouched(self) -> AbstractContextManager[None]:
-        """What is drawn inside does not move what is drawn behind it."""
+        """Keep draws inside from moving the draws that come after it."""
         ...
 
     def versions(self) -> str:
-        """The framework and its back end, besides torch and NumPy, in words; may be empty."""
+        """Versions of the framework and its back end, besides torch and NumPy; may be empty."""
         ...
 
     def stream_digest(self) -> str:
-        """Where the global streams stand."""
+        """Digest of the state of the global streams."""
         ...
 
     def stream_independent(self, salt: int) -> AbstractContextManager[Draws]:
-        """Inside, a draw depends on what is drawn and the salt, not on earlier draws."""
+        """Let draws inside depend on what is drawn and the salt, not on earlier draws."""
         ...
 
     def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
@@ -62,7 +69,7 @@ class Adapter(Protocol):
         """Number of elements of each trainable or frozen parameter, by name."""
         ...
 
-    def tensors(self, model: Any) -> dict[str, Array]:
+    def tensors(self, model: Any) -> Leaves:
         """Copies of all tensors the model holds, by path."""
         ...
 
@@ -75,10 +82,10 @@ class Adapter(Protocol):
         ...
 
     def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """Inputs that the model may change in place."""
+        """Copies of the inputs, which the model may change in place."""
         ...
 
-    def leaves(self, value: Any) -> dict[str, Array]:
+    def leaves(self, value: Any) -> Leaves:
         """Arrays and numbers in a nested value, by path."""
         ...
 
@@ -94,31 +101,62 @@ class Adapter(Protocol):
         """Output in evaluation mode."""
         ...
 
-    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in training mode, without gradients."""
+    def forward_in_training(
+        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
+    ) -> Any:
+        """Output in training mode."""
         ...
 
-    def train(
-        self,
-        model: Any,
-        inputs: Sequence[Any],
-        step: Callable[..., Any] | None,
-        step_name: str,
-        *,
-        backward: bool,
-    ) -> tuple[Any, Any, dict[str, Array | None]]:
-        """Output, loss and gradients in training mode; gradients where `backward` asks for them."""
+    def recording(self) -> AbstractContextManager[Any]:
+        """Record, inside, what `gradients` needs; gives what to hand to it."""
+        ...
+
+    def projection(self, output: Any) -> Any:
+        """A loss without a training step: all floating outputs times fixed random weights."""
+        ...
+
+    def check_loss(self, loss: Any, source: str) -> None:
+        """Refuse what is not a loss; `source` says where it came from."""
+        ...
+
+    def gradients(self, model: Any, loss: Any, recorded: Any) -> Gradients:
+        """Gradients of a loss by path."""
         ...
 
 
-def open_adapter(framework: str, *, folder: str) -> Adapter:
-    """The adapter of a framework, for models whose files lie in the folder."""
-    if framework == "torch":
-        from antifragile.ablate.frameworks.torch.models import TorchModels
+def nothing_more(texts: Sequence[str]) -> tuple[str, ...]:
+    """Preload nothing, whatever the variants hold."""
+    return ()
 
-        return TorchModels(folder=folder)
-    if framework == "keras":
-        from antifragile.ablate.frameworks.keras.models import KerasModels
 
-        return KerasModels()
-    raise ValueError(f"no adapter for the framework {framework!r}")
+@dataclass(frozen=True, kw_only=True)
+class Framework:
+    """A framework whose models can be ablated; imported without the framework itself.
+
+    Args:
+        name: Its name in commands, certificates and stores, and in `import NAME`.
+        title: Its name in sentences.
+        templates: The folder of its edit templates.
+        trace: Runs a project once in this process and notes what every site did.
+        open_models: Opens the adapter for models whose files lie in a folder.
+        placeholders: The library names that templates write, from a file's own names for them.
+        preload: Modules that a server imports before it forks.
+        preload_for: Further ones that pay off for variants whose edited files hold these texts.
+        preload_training: Further ones that training needs.
+        environment: Environment variables of the server.
+        extra: The extra of this package that installs the framework; None for a dependency.
+        trains_data_sets: Whether the built-in experiment on our data sets trains its models.
+    """
+
+    name: str
+    title: str
+    templates: Path
+    trace: Callable[[Project], Trace]
+    open_models: Callable[[str], Adapter]
+    placeholders: Callable[[Mapping[str, str]], dict[str, str]]
+    preload: tuple[str, ...]
+    preload_for: Callable[[Sequence[str]], tuple[str, ...]] = nothing_more
+    preload_training: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    extra: str | None = None
+    trains_data_sets: bool = False

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from antifragile.ablate.frameworks.base import Array
+
 _PYTHON = (
     *("random", "randint", "randrange", "uniform", "choice", "choices", "sample", "shuffle"),
     *("gauss", "normalvariate", "triangular", "betavariate", "expovariate", "getrandbits"),
@@ -33,10 +35,10 @@ _NUMPY = (
 
 
 class Draws:
-    """What was drawn inside `stream_independent`.
+    """Seeds and count of the draws inside `stream_independent`.
 
     Args:
-        salt: Goes into every seed.
+        salt: Enters every seed.
     """
 
     def __init__(self, salt: int) -> None:
@@ -44,7 +46,7 @@ class Draws:
         self.count = 0
 
     def seed(self, words: str) -> int:
-        """The seed of one draw, described in words."""
+        """Seed of one draw, described in words."""
         self.count += 1
         return zlib.crc32(f"{self.salt} {words}".encode())
 
@@ -53,7 +55,7 @@ _draws: Draws | None = None  # None: streams run on as usual
 
 
 def active_draws() -> Draws | None:
-    """The draws of the `stream_independent` that we are in, if any."""
+    """Draws of the `stream_independent` that is active, if any."""
     return _draws
 
 
@@ -87,7 +89,7 @@ def streams_untouched() -> Iterator[None]:
 
 
 def stream_digest() -> str:
-    """Where the three global streams stand."""
+    """Digest of the state of the three global streams."""
     digest = hashlib.blake2b(torch.get_rng_state().numpy().tobytes(), digest_size=16)
     digest.update(repr(random.getstate()).encode())
     name, words, *rest = np.random.get_state(legacy=True)
@@ -103,6 +105,17 @@ def install() -> None:
     ):
         for name in names:
             setattr(module, name, _wrapped(module, name, seed))
+
+
+def directions(number: int, size: int) -> Array:
+    """Fixed random numbers of length about one, drawn apart from every stream of a model.
+
+    Args:
+        number: Another number gives other directions.
+        size: Their count.
+    """
+    generator = np.random.Generator(np.random.Philox(number + 1))
+    return np.asarray(generator.standard_normal(size) / max(size, 1) ** 0.5)
 
 
 @contextmanager

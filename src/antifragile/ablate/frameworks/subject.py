@@ -1,41 +1,105 @@
-"""The user's functions in one folder, brought to life in a child, and one run of their model.
+"""The user's functions in one folder, loaded in a child process, and one run of their model.
 
 A run builds the model anew, copies given values in, and goes forward in both modes and backward;
-what came out is an `Observation` in plain arrays. Child-side only.
+the results are an `Observation` in plain arrays. `ModelCode` is made in the parent and sent to the
+child; all else here runs in children only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
 
-import numpy as np
-
-from antifragile.ablate.certify.compare import Leaves, is_finite
-from antifragile.ablate.frameworks.base import Adapter, open_adapter
+from antifragile.ablate.frameworks.base import Adapter, Array, Gradients, Leaves
+from antifragile.ablate.frameworks.registry import framework_named
+from antifragile.ablate.records import Project
+from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.loading import Refusal, hide, load_function, stage
+from antifragile.ablate.source.project import module_name
 
 MODES = ("evaluation", "training")
-SEED, OTHER_SEED = 20, 21  # of what build draws
+SEED, OTHER_SEED = 20, 21  # for what build draws
 _INPUT_SEED, _RUN_SEED = 22, 23
+
+CodeFields = Mapping[str, Any]  # `asdict` of a ModelCode, as a child receives it
+_Arguments = ParamSpec("_Arguments")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCode:
+    """A model's functions in one folder, and the framework they use.
+
+    Args:
+        folder: The folder.
+        framework: Name of the framework.
+        functions: File, function and module name of ``build``, ``inputs`` and perhaps ``step``.
+        paths: First folders of the import path.
+        hidden: Packages that the user's code must not need.
+    """
+
+    folder: str
+    framework: str
+    functions: Mapping[str, Sequence[str]]
+    paths: Sequence[str]
+    hidden: Sequence[str] = ()
+
+    @classmethod
+    def in_folder(
+        cls, project: Project, folder: Path, framework: str, hidden: Sequence[str] = ()
+    ) -> ModelCode:
+        """Locate a project's functions in a copy of its files."""
+        roles = {"build": project.build, "inputs": project.inputs, "step": project.step}
+        functions = {
+            role: (entry.file, entry.function, module_name(project, entry.file))
+            for role, entry in roles.items()
+            if entry is not None
+        }
+        paths = tuple(str((folder / path).resolve()) for path in project.search_paths)
+        return cls(
+            folder=str(folder),
+            framework=framework,
+            functions=functions,
+            paths=paths,
+            hidden=tuple(hidden),
+        )
+
+    def job(
+        self,
+        target: Callable[Concatenate[CodeFields, _Arguments], object],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> Job:
+        """Prepare a call of `target` with the fields of this record before other arguments."""
+        call = inspect.signature(target).bind(asdict(self), *args, **kwargs)
+        return Job(
+            target=target,
+            folder=self.folder,
+            paths=tuple(self.paths),
+            arguments=call.arguments,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """One model on one set of weights: what came out, by mode.
+    """Results of one model on one set of weights.
 
     Args:
         outputs: By mode; "loss" where the user named a step.
+        signature: Structure, shapes and types of the outputs, a line each.
         gradients: By name, None where there is none; empty where no backward pass was asked for.
-        stream_digest: Where the streams stood after build.
+        inputs: The inputs after the run.
+        parameters: Number of elements of each parameter, by name.
+        stream_digest: State of the random streams after build.
         unit: Relative spacing of the coarsest floating type.
     """
 
     outputs: dict[str, Leaves]
     signature: list[str]
-    gradients: dict[str, np.ndarray[Any, Any] | None]
+    gradients: Gradients
     inputs: Leaves
     parameters: dict[str, int]
     stream_digest: str
@@ -52,30 +116,27 @@ class Observation:
         """Parameters that the backward pass did not reach."""
         return sorted(name for name in self.parameters if self.gradients.get(name) is None)
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether no output holds an infinity or NaN."""
-        return all(map(is_finite, self.outputs.values()))
-
 
 class Subject:
-    """The user's functions in one folder, and runs of the model they make."""
+    """The user's functions in one folder, and runs of the model they make.
 
-    def __init__(
-        self, folder: str, entries: Mapping[str, Any], framework: str, hidden: Sequence[str]
-    ) -> None:
-        self.adapter: Adapter = open_adapter(framework, folder=folder)
-        hide(hidden)
-        self._names = {
-            key: f"{entry[1]}() of {entry[0]}" for key, entry in entries.items() if entry
-        }
-        self._functions = {key: load_function(*entry) for key, entry in entries.items() if entry}
+    Args:
+        code: Fields of the `ModelCode`.
+    """
+
+    def __init__(self, code: CodeFields) -> None:
+        source = ModelCode(**code)
+        self.adapter: Adapter = framework_named(source.framework).open_models(source.folder)
+        hide(source.hidden)
+        functions = source.functions
+        self._names = {role: f"{found[1]}() of {found[0]}" for role, found in functions.items()}
+        self._functions = {role: load_function(*found) for role, found in functions.items()}
         self.is_random = True  # until a run has shown that nothing is drawn
         self.draws = 0
 
     @contextmanager
     def drawing(self, salt: int = 0) -> Iterator[None]:
-        """Draws inside do not depend on earlier ones."""
+        """Make draws inside independent of earlier ones."""
         if not self.is_random:
             yield
             return
@@ -84,7 +145,7 @@ class Subject:
         self.draws += draws.count
 
     def build(self, seed: int = SEED) -> Any:
-        """A new model."""
+        """Build a new model."""
         self.adapter.seed(seed)
         with stage(self._names["build"]):
             model = self._functions["build"]()
@@ -92,7 +153,7 @@ class Subject:
         return model
 
     def inputs(self) -> list[Any]:
-        """The positional inputs."""
+        """Make the positional inputs."""
         name = self._names["inputs"]
         self.adapter.seed(_INPUT_SEED)
         with stage(name):
@@ -103,7 +164,7 @@ class Subject:
         return list(found)
 
     def ready(self, seed: int = SEED) -> tuple[Any, str, list[Any]]:
-        """A new model with all its parameters, where the streams stand behind it, and inputs."""
+        """Return a new model with all its parameters, the stream digest after it, and inputs."""
         model = self.build(seed)
         stream = self.adapter.stream_digest()
         inputs = self.inputs()
@@ -114,7 +175,7 @@ class Subject:
         return model, stream, inputs
 
     def observe(
-        self, values: Mapping[str, np.ndarray[Any, Any]], seed: int = SEED, *, backward: bool = True
+        self, values: Mapping[str, Array], seed: int = SEED, *, backward: bool = True
     ) -> Observation:
         """Build, copy values in, run forward in both modes, and backward where asked to."""
         adapter = self.adapter
@@ -123,10 +184,9 @@ class Subject:
         with self.drawing():
             with stage("the forward pass in evaluation mode"):
                 evaluated = adapter.evaluate(model, adapter.copy_inputs(inputs))
-            step, name = self._functions.get("step"), self._names.get("step", "")
-            trained, loss, gradients = adapter.train(model, inputs, step, name, backward=backward)
+            trained, loss, gradients = self._train(model, inputs, backward=backward)
         outputs = {MODES[0]: adapter.leaves(evaluated), MODES[1]: adapter.leaves(trained)}
-        if step is not None:
+        if "step" in self._functions:
             outputs["loss"] = adapter.leaves(loss)
         return Observation(
             outputs=outputs,
@@ -138,9 +198,31 @@ class Subject:
             unit=adapter.rounding_unit(model, (evaluated, trained)),
         )
 
-    def draw_again(self, values: Mapping[str, np.ndarray[Any, Any]], salt: int) -> Leaves:
-        """The training-mode output with other draws."""
+    def _train(
+        self, model: Any, inputs: list[Any], *, backward: bool
+    ) -> tuple[Any, Any, Gradients]:
+        """Run forward in training mode, and backward where asked to: output, loss, gradients."""
+        adapter, step = self.adapter, self._functions.get("step")
+        with adapter.recording() as recorded:
+            with stage("the forward pass in training mode"):
+                output = adapter.forward_in_training(
+                    model, adapter.copy_inputs(inputs), with_gradients=True
+                )
+            if step is None:
+                loss = adapter.projection(output)
+            else:
+                with stage(self._names["step"]):
+                    loss = step(model, *adapter.copy_inputs(inputs))
+                adapter.check_loss(loss, self._names["step"])
+        if not backward:
+            return output, loss, {}
+        with stage("the backward pass"):
+            return output, loss, adapter.gradients(model, loss, recorded)
+
+    def draw_again(self, values: Mapping[str, Array], salt: int) -> Leaves:
+        """Return the training-mode output with other draws."""
         model, _, inputs = self.ready()
         self.adapter.set_tensors(model, values)
         with self.drawing(salt):
-            return self.adapter.leaves(self.adapter.forward_in_training(model, inputs))
+            drawn = self.adapter.forward_in_training(model, inputs, with_gradients=False)
+            return self.adapter.leaves(drawn)

@@ -14,10 +14,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, framework_named
 from antifragile.ablate.records import AblationKind, ComponentKind
 from antifragile.errors import SpecError, nearest
 
-BUILT_IN = Path(__file__).parent.parent / "frameworks"
 SHAPES = ("same", "resized", "pooled", "reduced", "any")
 
 
@@ -49,7 +49,9 @@ class Template:
         )
 
 
-def load_templates(folder: Path | None = None, framework: str = "torch") -> tuple[Template, ...]:
+def load_templates(
+    folder: Path | None = None, framework: str = DEFAULT_FRAMEWORK
+) -> tuple[Template, ...]:
     """Read the user's templates, then those of the package.
 
     Args:
@@ -61,7 +63,7 @@ def load_templates(folder: Path | None = None, framework: str = "torch") -> tupl
     """
     if folder is not None and not folder.is_dir():
         raise SpecError(f"no such folder of templates: {folder}. Expected *.toml files in it.")
-    built_in = BUILT_IN / framework
+    built_in = framework_named(framework).templates
     folders = [built_in] if folder is None else [folder, built_in]
     files = [file for place in folders for file in sorted(place.glob("*.toml"))]
     return tuple(template for file in files for template in read_templates(file))

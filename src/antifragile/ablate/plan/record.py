@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from antifragile.ablate.discover.evidence import Joined
+from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.plan.catalogue import Template, fill, shape_relations, step_of
 from antifragile.ablate.source.edits import Edit
 from antifragile.ablate.source.syntax import SourceFile
@@ -30,16 +31,8 @@ class Plan:
 
 def spaces(joined: Joined, source: SourceFile) -> dict[str, str]:
     """Return how a file calls torch, torch.nn and torch.nn.functional."""
-    known = joined.trace.aliases[source.file]
-    if joined.trace.framework == "keras":
-        keras = known.get("keras", "keras")
-        layers = known.get("keras.layers", f"{keras}.layers")
-        ops = known.get("keras.ops", f"{keras}.ops")
-        return {"torch": ops, "nn": layers, "functional": ops, "ops": ops, "layers": layers}
-    torch = known.get("torch", "torch")
-    nn = known.get("torch.nn", f"{torch}.nn")
-    functional = known.get("torch.nn.functional", f"{nn}.functional")
-    return {"torch": torch, "nn": nn, "functional": functional}
+    framework = framework_named(joined.trace.framework)
+    return framework.placeholders(joined.trace.aliases[source.file])
 
 
 def needs_import(joined: Joined, source: SourceFile, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Importing a variant in a Python of its own that has loaded nothing before; child-side."""
+"""Import of a variant in a Python of its own that has loaded nothing before; runs in children."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Bringing a user's functions to life inside a child process, and saying what went wrong there.
+"""Imports of a user's functions inside a child process, and sentences about what went wrong there.
 
-Runs only in children of `server`. `stage` names what is being done, so that a hang or a crash can
-be told from outside; `Refusal` ends a job with a sentence of ours.
+Runs only in children of the server. `stage` names the step that is under way, so that a hang or a
+crash can be told from outside; `Refusal` ends a job with a sentence of ours.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from antifragile.errors import nearest
 
 _MESSAGE_LENGTH = 300
 _stage_file: int | None = None  # descriptor
+_hidden: dict[str, ModuleType] = {}
 
 
 class Refusal(Exception):
@@ -59,16 +60,21 @@ def stage(words: str) -> Iterator[None]:
 
 
 def hide(packages: Sequence[str]) -> None:
-    """Make packages impossible to import from now on; what already runs keeps its references."""
+    """Make packages impossible to import until `show`; code that runs keeps its references."""
     for name in list(sys.modules):
         if name.partition(".")[0] in packages:
-            del sys.modules[name]
+            _hidden[name] = sys.modules.pop(name)
     for name in packages:
         sys.modules[name] = None  # type: ignore[assignment]  # how Python marks "not importable"
 
 
+def show() -> None:
+    """Undo `hide`: records in an answer are found by their module's name."""
+    sys.modules.update(_hidden)
+
+
 def kind_of(value: object) -> str:
-    """What something is, in words: "a list", "None"."""
+    """The type of something in words: "a list", "None"."""
     return f"a {type(value).__name__}" if value is not None else "None"
 
 

@@ -231,6 +231,7 @@ def _answer(request: dict[str, Any]) -> None:
     path = Path(request["answer"])
     try:
         value = _call(request, path)
+        loading.show()
         content = pickle.dumps({"value": value})
     except BaseException as error:
         _lift_limit()

@@ -1,13 +1,13 @@
 """A clean server that runs others' code in processes of its own, one per job.
 
-Model code that a user names may hang, crash, eat memory, print or call `sys.exit`; none of that may
-reach us. So a fresh Python is started that imports torch and our own small job modules and nothing
-else, and forks one child per job: a child costs milliseconds and starts from the same clean state
-as every other. It has a time limit, a limit on how far its memory may grow, a process group of its
-own, no terminal, and the folder it is to work in. What it answers is plain data: built-in types and
-this package's own records; anything else in an answer is refused when it is read.
+Model code that a user names may hang, crash, fill the memory, print or call `sys.exit`; none of
+that may reach us. So a fresh Python is started that imports the framework and our own small job
+modules and nothing else, and forks one child per job: a child costs milliseconds and starts from
+the same clean state as every other. It has a time limit, a limit on how far its memory may grow, a
+process group of its own, no terminal, and the folder it is to work in. Its answer is plain data:
+built-in types and this package's own records; anything else is refused when it is read.
 
-The other end of the pipe, with the limits, is `server_process`.
+The other end of the pipe, with the limits, is `process`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from antifragile.ablate.sandbox.job import Job
 from antifragile.errors import WorldError
 
 GIB = 2**30
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-ONE_THREAD = dict.fromkeys(_THREADS, "1")
+_THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
+_ONE_THREAD = dict.fromkeys(_THREADS, "1")
 
 
 class Failure(StrEnum):
-    """Why a job has no answer."""
+    """Reasons why a job has no answer."""
 
     REFUSED = "refused"  # our own code found something wrong, and says it in words
     RAISED = "raised"  # an exception nobody caught
@@ -48,11 +52,11 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one job may use.
+    """Limits of one job.
 
     Args:
         timeout_s: Seconds from fork to end.
-        memory_bytes: How far private memory may grow beyond the freshly forked process's.
+        memory_bytes: Growth of private memory allowed beyond the freshly forked process's.
     """
 
     timeout_s: float = 60.0
@@ -60,25 +64,8 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """A call for a child: `target(**arguments)` with the folder as working directory.
-
-    Args:
-        target: ``package.module:function`` of ours, importable without importing the user's code.
-        folder: Working directory.
-        arguments: Plain data (JSON); what the function returns must be plain data as well.
-        paths: First folders of the import path; `folder` where none are given.
-    """
-
-    target: str
-    folder: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a job ended: `value`, or a failure with its reason as the predicate of a sentence."""
+    """The end of a job: `value`, or a failure with its reason as the predicate of a sentence."""
 
     value: Any = None
     failure: Failure | None = None
@@ -92,7 +79,7 @@ class Server:
     Args:
         workers: Children that run at the same time.
         limits: Time and memory for each.
-        preload: Modules the server imports before it forks; torch alone if nothing is said.
+        preload: Modules the server imports before it forks.
         environment: Variables set besides one thread per library and a fixed hash seed.
     """
 
@@ -101,8 +88,8 @@ class Server:
         *,
         workers: int = 1,
         limits: Limits | None = None,
-        preload: Sequence[str] = ("torch",),
-        environment: dict[str, str] | None = None,
+        preload: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
@@ -114,7 +101,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD, "PYTHONHASHSEED": "0", **(environment or {})},
+            env={**os.environ, **_ONE_THREAD, "PYTHONHASHSEED": "0", **(environment or {})},
             start_new_session=True,
         )
 
@@ -155,7 +142,7 @@ class Server:
         """Run jobs, `workers` at a time; they start at once, behind those of earlier runs.
 
         Args:
-            jobs: What to call; they are started in this order.
+            jobs: The calls; they are started in this order.
 
         Returns:
             Position in `jobs` and outcome, as they finish.
@@ -187,8 +174,8 @@ class Server:
         self._count += 1
         request = {
             "id": self._count,
-            "target": job.target,
-            "arguments": job.arguments,
+            "target": job.reference,
+            "arguments": dict(job.arguments),
             "folder": job.folder,
             "paths": job.paths,
             "answer": str(self._answer_path(self._count)),

@@ -21,19 +21,19 @@ from antifragile.ablate.certify.certificate import (
     COLD_IMPORTS,
     ModelError,
     certify,
-    entries_of,
     open_server,
 )
 from antifragile.ablate.designs.base import Configuration
+from antifragile.ablate.discover.jobs import parameter_sizes
+from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.records import AblationKind, Certificate, Variant, Verdict
-from antifragile.ablate.sandbox.server import Job, Server
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError
 from antifragile.ablate.study.folder import RUNNABLE, AblationFolder, Arm, digest_of
 from antifragile.errors import StoreError
 
 CERTIFICATE = "certificate.json"
-SIZES = "antifragile.ablate.study.job:parameter_sizes"
 _JUDGED_ALONE = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)  # these kinds have own checks
 
 Judged = dict[Configuration, tuple[Verdict, str]]
@@ -159,14 +159,8 @@ class Combinations:
     def _parameter_sizes(self) -> dict[str, int]:
         if self._sizes is None:
             place = (self._folder.path / BASELINE).resolve()
-            project = self._folder.project
-            arguments = {
-                "folder": str(place),
-                "entries": entries_of(project),
-                "framework": self._folder.framework,
-            }
-            paths = tuple(str((place / path).resolve()) for path in project.search_paths)
-            job = Job(target=SIZES, folder=str(place), arguments=arguments, paths=paths)
+            code = ModelCode.in_folder(self._folder.project, place, self._folder.framework)
+            job = code.job(parameter_sizes)
             outcome = self._open().run_one(job)
             if outcome.failure is not None:
                 raise ModelError(f"the unchanged model cannot be measured: {outcome.reason}.")

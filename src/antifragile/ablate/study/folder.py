@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.discover.jobs import project_from
+from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.pipeline import INDEX
 from antifragile.ablate.records import Project, Verdict
@@ -61,14 +62,14 @@ class AblationFolder:
         project: The model as its author left it.
         arms: Certified variants, in the order they were generated.
         left_out: (folder or component and kind, reason) of the others.
-        framework: Whose models they are, ``torch`` or ``keras``.
+        framework: Name of the framework.
     """
 
     path: Path
     project: Project
     arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
-    framework: str = "torch"
+    framework: str = DEFAULT_FRAMEWORK
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -126,7 +127,7 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         plain = json.loads(index.read_text(encoding="utf-8"))
         pairs = list(zip(plain["variants"], plain["certificates"], strict=True))
         project = project_from(plain["project"])
-        framework = str(plain.get("framework", "torch"))
+        framework = str(plain.get("framework", DEFAULT_FRAMEWORK))
         arms = tuple(_arm(v, c) for v, c in pairs if c["verdict"] in RUNNABLE)
         left_out = tuple(_reason(v, c) for v, c in pairs if c["verdict"] not in RUNNABLE)
     except (OSError, ValueError, KeyError, TypeError) as error:

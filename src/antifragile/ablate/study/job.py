@@ -32,8 +32,8 @@ from safetensors.numpy import load_file, save
 
 from antifragile._files import write_atomically
 from antifragile.ablate.discover.jobs import project_from
-from antifragile.ablate.frameworks.base import Adapter, Array, open_adapter
-from antifragile.ablate.frameworks.subject import Subject
+from antifragile.ablate.frameworks.base import Adapter, Array
+from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, stage
@@ -77,7 +77,7 @@ def run_job(
         Refusal: Something is wrong with the model or the experiment.
     """
     found = project_from(project)
-    adapter = open_adapter(framework, folder=folder)
+    adapter = framework_named(framework).open_models(folder)
     is_baseline = Path(folder) == Path(baseline)
     start = (
         None
@@ -154,21 +154,9 @@ class PairedBuilder:
         return module == path or module not in sys.modules or module in self._own
 
 
-def parameter_sizes(folder: str, entries: dict[str, Any], framework: str) -> dict[str, int]:
-    """Elements of each parameter of the model in a folder, by name.
-
-    Args:
-        folder: The folder.
-        entries: ``build``, ``inputs`` and ``step``: [file, function, module name] or None.
-        framework: Name of the adapter.
-    """
-    subject = Subject(folder, entries, framework, hidden=())
-    return subject.adapter.parameters(subject.ready()[0])
-
-
 def describe_framework(framework: str) -> str:
     """Versions of all that computes beside torch, in words; empty for torch."""
-    return open_adapter(framework, folder=".").versions()
+    return framework_named(framework).open_models(".").versions()
 
 
 def without(state: State, names: Collection[str]) -> State:
@@ -245,7 +233,7 @@ def _state_in_child(
         try:
             sys.path[:] = [path for path in sys.path if not _is_of_variant(path, folder)]
             os.chdir(folder)
-            adapter = open_adapter(framework, folder=str(folder))
+            adapter = framework_named(framework).open_models(str(folder))
             enter_project(project, folder)
             builder = PairedBuilder(project, adapter, seeds["init"], None)
             builder()

@@ -14,6 +14,7 @@ from typing import Any
 
 from antifragile._files import check_folder_path
 from antifragile.ablate.certify.certificate import open_server
+from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.pipeline import INDEX, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
@@ -86,7 +87,7 @@ def repeat_folder(then: dict[str, Any], folder: Path, *, workers: int) -> None:
         project["inputs"],
         project["step"],
     )
-    framework = then.get("framework", "torch")
+    framework = then.get("framework", DEFAULT_FRAMEWORK)
     with open_server(workers=workers, framework=framework) as server:
         make = partial(make_ablations, found, folder, server=server, framework=framework)
         made = make()

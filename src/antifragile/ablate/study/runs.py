@@ -17,9 +17,11 @@ from pathlib import Path
 
 from antifragile._files import make_folder
 from antifragile.ablate.designs.base import BASELINE
-from antifragile.ablate.sandbox.server import Job, Outcome, Server
+from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.job import run_job
 from antifragile.ablate.study.outcome import AblationProgress, Listener
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Protocol
 from antifragile.store.ablation import AblationRun, AblationStore
@@ -155,7 +157,7 @@ class AblationRuns:
         if keeps:
             make_folder(self._kept)
         return Job(
-            target="antifragile.ablate.study.job:run_job",
+            target=run_job,
             folder=str(Path.cwd()),
             paths=(str(place),),
             arguments={

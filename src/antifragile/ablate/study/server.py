@@ -6,23 +6,17 @@ thread.
 
 from __future__ import annotations
 
-import importlib.util
-
-from antifragile._optional import require
-from antifragile.ablate.certify import certificate as certify
-from antifragile.ablate.sandbox.server import Job, Limits, Server
+from antifragile.ablate.frameworks.base import Framework
+from antifragile.ablate.frameworks.registry import framework_named, installed_framework
+from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.study import job
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.request import AblationRequest
 from antifragile.errors import UsageError
 from antifragile.store.records import Environment
 from antifragile.study.machine import current_environment
 
-JOB = "antifragile.ablate.study.job"
-# Optimizers import torch._dynamo when first used, a second of work; here it is done once.
-PRELOAD = {
-    "torch": ("torch", "torch._dynamo", "antifragile.ablate.frameworks.torch.models", JOB),
-    "keras": (*certify.PRELOAD["keras"], "torch._dynamo", JOB),
-}
 PRELOAD_DATASET = ("antifragile.ablate.study.trainer", "sklearn.datasets")
 
 
@@ -38,17 +32,19 @@ def open_study_server(
     Raises:
         MissingExtraError: The framework is not installed.
     """
-    if folder.framework == "keras" and importlib.util.find_spec("keras") is None:
-        require("keras", extra="keras", purpose="training a Keras model")
+    framework = installed_framework(folder.framework)
     own = PRELOAD_DATASET if request.experiment.dataset else ()
-    if folder.framework == "keras" and importlib.util.find_spec("tensorflow") is not None:
-        own = (*own, "tensorflow")  # keras.utils.set_random_seed imports it on every back end: 3 s
     return Server(
         workers=workers,
         limits=limits or Limits(timeout_s=3600),
-        preload=(*PRELOAD[folder.framework], *own),
-        environment=certify.QUIET_AND_SINGLE,
+        preload=(*training_modules(framework), *own),
+        environment=framework.environment,
     )
+
+
+def training_modules(framework: Framework) -> tuple[str, ...]:
+    """Modules that a server imports before it forks runs of a framework's models."""
+    return (*framework.preload, *framework.preload_training, job.__name__)
 
 
 def describe_environment(folder: AblationFolder, server: Server) -> Environment:
@@ -58,10 +54,11 @@ def describe_environment(folder: AblationFolder, server: Server) -> Environment:
         UsageError: They do not work.
     """
     kernel = "experiment"
-    if folder.framework != "torch":
+    if framework_named(folder.framework).extra is not None:
         arguments = {"framework": folder.framework}
-        job = Job(target=f"{JOB}:describe_framework", folder=".", arguments=arguments)
-        outcome = server.run_one(job)
+        outcome = server.run_one(
+            Job(target=job.describe_framework, folder=".", arguments=arguments)
+        )
         if outcome.failure is not None:
             raise UsageError(f"{folder.framework} does not work here: {outcome.reason}.")
         kernel = f"experiment, {outcome.value}"

@@ -20,6 +20,7 @@ import numpy as np
 
 from antifragile.ablate.designs.base import BASELINE, Design, DesignName, Request
 from antifragile.ablate.designs.choice import make_design
+from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
@@ -86,7 +87,8 @@ def run_ablation(
 
 
 def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
-    if folder.framework != "torch" and request.experiment.dataset is not None:
+    trains = framework_named(folder.framework).trains_data_sets
+    if request.experiment.dataset is not None and not trains:
         raise UsageError(
             f"--dataset trains PyTorch models, and those of {folder.path} are of "
             f"{folder.framework}; give --experiment FILE.py:run."

@@ -1,4 +1,4 @@
-"""A copy of the user's code that reports every numbered site while it runs.
+"""Copies of the user's code that report every numbered site while they run.
 
 Each site `E` becomes a call of a reporter that evaluates it as before and takes notes:
 
@@ -27,7 +27,7 @@ from antifragile.ablate.source.syntax import SourceFile, sites_of
 
 
 class Reporter(Protocol):
-    """Who takes notes: one of these per source file, bound to its name."""
+    """Takers of notes on instrumented code."""
 
     def hooks(self, file: str) -> dict[str, object]:
         """Return the functions `__af_*__` that the instrumented code of a file calls."""
@@ -121,5 +121,5 @@ class ReportingFinder(importlib.abc.MetaPathFinder):
         return spec if source is not None else None
 
     def install(self) -> None:
-        """Come before every other finder of this process."""
+        """Put this finder before every other one of the process."""
         sys.meta_path.insert(0, self)

@@ -1,8 +1,9 @@
-"""What a recorder writes down: one set of notes for each site of the source and for each module."""
+"""Notes of a recorder: one set for each site of the source and for each module."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +12,7 @@ from antifragile.ablate.trace.records import Callee, Value
 
 
 class Phase(StrEnum):
-    """Which part of the run is under way."""
+    """Parts of a run."""
 
     OTHER = "other"
     TRAIN = "train"
@@ -20,7 +21,7 @@ class Phase(StrEnum):
 
 @dataclass
 class Notes:
-    """What was seen at one site or in one module."""
+    """Notes on one site or one module."""
 
     calls: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
     operands: dict[str, Value] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class Notes:
 
 @dataclass
 class ModuleNotes(Notes):
-    """What was seen of one module object."""
+    """Notes on one module object."""
 
     module: Any = None
     built_at: list[SiteKey] = field(default_factory=list)
@@ -49,3 +50,31 @@ class ModuleNotes(Notes):
     touched: dict[str, None] = field(default_factory=dict)
     first_parameters: set[int] = field(default_factory=set)  # ids, when construction ended
     extra: dict[str, None] = field(default_factory=dict)  # arguments beside the first
+
+
+Nodes = tuple[tuple[int, ...], Mapping[str, int | None]]  # of the outputs, of the operands
+
+
+def run_fields(notes: Notes, modules: Mapping[int, int], nodes: Iterable[Nodes]) -> dict[str, Any]:
+    """Turn notes into the fields that the records of sites and modules share.
+
+    Args:
+        notes: The notes of the site or module.
+        modules: Id of each module object -> its number.
+        nodes: The nodes of each call of the training forward, as numbers.
+    """
+
+    def numbered(value: Value) -> Value:
+        maker = None if value.made_by is None else modules.get(value.made_by)
+        return replace(value, made_by=maker)
+
+    return {
+        "calls": notes.calls[Phase.TRAIN],
+        "eval_calls": notes.calls[Phase.EVAL],
+        "other_calls": notes.calls[Phase.OTHER],
+        "operands": {name: numbered(value) for name, value in notes.operands.items()},
+        "outputs": tuple(map(numbered, notes.outputs)),
+        "is_tensor": notes.is_tensor,
+        "signatures": tuple(notes.signatures),
+        "nodes": tuple(nodes),
+    }

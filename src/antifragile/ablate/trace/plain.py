@@ -1,4 +1,4 @@
-"""Plain data: what of a model's settings and arguments may leave the process that ran it."""
+"""Plain data: settings and arguments of a model that may leave the process that ran it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def plain(value: Any) -> object:
 
 
 def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The arguments of a call by position ("0", "1") or name."""
+    """Arguments of a call by position ("0", "1") or name."""
     return [*((str(place), value) for place, value in enumerate(args)), *kwargs.items()]
 
 
 def plain_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
-    """Those arguments of a call that are plain data."""
+    """Arguments of a call that are plain data, by position or name."""
     return {name: plain(value) for name, value in named(args, kwargs) if is_plain(value)}

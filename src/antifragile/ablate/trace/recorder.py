@@ -1,9 +1,9 @@
-"""Taking notes while the instrumented model runs: what all frameworks have in common.
+"""The recorder that takes notes while the instrumented model runs: the part all frameworks share.
 
-One recorder lives for one trace. It keeps every object it has seen alive: `id` stays a name.
-Module calls are seen by wrapping the module class's `__call__`, which also catches children that a
-library container calls; module construction is seen at the call sites that return a new module.
-What a tensor, a node and a module are is said by the two recorders below this class.
+One recorder lives for one trace. It keeps every object it has seen alive, so that an `id` stands
+for one object. Module calls are seen by wrapping the module class's `__call__`, which also catches
+children that a library container calls; module construction is seen at the call sites that return
+a new module. A framework's own recorder says what its tensors, nodes and modules are.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.plain import plain_arguments
+from antifragile.ablate.trace.records import Callee, Value
 
 _MAX_SIGNATURES = 64
 
@@ -24,8 +26,8 @@ class Recorder(ABC):
     """The notes of one trace.
 
     Args:
-        module_class: Of the framework.
-        attributes: What a module has that does nothing; reads of others are noted.
+        module_class: The framework's class of modules.
+        attributes: Attributes of a module that does nothing; reads of others are noted.
         guarded: Whether a read at a site does not count: by the object itself, or behind a
             question for its class.
     """
@@ -131,8 +133,44 @@ class Recorder(ABC):
         """Note a module or a parameter that a call returned, in a forward or not."""
 
     @abstractmethod
+    def is_tensor(self, value: Any) -> bool:
+        """Whether something is a tensor of the framework."""
+
+    @abstractmethod
+    def node(self, tensor: Any) -> Any:
+        """The node of a tensor in the gradient graph of the training forward, or None."""
+
+    @abstractmethod
+    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[Any]:
+        """The nodes of a call's outputs in the training forward.
+
+        Args:
+            outputs: Its tensors.
+            before: Operand -> (tensor, node).
+            seen: Further nodes that they may depend on.
+        """
+
+    @abstractmethod
+    def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
+        """Describe a tensor in plain data."""
+
     def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
-        """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
+        """Evaluate `left + right` or `left * right` and note it when both are tensors."""
+        is_seen = self.is_watching and self.is_tensor(left) and self.is_tensor(right)
+        if not is_seen:
+            self.note_mixed(key, left, right)
+            return left + right if sign == "+" else left * right
+        before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
+        result = left + right if sign == "+" else left * right
+        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
+        notes.name = sign
+        notes.calls[self.phase] += 1
+        self.note_values(notes, before, result, check_bounds=sign == "*")
+        return result
+
+    @abstractmethod
+    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
+        """Note operands of which some are no tensors."""
 
     @abstractmethod
     def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
@@ -182,7 +220,39 @@ class Recorder(ABC):
             (notes.returned_at if is_old else notes.built_at).append(key)
         return notes
 
-    def note_shapes(self, notes: Notes, before: Mapping[str, Any], outputs: Sequence[Any]) -> None:
+    def note_values(
+        self,
+        notes: Notes,
+        before: Mapping[str, Any],
+        result: Any,
+        *,
+        seen: Any = (),
+        check_bounds: bool = False,
+    ) -> None:
+        """Note shapes and nodes of operands and outputs, and those of the first call in full.
+
+        Args:
+            notes: The notes of the site or module.
+            before: Operand -> (tensor, node).
+            result: The return value.
+            seen: Further nodes that the result may depend on.
+            check_bounds: Whether to look if the operands lie within [-1, 1].
+        """
+        outputs = tensors_in(result, self.is_tensor)
+        self._note_shapes(notes, before, outputs)
+        if not notes.outputs:
+            notes.operands = {
+                name: self.value(value, node, check_bounds=check_bounds)
+                for name, (value, node) in before.items()
+            }
+            notes.outputs = tuple(map(self.value, outputs))
+            notes.is_tensor = self.is_tensor(result)
+        if self.phase is Phase.TRAIN:
+            self.keep += [outputs, before]
+            made = self.nodes_of(outputs, before, seen)
+            notes.nodes.append((made, {name: node for name, (_, node) in before.items()}))
+
+    def _note_shapes(self, notes: Notes, before: Mapping[str, Any], outputs: Sequence[Any]) -> None:
         """Note the shapes of operands and outputs, each combination once."""
         shapes = (
             tuple(tuple(value.shape) for value, _ in before.values()),

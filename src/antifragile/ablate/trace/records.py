@@ -1,10 +1,10 @@
-"""What one execution of the model showed, joined with the numbered sites of its source.
+"""Records of one watched run of a model, joined with the numbered sites of its source.
 
-`trace` imports reporting copies of the sources, runs build and inputs, one forward in training mode
-and one in evaluation mode (and the step, if the project has one). Which parameters would lose their
-gradient if a site were cut is read off the autograd graph of the first forward. The result is plain
-data: it can be pickled and sent to another process. The code that runs is the user's, so `trace`
-belongs in a process of its own.
+A framework's `trace` imports reporting copies of the sources, runs build and inputs, one forward in
+training mode and one in evaluation mode (and the step, if the project has one). Which parameters
+would lose their gradient if a site were cut is read off the gradient graph of the first forward.
+The records are plain data: they can be sent to another process. The code that runs is the user's,
+so tracing belongs in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from antifragile.ablate.records import Project
 from antifragile.ablate.source.syntax import SiteKey
 
 
 class Callee(StrEnum):
-    """What a call site called."""
+    """Kinds of things that a site calls or reads."""
 
     MODULE = "module"
     FUNCTION = "function"  # of torch or another library
@@ -30,7 +29,7 @@ class Callee(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A tensor that was seen: all that decides which edit is legal."""
+    """One tensor that was seen: all that decides which edit is legal."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -47,7 +46,7 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What happened at a call site, an operator, or in a module: the first call in full.
+    """Calls of one site, operator or module: the first in full, the others as counts and shapes.
 
     Operands are keyed by position ("0", "1"), name, "self" for methods, "0.1" inside a list.
     `nodes` has one entry per call of the training forward: the autograd nodes of the results, and
@@ -71,10 +70,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteRun(Run):
-    """What happened at one numbered site of the source."""
+    """Calls of one numbered site of the source."""
 
     callee: Callee = Callee.OTHER
-    name: str = ""  # of the function: "relu", "cat", "rearrange"
+    name: str = ""  # the function's: "relu", "cat", "rearrange"
     modules: tuple[int, ...] = ()  # called here, as numbers in `Trace.modules`
     parameters: tuple[str, ...] = ()  # read here, over all calls
     skip: str | None = None  # for sums: the operand that is nearer to the input
@@ -132,37 +131,29 @@ class Gradients:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """All that discovery and generation know about the execution."""
+    """All that discovery and generation know about the run.
 
-    sha256: Mapping[str, str]  # per source file
+    Args:
+        framework: Name of the framework: it decides which templates apply and how helpers call
+            the library.
+        sha256: Digest of each source file.
+        sites: Calls by numbered site.
+        modules: All module objects; number 0 is the model itself.
+        parameters: Number of values by name.
+        gradients: Which parameters the outputs reach, and through what.
+        aliases: Names of the framework's libraries in each file: file -> library -> name there.
+        inputs: The model's inputs; None for those that are no tensors.
+        outputs: The tensors in the model's output.
+        parameter_sites: Names of the parameters that a site created.
+    """
+
+    framework: str
+    sha256: Mapping[str, str]
     sites: Mapping[SiteKey, SiteRun]
-    modules: tuple[ModuleRun, ...]  # number 0 is the model itself
-    parameters: Mapping[str, int]  # name -> number of values
-    gradients: Gradients  # which parameters the outputs reach, and through what
-    aliases: Mapping[str, Mapping[str, str]]  # file -> {"torch": "torch", "torch.nn": "nn", ...}
+    modules: tuple[ModuleRun, ...]
+    parameters: Mapping[str, int]
+    gradients: Gradients
+    aliases: Mapping[str, Mapping[str, str]]
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value, ...]
     parameter_sites: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
-    framework: str = "torch"  # or "keras": which templates apply, how helpers name the library
-
-
-def trace(project: Project, framework: str = "torch") -> Trace:
-    """Run the model once in this process and note what every site did.
-
-    Args:
-        project: The model's files and functions.
-        framework: "torch" or "keras".
-
-    Returns:
-        Plain picklable data.
-
-    Raises:
-        Exception: Whatever the user's code raises.
-    """
-    if framework == "keras":
-        from antifragile.ablate.frameworks.keras.trace import trace_keras
-
-        return trace_keras(project)
-    from antifragile.ablate.frameworks.torch.trace import trace_torch
-
-    return trace_torch(project)

@@ -30,7 +30,7 @@ from antifragile.cli.ablate.options import (
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 
 if TYPE_CHECKING:
-    from antifragile.ablate.certify.certificate import Listener
+    from antifragile.ablate.certify.certificate import CertificateListener
     from antifragile.ablate.pipeline import Ablations
     from antifragile.ablate.records import Certificate, Component, Variant
     from antifragile.ablate.request import AblationRequest
@@ -151,7 +151,7 @@ def _server(timeout: float, memory: str, workers: int | None, framework: str) ->
     return open_server(workers=workers or os.cpu_count() or 1, limits=limits, framework=framework)
 
 
-def _say_progress() -> Listener:
+def _say_progress() -> CertificateListener:
     """A listener that rewrites one line on a terminal and is silent elsewhere."""
     console, done = stderr(), 0
 

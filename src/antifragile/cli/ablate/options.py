@@ -54,8 +54,8 @@ WorkersOption = Annotated[
     typer.Option(min=1, help="Variants certified at a time.", show_default="one per core"),
 ]
 FrameworkOption = Annotated[
-    Literal["torch", "keras"],
-    typer.Option(help="keras: Keras 3, on the back end that KERAS_BACKEND names."),
+    str,
+    typer.Option(help="torch, or keras: Keras 3 on the back end that KERAS_BACKEND names."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -41,13 +41,13 @@ class Torch:
     def seed(self, seed: int) -> None:
         self._torch.manual_seed(seed)
 
-    def reseeding(self, draws: randomness.Draws) -> Any:
+    def reseeding(self, draws: randomness.Draws) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def without_gradients(self) -> Any:
+    def without_gradients(self) -> AbstractContextManager[None]:
         return self._torch.no_grad()
 
-    def recording(self) -> Any:
+    def recording(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def gradients(self, tape: Any, loss: Any, variables: Sequence[Any]) -> list[Any]:
@@ -80,11 +80,12 @@ class TensorFlow:
         finally:
             self._draws = None
 
-    def without_gradients(self) -> Any:
+    def without_gradients(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def recording(self) -> Any:
-        return self._tensorflow.GradientTape()
+    def recording(self) -> AbstractContextManager[Any]:
+        tape: AbstractContextManager[Any] = self._tensorflow.GradientTape()
+        return tape
 
     def gradients(self, tape: Any, loss: Any, variables: Sequence[Any]) -> list[Any]:
         found = tape.gradient(loss, [variable.value for variable in variables])

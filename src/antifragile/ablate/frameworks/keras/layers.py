@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from antifragile._optional import require
+from antifragile.ablate.trace.nested import Named, walk
 
 _UNNAMED = re.compile(r"variable(_\d+)?")
 
@@ -25,22 +26,18 @@ class _Keras:
 keras: Any = _Keras()
 
 
-def layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
+def layers_by_path(model: Any) -> Iterator[Named]:
     """Every layer below a model, itself first as ""; one with several names comes several times."""
-    yield from _layers_below("", model, frozenset())
+
+    def below(path: str, layer: Any) -> list[Named]:
+        return [(f"{path}.{name}" if path else name, child) for name, child in children_of(layer)]
+
+    return walk("", model, below)
 
 
-def _layers_below(path: str, layer: Any, above: frozenset[int]) -> Iterator[tuple[str, Any]]:
-    if id(layer) in above:
-        return
-    yield path, layer
-    for name, child in children_of(layer):
-        yield from _layers_below(f"{path}.{name}" if path else name, child, above | {id(layer)})
-
-
-def children_of(layer: Any) -> list[tuple[str, Any]]:
+def children_of(layer: Any) -> list[Named]:
     """The layers that a layer holds: by place in a graph or stack, by attribute, or hidden."""
-    found: list[tuple[str, Any]] = []
+    found: list[Named] = []
     if isinstance(layer, keras.Sequential | keras.src.models.Functional):
         found += [(f"layers[{index}]", item) for index, item in enumerate(layer.layers)]
     known = {id(item) for _, item in found}
@@ -55,7 +52,7 @@ def children_of(layer: Any) -> list[tuple[str, Any]]:
     return found + [(f"_layers[{n}]", item) for n, item in hidden if id(item) not in known]
 
 
-def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _held(name: str, value: Any) -> Iterator[Named]:
     if isinstance(value, keras.Layer):
         yield name, value
     elif isinstance(value, dict):

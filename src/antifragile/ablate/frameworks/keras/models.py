@@ -1,4 +1,4 @@
-"""What certification needs to know about Keras 3, on the torch and the TensorFlow back end.
+"""Keras 3 models as certification and studies run them, on the torch or TensorFlow back end.
 
 Variables appear at the first call, hence `prepare`. Random layers keep their own generators, whose
 states are variables and are copied like weights; draws without a seed use one global generator.
@@ -10,17 +10,17 @@ import importlib
 import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.certify.compare import Leaves
 from antifragile.ablate.frameworks import randomness
+from antifragile.ablate.frameworks.base import Array, Gradients, Leaves
 from antifragile.ablate.frameworks.keras.backends import open_backend
 from antifragile.ablate.frameworks.keras.layers import keras, variables_by_path
-from antifragile.ablate.frameworks.nested import directions, flatten, names_of_each
-from antifragile.ablate.sandbox.loading import Refusal, kind_of, stage, wrong_loss
+from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
+from antifragile.ablate.trace.nested import NUMBERS, flatten, names_of_each
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 _GENERATORS = "keras.src.random.seed_generator"
@@ -29,7 +29,6 @@ _GENERATORS = "keras.src.random.seed_generator"
 class KerasModels:
     """Keras models: Sequential, functional and subclassed."""
 
-    name = "keras"
     builds_late = True
 
     def __init__(self) -> None:
@@ -61,7 +60,7 @@ class KerasModels:
 
     @contextmanager
     def streams_untouched(self) -> Iterator[None]:
-        """Python's, NumPy's and torch's go on where they were, Keras's and TensorFlow's anew."""
+        """Put Python's, NumPy's and torch's streams back; seed Keras's and TensorFlow's anew."""
         anew = self._run_seed + 1
         with randomness.streams_untouched():
             yield
@@ -73,12 +72,12 @@ class KerasModels:
         return f"keras {keras.__version__} on {backend.__name__} {backend.__version__}"
 
     def stream_digest(self) -> str:
-        """Where the global streams stand."""
+        """Digest of the state of the global streams."""
         return randomness.stream_digest()
 
     @contextmanager
     def stream_independent(self, salt: int) -> Iterator[randomness.Draws]:
-        """Draws inside depend on what is drawn, not on what was drawn before."""
+        """Let draws inside depend on what is drawn, not on what was drawn before."""
         with randomness.stream_independent(salt) as draws, self._backend.reseeding(draws):
             yield draws
 
@@ -87,7 +86,7 @@ class KerasModels:
         self.evaluate(model, inputs)
 
     def parameters(self, model: Any) -> dict[str, int]:
-        """Numbers of elements of what is trained, or would be if it were not frozen."""
+        """Number of elements of each trainable or frozen parameter, by path."""
         every = reversed(list(variables_by_path(model)))
         found = {id(v): (path, v) for path, v, learns in every if learns}
         return {path: int(np.prod(v.shape)) for path, v in found.values()}
@@ -102,7 +101,7 @@ class KerasModels:
             (path, variable) for path, variable, learns in variables_by_path(model) if learns
         )
 
-    def set_tensors(self, model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def set_tensors(self, model: Any, values: Mapping[str, Array]) -> None:
         """Copy values into the variables of the same path and shape."""
         for path, variable, _ in variables_by_path(model):
             value = values.get(path)
@@ -110,65 +109,69 @@ class KerasModels:
                 variable.assign(value)
 
     def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """Inputs that a forward pass may change in place."""
+        """Copies of the inputs, which a forward pass may change in place."""
         return [_copied(item) for item in inputs]
 
     def leaves(self, value: Any) -> Leaves:
         """Numbers and tensors in a nested value, by path."""
-        return {path: _array(item) for path, item in flatten("", value, keras.ops.is_tensor)}
+        return {path: _array(item) for path, item in flatten(value, keras.ops.is_tensor)}
 
     def signature(self, value: Any) -> list[str]:
         """Structure, shapes and types of a nested value, in words."""
-        found = flatten("", value, keras.ops.is_tensor)
+        found = flatten(value, keras.ops.is_tensor)
         return [f"{path or 'output'} {np.shape(_array(v))} {_dtype(v)}" for path, v in found]
 
     def rounding_unit(self, model: Any, output: Any) -> float:
         """Relative spacing of the coarsest floating type among parameters and outputs."""
         types = {_dtype(variable) for _, variable, _ in variables_by_path(model)}
-        types |= {_dtype(item) for _, item in flatten("", output, keras.ops.is_tensor)}
+        types |= {_dtype(item) for _, item in flatten(output, keras.ops.is_tensor)}
         return max((_UNITS.get(kind, 0.0) for kind in types), default=0.0)
 
     def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """The output in evaluation mode."""
+        """Output in evaluation mode."""
         with self._backend.without_gradients():
             return model(*inputs, training=False)
 
-    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """The output in training mode, without gradients."""
-        with self._backend.without_gradients():
+    def forward_in_training(
+        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
+    ) -> Any:
+        """Output in training mode."""
+        with nullcontext() if with_gradients else self._backend.without_gradients():
             return model(*inputs, training=True)
 
-    def train(
-        self,
-        model: Any,
-        inputs: Sequence[Any],
-        step: Callable[..., Any] | None,
-        step_name: str,
-        *,
-        backward: bool,
-    ) -> tuple[Any, Any, dict[str, np.ndarray[Any, Any] | None]]:
-        """Output, loss and gradients of a forward and perhaps a backward pass in training mode."""
+    def recording(self) -> AbstractContextManager[Any]:
+        """Record on the back end's tape, if it has one."""
+        return self._backend.recording()
+
+    def projection(self, output: Any) -> Any:
+        """The sum of all floating outputs times fixed weights, of order one."""
+        terms: list[Any] = []
+        for _, item in flatten(output, keras.ops.is_tensor):
+            if keras.ops.is_tensor(item) and "float" in _dtype(item):
+                size = int(np.prod(item.shape))
+                weights = randomness.directions(len(terms), size).astype("float32")
+                flat = keras.ops.reshape(keras.ops.cast(item, "float32"), (-1,))
+                terms.append(keras.ops.sum(flat * keras.ops.convert_to_tensor(weights)))
+        if not terms:
+            raise Refusal("no output of the forward pass is a floating tensor")
+        return sum(terms[1:], start=terms[0])
+
+    def check_loss(self, loss: Any, source: str) -> None:
+        """Refuse what is not one number."""
+        if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
+            raise wrong_loss(source, loss)
+
+    def gradients(self, model: Any, loss: Any, recorded: Any) -> Gradients:
+        """Gradients of all variables that learn, by path."""
         trained = {id(variable) for variable in model.trainable_variables}
         named = [(path, v) for path, v, _ in variables_by_path(model) if id(v) in trained]
-        with self._backend.recording() as tape:
-            with stage("the forward pass in training mode"):
-                output = model(*self.copy_inputs(inputs), training=True)
-            if step is None:
-                loss = _projection(output)
-            else:
-                with stage(step_name):
-                    loss = step(model, *self.copy_inputs(inputs))
-                _check_loss(loss, step_name)
-        if not backward:
-            return output, loss, {}
-        with stage("the backward pass"):
-            gradients = self._backend.gradients(tape, loss, [variable for _, variable in named])
-        arrays = [None if item is None else np.array(_array(item)) for item in gradients]
-        return output, loss, dict(zip((path for path, _ in named), arrays, strict=True))
+        found = self._backend.gradients(recorded, loss, [variable for _, variable in named])
+        arrays = [None if item is None else np.array(_array(item)) for item in found]
+        return dict(zip((path for path, _ in named), arrays, strict=True))
 
 
 def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
-    """Where draws are to be independent, the generator of unseeded draws starts anew each time."""
+    """Wrap Keras's generator of unseeded draws: independent draws get a new one each time."""
 
     def generator() -> Any:
         draws = randomness.active_draws()
@@ -179,15 +182,15 @@ def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
     return generator
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
-    if isinstance(value, np.ndarray | bool | int | float | complex):
+def _array(value: Any) -> Array:
+    if isinstance(value, (np.ndarray, *NUMBERS)):
         return np.asarray(value)
     array = np.asarray(keras.ops.convert_to_numpy(value))
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _dtype(value: Any) -> str:
-    if isinstance(value, bool | int | float | complex):
+    if isinstance(value, NUMBERS):
         return type(value).__name__
     return str(keras.backend.standardize_dtype(value.dtype))
 
@@ -196,22 +199,3 @@ def _copied(item: Any) -> Any:
     if isinstance(item, list | tuple):
         return type(item)(map(_copied, item))
     return keras.ops.copy(item) if keras.ops.is_tensor(item) else item
-
-
-def _projection(output: Any) -> Any:
-    """The sum of all floating outputs times fixed weights, of order one."""
-    terms: list[Any] = []
-    for _, item in flatten("", output, keras.ops.is_tensor):
-        if keras.ops.is_tensor(item) and "float" in _dtype(item):
-            size = int(np.prod(item.shape))
-            weights = directions(len(terms), size).astype("float32")
-            flat = keras.ops.reshape(keras.ops.cast(item, "float32"), (-1,))
-            terms.append(keras.ops.sum(flat * keras.ops.convert_to_tensor(weights)))
-    if not terms:
-        raise Refusal("no output of the forward pass is a floating tensor")
-    return sum(terms[1:], start=terms[0])
-
-
-def _check_loss(loss: Any, source: str) -> None:
-    if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
-        raise wrong_loss(source, loss)

@@ -8,12 +8,12 @@ variables, what its calls returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from antifragile.ablate.frameworks.keras.layers import keras, own_variables
-from antifragile.ablate.frameworks.nested import flatten
 from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Notes, Phase
 from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder
@@ -46,6 +46,10 @@ class KerasRecorder(Recorder):
             self.keep.append(variable)
         return self.leaves[id(variable)]
 
+    def is_tensor(self, value: Any) -> bool:
+        """Whether something is a tensor of Keras's back end, or a symbol of one."""
+        return bool(keras.ops.is_tensor(value))
+
     def node(self, tensor: Any) -> int | None:
         """The node of a tensor in the training forward; None for numbers that carry no gradient."""
         if self.phase is not Phase.TRAIN or not is_floating(tensor):
@@ -58,7 +62,10 @@ class KerasRecorder(Recorder):
         return node
 
     def note_method(self, key: SiteKey, function: Any) -> None:
-        """Nothing: methods of layers are noted where they are read."""
+        """Do nothing: methods of layers are noted where they are read."""
+
+    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
+        """Do nothing: a sum with something else than a tensor is no component."""
 
     def note_call(
         self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
@@ -68,7 +75,7 @@ class KerasRecorder(Recorder):
         if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
             notes.callee = Callee.FUNCTION
         is_complete = notes.callee is Callee.FUNCTION and before
-        self.note_values(notes, before, result, () if is_complete else self.seen[-1])
+        self.note_values(notes, before, result, seen=() if is_complete else self.seen[-1])
 
     def note_made(
         self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
@@ -80,19 +87,9 @@ class KerasRecorder(Recorder):
         if isinstance(result, keras.Layer):
             self.note_built(key, result, started)
 
-    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
-        """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
-        result = left + right if sign == "+" else left * right
-        if self.is_watching and keras.ops.is_tensor(left) and keras.ops.is_tensor(right):
-            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
-            notes.calls[self.phase] += 1
-            before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
-            self.note_values(notes, before, result, ())
-        return result
-
     def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
         """`target += value` makes a new tensor in Keras: noted when it is done."""
-        if self.is_watching and keras.ops.is_tensor(target) and keras.ops.is_tensor(value):
+        if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
             before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
             notes.arguments["pending"] = before
@@ -103,7 +100,7 @@ class KerasRecorder(Recorder):
         pending: Any = notes.arguments.pop("pending", None) if notes is not None else None
         if notes is not None and pending is not None:
             notes.calls[self.phase] += 1
-            self.note_values(notes, pending, target, ())
+            self.note_values(notes, pending, target)
 
     def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
         """Evaluate `owner.name`; note attributes of layers that an identity lacks."""
@@ -129,8 +126,8 @@ class KerasRecorder(Recorder):
         takes_numbers = not any(is_floating(value) for value, _ in before.values())
         if takes_numbers and self.phase is Phase.TRAIN:
             self.inputs += late  # an embedding: the way in for what carries no gradient
-        self.note_values(notes, before, result, [*seen, *late])
-        for _, tensor in tensors_in(result):
+        self.note_values(notes, before, result, seen=[*seen, *late])
+        for tensor in tensors_in(result, self.is_tensor):
             self.makers[id(tensor)] = id(module)
         return result
 
@@ -140,41 +137,26 @@ class KerasRecorder(Recorder):
         """Tensors among the arguments; the first of a list also stands for the whole list."""
         found: dict[str, Any] = {}
         for name, value in named(args, kwargs):
-            if keras.ops.is_tensor(value):
+            if self.is_tensor(value):
                 found[name] = (value, self.node(value))
             elif isinstance(value, list | tuple):
-                inside = [item for item in value[:64] if keras.ops.is_tensor(item)]
+                inside = [item for item in value[:64] if self.is_tensor(item)]
                 if inside:
                     found[name] = (inside[0], self.node(inside[0]))
                 for place, item in enumerate(inside):
                     found[f"{name}.{place}"] = (item, self.node(item))
         return found
 
-    def note_values(self, notes: Notes, before: Mapping[str, Any], result: Any, seen: Any) -> None:
-        """Note shapes, and the nodes of a result: known ones, or a new one above the operands.
-
-        Args:
-            notes: Of the place.
-            before: Operand -> (tensor, node).
-            result: What came out.
-            seen: Further nodes that the result may depend on.
-        """
-        outputs = [tensor for _, tensor in tensors_in(result)]
-        self.note_shapes(notes, before, outputs)
-        if not notes.outputs:
-            notes.operands = {name: self.value(value) for name, (value, _) in before.items()}
-            notes.outputs = tuple(map(self.value, outputs))
-            notes.is_tensor = keras.ops.is_tensor(result)
-        if self.phase is Phase.TRAIN:
-            self.keep += [outputs, before]
-            below = [node for _, node in before.values() if node is not None]
-            nodes = []
-            for tensor in outputs:
-                if is_floating(tensor) and id(tensor) not in self.made:
-                    self.made[id(tensor)] = self.new_node([*below, *seen])
-                node = self.node(tensor)
-                nodes += [] if node is None else [node]
-            notes.nodes.append((nodes, {name: node for name, (_, node) in before.items()}))
+    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[int]:
+        """The nodes of a call's outputs: known ones, or new ones above the operands."""
+        below = [node for _, node in before.values() if node is not None]
+        nodes = []
+        for tensor in outputs:
+            if is_floating(tensor) and id(tensor) not in self.made:
+                self.made[id(tensor)] = self.new_node([*below, *seen])
+            node = self.node(tensor)
+            nodes += [] if node is None else [node]
+        return nodes
 
     def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
         """Describe a tensor in plain data."""
@@ -188,12 +170,3 @@ class KerasRecorder(Recorder):
 def is_floating(tensor: Any) -> bool:
     """Whether a tensor holds real numbers."""
     return "float" in str(keras.backend.standardize_dtype(tensor.dtype))
-
-
-def tensors_in(value: Any) -> list[tuple[str, Any]]:
-    """The tensors in a nested value, by path."""
-    return [
-        (path, item)
-        for path, item in flatten("", value, keras.ops.is_tensor)
-        if keras.ops.is_tensor(item)
-    ]

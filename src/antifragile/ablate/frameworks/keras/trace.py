@@ -1,8 +1,8 @@
-"""What is Keras's own in tracing: building the model, two forwards, names of layers and variables.
+"""Tracing a Keras model: build it, run two forwards, name its layers and variables.
 
-The counterpart of `torch_adapter`: the same `Trace` comes out, so everything behind it is shared.
-In a functional model layers are called once at build, on symbols; what counts as running is the
-call of the finished model on the inputs.
+The `Trace` is plain data, the same for every framework, so everything behind it is shared. In a
+functional model layers are called once at build, on symbols; only calls of the finished model on
+the inputs count as running.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,15 @@ from antifragile.ablate.frameworks.keras.layers import (
     variables_by_path,
 )
 from antifragile.ablate.frameworks.keras.models import KerasModels
-from antifragile.ablate.frameworks.keras.recorder import KerasRecorder, tensors_in
-from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.frameworks.keras.recorder import KerasRecorder
+from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import stage
-from antifragile.ablate.source.project import enter_project, entry_function, module_name
-from antifragile.ablate.source.syntax import SiteKey, SourceFile, read_source
-from antifragile.ablate.trace.instrument import ReportingFinder
-from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
+from antifragile.ablate.source.syntax import SourceFile, read_source
+from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase, run_fields
 from antifragile.ablate.trace.plain import is_plain, plain
-from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace, Value
+from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace
+from antifragile.ablate.trace.session import call_entry, library_names, watch_sources
 
 _SEED = 0
 _CONTAINERS = ("Sequential", "Functional")
@@ -39,32 +38,22 @@ _SETTINGS = ("axis", "rate", "units", "filters", "use_bias", "num_heads")
 
 
 def trace_keras(project: Project) -> Trace:
-    """Run the model once and note what every site did; see `trace.trace`."""
+    """Run the model once and note what every site did."""
     models = KerasModels()
     sources = {file: read_source(project.root, file) for file in project.sources}
     recorder = KerasRecorder(lambda key: reads_self(sources[key[0]], key[1]))
-    enter_project(project)
-    by_path = {Path(project.root, file).resolve(): source for file, source in sources.items()}
-    ReportingFinder(by_path, recorder).install()
+    watch_sources(project, sources, recorder)
     models.seed(_SEED)
     with recorder.watching_modules():
-        model = called(project, project.build)
+        model = call_entry(project, project.build)
         models.check(model, f"{project.build.function}() of {project.build.file}")
         inputs = [
             keras.ops.convert_to_tensor(item) if isinstance(item, np.ndarray) else item
-            for item in called(project, project.inputs)
+            for item in call_entry(project, project.inputs)
         ]
         models.prepare(model, inputs)
         outputs = run_twice(recorder, models, model, inputs)
     return assembled(project, sources, recorder, model, inputs, outputs)
-
-
-def called(project: Project, entry: Entry) -> Any:
-    """Import an entry's file and call its function."""
-    with stage(f"importing {entry.file}"):
-        function = entry_function(project, entry)
-    with stage(f"{entry.function}() of {entry.file}"):
-        return function()
 
 
 def reads_self(source: SourceFile, number: int) -> bool:
@@ -77,11 +66,11 @@ def reads_self(source: SourceFile, number: int) -> bool:
 def run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, inputs: list[Any]) -> Any:
     """One forward in training mode and one in evaluation mode."""
     recorder.phase = Phase.TRAIN
-    given = [item for _, item in tensors_in(inputs)]
+    given = tensors_in(inputs, recorder.is_tensor)
     recorder.inputs += [node for node in map(recorder.node, given) if node is not None]
     with stage("the forward pass in training mode"):
         outputs = model(*inputs, training=True)
-    made = [recorder.node(item) for _, item in tensors_in(outputs)]
+    made = map(recorder.node, tensors_in(outputs, recorder.is_tensor))
     recorder.starts += [node for node in made if node is not None]
     recorder.phase = Phase.EVAL
     with stage("the forward pass in evaluation mode"):
@@ -99,6 +88,8 @@ def assembled(
     outputs: Any,
 ) -> Trace:
     """Turn the notes into a trace of plain data."""
+    package = importlib.import_module("keras")
+    libraries = {"keras": package, "keras.layers": keras.layers, "keras.ops": keras.ops}
     layers, names = known_layers(recorder, model)
     numbers = {key: number for number, key in enumerate(layers)}
     paths = {id(variable): path for path, variable, _ in reversed(list(variables_by_path(model)))}
@@ -124,11 +115,11 @@ def assembled(
             },
             origins=tuple(dict.fromkeys(recorder.inputs)),
         ),
-        aliases={file: aliases_in(project, file) for file in sources},
+        aliases={file: library_names(project, file, libraries) for file in sources},
         inputs=tuple(
             recorder.value(item) if keras.ops.is_tensor(item) else None for item in inputs
         ),
-        outputs=tuple(recorder.value(item) for _, item in tensors_in(outputs)),
+        outputs=tuple(map(recorder.value, tensors_in(outputs, recorder.is_tensor))),
     )
 
 
@@ -150,7 +141,7 @@ def known_layers(
 def site(notes: Notes, numbers: Mapping[int, int]) -> SiteRun:
     """One site in plain data."""
     return SiteRun(
-        **run(notes, numbers),
+        **fields_of(notes, numbers),
         callee=notes.callee,
         name=notes.name,
         modules=tuple(numbers[key] for key in notes.modules if key in numbers),
@@ -158,23 +149,10 @@ def site(notes: Notes, numbers: Mapping[int, int]) -> SiteRun:
     )
 
 
-def run(notes: Notes, numbers: Mapping[int, int]) -> dict[str, Any]:
-    """What sites and layers have in common."""
-
-    def described(value: Value) -> Value:
-        maker = None if value.made_by is None else numbers.get(value.made_by)
-        return Value(**{**vars(value), "made_by": maker})
-
-    return {
-        "calls": notes.calls[Phase.TRAIN],
-        "eval_calls": notes.calls[Phase.EVAL],
-        "other_calls": notes.calls[Phase.OTHER],
-        "operands": {name: described(value) for name, value in notes.operands.items()},
-        "outputs": tuple(map(described, notes.outputs)),
-        "is_tensor": notes.is_tensor,
-        "signatures": tuple(notes.signatures),
-        "nodes": tuple((tuple(made), dict(operands)) for made, operands in notes.nodes),
-    }
+def fields_of(notes: Notes, numbers: Mapping[int, int]) -> dict[str, Any]:
+    """The fields that the records of sites and layers share."""
+    nodes = ((tuple(made), dict(operands)) for made, operands in notes.nodes)
+    return run_fields(notes, numbers, nodes)
 
 
 def module(
@@ -191,7 +169,7 @@ def module(
     own = [v for _, v, learns in own_variables(layer) if learns and id(v) in paths]
     settings = {name: getattr(layer, name, None) for name in _SETTINGS if hasattr(layer, name)}
     return ModuleRun(
-        **run(notes, numbers),
+        **fields_of(notes, numbers),
         names=names,
         type=f"{type(layer).__module__}.{type(layer).__qualname__}",
         parameters=tuple(dict.fromkeys(paths[id(v)] for v in below)),
@@ -205,23 +183,3 @@ def module(
         settings={name: plain(value) for name, value in settings.items() if is_plain(value)},
         is_container=type(layer).__name__ in _CONTAINERS and not any(notes.calls.values()),
     )
-
-
-def aliases_in(project: Project, file: str) -> dict[str, str]:
-    """How a file calls keras, keras.layers and keras.ops."""
-    module = importlib.import_module(module_name(project, file))
-    spaces = {"keras": keras_module(), "keras.layers": keras.layers, "keras.ops": keras.ops}
-    found: dict[str, str] = {}
-    for name, value in vars(module).items():
-        for space, library in spaces.items():
-            if value is library:
-                found.setdefault(space, name)
-    return found
-
-
-def keras_module() -> Any:
-    """The package itself."""
-    return importlib.import_module("keras")
-
-
-SiteKeys = tuple[SiteKey, ...]

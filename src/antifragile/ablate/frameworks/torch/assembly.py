@@ -1,22 +1,25 @@
-"""From a recorder's notes to a `Trace`: objects become numbers and names."""
+"""A `Trace` made of a recorder's notes: objects become numbers and names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Graph, Node, parameter_nodes
-from antifragile.ablate.frameworks.torch.names import aliases_in, module_names
-from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
-from antifragile.ablate.frameworks.torch.values import tensors_in
+from antifragile.ablate.frameworks.torch.names import module_names
+from antifragile.ablate.frameworks.torch.recorder import TorchRecorder, is_tensor
 from antifragile.ablate.records import Project
 from antifragile.ablate.source.syntax import SiteKey, SourceFile
-from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
+from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, run_fields
 from antifragile.ablate.trace.plain import is_plain, plain
-from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace, Value
+from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace
+from antifragile.ablate.trace.session import library_names
 
+_LIBRARIES = {"torch": torch, "torch.nn": nn, "torch.nn.functional": nn.functional}
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict)
 
 
@@ -68,6 +71,7 @@ class Assembly:
         sites = {key: self._site(notes) for key, notes in recorder.sites.items()}
         values = [recorder.value(item) if isinstance(item, Tensor) else None for item in inputs]
         return Trace(
+            framework="torch",
             sha256={file: source.sha256 for file, source in self.sources.items()},
             sites=sites,
             modules=tuple(self._module(key, module) for key, module in self.modules.items()),
@@ -78,9 +82,9 @@ class Assembly:
                 parameters=self.nodes,
                 origins=tuple(self.origins),
             ),
-            aliases={file: aliases_in(project, file) for file in self.sources},
+            aliases={file: library_names(project, file, _LIBRARIES) for file in self.sources},
             inputs=tuple(values),
-            outputs=tuple(map(recorder.value, tensors_in(outputs))),
+            outputs=tuple(map(recorder.value, tensors_in(outputs, is_tensor))),
             parameter_sites=self._parameter_sites(),
         )
 
@@ -93,20 +97,8 @@ class Assembly:
         return {key: value for key, value in found.items() if value}
 
     def _run(self, notes: Notes) -> dict[str, Any]:
-        return {
-            "calls": notes.calls[Phase.TRAIN],
-            "eval_calls": notes.calls[Phase.EVAL],
-            "other_calls": notes.calls[Phase.OTHER],
-            "operands": {name: self._plain(value) for name, value in notes.operands.items()},
-            "outputs": tuple(map(self._plain, notes.outputs)),
-            "is_tensor": notes.is_tensor,
-            "signatures": tuple(notes.signatures),
-            "nodes": tuple(self._nodes(made, operands) for made, operands in notes.nodes),
-        }
-
-    def _plain(self, value: Value) -> Value:
-        number = None if value.made_by is None else self.numbers.get(value.made_by)
-        return Value(**{**vars(value), "made_by": number})
+        nodes = (self._nodes(made, operands) for made, operands in notes.nodes)
+        return run_fields(notes, self.numbers, nodes)
 
     def _nodes(
         self, made: list[Node], operands: Mapping[str, Node | None]
@@ -129,7 +121,7 @@ class Assembly:
         )
 
     def _skip(self, notes: Notes) -> str | None:
-        """Of two summed operands, the one that the other is computed from, or the shorter path."""
+        """Name the operand of a sum that is nearer to the input, or None if neither is."""
         if not notes.nodes or len(notes.nodes[0][1]) != 2:
             return None
         (left, left_node), (right, right_node) = notes.nodes[0][1].items()

@@ -1,30 +1,28 @@
-"""What certification needs to know about PyTorch, and nothing else about it.
+"""PyTorch models as certification and studies run them.
 
-Runs in children only. Values cross the border as NumPy arrays, so that comparison and files are the
+Runs in child processes only. Values leave as NumPy arrays, so that comparison and files are the
 same for every framework; another framework is another class with these methods.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 
-from antifragile.ablate.certify.compare import Leaves
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.nested import directions, flatten, names_of_each
+from antifragile.ablate.frameworks.base import Array, Gradients, Leaves
 from antifragile.ablate.frameworks.torch import meta_shapes
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
-from antifragile.ablate.sandbox.loading import Refusal, kind_of, stage, wrong_loss
+from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
+from antifragile.ablate.trace.nested import flatten, names_of_each
 
 
 class TorchModels:
     """PyTorch models: any `nn.Module`."""
 
-    name = "torch"
     builds_late = False
 
     def __init__(self, *, folder: str) -> None:
@@ -54,15 +52,15 @@ class TorchModels:
         return randomness.streams_untouched()
 
     def versions(self) -> str:
-        """Nothing besides torch."""
+        """Empty: torch itself is known."""
         return ""
 
     def stream_digest(self) -> str:
-        """Where the global streams stand."""
+        """Digest of the state of the global streams."""
         return randomness.stream_digest()
 
     def stream_independent(self, salt: int) -> AbstractContextManager[randomness.Draws]:
-        """Draws inside depend on what is drawn, not on what was drawn before."""
+        """Let draws inside depend on what is drawn, not on what was drawn before."""
         return randomness.stream_independent(salt)
 
     def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
@@ -96,7 +94,7 @@ class TorchModels:
             if isinstance(tensor, torch.nn.Parameter) and _is_plain(tensor)
         )
 
-    def set_tensors(self, model: Any, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def set_tensors(self, model: Any, values: Mapping[str, Array]) -> None:
         """Copy values into the tensors of the same path and shape."""
         with torch.no_grad():
             for path, tensor in self._reached(model).items():
@@ -108,78 +106,69 @@ class TorchModels:
                     tensor.data.copy_(new)
 
     def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """Inputs that a forward pass may change in place."""
+        """Copies of the inputs, which a forward pass may change in place."""
         return [
             item.detach().clone() if isinstance(item, torch.Tensor) else item for item in inputs
         ]
 
     def leaves(self, value: Any) -> Leaves:
         """Numbers and tensors in a nested value, by path."""
-        return {path: _array(item) for path, item in _flatten("", value)}
+        return {path: _array(item) for path, item in _flatten(value)}
 
     def signature(self, value: Any) -> list[str]:
         """Structure, shapes and types of a nested value, in words."""
         return [
             f"{path or 'output'} {tuple(item.shape)} {str(item.dtype).removeprefix('torch.')}"
-            for path, item in _flatten("", value)
+            for path, item in _flatten(value)
         ]
 
     def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """The output in evaluation mode."""
+        """Output in evaluation mode."""
         model.eval()
         with torch.no_grad():
             return model(*inputs)
 
-    def forward_in_training(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """The output in training mode, without gradients."""
+    def forward_in_training(
+        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
+    ) -> Any:
+        """Output in training mode."""
         model.train()
-        with torch.no_grad():
+        with nullcontext() if with_gradients else torch.no_grad():
             return model(*inputs)
 
     def rounding_unit(self, model: Any, output: Any) -> float:
         """Relative spacing of the coarsest floating type among parameters and outputs."""
-        tensors = [*self._reached(model).values(), *(item for _, item in _flatten("", output))]
+        tensors = [*self._reached(model).values(), *(item for _, item in _flatten(output))]
         types = {item.dtype for item in tensors if item.is_floating_point() or item.is_complex()}
         return max((float(torch.finfo(kind).eps) for kind in types), default=0.0)
 
-    def train(
-        self,
-        model: Any,
-        inputs: Sequence[Any],
-        step: Callable[..., Any] | None,
-        step_name: str,
-        *,
-        backward: bool,
-    ) -> tuple[Any, Any, dict[str, np.ndarray[Any, Any] | None]]:
-        """A forward and, where asked for, a backward pass in training mode.
+    def recording(self) -> AbstractContextManager[None]:
+        """Do nothing: torch records by itself."""
+        return nullcontext()
 
-        Args:
-            model: The model.
-            inputs: Positional inputs.
-            step: Returns the loss of one training step; without it, the loss is a fixed random
-                projection of the outputs.
-            step_name: How to name it in a sentence.
-            backward: Whether to run the backward pass.
+    def projection(self, output: Any) -> torch.Tensor:
+        """The sum of all differentiable outputs times fixed weights, of order one."""
+        terms: list[torch.Tensor] = []
+        for _, item in _flatten(output):
+            if item.requires_grad:
+                weights = torch.from_numpy(randomness.directions(len(terms), item.numel()))
+                dense = item if item.layout is torch.strided else item.to_dense()
+                real = torch.view_as_real(dense).sum(-1) if item.is_complex() else dense
+                terms.append((real.reshape(-1).to(torch.float64) * weights.to(item.device)).sum())
+        if not terms:
+            raise Refusal("no output of the forward pass depends on a parameter")
+        return torch.stack(terms).sum()
 
-        Returns:
-            The output, the loss and the gradients by path; None where there is none.
-        """
-        model.train()
-        with stage("the forward pass in training mode"):
-            output = model(*self.copy_inputs(inputs))
-        if step is None:
-            loss = _projection(output)
-        else:
-            with stage(step_name):
-                loss = step(model, *self.copy_inputs(inputs))
-            _check_loss(loss, step_name)
-        if not backward:
-            return output, loss.detach(), {}
-        with stage("the backward pass"):
-            torch.autograd.backward(loss)
-        return output, loss.detach(), self._gradients(model)
+    def check_loss(self, loss: Any, source: str) -> None:
+        """Refuse what is not one number, or depends on no parameter."""
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            raise wrong_loss(source, loss)
+        if not loss.requires_grad:
+            raise Refusal(f"the loss that {source} returns depends on no parameter")
 
-    def _gradients(self, model: Any) -> dict[str, np.ndarray[Any, Any] | None]:
+    def gradients(self, model: Any, loss: Any, recorded: None) -> Gradients:
+        """Run backward; the gradients of all parameters that learn, by path."""
+        torch.autograd.backward(loss)
         return {
             path: None if tensor.grad is None else _array(tensor.grad)
             for path, tensor in self._reached(model).items()
@@ -198,7 +187,7 @@ def _is_lazy(tensor: torch.Tensor) -> bool:
     return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def _array(tensor: torch.Tensor) -> Array:
     plain = tensor.detach()
     if plain.layout is not torch.strided:
         plain = plain.to_dense()
@@ -207,28 +196,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return plain.cpu().resolve_conj().resolve_neg().numpy()
 
 
-def _flatten(path: str, value: Any) -> list[tuple[str, torch.Tensor]]:
+def _flatten(value: Any) -> list[tuple[str, torch.Tensor]]:
     """Tensors, numbers as 0-d tensors, of a nested output."""
-    found = flatten(path, value, lambda item: isinstance(item, torch.Tensor))
+    found = flatten(value, lambda item: isinstance(item, torch.Tensor))
     return [(where, torch.as_tensor(item)) for where, item in found]
-
-
-def _projection(output: Any) -> torch.Tensor:
-    """The sum of all differentiable outputs times fixed weights, of order one."""
-    terms: list[torch.Tensor] = []
-    for _, item in _flatten("", output):
-        if item.requires_grad:
-            weights = torch.from_numpy(directions(len(terms), item.numel()))
-            dense = item if item.layout is torch.strided else item.to_dense()
-            real = torch.view_as_real(dense).sum(-1) if item.is_complex() else dense
-            terms.append((real.reshape(-1).to(torch.float64) * weights.to(item.device)).sum())
-    if not terms:
-        raise Refusal("no output of the forward pass depends on a parameter")
-    return torch.stack(terms).sum()
-
-
-def _check_loss(loss: Any, source: str) -> None:
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-        raise wrong_loss(source, loss)
-    if not loss.requires_grad:
-        raise Refusal(f"the loss that {source} returns depends on no parameter")

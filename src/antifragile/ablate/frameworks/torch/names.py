@@ -1,19 +1,13 @@
-"""The names of a torch model's parts, hidden ones included, and how a file calls torch."""
+"""The names of a torch model's parameters and modules, hidden ones included."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
-from antifragile.ablate.records import Project
-from antifragile.ablate.source.project import module_name
-
-_SPACES = {"torch": torch, "torch.nn": nn, "torch.nn.functional": nn.functional}
 
 
 def all_parameters(model: nn.Module, folder: str) -> dict[str, nn.Parameter]:
@@ -59,14 +53,3 @@ def hidden_children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         for key, item in items:
             if isinstance(item, nn.Module):
                 yield f"{name}[{key!r}]", item
-
-
-def aliases_in(project: Project, file: str) -> dict[str, str]:
-    """Return how a file calls torch, torch.nn and torch.nn.functional, star imports included."""
-    module = importlib.import_module(module_name(project, file))
-    found: dict[str, str] = {}
-    for name, value in vars(module).items():
-        for space, library in _SPACES.items():
-            if value is library:
-                found.setdefault(space, name)
-    return found

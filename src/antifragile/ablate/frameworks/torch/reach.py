@@ -13,13 +13,16 @@ import functools
 import os
 import sys
 from collections import Counter
+from collections.abc import Collection
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
 
-_VISITS = 4  # a container reached by several paths gets that many names
-_MOST = 200_000  # objects looked at; a model that holds a data set in a list ends here
+from antifragile.ablate.trace.nested import Named, walk
+
+_VISITS = 4  # a shared container is visited at most four times, once per path
+_MOST = 200_000  # objects looked into; a model that holds a data set in a list ends here
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 _MODULE_TABLES = ("_parameters", "_buffers", "_modules")
 
@@ -29,53 +32,54 @@ def reachable_tensors(model: Any, *, folder: str) -> dict[str, torch.Tensor]:
 
     Args:
         model: The model.
-        folder: Where the user's files lie; globals and classes of these are followed.
+        folder: The folder of the user's files; globals and classes of these are followed.
 
     Returns:
         Registered names as in ``named_parameters`` and ``named_buffers``; others as
         ``blocks[0].weight``, ``shortcut<closure conv>.weight``, ``model.py:scale``.
     """
-    walk = _Walk(folder)
-    walk.look_below("", model)
-    for name, module in _own_modules(folder).items():
-        for key, value in list(vars(module).items()):
-            if not key.startswith("__"):
-                walk.look_below(f"{name}:{key}", value)
-    return walk.found
+    own = _own_modules(folder)
+    starts = [("", model)]
+    for name, module in own.items():
+        starts += [
+            (f"{name}:{key}", value)
+            for key, value in vars(module).items()
+            if not key.startswith("__")
+        ]
+    look_into = _Visitor(own)
+    return {
+        path: found
+        for start, value in starts
+        for path, found in walk(start, value, look_into)
+        if isinstance(found, torch.Tensor) and not found.is_meta  # meta: shapes without values
+    }
 
 
-class _Walk:
-    """One walk over an object graph."""
+class _Visitor:
+    """Lists what lies right below an object, and counts the visits to each.
 
-    def __init__(self, folder: str) -> None:
-        self.found: dict[str, torch.Tensor] = {}
-        self._own = set(_own_modules(folder))
+    Args:
+        own: The user's modules by name.
+    """
+
+    def __init__(self, own: Collection[str]) -> None:
+        self._own = own
         self._visits: Counter[int] = Counter()
         self._held: list[Any] = []  # keeps ids valid
-        self._open: set[int] = set()
 
-    def look_below(self, path: str, value: Any) -> None:
-        """Note the tensors at or below a value."""
-        if type(value) in _PLAIN:
-            return
-        if isinstance(value, torch.Tensor):
-            if not value.is_meta:  # holds shapes, no values
-                self.found[path] = value
-            return
-        if id(value) in self._open or self._visits[id(value)] >= _VISITS or len(self._held) > _MOST:
-            return
+    def __call__(self, path: str, value: Any) -> list[Named]:
+        if type(value) in _PLAIN or isinstance(value, torch.Tensor):
+            return []
+        if self._visits[id(value)] >= _VISITS or len(self._held) > _MOST:
+            return []
         children = self._children(path, value)
-        if not children:
-            return
-        self._visits[id(value)] += 1
-        self._held.append(value)
-        self._open.add(id(value))
-        for name, child in children:
-            if type(child) not in _PLAIN:
-                self.look_below(name, child)
-        self._open.discard(id(value))
+        children = [pair for pair in children if type(pair[1]) not in _PLAIN]
+        if children:
+            self._visits[id(value)] += 1
+            self._held.append(value)
+        return children
 
-    def _children(self, path: str, value: Any) -> list[tuple[str, Any]]:
+    def _children(self, path: str, value: Any) -> list[Named]:
         if isinstance(value, torch.nn.Module):
             return _of_module(path, value)
         if isinstance(value, dict):
@@ -92,9 +96,9 @@ class _Walk:
         return []
 
 
-def _of_module(path: str, module: torch.nn.Module) -> list[tuple[str, Any]]:
+def _of_module(path: str, module: torch.nn.Module) -> list[Named]:
     dot = f"{path}." if path else ""
-    children: list[tuple[str, Any]] = []
+    children: list[Named] = []
     for table in _MODULE_TABLES:
         children += [(dot + key, item) for key, item in vars(module)[table].items()]
     return children + [
@@ -102,7 +106,7 @@ def _of_module(path: str, module: torch.nn.Module) -> list[tuple[str, Any]]:
     ]
 
 
-def _of_function(path: str, function: Any) -> list[tuple[str, Any]]:
+def _of_function(path: str, function: Any) -> list[Named]:
     if isinstance(function, MethodType):
         return [(f"{path}<self>", function.__self__)]
     if isinstance(function, functools.partial):
@@ -126,7 +130,7 @@ def _own_modules(folder: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4)
 def _own_names(folder: str, n_modules: int) -> tuple[str, ...]:
-    """Their names; looked for again whenever the number of modules has changed."""
+    """Names of the folder's modules; looked for again when the number of modules has changed."""
     root = os.path.realpath(folder) + os.sep
     places = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
     return tuple(

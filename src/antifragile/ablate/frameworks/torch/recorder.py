@@ -5,23 +5,26 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
-from antifragile.ablate.frameworks.torch.values import (
-    FUNCTION_NAMES,
-    is_bounded,
-    is_library_function,
-    tensors_in,
-)
 from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Notes, Phase
 from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
+
+_FUNCTION_NAMES = {
+    id(function): name
+    for space in (torch, torch.nn.functional)
+    for name, function in vars(space).items()
+    if callable(function)
+}
 
 
 class TorchRecorder(Recorder):
@@ -43,7 +46,7 @@ class TorchRecorder(Recorder):
     ) -> None:
         """Note what kind of thing was called in a forward, and what came out."""
         self._note_callee(key, notes, function)
-        self._note_values(notes, before, result)
+        self.note_values(notes, before, result)
 
     def note_made(
         self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
@@ -58,20 +61,25 @@ class TorchRecorder(Recorder):
             notes.new_parameters[id(result)] = None
             self.keep.append(result)
 
-    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
-        """Evaluate `left + right` or `left * right` and note it when tensors are involved."""
-        if not self.is_watching or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
-            self._note_mixed(key, left, right)
-            return left + right if sign == "+" else left * right
-        before = {"0": (left, self._node(left)), "1": (right, self._node(right))}
-        result = left + right if sign == "+" else left * right
-        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
-        notes.name = sign
-        notes.calls[self.phase] += 1
-        self._note_values(notes, before, result, is_product=sign == "*")
-        return result
+    def is_tensor(self, value: Any) -> bool:
+        """Whether something is a tensor of torch."""
+        return is_tensor(value)
 
-    def _note_mixed(self, key: SiteKey, *operands: Any) -> None:
+    def node(self, tensor: Any) -> Node | None:
+        """The autograd node of a tensor in the training forward."""
+        return node_of(tensor) if self.phase is Phase.TRAIN else None
+
+    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[Node]:
+        """The autograd nodes of a call's outputs.
+
+        Views also note what they show: a later write in place gives the view another node.
+        """
+        for tensor in outputs:
+            if tensor._base is not None and tensor.grad_fn is not None:
+                self.bases[tensor.grad_fn] = node_of(tensor._base)
+        return [node for node in map(node_of, outputs) if node is not None]
+
+    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
         """Note operands that are sometimes no tensors: `x + skip` where skip starts as 0."""
         if self.is_watching and any(isinstance(item, Tensor) for item in operands):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
@@ -85,8 +93,8 @@ class TorchRecorder(Recorder):
             return
         notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
         notes.calls[self.phase] += 1
-        before = {"0": (target, self._node(target)), "1": (value, self._node(value))}
-        self._note_values(notes, before, target, is_product=True)
+        before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
+        self.note_values(notes, before, target, check_bounds=True)
         notes.arguments["pending"] = True
 
     def on_done(self, key: SiteKey, target: Any) -> None:
@@ -95,7 +103,7 @@ class TorchRecorder(Recorder):
         if notes is None or not notes.arguments.pop("pending", False):
             return
         if self.phase is Phase.TRAIN and notes.nodes:
-            notes.nodes[-1] = ([self._node(target)], notes.nodes[-1][1])
+            notes.nodes[-1] = ([self.node(target)], notes.nodes[-1][1])
         notes.outputs = notes.outputs or (self.value(target),)
 
     def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
@@ -106,7 +114,7 @@ class TorchRecorder(Recorder):
         if self.is_watching and isinstance(result, nn.Parameter):
             notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
             notes.calls[self.phase] += 1
-            self._note_values(notes, {}, result)
+            self.note_values(notes, {}, result)
             if id(result) in self.parameters:
                 notes.parameters[self.parameters[id(result)]] = None
         return result
@@ -120,13 +128,10 @@ class TorchRecorder(Recorder):
         before = self.operands(None, args, kwargs)
         notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *kwargs]))
         result = original(module, *args, **kwargs)
-        self._note_values(notes, before, result)
-        for tensor in tensors_in(result):
+        self.note_values(notes, before, result)
+        for tensor in tensors_in(result, is_tensor):
             self.makers[id(tensor)] = id(module)
         return result
-
-    def _node(self, tensor: Tensor) -> Node | None:
-        return node_of(tensor) if self.phase is Phase.TRAIN else None
 
     def operands(
         self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -135,14 +140,14 @@ class TorchRecorder(Recorder):
         found: dict[str, tuple[Tensor, Node | None]] = {}
         owner = getattr(function, "__self__", None)
         if isinstance(owner, Tensor):
-            found["self"] = (owner, self._node(owner))
+            found["self"] = (owner, self.node(owner))
         for name, value in named(args, kwargs):
             if isinstance(value, Tensor):
-                found[name] = (value, self._node(value))
+                found[name] = (value, self.node(value))
             elif isinstance(value, list | tuple):
                 for place, item in enumerate(value[:64]):
                     if isinstance(item, Tensor):
-                        found[f"{name}.{place}"] = (item, self._node(item))
+                        found[f"{name}.{place}"] = (item, self.node(item))
         return found
 
     def _note_callee(self, key: SiteKey, notes: Notes, function: Any) -> None:
@@ -157,41 +162,11 @@ class TorchRecorder(Recorder):
             self.module_notes(module).used_at[key] = None
         elif isinstance(owner, Tensor):
             notes.callee, notes.name = Callee.METHOD, str(getattr(function, "__name__", ""))
-        elif id(function) in FUNCTION_NAMES or is_library_function(function):
+        elif id(function) in _FUNCTION_NAMES or _is_library_function(function):
             notes.callee = Callee.FUNCTION
-            notes.name = FUNCTION_NAMES.get(id(function), getattr(function, "__name__", ""))
+            notes.name = _FUNCTION_NAMES.get(id(function), getattr(function, "__name__", ""))
         else:
             notes.name = str(getattr(function, "__name__", ""))
-
-    def _note_values(
-        self,
-        notes: Notes,
-        before: Mapping[str, tuple[Tensor, Node | None]],
-        result: Any,
-        *,
-        is_product: bool = False,
-    ) -> None:
-        outputs = list(tensors_in(result))
-        self.note_shapes(notes, before, outputs)
-        if not notes.outputs:
-            notes.operands = {
-                name: self.value(value, node, check_bounds=is_product)
-                for name, (value, node) in before.items()
-            }
-            notes.outputs = tuple(map(self.value, outputs))
-            notes.is_tensor = isinstance(result, Tensor)
-        if self.phase is Phase.TRAIN:
-            self.keep += [outputs, before]
-            nodes = {name: node for name, (_, node) in before.items()}
-            made = [node for node in map(node_of, outputs) if node is not None]
-            self._note_bases(outputs)
-            notes.nodes.append((made, nodes))
-
-    def _note_bases(self, outputs: list[Tensor]) -> None:
-        """Note what views show: a later write in place gives the view another node."""
-        for tensor in outputs:
-            if tensor._base is not None and tensor.grad_fn is not None:
-                self.bases[tensor.grad_fn] = node_of(tensor._base)
 
     def value(
         self, tensor: Tensor, node: Node | None = None, *, check_bounds: bool = False
@@ -204,5 +179,24 @@ class TorchRecorder(Recorder):
             parameter=self.parameters.get(id(tensor)),
             producer=type(node).__name__ if node is not None else "",
             made_by=self.makers.get(id(tensor)),
-            bounded=check_bounds and is_bounded(tensor),
+            bounded=check_bounds and _is_bounded(tensor),
         )
+
+
+def _is_library_function(function: Any) -> bool:
+    """Whether a function comes from torch or another installed array library."""
+    module = str(getattr(function, "__module__", "") or "")
+    return module.split(".")[0] in {"torch", "einops"} or "torch" in type(function).__module__
+
+
+def _is_bounded(tensor: Tensor) -> bool:
+    """Whether every value lies in [-1, 1]."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return False
+    with torch.no_grad():
+        return bool(tensor.abs().max() <= 1)
+
+
+def is_tensor(value: object) -> bool:
+    """Whether something is a tensor of torch."""
+    return isinstance(value, Tensor)

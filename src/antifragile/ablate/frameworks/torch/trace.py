@@ -1,13 +1,11 @@
-"""What is torch's own in tracing: building the model, two forwards, names, gradients.
+"""Tracing a torch model: build it, run two forwards, name its parts, copy its gradient graph.
 
-A second framework brings its own module with the same one function, `trace_*`; everything after the
-`Trace` works on plain data.
+The `Trace` is plain data, the same for every framework, so everything behind it is shared.
 """
 
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,33 +14,30 @@ from torch import Tensor, nn
 from antifragile.ablate.frameworks.torch.assembly import Assembly
 from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
-from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
-from antifragile.ablate.frameworks.torch.values import tensors_in
-from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.frameworks.torch.recorder import TorchRecorder, is_tensor
+from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import stage
-from antifragile.ablate.source.project import enter_project, entry_function
 from antifragile.ablate.source.syntax import SourceFile, read_source
-from antifragile.ablate.trace.instrument import ReportingFinder
+from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Phase
 from antifragile.ablate.trace.records import Trace
+from antifragile.ablate.trace.session import call_entry, watch_sources
 
 _SEED = 0
 
 
 def trace_torch(project: Project) -> Trace:
-    """Run the model once and note what every site did; see `trace.trace`."""
+    """Run the model once and note what every site did."""
     sources = {file: read_source(project.root, file) for file in project.sources}
     recorder = TorchRecorder(lambda key: is_guarded(sources[key[0]], key[1]))
-    enter_project(project)
-    by_path = {Path(project.root, file).resolve(): source for file, source in sources.items()}
-    ReportingFinder(by_path, recorder).install()
+    watch_sources(project, sources, recorder)
     torch.manual_seed(_SEED)
     with recorder.watching_modules():
         model = built(project)
         parameters = all_parameters(model, project.root)
         recorder.parameters = {id(value): name for name, value in parameters.items()}
         inputs, leaves, outputs = forwards(project, recorder, model)
-        graph = Graph(tensors_in(outputs))
+        graph = Graph(tensors_in(outputs, is_tensor))
         run_step(project, model)
     return Assembly(recorder, sources, model, parameters, graph, leaves).trace(
         project, inputs, outputs
@@ -55,14 +50,6 @@ def is_guarded(source: SourceFile, number: int) -> bool:
     spot: Any = node.func if hasattr(node, "func") else node
     value = getattr(getattr(spot, "value", None), "id", None)
     return value == "self" or source.class_guard(node)
-
-
-def call_entry(project: Project, entry: Entry, *arguments: Any) -> Any:
-    """Import an entry's file and call its function, each under its own name for error messages."""
-    with stage(f"importing {entry.file}"):
-        function = entry_function(project, entry)
-    with stage(f"{entry.function}() of {entry.file}"):
-        return function(*arguments)
 
 
 def built(project: Project) -> nn.Module:
@@ -78,8 +65,7 @@ def forwards(
     project: Project, recorder: TorchRecorder, model: nn.Module
 ) -> tuple[tuple[Any, ...], list[Tensor], Any]:
     """Run one forward in training mode with gradients and one in evaluation mode without."""
-    given = call_entry(project, project.inputs)
-    given = tuple(given) if isinstance(given, list | tuple) else (given,)
+    given = call_inputs(project)
     leaves, inputs = attached(given)
     recorder.phase = Phase.TRAIN
     with stage("the model's forward in training mode"):
@@ -111,6 +97,6 @@ def run_step(project: Project, model: nn.Module) -> None:
 
 
 def call_inputs(project: Project) -> tuple[Any, ...]:
-    """Return fresh inputs."""
+    """Make fresh inputs."""
     given = call_entry(project, project.inputs)
     return tuple(given) if isinstance(given, list | tuple) else (given,)

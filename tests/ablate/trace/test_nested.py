@@ -1,0 +1,56 @@
+"""One walk finds everything below a value, once per path, and never an object below itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from antifragile.ablate.trace.nested import flatten, tensors_in, walk
+
+
+@dataclass
+class Output:
+    logits: Any
+    hidden: Any = None
+
+
+def is_text(value: object) -> bool:
+    """Texts stand for tensors."""
+    return isinstance(value, str)
+
+
+def test_a_nested_output_is_flattened_by_path() -> None:
+    value = Output(logits=["a", {"k": 2.5}], hidden=SimpleNamespace(b=np.ones(1), a="b"))
+    found = flatten(value, is_text)
+    paths = ["[logits][0]", "[logits][1][k]", "[hidden][a]", "[hidden][b]"]
+    assert [path for path, _ in found] == paths
+    assert [item for _, item in found][:3] == ["a", 2.5, "b"]
+
+
+def test_functions_classes_and_arrays_of_text_are_left_out() -> None:
+    assert flatten([len, int, Output, np.array(["x"]), None], is_text) == []
+
+
+def test_tensors_are_looked_for_in_containers_only() -> None:
+    value = (Output(logits="a"), ["b", 3], SimpleNamespace(c="c"))
+    assert tensors_in(value, is_text) == ["a", "b"]
+
+
+def test_an_object_below_itself_ends_the_walk() -> None:
+    loop: list[Any] = ["a"]
+    loop += [loop, loop]
+    assert tensors_in(loop, is_text) == ["a"]
+
+
+def test_a_shared_object_appears_under_each_path() -> None:
+    shared = ["a"]
+
+    def below(path: str, value: Any) -> list[tuple[str, Any]]:
+        items = value if isinstance(value, list) else []
+        return [(f"{path}.{place}", item) for place, item in enumerate(items)]
+
+    found = [path for path, value in walk("x", [shared, shared], below) if value == "a"]
+    assert found == ["x.0.0", "x.1.0"]
