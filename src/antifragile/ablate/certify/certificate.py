@@ -25,7 +25,13 @@ from typing import Any
 from antifragile._files import write_atomically
 from antifragile._optional import require
 from antifragile.ablate.certify.verdict import judge
-from antifragile.ablate.records import AblationKind, Certificate, Project, Variant, Verdict
+from antifragile.ablate.records import (
+    AblationKind,
+    Certificate,
+    CertificateVerdict,
+    Project,
+    Variant,
+)
 from antifragile.ablate.sandbox.server import Job, Limits, Outcome, Server
 from antifragile.ablate.source.project import module_name
 from antifragile.errors import UsageError
@@ -247,7 +253,9 @@ def _with_cold_import(certificate: Certificate, outcome: Outcome) -> Certificate
         checks = certificate.checks | {"cold import": "a fresh Python imports it without us"}
         return replace(certificate, checks=checks)
     checks = certificate.checks | {"cold import": outcome.reason}
-    return replace(certificate, verdict=Verdict.FAILED, reason=outcome.reason, checks=checks)
+    return replace(
+        certificate, verdict=CertificateVerdict.FAILED, reason=outcome.reason, checks=checks
+    )
 
 
 def _refused(variant: Variant) -> Certificate:
@@ -255,7 +263,7 @@ def _refused(variant: Variant) -> Certificate:
     return Certificate(
         component=variant.component,
         kind=variant.kind,
-        verdict=Verdict.REFUSED,
+        verdict=CertificateVerdict.REFUSED,
         reason=variant.refusal,
     )
 

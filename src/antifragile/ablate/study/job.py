@@ -30,11 +30,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from antifragile.ablate.discover.jobs import project_from
 from antifragile.ablate.frameworks.base import Adapter, Array, open_adapter
 from antifragile.ablate.frameworks.subject import Subject
 from antifragile.ablate.generate.emit import files_of
-from antifragile.ablate.records import Project
+from antifragile.ablate.records import Project, project_from
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from antifragile.ablate.records import Project
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import Project, SiteKey
 
 
 class Callee(StrEnum):

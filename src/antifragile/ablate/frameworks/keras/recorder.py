@@ -13,7 +13,7 @@ from typing import Any
 
 from antifragile.ablate.frameworks.keras.layers import keras, own_variables
 from antifragile.ablate.frameworks.nested import flatten
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.notes import Notes, Phase
 from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder

@@ -24,10 +24,10 @@ from antifragile.ablate.frameworks.keras.layers import (
 )
 from antifragile.ablate.frameworks.keras.models import KerasModels
 from antifragile.ablate.frameworks.keras.recorder import KerasRecorder, tensors_in
-from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.records import Entry, Project, SiteKey
 from antifragile.ablate.sandbox.loading import stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
-from antifragile.ablate.source.syntax import SiteKey, SourceFile, read_source
+from antifragile.ablate.source.syntax import SourceFile, read_source
 from antifragile.ablate.trace.instrument import ReportingFinder
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain

@@ -11,8 +11,8 @@ from antifragile.ablate.frameworks.torch.gradients import Graph, Node, parameter
 from antifragile.ablate.frameworks.torch.names import aliases_in, module_names
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.frameworks.torch.values import tensors_in
-from antifragile.ablate.records import Project
-from antifragile.ablate.source.syntax import SiteKey, SourceFile
+from antifragile.ablate.records import Project, SiteKey
+from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace, Value

@@ -17,7 +17,7 @@ from antifragile.ablate.frameworks.torch.values import (
     is_library_function,
     tensors_in,
 )
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.notes import Notes, Phase
 from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder

@@ -1,0 +1,34 @@
+"""Names by which a file calls its framework, and the import that it may lack."""
+
+from __future__ import annotations
+
+from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.source.syntax import SourceFile
+
+
+def spaces(evidence: Evidence, source: SourceFile) -> dict[str, str]:
+    """Return how a file calls torch, torch.nn and torch.nn.functional."""
+    known = evidence.trace.aliases[source.file]
+    if evidence.trace.framework == "keras":
+        keras = known.get("keras", "keras")
+        layers = known.get("keras.layers", f"{keras}.layers")
+        ops = known.get("keras.ops", f"{keras}.ops")
+        return {"torch": ops, "nn": layers, "functional": ops, "ops": ops, "layers": layers}
+    torch = known.get("torch", "torch")
+    nn = known.get("torch.nn", f"{torch}.nn")
+    functional = known.get("torch.nn.functional", f"{nn}.functional")
+    return {"torch": torch, "nn": nn, "functional": functional}
+
+
+def needs_import(evidence: Evidence, source: SourceFile, text: str) -> bool:
+    """Whether an inserted text names torch in a file that does not import it."""
+    library = evidence.trace.framework
+    return f"{library}." in text and library not in evidence.trace.aliases[source.file]
+
+
+def with_import(evidence: Evidence, source: SourceFile, helper: str, *texts: str) -> str:
+    """Put `import torch` above a helper where the file lacks it."""
+    if any(needs_import(evidence, source, text) for text in (helper, *texts)):
+        line = f"import {evidence.trace.framework}"
+        return f"{line}\n\n\n{helper}" if helper else line
+    return helper
