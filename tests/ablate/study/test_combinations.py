@@ -202,7 +202,7 @@ def test_variants_of_an_older_version_are_not_combined(variants: Path) -> None:
     index.write_text(json.dumps(plain))
     folder = read_ablation_folder(variants)
     assert folder.place([BRANCH]).is_dir()
-    with pytest.raises(StoreError, match="keeps no edits, .* generate the variants again"):
+    with pytest.raises(StoreError, match=r"keeps no edits, .* generate the variants again"):
         folder.place([BRANCH, TANH])
 
 
