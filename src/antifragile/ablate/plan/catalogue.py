@@ -38,6 +38,8 @@ class Template:
     bypass: str | None = None  # the operand that is passed on; the first when None
     arguments: tuple[str, ...] = ()  # names of positional arguments
     defaults: Mapping[str, str] = field(default_factory=dict)
+    before: str = ""  # an example: an expression that it fits ...
+    after: str = ""  # ... and the expression that it writes there
     file: str = ""
 
     def fits(self, kind: ComponentKind, ablation: AblationKind, name: str) -> bool:
