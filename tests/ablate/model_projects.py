@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.discover.discover import discover
-from antifragile.ablate.pipeline import find_components
-from antifragile.ablate.records import Component, Project
+from antifragile.ablate.pipeline import run_traced
+from antifragile.ablate.plan.model import plan_ablations
+from antifragile.ablate.records import AblationPlan, Component, Project
 from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.trace.records import Trace
@@ -44,7 +45,7 @@ def model_project(name: str) -> Project:
 
 def traced(project: Project) -> Trace:
     """Trace a project in a child process."""
-    return find_components(project, server=_servers[-1])[0]
+    return run_traced(project, server=_servers[-1])
 
 
 @cache
@@ -54,9 +55,19 @@ def model_trace(name: str) -> Trace:
 
 
 @cache
+def model_plan(name: str) -> AblationPlan:
+    """The plan of a test model."""
+    return plan_ablations(model_project(name), model_trace(name))
+
+
 def model_components(name: str) -> tuple[Component, ...]:
     """The components of a test model."""
-    return discover(model_project(name), model_trace(name))
+    return model_plan(name).components
+
+
+def part_of(plan: AblationPlan, names: Collection[str]) -> AblationPlan:
+    """The plan of some components alone."""
+    return replace(plan, plans=tuple(p for p in plan.plans if p.component.name in names))
 
 
 def written_project(folder: Path, text: str, **files: str) -> Project:

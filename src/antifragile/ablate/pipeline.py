@@ -1,6 +1,6 @@
-"""From a user's files to certified variants on disk: discover -> generate -> certify.
+"""From a user's files to certified variants on disk: discover -> plan -> generate -> certify.
 
-    project -> (child) first look, trace -> components -> folders -> (children) certificates
+    project -> (child) first look, trace -> plans -> folders -> (children) certificates
 
 The index `ablations.json` in the output folder says what lies there; with it, a later run may
 replace what an earlier one wrote, and nothing else.
@@ -16,12 +16,19 @@ from pathlib import Path
 
 from antifragile._files import check_folder_path, make_folder, write_atomically
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
-from antifragile.ablate.discover.discover import discover
 from antifragile.ablate.discover.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.generate import generate
-from antifragile.ablate.records import AblationKind, Certificate, Component, Project, Variant
+from antifragile.ablate.plan.model import plan_ablations
+from antifragile.ablate.records import (
+    AblationKind,
+    AblationPlan,
+    Certificate,
+    Component,
+    Project,
+    Variant,
+)
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.trace.records import Trace
@@ -32,7 +39,7 @@ INDEX = "ablations.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Ablations:
-    """Everything that one run of `ablate` made; certificates stand beside their variants."""
+    """Components, variants and certificates of one run; the last two correspond one to one."""
 
     project: Project
     components: tuple[Component, ...]
@@ -48,8 +55,8 @@ def find_components(
     framework: str = DEFAULT_FRAMEWORK,
     templates: Path | None = None,
     groups: Mapping[str, str] | None = None,
-) -> tuple[Trace, tuple[Component, ...]]:
-    """Run the model once and list its components.
+) -> AblationPlan:
+    """Run the model once, list its components and plan every edit of each.
 
     Args:
         project: The project.
@@ -57,6 +64,16 @@ def find_components(
         framework: Name of the framework.
         templates: A folder of further edit templates.
         groups: Named groups of input features.
+
+    Raises:
+        ModelError: The model does not run; the sentence says where and why.
+    """
+    trace = run_traced(project, server=server, framework=framework)
+    return plan_ablations(project, trace, templates=templates, groups=groups)
+
+
+def run_traced(project: Project, *, server: Server, framework: str) -> Trace:
+    """Run the model twice in child processes: a first look for its faults, then with a trace.
 
     Raises:
         ModelError: The model does not run; the sentence says where and why.
@@ -77,7 +94,7 @@ def find_components(
         if outcome.failure is not None:
             raise ModelError(f"the model does not run: {outcome.reason}.")
     trace: Trace = outcome.value
-    return trace, discover(project, trace, templates=templates, groups=groups)
+    return trace
 
 
 def make_ablations(
@@ -91,7 +108,7 @@ def make_ablations(
     groups: Mapping[str, str] | None = None,
     listener: CertificateListener | None = None,
 ) -> Ablations:
-    """Discover, write every variant, certify every variant.
+    """Find components, write every variant, certify every variant.
 
     Args:
         project: The project.
@@ -108,19 +125,17 @@ def make_ablations(
         UsageError: `out` holds something else.
     """
     check_is_ours(out)
-    trace, components = find_components(
+    plan = find_components(
         project, server=server, framework=framework, templates=templates, groups=groups
     )
     clear(out)
-    variants = generate(
-        project, components, out, kinds, trace=trace, templates=templates, groups=groups
-    )
+    variants = generate(plan, out, kinds)
     certificates = certify(
         project, out, variants, server=server, framework=framework, listener=listener
     )
     made = Ablations(
         project=project,
-        components=components,
+        components=plan.components,
         variants=variants,
         certificates=certificates,
         framework=framework,

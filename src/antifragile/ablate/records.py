@@ -1,17 +1,23 @@
-"""What discovery, generation and certification hand to each other: frozen, picklable records.
+"""Frozen, picklable records that discovery, planning, generation and certification hand on.
 
-Every record turns into JSON by `dataclasses.asdict`; paths are text relative to the project's
-root, so that a folder of variants can be moved.
+    Component (found) -> Target (with its places) -> Planned | Refused -> Variant -> Certificate
+
+Those that are stored turn into JSON by `dataclasses.asdict`; paths are text relative to the
+project's root, so that a folder of variants can be moved.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
+
+SiteKey = tuple[str, int]  # file relative to the root, number of the site in it
 
 
 class ComponentKind(StrEnum):
-    """What a component is, in the words of the model's author."""
+    """Kinds of components, in the words of the model's author."""
 
     MODULE = "module"  # a leaf nn.Module
     BLOCK = "block"  # an nn.Module with children
@@ -28,7 +34,7 @@ class ComponentKind(StrEnum):
 
 
 class AblationKind(StrEnum):
-    """What a variant does to its component."""
+    """Ways to ablate a component."""
 
     IDENTITY = "identity"
     REMOVE_BRANCH = "remove-branch"
@@ -43,8 +49,8 @@ class AblationKind(StrEnum):
     DISABLE = "disable"
 
 
-class Verdict(StrEnum):
-    """How certification ended; the first two are run in a study, the second marked."""
+class CertificateVerdict(StrEnum):
+    """Results of certification; the first two are run in a study, the second marked."""
 
     CERTIFIED = "certified"
     INACTIVE_AT_INIT = "certified-inactive-at-init"
@@ -61,6 +67,16 @@ class Span:
     start_column: int
     end_line: int
     end_column: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Replace the characters start..end (end exclusive) of a file by a text."""
+
+    file: str
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +102,76 @@ class Component:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Target:
+    """A component together with the places in the source and the execution that an edit needs.
+
+    `site` is the expression that is edited: a call, an operator, an attribute, or the construction
+    of the modules in `modules`. `path` is set for one of several repeated layers: the attribute to
+    replace after construction, e.g. "layer2[0]" on an object of class `owner`.
+    """
+
+    component: Component
+    site: SiteKey | None = None
+    sites: tuple[SiteKey, ...] = ()
+    modules: tuple[int, ...] = ()
+    operand: str | None = None
+    owner: str | None = None
+    path: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, name: str) -> Target:
+        """Return the same target under another name."""
+        return replace(self, component=replace(self.component, name=name))
+
+
+class NoLegalEdit(Exception):
+    """Raised while an edit is planned; the message is the reason, a clause without a full stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The reason why a kind of ablation has no legal edit, a clause without a full stop."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The edits of one variant and the effects that they promise (see `Variant`)."""
+
+    edits: tuple[Edit, ...]
+    substitute: str | None = None
+    parameter_delta: int = 0
+    cut_parameters: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentPlan:
+    """A component with the plans of each of its kinds; a kind has several for several heads."""
+
+    component: Component
+    outcomes: Mapping[AblationKind, tuple[Planned, ...] | Refused]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationPlan:
+    """All components of a model, ablatable or not, and every edit that can be made of them.
+
+    `sha256` holds the hash of every source file at the time of planning.
+    """
+
+    project: Project
+    sha256: Mapping[str, str]
+    plans: tuple[ComponentPlan, ...]
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The components in the order of the source."""
+        return tuple(plan.component for plan in self.plans)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """`FILE.py:function`, the file relative to the project's root."""
 
@@ -107,14 +193,21 @@ class Project:
     inputs: Entry
     step: Entry | None = None
     search_paths: tuple[str, ...] = (".",)  # folders for sys.path, relative to the root
-    companions: tuple[
-        str, ...
-    ] = ()  # further local files needed to import the sources, copied as is
+    companions: tuple[str, ...] = ()  # further local files that the sources import, copied as is
+
+
+def project_from(plain: Mapping[str, Any]) -> Project:
+    """Read a project from the dictionary that `dataclasses.asdict` made of it."""
+    lists = {key: tuple(value) for key, value in plain.items() if isinstance(value, list)}
+    entries = {
+        role: Entry(**plain[role]) for role in ("build", "inputs", "step") if plain.get(role)
+    }
+    return Project(**{**plain, **lists, **entries})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One generated folder: the files with one ablation, and what it promises.
+    """One generated folder: the files with one ablation, and the effects it promises.
 
     `cut_parameters` are the names (named_parameters of the baseline) that vanish or lose their
     gradient; `parameter_delta` is the predicted change in the number of parameters.
@@ -124,6 +217,7 @@ class Variant:
     kind: AblationKind
     folder: str  # relative to the output folder; "" when refused before anything was written
     edited: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()  # the smallest that make it; kept to combine variants
     diff_lines: int = 0  # added plus removed lines of the unified diff
     parameter_delta: int = 0
     cut_parameters: tuple[str, ...] = ()
@@ -138,7 +232,7 @@ class Certificate:
 
     component: str
     kind: AblationKind
-    verdict: Verdict
+    verdict: CertificateVerdict
     reason: str
     checks: dict[str, str] = field(default_factory=dict)
     parameter_delta: int = 0

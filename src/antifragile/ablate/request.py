@@ -32,7 +32,7 @@ _LEAST_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationRequest:
+class ModelRequest:
     """The files of a model, its functions, and the kinds of ablation that are wanted."""
 
     source: tuple[Path, ...]
@@ -44,7 +44,7 @@ class AblationRequest:
     groups: Mapping[str, str] | None = None
 
     @classmethod
-    def read(cls, spec: Path | None, given: Mapping[str, Any]) -> AblationRequest:
+    def read(cls, spec: Path | None, given: Mapping[str, Any]) -> ModelRequest:
         """Join a spec file with what the command line says.
 
         Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.certify.certificate import ModelError, open_server
-from antifragile.ablate.records import AblationKind, Certificate, Verdict
+from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.server import Limits, Server
 from tests.ablate.certify.hand_cut_variants import INPUTS, Bench, Cut
 
@@ -116,29 +116,57 @@ CUTS = {
 @pytest.mark.parametrize(
     ("cut", "verdict", "reason"),
     [
-        ("nothing", Verdict.REFUSED, "it changes nothing"),
-        ("layer", Verdict.CERTIFIED, "legal, and changes the output in evaluation mode and"),
-        ("never called", Verdict.REFUSED, "it changes nothing"),
-        ("unused draw", Verdict.REFUSED, "it changes nothing"),
-        ("dropout", Verdict.CERTIFIED, "legal, and changes the output in training mode"),
-        ("zero branch", Verdict.INACTIVE_AT_INIT, "changes nothing on the weights as given"),
-        ("activation", Verdict.CERTIFIED, "changes the output in evaluation mode"),
-        ("times one", Verdict.REFUSED, "it changes nothing"),
-        ("rounding", Verdict.REFUSED, "it changes nothing beyond rounding"),
-        ("wider", Verdict.FAILED, "the output is [0][0] (4, 5) float32 instead of [0][0] (4, 4)"),
-        ("other structure", Verdict.FAILED, "the output is [0][1] (4, 8) float32 instead of"),
-        ("not a number", Verdict.FAILED, "the output holds infinities or NaN"),
-        ("wrong prediction", Verdict.FAILED, "parameters changed by +0 instead of -1"),
-        ("raises", Verdict.FAILED, "mode raised ValueError: no (model.py, line 19)"),
-        ("needs us", Verdict.FAILED, "import of antifragile halted"),
-        ("random", Verdict.FAILED, "not deterministic: with the same seed and weights, the output"),
-        ("everything", Verdict.REFUSED, "it also cuts the gradient of parameters that are not"),
-        ("frozen", Verdict.CERTIFIED, "legal, and changes what learns (branch.bias, branch.weight"),
-        ("refused", Verdict.REFUSED, "no legal edit"),
+        ("nothing", CertificateVerdict.REFUSED, "it changes nothing"),
+        (
+            "layer",
+            CertificateVerdict.CERTIFIED,
+            "legal, and changes the output in evaluation mode and",
+        ),
+        ("never called", CertificateVerdict.REFUSED, "it changes nothing"),
+        ("unused draw", CertificateVerdict.REFUSED, "it changes nothing"),
+        ("dropout", CertificateVerdict.CERTIFIED, "legal, and changes the output in training mode"),
+        (
+            "zero branch",
+            CertificateVerdict.INACTIVE_AT_INIT,
+            "changes nothing on the weights as given",
+        ),
+        ("activation", CertificateVerdict.CERTIFIED, "changes the output in evaluation mode"),
+        ("times one", CertificateVerdict.REFUSED, "it changes nothing"),
+        ("rounding", CertificateVerdict.REFUSED, "it changes nothing beyond rounding"),
+        (
+            "wider",
+            CertificateVerdict.FAILED,
+            "the output is [0][0] (4, 5) float32 instead of [0][0] (4, 4)",
+        ),
+        (
+            "other structure",
+            CertificateVerdict.FAILED,
+            "the output is [0][1] (4, 8) float32 instead of",
+        ),
+        ("not a number", CertificateVerdict.FAILED, "the output holds infinities or NaN"),
+        ("wrong prediction", CertificateVerdict.FAILED, "parameters changed by +0 instead of -1"),
+        ("raises", CertificateVerdict.FAILED, "mode raised ValueError: no (model.py, line 19)"),
+        ("needs us", CertificateVerdict.FAILED, "import of antifragile halted"),
+        (
+            "random",
+            CertificateVerdict.FAILED,
+            "not deterministic: with the same seed and weights, the output",
+        ),
+        (
+            "everything",
+            CertificateVerdict.REFUSED,
+            "it also cuts the gradient of parameters that are not",
+        ),
+        (
+            "frozen",
+            CertificateVerdict.CERTIFIED,
+            "legal, and changes what learns (branch.bias, branch.weight",
+        ),
+        ("refused", CertificateVerdict.REFUSED, "no legal edit"),
     ],
 )
 def test_verdict(
-    certificates: dict[str, Certificate], cut: str, verdict: Verdict, reason: str
+    certificates: dict[str, Certificate], cut: str, verdict: CertificateVerdict, reason: str
 ) -> None:
     assert certificates[cut].verdict is verdict
     assert reason in certificates[cut].reason
@@ -240,7 +268,10 @@ def test_values_are_copied_wherever_they_are_kept(bench: Bench, place: str) -> N
         cut_parameters=("spare.weight", "spare.bias"),
         parameter_delta=-72,
     )
-    assert (certificate.verdict, certificate.reason) == (Verdict.REFUSED, "it changes nothing")
+    assert (certificate.verdict, certificate.reason) == (
+        CertificateVerdict.REFUSED,
+        "it changes nothing",
+    )
 
 
 def test_numbers_out_of_reach_are_never_taken_for_a_change(bench: Bench) -> None:
@@ -254,7 +285,7 @@ def test_numbers_out_of_reach_are_never_taken_for_a_change(bench: Bench) -> None
         cut_parameters=("spare.weight", "spare.bias"),
         parameter_delta=-72,
     )
-    assert certificate.verdict is Verdict.REFUSED
+    assert certificate.verdict is CertificateVerdict.REFUSED
     assert "cannot be told from another initialisation" in certificate.reason
 
 
@@ -276,7 +307,10 @@ def test_a_draw_that_nobody_uses_is_no_change(bench: Bench, library: str) -> Non
         f"unused = {DRAWS[library]}",
         "pass",
     )
-    assert (certificate.verdict, certificate.reason) == (Verdict.REFUSED, "it changes nothing")
+    assert (certificate.verdict, certificate.reason) == (
+        CertificateVerdict.REFUSED,
+        "it changes nothing",
+    )
 
 
 def test_a_rare_draw_is_found_by_drawing_again(bench: Bench) -> None:
@@ -289,7 +323,7 @@ def test_a_rare_draw_is_found_by_drawing_again(bench: Bench) -> None:
         "torch.rand(1) < 0.2",
         "torch.rand(1) < 0.0",
     )
-    assert certificate.verdict is Verdict.CERTIFIED
+    assert certificate.verdict is CertificateVerdict.CERTIFIED
 
 
 def test_batch_norm_that_shows_in_training_only(bench: Bench) -> None:
@@ -302,7 +336,7 @@ def test_batch_norm_that_shows_in_training_only(bench: Bench) -> None:
         "x",
         cut_parameters=("norm.weight", "norm.bias"),
     )
-    assert certificate.verdict is Verdict.CERTIFIED
+    assert certificate.verdict is CertificateVerdict.CERTIFIED
     assert certificate.checks["evaluation, given weights"].startswith("rounding only")
 
 
@@ -319,7 +353,10 @@ def test_other_precisions(bench: Bench, dtype: str) -> None:
         Cut(old="x = torch.tanh(x)", new="x = torch.tanh(x) * 3 / 3"),
         inputs=inputs,
     )
-    assert (real.verdict, none.verdict) == (Verdict.CERTIFIED, Verdict.REFUSED)
+    assert (real.verdict, none.verdict) == (
+        CertificateVerdict.CERTIFIED,
+        CertificateVerdict.REFUSED,
+    )
 
 
 MARKED = """
@@ -344,14 +381,22 @@ def step(model, x):
 @pytest.mark.parametrize(
     ("old", "verdict", "reason"),
     [
-        ("    x = x + 1.0\n", Verdict.CERTIFIED, "the loss and the gradients"),
-        ("    loss = loss + 0.1 * model[0].weight.abs().sum()\n", Verdict.CERTIFIED, "the loss"),
-        ("    loss = loss + 0.0\n", Verdict.REFUSED, "it changes nothing"),
-        ("    loss = loss + x.sum() - x.sum().detach()\n", Verdict.REFUSED, "it changes nothing"),
+        ("    x = x + 1.0\n", CertificateVerdict.CERTIFIED, "the loss and the gradients"),
+        (
+            "    loss = loss + 0.1 * model[0].weight.abs().sum()\n",
+            CertificateVerdict.CERTIFIED,
+            "the loss",
+        ),
+        ("    loss = loss + 0.0\n", CertificateVerdict.REFUSED, "it changes nothing"),
+        (
+            "    loss = loss + x.sum() - x.sum().detach()\n",
+            CertificateVerdict.REFUSED,
+            "it changes nothing",
+        ),
     ],
 )
 def test_marked_lines_are_judged_by_loss_and_gradients(
-    bench: Bench, old: str, verdict: Verdict, reason: str
+    bench: Bench, old: str, verdict: CertificateVerdict, reason: str
 ) -> None:
     certificate = bench.certify_one(MARKED, old, "", kind=AblationKind.DISABLE)
     assert certificate.verdict is verdict
@@ -365,7 +410,7 @@ def test_marked_lines_of_the_data_are_judged_by_the_batch(bench: Bench) -> None:
     certificate = bench.certify_one(
         MARKED, "    x = x * 2\n", "", kind=AblationKind.DISABLE, inputs=inputs
     )
-    assert certificate.verdict is Verdict.CERTIFIED
+    assert certificate.verdict is CertificateVerdict.CERTIFIED
     assert "the batch" in certificate.reason
 
 

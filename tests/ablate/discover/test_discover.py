@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.discover.discover import discover
+from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationKind, Component, ComponentKind
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import SpecError
@@ -54,8 +54,8 @@ def test_features_of_an_input_are_components(tracing: Server) -> None:
 
 def test_groups_of_features_get_their_name(tracing: Server) -> None:
     project, seen = model_project("functional_residual"), model_trace("functional_residual")
-    components = discover(project, seen, groups={"first half": "x[0:3]"})
-    assert "input:first half" in [item.name for item in components]
+    plan = plan_ablations(project, seen, groups={"first half": "x[0:3]"})
+    assert "input:first half" in [item.name for item in plan.components]
 
 
 def test_a_span_is_the_expression_in_the_source(tracing: Server) -> None:
@@ -98,4 +98,4 @@ def test_a_source_that_changed_since_it_was_traced_is_refused(
     seen = traced(project)
     (tmp_path / "model.py").write_text(text + "\n")
     with pytest.raises(SpecError, match=r"model\.py changed since it was traced"):
-        discover(project, seen)
+        plan_ablations(project, seen)

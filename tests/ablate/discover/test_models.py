@@ -11,28 +11,33 @@ import pytest
 
 from antifragile.ablate.certify.certificate import certify
 from antifragile.ablate.generate.generate import generate
-from antifragile.ablate.records import AblationKind, Certificate, Component, Variant, Verdict
+from antifragile.ablate.records import (
+    AblationKind,
+    Certificate,
+    CertificateVerdict,
+    Component,
+    Variant,
+)
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.discover.expected_components import EXPECTED
-from tests.ablate.model_projects import model_components, model_project, model_trace
+from tests.ablate.model_projects import model_components, model_plan, part_of
 
 QUICK = ("concat_skips", "raw_parameters", "tied_weights", "two_names", "zero_initialised")
-GOOD = (Verdict.CERTIFIED, Verdict.INACTIVE_AT_INIT)
+GOOD = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 
 
 def certified(
     model: str, out: Path, server: Server, kinds: tuple[AblationKind, ...] | None
 ) -> list[tuple[Component, Variant, Certificate]]:
     """Generate and certify a model's variants; of an input's features only the first."""
-    project = model_project(model)
+    plan = model_plan(model)
     components = {
         item.name: item
-        for item in model_components(model)
+        for item in plan.components
         if "[" not in item.name or item.kind != "input" or item.name.endswith("[0]")
     }
-    seen = model_trace(model)
-    variants = generate(project, list(components.values()), out, kinds, trace=seen)
-    certificates = certify(project, out, variants, server=server, cold_imports=0)
+    variants = generate(part_of(plan, components), out, kinds)
+    certificates = certify(plan.project, out, variants, server=server, cold_imports=0)
     return [
         (components[variant.component], variant, certificate)
         for variant, certificate in zip(variants, certificates, strict=True)
@@ -59,7 +64,9 @@ def check(rows: list[tuple[Component, Variant, Certificate]]) -> None:
     wrong = [
         f"{variant.component} {variant.kind}: {found.verdict}: {found.reason}"
         for component, variant, found in rows
-        if found.verdict is Verdict.FAILED or not found.reason or not is_consistent(variant, found)
+        if found.verdict is CertificateVerdict.FAILED
+        or not found.reason
+        or not is_consistent(variant, found)
     ]
     assert wrong == []
 
@@ -67,7 +74,7 @@ def check(rows: list[tuple[Component, Variant, Certificate]]) -> None:
 def is_consistent(variant: Variant, found: Certificate) -> bool:
     """A refused edit is no certificate, and a certified one keeps its promises."""
     if variant.refusal is not None:
-        return found.verdict is Verdict.REFUSED
+        return found.verdict is CertificateVerdict.REFUSED
     if found.verdict not in GOOD:
         return True
     return found.parameter_delta == variant.parameter_delta and variant.diff_lines > 0
@@ -77,7 +84,7 @@ def test_a_branch_that_starts_at_zero_is_not_called_changed(
     tmp_path: Path, tracing: Server
 ) -> None:
     rows = certified("zero_initialised", tmp_path, tracing, (AblationKind.REMOVE_BRANCH,))
-    assert [found.verdict for _, _, found in rows] == [Verdict.INACTIVE_AT_INIT]
+    assert [found.verdict for _, _, found in rows] == [CertificateVerdict.INACTIVE_AT_INIT]
 
 
 def test_what_never_ran_gets_no_variant(tmp_path: Path, tracing: Server) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.discover.discover import discover
 from antifragile.ablate.generate.generate import generate
-from antifragile.ablate.records import AblationKind, Component, Variant
+from antifragile.ablate.plan.model import plan_ablations
+from antifragile.ablate.records import AblationKind, Variant
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.edits import apply_edits
 from antifragile.errors import SpecError
 from tests.ablate.model_projects import (
-    model_components,
+    model_plan,
     model_project,
     model_trace,
+    part_of,
     traced,
     written_project,
 )
@@ -28,10 +30,9 @@ KINDS = tuple(AblationKind)
 @pytest.fixture
 def make(tmp_path: Path, tracing: Server) -> Make:
     def made(model: str, name: str, kind: AblationKind) -> list[Variant]:
-        components = [item for item in model_components(model) if item.name == name]
-        assert components, f"no component {name}"
-        project, seen = model_project(model), model_trace(model)
-        return list(generate(project, components, tmp_path, [kind], trace=seen))
+        plan = part_of(model_plan(model), [name])
+        assert plan.components, f"no component {name}"
+        return list(generate(plan, tmp_path, [kind]))
 
     return made
 
@@ -234,7 +235,7 @@ def test_heads_of_a_library_layer_are_cut_at_its_call(tmp_path: Path, make: Make
 def test_the_baseline_is_byte_identical(tmp_path: Path, tracing: Server) -> None:
     for model in ("concat_skips", "training_script"):
         project = model_project(model)
-        generate(project, [], tmp_path / model, trace=model_trace(model))
+        generate(part_of(model_plan(model), []), tmp_path / model)
         for file in (*project.sources, *project.companions):
             copied = (tmp_path / model / "baseline" / file).read_bytes()
             assert copied == Path(project.root, file).read_bytes()
@@ -248,6 +249,16 @@ def test_variant_toml_says_what_made_it(tmp_path: Path, make: Make) -> None:
     assert table["sources"] == dict(model_trace("tied_weights").sha256)
     assert table["parameter_delta"] == -16
     assert table["cut_parameters"] == ["norm.weight", "norm.bias"]
+
+
+def test_the_kept_edits_make_the_variant(tmp_path: Path, tracing: Server) -> None:
+    variants = generate(model_plan("attention"), tmp_path, KINDS)
+    base = (tmp_path / "baseline" / "attention.py").read_text()
+    written = [variant for variant in variants if variant.folder]
+    assert len(written) > 10
+    for variant in written:
+        text = (tmp_path / variant.folder / "attention.py").read_text()
+        assert apply_edits(base, variant.edits) == text
 
 
 def test_the_same_variant_is_written_again(tmp_path: Path, make: Make) -> None:
@@ -298,8 +309,7 @@ def test_what_is_predicted_to_lose_its_gradient(make: Make) -> None:
 
 def test_no_variant_imports_this_package(tmp_path: Path, tracing: Server) -> None:
     for model in ("attention", "concat_skips", "weight_normed"):
-        project, seen = model_project(model), model_trace(model)
-        generate(project, model_components(model), tmp_path, KINDS, trace=seen)
+        generate(model_plan(model), tmp_path, KINDS)
     files = list(tmp_path.rglob("*.py"))
     assert len(files) > 50
     assert not any("antifragile" in path.read_text() for path in files)
@@ -312,12 +322,10 @@ def test_a_users_template_comes_first(tmp_path: Path, tracing: Server) -> None:
         'shapes = "same"\nreplacement = "{input}.clamp(-1, 1)"\nsubstitute = "straight lines"\n'
     )
     project, seen = model_project("functional_residual"), model_trace("functional_residual")
-    folder = tmp_path / "templates"
-    components = discover(project, seen, templates=folder)
-    [tanh] = [item for item in components if item.name.endswith(":torch.tanh")]
-    kinds = [AblationKind.IDENTITY]
+    plan = plan_ablations(project, seen, templates=tmp_path / "templates")
+    [tanh] = [item.name for item in plan.components if item.name.endswith(":torch.tanh")]
     out = tmp_path / "out"
-    [variant] = generate(project, [tanh], out, kinds, trace=seen, templates=folder)
+    [variant] = generate(part_of(plan, [tanh]), out, [AblationKind.IDENTITY])
     assert variant.substitute == "straight lines"
     assert changes(out, variant)[1].startswith("+        x = x + self.inner(x).clamp(-1, 1)")
 
@@ -336,15 +344,8 @@ def test_a_wrong_template_is_one_sentence(
     (tmp_path / "mine.toml").write_text(text)
     project, seen = model_project("glu"), model_trace("glu")
     with pytest.raises(SpecError) as error:
-        discover(project, seen, templates=tmp_path)
+        plan_ablations(project, seen, templates=tmp_path)
     assert message in str(error.value)
-
-
-def test_an_unknown_component_is_refused(tmp_path: Path, tracing: Server) -> None:
-    known = model_components("glu")[0]
-    wrong = Component(**{**vars(known), "name": "Net.wied"})
-    with pytest.raises(SpecError, match=r"no component 'Net\.wied'; did you mean 'Net\.wide'"):
-        generate(model_project("glu"), [wrong], tmp_path, trace=model_trace("glu"))
 
 
 def test_torch_is_imported_where_a_file_lacks_it(tmp_path: Path, tracing: Server) -> None:
@@ -357,9 +358,8 @@ def test_torch_is_imported_where_a_file_lacks_it(tmp_path: Path, tracing: Server
         "    return (torch.ones(2, 3),)\n"
     )
     project = written_project(tmp_path, text)
-    seen = traced(project)
-    [one] = [item for item in discover(project, seen) if item.name == "Net.one"]
-    [variant] = generate(project, [one], tmp_path / "out", trace=seen)
+    plan = part_of(plan_ablations(project, traced(project)), ["Net.one"])
+    [variant] = generate(plan, tmp_path / "out")
     changed = (tmp_path / "out" / variant.folder / "model.py").read_text()
     assert "import torch\n\n\nclass Net" in changed
     assert "self.one = torch.nn.Identity()" in changed

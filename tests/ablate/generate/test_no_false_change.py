@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.certify.certificate import certify, open_server
-from antifragile.ablate.records import AblationKind, Variant, Verdict
+from antifragile.ablate.records import AblationKind, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 
@@ -34,5 +34,5 @@ def test_a_model_against_itself_is_unchanged(server: Server, tmp_path: Path, nam
     itself = Variant(component="all", kind=AblationKind.IDENTITY, folder="itself")
     [certificate] = certify(project, tmp_path, [itself], server=server, cold_imports=0)
     assert certificate.reason == "it changes nothing"
-    assert certificate.verdict is Verdict.REFUSED
+    assert certificate.verdict is CertificateVerdict.REFUSED
     assert certificate.checks["repeat"] == "bit-identical"

@@ -6,13 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antifragile.ablate.source.combine import (
-    CombineError,
-    combine_variants,
-    merge_texts,
-    text_edits,
-)
-from antifragile.ablate.source.edits import apply_edits
+from antifragile.ablate.records import Edit
+from antifragile.ablate.source.combine import CombineError, combine_variants, merge_edits
+from antifragile.ablate.source.edits import apply_edits, smallest_edits
+from antifragile.errors import StoreError
 
 BASE = """\
 class Block(Module):
@@ -28,8 +25,13 @@ ONLY_MLP = BASE.replace("x = x + self.mlp", "x = self.mlp")
 HELPED = "class Helper:\n    pass\n\n\n" + BASE
 
 
+def edits_to(text: str) -> list[Edit]:
+    return list(smallest_edits(BASE, text, file="model.py"))
+
+
 def merged(**variants: str) -> str:
-    return merge_texts(BASE, variants, file="model.py")
+    edits = {name: edits_to(text) for name, text in variants.items()}
+    return merge_edits(BASE, edits, file="model.py")
 
 
 def test_nothing_combined_is_the_base() -> None:
@@ -79,18 +81,34 @@ def test_two_helpers_of_one_name_are_refused_unless_they_are_the_same() -> None:
 
 @given(st.text("ab (\n", max_size=30), st.text("ab (\n", max_size=30))
 def test_the_edits_of_any_text_lead_to_it(base: str, text: str) -> None:
-    assert apply_edits(base, list(text_edits(base, text, file="f"))) == text
+    assert apply_edits(base, list(smallest_edits(base, text, file="f"))) == text
 
 
-def test_a_combined_folder_has_every_file_and_the_whole_diff(tmp_path: Path) -> None:
+TWO = {"a--identity": edits_to(LN1), "b--identity": edits_to(NO_MLP)}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder with a baseline and two variants, two files each."""
     for name, text in (("baseline", BASE), ("a--identity", LN1), ("b--identity", NO_MLP)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.py").write_text(text)
         (tmp_path / name / "other.py").write_bytes(b"X = 1\r\n")
-    to = tmp_path / "both"
-    combine_variants(tmp_path, ["a--identity", "b--identity"], ["model.py", "other.py"], to)
+    return tmp_path
+
+
+def test_a_combined_folder_has_every_file_and_the_whole_diff(out: Path) -> None:
+    to = out / "both"
+    combine_variants(out, TWO, ["model.py", "other.py"], to)
     assert (to / "model.py").read_text() == merged(a=LN1, b=NO_MLP)
     assert (to / "other.py").read_bytes() == b"X = 1\r\n"
     diff = (to / "change.diff").read_text()
     assert diff.count("\n-  ") == 2
     assert "other.py" not in diff
+
+
+def test_a_variant_that_was_changed_since_is_not_combined(out: Path) -> None:
+    (out / "a--identity" / "model.py").write_text(ONLY_MLP)
+    message = r"a--identity/model\.py is not what its kept edits make of the baseline; generate"
+    with pytest.raises(StoreError, match=message):
+        combine_variants(out, TWO, ["model.py"], out / "both")

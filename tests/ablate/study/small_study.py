@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from antifragile.ablate.records import AblationKind, Certificate, Variant, Verdict
+from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
+from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
 
 MODEL = """\
@@ -102,12 +103,17 @@ def make_folder(
         write(out / name / "change.diff", f"-{old}\n+{new}\n")
         component, kind = name.split("--")
         variant, certificate = certified(component, AblationKind(kind), name)
+        edits = smallest_edits(model, model.replace(old, new), file="model.py")
+        variant = replace(variant, edits=tuple(edits))
         write(out / name / "certificate.json", json.dumps(asdict(certificate)))
         variants.append(variant)
         certificates.append(certificate)
     refused = Variant(component="model-last", kind=AblationKind.ZERO, folder="", refusal="no")
     no = Certificate(
-        component="model-last", kind=AblationKind.ZERO, verdict=Verdict.REFUSED, reason="no edit"
+        component="model-last",
+        kind=AblationKind.ZERO,
+        verdict=CertificateVerdict.REFUSED,
+        reason="no edit",
     )
     index = {
         "project": asdict(project),
@@ -122,7 +128,7 @@ def make_folder(
 def certified(component: str, kind: AblationKind, folder: str) -> tuple[Variant, Certificate]:
     """A variant and its certificate; removing the skip is said to be inactive at first."""
     is_inactive = kind is AblationKind.REMOVE_SKIP
-    verdict = Verdict.INACTIVE_AT_INIT if is_inactive else Verdict.CERTIFIED
+    verdict = CertificateVerdict.INACTIVE_AT_INIT if is_inactive else CertificateVerdict.CERTIFIED
     variant = Variant(
         component=component,
         kind=kind,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.designs.base import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
-from antifragile.ablate.records import Verdict
+from antifragile.ablate.records import CertificateVerdict
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations, joint_delta
 from antifragile.ablate.study.folder import AblationFolder, Arm, read_ablation_folder
@@ -170,7 +170,9 @@ def test_a_combination_is_certified_once(variants: Path, certifying: Certifying)
         with certifying() as combinations:
             combinations.judge([pair, frozenset(), frozenset([BRANCH])], said.append)
             combinations.judge([pair], said.append)
-            assert combinations.judged == {pair: (Verdict.CERTIFIED, judged_reason(variants))}
+            assert combinations.judged == {
+                pair: (CertificateVerdict.CERTIFIED, judged_reason(variants))
+            }
             assert combinations.refusal(pair) is None
     assert said == [f"{BRANCH} + {TANH}"]
 
@@ -179,11 +181,33 @@ def test_a_combination_is_certified_once(variants: Path, certifying: Certifying)
 def test_a_changed_part_is_certified_anew(variants: Path, certifying: Certifying) -> None:
     pair, said = frozenset([BRANCH, TANH]), list[str]()
     for text in ("", "\n# one more line\n"):
-        file = variants / TANH / "model.py"
-        file.write_text(file.read_text() + text)
+        append(variants, TANH, text)
         with certifying() as combinations:
             combinations.judge([pair], said.append)
     assert len(said) == 2
+
+
+def append(variants: Path, name: str, text: str) -> None:
+    """Generate a variant anew with one more edit, at the end of its file."""
+    file, index = variants / name / "model.py", variants / "ablations.json"
+    file.write_text(file.read_text() + text)
+    plain = json.loads(index.read_text())
+    [variant] = [item for item in plain["variants"] if item["folder"] == name]
+    end = len(MODEL)
+    variant["edits"].append({"file": "model.py", "start": end, "end": end, "text": text})
+    index.write_text(json.dumps(plain))
+
+
+def test_variants_of_an_older_version_are_not_combined(variants: Path) -> None:
+    index = variants / "ablations.json"
+    plain = json.loads(index.read_text())
+    for variant in plain["variants"]:
+        del variant["edits"]
+    index.write_text(json.dumps(plain))
+    folder = read_ablation_folder(variants)
+    assert folder.place([BRANCH]).is_dir()
+    with pytest.raises(StoreError, match=r"keeps no edits, .* generate the variants again"):
+        folder.place([BRANCH, TANH])
 
 
 def test_edits_that_clash_are_reported_where_pairs_are_asked_one_by_one(run: Run) -> None:

@@ -22,7 +22,13 @@ from antifragile.ablate.certify.measurements import BaselineMeasurement
 from antifragile.ablate.certify.verdict import judge
 from antifragile.ablate.certify.workplace import Workplace, open_workplace
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, installed_framework
-from antifragile.ablate.records import AblationKind, Certificate, Project, Variant, Verdict
+from antifragile.ablate.records import (
+    AblationKind,
+    Certificate,
+    CertificateVerdict,
+    Project,
+    Variant,
+)
 from antifragile.ablate.sandbox.cold import import_cold
 from antifragile.ablate.sandbox.server import Limits, Outcome, Server
 from antifragile.errors import UsageError
@@ -139,7 +145,9 @@ def _with_cold_import(certificate: Certificate, outcome: Outcome) -> Certificate
         checks = certificate.checks | {"cold import": "a fresh Python imports it without us"}
         return replace(certificate, checks=checks)
     checks = certificate.checks | {"cold import": outcome.reason}
-    return replace(certificate, verdict=Verdict.FAILED, reason=outcome.reason, checks=checks)
+    return replace(
+        certificate, verdict=CertificateVerdict.FAILED, reason=outcome.reason, checks=checks
+    )
 
 
 def _refused(variant: Variant) -> Certificate:
@@ -147,7 +155,7 @@ def _refused(variant: Variant) -> Certificate:
     return Certificate(
         component=variant.component,
         kind=variant.kind,
-        verdict=Verdict.REFUSED,
+        verdict=CertificateVerdict.REFUSED,
         reason=variant.refusal,
     )
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 
 from antifragile.ablate.certify.compare import threshold
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
-from antifragile.ablate.records import AblationKind, Certificate, Project, Variant, Verdict
+from antifragile.ablate.records import (
+    AblationKind,
+    Certificate,
+    CertificateVerdict,
+    Project,
+    Variant,
+)
 from antifragile.ablate.sandbox.server import Outcome
 
 _LISTED = 4  # names shown before "and N more"
@@ -51,9 +57,9 @@ def judge(
     case = _Case(project=project, variant=variant, baseline=baseline, found=outcome.value)
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
-    verdict, reason = Verdict.FAILED, _broken_promise(case)
+    verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
     if reason is None:
-        verdict, reason = Verdict.REFUSED, _takes_more(case)
+        verdict, reason = CertificateVerdict.REFUSED, _takes_more(case)
     if reason is None:
         verdict, reason = _change(case)
     return Certificate(
@@ -72,7 +78,7 @@ def _failed(variant: Variant, outcome: Outcome) -> Certificate:
     return Certificate(
         component=variant.component,
         kind=variant.kind,
-        verdict=Verdict.FAILED,
+        verdict=CertificateVerdict.FAILED,
         reason=outcome.reason,
         checks={"runs": outcome.reason},
         seconds=outcome.seconds,
@@ -148,27 +154,30 @@ def _takes_more(case: _Case) -> str | None:
     return f"it also cuts the gradient of parameters that are not the component's: {_some(others)}"
 
 
-def _change(case: _Case) -> tuple[Verdict, str]:
+def _change(case: _Case) -> tuple[CertificateVerdict, str]:
     """Whether and where the function changed."""
     if case.baseline.out_of_reach and _shifts_the_stream(case):
         case.checks["change"] = "cannot be told from another initialisation"
-        return Verdict.REFUSED, (
+        return CertificateVerdict.REFUSED, (
             "the model keeps random numbers where they cannot be copied from, so a change cannot "
             "be told from another initialisation"
         )
     changed = {key for key in case.found.differences if _counts(case, key) and _exceeds(case, key)}
     given = _frozen(case) + _places(changed, "given")
     if given:
-        return Verdict.CERTIFIED, f"legal, and changes {_and(given)}"
+        return CertificateVerdict.CERTIFIED, f"legal, and changes {_and(given)}"
     randomised = _places(changed, "randomised")
     if randomised:
-        return Verdict.INACTIVE_AT_INIT, (
+        return CertificateVerdict.INACTIVE_AT_INIT, (
             f"legal; changes nothing on the weights as given, and {_and(randomised)} once they move"
         )
     if case.found.redrawn > _threshold(case, "randomised/training"):
         case.checks["other draws"] = f"changed by {case.found.redrawn:.2g}"
-        return Verdict.CERTIFIED, "legal, and changes the output in training mode with other draws"
-    return Verdict.REFUSED, _nothing(case)
+        return (
+            CertificateVerdict.CERTIFIED,
+            "legal, and changes the output in training mode with other draws",
+        )
+    return CertificateVerdict.REFUSED, _nothing(case)
 
 
 def _nothing(case: _Case) -> str:

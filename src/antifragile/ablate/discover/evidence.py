@@ -8,16 +8,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from antifragile.ablate.records import Project
-from antifragile.ablate.source.syntax import SiteKey, SourceFile, read_source
-from antifragile.ablate.target import Refused
+from antifragile.ablate.records import NoLegalEdit, Project, SiteKey
+from antifragile.ablate.source.syntax import SourceFile, read_source
 from antifragile.ablate.trace.records import ModuleRun, Run, SiteRun, Trace
 from antifragile.errors import SpecError
 
 _INDEX = re.compile(r"^(\d+|\*)$")
 
 
-class Joined:
+class Evidence:
     """One project with one trace of it."""
 
     def __init__(self, project: Project, trace: Trace) -> None:
@@ -135,7 +134,7 @@ class Joined:
                 operand 0 is taken away.
 
         Raises:
-            Refused: The output would no longer depend on the model's inputs.
+            NoLegalEdit: The output would no longer depend on the model's inputs.
         """
         graph = self.trace.gradients
         cut = {node: below for run in runs for node, below in cut_of(run, way)}
@@ -143,11 +142,11 @@ class Joined:
         before = self.reached
         origins = set(graph.origins)
         if before & origins and not (reached - cut.keys()) & origins:
-            raise Refused("the output would no longer depend on the input")
+            raise NoLegalEdit("the output would no longer depend on the input")
         trained = [name for name, node in graph.parameters.items() if node in before]
         lost = tuple(name for name in trained if graph.parameters[name] not in reached)
         if trained and len(lost) == len(trained):
-            raise Refused("no parameter would be left to train")
+            raise NoLegalEdit("no parameter would be left to train")
         return lost
 
     def lost_leaves(self, runs: Sequence[Run]) -> tuple[str, ...]:

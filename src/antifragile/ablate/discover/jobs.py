@@ -7,18 +7,9 @@ from typing import Any
 
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import CodeFields, Subject
-from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.records import project_from
 from antifragile.ablate.source.project import enter_project
 from antifragile.ablate.trace.records import Trace
-
-
-def project_from(plain: Mapping[str, Any]) -> Project:
-    """The project that `dataclasses.asdict` took apart."""
-    lists = {key: tuple(value) for key, value in plain.items() if isinstance(value, list)}
-    entries = {
-        role: Entry(**plain[role]) for role in ("build", "inputs", "step") if plain.get(role)
-    }
-    return Project(**{**plain, **lists, **entries})
 
 
 def look(code: CodeFields) -> int:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from antifragile.ablate.discover.evidence import Joined, index_path, label
-from antifragile.ablate.records import AblationKind, Component, ComponentKind
-from antifragile.ablate.source.syntax import SiteKey
-from antifragile.ablate.target import Target
+from antifragile.ablate.discover.evidence import Evidence, index_path, label
+from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
 from antifragile.ablate.trace.records import ModuleRun
 
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
@@ -28,65 +26,65 @@ _MODULE_KINDS = (
 _SUMMED_KINDS = (AblationKind.ZERO, *(kind for kind in _MODULE_KINDS if kind != "zero"))
 
 
-def module_targets(joined: Joined) -> Iterator[Target]:
+def module_targets(evidence: Evidence) -> Iterator[Target]:
     """Yield the modules of a model as components, in the order of their construction."""
-    for key, numbers in joined.groups.items():
-        modules = [joined.module(number) for number in numbers]
+    for key, numbers in evidence.groups.items():
+        modules = [evidence.module(number) for number in numbers]
         if any(module.is_container for module in modules):
             continue
         if not any(module.names or module.ran for module in modules):
             continue  # of another model in the same file
-        paths = layer_paths(joined, key, numbers)
-        yield group_target(joined, key, numbers, is_repeated=len(paths) > 1)
+        paths = layer_paths(evidence, key, numbers)
+        yield group_target(evidence, key, numbers, is_repeated=len(paths) > 1)
         if len(paths) > 1:
             for (owner, path), layer in paths.items():
-                yield layer_target(joined, key, owner, path, layer)
-        yield from use_targets(joined, key, numbers)
-    yield from stray_targets(joined)
+                yield layer_target(evidence, key, owner, path, layer)
+        yield from use_targets(evidence, key, numbers)
+    yield from stray_targets(evidence)
 
 
 def layer_paths(
-    joined: Joined, key: SiteKey, numbers: Sequence[int]
+    evidence: Evidence, key: SiteKey, numbers: Sequence[int]
 ) -> dict[tuple[str, str], list[int]]:
     """Return the modules by (owner's class, path below the owner)."""
-    node = joined.source(key).class_of(joined.node(key))
+    node = evidence.source(key).class_of(evidence.node(key))
     found: dict[tuple[str, str], list[int]] = {}
     for number in numbers:
-        owner = joined.owner_of(joined.module(number), node.name if node else None)
+        owner = evidence.owner_of(evidence.module(number), node.name if node else None)
         if owner is not None:
             found.setdefault((owner[0], owner[2]), []).append(number)
     return found
 
 
 def group_target(
-    joined: Joined, key: SiteKey, numbers: Sequence[int], *, is_repeated: bool
+    evidence: Evidence, key: SiteKey, numbers: Sequence[int], *, is_repeated: bool
 ) -> Target:
     """Make the component of all modules that one call builds."""
-    modules = [joined.module(number) for number in numbers]
+    modules = [evidence.module(number) for number in numbers]
     kind = ComponentKind.REPEATED if is_repeated else kind_of(modules[0])
     kinds: tuple[AblationKind, ...] = _MODULE_KINDS
     if kind is ComponentKind.REPEATED:
         kinds = (AblationKind.IDENTITY, AblationKind.SHRINK, *_MODULE_KINDS[1:])
     elif kind is ComponentKind.EMBEDDING:
         kinds = (*_MODULE_KINDS[1:], AblationKind.IDENTITY)
-    name = group_name(joined, key, numbers)
+    name = group_name(evidence, key, numbers)
     return module_target(
-        joined, key, numbers, name + (" (all)" if is_repeated else ""), kind, kinds
+        evidence, key, numbers, name + (" (all)" if is_repeated else ""), kind, kinds
     )
 
 
 def layer_target(
-    joined: Joined, key: SiteKey, owner: str, path: str, numbers: Sequence[int]
+    evidence: Evidence, key: SiteKey, owner: str, path: str, numbers: Sequence[int]
 ) -> Target:
     """Make the component of one layer of a stack."""
-    kinds = _SUMMED_KINDS if is_summed(joined, numbers) else _MODULE_KINDS
+    kinds = _SUMMED_KINDS if is_summed(evidence, numbers) else _MODULE_KINDS
     name = f"{owner}.{index_path(path)}"
-    target = module_target(joined, key, numbers, name, ComponentKind.REPEATED, kinds)
+    target = module_target(evidence, key, numbers, name, ComponentKind.REPEATED, kinds)
     return Target(**{**vars(target), "owner": owner, "path": path})
 
 
 def module_target(
-    joined: Joined,
+    evidence: Evidence,
     key: SiteKey,
     numbers: Sequence[int],
     name: str,
@@ -94,17 +92,17 @@ def module_target(
     kinds: Sequence[AblationKind],
 ) -> Target:
     """Put the facts of some modules together."""
-    modules = [joined.module(number) for number in numbers]
+    modules = [evidence.module(number) for number in numbers]
     first = next((module for module in modules if module.ran), modules[0])
     reason = why_not(modules)
     parameters = dict.fromkeys(name for module in modules for name in module.parameters)
     component = Component(
         name=name,
         kind=kind,
-        span=joined.source(key).span(joined.node(key)),
+        span=evidence.source(key).span(evidence.node(key)),
         ran=any(module.ran for module in modules),
         calls=sum(module.calls or module.eval_calls for module in modules),
-        parameters=sum(joined.trace.parameters[name] for name in parameters),
+        parameters=sum(evidence.trace.parameters[name] for name in parameters),
         input_shapes=tuple(value.shape for value in first.operands.values()),
         output_shapes=tuple(value.shape for value in first.outputs),
         modules=tuple(name for module in modules for name in module.names),
@@ -144,13 +142,13 @@ def why_not(modules: Sequence[ModuleRun]) -> str | None:
     return None
 
 
-def group_name(joined: Joined, key: SiteKey, numbers: Sequence[int]) -> str:
+def group_name(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> str:
     """Name what a call builds: its class and attribute, or its function and callee."""
-    source, node = joined.source(key), joined.node(key)
-    paths = list(layer_paths(joined, key, numbers))
+    source, node = evidence.source(key), evidence.node(key)
+    paths = list(layer_paths(evidence, key, numbers))
     if paths and source.class_of(node) is not None:
         return f"{paths[0][0]}.{index_path(common_path([path for _, path in paths]))}"
-    names = [joined.module(number).name for number in numbers if joined.module(number).name]
+    names = [evidence.module(number).name for number in numbers if evidence.module(number).name]
     if len(names) == 1:
         return index_path(names[0])
     return f"{source.qualified_name(node) or source.file}:{label(source, node)}"
@@ -178,12 +176,12 @@ def joined_words(words: Sequence[str]) -> str:
     return "".join(letters[0] for letters in same) + "*"
 
 
-def is_summed(joined: Joined, numbers: Sequence[int]) -> bool:
+def is_summed(evidence: Evidence, numbers: Sequence[int]) -> bool:
     """Whether what the modules return is added to something: zero takes it away then."""
-    groups = {number: joined.module(number).built_at for number in numbers}
+    groups = {number: evidence.module(number).built_at for number in numbers}
     makers = {
-        joined.module(value.made_by).built_at
-        for _, run in joined.ran_sites()
+        evidence.module(value.made_by).built_at
+        for _, run in evidence.ran_sites()
         if run.name in ("+", "+=", "add", "add_")
         for value in run.operands.values()
         if value.made_by is not None
@@ -191,48 +189,48 @@ def is_summed(joined: Joined, numbers: Sequence[int]) -> bool:
     return any(built in makers for built in groups.values() if built)
 
 
-def use_targets(joined: Joined, key: SiteKey, numbers: Sequence[int]) -> Iterator[Target]:
+def use_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> Iterator[Target]:
     """Yield each use of modules that are called from more than one place."""
     uses = dict.fromkeys(
         site
         for number in numbers
-        for site in joined.module(number).used_at
-        if site in joined.trace.sites and number in joined.trace.sites[site].modules
+        for site in evidence.module(number).used_at
+        if site in evidence.trace.sites and number in evidence.trace.sites[site].modules
     )
     if len(uses) < 2:
         return
     for place, site in enumerate(uses, start=1):
-        run, source = joined.trace.sites[site], joined.source(site)
-        node = joined.node(site)
+        run, source = evidence.trace.sites[site], evidence.source(site)
+        node = evidence.node(site)
         component = Component(
             name=f"{source.qualified_name(node)}:{label(source, node)} (use {place})",
-            kind=kind_of(joined.module(numbers[0])),
+            kind=kind_of(evidence.module(numbers[0])),
             span=source.span(node),
             ran=run.ran,
             calls=run.calls or run.eval_calls,
             input_shapes=tuple(value.shape for value in run.operands.values()),
             output_shapes=tuple(value.shape for value in run.outputs),
-            modules=tuple(joined.module(number).name for number in run.modules),
+            modules=tuple(evidence.module(number).name for number in run.modules),
             kinds=_MODULE_KINDS[:4],
         )
         yield Target(component=component, site=site, options={"use": str(place)})
 
 
-def stray_targets(joined: Joined) -> Iterator[Target]:
+def stray_targets(evidence: Evidence) -> Iterator[Target]:
     """Yield modules that ran but were built outside the files that may be edited."""
-    for number, module in enumerate(joined.trace.modules):
+    for number, module in enumerate(evidence.trace.modules):
         if number == 0 or module.built_at or not module.ran or not module.used_at:
             continue
         site = module.used_at[0]
-        if number not in joined.trace.sites[site].modules:
+        if number not in evidence.trace.sites[site].modules:
             continue  # called inside a library's module, which is a component itself
         component = Component(
             name=index_path(module.name) or short_type(module),
             kind=kind_of(module),
-            span=joined.source(site).span(joined.node(site)),
+            span=evidence.source(site).span(evidence.node(site)),
             ran=True,
             calls=module.calls,
-            parameters=sum(joined.trace.parameters[name] for name in module.parameters),
+            parameters=sum(evidence.trace.parameters[name] for name in module.parameters),
             modules=module.names,
             kinds=_MODULE_KINDS[:4],
         )

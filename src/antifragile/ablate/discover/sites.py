@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
-from antifragile.ablate.discover.evidence import Joined, label
-from antifragile.ablate.plan.catalogue import Template
-from antifragile.ablate.records import AblationKind, Component, ComponentKind
-from antifragile.ablate.source.syntax import SiteKey
-from antifragile.ablate.target import Target
+from antifragile.ablate.discover.evidence import Evidence, label
+from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
 from antifragile.ablate.trace.records import Callee, SiteRun, Value
 
 _SUMS = ("+", "+=", "add", "add_")
@@ -27,43 +25,32 @@ _FUNCTIONAL_KINDS = (
 )
 
 
-def site_targets(joined: Joined, templates: Sequence[Template]) -> Iterator[Target]:
+def site_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Target]:
     """Yield the components of the forward's own code, in the order of the source."""
-    names = FunctionNames(templates)
-    for key, run in joined.ran_sites():
-        if run.callee in (Callee.FUNCTION, Callee.METHOD) and run.is_tensor and run.name in names:
-            yield from functional_target(joined, key, run)
+    for key, run in evidence.ran_sites():
+        is_call = run.callee in (Callee.FUNCTION, Callee.METHOD) and run.is_tensor
+        if is_call and is_named(run.name, functions):
+            yield from functional_target(evidence, key, run)
         if run.name in _SUMS:
-            yield from sum_target(joined, key, run)
+            yield from sum_target(evidence, key, run)
         elif run.name in _PRODUCTS:
-            yield from gate_target(joined, key, run)
+            yield from gate_target(evidence, key, run)
         elif run.name in _CONCATENATIONS and run.callee is Callee.FUNCTION:
-            yield from concatenation_targets(joined, key, run)
+            yield from concatenation_targets(evidence, key, run)
         elif run.name in _MERGES:
-            yield from heads_target(joined, key, run)
+            yield from heads_target(evidence, key, run)
         elif run.callee is Callee.MODULE:
-            yield from attention_module_target(joined, key, run)
-    yield from idle_targets(joined, names)
+            yield from attention_module_target(evidence, key, run)
+    yield from idle_targets(evidence, functions)
 
 
-class FunctionNames:
-    """The names of functions for which there is a template."""
-
-    def __init__(self, templates: Sequence[Template]) -> None:
-        self.templates = [
-            item
-            for item in templates
-            if item.component is ComponentKind.FUNCTIONAL and item.match != ("*",)
-        ]
-
-    def __contains__(self, name: object) -> bool:
-        return any(
-            item.fits(ComponentKind.FUNCTIONAL, item.ablation, str(name)) for item in self.templates
-        )
+def is_named(name: str, functions: Sequence[str]) -> bool:
+    """Whether a function's name fits one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in functions)
 
 
 def component_at(
-    joined: Joined,
+    evidence: Evidence,
     key: SiteKey,
     run: SiteRun,
     name: str,
@@ -72,7 +59,7 @@ def component_at(
     reason: str | None = None,
 ) -> Component:
     """Make the component of one place in a forward."""
-    source, node = joined.source(key), joined.node(key)
+    source, node = evidence.source(key), evidence.node(key)
     return Component(
         name=f"{source.qualified_name(node) or source.file}:{name}",
         kind=kind,
@@ -86,7 +73,7 @@ def component_at(
     )
 
 
-def functional_target(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def functional_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
     """A call of a function that has a template: activation, dropout, norm, pooling."""
     reason = None
     if run.name in ("mean", "amax") and not (
@@ -97,17 +84,17 @@ def functional_target(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Ta
         return
     if "dropout" in run.name and 0 in (run.arguments.get("p"), run.arguments.get("1")):
         reason = "dropout with probability 0: it changes nothing"
-    name = label(joined.source(key), joined.node(key))
+    name = label(evidence.source(key), evidence.node(key))
     kind = ComponentKind.FUNCTIONAL
-    component = component_at(joined, key, run, name, kind, _FUNCTIONAL_KINDS, reason)
+    component = component_at(evidence, key, run, name, kind, _FUNCTIONAL_KINDS, reason)
     yield Target(component=component, site=key)
 
 
-def is_raw_parameter(joined: Joined, key: SiteKey, node: ast.AST) -> bool:
+def is_raw_parameter(evidence: Evidence, key: SiteKey, node: ast.AST) -> bool:
     """Whether an operand is a parameter itself, perhaps sliced or reshaped."""
-    source = joined.source(key)
+    source = evidence.source(key)
     while True:
-        run = joined.run_of(source, node)
+        run = evidence.run_of(source, node)
         if run is not None and run.callee is Callee.ATTRIBUTE:
             return True
         if isinstance(node, ast.Subscript | ast.Attribute):
@@ -144,35 +131,35 @@ def is_pair(run: SiteRun) -> bool:
     )
 
 
-def sum_target(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def sum_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
     """`x + f(x)`: the branch and the skip; for unrelated summands the second counts as branch."""
-    nodes = operand_nodes(joined.node(key))
+    nodes = operand_nodes(evidence.node(key))
     if not is_pair(run) or any(name not in nodes for name in run.operands):
         return
     sides = [nodes[name] for name in run.operands]
-    if any(is_raw_parameter(joined, key, side) for side in sides):
+    if any(is_raw_parameter(evidence, key, side) for side in sides):
         return
-    source = joined.source(key)
+    source = evidence.source(key)
     name = " + ".join(label(source, side) for side in sides)
     kinds = (AblationKind.REMOVE_BRANCH, AblationKind.REMOVE_SKIP)
-    component = component_at(joined, key, run, name, ComponentKind.RESIDUAL, kinds)
+    component = component_at(evidence, key, run, name, ComponentKind.RESIDUAL, kinds)
     yield Target(component=component, site=key, operand=run.skip or next(iter(run.operands)))
 
 
-def gate_target(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def gate_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
     """`a * sigmoid(b)`: the factor that looks like a gate, and the value it lets through."""
-    nodes = operand_nodes(joined.node(key))
+    nodes = operand_nodes(evidence.node(key))
     if not is_pair(run) or any(name not in nodes for name in run.operands):
         return
-    source = joined.source(key)
+    source = evidence.source(key)
     sides = {name: nodes[name] for name in run.operands}
     texts = {source.source(side) for side in sides.values()}
-    if len(texts) < 2 or any(is_raw_parameter(joined, key, side) for side in sides.values()):
+    if len(texts) < 2 or any(is_raw_parameter(evidence, key, side) for side in sides.values()):
         return
     gate = gate_of(run)
     name = " * ".join(label(source, side) for side in sides.values())
     kinds = (AblationKind.IDENTITY, AblationKind.MEAN, AblationKind.SHUFFLE)
-    component = component_at(joined, key, run, name, ComponentKind.GATE, kinds)
+    component = component_at(evidence, key, run, name, ComponentKind.GATE, kinds)
     yield Target(component=component, site=key, operand=gate)
 
 
@@ -189,9 +176,9 @@ def gate_of(run: SiteRun) -> str:
     return first if likeness(first) > likeness(second) else second
 
 
-def concatenation_targets(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def concatenation_targets(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
     """`torch.cat([a, b])`: each operand is a component."""
-    node, source = joined.node(key), joined.source(key)
+    node, source = evidence.node(key), evidence.source(key)
     assert isinstance(node, ast.Call)
     given = operand_nodes(node)
     items = given.get("0", given.get("tensors"))
@@ -202,7 +189,7 @@ def concatenation_targets(joined: Joined, key: SiteKey, run: SiteRun) -> Iterato
         reason = (
             None if isinstance(items, ast.Name | ast.Attribute) else "its operands have no names"
         )
-        component = component_at(joined, key, run, f"{run.name}[last]", kind, kinds[:1], reason)
+        component = component_at(evidence, key, run, f"{run.name}[last]", kind, kinds[:1], reason)
         yield Target(component=component, site=key)
         return
     for place, item in enumerate(items.elts):
@@ -210,36 +197,36 @@ def concatenation_targets(joined: Joined, key: SiteKey, run: SiteRun) -> Iterato
         if value is None or isinstance(item, ast.Starred) or not value.is_floating:
             continue
         name = f"{run.name}[{label(source, item)}]"
-        component = component_at(joined, key, run, name, kind, kinds)
+        component = component_at(evidence, key, run, name, kind, kinds)
         yield Target(component=component, site=key, operand=f"{prefix}.{place}")
 
 
-def heads_target(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def heads_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
     """The merge of all heads side by side, `view(B, T, C)`, in a function that attends."""
-    if not run.is_tensor or not run.operands or not attends(joined, key):
+    if not run.is_tensor or not run.operands or not attends(evidence, key):
         return
     name, value = next(iter(run.operands.items()))
     axis = head_axis(run, value.shape, run.outputs[0].shape)
-    if axis is None or name not in operand_nodes(joined.node(key)):
+    if axis is None or name not in operand_nodes(evidence.node(key)):
         return
     heads = value.shape[axis]
     reason = "one head only" if heads < 2 else None
     kinds = (AblationKind.DROP_HEAD,)
-    component = component_at(joined, key, run, "heads", ComponentKind.HEADS, kinds, reason)
+    component = component_at(evidence, key, run, "heads", ComponentKind.HEADS, kinds, reason)
     options = {"heads": str(heads), "axis": str(axis)}
     yield Target(component=component, site=key, operand=name, options=options)
 
 
-def attends(joined: Joined, key: SiteKey) -> bool:
+def attends(evidence: Evidence, key: SiteKey) -> bool:
     """Whether the function around a site holds a softmax or an attention call that ran."""
-    source = joined.source(key)
-    function = source.function_of(joined.node(key))
+    source = evidence.source(key)
+    function = source.function_of(evidence.node(key))
     if function is None:
         return False
     for node in ast.walk(function):
-        run = joined.run_of(source, node) if isinstance(node, ast.Call) else None
+        run = evidence.run_of(source, node) if isinstance(node, ast.Call) else None
         if run is not None and run.ran:
-            types = {joined.module(number).type.rpartition(".")[2] for number in run.modules}
+            types = {evidence.module(number).type.rpartition(".")[2] for number in run.modules}
             if run.name in _ATTENTION or types & set(_ATTENTION):
                 return True
     return False
@@ -264,31 +251,33 @@ def pattern_axis(pattern: str) -> int | None:
     return names.index(group[1])
 
 
-def attention_module_target(joined: Joined, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def attention_module_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
     """A call of nn.MultiheadAttention: its heads."""
-    modules = [joined.module(number) for number in run.modules]
+    modules = [evidence.module(number) for number in run.modules]
     if not modules or any(not module.type.endswith(".MultiheadAttention") for module in modules):
         return
     heads = {int(str(module.settings.get("num_heads", 1))) for module in modules}
     reason = "one head only" if max(heads) < 2 else None
-    name = f"{label(joined.source(key), joined.node(key))} heads"
+    name = f"{label(evidence.source(key), evidence.node(key))} heads"
     kinds = (AblationKind.DROP_HEAD,)
-    component = component_at(joined, key, run, name, ComponentKind.HEADS, kinds, reason)
+    component = component_at(evidence, key, run, name, ComponentKind.HEADS, kinds, reason)
     yield Target(component=component, site=key, options={"heads": str(min(heads))})
 
 
-def idle_targets(joined: Joined, names: FunctionNames) -> Iterator[Target]:
+def idle_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Target]:
     """Yield functional calls of the sources that never ran."""
-    for source in joined.sources.values():
+    for source in evidence.sources.values():
         for number, node in enumerate(source.sites):
             if not isinstance(node, ast.Call) or source.class_of(node) is None:
                 continue
-            run = joined.trace.sites.get((source.file, number), SiteRun())
+            run = evidence.trace.sites.get((source.file, number), SiteRun())
             callee = source.source(node.func).split(".")
             is_function = callee[0] in ("F", "torch", "nn", "functional")
-            if run.ran or run.other_calls or not is_function or callee[-1] not in names:
+            if run.ran or run.other_calls or not is_function or not is_named(callee[-1], functions):
                 continue
             reason = "never ran in the traced forward"
             name, kind = label(source, node), ComponentKind.FUNCTIONAL
             key = (source.file, number)
-            yield Target(component=component_at(joined, key, run, name, kind, (), reason), site=key)
+            yield Target(
+                component=component_at(evidence, key, run, name, kind, (), reason), site=key
+            )

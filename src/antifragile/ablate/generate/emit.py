@@ -8,9 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from antifragile._files import safe_name
-from antifragile.ablate.plan.record import Plan
-from antifragile.ablate.records import AblationKind, Project, Variant
-from antifragile.ablate.source.edits import Edit, apply_edits
+from antifragile.ablate.records import (
+    AblationKind,
+    AblationPlan,
+    Component,
+    Edit,
+    Planned,
+    Project,
+    Variant,
+)
+from antifragile.ablate.source.edits import apply_edits, smallest_edits
 
 BASELINE = "baseline"
 
@@ -53,6 +60,13 @@ def changed_texts(project: Project, edits: Sequence[Edit]) -> dict[str, tuple[st
     return found
 
 
+def kept_edits(texts: Mapping[str, tuple[str, str]]) -> tuple[Edit, ...]:
+    """Return the smallest edits that make the new texts, for combining variants later."""
+    return tuple(
+        edit for file, (old, new) in texts.items() for edit in smallest_edits(old, new, file=file)
+    )
+
+
 def unified(texts: Mapping[str, tuple[str, str]]) -> list[str]:
     """Return the unified diff of some files."""
     return [
@@ -65,40 +79,36 @@ def unified(texts: Mapping[str, tuple[str, str]]) -> list[str]:
 
 
 def write_variant(
-    project: Project,
-    sha256: Mapping[str, str],
-    component: str,
-    kind: AblationKind,
-    plan: Plan,
-    out: Path,
+    plan: AblationPlan, component: Component, kind: AblationKind, planned: Planned, out: Path
 ) -> Variant:
     """Write one variant's folder.
 
     Args:
-        project: The project.
-        sha256: Of every source file, as traced.
-        component: The component's name.
+        plan: The plan of the whole model: its files and their hashes.
+        component: The component that is ablated.
         kind: The kind of ablation.
-        plan: The edits and what they promise.
+        planned: The edits and their effects.
         out: The output folder.
     """
-    texts = changed_texts(project, plan.edits)
-    name = slug(component, kind, plan.options)
+    project = plan.project
+    texts = changed_texts(project, planned.edits)
+    name = slug(component.name, kind, planned.options)
     write_files(project, out / name, {file: new for file, (_, new) in texts.items()})
     lines = unified(texts)
     (out / name / "change.diff").write_text("".join(terminated(lines)), encoding="utf-8")
     variant = Variant(
-        component=component,
+        component=component.name,
         kind=kind,
         folder=name,
         edited=tuple(texts),
+        edits=kept_edits(texts),
         diff_lines=sum(1 for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")),
-        parameter_delta=plan.parameter_delta,
-        cut_parameters=plan.cut_parameters,
-        substitute=plan.substitute,
-        options=dict(plan.options),
+        parameter_delta=planned.parameter_delta,
+        cut_parameters=planned.cut_parameters,
+        substitute=planned.substitute,
+        options=dict(planned.options),
     )
-    text = variant_toml(project, sha256, variant)
+    text = variant_toml(project, plan.sha256, variant)
     (out / name / "variant.toml").write_text(text, encoding="utf-8")
     return variant
 

@@ -38,6 +38,8 @@ class Template:
     bypass: str | None = None  # the operand that is passed on; the first when None
     arguments: tuple[str, ...] = ()  # names of positional arguments
     defaults: Mapping[str, str] = field(default_factory=dict)
+    before: str = ""  # an example: an expression that it fits ...
+    after: str = ""  # ... and the expression that it writes there
     file: str = ""
 
     def fits(self, kind: ComponentKind, ablation: AblationKind, name: str) -> bool:
@@ -104,6 +106,13 @@ def read_template(file: Path, place: int, table: Mapping[str, Any]) -> Template:
     return Template(**values)
 
 
+def function_patterns(templates: Sequence[Template]) -> tuple[str, ...]:
+    """Return the patterns of the functions that some template names; "*" alone names none."""
+    functional = [item for item in templates if item.component is ComponentKind.FUNCTIONAL]
+    patterns = [pattern for item in functional if item.match != ("*",) for pattern in item.match]
+    return tuple(dict.fromkeys(patterns))
+
+
 def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
     """Fill the placeholders of a template; other braces stay as they are.
 
@@ -123,42 +132,9 @@ def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
     return "".join(out)
 
 
-def shape_relations(
-    pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-) -> set[str]:
-    """Say how output shapes relate to input shapes over all calls.
-
-    Args:
-        pairs: (input shape, output shape) of every distinct call.
-    """
-    found = {"any"}
-    if not pairs:
-        return found
-    if all(one == two for one, two in pairs):
-        found.add("same")
-    if all(can_resize(one, two) for one, two in pairs):
-        found.add("resized")
-    if all(can_thin(one, two) for one, two in pairs):
-        found.add("pooled")
-    if all(len(two) < len(one) and two and two[0] == one[0] for one, two in pairs):
-        found.add("reduced")
-    return found
-
-
-def can_resize(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
-    """Whether plain averages lead from one shape to the other: the first axis must stay."""
-    return len(one) >= 2 and len(two) >= 2 and one[0] == two[0] and 0 not in (*one, *two)
-
-
-def can_thin(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
-    """Whether every n-th position leads from one shape to the other, axes 0 and 1 untouched."""
-    if len(one) != len(two) or len(one) < 3 or one[:2] != two[:2]:
-        return False
-    return all(
-        -(-old // step_of(old, new)) == new for old, new in zip(one[2:], two[2:], strict=True)
+def fill_template(template: Template, values: Mapping[str, str]) -> tuple[str, str]:
+    """Return the replacement and the helper of a template."""
+    helper = (
+        fill(template.helper.strip("\n"), values, where=template.file) if template.helper else ""
     )
-
-
-def step_of(old: int, new: int) -> int:
-    """Return the stride that thins `old` positions out to `new`."""
-    return max(1, -(-old // max(1, new)))
+    return fill(template.replacement, values, where=template.file), helper

@@ -10,25 +10,29 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from antifragile.ablate.discover.evidence import Joined
-from antifragile.ablate.plan.catalogue import Template, shape_relations
-from antifragile.ablate.plan.record import (
-    Plan,
+from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.plan.catalogue import Template, fill_template
+from antifragile.ablate.plan.names import spaces, with_import
+from antifragile.ablate.plan.operands import (
     Shape,
     check_batch,
     check_numbers,
-    fill_template,
     passed_operand,
     shape_pairs,
+    shape_relations,
     shape_words,
-    spaces,
-    with_import,
 )
-from antifragile.ablate.records import AblationKind, ComponentKind
-from antifragile.ablate.source.edits import Edit, insert_helper
+from antifragile.ablate.records import (
+    AblationKind,
+    ComponentKind,
+    Edit,
+    NoLegalEdit,
+    Planned,
+    Target,
+)
+from antifragile.ablate.source.edits import insert_helper
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.target import Refused, Target
 from antifragile.ablate.trace.records import ModuleRun
 
 _ORDINALS = ("its first", "its second", "its third", "its fourth")
@@ -38,18 +42,18 @@ _POOLED = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_
 
 
 def plan_modules(
-    joined: Joined, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Plan:
+    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Planned:
     """Edit the expression that builds the modules."""
     assert target.site is not None
-    source, node = joined.source(target.site), joined.node(target.site)
-    text, helper, template = written(joined, target, kind, templates, source.source(node))
+    source, node = evidence.source(target.site), evidence.node(target.site)
+    text, helper, template = written(evidence, target, kind, templates, source.source(node))
     edits = [replace_node(source, node, text)]
-    return finished(joined, target, kind, template, source, node, edits, helper, text)
+    return finished(evidence, target, kind, template, source, node, edits, helper, text)
 
 
 def finished(
-    joined: Joined,
+    evidence: Evidence,
     target: Target,
     kind: AblationKind,
     template: Template,
@@ -58,66 +62,70 @@ def finished(
     edits: list[Edit],
     helper: str,
     text: str,
-) -> Plan:
+) -> Planned:
     """Add the helper and the prediction."""
-    helper = with_import(joined, source, helper, text)
+    helper = with_import(evidence, source, helper, text)
     if helper:
         edits.append(insert_helper(source, node, helper))
-    delta = 0 if template.keep else joined.delta(target.modules)
-    return Plan(
+    delta = 0 if template.keep else evidence.delta(target.modules)
+    return Planned(
         edits=tuple(edits),
         substitute=template.substitute,
         parameter_delta=delta,
-        cut_parameters=cut_parameters(joined, target, kind, template),
+        cut_parameters=cut_parameters(evidence, target, kind, template),
     )
 
 
 def cut_parameters(
-    joined: Joined, target: Target, kind: AblationKind, template: Template
+    evidence: Evidence, target: Target, kind: AblationKind, template: Template
 ) -> tuple[str, ...]:
     """Predict which parameters vanish or lose their gradient."""
-    runs = [module for module in map(joined.module, target.modules) if module.ran]
+    runs = [module for module in map(evidence.module, target.modules) if module.ran]
     if kind is AblationKind.REINIT_FROZEN:
-        own = {name for module in map(joined.module, target.modules) for name in module.parameters}
-        if own >= set(joined.trace.gradients.parameters):
-            raise Refused("no parameter would be left to train")
-        return tuple(name for name in joined.trace.parameters if name in own)
+        own = {
+            name for module in map(evidence.module, target.modules) for name in module.parameters
+        }
+        if own >= set(evidence.trace.gradients.parameters):
+            raise NoLegalEdit("no parameter would be left to train")
+        return tuple(name for name in evidence.trace.parameters if name in own)
     found: set[str] = set()
     if template.dead:
-        found = set(joined.lost(runs))
+        found = set(evidence.lost(runs))
     elif kind is AblationKind.IDENTITY:
-        found = set(joined.lost(runs, template.bypass or passed_operand(runs)))
+        found = set(evidence.lost(runs, template.bypass or passed_operand(runs)))
     if not template.keep:
-        found |= set(joined.vanishing(target.modules))
-    return tuple(name for name in joined.trace.parameters if name in found)
+        found |= set(evidence.vanishing(target.modules))
+    return tuple(name for name in evidence.trace.parameters if name in found)
 
 
 def written(
-    joined: Joined,
+    evidence: Evidence,
     target: Target,
     kind: AblationKind,
     templates: Sequence[Template],
     call: str,
 ) -> tuple[str, str, Template]:
     """Choose the template that fits and fill it: (expression, helper, template)."""
-    modules = [joined.module(number) for number in target.modules]
+    modules = [evidence.module(number) for number in target.modules]
     runs = [module for module in modules if module.ran]
-    source = joined.source(target.site) if target.site else next(iter(joined.sources.values()))
+    source = evidence.source(target.site) if target.site else next(iter(evidence.sources.values()))
     if target.owner is not None:
-        source = joined.classes[target.owner][0]
+        source = evidence.classes[target.owner][0]
     if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
-        check_batch(joined, runs)
+        check_batch(evidence, runs)
     if kind is AblationKind.REINIT_FROZEN and any(module.is_reassigned for module in modules):
-        raise Refused("its parameters are replaced after construction: freezing them has no effect")
+        raise NoLegalEdit(
+            "its parameters are replaced after construction: freezing them has no effect"
+        )
     operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
     pairs = shape_pairs(runs, operand)
-    template = chosen(joined, target, kind, templates, runs, pairs)
+    template = chosen(evidence, target, kind, templates, runs, pairs)
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     values = {
         **{name: str(value) for name, value in runs[0].settings.items()},
         "call": call,
-        **spaces(joined, source),
+        **spaces(evidence, source),
         **signature_words(operand, runs),
         **shape_words(pairs),
     }
@@ -127,7 +135,7 @@ def written(
 
 
 def chosen(
-    joined: Joined,
+    evidence: Evidence,
     target: Target,
     kind: AblationKind,
     templates: Sequence[Template],
@@ -135,9 +143,9 @@ def chosen(
     pairs: Sequence[tuple[Shape, Shape]],
 ) -> Template:
     """Return the first template that fits; say what stands in the way when none does."""
-    modules = [joined.module(number) for number in target.modules]
+    modules = [evidence.module(number) for number in target.modules]
     holds = {name for module in modules for name in module.parameters}
-    shares = holds != set(joined.vanishing(target.modules))
+    shares = holds != set(evidence.vanishing(target.modules))
     relations = shape_relations(pairs)
     names = {name for module in modules for name in module.extra}
     several_names = target.path is not None and any(len(module.names) > 1 for module in modules)
@@ -157,15 +165,17 @@ def chosen(
             continue
         return template
     if not of_tensors:
-        raise Refused(_SEVERAL)
+        raise NoLegalEdit(_SEVERAL)
     before, after = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
-    raise Refused(f"it turns shape {before} into {after}: nothing of that shape stands in for it")
+    raise NoLegalEdit(
+        f"it turns shape {before} into {after}: nothing of that shape stands in for it"
+    )
 
 
 def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
     """Return the placeholders that depend on the arguments of a call."""
     if not operand.isdigit() or int(operand) >= len(_OTHERS):
-        raise Refused("its input is not given by position")
+        raise NoLegalEdit("its input is not given by position")
     place = int(operand)
     before = list(_OTHERS[:place])
     extra = {name for module in runs for name in module.extra}

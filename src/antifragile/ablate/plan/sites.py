@@ -5,25 +5,30 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from antifragile.ablate.discover.evidence import Joined
+from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.sites import operand_nodes
-from antifragile.ablate.plan.catalogue import Template, shape_relations
-from antifragile.ablate.plan.record import (
-    Plan,
+from antifragile.ablate.plan.catalogue import Template, fill_template
+from antifragile.ablate.plan.names import spaces, with_import
+from antifragile.ablate.plan.operands import (
     check_batch,
     check_numbers,
-    fill_template,
     passed_operand,
     shape_pairs,
+    shape_relations,
     shape_words,
-    spaces,
-    with_import,
 )
-from antifragile.ablate.records import AblationKind, ComponentKind
-from antifragile.ablate.source.edits import Edit, insert_helper, operand_text, remove_statement
+from antifragile.ablate.records import (
+    AblationKind,
+    ComponentKind,
+    Edit,
+    NoLegalEdit,
+    Planned,
+    SiteKey,
+    Target,
+)
+from antifragile.ablate.source.edits import insert_helper, operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
-from antifragile.ablate.source.syntax import SiteKey, SourceFile
-from antifragile.ablate.target import Refused, Target
+from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
 
 BATCH_MEAN = '''def batch_mean(x):
@@ -45,23 +50,23 @@ _ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
 '''
 
 
-def place_of(joined: Joined, target: Target) -> tuple[SiteKey, SourceFile, ast.AST, SiteRun]:
+def place_of(evidence: Evidence, target: Target) -> tuple[SiteKey, SourceFile, ast.AST, SiteRun]:
     """Return the site of a target, its file, its node and what happened there."""
     assert target.site is not None
     key = target.site
-    return key, joined.source(key), joined.node(key), joined.trace.sites[key]
+    return key, evidence.source(key), evidence.node(key), evidence.trace.sites[key]
 
 
 def plan_call(
-    joined: Joined, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Plan:
+    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Planned:
     """Replace a functional call, or one use of a module, by a template."""
-    _, source, node, run = place_of(joined, target)
+    _, source, node, run = place_of(evidence, target)
     assert isinstance(node, ast.Call)
     if not run.is_tensor:
-        raise Refused("it returns more than one tensor")
+        raise NoLegalEdit("it returns more than one tensor")
     if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
-        check_batch(joined, [run])
+        check_batch(evidence, [run])
     name = "module call" if run.callee is Callee.MODULE else run.name
     operand = passed_operand([run])
     pairs = shape_pairs([run], operand)
@@ -75,17 +80,19 @@ def plan_call(
         None,
     )
     if template is None:
-        raise Refused(f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it")
-    values = call_words(joined, source, node, run, operand, template) | shape_words(pairs)
+        raise NoLegalEdit(
+            f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
+        )
+    values = call_words(evidence, source, node, run, operand, template) | shape_words(pairs)
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
         check_numbers([run], bypass)
     text, helper = fill_template(template, values)
     lost: tuple[str, ...] = ()
     if template.dead or kind is AblationKind.IDENTITY:
-        lost = joined.lost([run], "" if template.dead else bypass)
-    return Plan(
-        edits=edited(joined, source, node, text, helper),
+        lost = evidence.lost([run], "" if template.dead else bypass)
+    return Planned(
+        edits=edited(evidence, source, node, text, helper),
         substitute=template.substitute,
         cut_parameters=lost,
     )
@@ -100,16 +107,16 @@ def bypassed(run: SiteRun, template: Template, operand: str) -> str:
 
 
 def edited(
-    joined: Joined, source: SourceFile, node: ast.AST, text: str, helper: str = ""
+    evidence: Evidence, source: SourceFile, node: ast.AST, text: str, helper: str = ""
 ) -> tuple[Edit, ...]:
     """Replace a node; add a helper above, with an import where it needs one."""
-    helper = with_import(joined, source, helper, text)
+    helper = with_import(evidence, source, helper, text)
     edits = [replace_node(source, node, text)]
     return (*edits, insert_helper(source, node, helper)) if helper else tuple(edits)
 
 
 def call_words(
-    joined: Joined,
+    evidence: Evidence,
     source: SourceFile,
     node: ast.Call,
     run: SiteRun,
@@ -119,7 +126,7 @@ def call_words(
     """Return the placeholders that depend on a call's text."""
     given = operand_nodes(node)
     if operand not in given:
-        raise Refused("its input is not written as an argument of its own")
+        raise NoLegalEdit("its input is not written as an argument of its own")
     subscripted = "{input}[" in template.replacement or "{input}." in template.replacement
     inside = None if subscripted else node
     words = {name: operand_text(source, item) for name, item in given.items()}
@@ -133,7 +140,7 @@ def call_words(
     words |= {
         "input": operand_text(source, given[operand], inside=inside),
         "call": source.source(node),
-        **spaces(joined, source),
+        **spaces(evidence, source),
     }
     if "{first}" in template.replacement:
         words["first"] = first_positions(run, words)
@@ -147,31 +154,31 @@ def first_positions(run: SiteRun, words: dict[str, str]) -> str:
     rank = len(next(iter(run.operands.values())).shape)
     numbers = [axes] if isinstance(axes, int) else axes
     if not isinstance(numbers, list | tuple) or not numbers:
-        raise Refused("the axes it goes over are not written as numbers")
+        raise NoLegalEdit("the axes it goes over are not written as numbers")
     positive = {int(number) % rank for number in numbers}
     return ", ".join("0" if axis in positive else ":" for axis in range(max(positive) + 1))
 
 
-def plan_sum(joined: Joined, target: Target, kind: AblationKind) -> Plan:
+def plan_sum(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
     """Keep the skip (remove-branch) or the branch (remove-skip)."""
-    run = place_of(joined, target)[3]
+    run = place_of(evidence, target)[3]
     skip = target.operand
     other = next(name for name in run.operands if name != skip)
     assert skip is not None
-    return keep_operand(joined, target, skip if kind is AblationKind.REMOVE_BRANCH else other)
+    return keep_operand(evidence, target, skip if kind is AblationKind.REMOVE_BRANCH else other)
 
 
-def keep_operand(joined: Joined, target: Target, kept: str) -> Plan:
+def keep_operand(evidence: Evidence, target: Target, kept: str) -> Planned:
     """Put one operand in the place of a sum or product."""
-    _, source, node, run = place_of(joined, target)
+    _, source, node, run = place_of(evidence, target)
     if "same" not in shape_relations(shape_pairs([run], kept)):
         shape = run.operands[kept].shape
-        raise Refused(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
+        raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
     if run.arguments.get(f"mixed {kept}"):
-        raise Refused("what would remain is not always a tensor")
+        raise NoLegalEdit("what would remain is not always a tensor")
     check_numbers([run], kept)
-    lost = joined.lost([run], kept)
-    return Plan(edits=(kept_edit(source, node, kept),), cut_parameters=lost)
+    lost = evidence.lost([run], kept)
+    return Planned(edits=(kept_edit(source, node, kept),), cut_parameters=lost)
 
 
 def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
@@ -192,70 +199,70 @@ def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
     return replace_node(source, node, operand_text(source, side, inside=node))
 
 
-def plan_gate(joined: Joined, target: Target, kind: AblationKind) -> Plan:
+def plan_gate(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
     """Open a gate (identity), or replace it by its mean or another sample's."""
-    _, source, node, run = place_of(joined, target)
+    _, source, node, run = place_of(evidence, target)
     gate = target.operand
     assert gate is not None
     if kind is AblationKind.IDENTITY:
         value = next(name for name in run.operands if name != gate)
-        return keep_operand(joined, target, value)
+        return keep_operand(evidence, target, value)
     side = operand_nodes(node)[gate]
     text = operand_text(source, side)
     if kind is AblationKind.MEAN:
-        return Plan(
+        return Planned(
             edits=(replace_node(source, side, f"{text}.mean()"),),
             substitute="one number, the mean of the gate, in place of the gate",
         )
-    check_batch(joined, [run])
+    check_batch(evidence, [run])
     shape = run.operands[gate].shape
     if shape[0] != run.outputs[0].shape[0] or len(shape) != len(run.outputs[0].shape):
-        raise Refused("the gate's first axis is not the batch")
-    return Plan(edits=(replace_node(source, side, f"{text}.roll(1, 0)"),))
+        raise NoLegalEdit("the gate's first axis is not the batch")
+    return Planned(edits=(replace_node(source, side, f"{text}.roll(1, 0)"),))
 
 
-def plan_concatenation(joined: Joined, target: Target, kind: AblationKind) -> Plan:
+def plan_concatenation(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
     """Replace one part of a concatenation, in its own shape."""
-    _, source, node, run = place_of(joined, target)
-    torch = spaces(joined, source)["torch"]
+    _, source, node, run = place_of(evidence, target)
+    torch = spaces(evidence, source)["torch"]
     given = operand_nodes(node)
     if target.operand is None:
         items = given.get("0", given.get("tensors"))
         assert items is not None
         name, last = source.source(items), list(run.operands)[-1]
         text = f"[*{name}[:-1], {torch}.zeros_like({name}[-1])]"
-        edits = edited(joined, source, items, text)
-        return Plan(edits=edits, cut_parameters=joined.lost([run], f"-{last}"))
+        edits = edited(evidence, source, items, text)
+        return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{last}"))
     prefix, _, place = target.operand.partition(".")
     collection = given[prefix]
     assert isinstance(collection, ast.List | ast.Tuple)
     item = collection.elts[int(place)]
     text = operand_text(source, item)
     if kind is AblationKind.ZERO:
-        edits = edited(joined, source, item, f"{torch}.zeros_like({source.source(item)})")
-        return Plan(edits=edits, cut_parameters=joined.lost([run], f"-{target.operand}"))
-    check_batch(joined, [run])
+        edits = edited(evidence, source, item, f"{torch}.zeros_like({source.source(item)})")
+        return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{target.operand}"))
+    check_batch(evidence, [run])
     if kind is AblationKind.MEAN:
-        return Plan(edits=edited(joined, source, item, f"batch_mean({text})", BATCH_MEAN))
-    return Plan(edits=edited(joined, source, item, f"{text}.roll(1, 0)"))
+        return Planned(edits=edited(evidence, source, item, f"batch_mean({text})", BATCH_MEAN))
+    return Planned(edits=edited(evidence, source, item, f"{text}.roll(1, 0)"))
 
 
-def plan_heads(joined: Joined, target: Target) -> list[Plan]:
+def plan_heads(evidence: Evidence, target: Target) -> list[Planned]:
     """Silence each head in turn, before the output projection."""
-    _, source, node, _ = place_of(joined, target)
+    _, source, node, _ = place_of(evidence, target)
     assert isinstance(node, ast.Call)
-    torch = spaces(joined, source)["torch"]
+    torch = spaces(evidence, source)["torch"]
     plans = []
     for head in range(int(target.options["heads"])):
         if target.operand is None:
             text = attention_call(source, node, head)
-            edits = edited(joined, source, node, text, in_torch(_ATTENTION_WITHOUT_HEAD, torch))
+            edits = edited(evidence, source, node, text, in_torch(_ATTENTION_WITHOUT_HEAD, torch))
         else:
             side = operand_nodes(node)[target.operand]
             axis = target.options["axis"]
             text = f"without_head({source.source(side)}, {head}, axis={axis})"
-            edits = edited(joined, source, side, text, in_torch(_WITHOUT_HEAD, torch))
-        plans.append(Plan(edits=edits, options={"head": str(head)}))
+            edits = edited(evidence, source, side, text, in_torch(_WITHOUT_HEAD, torch))
+        plans.append(Planned(edits=edits, options={"head": str(head)}))
     return plans
 
 

@@ -8,35 +8,34 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from antifragile.ablate.discover.evidence import Joined, dotted, index_path
-from antifragile.ablate.plan.catalogue import Template, shape_relations
+from antifragile.ablate.discover.evidence import Evidence, dotted, index_path
+from antifragile.ablate.plan.catalogue import Template
 from antifragile.ablate.plan.modules import finished, written
-from antifragile.ablate.plan.record import Plan, shape_pairs
-from antifragile.ablate.records import AblationKind
+from antifragile.ablate.plan.operands import shape_pairs, shape_relations
+from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import insert_after
 from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.target import Refused, Target
 
 
 def plan_layer(
-    joined: Joined, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Plan:
+    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Planned:
     """Edit one layer of a stack: a line behind the statement that builds the stack."""
     assert target.path is not None
-    source, statement = building_statement(joined, target, target.path)
+    source, statement = building_statement(evidence, target, target.path)
     attribute = f"self.{index_path(target.path)}"
-    text, helper, template = written(joined, target, kind, templates, attribute)
+    text, helper, template = written(evidence, target, kind, templates, attribute)
     line = text if template.keep else f"{attribute} = {text}"
-    edits = [insert_after(source, statement, guarded(joined, target, line))]
-    return finished(joined, target, kind, template, source, statement, edits, helper, text)
+    edits = [insert_after(source, statement, guarded(evidence, target, line))]
+    return finished(evidence, target, kind, template, source, statement, edits, helper, text)
 
 
-def guarded(joined: Joined, target: Target, line: str) -> str:
+def guarded(evidence: Evidence, target: Target, line: str) -> str:
     """Put a line behind a question where some objects of the owner's class lack the layer."""
     assert target.path is not None
     owners = [
         module
-        for module in joined.trace.modules
+        for module in evidence.trace.modules
         if module.type.rpartition(".")[2] == target.owner and (module.names or module.ran)
     ]
     if len(owners) <= len(target.modules):
@@ -48,40 +47,40 @@ def guarded(joined: Joined, target: Target, line: str) -> str:
     return f"if {question}:\n    {line}"
 
 
-def plan_shrink(joined: Joined, target: Target) -> Plan:
+def plan_shrink(evidence: Evidence, target: Target) -> Planned:
     """Keep the first half of each stack: `self.blocks = self.blocks[:6]`."""
-    stacks = stacks_of(joined, target)
+    stacks = stacks_of(evidence, target)
     if target.path is not None or not stacks:
-        raise Refused("it is not one stack of layers in a list or nn.Sequential")
+        raise NoLegalEdit("it is not one stack of layers in a list or nn.Sequential")
     lines, dropped = [], set[int]()
     for (owner, container), members in stacks.items():
         keep = len(members) - len(members) // 2
         gone = [number for _, number in sorted(members.items())[keep:]]
-        check_droppable(joined, gone)
+        check_droppable(evidence, gone)
         dropped.update(gone)
         name = f"self.{index_path(container)}"
         lines.append((owner, container, f"{name} = {name}[:{keep}]"))
     edits = []
     for owner, container, line in lines:
         place = Target(**{**vars(target), "owner": owner, "path": container})
-        check_iterated(joined, owner, container)
-        edits.append(insert_after(*building_statement(joined, place, container), line))
+        check_iterated(evidence, owner, container)
+        edits.append(insert_after(*building_statement(evidence, place, container), line))
     numbers = sorted(dropped)
-    return Plan(
+    return Planned(
         edits=tuple(edits),
         substitute="the first half of the layers",
-        parameter_delta=joined.delta(numbers),
-        cut_parameters=joined.vanishing(numbers),
+        parameter_delta=evidence.delta(numbers),
+        cut_parameters=evidence.vanishing(numbers),
     )
 
 
-def stacks_of(joined: Joined, target: Target) -> dict[tuple[str, str], dict[int, int]]:
+def stacks_of(evidence: Evidence, target: Target) -> dict[tuple[str, str], dict[int, int]]:
     """Return the stacks of a target: (owner, path of the stack) -> index -> module to drop."""
     assert target.site is not None
-    node = joined.source(target.site).class_of(joined.node(target.site))
+    node = evidence.source(target.site).class_of(evidence.node(target.site))
     rows = []
     for number in target.modules:
-        owner = joined.owner_of(joined.module(number), node.name if node else None)
+        owner = evidence.owner_of(evidence.module(number), node.name if node else None)
         if owner is None:
             return {}
         rows.append((owner[0], owner[1], dotted(owner[2]).split(".")))
@@ -100,45 +99,49 @@ def stacks_of(joined: Joined, target: Target) -> dict[tuple[str, str], dict[int,
     for owner_class, owner_name, parts in rows:
         name = ".".join(filter(None, [owner_name, *parts[: place + 1]]))
         stack = found.setdefault((owner_class, ".".join(parts[:place])), {})
-        stack[int(parts[place])] = joined.by_name[name]
+        stack[int(parts[place])] = evidence.by_name[name]
     return {key: members for key, members in found.items() if len(members) > 1}
 
 
-def check_droppable(joined: Joined, numbers: Sequence[int]) -> None:
+def check_droppable(evidence: Evidence, numbers: Sequence[int]) -> None:
     """Refuse to drop layers behind which the shape differs."""
     for number in numbers:
-        module = joined.module(number)
+        module = evidence.module(number)
         if module.ran and "same" not in shape_relations(shape_pairs([module], "0")):
-            raise Refused("its last layers change the shape: the stack cannot be shortened")
+            raise NoLegalEdit("its last layers change the shape: the stack cannot be shortened")
 
 
-def check_iterated(joined: Joined, owner: str, container: str) -> None:
+def check_iterated(evidence: Evidence, owner: str, container: str) -> None:
     """Refuse stacks that are reached by a running index: it would run off the end."""
-    node = joined.classes[owner][1]
+    node = evidence.classes[owner][1]
     name = f"self.{index_path(container)}"
     for item in ast.walk(node):
         by_index = isinstance(item, ast.Subscript) and isinstance(item.slice, ast.Name | ast.BinOp)
         if by_index and ast.unparse(item).startswith(f"{name}["):
-            raise Refused("its layers are reached by index: the stack cannot be shortened")
+            raise NoLegalEdit("its layers are reached by index: the stack cannot be shortened")
 
 
-def building_statement(joined: Joined, target: Target, path: str) -> tuple[SourceFile, ast.stmt]:
+def building_statement(
+    evidence: Evidence, target: Target, path: str
+) -> tuple[SourceFile, ast.stmt]:
     """Find the statement of the owner's __init__ behind which a stack is complete."""
     assert target.owner is not None
-    source, owner = joined.classes[target.owner]
+    source, owner = evidence.classes[target.owner]
     init = next(
         (n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
     )
     if init is None:
-        raise Refused(f"{target.owner} has no __init__ behind which the layer could be replaced")
-    module = joined.module(target.modules[0])
+        raise NoLegalEdit(
+            f"{target.owner} has no __init__ behind which the layer could be replaced"
+        )
+    module = evidence.module(target.modules[0])
     sites = [*module.built_under, *module.built_at]
-    nodes = [joined.node(site) for site in sites if site[0] == source.file]
+    nodes = [evidence.node(site) for site in sites if site[0] == source.file]
     inside = [node for node in nodes if source.function_of(node) is init]
     first = path.split(".")[0].split("[")[0]
     inside += [node for node in ast.walk(init) if binds(node, first)]
     if not inside:
-        raise Refused(f"__init__ of {target.owner} does not build it")
+        raise NoLegalEdit(f"__init__ of {target.owner} does not build it")
     statements = [source.outer_statement_of(node, init) for node in inside]
     return source, max(statements, key=lambda statement: statement.lineno)
 

@@ -8,27 +8,20 @@ empty, a helper placed above the code that uses it, a statement added behind ano
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
 from itertools import pairwise
 
+from antifragile.ablate.records import Edit
 from antifragile.ablate.source.syntax import SourceFile
 
+_WORD = re.compile(r"\w+|[^\S\n]+|\n|.", re.DOTALL)
 _ATOMS = (
     *(ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Constant),
     *(ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edit:
-    """Replace the characters start..end (end exclusive) of a file by a text."""
-
-    file: str
-    start: int
-    end: int
-    text: str
 
 
 def apply_edits(text: str, edits: Iterable[Edit]) -> str:
@@ -39,6 +32,33 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     for edit in reversed(ordered):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
+
+
+def smallest_edits(base: str, text: str, *, file: str) -> Iterator[Edit]:
+    """Yield the smallest edits that turn a base into a text: whole lines, else single words.
+
+    A planned edit may replace more than it changes: `x + f(x)` by `x` removes ` + f(x)` alone.
+    Small edits of several variants overlap only where the variants really meet.
+    """
+    old, new = base.splitlines(keepends=True), text.splitlines(keepends=True)
+    starts = [0]
+    for line in old:
+        starts.append(starts[-1] + len(line))
+    for tag, i1, i2, j1, j2 in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if tag == "replace":
+            yield from _word_edits(old[i1:i2], new[j1:j2], starts[i1], file)
+        elif tag != "equal":
+            yield Edit(file=file, start=starts[i1], end=starts[i2], text="".join(new[j1:j2]))
+
+
+def _word_edits(old: Sequence[str], new: Sequence[str], offset: int, file: str) -> Iterator[Edit]:
+    before, after = _WORD.findall("".join(old)), _WORD.findall("".join(new))
+    places = [offset]
+    for word in before:
+        places.append(places[-1] + len(word))
+    for tag, i1, i2, j1, j2 in SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield Edit(file=file, start=places[i1], end=places[i2], text="".join(after[j1:j2]))
 
 
 def replace(source: SourceFile, node: ast.AST, text: str) -> Edit:

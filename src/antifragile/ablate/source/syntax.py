@@ -18,8 +18,6 @@ from pathlib import Path
 
 from antifragile.ablate.records import Span
 
-SiteKey = tuple[str, int]  # file relative to the root, number of the site in it
-
 _FRAME_SENSITIVE = {
     *("super", "locals", "globals", "vars", "dir", "eval", "exec", "print", "isinstance", "len"),
     *("range", "int", "float", "str", "bool", "hasattr", "setattr", "type", "id", "repr"),

@@ -27,7 +27,7 @@ from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.discover.jobs import parameter_sizes
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE
-from antifragile.ablate.records import AblationKind, Certificate, Variant, Verdict
+from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError
 from antifragile.ablate.study.folder import RUNNABLE, AblationFolder, Arm, digest_of
@@ -36,7 +36,7 @@ from antifragile.errors import StoreError
 CERTIFICATE = "certificate.json"
 _JUDGED_ALONE = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)  # these kinds have own checks
 
-Judged = dict[Configuration, tuple[Verdict, str]]
+Judged = dict[Configuration, tuple[CertificateVerdict, str]]
 Listener = Callable[[str], None]
 
 
@@ -83,7 +83,10 @@ class Combinations:
             try:
                 place = self._folder.place(sorted(configuration))
             except CombineError as error:
-                self.judged[configuration] = Verdict.REFUSED, str(error).removesuffix(".")
+                self.judged[configuration] = (
+                    CertificateVerdict.REFUSED,
+                    str(error).removesuffix("."),
+                )
                 continue
             self._places[configuration] = place.relative_to(self._folder.path).as_posix()
             known = read_verdict(place / CERTIFICATE)
@@ -96,7 +99,7 @@ class Combinations:
 
     def refusal(self, configuration: Configuration) -> str | None:
         """Why a configuration may not run, as a clause; None if it may."""
-        verdict, reason = self.judged.get(configuration, (Verdict.CERTIFIED, ""))
+        verdict, reason = self.judged.get(configuration, (CertificateVerdict.CERTIFIED, ""))
         return None if verdict in RUNNABLE else f"{verdict}: {reason}"
 
     def records(self) -> list[dict[str, Any]]:
@@ -185,7 +188,7 @@ def joint_delta(arms: Sequence[Arm], sizes: Mapping[str, int]) -> int:
     return total
 
 
-def read_verdict(path: Path) -> tuple[Verdict, str] | None:
+def read_verdict(path: Path) -> tuple[CertificateVerdict, str] | None:
     """The verdict of a certificate that is there.
 
     Raises:
@@ -195,6 +198,6 @@ def read_verdict(path: Path) -> tuple[Verdict, str] | None:
         return None
     try:
         plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Verdict(plain["verdict"]), str(plain["reason"])
+        return CertificateVerdict(plain["verdict"]), str(plain["reason"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error!r}); remove it and run again.") from error

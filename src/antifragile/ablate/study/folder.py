@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.discover.jobs import project_from
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.pipeline import INDEX
-from antifragile.ablate.records import Project, Verdict
+from antifragile.ablate.records import CertificateVerdict, Edit, Project, project_from
 from antifragile.ablate.source.combine import DIFF, CombineError, combine_variants
 from antifragile.errors import StoreError, UsageError
 
 COMBINED = "combinations"
-RUNNABLE = (Verdict.CERTIFIED, Verdict.INACTIVE_AT_INIT)
+RUNNABLE = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,8 @@ class AblationFolder:
         project: The model as its author left it.
         arms: Certified variants, in the order they were generated.
         left_out: (folder or component and kind, reason) of the others.
-        framework: Name of the framework.
+        framework: Whose models they are, ``torch`` or ``keras``.
+        edits: The edits of each variant, by its folder; None where an older version kept none.
     """
 
     path: Path
@@ -70,6 +70,7 @@ class AblationFolder:
     arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
     framework: str = DEFAULT_FRAMEWORK
+    edits: Mapping[str, tuple[Edit, ...] | None] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -85,14 +86,24 @@ class AblationFolder:
 
         Raises:
             CombineError: Their edits clash.
+            StoreError: No edits were kept, or the files differ from them.
         """
         names = sorted(ablated)
         if len(names) < 2:
             return self.path / (names[0] if names else BASELINE)
         place = self.path / COMBINED / self._digest_of_parts(names)[:16]
         if not (place / DIFF).exists():
-            combine_variants(self.path, names, self.files, place)
+            combine_variants(self.path, self._edits_of(names), self.files, place)
         return place
+
+    def _edits_of(self, names: Sequence[str]) -> dict[str, tuple[Edit, ...]]:
+        found = {name: self.edits.get(name) for name in names}
+        if None in found.values():
+            raise StoreError(
+                f"{self.path / INDEX} was written by an older version and keeps no edits, so its "
+                "variants cannot be combined; generate the variants again."
+            )
+        return {name: edits for name, edits in found.items() if edits is not None}
 
     def sha256(self, ablated: Sequence[str]) -> str:
         """Of the files of a configuration: their names and contents; of its parts if they clash."""
@@ -130,12 +141,18 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         framework = str(plain.get("framework", DEFAULT_FRAMEWORK))
         arms = tuple(_arm(v, c) for v, c in pairs if c["verdict"] in RUNNABLE)
         left_out = tuple(_reason(v, c) for v, c in pairs if c["verdict"] not in RUNNABLE)
+        edits = {v["folder"]: _edits(v) for v, _ in pairs}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{index} is damaged or not finished ({error!r}); generate the variants again."
         ) from error
     folder = AblationFolder(
-        path=path, project=project, arms=arms, left_out=left_out, framework=framework
+        path=path,
+        project=project,
+        arms=arms,
+        left_out=left_out,
+        framework=framework,
+        edits=edits,
     )
     for place in (BASELINE, *(arm.name for arm in arms)):
         if missing := [file for file in folder.files if not (path / place / file).is_file()]:
@@ -203,8 +220,12 @@ def _arm(variant: dict[str, Any], certificate: dict[str, Any]) -> Arm:
             name for name in variant["cut_parameters"] if name in certificate["without_gradient"]
         ),
         parameter_delta=int(certificate["parameter_delta"]),
-        is_inactive=certificate["verdict"] == Verdict.INACTIVE_AT_INIT,
+        is_inactive=certificate["verdict"] == CertificateVerdict.INACTIVE_AT_INIT,
     )
+
+
+def _edits(variant: dict[str, Any]) -> tuple[Edit, ...] | None:
+    return tuple(Edit(**edit) for edit in variant["edits"]) if "edits" in variant else None
 
 
 def _reason(variant: dict[str, Any], certificate: dict[str, Any]) -> tuple[str, str]:

@@ -31,11 +31,10 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from antifragile._files import write_atomically
-from antifragile.ablate.discover.jobs import project_from
 from antifragile.ablate.frameworks.base import Adapter, Array
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
-from antifragile.ablate.records import Project
+from antifragile.ablate.records import Project, project_from
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.records import Callee, Value
 
 

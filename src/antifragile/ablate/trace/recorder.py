@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.plain import plain_arguments

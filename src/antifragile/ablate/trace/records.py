@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 
 
 class Callee(StrEnum):

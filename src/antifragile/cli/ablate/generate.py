@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from antifragile.ablate.certify.certificate import CertificateListener
     from antifragile.ablate.pipeline import Ablations
     from antifragile.ablate.records import Certificate, Component, Variant
-    from antifragile.ablate.request import AblationRequest
+    from antifragile.ablate.request import ModelRequest
     from antifragile.ablate.sandbox.server import Server
 
 app = typer.Typer(
@@ -63,7 +63,7 @@ def discover(
     request = _request(spec, sources, build, inputs, step, None, templates)
     with _server(timeout, memory, 1, framework) as server:
         project = request.project()
-        _, components = find_components(
+        plan = find_components(
             project,
             server=server,
             framework=framework,
@@ -71,9 +71,9 @@ def discover(
             groups=request.groups,
         )
     if as_json:
-        print_json({"components": [_component(item) for item in components]})
+        print_json({"components": [_component(item) for item in plan.components]})
     else:
-        _print_components(components)
+        _print_components(plan.components)
 
 
 @app.command()
@@ -131,15 +131,15 @@ def _request(
     step: str | None,
     kinds: str | None,
     templates: Path | None,
-) -> AblationRequest:
-    from antifragile.ablate.request import AblationRequest
+) -> ModelRequest:
+    from antifragile.ablate.request import ModelRequest
 
     words = [word.strip() for word in kinds.split(",")] if kinds is not None else None
     given = {
         **{"source": sources, "build": build, "inputs": inputs, "step": step},
         **{"kinds": words, "templates": templates},
     }
-    return AblationRequest.read(spec, {key: value for key, value in given.items() if value})
+    return ModelRequest.read(spec, {key: value for key, value in given.items() if value})
 
 
 def _server(timeout: float, memory: str, workers: int | None, framework: str) -> Server:

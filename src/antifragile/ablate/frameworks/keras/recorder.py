@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from antifragile.ablate.frameworks.keras.layers import keras, own_variables
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Notes, Phase
 from antifragile.ablate.trace.plain import named

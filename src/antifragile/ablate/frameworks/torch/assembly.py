@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from antifragile.ablate.frameworks.torch.gradients import Graph, Node, parameter_nodes
 from antifragile.ablate.frameworks.torch.names import module_names
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder, is_tensor
-from antifragile.ablate.records import Project
-from antifragile.ablate.source.syntax import SiteKey, SourceFile
+from antifragile.ablate.records import Project, SiteKey
+from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, run_fields
 from antifragile.ablate.trace.plain import is_plain, plain

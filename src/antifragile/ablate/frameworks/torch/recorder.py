@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
-from antifragile.ablate.source.syntax import SiteKey
+from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Notes, Phase
 from antifragile.ablate.trace.plain import named

@@ -1,0 +1,51 @@
+"""Targets of ablation: every component of a model, from its source joined with one execution.
+
+    targets = modules by construction + sites of the forward + inputs + parameters + marked lines
+
+A target is a component with its places; users see the component. Components that cannot be
+ablated are listed too, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.inputs import input_targets
+from antifragile.ablate.discover.marks import marked_targets
+from antifragile.ablate.discover.modules import module_targets
+from antifragile.ablate.discover.parameters import parameter_targets
+from antifragile.ablate.discover.sites import site_targets
+from antifragile.ablate.records import Target
+
+
+def find_targets(
+    evidence: Evidence, functions: Sequence[str], groups: Mapping[str, str] | None = None
+) -> list[Target]:
+    """Find all targets, in the order of the source, and give each a name of its own.
+
+    Args:
+        evidence: Source and execution.
+        functions: Patterns (``*`` and ``?``) of the functions whose calls are components.
+        groups: Named groups of input features: name -> "input[first:last]".
+    """
+    found = [
+        *module_targets(evidence),
+        *site_targets(evidence, functions),
+        *input_targets(evidence, groups),
+        *parameter_targets(evidence),
+        *marked_targets(evidence),
+    ]
+    return list(unique(found))
+
+
+def unique(targets: Sequence[Target]) -> Iterator[Target]:
+    """Number targets of the same name: the second gets #2."""
+    total = Counter(target.component.name for target in targets)
+    seen: Counter[str] = Counter()
+    for target in targets:
+        name = target.component.name
+        seen[name] += 1
+        is_later = total[name] > 1 and seen[name] > 1
+        yield target.named(f"{name} #{seen[name]}") if is_later else target

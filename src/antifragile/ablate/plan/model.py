@@ -1,0 +1,121 @@
+"""Plans of every edit of a model, made once: each component with each of its kinds of ablation.
+
+project + trace -> evidence -> targets -> (target, kind) -> Planned or Refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.targets import find_targets
+from antifragile.ablate.plan.catalogue import Template, function_patterns, load_templates
+from antifragile.ablate.plan.inputs import plan_input
+from antifragile.ablate.plan.marks import plan_marked
+from antifragile.ablate.plan.modules import plan_modules
+from antifragile.ablate.plan.parameters import plan_parameter
+from antifragile.ablate.plan.sites import (
+    plan_call,
+    plan_concatenation,
+    plan_gate,
+    plan_heads,
+    plan_sum,
+)
+from antifragile.ablate.plan.stacks import plan_layer, plan_shrink
+from antifragile.ablate.records import (
+    AblationKind,
+    AblationPlan,
+    ComponentKind,
+    ComponentPlan,
+    NoLegalEdit,
+    Planned,
+    Project,
+    Refused,
+    Target,
+)
+from antifragile.ablate.trace.records import Trace
+
+
+def plan_ablations(
+    project: Project,
+    trace: Trace,
+    *,
+    templates: Path | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> AblationPlan:
+    """Find every component of a model and plan every edit of each.
+
+    Args:
+        project: The model's files and functions.
+        trace: The record of one execution: shapes and gradients decide which edit is legal.
+        templates: A folder of further edit templates (`*.toml`).
+        groups: Named groups of input features: name -> "input[first:last]".
+
+    Returns:
+        The plans, in the order of the source; a component's `kinds` begins with the ablation made
+        by default.
+
+    Raises:
+        SpecError: A source changed since it was traced, or a template is wrong.
+    """
+    evidence = Evidence(project, trace)
+    catalogue = load_templates(templates, trace.framework)
+    targets = find_targets(evidence, function_patterns(catalogue), groups)
+    plans = tuple(plan_component(evidence, target, catalogue) for target in targets)
+    return AblationPlan(project=project, sha256=trace.sha256, plans=plans)
+
+
+def plan_component(
+    evidence: Evidence, target: Target, templates: Sequence[Template]
+) -> ComponentPlan:
+    """Plan every kind of one component; kinds that can be made come first."""
+    outcomes = {
+        kind: plan_kind(evidence, target, kind, templates) for kind in target.component.kinds
+    }
+    kinds = tuple(sorted(outcomes, key=lambda kind: isinstance(outcomes[kind], Refused)))
+    return ComponentPlan(component=replace(target.component, kinds=kinds), outcomes=outcomes)
+
+
+def plan_kind(
+    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> tuple[Planned, ...] | Refused:
+    """Plan the variants of one component and kind, one (or one per head), or refuse."""
+    try:
+        if target.component.kind is ComponentKind.HEADS:
+            return tuple(plan_heads(evidence, target))
+        return (plan_one(evidence, target, kind, templates),)
+    except NoLegalEdit as error:
+        return Refused(reason=str(error))
+
+
+def plan_one(
+    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
+) -> Planned:
+    """Plan the one variant of a component and kind; attention heads have several.
+
+    Raises:
+        NoLegalEdit: There is none.
+    """
+    if kind is AblationKind.SHRINK:
+        return plan_shrink(evidence, target)
+    if target.path is not None:
+        return plan_layer(evidence, target, kind, templates)
+    if target.modules:
+        return plan_modules(evidence, target, kind, templates)
+    match target.component.kind:
+        case ComponentKind.RESIDUAL:
+            return plan_sum(evidence, target, kind)
+        case ComponentKind.GATE:
+            return plan_gate(evidence, target, kind)
+        case ComponentKind.CONCATENATION:
+            return plan_concatenation(evidence, target, kind)
+        case ComponentKind.INPUT:
+            return plan_input(evidence, target, kind)
+        case ComponentKind.PARAMETER:
+            return plan_parameter(evidence, target, kind)
+        case ComponentKind.MARKED:
+            return plan_marked(evidence, target)
+        case _:
+            return plan_call(evidence, target, kind, templates)
