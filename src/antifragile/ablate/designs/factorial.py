@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, product
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from antifragile.ablate.designs.base import (
     INTERACTION,
     PAIR,
     Configuration,
+    DesignTraits,
     Request,
     Values,
     frame,
@@ -48,6 +50,8 @@ def two_level_signs(k: int) -> np.ndarray:
 @dataclass(frozen=True, kw_only=True)
 class Factorial:
     """A full or folded two-level design; every seed runs all of it."""
+
+    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64)
 
     components: Sequence[str]
     seeds: Sequence[int]
@@ -88,8 +92,7 @@ class Factorial:
     def _is_full(self) -> bool:
         return bool(len(self.signs) == 2 ** len(self.components))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
         """Size, and what is aliased."""
         runs = f"{len(self.signs)} runs a seed; contributions are averages over the other "
         runs += "components being there or not."

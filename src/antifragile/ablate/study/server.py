@@ -7,6 +7,7 @@ thread.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 
 from antifragile._optional import require
 from antifragile.ablate.certify import certificate as certify
@@ -26,14 +27,27 @@ PRELOAD = {
 PRELOAD_DATASET = ("antifragile.ablate.study.trainer", "sklearn.datasets")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyProcesses:
+    """The processes in which a study's jobs run.
+
+    Args:
+        workers: Processes at a time, one thread each, of a server that is started.
+        limits: Time and memory of one run, of a server that is started.
+        server: Runs the jobs; None to start one for the study.
+        certifier: Certifies combinations; None to start one if there are new ones.
+    """
+
+    workers: int = 1
+    limits: Limits | None = None
+    server: Server | None = None
+    certifier: Server | None = None
+
+
 def open_study_server(
-    request: AblationRequest,
-    folder: AblationFolder,
-    *,
-    workers: int = 1,
-    limits: Limits | None = None,
+    request: AblationRequest, folder: AblationFolder, processes: StudyProcesses
 ) -> Server:
-    """Start the server of a study; arguments as `run_ablation`.
+    """Start the server of a study.
 
     Raises:
         MissingExtraError: The framework is not installed.
@@ -44,15 +58,15 @@ def open_study_server(
     if folder.framework == "keras" and importlib.util.find_spec("tensorflow") is not None:
         own = (*own, "tensorflow")  # keras.utils.set_random_seed imports it on every back end: 3 s
     return Server(
-        workers=workers,
-        limits=limits or Limits(timeout_s=3600),
+        workers=processes.workers,
+        limits=processes.limits or Limits(timeout_s=3600),
         preload=(*PRELOAD[folder.framework], *own),
         environment=certify.QUIET_AND_SINGLE,
     )
 
 
 def describe_environment(folder: AblationFolder, server: Server) -> Environment:
-    """What decides the bits of a study's runs; a child says which Keras and back end it is.
+    """The environment that decides a study's numbers; a child says which Keras and back end it has.
 
     Raises:
         UsageError: They do not work.
