@@ -38,7 +38,7 @@ def test_the_committed_manifest_is_read_and_written_unchanged(plain: dict[str, A
     assert manifest.design is DesignName.LEAVE_ONE_OUT
     assert manifest.protocols == tuple(TrainingProtocol)
     assert {run.role for run in manifest.runs} == set(Role)
-    assert manifest.file is manifest.framework is manifest.combinations is None
+    assert (manifest.file, manifest.framework, manifest.combinations) == (None, None, None)
 
 
 def test_keys_of_newer_manifests_are_read_and_written_unchanged(plain: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class AddOneIn:
         return missing_runs([BASELINE, *self._alone.values(), self._nothing], self.seeds, values)
 
     def contrasts(self, values: Values) -> pd.DataFrame:
-        """What each component adds to the model that has lost all of them."""
+        """The gain from each component in the model that has lost all of them."""
         rows = []
         for component, alone in self._alone.items():
             rows += differences(CONTRIBUTION, {component: self._nothing}, alone, self.seeds, values)
@@ -50,5 +50,5 @@ class AddOneIn:
         return {c: self._nothing - {c} for c in self.components}
 
     def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
-        """From where it is measured."""
+        """The model that contributions are measured from."""
         return ("Add-one-in: contributions to the model without any of the components.",)

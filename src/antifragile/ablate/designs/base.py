@@ -46,7 +46,7 @@ class DesignTraits:
 
 
 class AblationDesign(Protocol):
-    """What to run next, and what the runs say."""
+    """A design: asks for runs, and turns them into contrasts."""
 
     traits: ClassVar[DesignTraits]
 
@@ -61,7 +61,7 @@ class AblationDesign(Protocol):
         ...
 
     def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
-        """What a reader must know about this design's numbers.
+        """Sentences that a reader of this design's numbers must know.
 
         Args:
             values: The runs there are.

@@ -63,7 +63,7 @@ class Factorial:
 
     @cached_property
     def configurations(self) -> list[Configuration]:
-        """What is ablated in each run."""
+        """The ablated components of each run."""
         return [
             frozenset(c for c, sign in zip(self.components, row, strict=True) if sign < 0)
             for row in self.signs
@@ -93,7 +93,7 @@ class Factorial:
         return bool(len(self.signs) == 2 ** len(self.components))
 
     def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
-        """Size, and what is aliased."""
+        """The number of runs, and effects that cannot be told apart."""
         runs = f"{len(self.signs)} runs a seed; contributions are averages over the other "
         runs += "components being there or not."
         if self._is_full:

@@ -68,7 +68,7 @@ class Pairwise:
         return {PAIR.join(pair): frozenset(pair) for pair in combinations(self.components, 2)}
 
     def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
-        """How to read interactions."""
+        """The meaning of an interaction, and pairs that are redundant."""
         return (
             "Interaction: joint contribution minus both single ones; above zero the two are "
             "redundant, below zero they need each other.",
@@ -80,7 +80,7 @@ def redundant_pairs(table: pd.DataFrame) -> list[str]:
     """Sentences about pairs of which each alone shows nothing and both together a lot.
 
     Args:
-        table: Of a judged pairwise study.
+        table: The judged table of a pairwise study.
     """
     verdicts = table.set_index(["question", "target"])["verdict"]
     found = []

@@ -51,7 +51,7 @@ class Step:
 
     @property
     def after(self) -> Configuration:
-        """What is ablated after it."""
+        """All components that are ablated after it."""
         return self.before | {self.component}
 
 
@@ -61,9 +61,10 @@ class AblationPath:
 
     Args:
         components: Names.
-        seeds: Of every race, in the order in which they are spent.
+        seeds: Seeds of every race, in the order in which they are spent.
         first_block: Seeds that every candidate of a race gets.
-        level: Of the one-sided paired t test that drops a candidate, divided by the candidates.
+        level: Level of the one-sided paired t test that drops a candidate; divided by the number of
+            its rivals.
     """
 
     traits: ClassVar[DesignTraits] = DesignTraits(

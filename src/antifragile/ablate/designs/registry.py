@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DesignName(StrEnum):
-    """How the components of a study are combined."""
+    """The way in which components of a study are combined."""
 
     LEAVE_ONE_OUT = "leave-one-out"
     ADD_ONE_IN = "add-one-in"
@@ -33,7 +33,7 @@ class DesignName(StrEnum):
 
 
 def design_class(name: DesignName) -> type[AblationDesign]:
-    """The class of a design; imported here, as --help shows the names and needs no pandas."""
+    """The class of a design; imported late, as --help shows only names and needs no pandas."""
     from antifragile.ablate.designs.add_one_in import AddOneIn
     from antifragile.ablate.designs.factorial import Factorial
     from antifragile.ablate.designs.leave_one_out import LeaveOneOut
@@ -71,7 +71,7 @@ def make_design(
         name: Name of the design.
         components: Components that can be ablated.
         seeds: Pairs, in the order in which they are spent.
-        judgement: How an adaptive leave-one-out judges what is settled.
+        judgement: Levels by which an adaptive leave-one-out calls a component settled.
         looks: Its cumulative numbers of seeds; empty for a fixed number.
 
     Raises:

@@ -45,7 +45,7 @@ class Shapley:
 
     Args:
         components: Names.
-        seeds: Of the runs; with sampling also of the orders.
+        seeds: Seeds of the runs; with sampling also of the orders.
         orders: Orders drawn per seed, each run forwards and backwards.
         exact: Run all subsets; None decides by the number of components.
     """
@@ -119,7 +119,7 @@ class Shapley:
         return [BASELINE, *(frozenset(order[: i + 1]) for i in range(len(order)))]
 
     def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
-        """Exact or sampled."""
+        """Whether the values are exact or sampled."""
         if self.is_exact:
             return (f"Shapley values, exact: all {2 ** len(self.components)} subsets a seed.",)
         return (

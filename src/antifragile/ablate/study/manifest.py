@@ -145,7 +145,7 @@ class ManifestRun:
         key: SHA-256 of everything that decides its numbers.
         ablated: Arms that are cut, sorted.
         seed: The seed it is paired by.
-        protocol: How the arms are cut.
+        protocol: Retrain or post-hoc.
         role: The run's purpose.
         metrics: Numbers by name; None when it failed or is not exported.
         failure: Why it failed; None when it did not, or is not exported.
@@ -200,7 +200,7 @@ class AblationManifest:
         file: Name of the exported file.
         command: The command that ran it.
         versions: Versions by package.
-        environment: What decides the bits of the numbers.
+        environment: Everything that decides the bits of the numbers.
         machine: The computer.
         framework: ``torch`` or ``keras``.
         folder: The folder of variants.
@@ -209,7 +209,7 @@ class AblationManifest:
         metric: Name of the judged metric.
         higher_is_better: Whether a higher metric is better.
         protocols: Protocols in the order asked for.
-        design: How the arms are combined.
+        design: The way in which arms are combined.
         seeds: Seeds of the pairs.
         looks: Cumulative numbers of seeds at which an adaptive study looks.
         judgement: Declared level, margin and power.

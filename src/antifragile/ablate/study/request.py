@@ -29,18 +29,18 @@ from antifragile.ablate.source.project import (
     split_entry,
 )
 from antifragile.ablate.study.folder import AblationFolder, choose_arms, one_per_component
+from antifragile.ablate.study.job import EVALUATE
 from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.config.seeds import SeedTree
 from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
 
-EVALUATE = "evaluate"
 _LOWER_IS_BETTER = ("loss", "error", "perplexity", "mse", "mae", "rmse", "nll", "bpc", "wer")
 
 
 class TrainingProtocol(StrEnum):
-    """When a component is taken away: RETRAIN before training, POST_HOC from a trained model."""
+    """The time of an ablation: RETRAIN cuts before training, POST_HOC cuts a trained model."""
 
     RETRAIN = "retrain"
     POST_HOC = "post-hoc"
@@ -107,7 +107,7 @@ class Experiment:
             check_function(self.file, EVALUATE)
 
     def to_job(self) -> dict[str, Any]:
-        """The argument ``experiment`` of `job.run_job`."""
+        """The argument ``experiment`` of `job.RunArguments`."""
         if self.file is not None:
             return {"file": str(self.file), "function": self.function}
         return {"dataset": self.dataset, "options": self.options.to_mapping()}
@@ -123,7 +123,7 @@ class AblationRequest:
         arms: Names of the variants.
         seeds: Pairs; each is a number handed to the experiment.
         protocols: One or both.
-        design: How the arms are combined.
+        design: The way in which arms are combined.
         judgement: Declared levels and margin.
         looks: Cumulative numbers of seeds at which an adaptive study looks.
         metric: The metric that is judged; None for the first.
@@ -159,7 +159,7 @@ class StudyChoices:
         options: Options of the built-in trainer.
         seeds: Seeds of the pairs; of an adaptive study those up to its first look.
         protocols: One or both.
-        design: How the arms are combined.
+        design: The way in which arms are combined.
         most_seeds: Seeds at which an adaptive study ends; None for a fixed number.
         metric: The metric that is judged; None for the first.
         higher_is_better: None to go by the metric's name.

@@ -27,6 +27,7 @@ from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.server import Job, Outcome, Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.job import RunArguments
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.records import Environment
@@ -188,22 +189,23 @@ class AblationRuns:
         )
         if keeps:
             make_folder(self._kept)
+        arguments = RunArguments(
+            project=asdict(self.folder.project),
+            framework=self.folder.framework,
+            folder=str(place),
+            baseline=str(self.folder.place([]).resolve()),
+            experiment=self.request.experiment.to_job(),
+            seeds=plan.seeds(),
+            scratch=str(scratch),
+            trained=str(self._kept_file(trained)) if is_post_hoc else None,
+            keep=str(self._kept_file(plan)) if keeps else None,
+            cut=self.folder.cut_parameters(names),
+        )
         return Job(
             target="antifragile.ablate.study.job:run_job",
             folder=str(Path.cwd()),
             paths=(str(place),),
-            arguments={
-                "project": asdict(self.folder.project),
-                "framework": self.folder.framework,
-                "folder": str(place),
-                "baseline": str(self.folder.place([]).resolve()),
-                "experiment": self.request.experiment.to_job(),
-                "seeds": plan.seeds(),
-                "scratch": str(scratch),
-                "trained": str(self._kept_file(trained)) if is_post_hoc else None,
-                "keep": str(self._kept_file(plan)) if keeps else None,
-                "cut": list(self.folder.cut_parameters(names)),
-            },
+            arguments={"run": asdict(arguments)},
         )
 
     def _kept_file(self, plan: PlannedRun) -> Path:
