@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from antifragile.ablate.designs.base import CONTRIBUTION, AddOneIn, Design, LeaveOneOut, Request
+from antifragile.ablate.designs.add_one_in import AddOneIn
+from antifragile.ablate.designs.base import CONTRIBUTION, AblationDesign, Request
 from antifragile.ablate.designs.factorial import Factorial
+from antifragile.ablate.designs.leave_one_out import LeaveOneOut
 from antifragile.ablate.designs.path import AblationPath
 from antifragile.ablate.designs.shapley import Shapley
 from antifragile.config.seeds import SeedTree
@@ -50,7 +52,7 @@ class Additive:
         return float(1 - residual @ residual / (target @ target))
 
 
-def contributions(model: Additive, design: Design) -> tuple[dict[str, float], int]:
+def contributions(model: Additive, design: AblationDesign) -> tuple[dict[str, float], int]:
     """Mean contribution of each component by a design, and the runs that it took."""
     values: dict[Request, float] = {}
     while wanted := design.wanted(values):

@@ -43,12 +43,11 @@ from antifragile.ablate.designs.base import (
     CONTRIBUTION,
     INTERACTION,
     JOINT,
-    Design,
-    LeaveOneOut,
-    Pairwise,
+    AblationDesign,
     Request,
-    redundant_pairs,
 )
+from antifragile.ablate.designs.leave_one_out import LeaveOneOut
+from antifragile.ablate.designs.pairwise import Pairwise, redundant_pairs
 from antifragile.ablate.designs.path import AblationPath
 from antifragile.ablate.designs.shapley import Shapley
 from antifragile.analysis.inference.paired import Judged, Judgement, PairedVerdict, judge_contrasts
@@ -86,7 +85,7 @@ class Runs:
             frame = pd.DataFrame(rows, columns=["ablated", "seed", "accuracy"])
             frame.to_csv(self.path, index=False)
 
-    def complete(self, design: Design) -> Judged:
+    def complete(self, design: AblationDesign) -> Judged:
         """Answer a design's requests from the stored values and judge it."""
         known: dict[Request, float] = {}
         while wanted := design.wanted(known):
@@ -147,7 +146,9 @@ def _head(chosen: argparse.Namespace, runs: Runs) -> str:
     )
 
 
-def truth_table(runs: Runs, seeds: Sequence[int], design: Callable[..., Design]) -> pd.DataFrame:
+def truth_table(
+    runs: Runs, seeds: Sequence[int], design: Callable[..., AblationDesign]
+) -> pd.DataFrame:
     """True value of every target, with the standard error that 2,000 runs leave."""
     contrasts = design(components=COMPONENTS, seeds=seeds).contrasts(runs.values)
     grouped = contrasts.groupby(["question", "target"], sort=False)["value"]

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from antifragile.ablate.designs.add_one_in import AddOneIn
 from antifragile.ablate.designs.base import (
     BASELINE,
     CONTRIBUTION,
     INTERACTION,
-    AddOneIn,
-    Design,
-    LeaveOneOut,
-    Pairwise,
+    AblationDesign,
     Request,
 )
 from antifragile.ablate.designs.factorial import Factorial
+from antifragile.ablate.designs.leave_one_out import LeaveOneOut
+from antifragile.ablate.designs.pairwise import Pairwise
 from antifragile.ablate.designs.path import AblationPath
 from antifragile.ablate.designs.shapley import Shapley
 from antifragile.analysis.inference.paired import Judgement, judge_contrasts
@@ -98,7 +98,7 @@ def test_pairs_share_everything_but_the_ablated_component(planted: ModuleType) -
     ],
 )
 def test_on_an_additive_model_every_design_has_the_closed_form(
-    planted: ModuleType, design: type[Design], k: int
+    planted: ModuleType, design: type[AblationDesign], k: int
 ) -> None:
     from planted_additive import Additive, contributions
 

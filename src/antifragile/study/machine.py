@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def describe_machine(device: str = "cpu") -> str:
         return torch.cuda.get_device_name()
     capability = torch.backends.cpu.get_cpu_capability()
     return f"{platform.machine()} {_cpu_vendor()} {capability}"
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use; a container or batch job may have fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS has no affinity
 
 
 def current_environment(

@@ -11,18 +11,15 @@ from antifragile.ablate.designs.base import (
     CONTRIBUTION,
     INTERACTION,
     JOINT,
-    AddOneIn,
+    AblationDesign,
     Configuration,
-    Design,
-    DesignName,
-    LeaveOneOut,
-    Pairwise,
     Request,
-    check_components,
-    redundant_pairs,
 )
 from antifragile.ablate.designs.factorial import Factorial, two_level_signs
+from antifragile.ablate.designs.leave_one_out import LeaveOneOut
+from antifragile.ablate.designs.pairwise import Pairwise, redundant_pairs
 from antifragile.ablate.designs.path import AFTER, AblationPath
+from antifragile.ablate.designs.registry import DesignName, check_components, design_class
 from antifragile.ablate.designs.shapley import Shapley
 from antifragile.analysis.inference.paired import Judgement, judge_contrasts
 from antifragile.errors import UsageError
@@ -30,14 +27,7 @@ from antifragile.errors import UsageError
 WORTH = {"a": 5.0, "b": 2.0, "c": 1.0, "d": 0.0, "e": -1.0, "f": 0.5}
 SEEDS = range(8)
 Model = Callable[[Configuration, int], float]
-ALL: dict[str, Callable[..., Design]] = {
-    "leave-one-out": LeaveOneOut,
-    "add-one-in": AddOneIn,
-    "pairwise": Pairwise,
-    "factorial": Factorial,
-    "path": AblationPath,
-    "shapley": Shapley,
-}
+ALL: dict[str, Callable[..., AblationDesign]] = {name: design_class(name) for name in DesignName}
 
 
 def additive(ablated: Configuration, seed: int) -> float:
@@ -56,7 +46,7 @@ def twins(ablated: Configuration, seed: int) -> float:
 
 
 def complete(
-    design: Design, model: Model, *, stop_after: int | None = None
+    design: AblationDesign, model: Model, *, stop_after: int | None = None
 ) -> dict[Request, float]:
     values: dict[Request, float] = {}
     while wanted := design.wanted(values):
@@ -191,7 +181,7 @@ def test_adaptive_seeds_go_where_the_verdict_is_open() -> None:
     spent = design.contrasts(values).groupby("target").size()
     assert spent["a"] == 10 < spent["d"]
     assert spent["d"] == 30  # worth nothing, no margin declared: stays open
-    assert "looked at after 10, 20, 30 seeds" in design.notes[0]
+    assert "looked at after 10, 20, 30 seeds" in design.notes(values, pd.DataFrame())[0]
 
 
 def test_adaptive_stops_when_nothing_is_open() -> None:

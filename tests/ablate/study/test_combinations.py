@@ -12,17 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.designs.base import DesignName
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.records import CertificateVerdict
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations, joint_delta
 from antifragile.ablate.study.folder import AblationFolder, Arm, read_ablation_folder
-from antifragile.ablate.study.outcome import AblationOutcome
 from antifragile.ablate.study.request import AblationRequest, Experiment
 from antifragile.ablate.study.results import read_results
-from antifragile.ablate.study.server import training_modules
-from antifragile.ablate.study.study import run_ablation
+from antifragile.ablate.study.server import StudyProcesses, training_modules
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
 from tests.ablate.study.small_study import make_folder
@@ -131,20 +130,22 @@ def run_it(
     )
     with AblationStore(str(variants.parent / "study.db")) as store:
         folder = read_ablation_folder(variants)
-        return run_ablation(request, folder, store, server=servers[0], certifier=servers[1])
+        processes = StudyProcesses(server=servers[0], certifier=servers[1])
+        return run_ablation(request, folder, store, processes=processes)
 
 
 def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
     outcome = run(BRANCH, SKIP, TANH)
-    together = sorted([BRANCH, SKIP])
-    [judged] = [c for c in outcome.manifest["combinations"] if c["ablated"] == together]
-    assert judged["verdict"] == "refused"
-    assert "cuts the gradient of parameters that are not the component's" in judged["reason"]
-    assert "first.bias, first.weight" in judged["reason"]
+    together = tuple(sorted([BRANCH, SKIP]))
+    assert outcome.manifest.combinations is not None
+    [judged] = [c for c in outcome.manifest.combinations if c.ablated == together]
+    assert judged.verdict == "refused"
+    assert "cuts the gradient of parameters that are not the component's" in judged.reason
+    assert "first.bias, first.weight" in judged.reason
     assert outcome.n_refused == 2
     assert outcome.n_failed == 0
-    of_pair = [r for r in outcome.manifest["runs"] if sorted(r["ablated"]) == together]
-    assert [run["metrics"] for run in of_pair] == [None, None]
+    of_pair = [r for r in outcome.manifest.runs if r.ablated == together]
+    assert [run.metrics for run in of_pair] == [None, None]
     results = read_results(outcome.manifest)
     assert {f[0] for f in results.failures} == {" + ".join(together)}
     assert all(
@@ -157,9 +158,9 @@ def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
 def test_what_does_not_fit_together_fails_and_is_not_run(run: Run) -> None:
     """Eight values in two windows of four give the two outputs; four values give one."""
     outcome = run(WIDTH, LAST)
-    [judged] = outcome.manifest["combinations"]
-    assert judged["verdict"] == "failed"
-    assert "the output is" in judged["reason"]
+    [judged] = outcome.manifest.combinations or ()
+    assert judged.verdict == "failed"
+    assert "the output is" in judged.reason
     assert (outcome.n_refused, outcome.n_failed) == (2, 0)
 
 
@@ -213,9 +214,9 @@ def test_variants_of_an_older_version_are_not_combined(variants: Path) -> None:
 def test_edits_that_clash_are_reported_where_pairs_are_asked_one_by_one(run: Run) -> None:
     branch = "model-sum--remove-branch"
     outcome = run(branch, SKIP)
-    [judged] = outcome.manifest["combinations"]
-    assert judged["verdict"] == "refused"
-    assert "change the same place (model.py, line 21)" in judged["reason"]
+    [judged] = outcome.manifest.combinations or ()
+    assert judged.verdict == "refused"
+    assert "change the same place (model.py, line 21)" in judged.reason
     again = run(branch, SKIP)
     assert (again.n_run, again.n_refused) == (0, 2)
 
@@ -234,9 +235,19 @@ def test_a_path_ends_where_nothing_more_can_be_run(run: Run) -> None:
     assert len(steps) == 1
 
 
+def test_asking_for_a_combination_writes_nothing(variants: Path) -> None:
+    folder = read_ablation_folder(variants)
+    place = folder.place([TANH, BRANCH])
+    assert place == folder.place([BRANCH, TANH])
+    assert not place.parent.exists()
+    assert folder.write_combination([TANH, BRANCH]) == place
+    assert (place / "model.py").is_file()
+    assert folder.sha256([BRANCH, TANH]) == folder.sha256([TANH, BRANCH])
+
+
 def test_a_damaged_certificate_is_said(variants: Path) -> None:
     folder = read_ablation_folder(variants)
-    (folder.place([BRANCH, TANH]) / "certificate.json").write_text("{")
+    (folder.write_combination([BRANCH, TANH]) / "certificate.json").write_text("{")
     with Combinations(folder) as combinations, pytest.raises(StoreError, match="is damaged"):
         combinations.judge([frozenset([BRANCH, TANH])], print)
 

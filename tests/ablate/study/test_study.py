@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antifragile.ablate.designs.base import DesignName
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.study.folder import choose_arms, one_per_component, read_ablation_folder
-from antifragile.ablate.study.manifest import differences
-from antifragile.ablate.study.outcome import AblationOutcome
-from antifragile.ablate.study.request import AblationRequest, Experiment, Protocol
+from antifragile.ablate.study.repeat import differences
+from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.results import read_results
-from antifragile.ablate.study.server import training_modules
-from antifragile.ablate.study.study import run_ablation
+from antifragile.ablate.study.server import StudyProcesses, training_modules
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from tests.ablate.study.small_study import CUTS, EXPERIMENT, MODEL, make_folder, write
@@ -67,7 +67,8 @@ def run() -> Iterator[Run]:
             with AblationStore(str(place / store)) as opened:
                 folder = read_ablation_folder(variants)
                 shared = server if limits is None else None
-                return run_ablation(request, folder, opened, server=shared, limits=limits)
+                processes = StudyProcesses(server=shared, limits=limits)
+                return run_ablation(request, folder, opened, processes=processes)
 
         yield run_it
 
@@ -75,11 +76,11 @@ def run() -> Iterator[Run]:
 def metrics_of(
     outcome: AblationOutcome, arm: str, role: str = "run"
 ) -> dict[int, dict[str, float]]:
-    ablated = [arm] if arm else []
+    ablated = (arm,) if arm else ()
     return {
-        r["seed"]: r["metrics"]
-        for r in outcome.manifest["runs"]
-        if (r["ablated"], r["role"], r["protocol"]) == (ablated, role, "retrain")
+        r.seed: r.metrics or {}
+        for r in outcome.manifest.runs
+        if (r.ablated, r.role, r.protocol) == (ablated, role, "retrain")
     }
 
 
@@ -87,7 +88,7 @@ def metrics_of(
 def study(tmp_path_factory: pytest.TempPathFactory, run: Run) -> tuple[Path, AblationOutcome]:
     place = tmp_path_factory.mktemp("ablation")
     make_folder(place)
-    return place, run(place, protocols=tuple(Protocol))
+    return place, run(place, protocols=tuple(TrainingProtocol))
 
 
 def test_every_pair_of_both_protocols_runs_once(study: tuple[Path, AblationOutcome]) -> None:
@@ -100,7 +101,7 @@ def test_every_pair_of_both_protocols_runs_once(study: tuple[Path, AblationOutco
     assert results.repeats == (2, 2)
     assert [set(p.judged.table["n"]) for p in results.protocols] == [{n}, {n}]
     assert results.rank is not None
-    assert results.rank.n_arms == arms
+    assert results.rank.n_targets == arms
 
 
 def test_the_placebo_differs_and_the_repeat_does_not(
@@ -117,10 +118,8 @@ def test_post_hoc_of_the_baseline_is_the_trained_baseline(
     study: tuple[Path, AblationOutcome],
 ) -> None:
     _, outcome = study
-    runs = outcome.manifest["runs"]
-    post_hoc = {
-        r["seed"]: r["metrics"] for r in runs if r["protocol"] == "post-hoc" and not r["ablated"]
-    }
+    runs = outcome.manifest.runs
+    post_hoc = {r.seed: r.metrics for r in runs if r.protocol == "post-hoc" and not r.ablated}
     assert post_hoc == metrics_of(outcome, "")
 
 
@@ -135,11 +134,9 @@ def test_what_cuts_the_same_gives_the_same(study: tuple[Path, AblationOutcome]) 
 
 def test_a_second_call_runs_nothing(study: tuple[Path, AblationOutcome], run: Run) -> None:
     place, outcome = study
-    again = run(place, protocols=tuple(Protocol))
+    again = run(place, protocols=tuple(TrainingProtocol))
     assert (again.n_run, again.n_found) == (0, outcome.n_run)
-    assert {r["key"] for r in again.manifest["runs"]} == {
-        r["key"] for r in outcome.manifest["runs"]
-    }
+    assert {r.key for r in again.manifest.runs} == {r.key for r in outcome.manifest.runs}
 
 
 def test_further_seeds_run_alone(study: tuple[Path, AblationOutcome], run: Run) -> None:
@@ -155,8 +152,10 @@ def test_rows_repeat_from_the_manifest_in_a_new_store(
     some = run(place, arms=["model-gate--identity"], store="again.db")
     compared, found = differences(some.manifest, outcome.manifest)
     assert (compared, found) == (some.n_run, [])
-    outcome.manifest["runs"][0]["metrics"] = {"accuracy": 0.0, "loss": 0.0}
-    assert len(differences(some.manifest, outcome.manifest)[1]) == 1
+    first, *others = outcome.manifest.runs
+    changed = replace(first, metrics={"accuracy": 0.0, "loss": 0.0})
+    then = replace(outcome.manifest, runs=(changed, *others))
+    assert len(differences(some.manifest, then)[1]) == 1
 
 
 def test_survivors_start_the_same_and_streams_do_not_shift(tmp_path: Path, run: Run) -> None:
@@ -192,13 +191,13 @@ def test_blocks_in_a_python_list_survive_too(tmp_path: Path, run: Run) -> None:
     text += "    return [*model.parameters(), *model.hidden[0].parameters()]\n"
     write(tmp_path / "listed.py", text)
     arm = "model-extra--identity"  # draws fewer numbers before the hidden block
-    outcome = run(tmp_path, tmp_path / "listed.py", arms=[arm], protocols=tuple(Protocol))
+    outcome = run(tmp_path, tmp_path / "listed.py", arms=[arm], protocols=tuple(TrainingProtocol))
     baseline, cut = metrics_of(outcome, ""), metrics_of(outcome, arm)
     assert [cut[s]["start"] for s in SEEDS] == [baseline[s]["start"] for s in SEEDS]
     post_hoc = [
-        (r["seed"], r["metrics"]["loss"])
-        for r in outcome.manifest["runs"]
-        if r["protocol"] == "post-hoc" and not r["ablated"]
+        (r.seed, (r.metrics or {})["loss"])
+        for r in outcome.manifest.runs
+        if r.protocol == "post-hoc" and not r.ablated
     ]
     assert dict(post_hoc) == {seed: metrics["loss"] for seed, metrics in baseline.items()}
 
@@ -267,7 +266,7 @@ def test_a_metric_or_function_that_is_not_there_is_said(tmp_path: Path, run: Run
         run(tmp_path, metric="f1", seeds=(1,))
     write(tmp_path / "bare.py", "def run(build_model, seed, data_order_seed):\n    return {}\n")
     with pytest.raises(UsageError, match=r"bare\.py has no function 'evaluate'"):
-        run(tmp_path, tmp_path / "bare.py", protocols=(Protocol.POST_HOC,))
+        run(tmp_path, tmp_path / "bare.py", protocols=(TrainingProtocol.POST_HOC,))
     with pytest.raises(UsageError, match="--adaptive is for leave-one-out"):
         run(tmp_path, looks=(3, 4), design=DesignName.PAIRWISE)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +13,63 @@ import numpy as np
 import pytest
 
 from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.study.manifest import (
+    AblationManifest,
+    Machine,
+    ManifestArm,
+    ManifestExperiment,
+    ManifestProject,
+    ManifestRun,
+)
+from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.ablate.study.results import read_results
+from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError
 from antifragile.report.ablation.figure import contributions_figure, linear_range
 from antifragile.report.ablation.page import write_ablation_page
 from antifragile.report.ablation.tables import ablation_tables, checks_table
 from antifragile.report.table import as_latex, as_markdown
+from antifragile.store.records import Environment
 
 WORTH = {"big--identity": 5.0, "none--identity": 0.0, "odd<i>--zero": -0.3}
 SEEDS = range(1, 11)
+RETRAIN = TrainingProtocol.RETRAIN
 
 
 def run_of(
-    ablated: list[str], seed: int, value: float | None, *, protocol: str, role: str = "run"
-) -> dict[str, Any]:
-    metrics = None if value is None else {"accuracy": value, "loss": -value}
-    failure = "run() of the experiment raised ValueError: no" if value is None else None
-    return {
-        "key": f"{ablated}{seed}{protocol}{role}",
-        "ablated": ablated,
-        "seed": seed,
-        "protocol": protocol,
-        "role": role,
-        "metrics": metrics,
-        "failure": failure,
-        "seconds": 1.5,
-    }
+    ablated: list[str],
+    seed: int,
+    value: float | None,
+    *,
+    protocol: TrainingProtocol = RETRAIN,
+    role: Role = Role.RUN,
+) -> ManifestRun:
+    return ManifestRun(
+        key=f"{ablated}{seed}{protocol}{role}",
+        ablated=tuple(ablated),
+        seed=seed,
+        protocol=protocol,
+        role=role,
+        metrics=None if value is None else {"accuracy": value, "loss": -value},
+        failure="run() of the experiment raised ValueError: no" if value is None else None,
+        seconds=1.5,
+    )
 
 
-def made_manifest(*, protocols: tuple[str, ...] = ("retrain",), **changes: Any) -> dict[str, Any]:
+def arm_of(name: str, *, is_inactive: bool = False) -> ManifestArm:
+    component, kind = name.split("--")
+    return ManifestArm(
+        name=name,
+        component=component,
+        kind=kind,
+        cut_parameters=(),
+        is_inactive=is_inactive,
+        sha256="0" * 64,
+    )
+
+
+def runs_of(protocols: Sequence[TrainingProtocol]) -> tuple[ManifestRun, ...]:
     rng, runs = np.random.default_rng(0), []
     for protocol in protocols:
         for seed in SEEDS:
@@ -50,39 +80,47 @@ def made_manifest(*, protocols: tuple[str, ...] = ("retrain",), **changes: Any) 
                 runs.append(run_of([name], seed, value, protocol=protocol))
     for seed in SEEDS:
         moved = 90 + seed + 0.1 * rng.normal()
-        runs.append(run_of([], seed, moved, protocol="retrain", role="placebo"))
-    runs += [run_of([], s, 90 + s, protocol="retrain", role="repeat") for s in (1, 2)]
-    manifest = {
-        "name": "made",
-        "command": "antifragile ablate run variants",
-        "versions": {"antifragile": "0", "torch": "2"},
-        "environment": {"machine": "x86_64", "device": "cpu"},
-        "folder": "variants",
-        "project": {"source": ["model.py"]},
-        "experiment": {"file": "experiment.py:run", "sha256": "0" * 64},
-        "metric": "accuracy",
-        "higher_is_better": True,
-        "protocols": list(protocols),
-        "design": "leave-one-out",
-        "seeds": list(SEEDS),
-        "looks": [],
-        "judgement": {"alpha": 0.05, "margin": 1.0, "looks": 1, "power": 0.8},
-        "arms": [
-            {
-                "name": name,
-                "component": name.split("--")[0],
-                "kind": name.split("--")[1],
-                "is_inactive": name.startswith("odd"),
-            }
-            for name in WORTH
-        ],
-        "left_out": [["head--identity", "refused: the shape would change"]],
-        "runs": runs,
-    }
-    return manifest | changes
+        runs.append(run_of([], seed, moved, role=Role.PLACEBO))
+    return (*runs, *(run_of([], s, 90 + s, role=Role.REPEAT) for s in (1, 2)))
 
 
-def words_of(manifest: dict[str, Any]) -> dict[str, str]:
+def made_manifest(
+    *, protocols: tuple[TrainingProtocol, ...] = (RETRAIN,), **changes: Any
+) -> AblationManifest:
+    manifest = AblationManifest(
+        name="made",
+        command="antifragile ablate run variants",
+        versions={"antifragile": "0", "torch": "2"},
+        environment=Environment(
+            kernel="experiment",
+            device="cpu",
+            threads=1,
+            precision="fp32",
+            machine="x86_64",
+            torch_version="2",
+        ),
+        machine=Machine(platform="Linux", processors=1),
+        folder="variants",
+        project=ManifestProject(
+            source=("model.py",), build="model.py:build", inputs="model.py:inputs", step=None
+        ),
+        experiment=ManifestExperiment(file="experiment.py:run", sha256="0" * 64),
+        metric="accuracy",
+        higher_is_better=True,
+        protocols=protocols,
+        design=DesignName.LEAVE_ONE_OUT,
+        seeds=tuple(SEEDS),
+        looks=(),
+        judgement=Judgement(alpha=0.05, margin=1.0),
+        baseline_sha256="0" * 64,
+        arms=tuple(arm_of(name, is_inactive=name.startswith("odd")) for name in WORTH),
+        left_out=(("head--identity", "refused: the shape would change"),),
+        runs=runs_of(protocols),
+    )
+    return replace(manifest, **changes)
+
+
+def words_of(manifest: AblationManifest) -> dict[str, str]:
     return {str(row[0]): str(row[1]) for row in checks_table(read_results(manifest)).rows}
 
 
@@ -105,23 +143,26 @@ def test_checks_come_first_and_in_words() -> None:
 
 
 def test_a_repeat_that_differs_is_said() -> None:
-    manifest = made_manifest()
-    manifest["runs"][-1]["metrics"] = {"accuracy": 1.0}
+    *others, last = made_manifest().runs
+    manifest = made_manifest(runs=(*others, replace(last, metrics={"accuracy": 1.0})))
     assert "1 differ, so the experiment is not deterministic" in words_of(manifest)["repeat"]
 
 
 def test_failures_are_listed_with_their_number() -> None:
-    manifest = made_manifest()
-    for run in manifest["runs"]:
-        if run["ablated"] == ["big--identity"] and run["seed"] <= 3:
-            run |= {"metrics": None, "failure": "did not end within 5 s"}
+    runs = [
+        replace(run, metrics=None, failure="did not end within 5 s")
+        if run.ablated == ("big--identity",) and run.seed <= 3
+        else run
+        for run in made_manifest().runs
+    ]
+    manifest = made_manifest(runs=tuple(runs))
     assert words_of(manifest)["failed"] == "big--identity (retrain), 3 runs: did not end within 5 s"
     table = read_results(manifest).protocols[0].judged.table.set_index("target")
     assert table["n"].to_dict() == {"big--identity": 7, "none--identity": 10, "odd<i>--zero": 10}
 
 
 def test_two_protocols_have_a_rank_correlation() -> None:
-    results = read_results(made_manifest(protocols=("retrain", "post-hoc")))
+    results = read_results(made_manifest(protocols=tuple(TrainingProtocol)))
     assert results.rank is not None
     assert results.rank.low <= results.rank.rho == 1.0
     assert (
@@ -131,7 +172,7 @@ def test_two_protocols_have_a_rank_correlation() -> None:
 
 
 def test_a_study_without_finished_pairs_has_checks_only() -> None:
-    results = read_results(made_manifest(runs=[]))
+    results = read_results(made_manifest(runs=()))
     assert [table.title for table in ablation_tables(results)] == [
         "made: checks before anything else"
     ]
@@ -160,7 +201,7 @@ def test_the_page_has_every_change_and_is_escaped(tmp_path: Path) -> None:
     (place / "change.diff").write_text("-    x = x + f(x)\n+    x = x </pre><script>\n")
     certificate = {"verdict": "certified", "reason": "legal", "checks": {"repeat": "bit-identical"}}
     (place / "certificate.json").write_text(json.dumps(certificate))
-    manifest = made_manifest(protocols=("retrain", "post-hoc"))
+    manifest = made_manifest(protocols=tuple(TrainingProtocol))
     path = write_ablation_page(read_results(manifest), tmp_path / "out" / "page.html", tmp_path)
     text = path.read_text()
     assert text.count("</script>") == 2
@@ -179,14 +220,12 @@ def test_pairwise_reports_say_what_is_redundant() -> None:
     configurations = [BASELINE, *(frozenset([n]) for n in names), frozenset(names)]
     rng = np.random.default_rng(1)
     runs = [
-        run_of(
-            sorted(c), s, (80.0 if len(c) == 2 else 90.0) + 0.1 * rng.normal(), protocol="retrain"
-        )
+        run_of(sorted(c), s, (80.0 if len(c) == 2 else 90.0) + 0.1 * rng.normal())
         for c in configurations
         for s in SEEDS
     ]
-    arms = [{"name": n, "component": n[0], "kind": "identity", "is_inactive": False} for n in names]
-    manifest = made_manifest(runs=runs, arms=arms, design="pairwise")
+    arms = tuple(arm_of(name) for name in names)
+    manifest = made_manifest(runs=tuple(runs), arms=arms, design=DesignName.PAIRWISE)
     (result,) = read_results(manifest).protocols
     assert any(
         note.startswith("Redundant: a--identity alone shows nothing") for note in result.notes

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, product
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from antifragile.ablate.designs.base import (
     INTERACTION,
     PAIR,
     Configuration,
+    DesignTraits,
     Request,
     Values,
     frame,
@@ -49,6 +51,8 @@ def two_level_signs(k: int) -> np.ndarray:
 class Factorial:
     """A full or folded two-level design; every seed runs all of it."""
 
+    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64)
+
     components: Sequence[str]
     seeds: Sequence[int]
 
@@ -59,7 +63,7 @@ class Factorial:
 
     @cached_property
     def configurations(self) -> list[Configuration]:
-        """What is ablated in each run."""
+        """The ablated components of each run."""
         return [
             frozenset(c for c, sign in zip(self.components, row, strict=True) if sign < 0)
             for row in self.signs
@@ -88,9 +92,8 @@ class Factorial:
     def _is_full(self) -> bool:
         return bool(len(self.signs) == 2 ** len(self.components))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Size, and what is aliased."""
+    def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
+        """The number of runs, and effects that cannot be told apart."""
         runs = f"{len(self.signs)} runs a seed; contributions are averages over the other "
         runs += "components being there or not."
         if self._is_full:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from antifragile.ablate.designs.base import (
     BASELINE,
     CONTRIBUTION,
     Configuration,
+    DesignTraits,
     Request,
     Values,
     differences,
@@ -49,7 +51,7 @@ class Step:
 
     @property
     def after(self) -> Configuration:
-        """What is ablated after it."""
+        """All components that are ablated after it."""
         return self.before | {self.component}
 
 
@@ -59,10 +61,17 @@ class AblationPath:
 
     Args:
         components: Names.
-        seeds: Of every race, in the order in which they are spent.
+        seeds: Seeds of every race, in the order in which they are spent.
         first_block: Seeds that every candidate of a race gets.
-        level: Of the one-sided paired t test that drops a candidate, divided by the candidates.
+        level: Level of the one-sided paired t test that drops a candidate; divided by the number of
+            its rivals.
     """
+
+    traits: ClassVar[DesignTraits] = DesignTraits(
+        most_components=40,
+        keeps_order=True,
+        question_notes={AFTER: "Loss of the metric since the start of the path, after each step."},
+    )
 
     components: Sequence[str]
     seeds: Sequence[int]
@@ -143,9 +152,9 @@ class AblationPath:
         p = stats.ttest_1samp(gap, 0.0, alternative="greater").pvalue
         return bool(p < self.level / max(1, n_candidates - 1))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """How to read it."""
+    def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
+        """Racing, the optimism of a step, and the runs that racing saved."""
+        k, n = len(self.components), len(self.seeds)
         races = (
             "plainly worse candidates left each race early"
             if len(self.seeds) > self.first_block
@@ -154,6 +163,7 @@ class AblationPath:
         return (
             f"Greedy path, cheapest first, in the order of the rows; {races}. A step is the best "
             "of several noisy ones and looks a little cheap.",
+            f"{len(values)} runs; without racing {n * (1 + k * (k + 1) // 2)}.",
         )
 
 

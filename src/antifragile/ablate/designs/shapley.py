@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from math import comb
+from typing import ClassVar
 
 import pandas as pd
 
@@ -26,6 +27,7 @@ from antifragile.ablate.designs.base import (
     BASELINE,
     CONTRIBUTION,
     Configuration,
+    DesignTraits,
     Request,
     Values,
     frame,
@@ -43,10 +45,12 @@ class Shapley:
 
     Args:
         components: Names.
-        seeds: Of the runs; with sampling also of the orders.
+        seeds: Seeds of the runs; with sampling also of the orders.
         orders: Orders drawn per seed, each run forwards and backwards.
         exact: Run all subsets; None decides by the number of components.
     """
+
+    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64)
 
     components: Sequence[str]
     seeds: Sequence[int]
@@ -114,9 +118,8 @@ class Shapley:
         """From the whole model to the one without any component."""
         return [BASELINE, *(frozenset(order[: i + 1]) for i in range(len(order)))]
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Exact or sampled."""
+    def notes(self, values: Values, table: pd.DataFrame) -> tuple[str, ...]:
+        """Whether the values are exact or sampled."""
         if self.is_exact:
             return (f"Shapley values, exact: all {2 ** len(self.components)} subsets a seed.",)
         return (

@@ -2,12 +2,12 @@
 
 Two legal ablations need not be legal together: a sum that has lost its branch and its skip is
 empty, two substitutes may no longer fit each other. So each combination gets the certificate of
-`certify.certificate`, by the same checks in the same kind of process; one without is not run. What
-it promises follows from its parts: it cuts what they cut, and its number of parameters changes by
-what vanishes from any of them and what their substitutes add.
+`certify.certificate`, by the same checks in the same kind of process; one without is not run. Its
+expected effect follows from its parts: it cuts what they cut, and its number of parameters changes
+by what vanishes from any of them and what their substitutes add.
 
-The certificate lies in the combination's folder, whose name is a hash of its parts: what was
-certified once is not certified again.
+The certificate lies in the combination's folder, whose name is a hash of its parts, so that no
+combination is certified twice.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ from antifragile.ablate.records import AblationKind, Certificate, CertificateVer
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError
 from antifragile.ablate.study.folder import RUNNABLE, AblationFolder, Arm, digest_of
+from antifragile.ablate.study.manifest import ManifestCombination
 from antifragile.errors import StoreError
 
 CERTIFICATE = "certificate.json"
-_JUDGED_ALONE = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)  # these kinds have own checks
-
-Judged = dict[Configuration, tuple[CertificateVerdict, str]]
-Listener = Callable[[str], None]
+_WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)
 
 
 class Combinations:
@@ -57,7 +55,7 @@ class Combinations:
         self._sizes: dict[str, int] | None = None
         self._is_first = True  # some of the first are also imported by a fresh Python
         self._places: dict[Configuration, str] = {}
-        self.judged: Judged = {}
+        self.judged: dict[Configuration, tuple[CertificateVerdict, str]] = {}
 
     def __enter__(self) -> Combinations:
         return self
@@ -66,11 +64,13 @@ class Combinations:
         if self._server is not None and self._owns_server:
             self._server.close()
 
-    def judge(self, configurations: Iterable[Configuration], listener: Listener) -> None:
+    def judge(
+        self, configurations: Iterable[Configuration], listener: Callable[[str], None]
+    ) -> None:
         """Certify the combinations among these that have no certificate yet.
 
         Args:
-            configurations: What is to be run; single ablations are certified already.
+            configurations: Configurations to be run; single ablations are certified already.
             listener: Called with the label of each that is certified now.
 
         Raises:
@@ -81,7 +81,7 @@ class Combinations:
             if len(configuration) < 2 or configuration in self.judged:
                 continue
             try:
-                place = self._folder.place(sorted(configuration))
+                place = self._folder.write_combination(sorted(configuration))
             except CombineError as error:
                 self.judged[configuration] = (
                     CertificateVerdict.REFUSED,
@@ -98,23 +98,30 @@ class Combinations:
             self._certify(new, listener)
 
     def refusal(self, configuration: Configuration) -> str | None:
-        """Why a configuration may not run, as a clause; None if it may."""
+        """The reason why a configuration may not run, as a clause; None if it may."""
         verdict, reason = self.judged.get(configuration, (CertificateVerdict.CERTIFIED, ""))
         return None if verdict in RUNNABLE else f"{verdict}: {reason}"
 
-    def records(self) -> list[dict[str, Any]]:
-        """What was judged, as plain data for a manifest; no folder where edits clash."""
-        return [
-            {
-                "ablated": sorted(configuration),
-                "folder": self._places.get(configuration, ""),
-                "verdict": str(verdict),
-                "reason": reason,
-            }
-            for configuration, (verdict, reason) in self.judged.items()
-        ]
+    def sha256(self, configuration: Configuration) -> str:
+        """Hash of a configuration's files; of its parts' files if their edits clash."""
+        names = sorted(configuration)
+        if configuration in self.judged and configuration not in self._places:
+            return self._folder.sha256_of_parts(names)
+        return self._folder.sha256(names)
 
-    def _certify(self, new: Mapping[Configuration, Path], listener: Listener) -> None:
+    def records(self) -> tuple[ManifestCombination, ...]:
+        """The verdicts for a manifest; no folder where edits clash."""
+        return tuple(
+            ManifestCombination(
+                ablated=tuple(sorted(configuration)),
+                folder=self._places.get(configuration, ""),
+                verdict=str(verdict),
+                reason=reason,
+            )
+            for configuration, (verdict, reason) in self.judged.items()
+        )
+
+    def _certify(self, new: Mapping[Configuration, Path], listener: Callable[[str], None]) -> None:
         server, sizes = self._open(), self._parameter_sizes()
         variants = [self._variant(c, place, sizes) for c, place in new.items()]
 
@@ -137,13 +144,13 @@ class Combinations:
     def _variant(
         self, configuration: Configuration, place: Path, sizes: Mapping[str, int]
     ) -> Variant:
-        """The combination as one variant, with what it promises."""
+        """The combination as one variant, with its expected effect."""
         arms = [self._folder.arm(name) for name in sorted(configuration)]
         kinds = [AblationKind(arm.kind) for arm in arms]
         baseline = self._folder.place([])
         return Variant(
             component=" + ".join(arm.name for arm in arms),
-            kind=next((kind for kind in _JUDGED_ALONE if kind in kinds), kinds[0]),
+            kind=next((kind for kind in _WITH_OWN_CHECKS if kind in kinds), kinds[0]),
             folder=self._places[configuration],
             edited=tuple(
                 file
@@ -172,11 +179,11 @@ class Combinations:
 
 
 def joint_delta(arms: Sequence[Arm], sizes: Mapping[str, int]) -> int:
-    """By how much the number of parameters changes with all these ablations.
+    """Change in the number of parameters with all these ablations.
 
     Args:
         arms: The parts.
-        sizes: Elements of each parameter of the baseline, by name.
+        sizes: Number of elements of each parameter of the baseline, by name.
     """
     vanished = {arm.name: set(arm.cut_parameters) - set(arm.detached) for arm in arms}
     total = -sum(sizes[name] for name in set().union(*vanished.values()))

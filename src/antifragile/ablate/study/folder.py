@@ -5,7 +5,7 @@ variants with a certificate become arms. One that is certified but inactive at i
 zero-initialised branch, say) becomes one too: training may wake what it cuts, and if it does not,
 the study says "identical"; the report marks it.
 
-Several ablations at once are a combined folder, written when a design asks for it.
+Several ablations at once are a combined folder below them; `write_combination` writes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.pipeline import INDEX
 from antifragile.ablate.records import CertificateVerdict, Edit, Project, project_from
-from antifragile.ablate.source.combine import DIFF, CombineError, combine_variants
+from antifragile.ablate.source.combine import DIFF, combine_variants
 from antifragile.errors import StoreError, UsageError
 
 COMBINED = "combinations"
@@ -31,12 +31,12 @@ RUNNABLE = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A certified variant: what a study ablates.
+    """A certified variant, one ablation of a study.
 
     Args:
         name: Its folder, unique in the study.
-        component: What it cuts, as discovery named it.
-        kind: How.
+        component: The component that it cuts, as discovery named it.
+        kind: The kind of ablation.
         cut_parameters: Parameters of the baseline that it takes away or detaches.
         detached: Those of them that are still there, without gradient.
         parameter_delta: Change in the number of parameters.
@@ -54,7 +54,7 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class AblationFolder:
-    """What `ablate generate` left, as far as a study needs it.
+    """The output of `ablate generate`, as far as a study needs it.
 
     Args:
         path: The folder.
@@ -82,18 +82,22 @@ class AblationFolder:
         return next(arm for arm in self.arms if arm.name == name)
 
     def place(self, ablated: Sequence[str]) -> Path:
-        """The folder with these arms' ablations; a combined one is written if it is not there.
+        """The folder of these arms' ablations; that of several has to be written first."""
+        names = sorted(ablated)
+        if len(names) < 2:
+            return self.path / (names[0] if names else BASELINE)
+        return self.path / COMBINED / self.sha256_of_parts(names)[:16]
+
+    def write_combination(self, ablated: Sequence[str]) -> Path:
+        """Write the folder with several arms' ablations, unless it is there.
 
         Raises:
             CombineError: Their edits clash.
             StoreError: No edits were kept, or the files differ from them.
         """
-        names = sorted(ablated)
-        if len(names) < 2:
-            return self.path / (names[0] if names else BASELINE)
-        place = self.path / COMBINED / self._digest_of_parts(names)[:16]
+        place = self.place(ablated)
         if not (place / DIFF).exists():
-            combine_variants(self.path, self._edits_of(names), self.files, place)
+            combine_variants(self.path, self._edits_of(sorted(ablated)), self.files, place)
         return place
 
     def _edits_of(self, names: Sequence[str]) -> dict[str, tuple[Edit, ...]]:
@@ -106,17 +110,15 @@ class AblationFolder:
         return {name: edits for name, edits in found.items() if edits is not None}
 
     def sha256(self, ablated: Sequence[str]) -> str:
-        """Of the files of a configuration: their names and contents; of its parts if they clash."""
-        try:
-            return digest_of(self.place(ablated), self.files)
-        except CombineError:
-            return self._digest_of_parts(sorted(ablated))
+        """Hash of the names and contents of a configuration's files."""
+        return digest_of(self.place(ablated), self.files)
 
     def cut_parameters(self, ablated: Sequence[str]) -> tuple[str, ...]:
         """Parameters that a configuration takes away or detaches."""
         return tuple(sorted({p for name in ablated for p in self.arm(name).cut_parameters}))
 
-    def _digest_of_parts(self, names: Sequence[str]) -> str:
+    def sha256_of_parts(self, names: Sequence[str]) -> str:
+        """Hash of the files of each of these arms alone."""
         digests = [(name, digest_of(self.path / name, self.files)) for name in names]
         return hashlib.sha256(repr(digests).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What runs in the child process of one run: a user's model and experiment under paired seeds.
+"""One run in its child process: a user's model and experiment under paired seeds.
 
     initial values    the baseline is built under the seed in a child of its own; the variant is
                       built under the same seed, then every tensor that the baseline has under the
@@ -14,7 +14,7 @@ experiment that shuffles by the global stream loses its pairing there; it should
 
 A trained baseline can be kept for the post-hoc protocol: its tensors are loaded into the variant
 by name and shape, except those that the ablation cut, and the experiment's ``evaluate`` is called.
-What is a framework's own is behind `frameworks.base`.
+Framework-specific steps are behind `frameworks.base`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +43,40 @@ State = dict[str, Array]
 EVALUATE = "evaluate"
 
 
-def run_job(
-    *,
-    project: dict[str, Any],
-    framework: str,
-    folder: str,
-    baseline: str,
-    experiment: dict[str, Any],
-    seeds: dict[str, int],
-    scratch: str,
-    trained: str | None = None,
-    keep: str | None = None,
-    cut: list[str] | None = None,
-) -> dict[str, float]:
-    """Train and measure a variant, or measure it with trained values.
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """The arguments of a run as JSON data.
 
     Args:
         project: `asdict` of the project.
         framework: Name of the adapter.
-        folder: The variant, or the baseline.
-        baseline: The baseline.
+        folder: Folder of the variant, or of the baseline.
+        baseline: Folder of the baseline.
         experiment: ``file`` and ``function``, or ``dataset`` and ``options`` of the built-in one.
         seeds: ``seed`` (handed on), ``init``, ``stream`` and ``order``.
         scratch: A file name for initial values on their way between two processes.
-        trained: Values to load instead of training (post-hoc).
-        keep: Where to leave the trained values.
+        trained: File of values to load instead of training (post-hoc).
+        keep: File in which to leave the trained values.
         cut: Parameters that trained values are not loaded into.
+    """
+
+    project: dict[str, Any]
+    framework: str
+    folder: str
+    baseline: str
+    experiment: dict[str, Any]
+    seeds: dict[str, int]
+    scratch: str
+    trained: str | None = None
+    keep: str | None = None
+    cut: Sequence[str] = ()
+
+
+def run_job(run: dict[str, Any]) -> dict[str, float]:
+    """Train and measure a variant, or measure it with trained values.
+
+    Args:
+        run: `asdict` of `RunArguments`.
 
     Returns:
         The metrics.
@@ -75,40 +84,50 @@ def run_job(
     Raises:
         Refusal: Something is wrong with the model or the experiment.
     """
-    found = project_from(project)
-    adapter = framework_named(framework).open_models(folder)
-    is_baseline = Path(folder) == Path(baseline)
-    start = (
-        None
-        if is_baseline
-        else _state_in_child(found, framework, Path(baseline), seeds, Path(scratch))
-    )
-    enter_project(found, Path(folder))
-    builder = PairedBuilder(found, adapter, seeds["init"], start)
-    adapter.seed_run(seeds["stream"])
-    arguments = {"seed": seeds["seed"], "data_order_seed": seeds["order"]}
-    if trained is not None:
-        evaluate = load_experiment(experiment, found, folder, EVALUATE)
-        model = builder()
-        adapter.set_tensors(model, without(load_file(trained), cut or ()))
-        adapter.seed_run(seeds["stream"])
-        with stage(f"{EVALUATE}() of the experiment"):
-            return checked_metrics(evaluate(model, **arguments))
-    run = load_experiment(experiment, found, folder, None)
+    given = RunArguments(**run)
+    project = project_from(given.project)
+    adapter = framework_named(given.framework).open_models(given.folder)
+    is_baseline = Path(given.folder) == Path(given.baseline)
+    start = None if is_baseline else _state_in_child(project, given)
+    enter_project(project, Path(given.folder))
+    builder = PairedBuilder(project, adapter, given.seeds["init"], start)
+    adapter.seed_run(given.seeds["stream"])
+    if given.trained is not None:
+        return _evaluate_trained(given, given.trained, project, adapter, builder)
+    return _train(given, project, builder)
+
+
+def _train(given: RunArguments, project: Project, builder: PairedBuilder) -> dict[str, float]:
+    run = load_experiment(given.experiment, project, given.folder, None)
     with stage(f"{run.__name__}() of the experiment"):
-        metrics = checked_metrics(run(builder, **arguments))
-    if keep is not None:
-        save_state(builder.last_state(), Path(keep))
+        metrics = checked_metrics(run(builder, **_seed_arguments(given)))
+    if given.keep is not None:
+        save_state(builder.last_state(), Path(given.keep))
     return metrics
+
+
+def _evaluate_trained(
+    given: RunArguments, trained: str, project: Project, adapter: Adapter, builder: PairedBuilder
+) -> dict[str, float]:
+    evaluate = load_experiment(given.experiment, project, given.folder, EVALUATE)
+    model = builder()
+    adapter.set_tensors(model, without(load_file(trained), given.cut))
+    adapter.seed_run(given.seeds["stream"])
+    with stage(f"{EVALUATE}() of the experiment"):
+        return checked_metrics(evaluate(model, **_seed_arguments(given)))
+
+
+def _seed_arguments(given: RunArguments) -> dict[str, int]:
+    return {"seed": given.seeds["seed"], "data_order_seed": given.seeds["order"]}
 
 
 class PairedBuilder:
     """The ``build_model`` that an experiment is handed.
 
     Args:
-        project: Whose build function it calls.
-        adapter: Of the model's framework.
-        seed: Of the initial values.
+        project: The project whose build function is called.
+        adapter: Adapter of the model's framework.
+        seed: Seed of the initial values.
         start: The baseline's initial values under that seed; None for the baseline itself.
     """
 
@@ -174,13 +193,13 @@ def load_experiment(
 ) -> Callable[..., Any]:
     """The function that trains, or the one called ``name`` beside it.
 
-    A file that belongs to the project is taken from the variant's folder, so that what is marked
-    in it can be ablated; its neighbours are importable, after the variant's own files.
+    A file that belongs to the project is taken from the variant's folder, so that marked parts of
+    it can be ablated; its neighbours are importable, after the variant's own files.
     """
     if "dataset" in experiment:
-        from antifragile.ablate.study import trainer as ablation_trainer
+        from antifragile.ablate.study.trainer import trainer
 
-        return ablation_trainer.trainer(experiment, project, evaluates=name is not None)
+        return trainer(experiment, project, evaluates=name is not None)
     file = Path(experiment["file"])
     root = Path(project.root)
     if file.is_relative_to(root) and (inside := Path(folder) / file.relative_to(root)).is_file():
@@ -196,12 +215,9 @@ def load_experiment(
     wanted = name or experiment["function"]
     function = getattr(module, wanted, None)
     if not callable(function):
+        takes = "model" if name == EVALUATE else "build_model"
         why = "; the post-hoc protocol needs it" if name == EVALUATE else ""
-        raise Refusal(
-            f"{file.name} has no function {wanted}(model, seed, data_order_seed){why}"
-            if name == EVALUATE
-            else f"{file.name} has no function {wanted}(build_model, seed, data_order_seed)"
-        )
+        raise Refusal(f"{file.name} has no function {wanted}({takes}, seed, data_order_seed){why}")
     return function  # type: ignore[no-any-return]  # getattr; known to be callable
 
 
@@ -222,19 +238,18 @@ def checked_metrics(value: Any) -> dict[str, float]:
     return metrics
 
 
-def _state_in_child(
-    project: Project, framework: str, folder: Path, seeds: dict[str, int], scratch: Path
-) -> State:
+def _state_in_child(project: Project, given: RunArguments) -> State:
     """The baseline's initial values, built in a fork so that its modules do not stay here."""
+    folder, scratch = Path(given.baseline), Path(given.scratch)
     reason = scratch.with_suffix(".reason")
     pid = os.fork()
     if pid == 0:
         try:
             sys.path[:] = [path for path in sys.path if not _is_of_variant(path, folder)]
             os.chdir(folder)
-            adapter = framework_named(framework).open_models(str(folder))
+            adapter = framework_named(given.framework).open_models(given.baseline)
             enter_project(project, folder)
-            builder = PairedBuilder(project, adapter, seeds["init"], None)
+            builder = PairedBuilder(project, adapter, given.seeds["init"], None)
             builder()
             save_state(builder.last_state(), scratch)
             os._exit(0)

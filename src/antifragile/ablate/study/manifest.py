@@ -1,8 +1,12 @@
-"""The manifest of an ablation study: all that is needed to get any row of its report again.
+"""The manifest of an ablation study: everything needed to get any row of its report again.
 
 It names the sources with their hashes, the experiment, versions, machine, seeds, what was declared
 (design, metric, margin, level), every variant that was run or left out and why, and every run by
-its key. Exported, it holds the metrics too, so a repeated run can be compared with it.
+its key. Exported, it holds the metrics too, so that a repeated run can be compared with it.
+
+`AblationManifest` is the one form in memory; `manifest_from` makes it from JSON data and `to_json`
+makes JSON data of it. A key that older manifests lack is a field with the default None, and is left
+out while it is None.
 """
 
 from __future__ import annotations
@@ -11,191 +15,369 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from antifragile import __version__
 from antifragile._files import write_atomically
-from antifragile.ablate.records import Entry
-from antifragile.ablate.study.folder import AblationFolder
-from antifragile.ablate.study.request import AblationRequest, PlannedRun
+from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.request import Experiment, PlannedRun, Role, TrainingProtocol
+from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from antifragile.store.records import Environment
 
 MANIFEST = "manifest.json"
 DEFAULT_NAME = "ablation"
+_OPTIONAL = ("file", "framework", "combinations", "dataset", "options", "detached")
+_OPTIONAL_KEYS = frozenset((*_OPTIONAL, "parameter_delta"))
+_EXPORTED = ("metrics", "failure", "seconds")
 
 
-def make_manifest(
-    request: AblationRequest,
-    folder: AblationFolder,
-    *,
-    environment: Environment,
-    metric: str,
-    higher_is_better: bool,
-    runs: Sequence[tuple[PlannedRun, str]],
-    combinations: Sequence[dict[str, Any]],
-    command: str,
-) -> dict[str, Any]:
-    """A study as plain data, without its metrics (those are in the store)."""
-    return {
-        "name": request.name,
-        "file": manifest_file(request.name),
-        "command": command,
-        "versions": versions(environment),
-        "environment": asdict(environment),
-        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
-        "framework": folder.framework,
-        "folder": _shown(folder.path),
-        "project": _project(folder),
-        "experiment": _experiment(request),
-        "metric": metric,
-        "higher_is_better": higher_is_better,
-        "protocols": [str(protocol) for protocol in request.protocols],
-        "design": str(request.design),
-        "seeds": list(request.seeds),
-        "looks": list(request.looks),
-        "judgement": asdict(request.judgement),
-        "baseline_sha256": folder.sha256([]),
-        "arms": [
-            asdict(folder.arm(name)) | {"sha256": folder.sha256([name])} for name in request.arms
-        ],
-        "left_out": [list(item) for item in folder.left_out],
-        "combinations": list(combinations),
-        "runs": [
-            {
-                "key": key,
-                "ablated": sorted(plan.ablated),
-                "seed": plan.seed,
-                "protocol": str(plan.protocol),
-                "role": str(plan.role),
-            }
-            for plan, key in runs
-        ],
-    }
+@dataclass(frozen=True, kw_only=True)
+class ManifestExperiment:
+    """The experiment of a study: a function of the user's, or our classifier on a data set.
+
+    Args:
+        file: ``FILE.py:function``.
+        dataset: Name of a data set of ours, instead of a file.
+        options: Options of the built-in trainer, with a data set.
+        sha256: Hash of the file and its local imports, or of the data and options.
+    """
+
+    file: str | None = None
+    dataset: str | None = None
+    options: TrainerOptions | None = None
+    sha256: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> ManifestExperiment:
+        """Describe an experiment."""
+        if experiment.file is not None:
+            file = f"{shown_path(experiment.file)}:{experiment.function}"
+            return cls(file=file, sha256=experiment.sha256)
+        return cls(
+            dataset=experiment.dataset,
+            options=experiment.options,
+            sha256=experiment.sha256,
+        )
 
 
-def versions(environment: Environment) -> dict[str, str]:
-    """Of all that computes; a framework besides torch stands in the environment's kernel."""
-    import torch  # a second of work that a report needs not do
+@dataclass(frozen=True, kw_only=True)
+class ManifestProject:
+    """The model: its files, and the functions ``FILE.py:function`` that build and feed it."""
 
+    source: tuple[str, ...]
+    build: str
+    inputs: str
+    step: str | None
+
+    @classmethod
+    def of(cls, project: Project) -> ManifestProject:
+        """Describe a project by paths that hold from the current folder."""
+        root = Path(project.root)
+
+        def entry(item: Entry) -> str:
+            return f"{shown_path(root / item.file)}:{item.function}"
+
+        return cls(
+            source=tuple(shown_path(root / file) for file in project.sources),
+            build=entry(project.build),
+            inputs=entry(project.inputs),
+            step=None if project.step is None else entry(project.step),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestArm:
+    """An arm of a study as its manifest knows it; fields as those of `Arm`.
+
+    Args:
+        sha256: Hash of the variant's files.
+    """
+
+    name: str
+    component: str
+    kind: str
+    cut_parameters: tuple[str, ...]
+    detached: tuple[str, ...] | None = None
+    parameter_delta: int | None = None
+    is_inactive: bool
+    sha256: str
+
+    @classmethod
+    def of(cls, arm: Arm, sha256: str) -> ManifestArm:
+        """Describe an arm."""
+        return cls(**asdict(arm), sha256=sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestCombination:
+    """The verdict on several ablations at once.
+
+    Args:
+        ablated: Their arms.
+        folder: Where the combined files lie, relative to the variants; empty where edits clash.
+        verdict: The certificate's verdict.
+        reason: The verdict's reason, as a clause.
+    """
+
+    ablated: tuple[str, ...]
+    folder: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestRun:
+    """One run; how it ended is known once the manifest has been exported.
+
+    Args:
+        key: SHA-256 of everything that decides its numbers.
+        ablated: Arms that are cut, sorted.
+        seed: The seed it is paired by.
+        protocol: Retrain or post-hoc.
+        role: The run's purpose.
+        metrics: Numbers by name; None when it failed or is not exported.
+        failure: Why it failed; None when it did not, or is not exported.
+        seconds: Wall time; None when not exported.
+    """
+
+    key: str
+    ablated: tuple[str, ...]
+    seed: int
+    protocol: TrainingProtocol
+    role: Role
+    metrics: dict[str, float] | None = None
+    failure: str | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, plan: PlannedRun, key: str) -> ManifestRun:
+        """Describe a planned run."""
+        return cls(
+            key=key,
+            ablated=tuple(sorted(plan.ablated)),
+            seed=plan.seed,
+            protocol=plan.protocol,
+            role=plan.role,
+        )
+
+    @property
+    def label(self) -> str:
+        """Names of the ablated arms, for people."""
+        return " + ".join(self.ablated) or "baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The computer of a study; what decides the bits of its numbers is the environment."""
+
+    platform: str
+    processors: int | None
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Describe this computer."""
+        return cls(platform=platform.platform(), processors=os.cpu_count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationManifest:
+    """A study as it is stored and exported.
+
+    Args:
+        name: The study's name in the store.
+        file: Name of the exported file.
+        command: The command that ran it.
+        versions: Versions by package.
+        environment: Everything that decides the bits of the numbers.
+        machine: The computer.
+        framework: ``torch`` or ``keras``.
+        folder: The folder of variants.
+        project: The model.
+        experiment: The experiment.
+        metric: Name of the judged metric.
+        higher_is_better: Whether a higher metric is better.
+        protocols: Protocols in the order asked for.
+        design: The way in which arms are combined.
+        seeds: Seeds of the pairs.
+        looks: Cumulative numbers of seeds at which an adaptive study looks.
+        judgement: Declared level, margin and power.
+        baseline_sha256: Hash of the baseline's files.
+        arms: The ablations.
+        left_out: (folder or component and kind, reason) of variants without a certificate.
+        combinations: Verdicts on several ablations at once.
+        runs: All runs.
+    """
+
+    name: str
+    file: str | None = None
+    command: str
+    versions: dict[str, str]
+    environment: Environment
+    machine: Machine
+    framework: str | None = None
+    folder: str
+    project: ManifestProject
+    experiment: ManifestExperiment
+    metric: str
+    higher_is_better: bool
+    protocols: tuple[TrainingProtocol, ...]
+    design: DesignName
+    seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    judgement: Judgement
+    baseline_sha256: str
+    arms: tuple[ManifestArm, ...]
+    left_out: tuple[tuple[str, str], ...]
+    combinations: tuple[ManifestCombination, ...] | None = None
+    runs: tuple[ManifestRun, ...]
+
+    @property
+    def sign(self) -> float:
+        """Factor that turns the metric so that higher is better."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as plain data for JSON."""
+        plain: dict[str, Any] = _plain(self)
+        for run in plain["runs"]:
+            if run["seconds"] is None:  # not exported
+                for key in _EXPORTED:
+                    del run[key]
+        return plain
+
+
+def manifest_from(plain: object, where: str) -> AblationManifest:
+    """Read a manifest from JSON data.
+
+    Args:
+        plain: The data.
+        where: Its place, for the message.
+
+    Raises:
+        UsageError: It is not a manifest.
+    """
+    try:
+        manifest: AblationManifest = _read(AblationManifest, plain)
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise UsageError(f"{where} is not the manifest of an ablation study.") from error
+    return manifest
+
+
+def load_manifest(path: Path) -> AblationManifest:
+    """Read an exported manifest.
+
+    Raises:
+        UsageError: It cannot be read, or is not a manifest.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the manifest {path}: {error}.") from error
+    return manifest_from(plain, str(path))
+
+
+def write_manifest(manifest: AblationManifest, folder: Path) -> Path:
+    """Write a manifest into the folder of variants."""
+    text = json.dumps(manifest.to_json(), indent=1, sort_keys=True) + "\n"
+    path = folder / manifest_file(manifest.name)
+    write_atomically(path, text.encode())
+    return path
+
+
+def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationManifest:
+    """Add how each run ended; runs that the store does not have are left out."""
+    found = store.ablation_runs(run.key for run in manifest.runs)
+    runs = tuple(
+        replace(
+            run,
+            metrics=found[run.key].metrics,
+            failure=found[run.key].failure,
+            seconds=round(found[run.key].seconds, 3),
+        )
+        for run in manifest.runs
+        if run.key in found
+    )
+    return replace(manifest, runs=runs)
+
+
+def manifest_file(study: str) -> str:
+    """File name of a study's manifest: several studies of one folder do not share one."""
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", study).strip("-.")
+    return MANIFEST if study == DEFAULT_NAME else f"manifest-{words}.json"
+
+
+def package_versions(environment: Environment) -> dict[str, str]:
+    """Versions of everything that computes; a further framework stands in the kernel's name."""
     framework = environment.kernel.partition(", ")[2]
     return {
         "antifragile": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": environment.torch_version,
         "numpy": np.__version__,
         **({"framework": framework} if framework else {}),
     }
 
 
-def with_metrics(manifest: dict[str, Any], store: AblationStore) -> dict[str, Any]:
-    """The manifest with what each of its runs gave."""
-    found = store.ablation_runs(run["key"] for run in manifest["runs"])
-    return manifest | {
-        "runs": [
-            run
-            | {
-                "metrics": found[run["key"]].metrics,
-                "failure": found[run["key"]].failure,
-                "seconds": round(found[run["key"]].seconds, 3),
-            }
-            for run in manifest["runs"]
-            if run["key"] in found
-        ]
-    }
-
-
-def differences(now: dict[str, Any], then: dict[str, Any]) -> tuple[int, list[str]]:
-    """Compare the metrics of two manifests run by run.
-
-    Returns:
-        How many runs both have, and a sentence for each that differs in any bit.
-    """
-    then_by_run = {_identity(run): run for run in then["runs"] if run.get("metrics")}
-    compared, found = 0, []
-    for run in now["runs"]:
-        other = then_by_run.get(_identity(run))
-        if other is None or run.get("metrics") is None:
-            continue
-        compared += 1
-        if run["metrics"] != other["metrics"]:
-            found.append(
-                f"{' + '.join(run['ablated']) or 'baseline'}, seed {run['seed']}, "
-                f"{run['protocol']}: {other['metrics']} then, {run['metrics']} now."
-            )
-    return compared, found
-
-
-def manifest_file(study: str) -> str:
-    """The name of a study's manifest: several studies of one folder do not share one."""
-    words = re.sub(r"[^A-Za-z0-9_.]+", "-", study).strip("-.")
-    return MANIFEST if study == DEFAULT_NAME else f"manifest-{words}.json"
-
-
-def write_manifest(manifest: dict[str, Any], folder: Path) -> Path:
-    """Write it into the folder of variants."""
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    path = folder / str(manifest["file"])
-    write_atomically(path, text.encode())
-    return path
-
-
-def check_same_sources(
-    then: dict[str, Any], folder: AblationFolder, request: AblationRequest
-) -> None:
-    """Refuse to repeat a study on other files.
-
-    Raises:
-        UsageError: The baseline, an arm or the experiment has another hash.
-    """
-    changed = [] if then["baseline_sha256"] == folder.sha256([]) else ["the baseline"]
-    if then["experiment"]["sha256"] != request.experiment.sha256:
-        changed.append("the experiment")
-    then_by_name = {arm["name"]: arm["sha256"] for arm in then["arms"]}
-    changed += [n for n in request.arms if folder.sha256([n]) != then_by_name.get(n)]
-    if changed:
-        raise UsageError(
-            f"the files differ from those of the manifest: {', '.join(changed)}; bring the old "
-            "ones back, or run a study of its own without --manifest."
-        )
-
-
-def _identity(run: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(run["ablated"]), run["seed"], run["protocol"], run["role"]
-
-
-def _project(folder: AblationFolder) -> dict[str, Any]:
-    root = Path(folder.project.root)
-
-    def entry(item: Entry | None) -> str | None:
-        return None if item is None else f"{_shown(root / item.file)}:{item.function}"
-
-    return {
-        "source": [_shown(root / file) for file in folder.project.sources],
-        "build": entry(folder.project.build),
-        "inputs": entry(folder.project.inputs),
-        "step": entry(folder.project.step),
-    }
-
-
-def _experiment(request: AblationRequest) -> dict[str, Any]:
-    what = request.experiment
-    if what.file is None:
-        return {
-            "dataset": what.dataset,
-            "options": what.options.to_mapping(),
-            "sha256": what.sha256,
-        }
-    return {"file": f"{_shown(what.file)}:{what.function}", "sha256": what.sha256}
-
-
-def _shown(path: Path) -> str:
-    """Relative to where we stand, if it lies below, so that a manifest can be taken elsewhere."""
+def shown_path(path: Path) -> str:
+    """A path relative to the current folder if it lies below, so that a manifest can travel."""
     here, there = Path.cwd().resolve(), path.resolve()
     return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
+
+
+def _plain(value: Any) -> Any:
+    """Records as dictionaries, tuples as lists, enums as text."""
+    if is_dataclass(value):
+        named = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {k: v for k, v in named.items() if v is not None or k not in _OPTIONAL_KEYS}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """A value of a type, from JSON data; raises KeyError, TypeError or ValueError."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _read_record(kind, value)
+    if origin is UnionType:  # X | None
+        return None if value is None else _read(parts[0], value)
+    if origin is tuple and isinstance(value, list):
+        kinds = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        return tuple(_read(part, item) for part, item in zip(kinds, value, strict=True))
+    if origin is dict and isinstance(value, dict):
+        return {_read(parts[0], k): _read(parts[1], v) for k, v in value.items()}
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return kind(value)
+    accepted = (int, float) if kind is float else kind
+    if (
+        origin is not None
+        or not isinstance(value, accepted)
+        or isinstance(value, bool) != (kind is bool)
+    ):
+        raise TypeError(f"expected {kind}; got {value!r:.60}")
+    return value
+
+
+def _read_record(kind: Any, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected an object; got {value!r:.60}")
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            item.name: _read(hints[item.name], value[item.name])
+            for item in fields(kind)
+            if item.name in value or item.default is MISSING
+        }
+    )

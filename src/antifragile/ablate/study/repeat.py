@@ -7,10 +7,9 @@ manifest are enough.
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from antifragile._files import check_folder_path
 from antifragile.ablate.certify.certificate import open_server
@@ -18,59 +17,42 @@ from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.pipeline import INDEX, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
-from antifragile.ablate.study.manifest import MANIFEST, manifest_file, with_metrics
+from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.manifest import (
+    MANIFEST,
+    AblationManifest,
+    ManifestRun,
+    load_manifest,
+    manifest_file,
+    manifest_from,
+    with_metrics,
+)
+from antifragile.ablate.study.request import AblationRequest, StudyChoices
+from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 
-_NEEDED = ("experiment", "seeds", "protocols", "design", "judgement", "arms", "project", "runs")
+
+def old_choices(then: AblationManifest, given: StudyChoices) -> StudyChoices:
+    """The choices that a manifest holds; of those given only name and patterns count."""
+    n_first = then.looks[0] if then.looks else len(then.seeds)
+    return replace(
+        given,
+        experiment=then.experiment.file,
+        dataset=then.experiment.dataset,
+        options=then.experiment.options or TrainerOptions(),
+        seeds=then.seeds[:n_first],
+        protocols=then.protocols,
+        design=then.design,
+        most_seeds=then.looks[-1] if then.looks else None,
+        metric=then.metric,
+        higher_is_better=then.higher_is_better,
+        judgement=then.judgement,
+        only=given.only or [arm.name for arm in then.arms],
+    )
 
 
-def old_choices(path: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The manifest, and the choices it holds; of the new ones only names and patterns count.
-
-    Raises:
-        UsageError: It cannot be read, or is not a manifest.
-    """
-    then = load_manifest(path)
-    experiment, judged = then["experiment"], then["judgement"]
-    looks = then["looks"]
-    n_first = looks[0] if looks else len(then["seeds"])
-    old = {
-        "experiment": experiment.get("file"),
-        "dataset": experiment.get("dataset"),
-        "options": experiment.get("options", {}),
-        "seeds": then["seeds"][:n_first],
-        "protocol": then["protocols"][0] if len(then["protocols"]) == 1 else "both",
-        "design": then["design"],
-        "adaptive": bool(looks),
-        "max_seeds": looks[-1] if looks else None,
-        "metric": then["metric"],
-        "direction": "higher" if then["higher_is_better"] else "lower",
-        "alpha": judged["alpha"],
-        "margin": judged["margin"],
-        "only": given["only"] or [arm["name"] for arm in then["arms"]],
-        "kinds": given["kinds"],
-        "name": given["name"],
-    }
-    return then, old
-
-
-def load_manifest(path: Path) -> dict[str, Any]:
-    """Read an exported manifest.
-
-    Raises:
-        UsageError: It cannot be read, or is not a manifest.
-    """
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the manifest {path}: {error}.") from error
-    if not isinstance(manifest, dict) or any(key not in manifest for key in _NEEDED):
-        raise UsageError(f"{path} is not the manifest of an ablation study.")
-    return manifest
-
-
-def repeat_folder(then: dict[str, Any], folder: Path, *, workers: int) -> None:
+def repeat_folder(then: AblationManifest, folder: Path, *, workers: int) -> None:
     """Generate the variants again if the folder is not there.
 
     Raises:
@@ -79,23 +61,60 @@ def repeat_folder(then: dict[str, Any], folder: Path, *, workers: int) -> None:
     check_folder_path(folder)
     if (folder / INDEX).exists():
         return
-    project = then["project"]
-    kinds = sorted({AblationKind(arm["kind"]) for arm in then["arms"]})
-    found = load_project(
-        [Path(source) for source in project["source"]],
-        project["build"],
-        project["inputs"],
-        project["step"],
-    )
-    framework = then.get("framework", DEFAULT_FRAMEWORK)
+    project = then.project
+    kinds = sorted({AblationKind(arm.kind) for arm in then.arms})
+    sources = [Path(source) for source in project.source]
+    found = load_project(sources, project.build, project.inputs, project.step)
+    framework = then.framework or DEFAULT_FRAMEWORK
     with open_server(workers=workers, framework=framework) as server:
         make = partial(make_ablations, found, folder, server=server, framework=framework)
         made = make()
-        if {arm["name"] for arm in then["arms"]} - {v.folder for v in made.variants}:
+        if {arm.name for arm in then.arms} - {v.folder for v in made.variants}:
             make(kinds=kinds)  # other kinds were asked for
 
 
-def read_manifest(source: Path, study: str | None) -> tuple[dict[str, Any], Path]:
+def check_same_sources(
+    then: AblationManifest, folder: AblationFolder, request: AblationRequest
+) -> None:
+    """Refuse to repeat a study on other files.
+
+    Raises:
+        UsageError: The baseline, an arm or the experiment has another hash.
+    """
+    changed = [] if then.baseline_sha256 == folder.sha256([]) else ["the baseline"]
+    if then.experiment.sha256 != request.experiment.sha256:
+        changed.append("the experiment")
+    then_by_name = {arm.name: arm.sha256 for arm in then.arms}
+    changed += [n for n in request.arms if folder.sha256([n]) != then_by_name.get(n)]
+    if changed:
+        raise UsageError(
+            f"the files differ from those of the manifest: {', '.join(changed)}; bring the old "
+            "ones back, or run a study of its own without --manifest."
+        )
+
+
+def differences(now: AblationManifest, then: AblationManifest) -> tuple[int, list[str]]:
+    """Compare the metrics of two manifests run by run.
+
+    Returns:
+        The number of runs that both have, and a sentence for each that differs in any bit.
+    """
+    then_by_run = {_identity(run): run for run in then.runs if run.metrics}
+    compared, found = 0, []
+    for run in now.runs:
+        other = then_by_run.get(_identity(run))
+        if other is None or run.metrics is None:
+            continue
+        compared += 1
+        if run.metrics != other.metrics:
+            found.append(
+                f"{run.label}, seed {run.seed}, "
+                f"{run.protocol}: {other.metrics} then, {run.metrics} now."
+            )
+    return compared, found
+
+
+def read_manifest(source: Path, study: str | None) -> tuple[AblationManifest, Path]:
     """The manifest behind a folder of variants, a manifest's file or a store, with its folder.
 
     Raises:
@@ -107,8 +126,9 @@ def read_manifest(source: Path, study: str | None) -> tuple[dict[str, Any], Path
     if source.suffix == ".json":
         return load_manifest(source), source.parent
     with AblationStore(str(source), create=False) as store:
-        manifest = with_metrics(store.manifest(study), store)
-    return manifest, Path(manifest["folder"])
+        stored = manifest_from(store.manifest(study), f"the entry in {source}")
+        manifest = with_metrics(stored, store)
+    return manifest, Path(manifest.folder)
 
 
 def _manifest_in(folder: Path, study: str | None) -> Path:
@@ -123,3 +143,7 @@ def _manifest_in(folder: Path, study: str | None) -> Path:
         names = ", ".join(found)
         raise UsageError(f"{folder} holds {names}; choose one by --study, or give its path.")
     return folder / wanted
+
+
+def _identity(run: ManifestRun) -> tuple[object, ...]:
+    return run.ablated, run.seed, run.protocol, run.role

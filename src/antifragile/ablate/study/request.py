@@ -1,14 +1,12 @@
-"""What an ablation study is asked to do, and the key of each of its runs.
+"""The request for an ablation study: from a user's choices to the runs that are planned.
 
-A run's key is the hash of all that decides its numbers: the variant's files, the baseline's (the
-initial values come from it), the experiment with the local files it imports, protocol, seeds and
-environment.
-What is the same is found in the store and not run again, whichever study asked for it first.
+StudyChoices    the options of ``ablate run``, or those that a manifest holds
+AblationRequest the study: arms, seeds, looks, experiment
+PlannedRun      one run of it, with its role:
 
-    role        what it is for
-    run         a configuration of the design, paired by its seed
-    repeat      the baseline once more: bit-identical, or the experiment is not deterministic
-    placebo     the baseline in another batch order: what a study says of a cut that cuts nothing
+run         a configuration of the design, paired by its seed
+repeat      the baseline once more: bit-identical, or the experiment is not deterministic
+placebo     the baseline in another batch order: a cut that cuts nothing
 """
 
 from __future__ import annotations
@@ -16,12 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.designs.base import Configuration, DesignName
+from antifragile.ablate.designs.base import Configuration
+from antifragile.ablate.designs.registry import DesignName, looks_until
 from antifragile.ablate.source.project import (
     check_function,
     companions_of,
@@ -29,27 +28,26 @@ from antifragile.ablate.source.project import (
     package_top,
     split_entry,
 )
-from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.folder import AblationFolder, choose_arms, one_per_component
+from antifragile.ablate.study.job import EVALUATE
 from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.config.seeds import SeedTree
 from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
-from antifragile.store.records import Environment
 
-EVALUATE = "evaluate"
 _LOWER_IS_BETTER = ("loss", "error", "perplexity", "mse", "mae", "rmse", "nll", "bpc", "wer")
 
 
-class Protocol(StrEnum):
-    """How a component is taken away: RETRAIN before training, POST_HOC from a trained model."""
+class TrainingProtocol(StrEnum):
+    """The time of an ablation: RETRAIN cuts before training, POST_HOC cuts a trained model."""
 
     RETRAIN = "retrain"
     POST_HOC = "post-hoc"
 
 
 class Role(StrEnum):
-    """What a run is for."""
+    """The purpose of a run."""
 
     RUN = "run"
     REPEAT = "repeat"
@@ -58,14 +56,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What is run: the user's function, or the built-in classifier on a data set.
+    """The training and measurement that is run: the user's function, or our classifier.
 
     Args:
         file: Absolute path of the user's file.
         function: ``run(build_model, seed, data_order_seed) -> metrics``.
         dataset: Name of a data set of ours, instead of a file.
-        options: Of the built-in trainer.
-        sha256: Of the file and the local files it imports, or of the data and options.
+        options: Options of the built-in trainer.
+        sha256: Hash of the file and the local files it imports, or of the data and options.
     """
 
     file: Path | None = None
@@ -90,7 +88,7 @@ class Experiment:
 
     @classmethod
     def from_dataset(cls, name: str, options: TrainerOptions) -> Experiment:
-        """The built-in classifier.
+        """Use the built-in classifier.
 
         Raises:
             DataError: Unknown or unreadable data.
@@ -109,7 +107,7 @@ class Experiment:
             check_function(self.file, EVALUATE)
 
     def to_job(self) -> dict[str, Any]:
-        """For `ablation_job.run_job`."""
+        """The argument ``experiment`` of `job.RunArguments`."""
         if self.file is not None:
             return {"file": str(self.file), "function": self.function}
         return {"dataset": self.dataset, "options": self.options.to_mapping()}
@@ -120,15 +118,15 @@ class AblationRequest:
     """An ablation study.
 
     Args:
-        name: In the store.
-        experiment: What is run.
+        name: Name in the store.
+        experiment: The training and measurement that is run.
         arms: Names of the variants.
         seeds: Pairs; each is a number handed to the experiment.
         protocols: One or both.
-        design: How the arms are combined.
+        design: The way in which arms are combined.
         judgement: Declared levels and margin.
-        looks: Of an adaptive study.
-        metric: Which of the metrics is judged; None for the first.
+        looks: Cumulative numbers of seeds at which an adaptive study looks.
+        metric: The metric that is judged; None for the first.
         higher_is_better: None to go by the metric's name.
     """
 
@@ -136,7 +134,7 @@ class AblationRequest:
     experiment: Experiment
     arms: Sequence[str]
     seeds: Sequence[int]
-    protocols: Sequence[Protocol] = (Protocol.RETRAIN,)
+    protocols: Sequence[TrainingProtocol] = (TrainingProtocol.RETRAIN,)
     design: DesignName = DesignName.LEAVE_ONE_OUT
     judgement: Judgement = field(default_factory=Judgement)
     looks: Sequence[int] = ()
@@ -151,29 +149,101 @@ class AblationRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyChoices:
+    """A user's choices, before the folder of variants has been read.
+
+    Args:
+        name: Name of the study in the store.
+        experiment: ``FILE.py:function``, or None with a data set.
+        dataset: Name of a data set of ours, or None with an experiment.
+        options: Options of the built-in trainer.
+        seeds: Seeds of the pairs; of an adaptive study those up to its first look.
+        protocols: One or both.
+        design: The way in which arms are combined.
+        most_seeds: Seeds at which an adaptive study ends; None for a fixed number.
+        metric: The metric that is judged; None for the first.
+        higher_is_better: None to go by the metric's name.
+        judgement: Declared level and margin.
+        only: Patterns of folders or components; all when empty.
+        kinds: Kinds of ablation; all when empty.
+    """
+
+    name: str
+    experiment: str | None
+    dataset: str | None
+    options: TrainerOptions
+    seeds: Sequence[int]
+    protocols: Sequence[TrainingProtocol]
+    design: DesignName
+    most_seeds: int | None
+    metric: str | None
+    higher_is_better: bool | None
+    judgement: Judgement
+    only: Sequence[str]
+    kinds: Sequence[str]
+
+    def to_request(self, folder: AblationFolder) -> AblationRequest:
+        """The study that these choices ask for.
+
+        Raises:
+            UsageError: A pattern or kind fits nothing, or the experiment is missing.
+            SpecError: The experiment's file has no such function.
+        """
+        looks: tuple[int, ...] = ()
+        seeds = self.seeds
+        if self.most_seeds is not None:
+            looks = looks_until(len(seeds), self.most_seeds)
+            seeds = range(seeds[0], seeds[0] + self.most_seeds)
+        arms = choose_arms(folder, self.only, self.kinds)
+        if self.design is not DesignName.LEAVE_ONE_OUT:
+            arms = one_per_component(arms)
+        return AblationRequest(
+            name=self.name,
+            experiment=self._experiment(),
+            arms=[arm.name for arm in arms],
+            seeds=list(seeds),
+            protocols=self.protocols,
+            design=self.design,
+            judgement=replace(self.judgement, looks=max(1, len(looks))),
+            looks=looks,
+            metric=self.metric,
+            higher_is_better=self.higher_is_better,
+        )
+
+    def _experiment(self) -> Experiment:
+        if self.experiment is not None and self.dataset is None:
+            return Experiment.from_file(self.experiment)
+        if self.dataset is not None and self.experiment is None:
+            return Experiment.from_dataset(self.dataset, self.options)
+        raise UsageError(
+            "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     """One run.
 
     Args:
         ablated: The arms that are cut.
-        seed: Its pair.
+        seed: The seed it is paired by.
         protocol: Retrain or post-hoc.
-        role: What it is for.
+        role: Its purpose.
     """
 
     ablated: Configuration
     seed: int
-    protocol: Protocol = Protocol.RETRAIN
+    protocol: TrainingProtocol = TrainingProtocol.RETRAIN
     role: Role = Role.RUN
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The run in words, for people."""
         what = " + ".join(sorted(self.ablated)) or "baseline"
         return what if self.role is Role.RUN else f"{what}, {self.role}"
 
     def seeds(self) -> dict[str, int]:
-        """The seeds handed to the job: of initial values, the global streams and the order."""
+        """Seeds handed to the job: for initial values, the global streams and the batch order."""
         tree = SeedTree(self.seed).child("ablation")
         drawn = tree.child("placebo") if self.role is Role.PLACEBO else tree
         return {
@@ -183,23 +253,8 @@ class PlannedRun:
             "order": drawn.child("order").key64 >> 33,  # fits what NumPy and torch take
         }
 
-    def key(self, folder: AblationFolder, experiment: Experiment, environment: Environment) -> str:
-        """SHA-256 of all that decides its numbers."""
-        what = {
-            "source": folder.sha256(sorted(self.ablated)),
-            "baseline": folder.sha256([]),
-            "build": [folder.project.build.file, folder.project.build.function],
-            "cut": folder.cut_parameters(sorted(self.ablated)),
-            "experiment": experiment.sha256,
-            "protocol": self.protocol,
-            "seeds": self.seeds(),
-            "environment": environment.environment_id,
-            "again": self.role is Role.REPEAT,
-        }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
 
 def is_higher_better(metric: str) -> bool:
-    """By the metric's name: losses and errors are better when lower."""
+    """Whether higher is better, by the metric's name: losses and errors should be low."""
     words = metric.lower().replace("-", "_").split("_")
     return not any(word in _LOWER_IS_BETTER for word in words)

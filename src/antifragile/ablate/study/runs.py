@@ -1,5 +1,10 @@
 """The runs of one ablation study: looked up in the store, or started and stored as they end.
 
+A run's key is the hash of everything that decides its numbers: the variant's files, the baseline's
+(the initial values come from it), the experiment with the local files it imports, protocol, seeds
+and environment. A run with a known key is found in the store and not run again, whichever study
+asked for it first.
+
 A run that failed counts as failed for the rest of this call, so that a design can go on without it,
 and is tried again, alone, by the next call. A combination of ablations that may not run is kept as
 failed with the reason, and is never started. The post-hoc protocol needs trained baselines: they
@@ -8,11 +13,13 @@ are kept beside the store, and a seed's baseline is trained again only if its fi
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from antifragile._files import make_folder
@@ -21,9 +28,8 @@ from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
-from antifragile.ablate.study.job import run_job
-from antifragile.ablate.study.outcome import AblationProgress, Listener
-from antifragile.ablate.study.request import AblationRequest, PlannedRun, Protocol
+from antifragile.ablate.study.job import RunArguments, run_job
+from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.records import Environment
 from antifragile.study.folder import default_files
@@ -31,16 +37,40 @@ from antifragile.study.folder import default_files
 NOT_RUN = "not run, as the combination is"
 
 
+@dataclass(frozen=True, kw_only=True)
+class AblationProgress:
+    """The state of a study under way.
+
+    Args:
+        ended: Runs that ended, or combinations that were judged.
+        wanted: Their number when all have ended.
+        failed: Runs that failed in this call.
+        last: The one that ended last, for people.
+        seconds: Time since the call began.
+        what: The counted thing, in words.
+    """
+
+    ended: int
+    wanted: int
+    failed: int
+    last: str
+    seconds: float
+    what: str = "runs"
+
+
+AblationListener = Callable[[AblationProgress], None]
+
+
 class AblationRuns:
-    """What ended so far, and the means to run more.
+    """Runs that ended so far, and the means to run more.
 
     Args:
         request: The study.
         folder: Its variants.
-        store: Where runs are looked for and put.
-        server: Runs the jobs.
-        environment: All runs belong to.
-        combinations: Say which configurations may run.
+        store: Store in which runs are looked up and put.
+        server: Server that runs the jobs.
+        environment: Environment that all runs belong to.
+        combinations: Verdicts on the configurations that cut several arms.
         listener: Called after every run.
     """
 
@@ -52,7 +82,7 @@ class AblationRuns:
         server: Server,
         environment: Environment,
         combinations: Combinations,
-        listener: Listener | None,
+        listener: AblationListener | None,
     ) -> None:
         self.request, self.folder, self.store = request, folder, store
         self.server, self.environment = server, environment
@@ -64,14 +94,14 @@ class AblationRuns:
 
     @property
     def seconds(self) -> float:
-        """Since the study began."""
+        """Seconds since the study began."""
         return time.monotonic() - self._started
 
     def complete(self, plans: Sequence[PlannedRun], *, quietly: bool = False) -> None:
         """Take from the store what it has, run the rest.
 
         Args:
-            plans: What is wanted.
+            plans: The wanted runs.
             quietly: Do not tell the listener.
         """
         for plan in plans:
@@ -96,7 +126,7 @@ class AblationRuns:
 
     def _without_trained(self, missing: Iterable[PlannedRun]) -> list[PlannedRun]:
         """Baselines to train because a post-hoc run needs their values and nobody kept them."""
-        seeds = dict.fromkeys(p.seed for p in missing if p.protocol is Protocol.POST_HOC)
+        seeds = dict.fromkeys(p.seed for p in missing if p.protocol is TrainingProtocol.POST_HOC)
         plans = [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
         return [plan for plan in plans if not self._kept_file(plan).exists()]
 
@@ -152,30 +182,47 @@ class AblationRuns:
         names = sorted(plan.ablated)
         place = self.folder.place(names).resolve()
         trained = PlannedRun(ablated=BASELINE, seed=plan.seed)
-        is_post_hoc = plan.protocol is Protocol.POST_HOC
-        keeps = not is_post_hoc and plan == trained and Protocol.POST_HOC in self.request.protocols
+        is_post_hoc = plan.protocol is TrainingProtocol.POST_HOC
+        keeps = (
+            not is_post_hoc
+            and plan == trained
+            and TrainingProtocol.POST_HOC in self.request.protocols
+        )
         if keeps:
             make_folder(self._kept)
+        arguments = RunArguments(
+            project=asdict(self.folder.project),
+            framework=self.folder.framework,
+            folder=str(place),
+            baseline=str(self.folder.place([]).resolve()),
+            experiment=self.request.experiment.to_job(),
+            seeds=plan.seeds(),
+            scratch=str(scratch),
+            trained=str(self._kept_file(trained)) if is_post_hoc else None,
+            keep=str(self._kept_file(plan)) if keeps else None,
+            cut=self.folder.cut_parameters(names),
+        )
         return Job(
             target=run_job,
             folder=str(Path.cwd()),
             paths=(str(place),),
-            arguments={
-                "project": asdict(self.folder.project),
-                "framework": self.folder.framework,
-                "folder": str(place),
-                "baseline": str(self.folder.place([]).resolve()),
-                "experiment": self.request.experiment.to_job(),
-                "seeds": plan.seeds(),
-                "scratch": str(scratch),
-                "trained": str(self._kept_file(trained)) if is_post_hoc else None,
-                "keep": str(self._kept_file(plan)) if keeps else None,
-                "cut": list(self.folder.cut_parameters(names)),
-            },
+            arguments={"run": asdict(arguments)},
         )
 
     def _kept_file(self, plan: PlannedRun) -> Path:
         return (self._kept / f"{self._key(plan)[:32]}.safetensors").resolve()
 
     def _key(self, plan: PlannedRun) -> str:
-        return plan.key(self.folder, self.request.experiment, self.environment)
+        build = self.folder.project.build
+        what = {
+            "source": self.combinations.sha256(plan.ablated),
+            "baseline": self.folder.sha256([]),
+            "build": [build.file, build.function],
+            "cut": self.folder.cut_parameters(sorted(plan.ablated)),
+            "experiment": self.request.experiment.sha256,
+            "protocol": plan.protocol,
+            "seeds": plan.seeds(),
+            "environment": self.environment.environment_id,
+            "again": plan.role is Role.REPEAT,
+        }
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

@@ -6,6 +6,8 @@ thread.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.frameworks.registry import framework_named, installed_framework
 from antifragile.ablate.sandbox.job import Job
@@ -20,14 +22,27 @@ from antifragile.study.machine import current_environment
 PRELOAD_DATASET = ("antifragile.ablate.study.trainer", "sklearn.datasets")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyProcesses:
+    """The processes in which a study's jobs run.
+
+    Args:
+        workers: Processes at a time, one thread each, of a server that is started.
+        limits: Time and memory of one run, of a server that is started.
+        server: Runs the jobs; None to start one for the study.
+        certifier: Certifies combinations; None to start one if there are new ones.
+    """
+
+    workers: int = 1
+    limits: Limits | None = None
+    server: Server | None = None
+    certifier: Server | None = None
+
+
 def open_study_server(
-    request: AblationRequest,
-    folder: AblationFolder,
-    *,
-    workers: int = 1,
-    limits: Limits | None = None,
+    request: AblationRequest, folder: AblationFolder, processes: StudyProcesses
 ) -> Server:
-    """Start the server of a study; arguments as `run_ablation`.
+    """Start the server of a study.
 
     Raises:
         MissingExtraError: The framework is not installed.
@@ -35,8 +50,8 @@ def open_study_server(
     framework = installed_framework(folder.framework)
     own = PRELOAD_DATASET if request.experiment.dataset else ()
     return Server(
-        workers=workers,
-        limits=limits or Limits(timeout_s=3600),
+        workers=processes.workers,
+        limits=processes.limits or Limits(timeout_s=3600),
         preload=(*training_modules(framework), *own),
         environment=framework.environment,
     )
@@ -48,7 +63,7 @@ def training_modules(framework: Framework) -> tuple[str, ...]:
 
 
 def describe_environment(folder: AblationFolder, server: Server) -> Environment:
-    """What decides the bits of a study's runs; a child says which Keras and back end it is.
+    """The environment that decides a study's numbers; a child says which Keras and back end it has.
 
     Raises:
         UsageError: They do not work.

@@ -6,35 +6,49 @@
         take those that the store has
         run the others in processes of their own, in random order, storing each as it ends
 
-What is asked again is what a design decides by: racing, or further seeds where a verdict is open.
+Designs are asked again because some decide as they go: racing, or further seeds where a verdict is
+open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.designs.base import BASELINE, Design, DesignName, Request
-from antifragile.ablate.designs.choice import make_design
+from antifragile.ablate.designs.base import BASELINE, Request
+from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
-from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
-from antifragile.ablate.study.manifest import make_manifest, with_metrics
-from antifragile.ablate.study.outcome import AblationOutcome, AblationProgress, Listener
+from antifragile.ablate.study.manifest import (
+    AblationManifest,
+    Machine,
+    ManifestArm,
+    ManifestExperiment,
+    ManifestProject,
+    ManifestRun,
+    manifest_file,
+    package_versions,
+    shown_path,
+    with_metrics,
+)
 from antifragile.ablate.study.request import (
     AblationRequest,
     PlannedRun,
-    Protocol,
     Role,
+    TrainingProtocol,
     is_higher_better,
 )
-from antifragile.ablate.study.runs import AblationRuns
-from antifragile.ablate.study.server import describe_environment, open_study_server
+from antifragile.ablate.study.runs import AblationListener, AblationProgress, AblationRuns
+from antifragile.ablate.study.server import (
+    StudyProcesses,
+    describe_environment,
+    open_study_server,
+)
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 
@@ -42,30 +56,45 @@ N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AblationOutcome:
+    """The result of one call.
+
+    Args:
+        manifest: The study with all its runs.
+        n_run: Runs that this call started.
+        n_found: Runs that the store had.
+        n_failed: Runs that failed in this call.
+        n_refused: Runs that were not started, as their combination has no certificate.
+        seconds: Wall time.
+    """
+
+    manifest: AblationManifest
+    n_run: int
+    n_found: int
+    n_failed: int
+    n_refused: int
+    seconds: float
+
+
 def run_ablation(
     request: AblationRequest,
     folder: AblationFolder,
     store: AblationStore,
     *,
-    server: Server | None = None,
-    certifier: Server | None = None,
-    workers: int = 1,
-    limits: Limits | None = None,
-    listener: Listener | None = None,
+    processes: StudyProcesses | None = None,
+    listener: AblationListener | None = None,
     command: str = "",
 ) -> AblationOutcome:
-    """Run what a study lacks.
+    """Run the missing runs of a study.
 
     Args:
         request: The study.
         folder: Its variants.
-        store: Where runs are looked for and put.
-        server: Runs the jobs; None to start one for this study.
-        certifier: Certifies combinations; None to start one if there are new ones.
-        workers: Processes at a time, one thread each, of a server that is started.
-        limits: Time and memory of one run.
+        store: Store in which runs are looked up and put.
+        processes: Where jobs run; None for one process at a time.
         listener: Called after every run.
-        command: That started it, for the manifest.
+        command: The command that started the study, for the manifest.
 
     Raises:
         UsageError: The experiment fails on the baseline, or lacks the metric; a combination without
@@ -73,14 +102,16 @@ def run_ablation(
         CombineError: Ablations of the design clash.
     """
     _check_framework(request, folder)
-    _check_combinations(request, folder)
-    if Protocol.POST_HOC in request.protocols:
+    _write_combinations(request, folder)
+    if TrainingProtocol.POST_HOC in request.protocols:
         request.experiment.check_evaluates()
+    where = processes or StudyProcesses()
     with ExitStack() as opened:
-        combined = opened.enter_context(Combinations(folder, workers=workers, server=certifier))
+        combined = Combinations(folder, workers=where.workers, server=where.certifier)
+        opened.enter_context(combined)
+        server = where.server
         if server is None:
-            started = open_study_server(request, folder, workers=workers, limits=limits)
-            server = opened.enter_context(started)
+            server = opened.enter_context(open_study_server(request, folder, where))
         environment = describe_environment(folder, server)
         runs = AblationRuns(request, folder, store, server, environment, combined, listener)
         return _Study(runs).run(command)
@@ -95,28 +126,24 @@ def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
         )
 
 
-def _check_combinations(request: AblationRequest, folder: AblationFolder) -> None:
-    """Find clashes before anything runs; pairs are wanted one by one, others only together."""
-    if request.design not in (DesignName.LEAVE_ONE_OUT, DesignName.PAIRWISE):
+def _write_combinations(request: AblationRequest, folder: AblationFolder) -> None:
+    """Find clashes before anything runs, where a design needs all of its combinations."""
+    if not design_traits(request.design).row_components:
         for pair in combinations(request.arms, 2):
-            folder.place(pair)
+            folder.write_combination(pair)
 
 
 class _Study:
-    """A study on its way."""
+    """A study under way."""
 
     def __init__(self, runs: AblationRuns) -> None:
         self.runs, self.request, self.metric = runs, runs.request, runs.request.metric
-        self.designs: dict[Protocol, Design] = {p: self._design() for p in self.request.protocols}
-
-    def _design(self) -> Design:
-        request = self.request
-        return make_design(
-            request.design,
-            request.arms,
-            request.seeds,
-            judgement=request.judgement,
-            looks=request.looks,
+        self.design = make_design(
+            self.request.design,
+            self.request.arms,
+            self.request.seeds,
+            judgement=self.request.judgement,
+            looks=self.request.looks,
         )
 
     def run(self, command: str) -> AblationOutcome:
@@ -138,19 +165,34 @@ class _Study:
             seconds=runs.seconds,
         )
 
-    def _write_manifest(self, command: str) -> dict[str, Any]:
-        runs = self.runs
-        manifest = make_manifest(
-            self.request,
-            runs.folder,
+    def _write_manifest(self, command: str) -> AblationManifest:
+        runs, request, folder = self.runs, self.request, self.runs.folder
+        arms = [ManifestArm.of(folder.arm(name), folder.sha256([name])) for name in request.arms]
+        manifest = AblationManifest(
+            name=request.name,
+            file=manifest_file(request.name),
+            command=command,
+            versions=package_versions(runs.environment),
             environment=runs.environment,
+            machine=Machine.here(),
+            framework=folder.framework,
+            folder=shown_path(folder.path),
+            project=ManifestProject.of(folder.project),
+            experiment=ManifestExperiment.of(request.experiment),
             metric=self.metric or "",
             higher_is_better=self._is_higher_better(),
-            runs=[(plan, runs.keys[plan]) for plan in runs.ended],
+            protocols=tuple(request.protocols),
+            design=request.design,
+            seeds=tuple(request.seeds),
+            looks=tuple(request.looks),
+            judgement=request.judgement,
+            baseline_sha256=folder.sha256([]),
+            arms=tuple(arms),
+            left_out=folder.left_out,
             combinations=runs.combinations.records(),
-            command=command,
+            runs=tuple(ManifestRun.of(plan, runs.keys[plan]) for plan in runs.ended),
         )
-        runs.store.put_manifest(self.request.name, manifest)
+        runs.store.put_manifest(request.name, manifest.to_json())
         return manifest
 
     def _first_baseline(self) -> None:
@@ -169,7 +211,7 @@ class _Study:
 
     def _checks(self) -> list[PlannedRun]:
         """Baselines once more, and the placebo arm."""
-        if Protocol.RETRAIN not in self.request.protocols:
+        if TrainingProtocol.RETRAIN not in self.request.protocols:
             return []
         seeds = self.request.seeds[: (self.request.looks or (len(self.request.seeds),))[0]]
         again = [PlannedRun(ablated=BASELINE, seed=s, role=Role.REPEAT) for s in seeds[:N_REPEATS]]
@@ -177,8 +219,8 @@ class _Study:
 
     def _wanted(self) -> list[PlannedRun]:
         wanted = []
-        for protocol, design in self.designs.items():
-            requests = design.wanted(self._values(protocol))
+        for protocol in self.request.protocols:
+            requests = self.design.wanted(self._values(protocol))
             wanted += [PlannedRun(ablated=a, seed=s, protocol=protocol) for a, s in requests]
         return wanted
 
@@ -205,14 +247,14 @@ class _Study:
 
         combined.judge(asked, listen)
         refused = {c: reason for c in asked if (reason := combined.refusal(c))}
-        for protocol, design in self.designs.items():
+        for protocol in self.request.protocols:
             values = self._values(protocol)
             values |= {(p.ablated, p.seed): 0.0 for p in wanted if p.protocol is protocol}
             values |= {request: _NAN for request in values if request[0] in refused}
-            if refused and not np.isfinite(design.contrasts(values)["value"]).any():
+            if refused and not np.isfinite(self.design.contrasts(values)["value"]).any():
                 raise UsageError(_says_nothing(self.request.design, refused))
 
-    def _values(self, protocol: Protocol) -> dict[Request, float]:
+    def _values(self, protocol: TrainingProtocol) -> dict[Request, float]:
         sign = 1 if self._is_higher_better() else -1
         return {
             (plan.ablated, plan.seed): sign * (run.metrics or {}).get(self.metric or "", _NAN)
@@ -226,7 +268,7 @@ class _Study:
 
 
 def _says_nothing(design: DesignName, refused: dict[frozenset[str], str]) -> str:
-    """Which combination is missing, and what to do."""
+    """A sentence on the smallest combination that is missing, and what to do."""
     smallest = min(refused, key=lambda c: (len(c), sorted(c)))
     others = len(refused) - 1
     return (

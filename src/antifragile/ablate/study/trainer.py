@@ -26,13 +26,13 @@ _EVALUATION_BATCH = 512
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
-    """How the built-in experiment trains.
+    """Options of the built-in experiment.
 
     Args:
         epochs: Passes over the training split.
         batch_size: Samples per step; the last short batch is kept.
-        learning_rate: Of AdamW at the start; it falls to zero along a cosine.
-        weight_decay: Of AdamW.
+        learning_rate: AdamW's at the start; it falls to zero along a cosine.
+        weight_decay: AdamW's.
     """
 
     epochs: int = 20
@@ -41,7 +41,7 @@ class TrainerOptions:
     weight_decay: float = 0.01
 
     def to_mapping(self) -> dict[str, float]:
-        """For hashes and manifests."""
+        """The options by name, for hashes and jobs."""
         return asdict(self)
 
 

@@ -1,12 +1,11 @@
-"""``antifragile ablate``: which component of a model does the work?
+"""``antifragile ablate discover`` and ``generate``: the components of a model, and its variants.
 
 `discover` lists the components, `generate` writes and certifies one small variant of the source per
-component and kind. A study of them is run by `ablate_run` and shown by `ablate_report`.
+component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report` shows it.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,9 +145,10 @@ def _server(timeout: float, memory: str, workers: int | None, framework: str) ->
     from antifragile.ablate.certify.certificate import open_server
     from antifragile.ablate.request import parse_size
     from antifragile.ablate.sandbox.server import Limits
+    from antifragile.study.machine import usable_cores
 
     limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
-    return open_server(workers=workers or os.cpu_count() or 1, limits=limits, framework=framework)
+    return open_server(workers=workers or usable_cores(), limits=limits, framework=framework)
 
 
 def _say_progress() -> CertificateListener:

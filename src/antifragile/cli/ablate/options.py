@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from antifragile.ablate.designs.registry import DesignName
+
 FilesArgument = Annotated[
     list[Path] | None,
     typer.Argument(help="Further source files, as in --source model.py layers.py blocks.py."),
@@ -83,10 +85,7 @@ ProtocolOption = Annotated[
     Literal["retrain", "post-hoc", "both"],
     typer.Option(help="Cut before training, or cut the trained model (needs evaluate())."),
 ]
-DesignOption = Annotated[
-    Literal["leave-one-out", "add-one-in", "pairwise", "factorial", "path", "shapley"],
-    typer.Option(help="How components are combined."),
-]
+DesignOption = Annotated[DesignName, typer.Option(help="How components are combined.")]
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option(help="Folders or components, as in 'block-*'; may be repeated."),

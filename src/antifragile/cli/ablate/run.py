@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.cli.ablate.options import (
     AdaptiveOption,
     AlphaOption,
@@ -35,15 +36,15 @@ from antifragile.cli.ablate.options import (
     StoreOption,
 )
 from antifragile.cli.console import print_json, stderr, stdout
-from antifragile.errors import UsageError
 
 if TYPE_CHECKING:
-    from antifragile.ablate.study.folder import AblationFolder
-    from antifragile.ablate.study.outcome import AblationOutcome, AblationProgress
-    from antifragile.ablate.study.request import AblationRequest, Experiment
-    from antifragile.store.ablation import AblationStore
+    from antifragile.ablate.study.manifest import AblationManifest
+    from antifragile.ablate.study.request import StudyChoices
+    from antifragile.ablate.study.runs import AblationProgress
+    from antifragile.ablate.study.server import StudyProcesses
+    from antifragile.ablate.study.study import AblationOutcome
 
-_SAID_EVERY_S = 10.0
+_LINE_EVERY_S = 10.0
 
 
 def run(
@@ -53,7 +54,7 @@ def run(
     seeds: SeedsOption = 10,
     first_seed: FirstSeedOption = 1,
     protocol: ProtocolOption = "retrain",
-    design: DesignOption = "leave-one-out",
+    design: DesignOption = DesignName.LEAVE_ONE_OUT,
     only: OnlyOption = None,
     kinds: KindsToRunOption = None,
     adaptive: AdaptiveOption = False,
@@ -77,126 +78,81 @@ def run(
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     """
+    from antifragile.ablate.request import parse_size
+    from antifragile.ablate.sandbox.server import Limits
+    from antifragile.ablate.study.manifest import load_manifest, write_manifest
     from antifragile.ablate.study.repeat import old_choices, repeat_folder
+    from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
+    from antifragile.ablate.study.server import StudyProcesses
+    from antifragile.ablate.study.trainer import TrainerOptions
+    from antifragile.analysis.inference.paired import Judgement
 
-    given: dict[str, Any] = {
-        "experiment": experiment,
-        "dataset": dataset,
-        "seeds": list(range(first_seed, first_seed + seeds)),
-        "protocol": protocol,
-        "design": design,
-        "adaptive": adaptive,
-        "max_seeds": max_seeds,
-        "metric": metric,
-        "direction": direction,
-        "alpha": alpha,
-        "margin": margin,
-        "options": {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
-        "only": list(only or ()),
-        "kinds": [word.strip() for word in kinds.split(",")] if kinds else [],
-        "name": name,
-    }
+    is_both = protocol == "both"
+    choices = StudyChoices(
+        name=name,
+        experiment=experiment,
+        dataset=dataset,
+        options=TrainerOptions(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate),
+        seeds=range(first_seed, first_seed + seeds),
+        protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(protocol),),
+        design=design,
+        most_seeds=(max_seeds or 3 * seeds) if adaptive else None,
+        metric=metric,
+        higher_is_better=None if direction is None else direction == "higher",
+        judgement=Judgement(alpha=alpha, margin=margin),
+        only=only or (),
+        kinds=[word.strip() for word in kinds.split(",")] if kinds else (),
+    )
     then = None
     if manifest is not None:
-        then, given = old_choices(manifest, given)
+        then = load_manifest(manifest)
+        choices = old_choices(then, choices)
         repeat_folder(then, folder, workers=workers)
-    outcome = _run(folder, given, then, store=store, workers=workers, limits=(timeout, memory))
-    _finish(outcome, folder, then, as_json=as_json)
+    limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
+    processes = StudyProcesses(workers=workers, limits=limits)
+    outcome = _run(folder, choices, then, store, processes)
+    if then is None:
+        write_manifest(outcome.manifest, folder)
+    _print_outcome(outcome, then, as_json=as_json)
 
 
 def _run(
     folder: Path,
-    given: dict[str, Any],
-    then: dict[str, Any] | None,
-    *,
+    choices: StudyChoices,
+    then: AblationManifest | None,
     store: str | None,
-    workers: int,
-    limits: tuple[float, str],
+    processes: StudyProcesses,
 ) -> AblationOutcome:
-    from antifragile.ablate.request import parse_size
-    from antifragile.ablate.sandbox.server import Limits
     from antifragile.ablate.study.folder import read_ablation_folder
-    from antifragile.ablate.study.manifest import check_same_sources
+    from antifragile.ablate.study.repeat import check_same_sources
     from antifragile.ablate.study.study import run_ablation
+    from antifragile.store.ablation import AblationStore
 
     made = read_ablation_folder(folder)
-    request = _request(made, given)
+    request = choices.to_request(made)
     if then is not None:
         check_same_sources(then, made, request)
-    with _store(folder, store, create=True) as opened, _Said() as said:
+    with AblationStore(store or str(folder / "ablation.db")) as opened, _ProgressLine() as line:
         return run_ablation(
             request,
             made,
             opened,
-            workers=workers,
-            limits=Limits(timeout_s=limits[0], memory_bytes=parse_size(limits[1])),
-            listener=said,
+            processes=processes,
+            listener=line,
             command=f"antifragile {shlex.join(sys.argv[1:])}",
         )
 
 
-def _request(folder: AblationFolder, given: dict[str, Any]) -> AblationRequest:
-    from antifragile.ablate.designs.base import DesignName
-    from antifragile.ablate.designs.choice import looks_until
-    from antifragile.ablate.study.folder import choose_arms, one_per_component
-    from antifragile.ablate.study.request import AblationRequest, Protocol
-    from antifragile.analysis.inference.paired import Judgement
-
-    design, seeds = DesignName(given["design"]), given["seeds"]
-    looks: tuple[int, ...] = ()
-    if given["adaptive"]:
-        most = given["max_seeds"] or 3 * len(seeds)
-        looks = looks_until(len(seeds), most)
-        seeds = list(range(seeds[0], seeds[0] + most))
-    arms = choose_arms(folder, given["only"], given["kinds"])
-    if design is not DesignName.LEAVE_ONE_OUT:
-        arms = one_per_component(arms)
-    both = given["protocol"] == "both"
-    return AblationRequest(
-        name=given["name"],
-        experiment=_experiment(given),
-        arms=[arm.name for arm in arms],
-        seeds=seeds,
-        protocols=tuple(Protocol) if both else (Protocol(given["protocol"]),),
-        design=design,
-        judgement=Judgement(alpha=given["alpha"], margin=given["margin"], looks=max(1, len(looks))),
-        looks=looks,
-        metric=given["metric"],
-        higher_is_better=None if given["direction"] is None else given["direction"] == "higher",
-    )
-
-
-def _experiment(given: dict[str, Any]) -> Experiment:
-    from antifragile.ablate.study.request import Experiment
-    from antifragile.ablate.study.trainer import TrainerOptions
-
-    if (given["experiment"] is None) == (given["dataset"] is None):
-        raise UsageError(
-            "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
-        )
-    if given["experiment"] is not None:
-        return Experiment.from_file(given["experiment"])
-    return Experiment.from_dataset(given["dataset"], TrainerOptions(**given["options"]))
-
-
-def _store(folder: Path, store: str | None, *, create: bool) -> AblationStore:
-    from antifragile.store.ablation import AblationStore
-
-    return AblationStore(store or str(folder / "ablation.db"), create=create)
-
-
-def _finish(
-    outcome: AblationOutcome, folder: Path, then: dict[str, Any] | None, *, as_json: bool
+def _print_outcome(
+    outcome: AblationOutcome, then: AblationManifest | None, *, as_json: bool
 ) -> None:
-    from antifragile.ablate.study.manifest import differences, write_manifest
+    from antifragile.ablate.study.repeat import differences
     from antifragile.ablate.study.results import read_results
     from antifragile.report.ablation.tables import ablation_tables
     from antifragile.report.table import as_rich
 
-    if then is None:
-        write_manifest(outcome.manifest, folder)
     if as_json:
-        print_json(outcome.manifest)
+        print_json(outcome.manifest.to_json())
         return
     for table in ablation_tables(read_results(outcome.manifest)):
         stdout().print(as_rich(table))
@@ -213,14 +169,14 @@ def _finish(
         stdout().print("\n".join([same, *found]), markup=False, soft_wrap=True)
 
 
-class _Said:
-    """A listener that rewrites one line on a terminal, and says a line now and then elsewhere."""
+class _ProgressLine:
+    """A listener that rewrites one line on a terminal; elsewhere it prints one every 10 s."""
 
     def __init__(self) -> None:
         self._console = stderr()
         self._at = float("-inf")
 
-    def __enter__(self) -> _Said:
+    def __enter__(self) -> _ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -235,6 +191,6 @@ class _Said:
         if self._console.is_terminal:
             width = self._console.width - 1
             self._console.print(line[:width].ljust(width), end="\r", markup=False)
-        elif progress.seconds - self._at >= _SAID_EVERY_S:
+        elif progress.seconds - self._at >= _LINE_EVERY_S:
             self._at = progress.seconds
             self._console.print(line, markup=False, soft_wrap=True)

@@ -57,13 +57,13 @@ def contributions_figure(results: AblationResults) -> Figure:
             _stretch(axes, linear)
     panels[0].set_yticks(range(len(order)), [_label(results, str(name)) for name in order])
     panels[0].set_ylim(-0.7, len(order) - 0.3)
-    add_title(figure, f"{results.manifest['name']}: what each component was worth")
+    add_title(figure, f"{results.manifest.name}: what each component was worth")
     add_footer(figure, _caption(results, linear), _entries(tables), columns=5)
     return figure
 
 
 def linear_range(tables: Sequence[pd.DataFrame]) -> float | None:
-    """Up to where an axis that is logarithmic beyond it should be linear; None for a linear one.
+    """Half-width of the linear part of an axis that is logarithmic beyond; None for a linear axis.
 
     A few components that everything rests on would otherwise leave no room for the others.
     """
@@ -112,13 +112,13 @@ def _draw(
             markersize=9 if look.marker == "|" else 6,
         )
     axes.set_title(result.protocol, fontsize=9, loc="left")
-    axes.set_xlabel(f"contribution to {results.metric}", fontsize=8)
+    axes.set_xlabel(f"contribution to {results.manifest.metric}", fontsize=8)
     axes.tick_params(axis="y", labelsize=7.5, length=0)
 
 
 def _label(results: AblationResults, name: str) -> str:
     arm = results.arms.get(name)
-    words = name if arm is None else f"{arm['component']}  {arm_kind(arm)}"
+    words = name if arm is None else f"{arm.component}  {arm_kind(arm)}"
     return words if len(words) <= _LETTERS else f"{words[: _LETTERS - 3]}..."
 
 

@@ -11,7 +11,6 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -19,13 +18,13 @@ from markupsafe import Markup
 from antifragile import __version__
 from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import CONTRIBUTION
+from antifragile.ablate.study.manifest import AblationManifest, ManifestArm
 from antifragile.ablate.study.results import AblationResults
 from antifragile.report.ablation.figure import contributions_figure
 from antifragile.report.ablation.tables import (
     ablation_tables,
     arm_kind,
     checks_table,
-    is_by_row,
     repeat_command,
 )
 from antifragile.report.page.page import embed_json, page_environment, template_text
@@ -39,7 +38,7 @@ _FURTHER = ("n", "effect size", "p", "smallest p", "Holm", "equivalence")
 
 @dataclass(frozen=True, kw_only=True)
 class ArmView:
-    """What the page shows of one ablation.
+    """One ablation on the page.
 
     Args:
         name: Its folder; also the anchor that rows link to.
@@ -75,13 +74,13 @@ def write_ablation_page(results: AblationResults, path: Path, folder: Path) -> P
 
 def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> str:
     """The page's HTML; arguments as `write_ablation_page`."""
-    arms = [_arm_view(arm, folder, path, results.manifest) for arm in results.manifest["arms"]]
-    anchors = {(str(a["component"]), arm_kind(a)): str(a["name"]) for a in results.manifest["arms"]}
+    manifest = results.manifest
+    anchors = {(arm.component, arm_kind(arm)): arm.name for arm in manifest.arms}
     return (
         page_environment()
         .get_template("ablation.html.j2")
         .render(
-            title=str(results.manifest["name"]),
+            title=manifest.name,
             lead=_lead(results),
             checks=checks_table(results).rows,
             figure=_figure(results),
@@ -90,11 +89,11 @@ def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> 
             line_class=_line_class,
             anchors=anchors,
             anchor_of=lambda row: anchors.get((str(row[0]), str(row[1]))),
-            arms=arms,
-            combinations=_combinations(results.manifest, folder, path),
-            left_out=results.manifest["left_out"],
+            arms=[_arm_view(arm, folder, path, results) for arm in manifest.arms],
+            combinations=_combinations(manifest, folder, path),
+            left_out=manifest.left_out,
             facts=_facts(results),
-            manifest=json.dumps(_without_runs(results.manifest), indent=2, sort_keys=True),
+            manifest=json.dumps(_without_runs(manifest), indent=2, sort_keys=True),
             style=Markup(template_text("page.css")),
             script=Markup("\n".join(template_text(name) for name in _SCRIPTS)),
             data=Markup(embed_json({})),
@@ -115,26 +114,26 @@ def _verdict_first(table: Table) -> Table:
 
 
 def _class_of(column: Column) -> str:
-    """Of a cell: numbers stand right, what a narrow screen leaves out is marked."""
+    """CSS classes of a cell: numbers stand right, what a narrow screen leaves out is marked."""
     words = {"number": not column.is_text, "further": column.name in _FURTHER}
     return " ".join(word for word, holds in words.items() if holds)
 
 
 def _line_class(line: str) -> str:
-    """Of a line of a diff."""
+    """CSS class of a line of a diff."""
     is_heading = line.startswith(("+++", "---"))
     return "" if is_heading else {"+": "added", "-": "removed"}.get(line[:1], "")
 
 
 def _combinations(
-    manifest: dict[str, Any], folder: Path, page: Path
+    manifest: AblationManifest, folder: Path, page: Path
 ) -> list[tuple[str, str, str | None]]:
-    """(ablations, finding, address of the change) of what was certified together."""
+    """(ablations, finding, address of the change) of each combination that was judged."""
     found = []
-    for item in manifest.get("combinations", []):
-        diff = folder / str(item["folder"]) / "change.diff"
-        is_there = bool(item["folder"]) and diff.is_file()
-        name, finding = " + ".join(item["ablated"]), f"{item['verdict']}: {item['reason']}"
+    for item in manifest.combinations or ():
+        diff = folder / item.folder / "change.diff"
+        is_there = bool(item.folder) and diff.is_file()
+        name, finding = " + ".join(item.ablated), f"{item.verdict}: {item.reason}"
         found.append((name, finding, _address(diff, page) if is_there else None))
     return found
 
@@ -148,23 +147,24 @@ def _figure(results: AblationResults) -> str | None:
 
 def _lead(results: AblationResults) -> str:
     manifest = results.manifest
-    n_runs = sum(run.get("metrics") is not None for run in manifest["runs"])
-    protocols = " and ".join(manifest["protocols"])
+    n_runs = sum(run.metrics is not None for run in manifest.runs)
+    protocols = " and ".join(manifest.protocols)
     return (
-        f"{len(manifest['arms'])} ablations, design {manifest['design']}, {protocols}; "
+        f"{len(manifest.arms)} ablations, design {manifest.design}, {protocols}; "
         f"{n_runs:,} finished runs on paired seeds."
     )
 
 
-def _arm_view(arm: dict[str, Any], folder: Path, page: Path, manifest: dict[str, Any]) -> ArmView:
-    place, name = folder / str(arm["name"]), str(arm["name"])
+def _arm_view(arm: ManifestArm, folder: Path, page: Path, results: AblationResults) -> ArmView:
+    place = folder / arm.name
+    chosen = [arm.name] if results.traits.row_components else []
     files = ("change.diff", "certificate.json", "variant.toml")
     return ArmView(
-        name=name,
-        heading=f"{arm['component']}, {arm_kind(arm)}",
+        name=arm.name,
+        heading=f"{arm.component}, {arm_kind(arm)}",
         diff=_text(place / "change.diff"),
         checks=_checks(place / "certificate.json"),
-        command=repeat_command([name] if is_by_row(manifest) else [], folder, manifest),
+        command=repeat_command(chosen, folder, results.manifest),
         links=[(file, _address(place / file, page)) for file in files if (place / file).is_file()],
     )
 
@@ -191,26 +191,22 @@ def _text(path: Path) -> str:
 
 def _facts(results: AblationResults) -> list[Fact]:
     manifest = results.manifest
-    runs = manifest["runs"]
-    seconds = sum(float(run.get("seconds") or 0) for run in runs)
-    experiment = manifest["experiment"]
-    what = experiment.get("file") or f"built-in classifier on {experiment['dataset']}"
-    judged = manifest["judgement"]
-    environment = manifest["environment"]
+    runs, experiment, judged = manifest.runs, manifest.experiment, manifest.judgement
+    seconds = sum(run.seconds or 0.0 for run in runs)
+    what = experiment.file or f"built-in classifier on {experiment.dataset}"
+    machine = f"{manifest.environment.machine}, {manifest.environment.device}"
     return [
         Fact(label="report written by", value=f"antifragile {__version__}"),
-        Fact(label="experiment", value=f"{what} ({experiment['sha256'][:12]})"),
-        Fact(label="model", value=", ".join(manifest["project"]["source"])),
-        Fact(label="seeds", value=", ".join(map(str, manifest["seeds"]))),
-        Fact(label="level", value=f"{judged['alpha']:g}, margin {judged['margin'] or 'none'}"),
+        Fact(label="experiment", value=f"{what} ({experiment.sha256[:12]})"),
+        Fact(label="model", value=", ".join(manifest.project.source)),
+        Fact(label="seeds", value=", ".join(map(str, manifest.seeds))),
+        Fact(label="level", value=f"{judged.alpha:g}, margin {judged.margin or 'none'}"),
         Fact(label="duration", value=f"{duration_words(seconds)} over {len(runs):,} runs"),
-        Fact(label="machine", value=f"{environment['machine']}, {environment['device']}"),
-        Fact(
-            label="versions", value=", ".join(f"{k} {v}" for k, v in manifest["versions"].items())
-        ),
-        Fact(label="command", value=str(manifest["command"])),
+        Fact(label="machine", value=machine),
+        Fact(label="versions", value=", ".join(f"{k} {v}" for k, v in manifest.versions.items())),
+        Fact(label="command", value=manifest.command),
     ]
 
 
-def _without_runs(manifest: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in manifest.items() if key != "runs"}
+def _without_runs(manifest: AblationManifest) -> dict[str, object]:
+    return {key: value for key, value in manifest.to_json().items() if key != "runs"}

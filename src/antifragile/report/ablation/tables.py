@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR, DesignName
-from antifragile.ablate.designs.path import AFTER
+from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
+from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, ManifestArm
 from antifragile.ablate.study.results import AblationResults, ProtocolResult
 from antifragile.analysis.inference.paired import Judgement, PairedVerdict
 from antifragile.report.table import Cell, Column, Table
@@ -45,16 +44,16 @@ def checks_table(results: AblationResults) -> Table:
         rows.append(
             [
                 "retrain against post-hoc",
-                f"rank correlation of {r.n_arms} contributions {r.rho:.2f} "
+                f"rank correlation of {r.n_targets} contributions {r.rho:.2f} "
                 f"({r.low:.2f} to {r.high:.2f}, seeds resampled)",
             ]
         )
     rows += [["failed", words] for words in failure_words(results)]
     return Table(
-        title=f"{results.manifest['name']}: checks before anything else",
+        title=f"{results.manifest.name}: checks before anything else",
         columns=[Column(name="check", is_text=True), Column(name="finding", is_text=True)],
         rows=rows,
-        notes=[again_note(results.manifest)],
+        notes=[again_note(results)],
     )
 
 
@@ -68,7 +67,7 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
     interval = f"{1 - judgement.alpha / judgement.looks:.4g}".replace("0.", "").ljust(2, "0")
     family = next(f for f in result.judged.families if f.name == question)
     return Table(
-        title=f"{results.manifest['name']}: {question}, {result.protocol}, {results.metric}",
+        title=f"{results.manifest.name}: {question}, {result.protocol}, {results.manifest.metric}",
         columns=[
             Column(name="component", is_text=True),
             Column(name="ablation", is_text=True),
@@ -96,9 +95,9 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
 def _ordered(
     results: AblationResults, result: ProtocolResult, question: str
 ) -> Sequence[tuple[object, pd.Series]]:
-    """Largest first; a path in its own order."""
+    """Rows of a question, largest first unless the design has an order of its own."""
     table = result.judged.table[result.judged.table["question"] == question]
-    if results.manifest["design"] != DesignName.PATH:
+    if not results.traits.keeps_order:
         table = table.sort_values("difference", ascending=False, kind="stable")
     return list(table.iterrows())
 
@@ -107,7 +106,7 @@ def _row(
     results: AblationResults, row: pd.Series, question: str, judgement: Judgement
 ) -> list[Cell]:
     parts = [results.arms[name] for name in str(row["target"]).split(PAIR) if name in results.arms]
-    component = PAIR.join(str(part["component"]) for part in parts) or str(row["target"])
+    component = PAIR.join(part.component for part in parts) or str(row["target"])
     kind = PAIR.join(arm_kind(part) for part in parts)
     numbers: list[Cell] = [
         float(row[name]) if np.isfinite(row[name]) else None
@@ -124,16 +123,15 @@ def _row(
     ]
 
 
-def arm_kind(arm: dict[str, object]) -> str:
+def arm_kind(arm: ManifestArm) -> str:
     """The ablation of an arm in words: its kind, its option, whether it is inactive at first."""
-    name, kind = str(arm["name"]), str(arm["kind"])
-    option = name.rpartition(f"--{kind}")[2].strip("-")
-    words = f"{kind} {option}".strip()
-    return f"{words} (inactive at start)" if arm["is_inactive"] else words
+    option = arm.name.rpartition(f"--{arm.kind}")[2].strip("-")
+    words = f"{arm.kind} {option}".strip()
+    return f"{words} (inactive at start)" if arm.is_inactive else words
 
 
 def verdict_words(question: str, verdict: PairedVerdict) -> str:
-    """What a verdict means for a question."""
+    """A verdict in words that fit the question."""
     return _WORDS.get(question, _DEFAULT).get(verdict, str(verdict))
 
 
@@ -147,7 +145,7 @@ def decimals_of(result: ProtocolResult) -> int:
 
 
 def advice_notes(result: ProtocolResult, question: str) -> list[str]:
-    """How many seeds would settle what is open."""
+    """Sentences on the number of seeds that would settle open rows."""
     table = result.judged.table[result.judged.table["question"] == question]
     is_open = table["verdict"] == PairedVerdict.OPEN
     known = table[is_open & table["seeds_needed"].notna()].sort_values("seeds_needed")
@@ -167,15 +165,15 @@ def advice_notes(result: ProtocolResult, question: str) -> list[str]:
 
 
 def _question_notes(results: AblationResults, question: str, judgement: Judgement) -> list[str]:
-    better = "higher" if results.manifest["higher_is_better"] else "lower"
+    better = "higher" if results.manifest.higher_is_better else "lower"
     notes = []
     if question == CONTRIBUTION:
         notes.append(
             f"Contribution: how much worse the metric is without the component, paired by seed "
             f"({better} is better); above zero it helps."
         )
-    elif question == AFTER:
-        notes.append("Loss of the metric since the start of the path, after each step.")
+    elif question in results.traits.question_notes:
+        notes.append(results.traits.question_notes[question])
     margin = judgement.margin
     tost = f"equivalence: TOST within {margin:g}" if margin else "no margin of equivalence declared"
     notes.append(
@@ -185,25 +183,18 @@ def _question_notes(results: AblationResults, question: str, judgement: Judgemen
     return notes
 
 
-def is_by_row(manifest: dict[str, Any]) -> bool:
-    """Whether a row can be had without the others: not where all combinations belong together."""
-    return manifest["design"] in (DesignName.LEAVE_ONE_OUT, DesignName.PAIRWISE)
-
-
-def again_note(manifest: dict[str, Any]) -> str:
-    """How to run a row again, or the study."""
-    folder, by_row = Path(str(manifest["folder"])), is_by_row(manifest)
-    is_of_pairs = manifest["design"] == DesignName.PAIRWISE
-    chosen = ["COMPONENT", "OTHER"] if is_of_pairs else ["COMPONENT"] if by_row else []
-    command = repeat_command(chosen, folder, manifest)
-    if not by_row:
+def again_note(results: AblationResults) -> str:
+    """A command that runs a row again, or the study where rows belong together."""
+    chosen = ["COMPONENT", "OTHER"][: results.traits.row_components]
+    command = repeat_command(chosen, Path(results.manifest.folder), results.manifest)
+    if not chosen:
         return f"The study again, in a store of its own: {command}"
     return f"Any row again, with its certificate and diff in the folder of its name: {command}"
 
 
-def repeat_command(arms: Sequence[str], folder: Path, manifest: dict[str, Any]) -> str:
-    """Runs the pairs of some ablations again, in a store of its own, and compares the numbers."""
-    file = str(folder / str(manifest.get("file", "manifest.json")))
+def repeat_command(arms: Sequence[str], folder: Path, manifest: AblationManifest) -> str:
+    """The command that runs some ablations again, in a store of its own, and compares numbers."""
+    file = str(folder / (manifest.file or MANIFEST))
     only = [word for arm in arms for word in ("--only", arm)]
     parts = ["antifragile", "ablate", "run", str(folder), "--manifest", file]
     return shlex.join([*parts, *only, "--store", "again.db"])
@@ -228,7 +219,7 @@ def _placebo_words(results: AblationResults) -> str:
     row = results.placebo.table.iloc[0]
     if row["verdict"] == PairedVerdict.IDENTICAL:
         return "identical: the batch order does not reach the training"
-    is_found = row["p"] <= results.placebo.judgement.alpha
+    is_found = results.is_placebo_found
     warning = "; found to do something, which a sound study says of 1 in 20" if is_found else ""
     return (
         f"baseline in another batch order: {row['difference']:+.3g} "
@@ -237,11 +228,11 @@ def _placebo_words(results: AblationResults) -> str:
 
 
 def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:
-    values = np.asarray(result.baseline)
-    if not len(values):
+    baseline = result.baseline
+    if not baseline.n:
         return "no run yet"
-    spread = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
-    return f"{results.metric} {values.mean():.5g}{spread}, {len(values)} seeds"
+    spread = f", standard deviation {baseline.spread:.3g}" if baseline.n > 1 else ""
+    return f"{results.manifest.metric} {baseline.mean:.5g}{spread}, {baseline.n} seeds"
 
 
 def failure_words(results: AblationResults) -> list[str]:
