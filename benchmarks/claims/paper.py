@@ -245,8 +245,9 @@ def main() -> None:
 Each quantitative or causal claim of *Beyond Pruning and Dropout: Evolving Robust Networks via
 Persistent Stochastic Ablation*, with the test it is put to and what the data say. How:
 `benchmarks/claims/paper.py`, {date.today().isoformat()}. Regimes are those of the complete rules;
-numbers are peak validation accuracies in percent, differences in points with 95 % intervals, p two-sided
-unless said otherwise. A p value "over architectures" flips the sign of each architecture's
+numbers are peak validation accuracies in percent, differences in points with 95 % intervals,
+p two-sided unless said otherwise. A p value "over architectures" flips the sign of each
+architecture's
 difference: it speaks of shapes like these, which were chosen, not drawn at random. Claims are
 tested one by one, uncorrected for being {len(CLAIMS)}; tests within a claim are corrected as said.
 

@@ -10,7 +10,7 @@ import pytest
 from antifragile.cli.lazy import Verb
 from antifragile.cli.verbs import GROUPS, VERBS
 
-ALL = {name: verb for name, verb in VERBS.items()} | {
+ALL = VERBS | {
     f"{group} {name}": verb for group, (_, verbs) in GROUPS.items() for name, verb in verbs.items()
 }
 

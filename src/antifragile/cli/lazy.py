@@ -50,7 +50,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that the first word names, and import it."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name in self.verbs:
+        if name is not None and name in self.verbs:
             command = self.verbs[name].load(name)
         return name, command, rest
 
