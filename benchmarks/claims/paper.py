@@ -247,9 +247,9 @@ Persistent Stochastic Ablation*, with the test it is put to and what the data sa
 `benchmarks/claims/paper.py`, {date.today().isoformat()}. Regimes are those of the complete rules;
 numbers are peak validation accuracies in percent, differences in points with 95 % intervals,
 p two-sided unless said otherwise. A p value "over architectures" flips the sign of each
-architecture's
-difference: it speaks of shapes like these, which were chosen, not drawn at random. Claims are
-tested one by one, uncorrected for being {len(CLAIMS)}; tests within a claim are corrected as said.
+architecture's difference: it speaks of shapes like these, which were chosen, not drawn at random.
+Claims are tested one by one, uncorrected for being {len(CLAIMS)}; tests within a claim are
+corrected as said.
 
 The complete rules were written with the paper's data in view, so what is said "over chaotic
 shapes" or "over stable shapes" depends on labels drawn from the same trials.
