@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Group
@@ -18,16 +18,16 @@ from antifragile.cli.options import (
     JsonOption,
     PrecisionOption,
 )
+from antifragile.cli.study.live import bounty_curve
 from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.data.datasets import load_dataset
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import Interrupted, SpecError, nearest
-
-# What needs torch is imported by the verb: --help answers at once.
-if TYPE_CHECKING:
-    from antifragile.engine.records import MetaLoopRecord, TrialResult
-    from antifragile.study.single import SingleTrial
+from antifragile.study.options import RunOptions
+from antifragile.study.single import STORY_FILE, WEIGHTS_FILE, SingleTrial, open_single_trial
 
 
 def train(
@@ -68,10 +68,6 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
-    from antifragile.data.datasets import load_dataset
-    from antifragile.study.options import RunOptions
-    from antifragile.study.single import open_single_trial
-
     overrides: dict[str, object] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -128,8 +124,6 @@ def _default_folder(spec: TrialSpec) -> Path:
 
 
 def _watch(single: SingleTrial) -> None:
-    from antifragile.cli.study.live import bounty_curve
-
     console = stderr()
     if not console.is_terminal:
         for record in single.run():
@@ -157,8 +151,6 @@ def _line(single: SingleTrial, record: MetaLoopRecord) -> str:
 
 
 def _report(single: SingleTrial, result: TrialResult, as_json: bool) -> None:
-    from antifragile.study.single import STORY_FILE, WEIGHTS_FILE
-
     validation = 100 / single.data.validation.n_samples
     test = 100 / single.data.test.n_samples
     values = {

@@ -81,7 +81,7 @@ STUDY_VERBS = {
         "Show n, mean, sd (population), min and max of every cell, in percent.",
     ),
     "export": Verb(
-        "antifragile.cli.study.commands:export",
+        "antifragile.cli.study.export:export",
         "Write every stored record (meta_loops) or every finished trial (trials), or all as runs.",
     ),
 }

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from antifragile.ablate.certify.certificate import Listener, open_server
+from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
+from antifragile.ablate.records import Certificate, Component, Variant
+from antifragile.ablate.request import AblationRequest, parse_size
+from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.cli.ablate.options import (
     BuildOption,
     FilesArgument,
@@ -29,20 +34,7 @@ from antifragile.cli.ablate.options import (
 )
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 
-if TYPE_CHECKING:
-    from antifragile.ablate.certify.certificate import Listener
-    from antifragile.ablate.pipeline import Ablations
-    from antifragile.ablate.records import Certificate, Component, Variant
-    from antifragile.ablate.request import AblationRequest
-    from antifragile.ablate.sandbox.server import Server
 
-app = typer.Typer(
-    help="Take components out of a model, one at a time, and see what each was worth.",
-    no_args_is_help=True,
-)
-
-
-@app.command()
 def discover(
     files: FilesArgument = None,
     source: SourceOption = None,
@@ -57,8 +49,6 @@ def discover(
     as_json: JsonOption = False,
 ) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
-    from antifragile.ablate.pipeline import find_components
-
     sources = [*(source or []), *(files or [])]
     request = _request(spec, sources, build, inputs, step, None, templates)
     with _server(timeout, memory, 1, framework) as server:
@@ -76,7 +66,6 @@ def discover(
         _print_components(components)
 
 
-@app.command()
 def generate(
     out: Annotated[Path, typer.Option(help="Folder for the variants; new, empty or ours.")],
     files: FilesArgument = None,
@@ -99,8 +88,6 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""
-    from antifragile.ablate.pipeline import check_is_ours, make_ablations
-
     sources = [*(source or []), *(files or [])]
     request = _request(spec, sources, build, inputs, step, kinds, templates)
     check_is_ours(out)
@@ -132,7 +119,6 @@ def _request(
     kinds: str | None,
     templates: Path | None,
 ) -> AblationRequest:
-    from antifragile.ablate.request import AblationRequest
 
     words = [word.strip() for word in kinds.split(",")] if kinds is not None else None
     given = {
@@ -143,10 +129,6 @@ def _request(
 
 
 def _server(timeout: float, memory: str, workers: int | None, framework: str) -> Server:
-    from antifragile.ablate.certify.certificate import open_server
-    from antifragile.ablate.request import parse_size
-    from antifragile.ablate.sandbox.server import Limits
-
     limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
     return open_server(workers=workers or os.cpu_count() or 1, limits=limits, framework=framework)
 

@@ -5,8 +5,26 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from antifragile.ablate.designs.base import DesignName
+from antifragile.ablate.designs.choice import looks_until
+from antifragile.ablate.request import parse_size
+from antifragile.ablate.sandbox.server import Limits
+from antifragile.ablate.study.folder import (
+    AblationFolder,
+    choose_arms,
+    one_per_component,
+    read_ablation_folder,
+)
+from antifragile.ablate.study.manifest import check_same_sources, differences, write_manifest
+from antifragile.ablate.study.outcome import AblationOutcome, AblationProgress
+from antifragile.ablate.study.repeat import old_choices, repeat_folder
+from antifragile.ablate.study.request import AblationRequest, Experiment, Protocol
+from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.study import run_ablation
+from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.analysis.inference.paired import Judgement
 from antifragile.cli.ablate.options import (
     AdaptiveOption,
     AlphaOption,
@@ -36,12 +54,9 @@ from antifragile.cli.ablate.options import (
 )
 from antifragile.cli.console import print_json, stderr, stdout
 from antifragile.errors import UsageError
-
-if TYPE_CHECKING:
-    from antifragile.ablate.study.folder import AblationFolder
-    from antifragile.ablate.study.outcome import AblationOutcome, AblationProgress
-    from antifragile.ablate.study.request import AblationRequest, Experiment
-    from antifragile.store.ablation import AblationStore
+from antifragile.report.ablation.tables import ablation_tables
+from antifragile.report.table import as_rich
+from antifragile.store.ablation import AblationStore
 
 _SAID_EVERY_S = 10.0
 
@@ -77,8 +92,6 @@ def run(
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     """
-    from antifragile.ablate.study.repeat import old_choices, repeat_folder
-
     given: dict[str, Any] = {
         "experiment": experiment,
         "dataset": dataset,
@@ -113,11 +126,6 @@ def _run(
     workers: int,
     limits: tuple[float, str],
 ) -> AblationOutcome:
-    from antifragile.ablate.request import parse_size
-    from antifragile.ablate.sandbox.server import Limits
-    from antifragile.ablate.study.folder import read_ablation_folder
-    from antifragile.ablate.study.manifest import check_same_sources
-    from antifragile.ablate.study.study import run_ablation
 
     made = read_ablation_folder(folder)
     request = _request(made, given)
@@ -136,12 +144,6 @@ def _run(
 
 
 def _request(folder: AblationFolder, given: dict[str, Any]) -> AblationRequest:
-    from antifragile.ablate.designs.base import DesignName
-    from antifragile.ablate.designs.choice import looks_until
-    from antifragile.ablate.study.folder import choose_arms, one_per_component
-    from antifragile.ablate.study.request import AblationRequest, Protocol
-    from antifragile.analysis.inference.paired import Judgement
-
     design, seeds = DesignName(given["design"]), given["seeds"]
     looks: tuple[int, ...] = ()
     if given["adaptive"]:
@@ -167,9 +169,6 @@ def _request(folder: AblationFolder, given: dict[str, Any]) -> AblationRequest:
 
 
 def _experiment(given: dict[str, Any]) -> Experiment:
-    from antifragile.ablate.study.request import Experiment
-    from antifragile.ablate.study.trainer import TrainerOptions
-
     if (given["experiment"] is None) == (given["dataset"] is None):
         raise UsageError(
             "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
@@ -180,18 +179,12 @@ def _experiment(given: dict[str, Any]) -> Experiment:
 
 
 def _store(folder: Path, store: str | None, *, create: bool) -> AblationStore:
-    from antifragile.store.ablation import AblationStore
-
     return AblationStore(store or str(folder / "ablation.db"), create=create)
 
 
 def _finish(
     outcome: AblationOutcome, folder: Path, then: dict[str, Any] | None, *, as_json: bool
 ) -> None:
-    from antifragile.ablate.study.manifest import differences, write_manifest
-    from antifragile.ablate.study.results import read_results
-    from antifragile.report.ablation.tables import ablation_tables
-    from antifragile.report.table import as_rich
 
     if then is None:
         write_manifest(outcome.manifest, folder)
