@@ -1,13 +1,12 @@
 """Measure the fleet against plain and tuned PyTorch loops, and project the paper's study.
 
-For every architecture the three are timed in turn within one run, so that a change of the
-machine's mood meets all of them. Seconds are per replica and meta-loop, validation included.
+For every architecture the three are timed in turn within one run, so that a slow-down of the
+machine affects all three equally. Seconds are per replica and meta-loop, validation included.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,18 +16,14 @@ import torch
 from antifragile.config.architecture import Architecture
 from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.run import TrainingOptions
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload
-from antifragile.fleet.trainer import fleet_meta_loops
-from benchmarks.speed.loops import (
-    matrix_peak_gflops,
-    plain_epoch,
-    seconds_per_meta_loop,
-    tuned_epoch,
-)
+from antifragile.fleet.rates import geometric_mean, matrix_peak_gflops, paper_trials
+from antifragile.fleet.rates import seconds_per_meta_loop as fleet_seconds
+from benchmarks.speed.loops import plain_epoch, seconds_per_meta_loop, tuned_epoch
 
 BENCH_ARCHITECTURES: tuple[str, ...] = (
     *("1*2048", "1*256", "1*64", "1*16", "1*4", "2*939", "2*59", "2*16", "4*632", "4*119"),
@@ -45,8 +40,8 @@ class BenchRow:
 
     Args:
         architecture: Its name.
-        plain_s: What a PyTorch user writes.
-        tuned_s: What an expert writes for one model.
+        plain_s: The loop that a PyTorch user writes.
+        tuned_s: The loop that an expert writes for one model.
         fleet_s: The fleet, all modes of a trial sharing their batches, in the precision asked for.
         fleet_fp32_s: The same in fp32.
         fleet_independent_s: As fleet_s, when every replica draws its own batches.
@@ -70,7 +65,7 @@ class BenchRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchReport:
-    """All rows, and what they say together; `to_mapping` is the JSON of the command line."""
+    """All rows and their summary; `to_mapping` is the JSON of the command line."""
 
     rows: tuple[BenchRow, ...]
     precision: str
@@ -94,12 +89,12 @@ def bench(
     """Time every architecture; yield each row when it is done and the report at the end.
 
     Args:
-        architectures: What to time, for example those of `BENCH_ARCHITECTURES`.
-        data: On the CPU.
-        threads: For all contestants.
+        architectures: The shapes to time, for example those of `BENCH_ARCHITECTURES`.
+        data: The data set, on the CPU.
+        threads: Threads of every contestant.
         repeats: Rounds; the best time of each contestant counts.
-        precision: Of the fleet's products, ``fp32`` or ``bf16``, and of the matrix peak; the plain
-            and the tuned loop compute in fp32.
+        precision: Precision of the fleet's products, ``fp32`` or ``bf16``, and of the matrix
+            peak; the plain and the tuned loop compute in fp32.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -116,18 +111,17 @@ def bench(
 
 def report(rows: Sequence[BenchRow], peak: float, precision: str = "fp32") -> BenchReport:
     """Summarise rows; their peak shares are brought to the one peak of the run."""
-    logs = [math.log(row.ratio) for row in rows]
     return BenchReport(
         rows=tuple(BenchRow(**{**asdict(row), "peak_share": row.gflops / peak}) for row in rows),
         precision=precision,
         peak_gflops=peak,
-        geometric_mean_ratio=math.exp(sum(logs) / len(logs)),
+        geometric_mean_ratio=geometric_mean([row.ratio for row in rows]),
         projected_hours=projected_hours(rows) | _hours_in_fp32(rows, precision),
     )
 
 
 def projected_hours(rows: Sequence[BenchRow]) -> dict[str, float]:
-    """Hours of the paper's 98 shapes, 6 modes, 10 trials, 100 meta-loops on this machine.
+    """Project the hours of the paper's study (98 shapes, 6 modes, 10 trials, 100 meta-loops).
 
     Each shape is given the speed of the measured shape that is nearest in width and depth. The
     rows train every mode; a paired study does not train ``decay`` again, which rounds away
@@ -149,7 +143,7 @@ def projected_hours(rows: Sequence[BenchRow]) -> dict[str, float]:
 
 
 def _hours_in_fp32(rows: Sequence[BenchRow], precision: str) -> dict[str, float]:
-    """Beside those of another precision, the hours of fp32 measured in the same run."""
+    """Project the hours in fp32 measured in the same run, beside those of another precision."""
     if precision == "fp32":
         return {}
     hours = projected_hours([replace(row, fleet_s=row.fleet_fp32_s) for row in rows])
@@ -193,30 +187,12 @@ def _row(
 def _fleet(
     architecture: Architecture, data: Dataset, threads: int, pairing: Pairing, precision: str
 ) -> Iterator[float]:
-    """Seconds per replica of one meta-loop after another, with the least work for all threads."""
-    options = TrainingOptions(normalization=data.normalization)
-    specs = [
-        TrialSpec(
-            dataset=data.name,
-            architecture=architecture,
-            mode=mode,
-            trial=trial,
-            pairing=pairing,
-            meta_loops=1000,
-            training=options,
-        )
-        for trial in range(1, threads + 1)
-        for mode in PAPER_MODES
-    ]
+    """Time one meta-loop after another of the smallest fleet that keeps all threads busy."""
+    specs = paper_trials(architecture, data, trials=threads, pairing=pairing)
     plan = plan_fleet(workload(specs, data), threads=threads, precision=precision)
     plan = replace(plan, shares_work=False)  # every replica is trained, decay too
     specs = specs[:: len(PAPER_MODES)] if plan.group_size == 1 < len(PAPER_MODES) else specs
-    started = time.perf_counter()
-    for turn, _ in enumerate(fleet_meta_loops(specs, data, plan=plan)):
-        seconds = (time.perf_counter() - started) / len(specs)
-        if turn > 0:  # the first also builds the kernel and draws the networks
-            yield seconds
-        started = time.perf_counter()
+    return fleet_seconds(specs, data, plan)
 
 
 def _flops(architecture: Architecture, data: Dataset | None = None) -> float:
@@ -232,6 +208,6 @@ def _flops(architecture: Architecture, data: Dataset | None = None) -> float:
 
 
 def _distance(one: Architecture, other: Architecture) -> float:
-    """Between two shapes, in factors of width and depth."""
+    """Distance of two shapes, in factors of width and depth."""
     width = math.log(max(one.hidden_widths) / max(other.hidden_widths))
     return math.hypot(width, math.log(one.depth / other.depth))

@@ -1,7 +1,7 @@
 """The two training loops the fleet is measured against, as their users would write them.
 
 plain: DataLoader over in-memory tensors, autograd, torch.optim.AdamW.
-tuned: tensor indexing, denormals flushed, fused AdamW; what an expert writes for one model.
+tuned: tensor indexing, denormals flushed, fused AdamW, as an expert writes it for one model.
 
 Both train one epoch and validate, as one meta-loop of one replica does.
 """
@@ -45,7 +45,7 @@ def plain_epoch(model: nn.Module, train: Split, validation: Split, options: Trai
 
 
 def tuned_epoch(model: nn.Module, train: Split, validation: Split, options: TrainingOptions) -> int:
-    """The same with tensor indexing, flushed denormals and a fused optimizer."""
+    """Do the same with tensor indexing, flushed denormals and a fused optimizer."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=0.0, fused=True
     )
@@ -83,18 +83,6 @@ def seconds_per_meta_loop(
     started = time.perf_counter()
     loop(model, train, validation, options)
     return (time.perf_counter() - started) * scale
-
-
-def matrix_peak_gflops(precision: str = "fp32", *, size: int = 2048, repeats: int = 5) -> float:
-    """The best matrix product that PyTorch does here in ``fp32`` or ``bf16``, in GFLOP/s."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
-    out, best = torch.empty(size, size, dtype=dtype), float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        torch.mm(left, right, out=out)
-        best = min(best, time.perf_counter() - started)
-    return 2e-9 * size**3 / best
 
 
 def _first(split: Split, n: int) -> Split:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,15 @@ def run_process(folder: Path, *arguments: object, **options: Any) -> Said:
     return Said(process.returncode, out or "", err or "")
 
 
-def run_here(folder: Path, *arguments: object) -> Said:
-    """Run in this process, which has torch loaded already."""
+def run_here(
+    folder: Path, *arguments: object, program: Callable[[Sequence[str]], int] = run
+) -> Said:
+    """Run a command line in this process, which has torch loaded already."""
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        code = run([str(argument) for argument in arguments])
+        code = program([str(argument) for argument in arguments])
     return Said(code, out.getvalue(), err.getvalue())

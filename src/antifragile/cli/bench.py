@@ -1,88 +1,96 @@
-"""``antifragile bench``: the fleet against plain and tuned PyTorch, on this machine."""
+"""``antifragile bench``: this machine's speed against the rates that `study plan` predicts from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Literal
 
+import torch
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import DataDirOption, JsonOption
 from antifragile.config.architecture import Architecture
+from antifragile.data.datasets import load_dataset
+from antifragile.fleet.rates import FleetRate, geometric_mean, matrix_peak_gflops, measure_rate
 
-if TYPE_CHECKING:
-    from benchmarks.speed.bench import BenchReport, BenchRow
+SHAPES = ("4*4", "18*18", "1*16", "2*59", "1*256", "4*119")
+"""The default set: narrow, square and wide shapes that take half a minute together."""
 
 
 def bench(
     arch: Annotated[
-        list[str] | None, typer.Option(help="May be repeated.", show_default="a set of 18")
+        list[str] | None,
+        typer.Option(help="May be repeated.", show_default=", ".join(SHAPES)),
     ] = None,
     dataset: Annotated[str, typer.Option(help="What to train on.")] = "mnist",
-    threads: Annotated[int, typer.Option(min=1, help="For all contestants alike.")] = 2,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the best time counts.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads; a worker of a study has one.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Meta-loops; the best time counts.")] = 2,
     precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="Of the fleet; bf16 is timed beside fp32.")
+        Literal["fp32", "bf16"], typer.Option(help="Precision of the products.")
     ] = "fp32",
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time plain PyTorch, tuned PyTorch and the fleet in turn; project the paper's study.
+    """Measure this machine's speed against the rates that `study plan` predicts from.
 
-    Seconds are per trial and meta-loop, validation included. `plain` is what a PyTorch user
-    writes (DataLoader, autograd, AdamW), `tuned` what an expert writes for one model (tensor
-    indexing, fused AdamW, denormals flushed). Very deep shapes are timed on 20 batches and scaled.
+    Seconds are per trial and meta-loop, validation included. A study on this machine takes about
+    the ratio times the predicted time. `python -m benchmarks.speed`, in a clone of the project,
+    compares the fleet with plain and tuned PyTorch loops.
     """
-    from benchmarks.speed.bench import BENCH_ARCHITECTURES, BenchReport
-    from benchmarks.speed.bench import bench as run
-
-    from antifragile.data.datasets import load_dataset
-
-    architectures = [Architecture.parse(name) for name in arch or BENCH_ARCHITECTURES]
+    architectures = [Architecture.parse(name) for name in arch or SHAPES]
     data = load_dataset(dataset, data_dir=data_dir, progress=True)
     for architecture in architectures:
         architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
-    turns = run(architectures, data, threads=threads, repeats=repeats, precision=precision)
-    for item in turns:
-        if not isinstance(item, BenchReport):
-            stderr().print(_line(item), markup=False, soft_wrap=True)
-        elif as_json:
-            print_json(item.to_mapping())
-        else:
-            _print(item, threads)
-
-
-def _line(row: BenchRow) -> str:
-    return (
-        f"{row.architecture}: plain {row.plain_s:.4g} s, fleet {row.fleet_s:.4g} s "
-        f"(fp32 {row.fleet_fp32_s:.4g} s)"
+    rates = []
+    with _threads(threads):
+        peak = matrix_peak_gflops(precision)
+        for architecture in architectures:
+            rate = measure_rate(
+                architecture, data, threads=threads, repeats=repeats, precision=precision
+            )
+            rates.append(rate)
+            line = f"{rate.architecture}: {rate.seconds:.4g} s"
+            stderr().print(line, markup=False, soft_wrap=True)
+    ratio = geometric_mean([rate.ratio for rate in rates])
+    if as_json:
+        rows = [asdict(rate) | {"ratio": rate.ratio} for rate in rates]
+        print_json(
+            {"threads": threads, "precision": precision, "peak_gflops": peak}
+            | {"ratio": ratio, "rows": rows}
+        )
+        return
+    _print(rates)
+    stdout().print(
+        f"\nmatrix peak {peak:.0f} GFLOP/s with {threads} thread(s); this machine takes "
+        f"{ratio:.2f} times the predicted time (geometric mean)."
     )
 
 
-def _print(report: BenchReport, threads: int) -> None:
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _print(rates: list[FleetRate]) -> None:
     table = plain_table("seconds per trial and meta-loop, validation included")
-    fleets = ("fleet",) if report.precision == "fp32" else ("fp32 fleet", "bf16 fleet")
-    headings = ("plain", "tuned", *fleets, "unpaired", "plain/fleet", "tuned/fleet", "GFLOP/s")
-    for heading in ("architecture", *headings, "of peak"):
-        table.add_column(heading, justify="left" if heading == "architecture" else "right")
-    for row in report.rows:
-        own = [row.fleet_s] if report.precision == "fp32" else [row.fleet_fp32_s, row.fleet_s]
-        seconds = (row.plain_s, row.tuned_s, *own, row.fleet_independent_s)
+    for heading in ("architecture", "kernel", "measured", "predicted", "ratio", "GFLOP/s"):
+        is_text = heading in ("architecture", "kernel")
+        table.add_column(heading, justify="left" if is_text else "right")
+    for rate in rates:
         table.add_row(
-            row.architecture,
-            *(f"{value:.4g}" for value in seconds),
-            f"{row.ratio:.1f}",
-            f"{row.tuned_ratio:.1f}",
-            f"{row.gflops:.0f}",
-            f"{100 * row.peak_share:.0f} %",
+            rate.architecture,
+            rate.kernel,
+            f"{rate.seconds:.4g}",
+            f"{rate.predicted_seconds:.4g}",
+            f"{rate.ratio:.2f}",
+            f"{rate.gflops:.0f}",
         )
     stdout().print(table)
-    hours = report.projected_hours
-    stdout().print(
-        f"\ngeometric mean of plain/fleet {report.geometric_mean_ratio:.1f}; matrix peak "
-        f"{report.peak_gflops:.0f} GFLOP/s with {threads} threads\nthe paper's study "
-        f"(98 x 6 x 10 x 100) on this machine: {hours['paired']:.1f} h paired "
-        f"({hours['paired_all_trained']:.1f} h were decay, which rounds away, trained too), "
-        f"{hours['independent']:.1f} h independent (projected from these rows)"
-        + (f"; in fp32 {hours['paired_fp32']:.1f} h paired" if "paired_fp32" in hours else "")
-    )

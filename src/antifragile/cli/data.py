@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,18 +12,13 @@ from rich.table import Table
 from antifragile.cli.console import stdout
 from antifragile.cli.options import DataDirOption, JsonOption
 from antifragile.config.run import Normalization
+from antifragile.data.datasets import dataset_sources, load_dataset
+from antifragile.data.files import Access
+from antifragile.data.source import DatasetSource
+from antifragile.data.splits import Dataset
 from antifragile.errors import DataError, WorldError
 
-# What needs torch is imported by the verb: --help answers at once.
-if TYPE_CHECKING:
-    from antifragile.data.files import Access
-    from antifragile.data.source import DatasetSource
-    from antifragile.data.splits import Dataset
 
-app = typer.Typer(help="The data sets networks are trained on.", no_args_is_help=True)
-
-
-@app.command("info")
 def print_info(
     name: Annotated[str, typer.Argument(help="A registered name, or npz:PATH.")],
     data_dir: DataDirOption = None,
@@ -34,8 +29,6 @@ def print_info(
     as_json: JsonOption = False,
 ) -> None:
     """Show split sizes, class counts, ZeroR, input size and normalization of a data set."""
-    from antifragile.data.datasets import load_dataset
-
     dataset = load_dataset(
         name, data_dir=data_dir, normalization=normalization, download=download, progress=True
     )
@@ -45,12 +38,8 @@ def print_info(
         _print_dataset(stdout(), dataset)
 
 
-@app.command("list")
 def print_list(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """List the registered data sets and whether their files are here."""
-    from antifragile.data.datasets import dataset_sources
-    from antifragile.data.files import Access
-
     access = Access(data_dir=data_dir)
     access.places()  # a data_dir that is a file is the user's mistake, not a corrupted data set
     rows = [(source, _presence(source, access)) for source in dataset_sources()]

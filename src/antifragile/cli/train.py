@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Group
@@ -23,14 +23,13 @@ from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.data.datasets import load_dataset
+from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import Interrupted, SpecError, nearest
+from antifragile.study.options import RunOptions
+from antifragile.study.single import STORY_FILE, WEIGHTS_FILE, SingleTrial, open_single_trial
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-
-# Modules that need torch are imported by the verb, so that --help answers at once.
-if TYPE_CHECKING:
-    from antifragile.engine.records import MetaLoopRecord, TrialResult
-    from antifragile.study.single import SingleTrial
 
 
 def train(
@@ -71,10 +70,6 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
-    from antifragile.data.datasets import load_dataset
-    from antifragile.study.options import RunOptions
-    from antifragile.study.single import open_single_trial
-
     overrides: dict[str, object] = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
@@ -178,8 +173,6 @@ def _line(single: SingleTrial, record: MetaLoopRecord) -> str:
 
 
 def _report(single: SingleTrial, result: TrialResult, as_json: bool) -> None:
-    from antifragile.study.single import STORY_FILE, WEIGHTS_FILE
-
     validation = 100 / single.data.validation.n_samples
     test = 100 / single.data.test.n_samples
     values = {

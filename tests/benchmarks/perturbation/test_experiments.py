@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from benchmarks.perturbation.contenders import CONTENDERS, FIVE
-from benchmarks.perturbation.deep_mnist import ETAS, arms
-from benchmarks.perturbation.experiments import EXPERIMENTS, run_experiment
-from benchmarks.perturbation.networks import Initialisation
-from benchmarks.perturbation.parts import Frames, Part, run_parts
-from benchmarks.perturbation.records import BenchResult, BenchSettings
-from benchmarks.perturbation.tasks import HALF_DECADES
 
 from antifragile.errors import UsageError
 from antifragile.optim import PRESETS
+from benchmarks.perturbation.experiments.contenders import CONTENDERS, FIVE
+from benchmarks.perturbation.experiments.deep_mnist import ETAS, arms
+from benchmarks.perturbation.experiments.registry import EXPERIMENTS, run_experiment
+from benchmarks.perturbation.parts import Frames, Part, run_parts
+from benchmarks.perturbation.problems.tasks import HALF_DECADES
+from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.training.networks import Initialisation
 
 
 def short(name: str, seeds: int = 3) -> BenchResult:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.perturbation.sensitivity import (
+
+from benchmarks.perturbation.measures.sensitivity import (
     best_rate,
     capped,
     oscillation,
@@ -13,7 +14,7 @@ from benchmarks.perturbation.sensitivity import (
     sensitivity,
     wilson_interval,
 )
-from benchmarks.perturbation.steadiness import EARLY_STOPPING, summarise
+from benchmarks.perturbation.measures.steadiness import EARLY_STOPPING, summarise
 
 LOSSES = np.array([[1.0, 1.0], [0.2, 0.4], [np.nan, 5.0]])  # (rates, seeds)
 INITIAL = np.array([2.0, 2.0])

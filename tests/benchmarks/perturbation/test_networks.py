@@ -7,7 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from benchmarks.perturbation.networks import (
+from torch import nn
+
+from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Split
+from benchmarks.perturbation.problems.tasks import FEDERATED, average_clients, deal, task_orders
+from benchmarks.perturbation.training.loop import History, train
+from benchmarks.perturbation.training.networks import (
     Initialisation,
     ReplicaMLP,
     batches,
@@ -15,12 +21,6 @@ from benchmarks.perturbation.networks import (
     evaluate,
     replica_loss,
 )
-from benchmarks.perturbation.tasks import FEDERATED, average_clients, deal, task_orders
-from benchmarks.perturbation.training import History, train
-from torch import nn
-
-from antifragile.data.datasets import load_dataset
-from antifragile.data.splits import Split
 
 
 def digits() -> Split:

@@ -7,12 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from benchmarks.perturbation.gaussian import agreement, effective_sample_size, make_posterior
-from benchmarks.perturbation.octopus import Octopus
-from benchmarks.perturbation.posterior import predicted_error
-from benchmarks.perturbation.quadratic import make_regression
 from hypothesis import given
 from hypothesis import strategies as st
+
+from benchmarks.perturbation.experiments.posterior import predicted_error
+from benchmarks.perturbation.problems.gaussian import (
+    agreement,
+    effective_sample_size,
+    make_posterior,
+)
+from benchmarks.perturbation.problems.octopus import Octopus
+from benchmarks.perturbation.problems.regression import make_regression
 
 
 def octopus(*smoothness: float) -> Octopus:

@@ -6,16 +6,16 @@ import math
 
 import pandas as pd
 import pytest
-from benchmarks.perturbation.deep_mnist import summarise as deep_rows
-from benchmarks.perturbation.experiments import EXPERIMENTS
-from benchmarks.perturbation.figures import bench_figure
-from benchmarks.perturbation.records import BenchResult
-from benchmarks.perturbation.saddles import summarise as octopus_rows
-from benchmarks.perturbation.steadiness import summarise as steady_rows
-from benchmarks.perturbation.tables import bench_table, cost
 
 from antifragile.report.style import encode_figure
 from antifragile.report.table import as_csv, as_markdown
+from benchmarks.perturbation.experiments.deep_mnist import summarise as deep_rows
+from benchmarks.perturbation.experiments.octopus import summarise as octopus_rows
+from benchmarks.perturbation.experiments.registry import EXPERIMENTS
+from benchmarks.perturbation.measures.steadiness import summarise as steady_rows
+from benchmarks.perturbation.records import BenchResult
+from benchmarks.perturbation.report.figures import bench_figure
+from benchmarks.perturbation.report.tables import bench_table, cost
 from tests.report.test_figures import caption, overlapping_texts
 
 COST = {"gradient_evaluations": 100, "seconds": 0.25}

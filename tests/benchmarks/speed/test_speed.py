@@ -7,6 +7,10 @@ import math
 
 import pytest
 import torch
+
+from antifragile.config.architecture import Architecture
+from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.seeds import Pairing
 from benchmarks.speed.bench import (
     BENCH_ARCHITECTURES,
     BenchReport,
@@ -15,11 +19,6 @@ from benchmarks.speed.bench import (
     projected_hours,
     report,
 )
-from benchmarks.speed.loops import matrix_peak_gflops
-
-from antifragile.config.architecture import Architecture
-from antifragile.config.landscape import PAPER_LANDSCAPE
-from antifragile.config.seeds import Pairing
 from tests.fleet.fleet_fakes import random_data
 
 
@@ -91,8 +90,3 @@ def test_bf16_is_timed_beside_fp32() -> None:
 def test_fp32_hours_beside_bf16_come_from_the_fp32_times() -> None:
     hours = report([row("4*4", 4.0, 0.1)], peak=200.0, precision="bf16").projected_hours
     assert hours["paired_fp32"] == pytest.approx(1.5 * hours["paired"])
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_matrix_peak_is_a_speed(precision: str) -> None:
-    assert matrix_peak_gflops(precision, size=128, repeats=2) > 0

@@ -7,11 +7,16 @@ component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from antifragile.ablate.certify.certificate import CertificateListener, open_server
+from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
+from antifragile.ablate.records import Certificate, Component, Variant
+from antifragile.ablate.request import ModelRequest, parse_size
+from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.cli.ablate.options import (
     BuildOption,
     FilesArgument,
@@ -27,21 +32,9 @@ from antifragile.cli.ablate.options import (
     WorkersOption,
 )
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
-
-if TYPE_CHECKING:
-    from antifragile.ablate.certify.certificate import CertificateListener
-    from antifragile.ablate.pipeline import Ablations
-    from antifragile.ablate.records import Certificate, Component, Variant
-    from antifragile.ablate.request import ModelRequest
-    from antifragile.ablate.sandbox.server import Server
-
-app = typer.Typer(
-    help="Take components out of a model, one at a time, and see what each was worth.",
-    no_args_is_help=True,
-)
+from antifragile.study.machine import usable_cores
 
 
-@app.command()
 def discover(
     files: FilesArgument = None,
     source: SourceOption = None,
@@ -56,8 +49,6 @@ def discover(
     as_json: JsonOption = False,
 ) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
-    from antifragile.ablate.pipeline import find_components
-
     sources = [*(source or []), *(files or [])]
     request = _request(spec, sources, build, inputs, step, None, templates)
     with _server(timeout, memory, 1, framework) as server:
@@ -75,7 +66,6 @@ def discover(
         _print_components(plan.components)
 
 
-@app.command()
 def generate(
     out: Annotated[Path, typer.Option(help="Folder for the variants; new, empty or ours.")],
     files: FilesArgument = None,
@@ -98,8 +88,6 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""
-    from antifragile.ablate.pipeline import check_is_ours, make_ablations
-
     sources = [*(source or []), *(files or [])]
     request = _request(spec, sources, build, inputs, step, kinds, templates)
     check_is_ours(out)
@@ -131,7 +119,6 @@ def _request(
     kinds: str | None,
     templates: Path | None,
 ) -> ModelRequest:
-    from antifragile.ablate.request import ModelRequest
 
     words = [word.strip() for word in kinds.split(",")] if kinds is not None else None
     given = {
@@ -142,10 +129,6 @@ def _request(
 
 
 def _server(timeout: float, memory: str, workers: int | None, framework: str) -> Server:
-    from antifragile.ablate.certify.certificate import open_server
-    from antifragile.ablate.request import parse_size
-    from antifragile.ablate.sandbox.server import Limits
-    from antifragile.study.machine import usable_cores
 
     limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
     return open_server(workers=workers or usable_cores(), limits=limits, framework=framework)

@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from antifragile._files import write_atomically
+from antifragile.ablate.study.repeat import read_manifest
+from antifragile.ablate.study.results import read_results
 from antifragile.cli.console import stdout
+from antifragile.report.ablation.page import write_ablation_page
+from antifragile.report.ablation.tables import ablation_tables
+from antifragile.report.table import as_latex, as_markdown, as_rich
 
 
 def report(
@@ -25,17 +31,9 @@ def report(
     ] = None,
 ) -> None:
     """Say what each component was worth: contributions with intervals, placebo first."""
-    from antifragile._files import write_atomically
-    from antifragile.ablate.study.repeat import read_manifest
-    from antifragile.ablate.study.results import read_results
-    from antifragile.report.ablation.tables import ablation_tables
-    from antifragile.report.table import as_latex, as_markdown, as_rich
-
     manifest, folder = read_manifest(source, study)
     results = read_results(manifest)
     if format_ == "html":
-        from antifragile.report.ablation.page import write_ablation_page
-
         place = write_ablation_page(results, (out or folder) / "ablation.html", folder)
         stdout().print(str(place), markup=False, soft_wrap=True)
         return

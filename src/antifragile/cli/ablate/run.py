@@ -5,9 +5,25 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.request import parse_size
+from antifragile.ablate.sandbox.server import Limits
+from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.manifest import AblationManifest, load_manifest, write_manifest
+from antifragile.ablate.study.repeat import (
+    check_same_sources,
+    differences,
+    old_choices,
+    repeat_folder,
+)
+from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
+from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.runs import AblationProgress
+from antifragile.ablate.study.server import StudyProcesses
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.analysis.inference.paired import Judgement
 from antifragile.cli.ablate.options import (
     AdaptiveOption,
     AlphaOption,
@@ -36,13 +52,9 @@ from antifragile.cli.ablate.options import (
     StoreOption,
 )
 from antifragile.cli.console import print_json, stderr, stdout
-
-if TYPE_CHECKING:
-    from antifragile.ablate.study.manifest import AblationManifest
-    from antifragile.ablate.study.request import StudyChoices
-    from antifragile.ablate.study.runs import AblationProgress
-    from antifragile.ablate.study.server import StudyProcesses
-    from antifragile.ablate.study.study import AblationOutcome
+from antifragile.report.ablation.tables import ablation_tables
+from antifragile.report.table import as_rich
+from antifragile.store.ablation import AblationStore
 
 _LINE_EVERY_S = 10.0
 
@@ -78,15 +90,6 @@ def run(
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     """
-    from antifragile.ablate.request import parse_size
-    from antifragile.ablate.sandbox.server import Limits
-    from antifragile.ablate.study.manifest import load_manifest, write_manifest
-    from antifragile.ablate.study.repeat import old_choices, repeat_folder
-    from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
-    from antifragile.ablate.study.server import StudyProcesses
-    from antifragile.ablate.study.trainer import TrainerOptions
-    from antifragile.analysis.inference.paired import Judgement
-
     is_both = protocol == "both"
     choices = StudyChoices(
         name=name,
@@ -123,10 +126,6 @@ def _run(
     store: str | None,
     processes: StudyProcesses,
 ) -> AblationOutcome:
-    from antifragile.ablate.study.folder import read_ablation_folder
-    from antifragile.ablate.study.repeat import check_same_sources
-    from antifragile.ablate.study.study import run_ablation
-    from antifragile.store.ablation import AblationStore
 
     made = read_ablation_folder(folder)
     request = choices.to_request(made)
@@ -146,10 +145,6 @@ def _run(
 def _print_outcome(
     outcome: AblationOutcome, then: AblationManifest | None, *, as_json: bool
 ) -> None:
-    from antifragile.ablate.study.repeat import differences
-    from antifragile.ablate.study.results import read_results
-    from antifragile.report.ablation.tables import ablation_tables
-    from antifragile.report.table import as_rich
 
     if as_json:
         print_json(outcome.manifest.to_json())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
+from antifragile.analysis.regimes.classification import classify_source, modes_left_out
+from antifragile.analysis.regimes.words import RegimeRules, RegimeVerdict
+from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import (
     JsonOption,
@@ -18,9 +21,6 @@ from antifragile.cli.options import (
     ZeroROption,
 )
 from antifragile.cli.results.source import read_source
-
-if TYPE_CHECKING:
-    from antifragile.analysis.regimes.words import RegimeVerdict
 
 
 def classify(
@@ -42,10 +42,6 @@ def classify(
     as_json: JsonOption = False,
 ) -> None:
     """Say which regime every architecture is in, why, and how sure that is."""
-    from antifragile.analysis.regimes.classification import classify_source, modes_left_out
-    from antifragile.analysis.regimes.words import RegimeRules
-    from antifragile.analysis.summary import Measure
-
     opened = read_source(source, study, zero_r)
     verdicts = classify_source(
         opened,

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+import pandas as pd
 import typer
 from rich.markup import escape
 
+from antifragile.analysis.inference.comparisons import (
+    Comparisons,
+    FamilyScope,
+    compare_with_control,
+)
+from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     JsonOption,
@@ -17,11 +24,6 @@ from antifragile.cli.options import (
     ZeroROption,
 )
 from antifragile.cli.results.source import read_source
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from antifragile.analysis.inference.comparisons import Comparisons
 
 
 def compare_modes(
@@ -41,9 +43,6 @@ def compare_modes(
     as_json: JsonOption = False,
 ) -> None:
     """Compare every mode with the control: difference, interval, effect size, p values."""
-    from antifragile.analysis.inference.comparisons import FamilyScope, compare_with_control
-    from antifragile.analysis.summary import Measure
-
     opened = read_source(source, study, zero_r, needs_zero_r=False)
     compared = compare_with_control(
         opened.trials,

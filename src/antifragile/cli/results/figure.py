@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from antifragile.analysis.convergence import read_curves_csv
 from antifragile.cli.console import stderr
 from antifragile.cli.options import (
     ConvergenceOption,
@@ -19,6 +20,9 @@ from antifragile.cli.options import (
 from antifragile.cli.results.table import open_survey
 from antifragile.errors import UsageError
 from antifragile.report.figures.names import FigureName
+from antifragile.report.figures.registry import draw_figure
+from antifragile.report.style import save_figure
+from antifragile.report.targets import parse_targets
 
 
 def figure(
@@ -47,10 +51,6 @@ def figure(
     path = out if out is not None else Path(f"{name}.png")
     if path.suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"--out {path} is neither .png nor .svg; choose one of these endings.")
-    from antifragile.analysis.convergence import read_curves_csv
-    from antifragile.report.figures.registry import draw_figure
-    from antifragile.report.style import save_figure
-    from antifragile.report.targets import parse_targets
 
     drawn = draw_figure(
         name,

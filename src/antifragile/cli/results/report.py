@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from antifragile.analysis.convergence import read_curves_csv
+from antifragile.analysis.regimes.words import RegimeRules
+from antifragile.analysis.source import Source
 from antifragile.cli.console import stdout
 from antifragile.cli.options import (
     ConvergenceOption,
@@ -16,9 +19,7 @@ from antifragile.cli.options import (
     ZeroROption,
 )
 from antifragile.cli.results.source import read_source
-
-if TYPE_CHECKING:
-    from antifragile.analysis.source import Source
+from antifragile.report.page.page import write_report
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for the page.")]
 
@@ -32,10 +33,6 @@ def report(
     convergence: ConvergenceOption = None,
 ) -> None:
     """Write one HTML page that explores a study; it opens offline, and is one file to send on."""
-    from antifragile.analysis.convergence import read_curves_csv
-    from antifragile.analysis.regimes.words import RegimeRules
-    from antifragile.report.page.page import write_report
-
     path = write_report(
         read_source(source, study, zero_r),
         out / "report.html",
@@ -61,9 +58,6 @@ def compare(
     convergence: ConvergenceOption = None,
 ) -> None:
     """Write the page of SOURCE with a cell by cell comparison against OTHER."""
-    from antifragile.analysis.convergence import read_curves_csv
-    from antifragile.analysis.regimes.words import RegimeRules
-    from antifragile.report.page.page import write_report
 
     def opened(where: str, name: str | None) -> Source:
         return read_source(where, name, zero_r if _is_csv(where) else None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from antifragile.analysis.capacity import SizeAdvice, advise_size
+from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     JsonOption,
@@ -17,9 +19,6 @@ from antifragile.cli.options import (
     ZeroROption,
 )
 from antifragile.cli.results.source import read_source
-
-if TYPE_CHECKING:
-    from antifragile.analysis.capacity import SizeAdvice
 
 
 def size(
@@ -32,9 +31,6 @@ def size(
     as_json: JsonOption = False,
 ) -> None:
     """Say from the harm of ablation how large each network really is, with an interval."""
-    from antifragile.analysis.capacity import advise_size
-    from antifragile.analysis.summary import Measure
-
     opened = read_source(source, study, zero_r)
     advice = advise_size(opened, measure=Measure(measure), n_inputs=inputs, n_classes=classes)
     if as_json:

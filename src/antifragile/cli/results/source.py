@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from antifragile.analysis.source import Source
+from antifragile.analysis.source import Source, open_source
 
 
 def read_source(
@@ -16,8 +13,6 @@ def read_source(
     Raises:
         UsageError: As `antifragile.analysis.open_source`.
     """
-    from antifragile.analysis.source import open_source
-
     if zero_r is None and not needs_zero_r and where.lower().endswith(".csv"):
         zero_r = 0.0
     return open_source(where, study=study, zero_r=zero_r)

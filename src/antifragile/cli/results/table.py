@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from antifragile.analysis.regimes.words import RegimeRules
+from antifragile.analysis.summary import Measure
 from antifragile.cli.console import stdout
 from antifragile.cli.options import (
     MeasureOption,
@@ -16,11 +18,11 @@ from antifragile.cli.options import (
 )
 from antifragile.cli.results.source import read_source
 from antifragile.errors import UsageError
+from antifragile.report.survey import Survey, survey
+from antifragile.report.table import as_csv, as_latex, as_markdown, as_rich
 from antifragile.report.tables.names import TableName
-
-# What needs pandas, torch or scipy is imported by the verb that needs it: --help answers at once.
-if TYPE_CHECKING:
-    from antifragile.report.survey import Survey
+from antifragile.report.tables.paper import build_table, winner_differences
+from antifragile.report.targets import parse_targets
 
 
 def table(
@@ -48,10 +50,6 @@ def table(
     ] = "rich",
 ) -> None:
     """Print one of the paper's tables, computed from a study or a CSV."""
-    from antifragile.report.table import as_csv, as_latex, as_markdown, as_rich
-    from antifragile.report.tables.paper import build_table, winner_differences
-    from antifragile.report.targets import parse_targets
-
     if printed and name is not TableName.V:
         raise UsageError(f"--printed compares winners, which table {name} does not have; use V.")
     read = open_survey(source, study=study, zero_r=zero_r, measure=measure, rules=rules)
@@ -73,8 +71,4 @@ def open_survey(
     rules: str = "paper",
 ) -> Survey:
     """Open a source and read it, as every verb of this stage does."""
-    from antifragile.analysis.regimes.words import RegimeRules
-    from antifragile.analysis.summary import Measure
-    from antifragile.report.survey import survey
-
     return survey(read_source(source, study, zero_r), Measure(measure), rules=RegimeRules(rules))

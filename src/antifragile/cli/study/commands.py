@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from antifragile.analysis.frames import trials_frame
+from antifragile.analysis.summary import Measure, summarise
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     DEFAULT_STORE,
@@ -25,18 +27,15 @@ from antifragile.cli.options import (
     StudyOption,
     WorkersOption,
 )
-from antifragile.cli.study.export import export
+from antifragile.cli.study.live import StudyDisplay
 from antifragile.cli.study.outcome import print_outcome
-
-# What needs torch or pandas is imported by the verb that needs it: --help answers at once.
-if TYPE_CHECKING:
-    from antifragile.store.records import StoredStudy
-    from antifragile.store.store import Store
-
-app = typer.Typer(help="Run, extend, look at and export studies.", no_args_is_help=True)
+from antifragile.cli.study.plan import print_plan
+from antifragile.store.records import StoredStudy, TrialStatus
+from antifragile.store.store import Store
+from antifragile.study.folder import default_files
+from antifragile.study.runner import extend_study, preview_study, run_study
 
 
-@app.command()
 def run(
     spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
     store: StoreOption = DEFAULT_STORE,
@@ -52,9 +51,6 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or go on with it; stop it at any moment and run the same command again."""
-    from antifragile.cli.study.live import StudyDisplay
-    from antifragile.study.runner import run_study
-
     with StudyDisplay() as display:
         outcome = run_study(
             spec,
@@ -74,7 +70,6 @@ def run(
         print_outcome(outcome, as_json=as_json)
 
 
-@app.command()
 def plan(
     spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
     store: Annotated[
@@ -88,9 +83,6 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say how a study would run, with predicted time and memory; nothing is run or written."""
-    from antifragile.cli.study.plan import print_plan
-    from antifragile.study.runner import preview_study
-
     preview = preview_study(
         spec,
         store=store,
@@ -103,7 +95,6 @@ def plan(
     print_plan(preview, as_json=as_json)
 
 
-@app.command()
 def extend(
     store: StoreOption = DEFAULT_STORE,
     study: StudyOption = None,
@@ -125,9 +116,6 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Add trials or meta-loops to a study and run them; nothing finished is run again."""
-    from antifragile.cli.study.live import StudyDisplay
-    from antifragile.study.runner import extend_study
-
     with StudyDisplay() as display:
         outcome = extend_study(
             study,
@@ -149,11 +137,8 @@ def extend(
         print_outcome(outcome, as_json=as_json)
 
 
-@app.command()
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Show every study of a store and how far it is."""
-    from antifragile.store.store import Store
-
     with Store(store, create=False) as opened:
         rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
     if as_json:
@@ -176,7 +161,6 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     stdout().print(table if rows else f"store {opened} has no studies yet.", markup=False)
 
 
-@app.command()
 def summary(
     store: StoreOption = DEFAULT_STORE,
     study: StudyOption = None,
@@ -184,10 +168,6 @@ def summary(
     as_json: JsonOption = False,
 ) -> None:
     """Show n, mean, sd (population), min and max of every cell, in percent."""
-    from antifragile.analysis.frames import trials_frame
-    from antifragile.analysis.summary import Measure, summarise
-    from antifragile.store.store import Store
-
     with Store(store, create=False) as opened:
         frame = summarise(trials_frame(opened, opened.study(study)), Measure(measure))
     if as_json:
@@ -202,13 +182,7 @@ def summary(
     stdout().print(table if len(frame) else "no trial has finished yet.", markup=False)
 
 
-app.command()(export)
-
-
 def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:
-    from antifragile.store.records import TrialStatus
-    from antifragile.study.folder import default_files
-
     spec = study.spec
     statuses = [trial.status(spec.meta_loops) for trial in store.trials(spec.name)]
     return {

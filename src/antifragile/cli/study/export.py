@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import pandas as pd
 import typer
 
 from antifragile._files import write_atomically
 from antifragile._optional import require
+from antifragile.analysis.frames import meta_loops_frame, trials_frame
+from antifragile.analysis.source import open_source
 from antifragile.cli.console import stderr
 from antifragile.cli.options import DEFAULT_STORE, StoreOption, StudyOption
 from antifragile.errors import UsageError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from antifragile.report.trackers.mlflow import export_mlflow
+from antifragile.report.trackers.tensorboard import export_tensorboard
+from antifragile.store.store import Store
 
 
 class ExportFormat(StrEnum):
@@ -61,8 +64,6 @@ def export(
     if format_ in _TRACKERS:
         _export_runs(store, study, table, format_, out)
         return
-    from antifragile.analysis.frames import meta_loops_frame, trials_frame
-    from antifragile.store.store import Store
 
     if out is None and format_ is ExportFormat.PARQUET:
         raise UsageError("parquet is not text; name a file with --out.")
@@ -87,9 +88,6 @@ def _export_runs(
         raise UsageError(f"--table chooses the rows of a file; {format_} runs hold all of them.")
     if out is None:
         raise UsageError(f"{format_} is a folder of runs; name a new one with --out.")
-    from antifragile.analysis.source import open_source
-    from antifragile.report.trackers.mlflow import export_mlflow
-    from antifragile.report.trackers.tensorboard import export_tensorboard
 
     write = export_mlflow if format_ is ExportFormat.MLFLOW else export_tensorboard
     n_runs = write(open_source(store, study=study), out)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from antifragile.analysis.frames import trials_frame
+from antifragile.analysis.regimes.paper import classify_by_paper
+from antifragile.analysis.summary import summarise
 from antifragile.cli.console import plain_table, print_json, stdout
-
-# Modules that need torch or pandas are imported when used, so that --help answers at once.
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from antifragile.store.records import StoredStudy
-    from antifragile.study.runner import StudyOutcome
+from antifragile.store.records import StoredStudy
+from antifragile.study.runner import StudyOutcome
 
 
 def print_outcome(outcome: StudyOutcome, *, as_json: bool) -> None:
     """Print the results of a study after a run, as a table or as JSON."""
-    from antifragile.analysis.frames import trials_frame
-    from antifragile.analysis.summary import summarise
-
     study, store = outcome.study, outcome.store
     frame = trials_frame(store, study)
     cells = summarise(frame)
@@ -52,8 +46,6 @@ def print_outcome(outcome: StudyOutcome, *, as_json: bool) -> None:
 
 
 def _result_table(study: StoredStudy, cells: pd.DataFrame) -> Table:
-    from antifragile.analysis.regimes.paper import classify_by_paper
-
     zero_r = 100 * study.data.zero_r_validation / study.data.n_validation
     verdicts = classify_by_paper(cells, zero_r=zero_r)
     table = plain_table(

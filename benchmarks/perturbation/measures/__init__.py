@@ -1,0 +1,1 @@
+"""Measures of steadiness: learning-rate sensitivity, spread, oscillation."""

@@ -1,0 +1,1 @@
+"""Functions, posteriors and training tasks that the experiments run on."""

@@ -1,0 +1,1 @@
+"""Networks of many seeds, their training loop, and the perturbations compared."""

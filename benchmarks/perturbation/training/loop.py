@@ -1,0 +1,152 @@
+"""One training loop for every experiment on networks: R seeds, any optimizer, any perturbation.
+
+The loop is the one a user writes; that a handle of `antifragile.perturb` is attached shows only
+in `handle.clean()` around the evaluations. Exact `sam` and `asam` take a closure and pay two
+gradient evaluations a step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from antifragile.data.splits import Split
+from benchmarks.perturbation.training.networks import ReplicaMLP, batches, evaluate, replica_loss
+
+Orders = Callable[[int], Tensor]
+"""Epoch (0-based) -> which samples each replica sees in it, and in which order: (R, n) int64."""
+Clean = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class History:
+    """What was seen while R runs trained together.
+
+    Args:
+        train_loss: (steps, R) of single batches, as the optimizer saw them.
+        loss: By split: (evaluations, R), the first before any step, then after every epoch.
+        accuracy: The same in percent.
+        gradient_evaluations: Per run.
+        seconds: Processor seconds of all runs together, evaluations not counted.
+    """
+
+    train_loss: np.ndarray
+    loss: Mapping[str, np.ndarray]
+    accuracy: Mapping[str, np.ndarray]
+    gradient_evaluations: int
+    seconds: float
+
+
+def train(
+    model: ReplicaMLP,
+    optimizer: torch.optim.Optimizer,
+    split: Split,
+    orders: Orders,
+    *,
+    epochs: int,
+    batch_size: int,
+    watch: Mapping[str, Split],
+    clean: Clean = nullcontext,
+    closure: bool = False,
+    clip: float | None = None,
+    after_epoch: Callable[[ReplicaMLP], None] = lambda model: None,
+) -> History:
+    """Train R runs together and evaluate their clean weights before, and after every epoch.
+
+    Training ends early when the loss of every run is no number any more.
+
+    Args:
+        model: Of R replicas; trained in place.
+        optimizer: Of its parameters, perturbed or not.
+        split: The training samples.
+        orders: Which samples come when.
+        epochs: How often ``orders`` is asked.
+        batch_size: B.
+        watch: Splits to evaluate, by name.
+        clean: A context in which the weights are clean, such as ``handle.clean``.
+        closure: Whether the optimizer evaluates the gradient itself.
+        clip: The largest gradient norm of a run; longer gradients are shortened to it.
+        after_epoch: Called with the model and its clean weights, which it may change in place.
+    """
+    assert not (closure and clip), "the closure's gradients are not ours to clip"
+    seconds, losses, seen = 0.0, [], [_look(model, watch, clean)]
+    for epoch in range(epochs):
+        started = time.process_time()
+        step = _closure_steps if closure else partial(_steps, clip=clip)
+        losses += list(step(model, optimizer, batches(split, orders(epoch), batch_size)))
+        with clean(), torch.no_grad():
+            after_epoch(model)
+        seconds += time.process_time() - started
+        seen.append(_look(model, watch, clean))
+        if not bool(losses[-1].isfinite().any()):  # nothing left to train
+            break
+    return History(
+        train_loss=torch.stack(losses).double().numpy(),
+        loss={name: np.stack([look[name][0] for look in seen]) for name in watch},
+        accuracy={name: np.stack([look[name][1] for look in seen]) for name in watch},
+        gradient_evaluations=len(losses) * (2 if closure else 1),
+        seconds=seconds,
+    )
+
+
+def _steps(
+    model: ReplicaMLP,
+    optimizer: torch.optim.Optimizer,
+    pairs: Iterator[tuple[Tensor, Tensor]],
+    *,
+    clip: float | None,
+) -> Iterator[Tensor]:
+    for images, labels in pairs:
+        losses = replica_loss(model(images), labels)  # (R,)
+        optimizer.zero_grad()
+        torch.autograd.backward(losses.sum())
+        if clip is not None:
+            clip_gradients(model, clip)
+        optimizer.step()
+        yield losses.detach()
+
+
+@torch.no_grad()
+def clip_gradients(model: ReplicaMLP, longest: float) -> None:
+    """Shorten the gradient of each replica to a norm, in place, where it is longer."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    squares = [g.flatten(1).square().sum(dim=1) for g in gradients]
+    norms = torch.stack(squares).sum(dim=0).sqrt()  # (R,)
+    shares = (longest / norms).clamp(max=1.0)
+    if bool((shares < 1).any()):
+        for gradient in gradients:
+            gradient.mul_(shares.view(-1, *[1] * (gradient.ndim - 1)))
+
+
+def _closure_steps(
+    model: ReplicaMLP, optimizer: torch.optim.Optimizer, pairs: Iterator[tuple[Tensor, Tensor]]
+) -> Iterator[Tensor]:
+    for images, labels in pairs:
+        seen: list[Tensor] = []
+
+        def evaluated(
+            images: Tensor = images, labels: Tensor = labels, seen: list[Tensor] = seen
+        ) -> float:
+            losses = replica_loss(model(images), labels)
+            optimizer.zero_grad()
+            torch.autograd.backward(losses.sum())
+            seen.append(losses.detach())
+            return float(losses.detach().sum())
+
+        optimizer.step(evaluated)
+        yield seen[0]
+
+
+def _look(
+    model: ReplicaMLP, watch: Mapping[str, Split], clean: Clean
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    with clean():
+        looked = {name: evaluate(model, split, model.replicas) for name, split in watch.items()}
+    return {name: (loss.numpy(), right.numpy()) for name, (loss, right) in looked.items()}

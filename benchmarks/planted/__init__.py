@@ -1,0 +1,1 @@
+"""Statistics of ablation studies against models whose true component values are known."""

@@ -1,0 +1,1 @@
+"""Checks of what the package promises: reproduction, precision, calibration, public models."""

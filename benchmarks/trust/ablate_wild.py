@@ -1,0 +1,238 @@
+"""Public models as a new user would try them: what is found, certified, refused, and how fast.
+
+    python -m benchmarks.trust.ablate_wild CHECKOUTS [--workers 4] [--only NAME ...] [--out FOLDER]
+
+CHECKOUTS holds clones, each in a folder named owner+repository or repository. For every model a
+file with `build` and `inputs` is written beside copies of its files, and the command that a user
+would type is timed: `antifragile ablate generate`. Two plain methods see the same models: every
+leaf module in turn replaced by nn.Identity, and torch.fx.symbolic_trace. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.trust.wild_models import MODELS, Wild
+
+CERTIFIED = ("certified", "certified-inactive-at-init")
+
+
+def main() -> None:
+    """Try every model whose clone is there, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkouts", type=Path)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--only", nargs="*", default=None)
+    parser.add_argument("--out", type=Path, default=None, help="keep the variants here")
+    parser.add_argument("--naive", type=Path, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.naive is not None:
+        print(json.dumps(naive(options.naive)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        home = (options.out or Path(scratch)).resolve()
+        results = [
+            (wild, try_out(wild, options.checkouts, home, options.workers))
+            for wild in MODELS
+            if options.only is None or any(word in wild.repository for word in options.only)
+        ]
+    print_tables([(wild, result) for wild, result in results if result is not None])
+
+
+def try_out(wild: Wild, checkouts: Path, home: Path, workers: int) -> dict[str, Any] | None:
+    """Copy a model's files, ablate it, and look at it with the plain methods."""
+    clone = next((place for place in places(wild, checkouts) if place.is_dir()), None)
+    if clone is None:
+        print(f"{wild.repository}: no clone in {checkouts}, skipped", file=sys.stderr)
+        return None
+    folder = home / wild.repository.replace("/", "+")
+    shutil.rmtree(folder, ignore_errors=True)
+    for file, target in zip(wild.files, targets(wild), strict=True):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(clone / file, folder / target)
+    (folder / "trial.py").write_text(wild.entry.lstrip())
+    began, used = time.perf_counter(), processor_seconds()
+    said = command(wild, folder, workers)
+    seconds, used = time.perf_counter() - began, processor_seconds() - used
+    plain = subprocess.run(
+        [sys.executable, __file__, str(checkouts), "--naive", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {
+        **json.loads(said),
+        "seconds": seconds,
+        "processor": used,
+        "naive": json.loads(plain.stdout.splitlines()[-1]),
+    }
+
+
+def processor_seconds() -> float:
+    """What all processes that we started and that ended have used."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def places(wild: Wild, checkouts: Path) -> list[Path]:
+    """Where a clone may lie."""
+    owner, name = wild.repository.split("/")
+    return [checkouts / f"{owner}+{name}", checkouts / owner / name, checkouts / name]
+
+
+def targets(wild: Wild) -> list[str]:
+    """Where its files go: a lone file to the top, a package as it is."""
+    return [file if len(wild.files) > 1 else Path(file).name for file in wild.files]
+
+
+def command(wild: Wild, folder: Path, workers: int) -> str:
+    """What a user types; returns the JSON."""
+    words = [sys.executable, "-m", "antifragile", "ablate", "generate", "--json"]
+    for source in wild.sources:
+        words += ["--source", source]
+    words += ["--build", "trial.py:build", "--inputs", "trial.py:inputs", "--out", "variants"]
+    words += ["--workers", str(workers)]
+    ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise SystemExit(f"{wild.repository}: {ended.stderr}")
+    return ended.stdout
+
+
+def naive(folder: Path) -> dict[str, Any]:
+    """Swap each leaf module for nn.Identity; trace with torch.fx; time a forward and backward."""
+    sys.path.insert(0, str(folder))
+    import torch
+    from torch import fx
+    from trial import build, inputs  # type: ignore[import-not-found]  # written by try_out
+
+    torch.set_num_threads(1)
+    reference = outputs_of(build, inputs, None)
+    torch.manual_seed(0)
+    model = build()
+    leaves = [name for name, module in model.named_modules() if name and not any(module.children())]
+    counts = {"leaves": len(leaves), "run": 0, "same shape": 0, "changed": 0}
+    for name in leaves:
+        try:
+            found = outputs_of(build, inputs, name)
+        except Exception:
+            continue
+        counts["run"] += 1
+        same_shape = all(a.shape == b.shape for a, b in zip(found, reference, strict=True))
+        counts["same shape"] += same_shape
+        counts["changed"] += same_shape and any(
+            not torch.equal(a, b) for a, b in zip(found, reference, strict=True)
+        )
+    try:
+        fx.symbolic_trace(build())
+        traced = True
+    except Exception:
+        traced = False
+    return {**counts, "fx": traced, "ms": 1000 * seconds_of_a_step(build, inputs)}
+
+
+def outputs_of(build: Any, inputs: Any, swapped: str | None) -> list[Any]:
+    """Outputs in evaluation and training mode, with one module swapped for nn.Identity."""
+    import torch
+
+    torch.manual_seed(0)
+    model = build()
+    if swapped is not None:
+        parent, _, name = swapped.rpartition(".")
+        setattr(model.get_submodule(parent), name, torch.nn.Identity())
+    torch.manual_seed(1)
+    given = inputs()
+    found: list[Any] = []
+    for mode in (False, True):
+        torch.manual_seed(2)
+        output = model.train(mode)(*given)
+        found += output if isinstance(output, tuple) else (output,)
+    return [item.detach() for item in found if item is not None]
+
+
+def seconds_of_a_step(build: Any, inputs: Any) -> float:
+    """The fastest of five forward and backward passes."""
+    model, given, best = build().train(), inputs(), float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        output = model(*given)
+        (output[0] if isinstance(output, tuple) else output).sum().backward()
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def print_tables(results: list[tuple[Wild, dict[str, Any]]]) -> None:
+    """The issue's table, the plain methods beside it, and every refusal with its reason."""
+    print(
+        "| model | step, ms | components | executed | with a certified variant | variants |"
+        " certified | inactive at init | refused | failed | median diff lines | seconds |"
+        " processor s |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    for wild, result in results:
+        print(f"| {wild.repository} | {' | '.join(row(result))} |")
+    print(
+        "\n| model | leaf modules | nn.Identity runs | same shape | and changed | torch.fx traces |"
+    )
+    print("|---|--:|--:|--:|--:|---|")
+    for wild, result in results:
+        plain = result["naive"]
+        numbers = [plain[key] for key in ("leaves", "run", "same shape", "changed")]
+        traced = "yes" if plain["fx"] else "no"
+        print(f"| {wild.repository} | {' | '.join(map(str, numbers))} | {traced} |")
+    for wild, result in results:
+        print_uncovered(wild, result)
+
+
+def row(result: dict[str, Any]) -> list[str]:
+    """One model's numbers."""
+    components, variants = result["components"], result["variants"]
+    executed = [item["name"] for item in components if item["ran"]]
+    covered = [name for name in executed if name in certified_components(variants)]
+    statuses = [variant["status"] for variant in variants]
+    lines = [variant["diff_lines"] for variant in variants if variant["folder"]]
+    share = len(covered) / max(1, len(executed))
+    return [
+        f"{result['naive']['ms']:.0f}",
+        str(len(components)),
+        str(len(executed)),
+        f"{len(covered)} ({share:.0%})",
+        str(len(variants)),
+        *(str(statuses.count(word)) for word in (*CERTIFIED, "refused", "failed")),
+        f"{statistics.median(lines):g}" if lines else "-",
+        f"{result['seconds']:.1f}",
+        f"{result['processor']:.1f}",
+    ]
+
+
+def certified_components(variants: list[dict[str, Any]]) -> set[str]:
+    """Components with at least one certified variant."""
+    return {item["component"] for item in variants if item["status"] in CERTIFIED}
+
+
+def print_uncovered(wild: Wild, result: dict[str, Any]) -> None:
+    """Executed components without a certified variant, each with the reason."""
+    covered = certified_components(result["variants"])
+    reasons = {item["component"]: item["reason"] for item in result["variants"]}
+    for item in result["components"]:
+        if item["ran"] and item["name"] not in covered:
+            reason = item["reason"] or reasons.get(item["name"], "no variant")
+            print(
+                f"\n- {wild.repository}, `{item['name']}` ({item['kind']}): "
+                f"{' '.join(reason.split())}",
+                end="",
+            )
+    print()
+
+
+if __name__ == "__main__":
+    main()

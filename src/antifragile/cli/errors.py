@@ -1,0 +1,105 @@
+"""Turn the end of a command into an exit code and, for an error, one sentence on stderr.
+
+Exit codes: 0 done, 1 a failure of ours or of the world, 2 wrong input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from antifragile.cli.console import stderr
+from antifragile.errors import AntifragileError, Interrupted, WorldError
+
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def run_command(command: Callable[..., Any], arguments: Sequence[str], *, program: str) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        command: A Typer app.
+        arguments: The words after the program's name; ``--debug`` anywhere shows tracebacks.
+        program: The program's name, for usage lines.
+    """
+    debug = "--debug" in arguments
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    words = [item for item in arguments if item != "--debug"]
+    try:
+        code = command(words, prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+        if code == Interrupted.exit_code:  # typer has already caught the KeyboardInterrupt
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else 0
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # The reader (head, less) has seen enough; typer turns some of these into an exit code 1.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; run the same command again to go on.", Interrupted.exit_code)
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        return _explain(error, words, program)
+
+
+def _explain(error: Exception, words: Sequence[str], program: str) -> int:
+    if callable(getattr(error, "show", None)):
+        return _explain_usage(error, words, program)
+    if isinstance(error, AntifragileError):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, OSError):
+        reason = f"{error.strerror or error}{_where(error)}"
+        return _say(f"{reason}; mend that and run the same command again.", WorldError.exit_code)
+    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
+        message = "out of memory; use fewer --workers or smaller networks."
+        return _say(message, WorldError.exit_code)
+    return _say(f"internal error, please report it: {error!r}; --debug shows where.", 1)
+
+
+def _explain_usage(error: Any, words: Sequence[str], program: str) -> int:
+    """Say in one sentence what was wrong with the command line itself."""
+    message, context = error.format_message().removesuffix("."), getattr(error, "ctx", None)
+    if not message.strip():  # a group without a verb: its help
+        error.show()
+        return int(error.exit_code)
+    message = message[:1].lower() + message[1:]
+    message = message.replace("Value error, ", "").replace("Input should be", "it must be")
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        if option in words[:-1]:
+            message += f"; got {words[words.index(option) + 1]!r}"
+    help_of = context.command_path if context is not None else program
+    link = " See" if message.endswith("?") else "; see"
+    return _say(f"{message}{link} '{help_of} --help'.", int(error.exit_code))
+
+
+def _where(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+def _say(message: str, code: int) -> int:
+    if code == 1:
+        _drop_unwritable_stdout()
+    is_error = code != Interrupted.exit_code
+    shown = f"[bold red]error:[/] {escape(message)}" if is_error else escape(message)
+    with suppress(OSError):  # stderr itself may be full or closed; the exit code remains
+        stderr().print(shown, soft_wrap=True)
+    return code
+
+
+def _drop_unwritable_stdout() -> None:
+    """Keep the interpreter's own flush at exit from failing a second time on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
