@@ -1,15 +1,30 @@
-"""The architecture holds: a module imports only from its own stage or an earlier one."""
+"""The architecture holds: data flows one way, rooms are small, a word means one thing."""
+
+from __future__ import annotations
 
 import ast
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
-import antifragile
+import pytest
 
-ROOT = Path(antifragile.__file__).parent
+from tests.imports import (
+    ROOT,
+    circle_in,
+    import_graph,
+    imported_names,
+    module_name,
+    rooms_of,
+    source_files,
+)
+
 STAGES = {
     "errors": 0,
     "_optional": 0,
     "_files": 0,
+    "_lazy": 0,
     "_plugins": 0,
     "config": 1,
     "data": 2,
@@ -26,47 +41,120 @@ STAGES = {
     "__init__": 13,
     "__main__": 13,
 }
+MOST_FILES, MOST_LEVELS = 12, 3
+REEXPORTS = ("antifragile", "antifragile.optim")  # the names that users combine in their own code
+RIDDLE = re.compile(r"(What|Of|How)\b")
+FOLDERS = sorted({path.parent for path in source_files()})
+
+
+def name_of(folder: Path) -> str:
+    return folder.relative_to(ROOT.parent).as_posix()
 
 
 def test_every_module_has_a_stage() -> None:
-    parts = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
-    assert parts - {"py.typed", "__pycache__", "py"} <= set(STAGES)
+    parts = {path.relative_to(ROOT).with_suffix("").parts[0] for path in source_files()}
+    assert parts <= set(STAGES)
 
 
 def test_imports_never_point_to_a_later_stage() -> None:
     wrong = [
-        f"{path.relative_to(ROOT)} imports {target}"
-        for path in ROOT.rglob("*.py")
-        for target in imported_parts(path)
-        if STAGES[target] > STAGES[part_of(path)]
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in source_files()
+        for name in imported_names(path)
+        if stage_of_import(name) > STAGES[path.relative_to(ROOT).with_suffix("").parts[0]]
     ]
     assert wrong == []
 
 
 def test_config_does_without_torch() -> None:
+    names = [name for path in (ROOT / "config").rglob("*.py") for name in imported_names(path)]
+    assert not [name for name in names if name.split(".")[0] == "torch"]
+
+
+def test_the_package_does_without_the_benchmarks() -> None:
     users = [
-        path.name
-        for path in (ROOT / "config").glob("*.py")
-        if any(name.split(".")[0] == "torch" for name in imported_names(path))
+        p for p in source_files() if any(n.startswith("benchmarks") for n in imported_names(p))
     ]
     assert users == []
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT).with_suffix("").parts[0]
+def test_no_circle_of_files() -> None:
+    assert circle_in(import_graph()) == []
 
 
-def imported_parts(path: Path) -> set[str]:
-    names = [name.split(".") for name in imported_names(path)]
-    return {parts[1] for parts in names if parts[0] == "antifragile" and parts[1:2]} & set(STAGES)
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder != ROOT], ids=name_of)
+def test_no_circle_among_the_files_and_folders_of_a_folder(folder: Path) -> None:
+    assert circle_in(rooms_of(folder, import_graph())) == []
 
 
-def imported_names(path: Path) -> list[str]:
-    found = []
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_a_folder_can_be_seen_at_one_look(folder: Path) -> None:
+    compiled = {".so", ".pyd"}
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix not in compiled]
+    assert len(files) <= MOST_FILES
+    assert len(folder.relative_to(ROOT).parts) <= MOST_LEVELS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_a_prefix_shared_by_three_files_is_a_folder(folder: Path) -> None:
+    stems = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")]
+    prefixes = Counter(stem.split("_")[0] for stem in stems)
+    assert {prefix: n for prefix, n in prefixes.items() if n >= 3} == {}
+
+
+def test_packages_do_not_pass_names_on() -> None:
+    passing = [
+        module_name(path)
+        for path in source_files()
+        if path.name == "__init__.py"
+        and module_name(path) not in REEXPORTS
+        and len(ast.parse(path.read_text()).body) > 1
+    ]
+    assert passing == []
+
+
+def test_a_class_name_means_one_thing() -> None:
+    homes = defaultdict(list)
+    for path in source_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(module_name(path))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
+def test_only_one_module_renames_files_into_place() -> None:
+    writers = [
+        module_name(path)
+        for path in source_files()
+        if re.search(r"\bos\.(replace|rename)\(|\.rename\(.*path", path.read_text())
+    ]
+    assert writers == ["antifragile._files"]
+
+
+def test_docstrings_say_what_a_thing_is() -> None:
+    riddles = [
+        f"{module_name(path)}: {line}"
+        for path in source_files()
+        for text in docstrings(path)
+        for line in first_words(text)
+        if RIDDLE.match(line)
+    ]
+    assert riddles == []
+
+
+def docstrings(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-    return found
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def first_words(docstring: str) -> Iterator[str]:
+    """Yield the opening of a docstring and of every argument line in it."""
+    yield docstring
+    for match in re.finditer(r"^\s+\**\w+: (.+)$", docstring, re.MULTILINE):
+        yield match[1]
+
+
+def stage_of_import(name: str) -> int:
+    parts = name.split(".")
+    return STAGES.get(parts[1], 0) if parts[0] == "antifragile" and parts[1:] else 0
