@@ -1,4 +1,4 @@
-"""What every preset does on every optimizer: it resumes exactly, and the loop need not know."""
+"""The contract of every preset on every optimizer: it resumes exactly in an unchanged loop."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_preset_acts(preset: str, base: str) -> None:
 
 
 def unchanged_loop(model: nn.Module, optimizer: Optimizer) -> list[Any]:
-    """Training as one writes it, with everything in it that perturbations get wrong elsewhere."""
+    """A usual training loop: gradient scaler, accumulation, scheduler, evaluation and saving."""
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6)
     seen: list[Any] = []

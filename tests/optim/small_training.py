@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from antifragile.optim import PRESETS, Rule
+from antifragile.optim.noise.streams import Stream, draw, normal_levels
 
 Optimizer = torch.optim.Optimizer
 
@@ -86,3 +87,26 @@ class Point(nn.Module):
 
     def forward(self) -> Tensor:
         return self.curvature * self.w.square().sum() / 2
+
+
+def noise_at(parameter: Tensor, *, step: int, seed: int = 0, rule: int = 0) -> Tensor:
+    """Gaussian noise of a parameter that is the optimizer's first."""
+    stream = Stream(keys=(seed,), step=step, rule=rule)
+    return draw(stream, normal_levels(), [0], [parameter])[0]
+
+
+def descend(model: Point, optimizer: Optimizer, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model().backward()
+        optimizer.step()
+
+
+def closure_of(model: Point, optimizer: Optimizer) -> Callable[[], Tensor]:
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = model()
+        loss.backward()
+        return loss
+
+    return closure

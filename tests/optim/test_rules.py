@@ -1,4 +1,4 @@
-"""A rule is right once built; what cannot be is said in one sentence."""
+"""A rule is valid once built; parts that do not fit are refused in one sentence."""
 
 from __future__ import annotations
 

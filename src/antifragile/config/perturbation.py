@@ -1,8 +1,8 @@
 """Perturbed update equations by the name of their preset, as a spec writes them.
 
-What a preset does is `antifragile.optim.presets`; here is only what a spec may say about it: its
-name, its options with their defaults and bounds, and what it needs from whoever trains. No torch.
-`tests/config/test_perturbation.py` holds this table to the presets' own signatures.
+The presets themselves are in `antifragile.optim.presets`. This table holds what a spec and a
+planner must know without torch: names, options with defaults and bounds, the need of a closure.
+`tests/engine/test_perturbation.py` compares it with the presets' own signatures.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _HOW = "name a preset, or write a table as in {preset = 'annealed_gradient_noise
 
 @dataclass(frozen=True)
 class Option:
-    """One number of a preset; whole where its default is.
+    """One number of a preset; a whole number if its default is one.
 
     Args:
-        default: What the preset takes by itself.
-        least: The smallest value it can have.
-        most: The largest.
+        default: Value where a spec gives none.
+        least: Smallest allowed value.
+        most: Largest allowed value.
     """
 
     default: float
@@ -33,7 +33,7 @@ class Option:
     most: float = _HUGE
 
     def check(self, faults: Faults, key: str, value: object) -> None:
-        """Note a fault when ``value`` cannot be."""
+        """Add a fault if ``value`` is not allowed."""
         if isinstance(self.default, int):
             faults.whole_number(key, value, minimum=int(self.least))
         elif not _is_number(value) or not self.least <= value <= self.most:
@@ -45,12 +45,12 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class PresetFacts:
-    """What a spec and a planner know about a preset.
+    """Facts about a preset that a spec and a planner need.
 
     Args:
-        options: By name.
-        needs_closure: A step evaluates the gradient a second time, so it must be able to ask.
-        batched: Whether the fleet trains many replicas of it at once, each on its own noise.
+        options: Options by name.
+        needs_closure: Whether a step evaluates the gradient a second time, through a closure.
+        batched: Whether the fleet can train many replicas of it at once, each with its own noise.
     """
 
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Perturbation:
 
     Args:
         preset: A name in `PERTURBATIONS`.
-        options: Name and value, in the order of the table.
+        options: Pairs of name and value, in the order of the table.
     """
 
     preset: str
@@ -108,7 +108,7 @@ class Perturbation:
 
     @classmethod
     def of(cls, preset: str, given: Mapping[str, object] | None = None) -> Perturbation:
-        """Complete a preset's options by their defaults.
+        """Make a perturbation of a preset, with defaults for the options that are not given.
 
         Raises:
             SpecError: No such preset or option, or a value out of range; all faults at once.
@@ -130,13 +130,13 @@ class Perturbation:
 
     @classmethod
     def of_mapping(cls, values: Mapping[str, Any]) -> Perturbation:
-        """Rebuild one from `to_mapping`."""
+        """Rebuild a perturbation from `to_mapping`."""
         given = dict(values)
         return cls.of(given.pop("preset"), given)
 
     @classmethod
     def parse(cls, text: str) -> Perturbation:
-        """Read what a command line says: ``"NAME"`` or ``"NAME:option=value,option=value"``.
+        """Read a command-line argument: ``"NAME"`` or ``"NAME:option=value,option=value"``.
 
         Raises:
             SpecError: No such preset or option, or a value that is no number.
@@ -160,7 +160,7 @@ class Perturbation:
 
     @property
     def facts(self) -> PresetFacts:
-        """What the table says about the preset."""
+        """The preset's entry in `PERTURBATIONS`."""
         return PERTURBATIONS[self.preset]
 
     @property
@@ -171,7 +171,7 @@ class Perturbation:
         return f"{self.preset}({', '.join(changed)})" if changed else self.preset
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values with every option, for JSON and TOML."""
+        """Write plain values with every option, for JSON and TOML."""
         return {"preset": self.preset, **dict(self.options)}
 
 

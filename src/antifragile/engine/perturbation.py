@@ -1,11 +1,11 @@
-"""A trial's perturbed update equation: rules attached to the epoch's optimizer, and its clock.
+"""A trial's perturbed update equation: rules attached to the optimizer of each epoch.
 
-PSA makes a fresh optimizer every epoch, and what a rule remembers - momentum, the previous
-gradient, a controller's history - starts afresh with it. Its clock does not: steps are counted
-over all meta-loops of the trial, promoted or not, so an annealed noise falls over the whole trial,
-as its authors mean it, instead of coming back in full strength every epoch. Both the clock and the
-noise are functions of the meta-loop and of the trial's stream ``perturbation``, so a checkpoint
-holds no more than it did, and a trial can stop and go on anywhere.
+PSA makes a fresh optimizer every epoch, and the memory of a rule - momentum, the previous gradient,
+a controller's state - starts afresh with it. The step number does not: steps are counted over all
+meta-loops of the trial, promoted or not, so that annealed noise decreases over the whole trial, as
+its authors mean it, instead of returning to full strength every epoch. Step number and noise depend
+only on the meta-loop and the trial's stream ``perturbation``. So a checkpoint needs no state of the
+perturbation, and a trial can stop and resume after any meta-loop.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from antifragile.optim.rules import Rule
 
 
 def rules_of(perturbations: Sequence[Perturbation]) -> tuple[Rule, ...]:
-    """The rules that these presets stand for, in order."""
+    """Make the rules of these presets, in order."""
     return tuple(
         rule for item in perturbations for rule in PRESETS[item.preset](**dict(item.options))
     )
 
 
 def needs_closure(perturbations: Sequence[Perturbation]) -> bool:
-    """Whether a step evaluates the gradient itself."""
+    """Whether a step evaluates the gradient itself, through a closure."""
     return any(item.facts.needs_closure for item in perturbations)
 
 
@@ -44,14 +44,14 @@ def perturbed(
     first_step: int,
     model: torch.nn.Module,
 ) -> Iterator[None]:
-    """Perturb the optimizer's steps inside; after it, the weights are the clean ones.
+    """Perturb the optimizer's steps inside the block; after it, the weights are clean.
 
     Args:
-        optimizer: Fresh.
+        optimizer: A fresh optimizer.
         spec: The trial.
-        streams: Its streams.
-        first_step: Steps of the trial's meta-loops before this one.
-        model: What the optimizer trains.
+        streams: The trial's random streams.
+        first_step: Number of steps in the trial's meta-loops before this one.
+        model: The model that the optimizer trains.
     """
     if not spec.perturbations:
         yield

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.scale.schedules import ControllerState, Scale, as_scale
+from antifragile.optim.scale.schedules import ControllerState, OuterScale, Scale
 from antifragile.optim.scale.signals import Array, Signals
 
 _TINY = 1e-300
@@ -91,7 +91,7 @@ class WhenSmallGradient(Scale):
 
 
 @dataclass(frozen=True)
-class Revive(Scale):
+class Revive(OuterScale):
     """Noise only while the network is dead; none once gradients flow.
 
     The median gradient norm of the matrices is divided by a reference: the larger of its own
@@ -109,22 +109,16 @@ class Revive(Scale):
         horizon: Steps after which the recent peak has fallen to 1/e.
     """
 
-    scale: float | Scale
     fraction: float = 0.02
     release: float = 0.5
     horizon: int = 500
     needs: ClassVar[frozenset[str]] = frozenset({"norms"})
 
     def __post_init__(self) -> None:
-        as_scale(self.scale)
+        super().__post_init__()
         check_number(self.fraction, "the fraction", at_most=1.0, above=True)
         check_number(self.release, "the release", at_least=self.fraction, at_most=1.0)
         check_number(self.horizon, "the horizon", at_least=1)
-
-    @property
-    def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Learning rate power of the schedule inside."""
-        return as_scale(self.scale).learning_rate_power
 
     def initial(self, replicas: int) -> ControllerState:
         """No peak and no step alive before the first gradient."""
@@ -141,7 +135,7 @@ class Revive(Scale):
         reference = np.maximum(state["peak"], largest)
         edge = np.where(state["is_dead"] > 0, self.release, self.fraction)
         is_dead = (median < edge * reference) | (reference == 0)
-        size = as_scale(self.scale).at(state["alive"]) * self._share(median, reference)
+        size = self.inner.at(state["alive"]) * self._share(median, reference)
         after = {
             "peak": np.maximum(median, state["peak"] * np.exp(-1.0 / self.horizon)),
             "alive": state["alive"] + ~is_dead,

@@ -14,14 +14,14 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.scale.schedules import ControllerState, Scale, as_scale
+from antifragile.optim.scale.schedules import ControllerState, OuterScale
 from antifragile.optim.scale.signals import Array, Signals
 
 _TINY = 1e-300
 
 
 @dataclass(frozen=True)
-class GradVariance(Scale):
+class GradVariance(OuterScale):
     """Noise that fills up the gradient's own variance to a target; none where that is reached.
 
         s_t = s sqrt(max(0, 1 - var_t / target^2))
@@ -38,21 +38,15 @@ class GradVariance(Scale):
         memory: Decay rate of the averages kept here.
     """
 
-    scale: float | Scale
     target: float | None = None
     memory: float = 0.95
     needs: ClassVar[frozenset[str]] = frozenset({"samples"})
 
     def __post_init__(self) -> None:
-        as_scale(self.scale)
+        super().__post_init__()
         check_number(self.memory, "memory", at_most=1.0)
         if self.target is not None:
             check_number(self.target, "the target", above=True)
-
-    @property
-    def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Learning rate power of the schedule inside."""
-        return as_scale(self.scale).learning_rate_power
 
     def initial(self, replicas: int) -> ControllerState:
         """Zero-sized moving averages before the first gradient."""
@@ -68,7 +62,7 @@ class GradVariance(Scale):
         self, signals: Signals, state: ControllerState
     ) -> tuple[float | Array, ControllerState]:
         """Compute the reduced scale; the whole scale before the first gradient."""
-        base = as_scale(self.scale).at(np.array(float(signals.step)))
+        base = self.inner.at(np.array(float(signals.step)))
         if "gradient" not in signals.sampled:
             return float(base), state
         variance, state = self._variance(signals, state)
@@ -100,7 +94,7 @@ class GradVariance(Scale):
 
 
 @dataclass(frozen=True)
-class Curvature(Scale):
+class Curvature(OuterScale):
     """Noise that shrinks where the curvature grows, so that its expected cost stays constant.
 
     Noise of scale s on d elements raises the loss by about ``s^2 d h / 2``, h the mean curvature.
@@ -119,22 +113,16 @@ class Curvature(Scale):
         largest: Largest factor; its inverse is the smallest.
     """
 
-    scale: float | Scale
     memory: float = 0.95
     warmup: int = 20
     largest: float = 10.0
     needs: ClassVar[frozenset[str]] = frozenset({"samples"})
 
     def __post_init__(self) -> None:
-        as_scale(self.scale)
+        super().__post_init__()
         check_number(self.memory, "memory", at_most=1.0)
         check_number(self.warmup, "warmup", at_least=1)
         check_number(self.largest, "largest", at_least=1.0)
-
-    @property
-    def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Learning rate power of the schedule inside."""
-        return as_scale(self.scale).learning_rate_power
 
     def initial(self, replicas: int) -> ControllerState:
         """Zero-sized samples and zero averages before the first gradient."""
@@ -152,7 +140,7 @@ class Curvature(Scale):
         self, signals: Signals, state: ControllerState
     ) -> tuple[float | Array, ControllerState]:
         """Compute the adapted scale; the base scale until ``warmup`` estimates were made."""
-        base = as_scale(self.scale).at(np.array(float(signals.step)))
+        base = self.inner.at(np.array(float(signals.step)))
         if "gradient" not in signals.sampled:
             return float(base), state
         gradient, weight = signals.sampled["gradient"], signals.sampled["weight"]

@@ -133,7 +133,31 @@ class Cosine(Scale):
 
 
 @dataclass(frozen=True)
-class On(Scale):
+class OuterScale(Scale):
+    """A scale with another one inside.
+
+    Args:
+        scale: The scale inside, a number or a schedule.
+    """
+
+    scale: float | Scale
+
+    def __post_init__(self) -> None:
+        as_scale(self.scale)
+
+    @property
+    def inner(self) -> Scale:
+        """The scale inside as an object."""
+        return as_scale(self.scale)
+
+    @property
+    def learning_rate_power(self) -> float:  # type: ignore[override]  # depends on an argument
+        """Learning rate power of the scale inside."""
+        return self.inner.learning_rate_power
+
+
+@dataclass(frozen=True)
+class On(OuterScale):
     """Another scale inside a window of steps, zero outside.
 
     Args:
@@ -149,26 +173,16 @@ class On(Scale):
     every: int = 1
 
     def __post_init__(self) -> None:
-        as_scale(self.scale)
+        super().__post_init__()
         check_number(self.start, "start")
         check_number(self.every, "every", at_least=1)
         if self.until is not None:
             check_number(self.until, "until", at_least=self.start)
 
     @property
-    def inner(self) -> Scale:
-        """The scale inside the window."""
-        return as_scale(self.scale)
-
-    @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
+    def needs(self) -> frozenset[str]:  # type: ignore[override]  # depends on an argument
         """Signals that the scale inside looks at."""
         return self.inner.needs
-
-    @property
-    def learning_rate_power(self) -> float:  # type: ignore[override]
-        """Learning rate power of the scale inside."""
-        return self.inner.learning_rate_power
 
     def _inside(self, step: Steps) -> Array:
         until = math.inf if self.until is None else self.until

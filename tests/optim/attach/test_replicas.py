@@ -1,4 +1,4 @@
-"""Many runs side by side are the runs one by one: the same noise, their own norms and scales."""
+"""A batched run equals its single runs: the same noise, norms and scales per replica."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ CONTROLLERS: list[Any] = [
 
 
 def starts(dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """Matrix, vector and matrix of R replicas."""
+    """First weights: matrix, vector and matrix of R replicas."""
     generator = torch.Generator().manual_seed(5)
     shapes = [(R, 7, 5), (R, 7), (R, 2, 7)]
     return [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
 
 
 def losses(w: list[Tensor], x: Tensor) -> Tensor:
-    """One per replica, for parameters with a leading replica dimension."""
+    """Loss of each replica, (R,), for parameters with a leading replica dimension."""
     hidden = torch.relu(torch.einsum("bi,roi->rbo", x, w[0]) + w[1][:, None])
     return torch.einsum("rbo,rco->rbc", hidden, w[2]).square().mean(dim=(1, 2))
 

@@ -1,4 +1,4 @@
-"""A saved state is loaded in any order, or refused in one sentence; nothing is lost in silence."""
+"""A saved state is loaded in any order, or refused with a message; nothing is lost silently."""
 
 from __future__ import annotations
 

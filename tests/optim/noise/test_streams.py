@@ -1,4 +1,4 @@
-"""Bits by address: known answers, the same bits from the compiled kernel, laws of the noise."""
+"""Random bits by address: known answers, the same bits from the kernel, laws of the noise."""
 
 from __future__ import annotations
 

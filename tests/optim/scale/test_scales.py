@@ -1,4 +1,4 @@
-"""Schedules are the functions they say; controllers do what they are for on made-up signals."""
+"""Schedules compute their formula; controllers react to made-up signals as documented."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def at_norm(step: int, norm: float, tensors: list[float] | None = None) -> Signa
 
 
 def values(scale: Scale, over: list[Signals]) -> list[float]:
-    """What a scale says to signals in a row."""
+    """Values of a scale for these signals, one after another."""
     state, found = scale.initial(1), []
     for one in over:
         value, state = scale.value(one, state)

@@ -1,0 +1,92 @@
+"""The model is perturbed where it is trained, and clean where it is evaluated, saved or copied."""
+
+from __future__ import annotations
+
+import copy
+import gc
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from antifragile.errors import UsageError
+from antifragile.optim import Gaussian, Rule, perturb, presets
+from tests.optim.small_training import BASES, are_equal, batch, network, take_steps, weights_of
+
+
+def test_inputs_are_noised_in_training_alone() -> None:
+    model = nn.Sequential(nn.Identity())
+    extra = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([extra], lr=0.1)
+    perturb(optimizer, presets.input_noise(0.5), model=model)
+    x = torch.zeros(4000)
+    first, second = model(x), model(x)
+    assert float(first.std()) == pytest.approx(0.5, rel=0.05)
+    assert not torch.equal(first, second)
+    model.eval()
+    assert torch.equal(model(x), x)
+
+
+def test_weights_are_clean_for_whoever_evaluates_or_saves() -> None:
+    model = network()
+    before = weights_of(model)
+    optimizer = BASES["sgd"](model.parameters())
+    perturb(optimizer, Rule("weight", Gaussian(), 0.1), model=model)
+    noisy = [p.detach().clone() for p in model.parameters()]
+    assert not torch.equal(noisy[0], before["0.weight"])
+    assert are_equal(weights_of(model), before)
+    model.train()
+    model(batch(0)[0])
+    assert all(torch.equal(a, b) for a, b in zip(noisy, model.parameters(), strict=True))
+    model.eval()
+    model(batch(0)[0])
+    assert torch.equal(model[0].weight, before["0.weight"])
+
+
+def test_an_evaluation_between_steps_changes_nothing() -> None:
+    ends = []
+    for evaluates in (False, True):
+        model = network()
+        optimizer = BASES["adam"](model.parameters())
+        handle = perturb(optimizer, presets.anti_pgd(), presets.sam_lagged(), model=model)
+        for number in range(4):
+            take_steps(model, optimizer, [number])
+            if evaluates:
+                model.eval()
+                model(batch(9)[0])
+                model.state_dict()
+                with handle.clean():
+                    pass
+        ends.append(weights_of(model))
+    assert are_equal(*ends)
+
+
+def test_a_copy_of_the_model_is_free_of_the_handle() -> None:
+    model = network()
+    perturb(BASES["sgd"](model.parameters()), Rule("weight", Gaussian(), 0.1), model=model)
+    copied = copy.deepcopy(model)
+    before = copied[0].weight.detach().clone()
+    copied.eval()
+    copied(batch(0)[0])
+    assert torch.equal(copied[0].weight, before)
+
+
+def test_a_model_outlives_its_optimizer() -> None:
+    model = network()
+    before = weights_of(model)
+    optimizer = BASES["adam"](model.parameters())
+    perturb(optimizer, Rule("weight", Gaussian(), 0.1), model=model)
+    del optimizer
+    gc.collect()
+    assert are_equal(weights_of(model), before)
+
+
+def test_training_on_clean_weights_by_mistake_is_refused() -> None:
+    model = network()
+    optimizer = BASES["sgd"](model.parameters())
+    perturb(optimizer, Rule("weight", Gaussian(), 0.1), model=model)
+    model.eval()
+    cross_entropy(model(batch(0)[0]), batch(0)[1]).backward()
+    with pytest.raises(UsageError, match=r"train in model.train\(\)"):
+        optimizer.step()
