@@ -35,7 +35,7 @@ _MAX_TRIALS = 10**6  # the paper has 5,880
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """What to run: the whole grid of one study.
+    """The whole grid of one study: architectures, modes and trials.
 
     Args:
         name: The study's name in its store.
@@ -46,10 +46,10 @@ class StudySpec:
         meta_loops: Meta-loops per trial.
         pairing: Which trials share initial weights and batch orders.
         seed: Root of every random stream.
-        keep: What is kept of a finished trial.
+        keep: Files kept of a finished trial.
         preset: The preset that `training` started from.
         training: The inner loop's numbers.
-        evaluate: What is measured of each finished trial besides its accuracies.
+        evaluate: Measurements of each finished trial besides its accuracies.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The parts of a study spec from plain values, as TOML and JSON give them.
+"""Reading the parts of a study spec from plain values, as TOML and JSON give them.
 
-A part that cannot be read adds its fault to the others' and is replaced by one that can, so that
-the rest of the spec is still checked.
+A part that cannot be read adds its fault to the list and is replaced by a valid one, so that the
+rest of the spec is still checked.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _PLACEHOLDERS: dict[str, Any] = {  # lets the other keys be checked when one of 
 
 
 def read_values(faults: Faults, data: Mapping[str, Any], *, keys: Sequence[str]) -> dict[str, Any]:
-    """The fields of a spec; what is missing or cannot be read is noted and stood in for.
+    """Read the fields of a spec; missing and unreadable ones are noted and get a placeholder.
 
     Args:
-        faults: Where faults are noted.
+        faults: The list that faults are added to.
         data: Plain values, as they were given.
-        keys: Those that a spec has.
+        keys: All keys that a spec can have.
     """
     faults.unknown_keys(data, keys)
     for key in _REQUIRED:
