@@ -209,7 +209,7 @@ class TrialSpec:
         )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [item.to_mapping() for item in value]
     return str(value) if isinstance(value, StrEnum) else value

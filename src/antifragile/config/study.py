@@ -112,7 +112,7 @@ class StudySpec:
             raise SpecError(f"{path}: {error}") from error
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any]) -> StudySpec:
+    def from_mapping(cls, data: Mapping[str, object]) -> StudySpec:
         """Build a spec from plain values, as TOML or JSON give them.
 
         ``architectures`` is a list of shapes or ``"paper"`` (the 98); ``modes`` a list of names
@@ -225,14 +225,14 @@ def _check_no_repeats(faults: Faults, what: str, names: list[str]) -> None:
         faults.add(f"{what} {name!r} is listed {names.count(name)} times")
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(values: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
         inner = value if isinstance(value, Mapping) else None
         flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
     return flat
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def _new_engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
         # NORMAL survives any process kill; a power cut may lose the last transactions, which are
         # then computed again.
         cursor = connection.cursor()
@@ -211,7 +211,7 @@ def _check_sqlite_file(url: URL, *, create: bool) -> None:
     make_folder(path.parent)
 
 
-def _check_version(versions: Any, url: URL) -> None:
+def _check_version(versions: Sequence[object], url: URL) -> None:
     version = versions[0] if len(versions) == 1 else None
     if not isinstance(version, int) or version < 1:
         raise StoreError(f"store {show(url)} is damaged: it does not say its schema version.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, func, literal, select
+from sqlalchemy import Column, ColumnElement, Select, Table, func, literal, select
 
 from antifragile.store import schema
 
@@ -107,5 +107,5 @@ def _of_study(query: Select[Any], study: str) -> Select[Any]:
     return query.join(schema.studies).where(_STUDIES.name == study)
 
 
-def _or_null(column: Column[Any], present: set[str]) -> Any:
+def _or_null(column: Column[Any], present: set[str]) -> ColumnElement[Any]:
     return column if column.name in present else literal(None).label(column.name)

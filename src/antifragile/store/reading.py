@@ -20,7 +20,7 @@ from antifragile.store.records import DataFacts, StoredStudy, StoredTrial
 
 _RESULT = ("meta_loops", "peak_correct", "peak_meta_loop", "final_correct", "test_correct")
 _LARGEST = 2**53  # larger whole numbers are no counts
-Columns = dict[str, "np.ndarray[Any, Any]"]
+Columns = dict[str, np.ndarray]
 
 
 def check_row(table: Table, row: Mapping[Any, Any], store: object) -> None:
@@ -30,7 +30,7 @@ def check_row(table: Table, row: Mapping[Any, Any], store: object) -> None:
             _check_column(table, column.name, [row[column.name]], store)
 
 
-def _check_column(table: Table, name: str, values: Sequence[Any], store: object) -> None:
+def _check_column(table: Table, name: str, values: Sequence[object], store: object) -> None:
     """Check the set of types first: 588,000 rows take milliseconds."""
     column = table.c[name]
     kind = column.type.python_type
@@ -124,7 +124,7 @@ def read_columns(table: Table, rows: Sequence[Row[Any]], store: object) -> Colum
     return found
 
 
-def look_up(columns: Columns, key: str, wanted: np.ndarray[Any, Any], store: object) -> Columns:
+def look_up(columns: Columns, key: str, wanted: np.ndarray, store: object) -> Columns:
     """Find the row of ``columns`` for each key of ``wanted``; the key column is left out.
 
     Raises:
