@@ -14,7 +14,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     Args:
         module: The importable name, for example ``"pyarrow"``.
         extra: The extra of this package that installs it.
-        purpose: What the caller wanted it for, as in "parquet export".
+        purpose: The task it is needed for, as in "parquet export".
 
     Raises:
         MissingExtraError: The package is not installed.

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from antifragile.store.store import Store
 from tests.contracts.postgres import postgres_server
-from tests.promised import not_here
+from tests.required_here import not_here
 
 _numbers = count(1)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.promised import not_here
+from tests.required_here import not_here
 
 SERVER_USER = "postgres"  # the server refuses to run as root
 

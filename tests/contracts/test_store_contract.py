@@ -1,4 +1,4 @@
-"""What every store does, whatever database it lies in."""
+"""Behaviour of every store, in every supported database."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.find_study("one") is None
     with pytest.raises(StoreError, match=r"has 0 studies \(none\); choose by --study"):
         store.study()
-    with pytest.raises(StoreError, match="has no study 'one'; the store is empty"):
+    with pytest.raises(StoreError, match="has no study 'one'; it has none"):
         store.study("one")
 
 

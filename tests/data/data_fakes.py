@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from antifragile.data.files import SourceFile
+from antifragile.data.files import PublishedFile
 from antifragile.data.image_sets import ImageSet
 
 Answer = bytes | int | Callable[[BaseHTTPRequestHandler], None]
@@ -48,9 +48,9 @@ class Mini:
             **files,
         )
 
-    def _file(self, key: str) -> SourceFile:
+    def _file(self, key: str) -> PublishedFile:
         sha256 = hashlib.sha256(self.contents[key]).hexdigest()
-        return SourceFile(name=key, shape=self.arrays[key].shape, content_sha256=sha256)
+        return PublishedFile(name=key, shape=self.arrays[key].shape, content_sha256=sha256)
 
     def write(self, folder: Path, *, leave_out: tuple[str, ...] = ()) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

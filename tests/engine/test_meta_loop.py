@@ -13,7 +13,7 @@ from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing, dropout_keep_mask
 from antifragile.data.splits import Dataset
 from antifragile.engine.loop import TrialState, finish, initial_weights, meta_loops
-from antifragile.engine.policy import LastKnownGood
+from antifragile.engine.policies import LastKnownGood
 from antifragile.engine.records import MetaLoopRecord
 
 MODES = pytest.mark.parametrize("mode", PAPER_MODES)
@@ -29,7 +29,7 @@ def timeless(records: list[MetaLoopRecord]) -> list[MetaLoopRecord]:
 
 
 def plain_epoch(spec: TrialSpec, data: Dataset, weights: dict, meta_loop: int) -> nn.Module:
-    """What a PyTorch user would write: nn.Sequential, autograd, torch.optim.AdamW."""
+    """Train as a PyTorch user would write it: nn.Sequential, autograd, torch.optim.AdamW."""
     sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
     linears = [nn.Linear(a, b) for a, b in pairwise(sizes)]
     for index, linear in enumerate(linears):

@@ -1,4 +1,4 @@
-"""What the tests of the fleet and of its parity share: random data and short studies."""
+"""Random data and short studies for the tests of the fleet and of its parity."""
 
 from __future__ import annotations
 

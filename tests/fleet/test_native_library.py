@@ -17,7 +17,7 @@ from antifragile.fleet.native.library import VERSIONS, load_native
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload
 from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet
-from tests.promised import not_here
+from tests.required_here import not_here
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def single() -> Dataset:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many networks every epoch trained."""
+    """Number of networks that every epoch trained."""
     counts: list[int] = []
     run = NativeKernel.run_epoch
 

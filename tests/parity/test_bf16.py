@@ -169,7 +169,7 @@ def test_ten_meta_loops_leave_the_records_of_the_engine_with_rounded_operands(
 
 
 def fields(record: MetaLoopRecord) -> tuple[object, ...]:
-    """What an epoch decides, beside its loss."""
+    """The outcome of an epoch beside its loss."""
     return (record.validation_correct, record.promoted, record.ablated_layer, record.ablated_neuron)
 
 

@@ -1,4 +1,4 @@
-"""What a clone gets right just after its ablation is the same number from every kernel."""
+"""Correct samples of a clone just after its ablation: the same number from every kernel."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.promised import not_here
+from tests.required_here import not_here
 
 _FLAGS = (
     "--headless",

@@ -67,7 +67,7 @@ class Faults:
 
 
 def shown(value: object, form: Callable[[object], str] = repr) -> str:
-    """A user's value for a message, cut when it is long."""
+    """Return a user's value for a message, cut when it is long."""
     try:
         text = form(value)
     except (ValueError, RecursionError):  # a whole number of thousands of digits; deep nesting
@@ -76,6 +76,6 @@ def shown(value: object, form: Callable[[object], str] = repr) -> str:
 
 
 def only_known(data: Mapping[str, Any], valid: Iterable[str]) -> dict[str, Any]:
-    """The entries of ``data`` whose keys are valid; the others were already reported."""
+    """Return the entries of ``data`` whose keys are valid; the others were already reported."""
     known = set(valid)
     return {key: value for key, value in data.items() if key in known}

@@ -1,4 +1,4 @@
-"""What is kept and measured of a finished trial besides its accuracies."""
+"""Options for what is kept and measured of a finished trial besides its accuracies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Keep(StrEnum):
-    """What is kept of a finished trial besides its numbers.
+    """Files kept of a finished trial besides its numbers.
 
     LKG: its last known good weights; the study can be extended by meta-loops.
     NONE: nothing; it can only be extended by trials.
@@ -19,7 +19,7 @@ class Keep(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What is measured of each finished trial besides its accuracies.
+    """Measurements of each finished trial besides its accuracies.
 
     Args:
         robustness: Test accuracy of the damaged LKG: neurons removed, weight and input noise.

@@ -1,4 +1,4 @@
-"""What one trial is: architecture, mode, training options, seed.
+"""The spec of one trial: architecture, mode, training options, seed.
 
 `TrainingOptions` holds every number of the inner training loop; its defaults are the preset
 ``paper``. `TrialSpec` adds what identifies one trial, and is all an engine needs besides data.
@@ -23,7 +23,7 @@ _HUGE = 1e18  # beyond it a product of two options overflows float32
 
 
 class Normalization(StrEnum):
-    """How pixels become inputs: ``unit`` is [0, 1], ``standardize`` is zero mean, unit sd."""
+    """The scale of pixels as inputs: ``unit`` is [0, 1], ``standardize`` is zero mean, unit sd."""
 
     STANDARDIZE = "standardize"
     UNIT = "unit"
@@ -42,7 +42,7 @@ class TrainingOptions:
         weight_decay: Decoupled weight decay in mode ``decay``.
         background_weight_decay: Decoupled weight decay in every other mode.
         dropout: Drop probability after every hidden ReLU in mode ``dropout``.
-        normalization: How pixels become inputs.
+        normalization: The scale of pixels as inputs.
         perturb: Presets of `antifragile.optim` that perturb the update equation in every mode, as
             names or as tables of a preset with options. Part of an id only where there are any.
 
@@ -110,7 +110,7 @@ class TrainingOptions:
         return self.dropout if get_mode(mode).uses_dropout else 0.0
 
     def perturbations_in(self, mode: str) -> tuple[Perturbation, ...]:
-        """What perturbs the update equation in this mode: the mode's own preset comes last."""
+        """Perturbations of the update equation in this mode; the mode's own preset comes last."""
         own = get_mode(mode).perturbation
         return self.perturb if own is None else (*self.perturb, own)
 
@@ -195,7 +195,7 @@ class TrialSpec:
 
     @property
     def perturbations(self) -> tuple[Perturbation, ...]:
-        """What perturbs the update equation in this trial's mode, in order."""
+        """Perturbations of the update equation in this trial's mode, in order."""
         return self.training.perturbations_in(self.mode)
 
     def streams(self) -> TrialStreams:
@@ -209,7 +209,7 @@ class TrialSpec:
         )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [item.to_mapping() for item in value]
     return str(value) if isinstance(value, StrEnum) else value

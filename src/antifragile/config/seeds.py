@@ -138,7 +138,7 @@ def mix32(x: np.ndarray) -> np.ndarray:
 def dropout_keep_mask(
     stream: SeedTree, *, meta_loop: int, step: int, layer: int, shape: tuple[int, int], p: float
 ) -> np.ndarray:
-    """Which activations of one hidden layer survive dropout in one training step.
+    """Compute which activations of one hidden layer survive dropout in one training step.
 
     A pure function of (key, meta-loop, step, layer, sample, unit): with ``(a, b) =
     derive_words(key64, meta_loop, step, layer)`` a sample's word is ``mix32(sample * G + a)``,

@@ -35,7 +35,7 @@ _MAX_TRIALS = 10**6  # the paper has 5,880
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """What to run: the whole grid of one study.
+    """The whole grid of one study: architectures, modes and trials.
 
     Args:
         name: The study's name in its store.
@@ -46,10 +46,10 @@ class StudySpec:
         meta_loops: Meta-loops per trial.
         pairing: Which trials share initial weights and batch orders.
         seed: Root of every random stream.
-        keep: What is kept of a finished trial.
+        keep: Files kept of a finished trial.
         preset: The preset that `training` started from.
         training: The inner loop's numbers.
-        evaluate: What is measured of each finished trial besides its accuracies.
+        evaluate: Measurements of each finished trial besides its accuracies.
     """
 
     name: str
@@ -112,7 +112,7 @@ class StudySpec:
             raise SpecError(f"{path}: {error}") from error
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any]) -> StudySpec:
+    def from_mapping(cls, data: Mapping[str, object]) -> StudySpec:
         """Build a spec from plain values, as TOML or JSON give them.
 
         ``architectures`` is a list of shapes or ``"paper"`` (the 98); ``modes`` a list of names
@@ -225,14 +225,14 @@ def _check_no_repeats(faults: Faults, what: str, names: list[str]) -> None:
         faults.add(f"{what} {name!r} is listed {names.count(name)} times")
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(values: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
         inner = value if isinstance(value, Mapping) else None
         flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
     return flat
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

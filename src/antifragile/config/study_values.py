@@ -1,7 +1,7 @@
-"""The parts of a study spec from plain values, as TOML and JSON give them.
+"""Reading the parts of a study spec from plain values, as TOML and JSON give them.
 
-A part that cannot be read adds its fault to the others' and is replaced by one that can, so that
-the rest of the spec is still checked.
+A part that cannot be read adds its fault to the list and is replaced by a valid one, so that the
+rest of the spec is still checked.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ _PLACEHOLDERS: dict[str, Any] = {  # lets the other keys be checked when one of 
 }
 
 
-def read_values(faults: Faults, data: Mapping[str, Any], *, keys: Sequence[str]) -> dict[str, Any]:
-    """The fields of a spec; what is missing or cannot be read is noted and stood in for.
+def read_values(
+    faults: Faults, data: Mapping[str, object], *, keys: Sequence[str]
+) -> dict[str, Any]:
+    """Read the fields of a spec; missing and unreadable ones are noted and get a placeholder.
 
     Args:
-        faults: Where faults are noted.
+        faults: The list that faults are added to.
         data: Plain values, as they were given.
-        keys: Those that a spec has.
+        keys: All keys that a spec can have.
     """
     faults.unknown_keys(data, keys)
     for key in _REQUIRED:
@@ -48,7 +50,7 @@ def read_values(faults: Faults, data: Mapping[str, Any], *, keys: Sequence[str])
     return _PLACEHOLDERS | values
 
 
-def _read_architectures(faults: Faults, value: Any) -> tuple[Architecture, ...]:
+def _read_architectures(faults: Faults, value: object) -> tuple[Architecture, ...]:
     if value == "paper":
         return tuple(entry.architecture for entry in PAPER_LANDSCAPE)
     if not isinstance(value, list):
@@ -65,7 +67,7 @@ def _read_architectures(faults: Faults, value: Any) -> tuple[Architecture, ...]:
     return tuple(found) if found or not value else tuple(_PLACEHOLDERS["architectures"])
 
 
-def _read_modes(faults: Faults, value: Any) -> tuple[str, ...]:
+def _read_modes(faults: Faults, value: object) -> tuple[str, ...]:
     if value == "paper":
         return PAPER_MODES
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -74,7 +76,7 @@ def _read_modes(faults: Faults, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _read_training(faults: Faults, data: Mapping[str, Any]) -> TrainingOptions:
+def _read_training(faults: Faults, data: Mapping[str, object]) -> TrainingOptions:
     table, preset = data.get("training", {}), data.get("preset", "paper")
     if not isinstance(table, Mapping):
         faults.add(f"training must be a table; got {shown(table)}")
@@ -88,7 +90,7 @@ def _read_training(faults: Faults, data: Mapping[str, Any]) -> TrainingOptions:
         return TrainingOptions()
 
 
-def _read_evaluate(faults: Faults, table: Any) -> EvaluateOptions:
+def _read_evaluate(faults: Faults, table: object) -> EvaluateOptions:
     if not isinstance(table, Mapping):
         faults.add(f"evaluate must be a table; got {shown(table)}")
         return EvaluateOptions()

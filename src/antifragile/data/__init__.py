@@ -1,1 +1,1 @@
-"""Stage 2: verified bytes to tensors to splits, and ZeroR, the accuracy to beat."""
+"""Stage 2: data sets as verified bytes, tensors, splits, and ZeroR, the accuracy to beat."""

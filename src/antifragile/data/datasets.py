@@ -54,7 +54,7 @@ def load_dataset(
         name: A registered name, or ``npz:PATH``.
         data_dir: The first folder to look for files in, before ``$ANTIFRAGILE_DATA`` and the
             user's cache; downloads then go here instead of into the cache.
-        normalization: The way pixels become inputs.
+        normalization: The scale of pixels as inputs.
         download: Whether missing files may be downloaded.
         progress: Whether downloads show a bar on stderr.
         mirrors: Base addresses to download from instead of the publisher's, tried in order.

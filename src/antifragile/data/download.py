@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from antifragile._files import check_folder_path, write_atomically
-from antifragile.data.files import SourceFile
+from antifragile.data.files import PublishedFile
 from antifragile.errors import AntifragileError, DataError, WorldError
 
 STALL_TIMEOUT_S = 10.0
@@ -28,7 +28,7 @@ _REDRAW_S = 0.1
 
 
 def download_file(
-    file: SourceFile,
+    file: PublishedFile,
     folder: Path,
     *,
     mirrors: Sequence[str],

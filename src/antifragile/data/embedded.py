@@ -76,7 +76,7 @@ def _cut(images: np.ndarray, labels: np.ndarray, parts: Sequence[np.ndarray]) ->
 
 
 def _noise(n_values: int) -> np.ndarray:
-    """(n,) int64 below 2**16: the high halves of a 32-bit linear congruential sequence."""
+    """Return (n,) int64 below 2**16: the high halves of a 32-bit linear congruential sequence."""
     state, values = 1337, []
     for _ in range(n_values):
         state = (state * 1664525 + 1013904223) % 2**32

@@ -1,4 +1,4 @@
-"""The IDX files of published data sets: where they may lie, and whether they are the right bytes.
+"""The IDX files of published data sets: the folders to look in and the checksums they must have.
 
 A file is looked for in ``data_dir``, then in ``$ANTIFRAGILE_DATA``, then in the user's cache; in
 each as ``<place>/<data set>/FILE`` and ``<place>/FILE``. Whatever is found is verified before it
@@ -26,7 +26,7 @@ _REPLACE = "delete it or put a fresh copy in its place"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How to get at the files of a data set.
+    """The folders and mirrors to get the files of a data set from.
 
     Args:
         data_dir: The first place to look, and where downloads then go.
@@ -57,12 +57,12 @@ class Access:
         return (*found, _absolute(user_cache()))
 
     def download_folder(self, dataset: str) -> Path:
-        """Where downloads of a data set are kept."""
+        """The folder in which downloads of a data set are kept."""
         return _absolute(self.data_dir or user_cache()) / dataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceFile:
+class PublishedFile:
     """One published IDX file and the checksum that identifies it.
 
     Gzip bytes differ between mirrors of MNIST while the content does not, so the checksum is
@@ -70,9 +70,9 @@ class SourceFile:
 
     Args:
         name: Without the ending ``.gz``.
-        shape: What the header must say.
-        content_sha256: Of the uncompressed file.
-        archive_sha256: Of the ``.gz`` file.
+        shape: Shape that the header must give.
+        content_sha256: Checksum of the uncompressed file.
+        archive_sha256: Checksum of the ``.gz`` file.
     """
 
     name: str
@@ -87,7 +87,7 @@ class SourceFile:
 
     @property
     def size_bytes(self) -> int:
-        """Of the uncompressed file."""
+        """Size of the uncompressed file."""
         return 4 + 4 * len(self.shape) + math.prod(self.shape)
 
     @property
@@ -142,7 +142,7 @@ class SourceFile:
         return array
 
 
-def candidates(file: SourceFile, folders: tuple[Path, ...]) -> Iterator[Path]:
+def candidates(file: PublishedFile, folders: tuple[Path, ...]) -> Iterator[Path]:
     """The paths in `folders` that exist under an accepted name, in order."""
     for folder in folders:
         for name in file.accepted_names:

@@ -1,4 +1,4 @@
-"""IDX bytes to arrays: the container format of MNIST and its relatives.
+"""Reading IDX bytes, the container format of MNIST and its relatives, into arrays.
 
 An IDX file is two zero bytes, one type byte, one byte with the number of dimensions, the sizes as
 big-endian 32-bit numbers, and then the values. Only unsigned bytes in one dimension (labels) or
@@ -28,7 +28,7 @@ def parse_idx(content: bytes, *, source: str = "IDX data") -> np.ndarray:
 
     Args:
         content: The whole uncompressed file.
-        source: What the messages call it, usually its path.
+        source: Name of the file in messages, usually its path.
 
     Returns:
         (N,) or (N, rows, columns) uint8, a writable copy.
@@ -71,7 +71,7 @@ def gunzip(
 
     Args:
         content: The whole compressed file.
-        source: What the messages call it, usually its path.
+        source: Name of the file in messages, usually its path.
         max_bytes: The most the content may unpack to.
 
     Raises:
@@ -116,7 +116,7 @@ def _read_magic(content: bytes, source: str) -> int:
 
 
 def _inflate_member(content: bytes, room: int, source: str) -> tuple[bytes, bytes]:
-    """One gzip member and what follows it."""
+    """Unpack one gzip member; return it and the bytes that follow it."""
     inflater = zlib.decompressobj(wbits=31)
     try:
         part = inflater.decompress(content, room + 1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from antifragile.config.run import Normalization
 from antifragile.data.download import download_file, progress_bars
-from antifragile.data.files import Access, SourceFile, candidates
+from antifragile.data.files import Access, PublishedFile, candidates
 from antifragile.data.source import DatasetSource
 from antifragile.data.splits import Arrays, Dataset, assemble, seeded_split
 from antifragile.errors import DataError
@@ -45,17 +45,17 @@ class ImageSet:
 
     name: str
     summary: str
-    train_images: SourceFile
-    train_labels: SourceFile
-    test_images: SourceFile
-    test_labels: SourceFile
+    train_images: PublishedFile
+    train_labels: PublishedFile
+    test_images: PublishedFile
+    test_labels: PublishedFile
     n_validation: int
     mean_sd: tuple[float, float]
     mirrors: tuple[str, ...]
     is_default_owner: bool
 
     @property
-    def files(self) -> tuple[SourceFile, ...]:
+    def files(self) -> tuple[PublishedFile, ...]:
         """The four files."""
         return (self.train_images, self.train_labels, self.test_images, self.test_labels)
 
@@ -91,13 +91,13 @@ def is_present(image_set: ImageSet, access: Access) -> bool:
 
 
 def _unit(images: np.ndarray, labels: np.ndarray) -> Arrays:
-    """(N, rows, columns) uint8 to (N, d) float32 in [0, 1]."""
+    """Turn (N, rows, columns) uint8 into (N, d) float32 in [0, 1]."""
     flat = images.reshape(len(images), -1)
     return np.divide(flat, _GREY_LEVELS, dtype=np.float32), labels
 
 
 def _read_files(image_set: ImageSet, access: Access) -> Mapping[str, np.ndarray]:
-    """The arrays by file name, downloading what is in none of the places."""
+    """Return the arrays by file name, downloading the files that are in none of the folders."""
     found = {file: _find(image_set, file, access) for file in image_set.files}
     missing = [file for file, array in found.items() if array is None]
     if missing and not access.download:
@@ -114,8 +114,8 @@ def _read_files(image_set: ImageSet, access: Access) -> Mapping[str, np.ndarray]
     return {file.name: array for file, array in found.items() if array is not None}
 
 
-def _find(image_set: ImageSet, file: SourceFile, access: Access) -> np.ndarray | None:
-    """The verified array of the first copy in the places, or None."""
+def _find(image_set: ImageSet, file: PublishedFile, access: Access) -> np.ndarray | None:
+    """Return the verified array of the first copy in the folders, or None."""
     for place in access.places():
         for path in candidates(file, (place / image_set.name,)):
             return file.read_path(path)
@@ -128,7 +128,7 @@ def _find(image_set: ImageSet, file: SourceFile, access: Access) -> np.ndarray |
     return None
 
 
-def _is_of_another_set(image_set: ImageSet, file: SourceFile, path: Path) -> bool:
+def _is_of_another_set(image_set: ImageSet, file: PublishedFile, path: Path) -> bool:
     """Whether a file of a shared name is the intact file of another data set."""
     for other in IMAGE_SETS:
         for twin in other.files:
@@ -141,7 +141,7 @@ def _is_of_another_set(image_set: ImageSet, file: SourceFile, path: Path) -> boo
     return False
 
 
-def _by_hand(image_set: ImageSet, missing: list[SourceFile], access: Access, why: str) -> str:
+def _by_hand(image_set: ImageSet, missing: list[PublishedFile], access: Access, why: str) -> str:
     names = ", ".join(file.archive_name for file in missing)
     return (
         f"data set {image_set.name!r} lacks {len(missing)} of its {len(image_set.files)} files: "
@@ -153,22 +153,22 @@ def _by_hand(image_set: ImageSet, missing: list[SourceFile], access: Access, why
 MNIST = ImageSet(
     name="mnist",
     summary="70,000 handwritten digits of 28x28 pixels (LeCun, Cortes and Burges)",
-    train_images=SourceFile(
+    train_images=PublishedFile(
         name="train-images-idx3-ubyte",
         shape=(60000, 28, 28),
         content_sha256="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     ),
-    train_labels=SourceFile(
+    train_labels=PublishedFile(
         name="train-labels-idx1-ubyte",
         shape=(60000,),
         content_sha256="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     ),
-    test_images=SourceFile(
+    test_images=PublishedFile(
         name="t10k-images-idx3-ubyte",
         shape=(10000, 28, 28),
         content_sha256="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     ),
-    test_labels=SourceFile(
+    test_labels=PublishedFile(
         name="t10k-labels-idx1-ubyte",
         shape=(10000,),
         content_sha256="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
@@ -186,22 +186,22 @@ MNIST = ImageSet(
 FASHION_MNIST = ImageSet(
     name="fashion-mnist",
     summary="70,000 articles of clothing of 28x28 pixels (Zalando; arXiv:1708.07747)",
-    train_images=SourceFile(
+    train_images=PublishedFile(
         name="train-images-idx3-ubyte",
         shape=(60000, 28, 28),
         archive_sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
     ),
-    train_labels=SourceFile(
+    train_labels=PublishedFile(
         name="train-labels-idx1-ubyte",
         shape=(60000,),
         archive_sha256="a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
     ),
-    test_images=SourceFile(
+    test_images=PublishedFile(
         name="t10k-images-idx3-ubyte",
         shape=(10000, 28, 28),
         archive_sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     ),
-    test_labels=SourceFile(
+    test_labels=PublishedFile(
         name="t10k-labels-idx1-ubyte",
         shape=(10000,),
         archive_sha256="67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",

@@ -35,7 +35,7 @@ def load_npz(name: str, *, normalization: Normalization) -> Dataset:
     Args:
         name: ``npz:PATH``; the file has ``images`` (N, ...) numbers and ``labels`` (N,) integers
             0..C-1, or such a pair per split.
-        normalization: What to do to unit pixels.
+        normalization: Scale of the inputs, computed from unit pixels.
 
     Raises:
         DataError: The file is missing or not what is described above.
@@ -54,7 +54,7 @@ def load_npz(name: str, *, normalization: Normalization) -> Dataset:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of one of the two forms."""
+    """Read the arrays of one of the two forms."""
     if not os.path.isfile(path):
         what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise DataError(f"{path} {what}; expected a file of numpy.savez, given as npz:PATH.")
@@ -125,7 +125,7 @@ def _checked_labels(path: Path, key: str, labels: np.ndarray) -> np.ndarray:
 
 
 def _checked(path: Path, key: str, images: np.ndarray) -> np.ndarray:
-    """Images as (N, d) uint8, or (N, d) float64 of finite values."""
+    """Return images as (N, d) uint8, or (N, d) float64 of finite values."""
     if images.dtype.kind not in "buif":
         raise DataError(f"{path}: {key} must be numbers; got {images.dtype}. Convert them.")
     if images.ndim < 2 or (len(images) and images.size == 0):
@@ -148,7 +148,7 @@ def _checked(path: Path, key: str, images: np.ndarray) -> np.ndarray:
 
 
 def _split(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
-    """Pairs per split, of equal lengths and equal kinds, none of them empty."""
+    """Return one pair per split, of equal lengths and equal kinds, none of them empty."""
     if "images" in arrays:
         pairs = _split_whole(path, arrays["images"], arrays["labels"])
     else:
@@ -205,7 +205,7 @@ def _count_classes(path: Path, pairs: Mapping[str, Arrays]) -> int:
 
 
 def _to_unit(path: Path, pairs: Mapping[str, Arrays]) -> dict[str, Arrays]:
-    """Images as float32; [0, 1] for uint8 and for the training images of other kinds."""
+    """Return images as float32; [0, 1] for uint8 and for the training images of other kinds."""
     train = pairs["train"][0]
     low, span = 0.0, float(_GREY_LEVELS)
     if train.dtype != np.uint8:

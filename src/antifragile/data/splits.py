@@ -1,4 +1,4 @@
-"""Train, validation and test splits in memory, and the number to beat on each of them.
+"""Train, validation and test splits in memory, and the majority-class accuracy of each.
 
 ``unit arrays -> seeded_split -> assemble -> Dataset``. ZeroR, the accuracy of always naming the
 majority class, is the floor below which a network has learnt nothing (PSA paper, section III).
@@ -77,7 +77,7 @@ class Split:
 
     @property
     def zero_r_correct(self) -> int:
-        """How many samples the majority class of this split gets right."""
+        """Number of samples in the majority class of this split."""
         return max(self.class_counts)
 
     @property
@@ -92,19 +92,19 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """A loaded data set: three splits and how their pixels became inputs.
+    """A loaded data set: three splits and the scale of their pixels.
 
     Args:
         name: The name it was asked for by, as in a study spec.
         description: One line about where it comes from.
-        train: What networks are trained on.
-        validation: What decides promotions.
+        train: Samples that networks are trained on.
+        validation: Samples that decide promotions.
         test: Looked at once, at the end; never used for selection.
         n_inputs: Values per image, d.
         n_classes: C.
         normalization: ``unit`` or ``standardize``.
-        mean: What was subtracted from unit pixels; 0 for ``unit``.
-        sd: What they were then divided by; 1 for ``unit``.
+        mean: Number subtracted from unit pixels; 0 for ``unit``.
+        sd: Number they were then divided by; 1 for ``unit``.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the content of all splits: what a study's numbers refer to."""
+        """Checksum of the content of all splits, stored with every study."""
         digest = hashlib.sha256()
         for which, split in self.splits():
             digest.update(f"{which} {tuple(split.images.shape)}".encode())
@@ -189,9 +189,9 @@ def assemble(
     Args:
         name: The name it was asked for by.
         description: One line about where it comes from.
-        arrays: Of every split; the images are taken over and changed in place.
+        arrays: The arrays of every split; the images are changed in place.
         n_classes: C.
-        normalization: What to do to unit pixels.
+        normalization: Scale of the inputs, computed from unit pixels.
         mean_sd: The publisher's constants for ``standardize``; without them, the scalar mean and
             population sd of the training images.
     """
@@ -220,7 +220,7 @@ def assemble(
 
 
 def scalar_mean_sd(images: np.ndarray) -> tuple[float, float]:
-    """Mean and population sd over all values of all images; the sd of constant images is 1.
+    """Compute mean and population sd over all values of all images; the sd of constant images is 1.
 
     Computed in float64 from plain sums, which are exact for pixels that are multiples of 1/16,
     so the numbers do not depend on the machine or its number of threads.

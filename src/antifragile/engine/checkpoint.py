@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from antifragile._files import write_atomically
 from antifragile.config.run import TrialSpec
 from antifragile.engine.loop import TrialState
-from antifragile.engine.policy import LastKnownGood
+from antifragile.engine.policies import LastKnownGood
 from antifragile.errors import CheckpointError
 from antifragile.model.networks import Weights
 
@@ -30,7 +30,7 @@ def trial_fingerprint(spec: TrialSpec, data_sha256: str, *, any_mode: bool = Fal
 
     Args:
         spec: The trial.
-        data_sha256: Of the data set's content.
+        data_sha256: Checksum of the data set's content.
         any_mode: Leave the mode out, for states that another mode may continue.
     """
     identity = {
@@ -57,8 +57,8 @@ def save_checkpoint(
 
     Args:
         path: The ``.safetensors`` file.
-        state: What to keep.
-        fingerprint: Of the trial it belongs to (`trial_fingerprint`).
+        state: The state to keep.
+        fingerprint: Identity of its trial (`trial_fingerprint`).
         notes: Anything JSON can hold, given back by `load_checkpoint`.
         durable: Wait until it is on the disk; without it, a power cut may damage the file.
 
@@ -86,10 +86,10 @@ def load_checkpoint(path: Path, *, fingerprint: str | None) -> tuple[TrialState,
 
     Args:
         path: A file by `save_checkpoint`.
-        fingerprint: What it must belong to, or None to accept any.
+        fingerprint: Identity of the trial it must belong to, or None to accept any.
 
     Raises:
-        CheckpointError: Missing, damaged, not ours, or of another trial.
+        CheckpointError: Missing, damaged, not a checkpoint, or of another trial.
     """
     try:
         content = path.read_bytes()

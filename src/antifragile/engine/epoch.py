@@ -1,4 +1,4 @@
-"""One epoch of training and one exact evaluation, as plainly as PyTorch allows.
+"""One epoch of training and one exact evaluation, in plain PyTorch.
 
 Shape letters: B samples in a batch, N samples of a split, Nin inputs, W width, Nout classes.
 """
@@ -66,7 +66,7 @@ def train_epoch(
     """Train in place for one epoch with a fresh AdamW; return the mean loss over the samples.
 
     Where the trial's update equation is perturbed, the losses are those at the weights that the
-    steps found, perturbed or not, and the weights left behind are the clean ones.
+    steps started from, perturbed or not, and the weights left behind are the clean ones.
 
     Source: PSA paper, sections II.D (step 3) and II.E (optimizer resets).
     """
@@ -98,7 +98,7 @@ def _one_step(
     dropout: Dropout | None,
     with_closure: bool,
 ) -> Tensor:
-    """One update; the loss (a scalar) at the weights as the step found them."""
+    """Do one update; return the loss (a scalar) at the weights before it."""
     losses: list[Tensor] = []
 
     def evaluate() -> Tensor:

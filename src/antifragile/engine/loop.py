@@ -28,7 +28,7 @@ from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct, exact_numerics, train_epoch
-from antifragile.engine.policy import LastKnownGood, next_lkg
+from antifragile.engine.policies import LastKnownGood, next_lkg
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
 from antifragile.model.neurons import AblationTarget, ablate, choose_target
@@ -36,14 +36,14 @@ from antifragile.model.neurons import AblationTarget, ablate, choose_target
 
 @dataclass(frozen=True, kw_only=True)
 class TrialState:
-    """Where a trial stands after a meta-loop: all that is needed to go on."""
+    """The state of a trial after a meta-loop: all that is needed to go on."""
 
     meta_loop: int
     lkg: LastKnownGood
     final_correct: int
 
     def on(self, device: str) -> TrialState:
-        """The same state with its weights on another device."""
+        """Return the same state with its weights on another device."""
         weights = {name: value.to(device) for name, value in self.lkg.weights.items()}
         return replace(self, lkg=replace(self.lkg, weights=weights))
 
@@ -63,8 +63,8 @@ def meta_loops(
         spec: The trial; ``spec.meta_loops`` is the last meta-loop to run.
         data: Its data set, on the device to train on.
         start: Continue after this state instead of from a fresh network.
-        dtype: Of weights and activations.
-        threads: Of torch inside this trainer; part of what fixes the bits.
+        dtype: Type of weights and activations.
+        threads: Threads of torch inside this trainer; results can depend on it in the last bits.
         harm: Count every ablated clone on the validation split before its epoch, too.
     """
     model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
@@ -80,7 +80,7 @@ def meta_loops(
 def initial_weights(
     spec: TrialSpec, data: Dataset, *, dtype: torch.dtype = torch.float32
 ) -> Weights:
-    """The trial's fresh network, drawn on the CPU whatever device trains it."""
+    """Draw the trial's fresh network, on the CPU whatever device trains it."""
     model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
     initialise(model, generator=torch.Generator().manual_seed(spec.streams().init.key64))
     return clone_weights(model)
@@ -141,7 +141,7 @@ def _one_meta_loop(
 def _load_damaged(
     model: SimpleMLP, spec: TrialSpec, data: Dataset, lkg: LastKnownGood, meta_loop: int
 ) -> AblationTarget | None:
-    """Clone the LKG into the model, ablating one neuron of the clone in a PSA mode."""
+    """Load the LKG into the model, with one neuron ablated in a PSA mode."""
     ablation = get_mode(spec.mode).ablation
     weights, target = lkg.weights, None
     if ablation is not None:

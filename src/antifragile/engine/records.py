@@ -1,6 +1,6 @@
-"""What a trial leaves behind: one frozen record per meta-loop, one result at the end.
+"""Records of a trial: one frozen record per meta-loop, one result at the end.
 
-Accuracies are counts of correct samples; percent is for people.
+Accuracies are counts of correct samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, kw_only=True)
 class MetaLoopRecord:
-    """One turn of the meta-loop.
+    """The outcome of one meta-loop.
 
     Args:
         meta_loop: 1-based.
@@ -42,12 +42,12 @@ class TrialResult:
     """A finished trial.
 
     Args:
-        meta_loops: How many were run.
+        meta_loops: Number of meta-loops that were run.
         peak_correct: The bounty at the end (validation samples).
         peak_meta_loop: The meta-loop that reached it first.
         final_correct: Correct validation samples of the last candidate.
         test_correct: Correct test samples of the LKG at the end.
-        robustness: Of the damaged LKG, where a study asks for it.
+        robustness: Test counts of the damaged LKG, where a study asks for them.
     """
 
     meta_loops: int

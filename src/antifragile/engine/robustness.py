@@ -1,13 +1,13 @@
-"""How much damage a trained network bears: test accuracy under three kinds of perturbation.
+"""Test accuracy of a trained network under three kinds of damage.
 
-- hidden-neurons: a share of all hidden neurons says nothing (their outgoing weights are zero);
+- hidden-neurons: the outgoing weights of a share of all hidden neurons are zeroed;
 - weight-noise: Gaussian noise on every parameter, its sd in units of the layer's weight RMS;
 - input-noise: Gaussian noise on every pixel, its sd in units of the training images' sd.
 
 Every draw comes from a stream keyed by (seed, architecture, trial) alone, so that all modes of a
 trial lose the same neurons and get the same noise: differences between modes are paired.
 
-The paper's title promises robust networks and does not measure them; this does.
+The paper claims robust networks but does not measure robustness.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from antifragile.engine.records import Damage, RobustnessRecord
 from antifragile.model.networks import SimpleMLP, Weights
 
 DRAWS = 5
-
 
 LEVELS: dict[Damage, tuple[float, ...]] = {
     Damage.HIDDEN_NEURONS: (0.01, 0.02, 0.05, 0.1, 0.2),
@@ -43,7 +42,7 @@ def measure_robustness(
         spec: The trial; names the streams.
         data: Its data set; only the test split is used, and the training images' sd.
         weights: The LKG at the end.
-        threads: Of torch inside.
+        threads: Threads of torch inside.
     """
     stream = SeedTree(spec.seed).child(spec.architecture.name, spec.trial, "robustness")
     model = SimpleMLP(

@@ -1,1 +1,1 @@
-"""Stage 6: the same rule for many replicas at once, near the hardware limit."""
+"""Stage 6: the engine's meta-loop for many replicas at once, near the hardware limit."""

@@ -1,7 +1,7 @@
-"""What a kernel is: one epoch and one exact evaluation for many replicas of one architecture.
+"""The kernel interface: one epoch and one exact evaluation for many replicas of one architecture.
 
-Two implementations: `native_kernel` (compiled, CPU) and `torch_kernel` (batched PyTorch, any
-device). Both must agree with `engine` on every replica; `tests/parity` holds them to it.
+Two implementations: `native.kernel` (compiled, CPU) and `torch.kernel` (batched PyTorch, any
+device). Both must agree with `engine` on every replica; `tests/parity` checks that.
 
 Shape letters: R replicas, G groups, P parameters, N samples.
 """
@@ -28,8 +28,8 @@ class Group:
         start: First replica.
         stop: One past the last.
         order: (N,) int64, this epoch's order of the training samples.
-        place: Where the group stands among all groups of the study, present or not.
-        slots: Where each replica stands in the group; by default side by side.
+        place: Index of the group among all groups of the study, present or not.
+        slots: Index of each replica within the group; by default 0, 1, 2, ...
     """
 
     start: int
@@ -51,13 +51,13 @@ class EpochJob:
 
     Args:
         weights: (R, P) the candidates, trained in place.
-        groups: Together they cover all replicas, in order.
-        options: The training loop's numbers, the same for all.
-        weight_decay: Of each replica.
+        groups: Groups that together cover all replicas, in order.
+        options: The training options, the same for all.
+        weight_decay: Decoupled weight decay of each replica.
         dropout: Drop probability of each replica.
         dropout_keys: The 64-bit key of each replica's dropout stream.
         meta_loops: The meta-loop each replica is in (1-based).
-        perturbations: What perturbs the update equation of all replicas.
+        perturbations: Perturbations of the update equation, the same for all replicas.
         perturbation_keys: The 64-bit key of each replica's perturbation stream.
     """
 
@@ -81,7 +81,7 @@ class EpochOutcome:
 
 
 class Kernel(Protocol):
-    """Trains and counts; made for one layout, one data set, one dtype."""
+    """Trains and evaluates replicas; made for one layout, one data set, one dtype."""
 
     name: str
     layout: FlatLayout

@@ -22,7 +22,7 @@ from antifragile.model.neurons import AblationTarget
 
 @dataclass(frozen=True, kw_only=True)
 class FlatLayout:
-    """Where each parameter of an architecture lies in a flat buffer."""
+    """The position of each parameter of an architecture in a flat buffer."""
 
     architecture: Architecture
     n_inputs: int
@@ -43,11 +43,11 @@ class FlatLayout:
 
     @property
     def n_parameters(self) -> int:
-        """P."""
+        """Number of parameters, P."""
         return self.starts[-1]
 
     def views(self, flat: Tensor) -> Weights:
-        """The named weights that ``flat`` (P,) holds; they share its memory."""
+        """Return the named weights in ``flat`` (P,); they share its memory."""
         named: dict[str, Tensor] = {}
         for layer in range(len(self.sizes) - 1):
             named[f"layers.{layer}.weight"] = self.weight(flat, layer)
@@ -55,13 +55,13 @@ class FlatLayout:
         return named
 
     def weight(self, flat: Tensor, layer: int) -> Tensor:
-        """The weight matrix of one layer in ``flat`` (..., P): (..., fan_out, fan_in)."""
+        """View the weight matrix of one layer in ``flat`` (..., P): (..., fan_out, fan_in)."""
         fan_in, fan_out = self.sizes[layer], self.sizes[layer + 1]
         part = flat[..., self.starts[layer] : self.starts[layer] + fan_out * fan_in]
         return torch.unflatten(part, -1, (fan_out, fan_in))
 
     def bias(self, flat: Tensor, layer: int) -> Tensor:
-        """The bias of one layer in ``flat`` (..., P): (..., fan_out)."""
+        """View the bias of one layer in ``flat`` (..., P): (..., fan_out)."""
         return flat[..., self.starts[layer + 1] - self.sizes[layer + 1] : self.starts[layer + 1]]
 
     def flatten(self, weights: Weights, out: Tensor) -> Tensor:
@@ -71,12 +71,12 @@ class FlatLayout:
         return out
 
     def ablate(self, flat: Tensor, target: AblationTarget) -> None:
-        """Zero the target's entries of ``flat`` (P,) in place, as `model.ablate` does on a copy."""
+        """Zero the target's entries of ``flat`` (P,) in place, as `neurons.ablate` in a copy."""
         self.weight(flat, target.layer)[target.neuron].zero_()
         self.bias(flat, target.layer)[target.neuron].zero_()
         if target.ablation.zeroes_outgoing:
             self.weight(flat, target.layer + 1)[:, target.neuron].zero_()
 
     def empty(self, replicas: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-        """An uninitialised fleet, (R, P)."""
+        """Allocate the weights of a fleet, (R, P), uninitialised."""
         return torch.empty(replicas, self.n_parameters, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Where a fleet stands: the LKGs of all replicas as one matrix, and five numbers for each.
+"""The state of a fleet: the LKGs of all replicas as one matrix, and four numbers for each.
 
 Converts to and from the engine's `TrialState`, so checkpoints and results are shared.
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from antifragile.engine.loop import TrialState
-from antifragile.engine.policy import LastKnownGood
+from antifragile.engine.policies import LastKnownGood
 from antifragile.fleet.layout import FlatLayout
 
 
@@ -23,7 +23,7 @@ class FleetState:
     """The trainer's own, changing state; `trial_state` takes frozen copies out of it.
 
     Args:
-        layout: Of each row of ``lkg``.
+        layout: Layout of each row of ``lkg``.
         lkg: (R, P) the last known good weights, the fresh initialisation before meta-loop 1.
         meta_loop: Finished meta-loops of each replica.
         bounty: Correct validation samples of each LKG; -1 before meta-loop 1.
@@ -40,13 +40,13 @@ class FleetState:
 
     @classmethod
     def fresh(cls, layout: FlatLayout, lkg: Tensor) -> FleetState:
-        """A fleet before meta-loop 1, around its initial weights (R, P)."""
+        """Make a fleet before meta-loop 1 from its initial weights (R, P)."""
         n = len(lkg)
         return cls(layout, lkg, [0] * n, [-1] * n, [0] * n, [0] * n)
 
     @property
     def n_replicas(self) -> int:
-        """R."""
+        """Number of replicas, R."""
         return len(self.lkg)
 
     def put(self, replica: int, state: TrialState) -> None:
@@ -58,7 +58,7 @@ class FleetState:
         self.final_correct[replica] = state.final_correct
 
     def trial_state(self, replica: int) -> TrialState:
-        """A copy of one replica's state, as the engine keeps it."""
+        """Copy one replica's state, as the engine keeps it."""
         assert self.meta_loop[replica] > 0, "a trial has a state only after its first meta-loop"
         weights = self.layout.views(self.lkg[replica].clone())
         lkg = LastKnownGood(
@@ -73,7 +73,7 @@ class FleetState:
         )
 
     def trial_states(self) -> list[TrialState]:
-        """Copies of all replicas' states."""
+        """Copy the states of all replicas."""
         return [self.trial_state(replica) for replica in range(self.n_replicas)]
 
     def settle(
@@ -82,12 +82,12 @@ class FleetState:
         """Promote each candidate that is strictly better than its bounty.
 
         Args:
-            row_of: The row of each replica's candidate; replicas may share one.
-            candidates: (rows, P).
+            row_of: Row of each replica's candidate; replicas may share one.
+            candidates: (rows, P) trained weights.
             correct: Their correct validation samples, (rows,).
 
         Returns:
-            By replica, whether it was promoted.
+            For each replica, whether its candidate was promoted.
         """
         promoted = {replica: correct[row] > self.bounty[replica] for replica, row in row_of.items()}
         for replica, row in row_of.items():
@@ -101,5 +101,5 @@ class FleetState:
 
 
 def empty_fleet(layout: FlatLayout, replicas: int, dtype: torch.dtype, device: str) -> FleetState:
-    """A fleet whose weights are yet to be filled in."""
+    """Make a fleet whose weights are still to be filled in."""
     return FleetState.fresh(layout, layout.empty(replicas, dtype, device))

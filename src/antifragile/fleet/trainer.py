@@ -1,12 +1,12 @@
-"""The fleet's meta-loop: PSA's ratchet for many replicas of one architecture at once.
+"""The fleet's meta-loop: PSA for many replicas of one architecture at once.
 
     candidates = clones of all LKGs; in PSA modes one neuron of each is zeroed
     a kernel trains all candidates for one epoch and counts them on validation
     where a candidate beats its bounty, its row replaces the LKG's
 
 Batch orders, ablation targets and initial weights come from the engine's own functions, so a
-replica's records are the engine's. With the compiled kernel a replica's bits do not depend on its
-company at all; the torch kernel pads to the fixed shapes of the plan.
+replica's records are the engine's. With the compiled kernel a replica's results are the same bits
+whatever else is in the fleet; the torch kernel pads to the fixed shapes of the plan for that.
 
 Shape letters: R replicas, P parameters, N samples.
 """
@@ -55,14 +55,14 @@ def fleet_meta_loops(
             and meta-loops. ``spec.meta_loops`` is the last meta-loop of each.
         data: Their data set, on the device to train on.
         start: For each trial, a state to continue from, or None for a fresh network.
-        plan: How to run; by default `plan_fleet` chooses for ``threads`` threads.
+        plan: Kernel, groups and threads; by default `plan_fleet` chooses for ``threads`` threads.
         threads: Ignored when there is a plan.
         harm: Count every ablated clone on the validation split before its epoch, too.
 
     Yields:
         One record per trial, in the order of ``specs`` (None for a trial that had already
         finished; seconds are wall time divided by the trials that ran), and the state, which
-        changes with the next turn: take `FleetState.trial_state` copies to keep.
+        the next meta-loop changes: keep `FleetState.trial_state` copies.
 
     Raises:
         UsageError: The trials differ in architecture, data set, training options or update
@@ -100,7 +100,7 @@ def fleet_finish(
 
 
 def fleet_of(specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]) -> FleetState:
-    """The fleet that stands where each of these trials stands."""
+    """Make a fleet from the states of trials of one architecture."""
     layout = FlatLayout(
         architecture=specs[0].architecture, n_inputs=data.n_inputs, n_classes=data.n_classes
     )
@@ -112,7 +112,7 @@ def fleet_of(specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialSt
 
 
 def make_kernel(plan: FleetPlan, layout: FlatLayout, data: Dataset) -> Kernel:
-    """The kernel that a plan names."""
+    """Make the kernel that a plan names."""
     if plan.kernel == "native":
         bf16 = plan.precision == "bf16"
         library = load_native(bf16=bf16)
@@ -157,7 +157,7 @@ def _starting_state(
     start: Sequence[TrialState | None] | None,
     plan: FleetPlan,
 ) -> FleetState:
-    """Fresh networks, drawn once for all trials that share them, or the states given."""
+    """Load the states given, or draw fresh networks, once for all trials that share them."""
     dtype = _DTYPES[plan.precision]
     state = empty_fleet(layout, len(specs), dtype, str(data.train.images.device))
     drawn: dict[tuple[str | int, ...], int] = {}
@@ -184,7 +184,7 @@ def _turn(
     *,
     harm: bool,
 ) -> list[MetaLoopRecord | None]:
-    """One meta-loop of every active replica: clone, ablate, train, count, promote."""
+    """Run one meta-loop of every active replica: clone, ablate, train, count, promote."""
     started = time.perf_counter()
     targets = {replica: _target(specs[replica], state, replica) for replica in active}
     own = {replica: replica for replica in active}
@@ -205,7 +205,7 @@ def _turn(
 
 
 def _target(spec: TrialSpec, state: FleetState, replica: int) -> AblationTarget | None:
-    """The neuron to zero in a replica's clone; meta-loop 1 trains the fresh network un-ablated."""
+    """Choose the neuron to zero in a replica's clone; none in meta-loop 1."""
     ablation, done = get_mode(spec.mode).ablation, state.meta_loop[replica]
     if ablation is None or done == 0:
         return None
@@ -216,7 +216,7 @@ def _target(spec: TrialSpec, state: FleetState, replica: int) -> AblationTarget 
 def _count_ablated(
     kernel: Kernel, data: Dataset, candidates: torch.Tensor, ablated: Sequence[bool]
 ) -> dict[int, int]:
-    """Correct validation samples of every ablated clone before its epoch, by row."""
+    """Count correct validation samples of every ablated clone before its epoch, by row."""
     rows = [row for row, is_ablated in enumerate(ablated) if is_ablated]
     if not rows:
         return {}

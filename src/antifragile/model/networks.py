@@ -1,4 +1,4 @@
-"""SimpleMLP, the paper's testbed: Linear-ReLU-Dropout blocks and a linear head.
+"""SimpleMLP, the paper's network: Linear-ReLU-Dropout blocks and a linear head.
 
 Shape letters: B samples in a batch, Nin inputs, W width of a layer, Nout classes.
 """
@@ -28,7 +28,7 @@ class SimpleMLP(nn.Module):
         architecture: The hidden layers.
         n_inputs: Nin, features per sample.
         n_classes: Nout, logits per sample.
-        dtype: Of parameters and activations.
+        dtype: Type of parameters and activations.
 
     The parameters are uninitialised until `initialise` or ``load_state_dict``; building a
     network draws nothing from torch's global generator.
@@ -53,7 +53,7 @@ class SimpleMLP(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of parameters and activations."""
+        """Type of parameters and activations."""
         return next(self.parameters()).dtype
 
     def forward(self, images: Tensor, dropout: Dropout | None = None) -> Tensor:
@@ -76,7 +76,7 @@ def _uninitialised(fan_in: int, fan_out: int, dtype: torch.dtype) -> nn.Linear:
 def initialise(model: SimpleMLP, *, generator: torch.Generator) -> None:
     """Draw PyTorch's default nn.Linear initialisation from ``generator``, layer by layer.
 
-    Weights and biases are uniform in +-1/sqrt(fan_in): the very numbers that building the
+    Weights and biases are uniform in +-1/sqrt(fan_in): the same numbers that building the
     same stack of ``nn.Linear`` after ``torch.manual_seed`` would give.
     """
     for layer in model.layers:
@@ -87,5 +87,5 @@ def initialise(model: SimpleMLP, *, generator: torch.Generator) -> None:
 
 
 def clone_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A detached copy of the model's parameters, by name."""
+    """Return a detached copy of the model's parameters, by name."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

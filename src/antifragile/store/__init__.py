@@ -1,1 +1,1 @@
-"""Stage 8: one SQL schema (SQLite embedded, PostgreSQL shared); frozen records in and out."""
+"""Stage 7: one SQL schema (SQLite embedded, PostgreSQL shared); frozen records in and out."""

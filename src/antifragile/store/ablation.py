@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from antifragile.errors import StoreError, nearest
+from antifragile.errors import StoreError
 from antifragile.store import schema
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
@@ -29,10 +29,10 @@ class AblationRun:
 
     Args:
         run_key: SHA-256 of all that decides its numbers.
-        arm: What was ablated, for people.
+        arm: Name of the ablation, for readers.
         protocol: ``retrain``, ``post-hoc`` and so on.
-        seed: Of the pair it belongs to.
-        metrics: What the experiment returned; None when it failed.
+        seed: Seed of the pair it belongs to.
+        metrics: Numbers that the experiment returned; None when it failed.
         failure: Why it failed, in words.
         seconds: Wall time.
         finished_at: UTC, ISO 8601.
@@ -73,16 +73,7 @@ class AblationStore(Store):
         Raises:
             StoreError: No such study, or no name and not exactly one study, or it is damaged.
         """
-        names = self.ablation_names()
-        if name is None and len(names) != 1:
-            listed = ", ".join(map(repr, names)) or "none"
-            raise StoreError(
-                f"store {self} has {len(names)} ablation studies ({listed}); choose by --study."
-            )
-        wanted = name if name is not None else names[0]
-        if wanted not in names:
-            hint = nearest(wanted, names) if names else "it has none."
-            raise StoreError(f"store {self} has no ablation study {wanted!r}; {hint}")
+        wanted = self._choose(name, self.ablation_names(), "ablation ")
         table = schema.ablation_studies.c
         with self._transaction() as connection:
             query = select(table.manifest).where(table.name == wanted)

@@ -1,10 +1,10 @@
-"""Opening a database, and turning its driver's errors into ours at this one boundary."""
+"""Opening a database, and turning its driver's errors into this package's."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     """Connect, check that the database is ours, and make the tables if it is empty.
 
     Raises:
-        StoreError: Not ours, damaged, or newer than this program; or absent and not ``create``.
+        StoreError: Of another program, damaged, or newer; or absent and not ``create``.
         WorldError: It cannot be reached or written.
     """
     if url.get_backend_name() == "sqlite":
@@ -88,7 +88,7 @@ def open_engine(url: URL, *, create: bool) -> Engine:
 
 
 def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
-    """Look first and write only into what is ours or empty."""
+    """Make the tables of an empty database; refuse one of another program."""
     with engine.begin() as connection:
         tables = set(inspect(connection).get_table_names())
         if schema.MARKER_TABLE in tables:
@@ -110,7 +110,7 @@ def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
 
 @contextmanager
 def translated(url: URL) -> Iterator[None]:
-    """Raise our exceptions for the database's: what is damaged, and what the world refused."""
+    """Turn the database driver's exceptions into a StoreError or a WorldError."""
     try:
         yield
     except ArgumentError as error:
@@ -136,7 +136,7 @@ def _damaged(url: URL, reason: str) -> StoreError:
 
 
 def show(url: URL) -> str:
-    """The URL for people: a plain path for SQLite, the password hidden otherwise."""
+    """Return the URL for display: a plain path for SQLite, the password hidden otherwise."""
     if url.get_backend_name() == "sqlite":
         return url.database or ":memory:"
     return url.render_as_string(hide_password=True)
@@ -148,9 +148,9 @@ def is_memory(url: URL) -> bool:
 
 
 def _readable(url: URL) -> URL:
-    """Open a store in a folder that cannot be written as one that nobody changes.
+    """Return a URL that opens a store in a read-only folder as immutable.
 
-    Readers otherwise make a file beside it, by which they and writers know of each other.
+    Otherwise SQLite makes a file beside it, through which readers and writers are coordinated.
     """
     path = str(url.database)
     is_file = url.get_backend_name() == "sqlite" and not is_memory(url) and not url.query
@@ -168,7 +168,7 @@ def _new_engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
         # NORMAL survives any process kill; a power cut may lose the last transactions, which are
         # then computed again.
         cursor = connection.cursor()
@@ -211,7 +211,7 @@ def _check_sqlite_file(url: URL, *, create: bool) -> None:
     make_folder(path.parent)
 
 
-def _check_version(versions: Any, url: URL) -> None:
+def _check_version(versions: Sequence[object], url: URL) -> None:
     version = versions[0] if len(versions) == 1 else None
     if not isinstance(version, int) or version < 1:
         raise StoreError(f"store {show(url)} is damaged: it does not say its schema version.")
@@ -223,7 +223,7 @@ def _check_version(versions: Any, url: URL) -> None:
 
 
 def _create_tables(engine: Engine) -> None:
-    """Make the tables and the marker in one transaction; harmless when two processes race."""
+    """Make the tables and the marker in one transaction, safe when two processes do so at once."""
     with _alone(engine) as connection:
         if not inspect(connection).has_table(schema.MARKER_TABLE):
             schema.metadata.create_all(connection)
@@ -271,7 +271,7 @@ def _missing_columns(connection: Connection) -> list[Column[Any]]:
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction that no other process of ours is in at the same time."""
+    """Open a transaction that excludes other processes of this program."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite" and not is_memory(engine.url):
             connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,7 +1,7 @@
-"""From rows of the database to frozen records and columns, checked against the schema.
+"""Reading rows of the database into frozen records and columns, checked against the schema.
 
-SQLite keeps whatever was put into a column, of any type; a damaged file is found here, and said
-in one sentence.
+SQLite keeps values of any type in any column; a damaged file is noticed here and reported in one
+sentence.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from antifragile.store import schema
 from antifragile.store.records import DataFacts, StoredStudy, StoredTrial
 
 _RESULT = ("meta_loops", "peak_correct", "peak_meta_loop", "final_correct", "test_correct")
-_LARGEST = 2**53  # whole numbers beyond it are no counts of ours
-Columns = dict[str, "np.ndarray[Any, Any]"]
+_LARGEST = 2**53  # larger whole numbers are no counts
+Columns = dict[str, np.ndarray]
 
 
 def check_row(table: Table, row: Mapping[Any, Any], store: object) -> None:
@@ -30,8 +30,8 @@ def check_row(table: Table, row: Mapping[Any, Any], store: object) -> None:
             _check_column(table, column.name, [row[column.name]], store)
 
 
-def _check_column(table: Table, name: str, values: Sequence[Any], store: object) -> None:
-    """A look at the set of types first: 588,000 rows are checked in milliseconds."""
+def _check_column(table: Table, name: str, values: Sequence[object], store: object) -> None:
+    """Check the set of types first: 588,000 rows take milliseconds."""
     column = table.c[name]
     kind = column.type.python_type
     allowed = (kind, int) if kind is float else (kind,)
@@ -48,7 +48,7 @@ def _check_column(table: Table, name: str, values: Sequence[Any], store: object)
 
 
 def read_study(row: Row[Any], store: object) -> StoredStudy:
-    """A study from its row.
+    """Read a study from its row.
 
     Raises:
         StoreError: It is damaged.
@@ -75,7 +75,7 @@ def read_study(row: Row[Any], store: object) -> StoredStudy:
 
 
 def read_trial(row: Row[Any], store: object) -> StoredTrial:
-    """A trial's standing from a row of `queries.trials_with_progress`.
+    """Read a trial and its progress from a row of `queries.trials_with_progress`.
 
     Raises:
         StoreError: It is damaged.
@@ -100,10 +100,10 @@ def read_trial(row: Row[Any], store: object) -> StoredTrial:
 
 
 def read_columns(table: Table, rows: Sequence[Row[Any]], store: object) -> Columns:
-    """Rows as one array per column, in the order of the rows.
+    """Turn rows into one array per column, in the order of the rows.
 
     Args:
-        table: Whose columns these are; rows may leave some out.
+        table: Table of these columns; rows may leave some out.
         rows: At least one.
         store: For messages.
 
@@ -124,8 +124,8 @@ def read_columns(table: Table, rows: Sequence[Row[Any]], store: object) -> Colum
     return found
 
 
-def look_up(columns: Columns, key: str, wanted: np.ndarray[Any, Any], store: object) -> Columns:
-    """The rows of ``columns`` whose key is each of ``wanted``, the key itself left out.
+def look_up(columns: Columns, key: str, wanted: np.ndarray, store: object) -> Columns:
+    """Find the row of ``columns`` for each key of ``wanted``; the key column is left out.
 
     Raises:
         StoreError: One is not there.

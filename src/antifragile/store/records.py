@@ -14,10 +14,10 @@ from antifragile.engine.records import TrialResult
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What decides the bits of a number besides the spec; stored with every record.
+    """The trainer and machine that computed a record; with the spec they decide its last bits.
 
     Args:
-        kernel: Which trainer, ``"plain"`` for the engine.
+        kernel: Name of the trainer, ``"plain"`` for the engine.
         device: ``cpu``, ``cuda`` or ``mps``.
         threads: Threads per task, fixed by the plan.
         precision: ``fp32`` and so on.
@@ -49,7 +49,7 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What a study's numbers refer to: the data set's content, sizes and majority counts."""
+    """The data set of a study: checksum of its content, sizes and majority counts."""
 
     sha256: str
     n_train: int
@@ -61,7 +61,7 @@ class DataFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A study as the store knows it."""
+    """A study as stored."""
 
     spec: StudySpec
     data: DataFacts
@@ -69,7 +69,7 @@ class StoredStudy:
 
 
 class TrialStatus(StrEnum):
-    """How far a trial is: it has no record, some, or all that its study asks for."""
+    """Progress of a trial: it has no record, some, or all that its study asks for."""
 
     PENDING = "pending"
     STARTED = "started"
@@ -78,7 +78,7 @@ class TrialStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrial:
-    """One trial's standing.
+    """A trial as stored, with its progress.
 
     Args:
         trial_id: The store's number for it.

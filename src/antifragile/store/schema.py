@@ -1,6 +1,6 @@
 """The tables, the same for SQLite and PostgreSQL.
 
-``antifragile_store`` marks a database as ours and says which version of this schema it has.
+``antifragile_store`` marks a database as one of this program and holds the version of its schema.
 Every meta-loop row names the environment that computed it.
 """
 

@@ -45,7 +45,7 @@ class Store:
         create: Make it when it is absent or empty.
 
     Raises:
-        StoreError: It is not ours, damaged, newer, or absent and not to be created.
+        StoreError: It is of another program, damaged, newer, or absent and not to be created.
         WorldError: It cannot be reached or written.
     """
 
@@ -63,7 +63,7 @@ class Store:
 
     @property
     def worker_url(self) -> str:
-        """What a worker process gives to open the same store."""
+        """The address with which a worker process opens the same store."""
         if self.url.get_backend_name() == "sqlite" and not self.url.query:
             return str(self.url.database)  # a URL does not hold every file name
         return self.url.render_as_string(hide_password=False)
@@ -119,30 +119,20 @@ class Store:
         Raises:
             StoreError: No such study, or no name and not exactly one study.
         """
-        names = self.study_names()
-        if name is None and len(names) == 1:
-            name = names[0]
-        if name is None:
-            listed = ", ".join(map(repr, names)) or "none"
-            raise StoreError(
-                f"store {self} has {len(names)} studies ({listed}); choose by --study."
-            )
-        found = self.find_study(name)
-        if found is None:
-            hint = nearest(name, names) if names else "the store is empty."
-            raise StoreError(f"store {self} has no study {name!r}; {hint}")
+        found = self.find_study(self._choose(name, self.study_names()))
+        assert found is not None, "studies are never deleted"
         return found
 
     # Trials and records
 
     def trials(self, study: str) -> list[StoredTrial]:
-        """Every trial of a study with how far it is, in the order they were planned."""
+        """Every trial of a study with its progress, in planned order."""
         with self._transaction() as connection:
             rows = connection.execute(queries.trials_with_progress(study)).all()
         return [read_trial(row, self) for row in rows]
 
     def progress(self, study: str, meta_loops: int) -> StoredProgress:
-        """How far a study of so many meta-loops is, by three cheap queries, for displays."""
+        """Measure the progress of a study of so many meta-loops by three cheap queries."""
         with self._transaction() as connection:
             best = connection.execute(queries.best_bounty(study)).first()
             finished = connection.execute(queries.n_finished(study, meta_loops)).scalar_one()
@@ -220,6 +210,19 @@ class Store:
             return [dict(row) for row in found]
 
     # Inside
+
+    def _choose(self, name: str | None, names: Sequence[str], kind: str = "") -> str:
+        """Return the name if it is one of ``names``, or the only one for None."""
+        if name is None and len(names) != 1:
+            listed = ", ".join(map(repr, names)) or "none"
+            raise StoreError(
+                f"store {self} has {len(names)} {kind}studies ({listed}); choose by --study."
+            )
+        chosen = names[0] if name is None else name
+        if chosen not in names:
+            hint = nearest(chosen, names) if names else "it has none."
+            raise StoreError(f"store {self} has no {kind}study {chosen!r}; {hint}")
+        return chosen
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""From frozen records to rows of the database, within a transaction of the caller's.
+"""Writing frozen records as rows of the database, within the caller's transaction.
 
 Only what is not there yet is inserted: a record that is written twice stays once.
 """
@@ -79,7 +79,7 @@ def put_records(
 def put_result(connection: Connection, trial_id: int, result: TrialResult) -> None:
     """Write a trial's result in place of the one it had.
 
-    An extended trial has another LKG, so what the old one bore of damage is dropped.
+    An extended trial has another LKG, so the robustness of the old one is dropped.
     """
     values = asdict(result)
     damaged = values.pop("robustness")
@@ -91,7 +91,7 @@ def put_result(connection: Connection, trial_id: int, result: TrialResult) -> No
 
 
 def utc_now() -> str:
-    """ISO 8601, to the second."""
+    """Return the time in ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -18,7 +18,7 @@ from antifragile.optim.noise.streams import (
     uniform,
     uniform_levels,
 )
-from tests.promised import not_here
+from tests.required_here import not_here
 
 TABLES = {"signs": lambda: None, "normal": normal_levels, "uniform": uniform_levels}
 SHAPES = [(1,), (127,), (128,), (129,), (2049,), (37, 61), (3, 5, 2)]

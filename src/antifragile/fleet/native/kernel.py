@@ -1,7 +1,7 @@
 """The compiled CPU kernel behind the `Kernel` interface.
 
-A replica's arithmetic is done wholly by one thread and in an order that depends on nothing but
-the architecture, the data and the batch size. So its bits are the same alone or in any group,
+A replica's arithmetic is done wholly by one thread and in an order that depends only on the
+architecture, the data and the batch size. So its results are the same bits alone or in any group,
 with any number of threads.
 
 With bf16 products the images and, in the first layer and those of 32 inputs or more, weights,
@@ -34,9 +34,9 @@ class NativeKernel:
 
     Args:
         library: A loaded version of the compiled kernel.
-        layout: Of the replicas.
+        layout: Layout of the replicas.
         data: On the CPU; its images must have the dtype of the weights.
-        threads: How many groups run at a time.
+        threads: Number of groups that run at a time.
         bf16: Round the operands of large products to bfloat16; the weights are float32.
     """
 
@@ -69,7 +69,7 @@ class NativeKernel:
 
     @cached_property
     def _images(self) -> Tensor:
-        """The training images as products read them; not needed to count."""
+        """The training images in the type of products; not needed for counting."""
         images = self.data.train.images
         return stored_bf16(images) if self._operands == torch.bfloat16 else images
 
@@ -79,7 +79,7 @@ class NativeKernel:
     def _run(
         self, job: EpochJob, train: Split | None, panels: Tensor, labels: Tensor
     ) -> EpochOutcome:
-        """Fill the C structure, call, and copy the results out."""
+        """Fill the C structure, call the kernel, and copy the results out."""
         weights, options = job.weights, job.options
         assert weights.dtype == self.data.train.images.dtype
         assert weights.is_contiguous()
@@ -120,7 +120,7 @@ class NativeKernel:
         return EpochOutcome(train_loss=train_loss.tolist(), correct=correct.tolist())
 
     def _call(self, native: NativeJob, dtype: torch.dtype) -> None:
-        """Run beside this thread, so that an interrupt reaches it and stops the kernel."""
+        """Run the kernel in another thread, so that an interrupt in this one can stop it."""
         failures: list[BaseException] = []
         done = threading.Event()
 
@@ -132,8 +132,8 @@ class NativeKernel:
             finally:
                 done.set()
 
-        # Not Thread.join: interrupted, it takes a running thread for a finished one (CPython
-        # 3.11), and the kernel would write into buffers that are gone.
+        # Not Thread.join: when interrupted, it reports a running thread as finished (CPython
+        # 3.11), and the kernel would write into freed buffers.
         self._stop[0] = 0
         threading.Thread(target=run, name="antifragile-native").start()
         try:
@@ -150,7 +150,7 @@ class NativeKernel:
 
 
 def _evaluation_only(weights: Tensor) -> EpochJob:
-    """A job that trains nothing, in groups small enough to spread over threads."""
+    """Make a job that trains nothing, in groups small enough to spread over threads."""
     n = len(weights)
     return EpochJob(
         weights=weights,

@@ -1,4 +1,4 @@
-"""Finding and loading the compiled kernel, and the C structure it is called with.
+"""Finding and loading the compiled kernel, and the C structure that it is called with.
 
 The package is built with up to four versions of one source (AVX-512 with and without bf16
 products, AVX2 with FMA, plain); the best one that was built and that this processor runs is loaded,
@@ -22,20 +22,20 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 VERSIONS = ("plain", "avx2", "avx512", "avx512bf16")
-"""From the least to the most demanding; the index is what the processor is asked for."""
+"""From the least to the most demanding; the index is the level a processor must have."""
 
 BF16_VERSIONS = ("avx512bf16",)
-"""Those with instructions for bf16 products; they serve nothing else."""
+"""Versions with instructions for bf16 products; they are used for nothing else."""
 
 BF16_FROM_INPUTS = 32
-"""Layers after the first round only from this many inputs on (WIDE_FROM in native/network.hpp)."""
+"""Layers after the first round only from this many inputs on (WIDE_FROM in cpp/network.hpp)."""
 
 _SUFFIX = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
-_STORED_FEATURES = 32  # bfloat16 samples are padded to a multiple of this (native/bfloat16.hpp)
+_STORED_FEATURES = 32  # bfloat16 samples are padded to a multiple of this (cpp/bfloat16.hpp)
 
 
 class NativeJob(ctypes.Structure):
-    """The ``Job`` of ``native/group.hpp``, field by field."""
+    """The ``Job`` of ``cpp/group.hpp``, field by field."""
 
     _fields_ = (
         ("n_layers", ctypes.c_int64),
@@ -82,8 +82,8 @@ class NativeLibrary:
         """Train and count; the interpreter lock is released meanwhile.
 
         Args:
-            job: What to train.
-            dtype: Of the operands of products; beside bfloat16 the weights are float32.
+            job: The replicas, the data and the options.
+            dtype: Type of the operands of products; with bfloat16 the weights are float32.
 
         Raises:
             MemoryError: The group's buffers cannot be allocated.
@@ -95,7 +95,7 @@ class NativeLibrary:
     def pack(self, images: Tensor) -> Tensor:
         """Turn images (N, d) into the kernel's panels, (ceil(N / 64), d, 64).
 
-        Those of bfloat16 stand in pairs of features: (ceil(N / 64), ceil(d / 2), 64, 2).
+        Panels of bfloat16 hold pairs of features: (ceil(N / 64), ceil(d / 2), 64, 2).
         """
         n_samples, n_inputs = images.shape
         shape: tuple[int, ...] = (-(-n_samples // 64), n_inputs, 64)
@@ -113,7 +113,7 @@ class NativeLibrary:
 
 
 def stored_bf16(images: Tensor) -> Tensor:
-    """Images (N, d) rounded to bfloat16 as the kernel reads them, d padded with zeros.
+    """Round images (N, d) to bfloat16 as the kernel reads them, d padded with zeros.
 
     Args:
         images: (N, d), any floating dtype.
@@ -131,7 +131,7 @@ def load_native(version: str | None = None, *, bf16: bool = False) -> NativeLibr
 
     Args:
         version: One of `VERSIONS`.
-        bf16: For bf16 products; a version that serves only those is never chosen for others.
+        bf16: Allow the versions that serve bf16 products alone.
 
     Returns:
         None where it was not built or cannot be loaded; that is logged once, with the reason.

@@ -1,6 +1,6 @@
 """The engine's dropout masks (`config.dropout_keep_mask`) for many replicas, on any device.
 
-The 32-bit hash is computed in int64, whose low 32 bits do not care about overflow.
+The 32-bit hash is computed in int64, whose low 32 bits are right in spite of overflow.
 
 Shape letters: K slots that use dropout, R slots, H hidden layers, B samples in a batch, V width of
 a layer.
@@ -20,13 +20,13 @@ _GOLDEN, _MASK = 0x9E3779B9, 0xFFFFFFFF
 
 
 class BatchedDropout:
-    """Dropout of those slots that have it; the others pass unchanged.
+    """Dropout for the slots that use it; the others pass unchanged.
 
     Everything that changes from step to step is one small tensor on the device (`begin` fills it),
     so that a step is the same sequence of operations on the same memory and can be recorded.
 
     Args:
-        slots: (K,) which slots drop.
+        slots: (K,) the slots that use dropout.
         keys: Their dropout streams' 64-bit keys.
         meta_loops: Their meta-loops.
         probabilities: Their drop probabilities.
@@ -55,7 +55,7 @@ class BatchedDropout:
 
     @classmethod
     def of(cls, job: EpochJob, replicas: Sequence[int], n_layers: int) -> BatchedDropout | None:
-        """The dropout of a block of slots, or None when none of them drops."""
+        """Make the dropout of a block of slots, or None when none of them uses it."""
         slots = [slot for slot, replica in enumerate(replicas) if job.dropout[replica] > 0]
         if not slots:
             return None
@@ -70,7 +70,7 @@ class BatchedDropout:
         )
 
     def begin(self, step: int) -> None:
-        """Move to a batch: its 0-based step."""
+        """Prepare for one batch, given its 0-based step."""
         words = [
             [derive_words(key, meta_loop, step, layer) for key, meta_loop in self.streams]
             for layer in range(len(self.words))
@@ -84,7 +84,7 @@ class BatchedDropout:
         return hidden.index_copy(0, self.slots, own * self.scales.to(hidden.dtype))
 
     def scale(self, gradient: Tensor) -> Tensor:
-        """Scale gradients (R, B, V); what was dropped is masked by its zero activation."""
+        """Scale gradients (R, B, V); dropped ones are masked later by their zero activation."""
         own = gradient[self.slots] * self.scales.to(gradient.dtype)
         return gradient.index_copy_(0, self.slots, own)
 

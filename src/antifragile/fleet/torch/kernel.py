@@ -1,4 +1,4 @@
-"""The batched PyTorch kernel: any architecture, data set and device, forward and backward by hand.
+"""The batched PyTorch kernel: any architecture, data set and device.
 
     flat buffers (R, P): weights, gradients; one fused AdamW over all of them
     first layer: one product per group, its replicas side by side
@@ -6,10 +6,10 @@
     on CUDA a whole step is one recording, replayed batch after batch (`recorded_step`)
 
 Groups and replicas are padded to the plan's fixed numbers, so the shapes of all products, and
-with them the bits, do not depend on who is missing or has finished.
+with them the last bits of the results, do not depend on which trials are missing or finished.
 
 Shape letters: G groups, M replicas of a group, R = G * M slots, B samples in a batch, d inputs,
-V width of a layer, U width of the layer before it, C classes, P parameters, N samples.
+C classes, P parameters, N samples.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from antifragile.engine.epoch import exact_numerics
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.torch.dropout import BatchedDropout
+from antifragile.fleet.torch.passes import backward, forward
 from antifragile.fleet.torch.recorded_step import RecordedStep
-from antifragile.fleet.torch.updates import FlatAdamW, Layout, PerturbedAdamW, Update
+from antifragile.fleet.torch.updates import FlatAdamW, PerturbedAdamW, Update
 
 _EVALUATION_BATCH = 1000
 
@@ -35,12 +36,12 @@ class TorchKernel:
     """One architecture on one data set, on the data's device.
 
     Args:
-        layout: Of the replicas.
+        layout: Layout of the replicas.
         data: Its images must have the dtype of the weights.
-        groups: G, how many groups run at once.
+        groups: G, number of groups that run at once.
         members: M, replicas that a group is padded to.
-        threads: Of torch, on the CPU; part of what fixes the bits.
-        compute_dtype: Of products; the weights', or bfloat16 beside float32 master weights.
+        threads: Threads of torch on the CPU; results can depend on it in the last bits.
+        compute_dtype: Type of products; by default the weights', or bfloat16 for float32 weights.
     """
 
     name = "torch"
@@ -74,7 +75,7 @@ class TorchKernel:
         return EpochOutcome(train_loss=losses, correct=correct)
 
     def _blocks(self, job: EpochJob) -> list[list[Group]]:
-        """The groups that train at once; perturbed ones must stand at the same meta-loop."""
+        """Return the groups that train at once; perturbed ones must be in the same meta-loop."""
         blocks: dict[tuple[int, int], list[Group]] = {}
         for group in job.groups:
             meta_loop = job.meta_loops[group.start] if job.perturbations else 0
@@ -107,64 +108,11 @@ class TorchKernel:
         return exact_numerics(self.threads) if on_cpu else nullcontext()
 
 
-def forward(
-    layout: Layout, weights: Tensor, x: Tensor, dropout: BatchedDropout | None = None
-) -> list[Tensor]:
-    """Activations of every layer, logits last: each (R, B, V).
-
-    Args:
-        layout: Of the replicas.
-        weights: (R, P).
-        x: (G, B, d), one batch per group.
-        dropout: Applied after every hidden ReLU.
-    """
-    n_groups = len(x)
-    members, width = len(weights) // n_groups, layout.sizes[1]
-    first = layout.weight(weights, 0).reshape(n_groups, members * width, -1)  # (G, M*V, d)
-    z = torch.bmm(x, first.transpose(1, 2))  # (G, B, M*V)
-    z = torch.unflatten(z, 2, (members, width)).transpose(1, 2).flatten(0, 1)  # (R, B, V)
-    z = z + layout.bias(weights, 0)[:, None]
-    activations = []
-    for layer in range(1, len(layout.sizes) - 1):
-        hidden = torch.relu(z)
-        if dropout is not None:
-            hidden = dropout.apply(layer - 1, hidden)
-        activations.append(hidden)
-        weight, bias = layout.weight(weights, layer), layout.bias(weights, layer)[:, None]
-        z = torch.baddbmm(bias, hidden, weight.transpose(1, 2))  # (R, B, V)
-    return [*activations, z]
-
-
-def backward(
-    layout: Layout,
-    weights: Tensor,
-    x: Tensor,
-    activations: list[Tensor],
-    gradient: Tensor,
-    out: Tensor,
-    dropout: BatchedDropout | None,
-) -> None:
-    """Gradients of all parameters into ``out`` (R, P), from that of the logits (R, B, C)."""
-    for layer in range(len(layout.sizes) - 2, 0, -1):
-        hidden = activations[layer - 1]  # (R, B, U)
-        layout.weight(out, layer).copy_(torch.bmm(gradient.transpose(1, 2), hidden))  # (R, V, U)
-        layout.bias(out, layer).copy_(gradient.sum(dim=1))
-        below = torch.bmm(gradient, layout.weight(weights, layer))  # (R, B, U)
-        if dropout is not None:
-            below = dropout.scale(below)
-        gradient = below.masked_fill_(hidden <= 0, 0)
-    groups, members = len(x), len(weights) // len(x)
-    side_by_side = torch.unflatten(gradient, 0, (groups, members)).transpose(2, 3)  # (G, M, V, B)
-    first = torch.bmm(side_by_side.flatten(1, 2), x)  # (G, M*V, d)
-    layout.weight(out, 0).copy_(torch.unflatten(first, 1, (members, -1)).flatten(0, 1))
-    layout.bias(out, 0).copy_(gradient.sum(dim=1))
-
-
 class _Block:
-    """The groups of a study that train at once, every one and every replica at its own place.
+    """The groups of a study that train at once, every group and replica at its fixed position.
 
     Products over many matrices may round differently by position, so positions are fixed, and
-    whatever is missing or finished is replaced by a copy that nobody looks at.
+    missing or finished replicas are replaced by copies of others whose results are ignored.
     """
 
     def __init__(self, job: EpochJob, groups: Sequence[Group], kernel: TorchKernel) -> None:
@@ -196,7 +144,7 @@ class _Block:
         ).to(device, self.weights.dtype)[:, None]  # (R, 1)
 
     def owners(self) -> list[tuple[int, int]]:
-        """(slot, replica) of every slot that is no padding."""
+        """Return (slot, replica) of every slot that is not padding."""
         return [
             (slot, replica)
             for slot, (replica, present) in enumerate(zip(self.replicas, self.present, strict=True))
@@ -204,7 +152,7 @@ class _Block:
         ]
 
     def train(self, train: Split) -> Tensor:
-        """One epoch in place; the mean loss of each slot, (R,) float64."""
+        """Train one epoch in place; return the mean loss of each slot, (R,) float64."""
         batches = torch.split(self.orders, self.job.options.batch_size, dim=1)
         update = self._update(n_steps=len(batches))
         total = torch.zeros(len(self.weights), dtype=torch.float64).to(self.weights.device)
@@ -223,7 +171,7 @@ class _Block:
         return total / train.n_samples
 
     def _update(self, *, n_steps: int) -> Update:
-        """A fresh AdamW over the block's weights, perturbed or not."""
+        """Make a fresh AdamW over the block's weights, perturbed or not."""
         job, layout = self.job, self.kernel.layout
         if not job.perturbations:
             return FlatAdamW(layout, self.weights, job.options, self.keep)

@@ -1,4 +1,4 @@
-"""How a block of replicas moves: a fresh AdamW over all their weights, perturbed or not.
+"""The optimizers of a block of replicas: a fresh AdamW over all weights, perturbed or not.
 
 Unperturbed, one fused AdamW runs over the flat buffer. The rules of `antifragile.optim` act on
 parameters one by one, with replicas on the leading dimension of each. So a perturbed block keeps
@@ -29,7 +29,7 @@ from antifragile.optim.attach.perturb import perturb
 
 
 def why_not_batched(perturbations: Sequence[Perturbation]) -> str | None:
-    """Why no kernel can train under these perturbations, as a clause; None when one can."""
+    """Explain in a clause why no kernel can train under these perturbations; None when one can."""
     for item in perturbations:
         if item.facts.needs_closure:
             return f"{item.preset} evaluates the gradient twice a step, which no kernel does"
@@ -40,9 +40,9 @@ def why_not_batched(perturbations: Sequence[Perturbation]) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterMajor:
-    """Where each parameter of all replicas lies in a buffer (R, P) that is one after another.
+    """The position of each parameter in a buffer (R, P) that holds parameter after parameter.
 
-    The same questions as `FlatLayout` answers, for the other order of the same numbers.
+    Has the methods of `FlatLayout`, for the other order of the same numbers.
     """
 
     flat: FlatLayout
@@ -91,11 +91,11 @@ Layout = FlatLayout | ParameterMajor
 
 
 class Update(Protocol):
-    """Moves the weights of a block along its gradients.
+    """An optimizer of the weights of a block.
 
     Args:
-        layout: Of weights and gradients.
-        weights: (R, P), where the next gradients are to be taken.
+        layout: Layout of weights and gradients.
+        weights: (R, P), the point at which the next gradients are computed.
         gradients: (R, P), to be filled before every step.
     """
 
@@ -107,16 +107,16 @@ class Update(Protocol):
         """Update the weights from the gradients."""
 
     def finish(self) -> None:
-        """Leave the clean weights where the block's weights were."""
+        """Write the clean weights back to the block's weights."""
 
 
 class FlatAdamW:
-    """AdamW over the flat buffer; decay differs between slots and comes first.
+    """AdamW over the flat buffer; weight decay differs between slots and is applied first.
 
     Args:
-        layout: Of the block's weights.
+        layout: Layout of the block's weights.
         weights: (R, P), updated in place.
-        options: The training loop's numbers.
+        options: The training options.
         keep: (R, 1) factors of decoupled weight decay, one per slot.
     """
 
@@ -136,7 +136,7 @@ class FlatAdamW:
         self.optimizer.step()
 
     def finish(self) -> None:
-        """Let go of the gradients; the weights are where they were."""
+        """Release the gradients; the weights were updated in place."""
         self.weights.grad = None
 
 
@@ -146,9 +146,9 @@ class PerturbedAdamW:
     Args:
         flat: Layout of the block's weights.
         weights: (R, P) of all slots; written back by `finish`.
-        options: The training loop's numbers.
+        options: The training options.
         keep: (R, 1) factors of decoupled weight decay, one per slot.
-        perturbations: Of all slots.
+        perturbations: Perturbations of the update equation, the same for all slots.
         keys: The 64-bit key of each slot's perturbation stream.
         first_step: Steps of the slots' meta-loops before this epoch.
     """
@@ -185,7 +185,7 @@ class PerturbedAdamW:
         self.optimizer.step()
 
     def finish(self) -> None:
-        """Leave the clean weights where they came from."""
+        """Write the clean weights back to the block's weights."""
         self.handle.remove()
         self.by_parameter.scatter(self.weights, self.flat_weights)
 

@@ -62,7 +62,7 @@ INLINE Simd<Pair> join_lanes(Simd<float> x, Simd<float> y, std::index_sequence<J
            (__builtin_shufflevector(a, b, int(2 * J + 1)...) & UPPER);
 }
 
-// What pack_activations makes, of pairs of samples: column panels of (capacity / 2, TILE).
+// The result of pack_activations, of pairs of samples: column panels of (capacity / 2, TILE).
 inline void pair_activations(const float* panels, int64_t jump, int64_t n_panels, int64_t units,
                              int64_t capacity, Pair* by_sample) {
     constexpr int n = lanes<Pair>;

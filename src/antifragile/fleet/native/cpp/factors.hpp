@@ -1,5 +1,5 @@
-// A weight matrix as its two products read it: as it is, or as rounded copies that are renewed
-// wherever AdamW has been.
+// A weight matrix in the form its two products read: as it is, or as rounded copies that are renewed
+// wherever AdamW has changed it.
 #pragma once
 
 #include "bfloat16.hpp"

@@ -9,7 +9,8 @@
 
 namespace antifragile {
 
-// What one call trains; mirrored by `Job` in fleet/native/kernel.py. Arrays of T are void here.
+// The replicas and data of one call; mirrored by `NativeJob` in fleet/native/library.py. Arrays of
+// T are void here.
 struct Job {
     int64_t n_layers;
     const int64_t* sizes;             // (n_layers + 1,) units from input to logits

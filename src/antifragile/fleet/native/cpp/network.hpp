@@ -1,4 +1,4 @@
-// Where the parameters of a network lie, outside (one flat buffer per replica, in the order of the
+// Positions of the parameters of a network, outside (one flat buffer per replica, in the order of the
 // state dict) and inside a group that trains.
 //
 // Inside, the first layers of all replicas of a group are one matrix, (replicas * W1, stride): they

@@ -2,7 +2,7 @@
 //
 // A panel is (rows, TILE) and contiguous: TILE samples of some features, or TILE features of some
 // samples. Every element of a result is one chain of fused multiply-adds in a fixed order, so its
-// bits do not depend on which rows stand beside it in a register block, nor on threads.
+// bits do not depend on the other rows of a register block, nor on threads.
 //
 // T is the type of results, Q that of an operand's elements: T itself, or Pair, two values along
 // the sum at once (`depth` counts elements). bfloat16.hpp makes such operands.
@@ -31,7 +31,7 @@ INLINE void accumulate(Simd<T> (&sum)[M][N], const Q* left, ptrdiff_t row, ptrdi
     }
 }
 
-// The rows of a panel, as `accumulate` wants them.
+// The rows of a panel, as `accumulate` reads them.
 template <class Q>
 INLINE auto rows_of(const Q* panel) {
     return [=](int64_t k) { return panel + k * TILE; };

@@ -1,4 +1,4 @@
-// Vectors, and the few operations on them that every kernel needs.
+// Vectors and the operations on them that the kernel needs.
 //
 // The compiler's own vector types stand for intrinsics (the bfloat16 product is the one exception):
 // the same source becomes AVX-512, AVX2 or 128-bit code by the flags it is compiled with (see
@@ -66,7 +66,7 @@ INLINE Simd<T> splat(T x) {
 using Pair = uint32_t;
 constexpr Pair UPPER = 0xFFFF0000u;
 
-// How many values along the sum of a product one element of an operand holds.
+// Number of values along the sum of a product that one element of an operand holds.
 template <class Q>
 constexpr int packed = std::is_same_v<Q, Pair> ? 2 : 1;
 

@@ -111,9 +111,9 @@ bool is_zero(Panels<T> values, int64_t units, int64_t n_panels) {
     return true;
 }
 
-// Two shortcuts cost no bit (weights being finite): where all samples of a batch have the same
+// Two shortcuts change no bit (weights being finite): where all samples of a batch have the same
 // activations, one panel stands for all (`jump` is 0), and where a gradient is zero, all below
-// it are. Networks of hundreds of layers are like that from the start.
+// it are. Networks of hundreds of layers often begin in that state.
 template <class T, class Q>
 class Trunk {
 public:
@@ -248,7 +248,7 @@ private:
         for (int s = 0; s < TILE; ++s) out[s] = mix32(uint32_t(panel * TILE + s) * GOLDEN + word);
     }
 
-    // What backward does to layers 1 .. above - 1 when no gradient reaches them.
+    // The update of layers 1 .. above - 1 when no gradient reaches them.
     void nothing_below(Replica<T>& r, size_t above, Panels<T> first_gradient, int64_t n_panels,
                        const AdamW<T>& adamw) {
         for (int64_t p = 0; p < n_panels; ++p)

@@ -1,4 +1,4 @@
-"""Where everything was promised to be tested, a missing part fails instead of being skipped."""
+"""Skipping tests for missing parts, except where every test is required to run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def not_here(reason: str) -> None:
-    """Skip; but fail under ``make test-all``, which promises to run every test."""
+    """Skip; but fail under ``make test-all``, which must run every test."""
     if os.environ.get("ANTIFRAGILE_TEST_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

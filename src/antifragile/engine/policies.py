@@ -1,4 +1,4 @@
-"""The promotion rule, the heart of the ratchet, as a pure function.
+"""The promotion rule as a pure function: a candidate replaces the LKG only if it is better.
 
 Source: PSA paper, section II.D, step 4, and the equations of Fig. 4.
 """

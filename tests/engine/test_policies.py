@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antifragile.engine.policy import LastKnownGood, next_lkg
+from antifragile.engine.policies import LastKnownGood, next_lkg
 
 
 def candidate(bounty: int, meta_loop: int = 2) -> LastKnownGood:
