@@ -17,7 +17,7 @@ from antifragile.store.store import Store
 
 
 def default_files(store: Store, study: str) -> Path:
-    """Where checkpoints and kept weights of a study lie unless the caller says otherwise."""
+    """The folder of a study's checkpoints and kept weights, unless the caller names another."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", study).strip("-.")[:60]
     folder = f"{readable or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
     if store.url.get_backend_name() == "sqlite" and not store.is_memory:

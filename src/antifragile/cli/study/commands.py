@@ -28,10 +28,19 @@ from antifragile.cli.options import (
 from antifragile.cli.study.export import export
 from antifragile.cli.study.outcome import print_outcome
 
-# What needs torch or pandas is imported by the verb that needs it: --help answers at once.
+# Modules that need torch or pandas are imported by the verb, so that --help answers at once.
 if TYPE_CHECKING:
     from antifragile.store.records import StoredStudy
     from antifragile.store.store import Store
+
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        help="Who runs the tasks: serial, local, or one that an installed package adds.",
+        show_default="serial, or local for several workers",
+    ),
+]
 
 app = typer.Typer(help="Run, extend, look at and export studies.", no_args_is_help=True)
 
@@ -41,6 +50,7 @@ def run(
     spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
     store: StoreOption = DEFAULT_STORE,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "fp32",
@@ -60,6 +70,7 @@ def run(
             spec,
             store=store,
             workers=workers,
+            executor=executor,
             engine=engine,
             device=device,
             precision=precision,
@@ -114,6 +125,7 @@ def extend(
         int | None, typer.Option(help="New total of meta-loops per trial.", show_default=False)
     ] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "fp32",
@@ -135,6 +147,7 @@ def extend(
             trials=trials,
             meta_loops=meta_loops,
             workers=workers,
+            executor=executor,
             engine=engine,
             device=device,
             precision=precision,
