@@ -58,9 +58,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Root of every random stream.")] = 1337,
     pairing: Annotated[str, typer.Option(help="paired or independent.")] = "paired",
     preset: Annotated[str, typer.Option(help="paper or table-v.")] = "paper",
-    learning_rate: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step size of AdamW.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples per step.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="In mode decay.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay in mode decay.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None,
     normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None,
     engine: EngineOption = "fleet",
@@ -70,18 +70,14 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
-    overrides: dict[str, object] = {
+    training = {
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "weight_decay": weight_decay,
         "dropout": dropout,
         "normalization": normalization,
+        "perturb": [Perturbation.parse(text) for text in perturb] if perturb else None,
     }
-    given = {key: value for key, value in overrides.items() if value is not None}
-    if perturb:
-        given["perturb"] = [Perturbation.parse(text) for text in perturb]
-    if pairing not in list(Pairing):
-        raise SpecError(f"pairing {pairing!r} is unknown; {nearest(pairing, Pairing)}")
     spec = TrialSpec(
         dataset=dataset,
         architecture=Architecture.parse(arch),
@@ -89,25 +85,33 @@ def train(
         trial=trial,
         meta_loops=meta_loops,
         seed=seed,
-        pairing=Pairing(pairing),
-        training=TrainingOptions.from_mapping(given, preset=preset),
+        pairing=_pairing(pairing),
+        training=TrainingOptions.from_mapping(
+            {key: value for key, value in training.items() if value is not None}, preset=preset
+        ),
     )
-    how = RunOptions(engine=engine, device=device, precision=precision)
-    data = load_dataset(dataset, data_dir=data_dir, normalization=spec.training.normalization)
-    spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
-    single = open_single_trial(
-        spec,
-        data.to(device),
-        out or _default_folder(spec),
-        how,
-        resume=resume,
-    )
+    options = RunOptions(engine=engine, device=device, precision=precision, data_dir=data_dir)
+    single = _open(spec, out or _default_folder(spec), options, resume=resume)
     try:
         _watch(single)
         result = single.finish()
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(single)) from None
     _report(single, result, as_json)
+
+
+def _pairing(name: str) -> Pairing:
+    if name not in list(Pairing):
+        raise SpecError(f"pairing {name!r} is unknown; {nearest(name, Pairing)}")
+    return Pairing(name)
+
+
+def _open(spec: TrialSpec, folder: Path, options: RunOptions, *, resume: bool) -> SingleTrial:
+
+    normalization = spec.training.normalization
+    data = load_dataset(spec.dataset, data_dir=options.data_dir, normalization=normalization)
+    spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+    return open_single_trial(spec, data.to(options.device), folder, options, resume=resume)
 
 
 def _how_to_resume(single: SingleTrial) -> str:

@@ -1,1 +1,1 @@
-"""Stage 9: executors, and the runner that resumes."""
+"""Stage 8: the plan of a study, the executors of its tasks, and the runner that resumes."""

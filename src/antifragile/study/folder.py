@@ -16,7 +16,7 @@ from antifragile.store.store import Store
 
 
 def default_files(store: Store, study: str) -> Path:
-    """Where checkpoints and kept weights of a study lie unless the caller says otherwise."""
+    """The folder of a study's checkpoints and kept weights, unless the caller names another."""
     readable = safe_name(study, also="._-", at_most=60)
     folder = f"{readable or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
     if store.url.get_backend_name() == "sqlite" and not store.is_memory:

@@ -1,4 +1,4 @@
-"""What this machine is, as far as it decides the bits of a result."""
+"""Facts about this machine that decide the bits of a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to run a study, besides what it is: none of this belongs to a spec."""
+"""Options of running a study, such as workers and device: none of them belongs to its spec."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class RunKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How to run a study.
+    """Options of running a study.
 
     Args:
         workers: Worker processes; 1 runs in this process, None is one per core, or 1 when the
             work is predicted to be done at once. The results do not depend on it.
-        executor: Name of who runs the tasks (`executors.registry`); None chooses by ``workers``.
+        executor: Name of the executor (`executors.registry`); None chooses by ``workers``.
         engine: ``fleet`` trains many trials of one architecture together, ``plain`` is the
             readable reference, one trial at a time.
         device: ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, or ``bf16`` products with float32 master weights (fleet only).
-        memory_budget_gib: For data and buffers of all workers together, in GiB (fleet only).
+        memory_budget_gib: GiB for data and buffers of all workers together (fleet only).
         data_dir: Where to look for data files first.
         files: Folder for checkpoints and kept weights; beside an SQLite store by default.
         mix_machines: Go on with a study that another kind of machine began.

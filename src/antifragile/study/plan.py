@@ -1,6 +1,6 @@
 """The plan of a study: made once, from a spec, its options and its store, before anything runs.
 
-First comes how every update equation is trained on every architecture (`plan_trainings`): kernel,
+`plan_trainings` decides how every update equation is trained on every architecture: kernel,
 shapes, threads, precision. That decides bits and follows from the spec and the options alone,
 never from what is finished or how many workers there are. With the trials that the store lacks it
 becomes the `StudyPlan`, which the tasks, the executor and every display are made from.
@@ -55,7 +55,7 @@ class MissingTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """How the modes of one update equation are trained on one architecture.
+    """Trainer, shapes and prediction for the modes of one update equation on one architecture.
 
     Args:
         equation: The modes, and the engine that trains them.
@@ -77,7 +77,7 @@ class PlanRow:
     """The trials left of one update equation on one architecture, and how they are trained.
 
     Args:
-        training: How they are trained.
+        training: Trainer, shapes and prediction.
         trials: Trials left, in the order of the spec.
         evaluation_s: Predicted seconds of measuring harm and robustness for them.
         whole_s: Predicted seconds of one worker for all trials from meta-loop 1 on.
@@ -101,11 +101,11 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """How a study will be run.
+    """All that is decided about the run of a study before it begins.
 
     Args:
         spec: The study.
-        options: How it was asked to be run.
+        options: The request: workers, engine, device and so on.
         data_sha256: Content of its data set.
         rows: A row per architecture and update equation, also where no trial is left.
         workers: Number of workers, chosen by the predicted time where the options name none.
@@ -150,7 +150,7 @@ class StudyPlan:
 
 
 def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
-    """How every update equation of a study is trained on every architecture.
+    """Plan the training of every update equation of a study on every architecture.
 
     Raises:
         UsageError: The memory budget is too small, or nothing trains this as asked.
@@ -172,7 +172,7 @@ def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple
 
 
 def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingPlan:
-    """How one trial outside any study is trained.
+    """Plan the training of one trial outside any study.
 
     Raises:
         UsageError: As `plan_trainings`.
@@ -190,12 +190,12 @@ def plan_study(
     trainings: Sequence[TrainingPlan],
     missing: Sequence[MissingTrial],
 ) -> StudyPlan:
-    """The plan of what is left of a study.
+    """Plan what is left of a study.
 
     Args:
         spec: The study.
         data: Its data set.
-        options: How to run it.
+        options: The request: workers, engine, device and so on.
         trainings: As `plan_trainings` made them.
         missing: Its trials that are not finished, in the order of the spec.
     """

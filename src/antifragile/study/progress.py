@@ -19,11 +19,11 @@ _MEASURED_FROM_S = 2.0  # what came before says too little about the speed of th
 
 @dataclass(frozen=True, kw_only=True)
 class StudyProgress:
-    """How far a running study is.
+    """Progress of a running study.
 
     Args:
         study: The study.
-        stored: What its store counts.
+        stored: Counts of its store.
         running: Labels of the tasks being worked on.
         seconds: Wall time of this run.
         share_done: Share of the study's predicted time that is recorded, 0 to 1.

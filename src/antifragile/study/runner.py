@@ -1,6 +1,6 @@
-"""Running a study: plan what is missing, run it, be stopped and started at will.
+"""Running a study: plan the missing trials and run them; it may be stopped at any moment.
 
-The store is asked what is finished, never the folder. All that must hold for the bits to be
+The store says what is finished, never the folder. All that must hold for the bits to be
 the same again - threads, kernel, precision, kind of machine - is fixed here, before the first
 task runs, and compared with what the study's records say.
 """
@@ -136,7 +136,7 @@ def preview_study(
 
     Args:
         spec: The study, or the path of its TOML file.
-        store: What it has finished counts as done; None for none.
+        store: Trials that this store has finished count as done.
         **options: Fields of `RunOptions`.
 
     Raises:

@@ -44,16 +44,16 @@ class Segment:
 
 @dataclass(kw_only=True)
 class SingleTrial:
-    """A trial on its way in a folder.
+    """A trial that is being trained, and its folder.
 
     Args:
         spec: The trial; ``spec.meta_loops`` counts the meta-loops of the present mode's segment.
         data: Its data set.
         folder: Where the two files lie.
-        environment: What computes it.
-        trainer: Who computes it.
+        environment: Kernel, device and machine that compute it.
+        trainer: The fleet, or the readable engine.
         segments: Stretches so far, the present one last.
-        records: Of every meta-loop so far.
+        records: Records of all meta-loops so far.
         state: Where it stands, None before the first meta-loop.
     """
 
@@ -170,19 +170,24 @@ def open_single_trial(
     fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
     state, _ = load_checkpoint(weights, fingerprint=fingerprint)
     trial.state = state.on(options.device)
+    trial.segments, records = _read_story(folder / STORY_FILE)
+    trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
+    return trial
+
+
+def _read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
     try:
-        story = json.loads((folder / STORY_FILE).read_text(encoding="utf-8"))
-        trial.segments = [Segment(**item) for item in story["segments"]]
+        story = json.loads(path.read_text(encoding="utf-8"))
+        segments = [Segment(**item) for item in story["segments"]]
         records = [MetaLoopRecord(**_nan(item)) for item in story["records"]]
-        trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
-        if not all(isinstance(n, int) for s in trial.segments for n in (s.first, s.last)):
+        numbers = [n for segment in segments for n in (segment.first, segment.last)]
+        if not all(isinstance(n, int) for n in (*numbers, *(r.meta_loop for r in records))):
             raise TypeError("meta-loops are whole numbers")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(
-            f"{folder / STORY_FILE} is missing or damaged; restore it, or start anew in another "
-            "folder."
+            f"{path} is missing or damaged; restore it, or start anew in another folder."
         ) from error
-    return trial
+    return segments, records
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -31,10 +31,9 @@ from antifragile.study.trainers import EngineName, Trainer, Turn
 
 logger = logging.getLogger(__name__)
 
-_RECORDS_EVERY_S = 1.0  # what a live display sees; cheaper than a checkpoint
-_WORK_PER_SAVING = (
-    25  # thousands of layers make large headers: saving takes at most 4 % of the time
-)
+_RECORDS_EVERY_S = 1.0  # so that a live display sees them; cheaper than a checkpoint
+# Thousands of layers make large headers: saving takes at most 4 % of the time.
+_WORK_PER_SAVING = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,7 @@ def run_task(task: Task, store: Store, data: Dataset) -> None:
 
 
 class _TaskRun:
-    """A task on its way: the records not written yet, and when the last ones were."""
+    """A task that is running: the records not written yet, and when the last ones were."""
 
     def __init__(self, task: Task, store: Store, data: Dataset) -> None:
         self.task, self.store, self.data = task, store, data

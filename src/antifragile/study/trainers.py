@@ -1,6 +1,6 @@
-"""Two ways to train the trials of a task: the readable engine, or the fleet.
+"""Trainers of the trials of a task: the readable engine, or the fleet.
 
-Both give the same records by the same rule; which one a number came from is stored with it.
+Both give the same records by the same rule; the trainer of a number is stored with it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class FleetTrainer:
 
 
 def kernel_name(engine: EngineName, device: str, precision: str, *, perturbed: bool = False) -> str:
-    """What is stored as the kernel of a record."""
+    """The name that is stored as the kernel of a record."""
     if engine is EngineName.PLAIN:
         return "plain"
     serves = device == "cpu" and not perturbed

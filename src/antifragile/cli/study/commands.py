@@ -35,11 +35,21 @@ from antifragile.store.store import Store
 from antifragile.study.folder import default_files
 from antifragile.study.runner import extend_study, preview_study, run_study
 
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        help="Who runs the tasks: serial, local, or one that an installed package adds.",
+        show_default="serial, or local for several workers",
+    ),
+]
+
 
 def run(
     spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
     store: StoreOption = DEFAULT_STORE,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "fp32",
@@ -56,6 +66,7 @@ def run(
             spec,
             store=store,
             workers=workers,
+            executor=executor,
             engine=engine,
             device=device,
             precision=precision,
@@ -105,6 +116,7 @@ def extend(
         int | None, typer.Option(help="New total of meta-loops per trial.", show_default=False)
     ] = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
     engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "fp32",
@@ -123,6 +135,7 @@ def extend(
             trials=trials,
             meta_loops=meta_loops,
             workers=workers,
+            executor=executor,
             engine=engine,
             device=device,
             precision=precision,

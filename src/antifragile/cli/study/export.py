@@ -1,4 +1,4 @@
-"""``antifragile study export``: what a store holds, for other programs."""
+"""``antifragile study export``: records and trials of a store, for other programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from antifragile.store.store import Store
 
 
 class ExportFormat(StrEnum):
-    """What `export` writes."""
+    """File formats and trackers that `export` writes."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -32,7 +32,7 @@ class ExportFormat(StrEnum):
 
 
 class ExportTable(StrEnum):
-    """Which rows `export` writes."""
+    """Rows that `export` writes."""
 
     META_LOOPS = "meta_loops"
     TRIALS = "trials"

@@ -1,1 +1,1 @@
-"""Which replicas train together, on which kernel, for how long, in how much memory."""
+"""Planning a fleet: which replicas train together, on which kernel, in what time and memory."""

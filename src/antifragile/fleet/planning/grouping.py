@@ -1,7 +1,7 @@
-"""Which replicas train side by side: those that draw the same batches, cut into groups.
+"""Groups of replicas that train side by side because they draw the same batches.
 
-Each order of batches is drawn once, whoever shares it. Groups and the replicas in them keep their
-places however many there are, so that the torch kernel pads to the same shapes.
+Each order of batches is drawn once for all replicas that share it. Groups and the replicas in
+them keep their places however many there are, so that the torch kernel pads to the same shapes.
 
 Shape letters: R replicas, P parameters.
 """
@@ -22,13 +22,13 @@ from antifragile.fleet.state import FleetState
 
 
 def active_replicas(specs: Sequence[TrialSpec], state: FleetState) -> list[int]:
-    """Replicas with meta-loops to go, those that share batches side by side."""
+    """Replicas with meta-loops left; those that share batches stand side by side."""
     replicas = [i for i, spec in enumerate(specs) if state.meta_loop[i] < spec.meta_loops]
     return sorted(replicas, key=lambda i: batches_of(specs[i], state.meta_loop[i]))
 
 
 def batches_of(spec: TrialSpec, meta_loop: int) -> tuple[str, int]:
-    """Equal for replicas that draw the same order in their next meta-loop."""
+    """A key that is equal for replicas that draw the same order in their next meta-loop."""
     stream = spec.streams().order
     return f"{stream.seed} {stream.path!r}", meta_loop
 
@@ -41,6 +41,7 @@ def epoch_job(
     active: list[int],
     candidates: torch.Tensor,
 ) -> EpochJob:
+    """The next epoch of the active replicas, as a kernel takes it."""
     chosen = [specs[replica] for replica in active]
     return EpochJob(
         weights=candidates,
@@ -87,14 +88,14 @@ def _groups(
 
 
 def _place(spec: TrialSpec, plan: FleetPlan) -> int:
-    """Where a group stands in its study: by trial, and by mode where a replica is a group."""
+    """The place of a group in its study: by trial, and by mode where a replica is a group."""
     if plan.group_size > 1:
         return spec.trial - 1
     return (spec.trial - 1) * len(plan.mode_order) + plan.mode_order.index(spec.mode)
 
 
 def _slots(members: Sequence[TrialSpec], plan: FleetPlan) -> tuple[int, ...]:
-    """Where each replica stands in its group: by its mode, or at the next place that is free."""
+    """The place of each replica in its group: by its mode, or the next one that is free."""
     taken: list[int] = []
     for spec in members:
         slot = plan.mode_order.index(spec.mode) % plan.group_size

@@ -1,4 +1,4 @@
-"""Choosing a kernel and its shapes before anything runs, and saying why."""
+"""The plan of a fleet: its kernel and shapes, chosen before anything runs, and the reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 
 from antifragile.errors import UsageError
 from antifragile.fleet.native.library import BF16_FROM_INPUTS, NativeLibrary, load_native
-from antifragile.fleet.planning.cost import VALUE_BYTES, memory_needed, seconds_per_meta_loop
+from antifragile.fleet.planning.cost import (
+    VALUE_BYTES,
+    MemoryNeeds,
+    memory_needed,
+    native_seconds_per_meta_loop,
+    torch_seconds_per_meta_loop,
+)
 from antifragile.fleet.planning.workloads import Workload
 from antifragile.fleet.torch.updates import why_not_batched
 
@@ -15,13 +21,15 @@ PRECISIONS = ("fp32", "fp64", "bf16")
 
 _SHARED_BATCH_PARAMETERS = 300_000  # above this a group of six modes leaves the cache
 _TORCH_GROUPS = 8  # batched operations cost the same for one group or eight of small networks
-_PERTURBED_GROUPS = 5  # where a part is one mode, ten trials are two full blocks and no padding
+_PERTURBED_GROUPS = (
+    5  # where one mode trains by itself, ten trials are two full blocks and no padding
+)
 _CACHE_BYTES = 32 * 2**20  # batched torch products beyond this run slower than one after another
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetPlan:
-    """What will run, decided before anything runs.
+    """Kernel, shapes, time and memory of a workload, decided before anything runs.
 
     Args:
         kernel: ``native`` or ``torch``; ``plain`` is the readable engine, no fleet at all.
@@ -31,7 +39,7 @@ class FleetPlan:
         threads: Threads of this process.
         precision: ``fp32``, ``fp64`` or ``bf16``.
         device: Where it runs.
-        predicted_seconds_per_meta_loop: Of one replica.
+        predicted_seconds_per_meta_loop: Wall seconds of one meta-loop of one replica.
         memory_bytes: Predicted peak of data set and buffers.
         mode_order: Gives each mode its fixed place in a group.
         shares_work: Train one replica for all that are about to do the same work (`sharing`).
@@ -52,6 +60,16 @@ class FleetPlan:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """The numbers of replicas and groups that fit a budget; a fleet of none where none fits."""
+
+    group_size: int
+    groups_at_once: int
+    fleet_size: int
+    needs: MemoryNeeds
+
+
 def plan_fleet(
     work: Workload,
     *,
@@ -64,11 +82,11 @@ def plan_fleet(
     """Choose kernel, group size and fleet size, and predict time and memory.
 
     Args:
-        work: What is to be trained.
+        work: The replicas to be trained.
         threads: Threads of this process.
         device: ``cpu``, ``cuda`` or ``mps``.
-        precision: Of products; bf16 keeps float32 master weights.
-        memory_budget_bytes: For data set and buffers of this process.
+        precision: Precision of the products; bf16 keeps float32 master weights.
+        memory_budget_bytes: Budget of this process for data set and buffers.
         kernel: Insist on ``native`` or ``torch``.
 
     Raises:
@@ -80,62 +98,44 @@ def plan_fleet(
         6
     """
     chosen, why = _choose_kernel(work, kernel, device, precision)
-    group_size = _group_size(work, chosen, threads)
-    resident, per_replica, per_group = memory_needed(work, chosen, precision, group_size)
-    groups_at_once = threads if chosen == "native" else _torch_groups(work, precision, group_size)
-    affordable = (memory_budget_bytes - resident - group_size * per_replica) // per_group
-    if chosen == "torch":
-        groups_at_once = max(1, min(groups_at_once, affordable))
-    room = memory_budget_bytes - resident - groups_at_once * per_group
-    fleet_size = min(work.replicas, room // per_replica) // group_size * group_size
-    if fleet_size < group_size and group_size > 1:
-        return plan_fleet(
-            _alone(work),
-            threads=threads,
-            device=device,
-            precision=precision,
-            memory_budget_bytes=memory_budget_bytes,
-            kernel=kernel,
-        )
-    if fleet_size < 1:
-        needed = resident + groups_at_once * per_group + per_replica
-        raise UsageError(
-            f"the memory budget of {memory_budget_bytes / GIB:.2f} GiB does not hold the data set "
-            f"and one replica of {work.architecture.name} ({needed / GIB:.2f} GiB); raise it, or "
-            "use fewer threads."
-        )
-    if chosen == "native":
-        groups_at_once = min(groups_at_once, -(-fleet_size // group_size))
-    seconds = seconds_per_meta_loop(work, chosen, precision, threads, group_size, groups_at_once)
-    shares_work = chosen == "native"  # whose bits do not depend on a replica's company
+    shape = _choose_shape(work, chosen, precision, threads, memory_budget_bytes)
+    if shape.fleet_size < 1 and shape.group_size > 1:
+        work = _alone(work)
+        shape = _choose_shape(work, chosen, precision, threads, memory_budget_bytes)
+    if shape.fleet_size < 1:
+        raise _too_large(work, shape, memory_budget_bytes)
+    shares_work = chosen == "native"  # its results are the same bits whatever else is in the batch
     placebos = work.placebos if shares_work and precision != "fp64" else 0
+    seconds = _seconds_per_meta_loop(work, chosen, precision, threads, shape)
     return FleetPlan(
         kernel=chosen,
-        fleet_size=fleet_size,
-        group_size=group_size,
-        groups_at_once=groups_at_once,
+        fleet_size=shape.fleet_size,
+        group_size=shape.group_size,
+        groups_at_once=shape.groups_at_once,
         threads=threads,
         precision=precision,
         device=device,
         predicted_seconds_per_meta_loop=seconds * (1 - placebos / work.modes),
-        memory_bytes=resident + groups_at_once * per_group + fleet_size * per_replica,
+        memory_bytes=shape.needs.total_bytes(
+            replicas=shape.fleet_size, groups=shape.groups_at_once
+        ),
         mode_order=work.mode_order,
         shares_work=shares_work,
-        reason=f"{why}; {_explain_group(work, group_size)}{_explain_placebos(placebos)}",
+        reason=f"{why}; {_explain_group(work, shape.group_size)}{_explain_placebos(placebos)}",
     )
 
 
 def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason: str) -> FleetPlan:
-    """What the readable engine takes for trials that no kernel serves, one after another.
+    """Predict time and memory of the readable engine, which trains one trial after another.
 
     Args:
-        work: What is to be trained.
+        work: The replicas to be trained.
         threads: Threads of this process.
         device: Where it runs.
-        reason: Why no kernel serves.
+        reason: Why the readable engine trains them.
     """
     alone = replace(_alone(work), replicas=1)
-    resident, per_replica, per_group = memory_needed(alone, "torch", "fp32", 1)
+    needs = memory_needed(alone, "torch", "fp32", 1)
     return FleetPlan(
         kernel="plain",
         fleet_size=1,
@@ -144,10 +144,10 @@ def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason:
         threads=threads,
         precision="fp32",
         device=device,
-        predicted_seconds_per_meta_loop=seconds_per_meta_loop(
-            alone, "torch", "fp32", threads, 1, 1
+        predicted_seconds_per_meta_loop=torch_seconds_per_meta_loop(
+            alone, threads=threads, together=1
         ),
-        memory_bytes=resident + per_replica + per_group,
+        memory_bytes=needs.total_bytes(replicas=1, groups=1),
         mode_order=work.mode_order,
         shares_work=False,
         reason=f"readable engine, {reason}; one trial at a time",
@@ -190,6 +190,43 @@ def _explain_products(work: Workload, library: NativeLibrary, precision: str) ->
         ", bf16 products computed in fp32 from rounded operands, because no instruction for them "
         "was built or is there, and therefore no faster than --precision fp32"
     )
+
+
+def _choose_shape(
+    work: Workload, kernel: str, precision: str, threads: int, budget_bytes: int
+) -> _Shape:
+    group_size = _group_size(work, kernel, threads)
+    needs = memory_needed(work, kernel, precision, group_size)
+    groups = threads
+    if kernel == "torch":
+        one_group = needs.total_bytes(replicas=group_size, groups=0)
+        affordable = (budget_bytes - one_group) // needs.group_bytes
+        groups = max(1, min(_torch_groups(work, precision, group_size), affordable))
+    room = budget_bytes - needs.total_bytes(replicas=0, groups=groups)
+    fleet_size = min(work.replicas, room // needs.replica_bytes) // group_size * group_size
+    if kernel == "native" and fleet_size > 0:
+        groups = min(groups, -(-fleet_size // group_size))
+    return _Shape(group_size=group_size, groups_at_once=groups, fleet_size=fleet_size, needs=needs)
+
+
+def _too_large(work: Workload, shape: _Shape, budget_bytes: int) -> UsageError:
+    needed = shape.needs.total_bytes(replicas=1, groups=shape.groups_at_once)
+    return UsageError(
+        f"the memory budget of {budget_bytes / GIB:.2f} GiB does not hold the data set "
+        f"and one replica of {work.architecture.name} ({needed / GIB:.2f} GiB); raise it, or "
+        "use fewer threads."
+    )
+
+
+def _seconds_per_meta_loop(
+    work: Workload, kernel: str, precision: str, threads: int, shape: _Shape
+) -> float:
+    if kernel == "native":
+        return native_seconds_per_meta_loop(
+            work, precision, threads=threads, group_size=shape.group_size
+        )
+    together = shape.group_size * shape.groups_at_once
+    return torch_seconds_per_meta_loop(work, threads=threads, together=together)
 
 
 def _group_size(work: Workload, kernel: str, threads: int) -> int:

@@ -25,12 +25,12 @@ def leading_replicas(
     state: FleetState,
     targets: Mapping[int, AblationTarget | None],
 ) -> dict[int, int]:
-    """For every replica with a meta-loop to go, the one that is trained for it: itself, or another.
+    """Choose for every active replica the one that is trained for it: itself, or another.
 
     Args:
-        specs: Of all R replicas.
-        state: Where they stand.
-        targets: By replica, what is ablated before its epoch.
+        specs: Specs of all R replicas.
+        state: State of the fleet before this meta-loop.
+        targets: Neuron that is ablated before the epoch, by active replica.
     """
     known: dict[object, list[int]] = {}
     leaders = {}

@@ -1,4 +1,4 @@
-"""What is to be trained together, as far as a planner needs to know.
+"""Workloads: the replicas to be trained together, as far as a planner needs to know them.
 
 Shape letters: R replicas, M modes, B samples in a batch.
 """
@@ -20,10 +20,10 @@ from antifragile.fleet.native.library import BF16_FROM_INPUTS
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What is to be trained together.
+    """Replicas to be trained together.
 
     Args:
-        architecture: Of all replicas.
+        architecture: The one architecture of all replicas.
         n_inputs: Values per image.
         n_classes: Logits.
         n_train: Training samples.
@@ -33,7 +33,7 @@ class Workload:
         placebos: Modes whose decay rounds away in float32, beside one that has none.
         batch_size: B.
         mode_order: Names of the M modes, in the order of the study.
-        perturbations: What perturbs the update equation of all of them.
+        perturbations: Perturbations of the update equation that all replicas share.
     """
 
     architecture: Architecture
@@ -57,14 +57,14 @@ class Workload:
 
     @property
     def flops_per_meta_loop(self) -> float:
-        """Of one replica: forward, both backward products, and validation."""
+        """Operations of one replica and meta-loop: forward, both backward products, validation."""
         products = self.layout.n_parameters
         first = self.n_inputs * self.layout.sizes[1]  # has no gradient towards the pixels
         return 2.0 * (products * (3 * self.n_train + self.n_validation) - first * self.n_train)
 
     @property
     def rounded_share(self) -> float:
-        """Of those operations, in the layers whose operands bf16 products round."""
+        """The share of those operations in layers whose operands bf16 products round."""
         sizes = self.layout.sizes
         samples = 3 * self.n_train + self.n_validation
         first = sizes[0] * sizes[1] * (samples - self.n_train)
@@ -73,7 +73,7 @@ class Workload:
 
 
 def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
-    """What a planner needs to know about these trials."""
+    """The workload that these trials make."""
     orders = {spec.streams().order.path for spec in specs}
     return Workload(
         architecture=specs[0].architecture,

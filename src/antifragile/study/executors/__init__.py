@@ -1,1 +1,1 @@
-"""Executors: who runs the tasks of a study."""
+"""Executors run the tasks of a study: in this process, or in workers."""

@@ -29,7 +29,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What an executor may use.
+    """The means that an executor may use.
 
     Args:
         workers: Number of tasks to run at a time.
