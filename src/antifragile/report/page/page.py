@@ -25,7 +25,8 @@ from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import Plain, page_data
-from antifragile.report.page.tables import Fact, page_tables, production_facts, remarks
+from antifragile.report.page.facts import Fact, production_facts, remarks
+from antifragile.report.page.tables import page_tables
 from antifragile.report.survey import Survey, available_measures, survey
 from antifragile.report.table import Spread, Table, show
 from antifragile.report.tables.comparison import comparison_table

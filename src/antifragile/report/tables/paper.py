@@ -75,7 +75,7 @@ def performance_table(survey: Survey, targets: Sequence[str]) -> Table:
         title=f"{survey.source.name}: {MEASURE_WORDS[survey.measure]} of {sizes}",
         columns=columns,
         rows=rows,
-        notes=[_percent_note(survey)],
+        notes=[_percent_note(survey), *_dataset_notes(survey)],
     )
 
 
@@ -107,7 +107,10 @@ def parameter_table(survey: Survey) -> Table:
             Column(name="parameter matching", is_text=True),
         ],
         rows=rows,
-        notes=[f"Parameters for {known}; matching as in the paper, empty for other shapes."],
+        notes=[
+            f"Parameters for {known}; matching as in the paper, empty for other shapes.",
+            *_dataset_notes(survey),
+        ],
     )
 
 
@@ -260,6 +263,16 @@ def _percent_note(survey: Survey) -> str:
         f"Percent; sd of the population; n = {survey.n_label} trials per cell; "
         f"ZeroR {survey.source.zero_r:.2f} % (validation)."
     )
+
+
+def _dataset_notes(survey: Survey) -> list[str]:
+    """A note where a CSV mixes the paper's architectures with others: MNIST is a guess there."""
+    is_csv = survey.source.origin.get("spec") is None
+    if not is_csv or not (survey.landscape["matching"] == "").any():
+        return []
+    if input_sizes(survey.source) is None:
+        return ["The file does not name its data set: parameters are unknown."]
+    return ["The file does not name its data set: parameters are those for MNIST."]
 
 
 def _with_parameters(survey: Survey, name: str) -> str:
