@@ -65,13 +65,13 @@ def convergence_bands(
     coverage: float = 0.8,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Where the trials of a cell lie at every meta-loop.
+    """Summarise the trials of a cell at every meta-loop.
 
     Args:
         frame: Curves.
         value: ``bounty_accuracy`` (best so far) or ``validation_accuracy`` (each candidate).
         coverage: Share of trials within the band.
-        confidence: Of the interval of the mean.
+        confidence: Coverage of the interval of the mean.
 
     Returns:
         Columns architecture, mode, meta_loop, n, median, band_low, band_high (quantiles over
@@ -110,7 +110,7 @@ def mean_and_best_curves(frame: pd.DataFrame, *, confidence: float = 0.95) -> pd
 
 
 def peak_times(frame: pd.DataFrame, *, near: float = NEAR_PEAK) -> pd.DataFrame:
-    """When each trial reached its peak, and when it came near it.
+    """Find the meta-loops at which each trial reached its peak and came near it.
 
     Args:
         frame: Curves.
@@ -144,7 +144,7 @@ def still_improving(
         frame: Curves; with a column such as ``regime`` shares can be taken by it.
         by: Columns whose values get a share each.
         least_gain: Percentage points the bounty must still gain from n on to count.
-        confidence: Of the interval.
+        confidence: Coverage of the interval.
 
     Returns:
         The columns of ``by``, then meta_loop, trials, improving, share, low, high (Wilson). Only

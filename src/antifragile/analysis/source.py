@@ -1,4 +1,4 @@
-"""Where an analysis gets its numbers: a study in a store, or a CSV of trials.
+"""The source of an analysis: a study in a store, or a CSV of trials.
 
 Every verb of analysis and report takes one; from here on both look the same.
 """
@@ -48,7 +48,7 @@ class Source:
         paired: Whether trials of the same number share initial weights and batch orders.
         robustness: One row per draw of damage, as `frames.robustness_frame`; None for a CSV.
         n_validation: Validation samples, None when unknown.
-        origin: How it was produced: spec, environments, creation time; plain values.
+        origin: Spec, environments and creation time of a study, or the file of a CSV; plain values.
     """
 
     name: str
@@ -66,7 +66,7 @@ def open_source(where: str, *, study: str | None = None, zero_r: float | None = 
 
     Args:
         where: The store or the CSV.
-        study: Which study of a store; None for the only one.
+        study: Name of a study of the store; None for the only one.
         zero_r: ZeroR accuracy in percent; needed for a CSV, overrides a store's.
 
     Raises:

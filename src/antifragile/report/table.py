@@ -76,7 +76,7 @@ def show(cell: Cell, column: Column) -> str:
 
 
 def as_rich(table: Table) -> Group:
-    """For `rich.console.Console.print`."""
+    """A table for `rich.console.Console.print`."""
     drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in table.columns:
         justify: Literal["left", "right"] = "left" if column.is_text else "right"

@@ -14,7 +14,7 @@ def read_source(
     """Open a SOURCE; a verb that makes no use of ZeroR does not insist on it for a CSV.
 
     Raises:
-        UsageError: As `antifragile.analysis.open_source`.
+        UsageError: A CSV without ``zero_r``, or with ``study``.
     """
     from antifragile.analysis.source import open_source
 

@@ -24,7 +24,7 @@ class Fact:
 
 
 def remarks(survey: Survey, other: Survey | None = None) -> list[str]:
-    """What a reader should know before reading: what is missing, what is not what it seems."""
+    """Warnings for the reader: missing trials, missing intervals, modes that are equal."""
     found = [*_coverage(survey.source)]
     if len(survey.cells):
         found += _limits(survey)
@@ -66,7 +66,7 @@ def _identical(survey: Survey, mode: str, other: str) -> str | None:
 
 
 def planned_trials(source: Source) -> int | None:
-    """How many trials the study asks for; None for a CSV."""
+    """Number of trials that the study asks for; None for a CSV."""
     spec = source.origin.get("spec")
     if spec is None:
         return None

@@ -57,7 +57,7 @@ def write_report(
     Args:
         source: The study.
         path: The HTML file.
-        rules: Which rules name the regimes.
+        rules: The rules that name the regimes.
         records: Curves for a source without meta-loop records.
         other: A second study to compare with.
 
@@ -157,7 +157,7 @@ def template_text(name: str) -> str:
 
 
 def sort_value(cell: Any) -> str:
-    """What a column is sorted by; empty sorts last."""
+    """Key by which a column is sorted; empty sorts last."""
     if cell is None or cell != cell:
         return ""
     return repr(float(cell.mean)) if isinstance(cell, Spread) else str(cell)

@@ -53,7 +53,7 @@ def cell_table(survey: Survey) -> Table:
 
 
 def control_table(survey: Survey) -> Table:
-    """Every mode against the control, with what the trials can show."""
+    """Every mode against the control, with the limits of the tests."""
     result = compare_with_control(
         survey.source.trials, paired=survey.source.paired, control=CONTROL, measure=survey.measure
     )
@@ -83,7 +83,7 @@ def control_table(survey: Survey) -> Table:
 
 
 def harm_table(survey: Survey) -> Table:
-    """What one ablation takes at once, what comes back within the epoch, and what is left."""
+    """Loss right after an ablation, its recovery within the epoch, and the loss left."""
     parts = [
         f"{part}{end}" for part in ("drop", "recovery", "left") for end in ("", "_low", "_high")
     ]

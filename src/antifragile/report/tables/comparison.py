@@ -1,4 +1,4 @@
-"""The comparison of two studies as a table, with what it can and cannot show."""
+"""The comparison of two studies as a table, with notes on the limits of its tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
     """Build the table.
 
     Args:
-        comparison: As `compare_studies` gives it.
+        comparison: The result of `compare_studies`.
         name: The first study's name.
         other: The other one's.
         measure: The accuracy that was compared.
@@ -47,7 +47,7 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
 
 
 def comparison_notes(comparison: pd.DataFrame) -> list[str]:
-    """How many cells differ, what chance alone would give, and what could have been found."""
+    """Notes on the cells that differ, those expected by chance, and the smallest p."""
     total = len(comparison)
     if not total:
         return ["The two studies have no cell in common."]

@@ -36,7 +36,7 @@ def build_table(name: TableName, survey: Survey, *, targets: Sequence[str] = ())
     """Build a table by its number.
 
     Args:
-        name: Which.
+        name: Name of the table.
         survey: The numbers.
         targets: Architectures of tables I, II and III instead of the paper's.
 
@@ -241,7 +241,7 @@ def _option(value: object) -> str:
 
 
 def winner_differences(survey: Survey) -> Table:
-    """Where the winners computed here differ from those that the paper prints in its table V."""
+    """Winners computed here that differ from those that the paper prints in its table V."""
     rows: list[list[Cell]] = []
     for place in rows_of(survey.landscape):
         printed = PRINTED_WINNERS.get(Architecture.parse(place.architecture).name)
