@@ -7,11 +7,12 @@ from antifragile.analysis.inference.comparisons import compare_with_control
 from antifragile.analysis.peak_bias import optimism
 from antifragile.analysis.summary import Measure
 from antifragile.report.survey import Survey, available_measures, rows_of
-from antifragile.report.table import Cell, Column, Table
+from antifragile.report.table import Cell, Table, number_columns, text_columns
 from antifragile.report.tables.paper import mean_table, regime_table
 
 CONTROL = "none"
-_EFFECT_COLUMNS = ("difference", "low", "high", "size", "p", "p_holm", "p_bh")
+_EFFECTS = ("difference", "low", "high", "size")
+_P_VALUES = ("p", "p_holm", "p_bh")
 
 
 def page_tables(survey: Survey) -> list[tuple[str, str, Table]]:
@@ -42,10 +43,8 @@ def cell_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: every cell, {survey.measure} accuracy, percent",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="mode", is_text=True),
-            Column(name="n"),
-            *(Column(name=name.replace("_", " ")) for name in numbers),
+            *text_columns("architecture", "mode"),
+            *number_columns("n", *numbers),
         ],
         rows=rows,
         notes=["sd: population; sample sd: n - 1; low and high: 95 % t interval of the mean."],
@@ -59,19 +58,15 @@ def control_table(survey: Survey) -> Table:
     )
     rows: list[list[Cell]] = []
     for r in rows_of(result.table):
-        numbers = [float(getattr(r, name)) for name in _EFFECT_COLUMNS]
+        numbers = [float(getattr(r, name)) for name in (*_EFFECTS, *_P_VALUES)]
         rows.append([r.architecture, r.mode, *numbers, str(r.verdict)])
-    decimals = {"p": 4, "p_holm": 4, "p_bh": 4}
     return Table(
         title=f"{survey.source.name}: every mode against {CONTROL}, percentage points",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="mode", is_text=True),
-            *(
-                Column(name=n.replace("_", " "), decimals=decimals.get(n, 2))
-                for n in _EFFECT_COLUMNS
-            ),
-            Column(name="verdict", is_text=True),
+            *text_columns("architecture", "mode"),
+            *number_columns(*_EFFECTS),
+            *number_columns(*_P_VALUES, decimals=4),
+            *text_columns("verdict"),
         ],
         rows=rows,
         notes=[
@@ -98,12 +93,11 @@ def harm_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: harm of one ablation, points of validation accuracy",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="parameters"),
-            Column(name="mode", is_text=True),
-            *(Column(name="n"), Column(name="ablations")),
-            *(Column(name=name.replace("_", " ")) for name in parts),
-            Column(name="mended, %", decimals=1),
+            *text_columns("architecture"),
+            *number_columns("parameters"),
+            *text_columns("mode"),
+            *number_columns("n", "ablations", *parts),
+            *number_columns("mended, %", decimals=1),
         ],
         rows=rows,
         notes=[
@@ -125,10 +119,8 @@ def optimism_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: peak validation minus test accuracy, percentage points",
         columns=[
-            Column(name="mode", is_text=True),
-            Column(name="architectures"),
-            Column(name="trials"),
-            *(Column(name=name.replace("_", " ")) for name in numbers),
+            *text_columns("mode"),
+            *number_columns("architectures", "trials", *numbers),
         ],
         rows=rows,
         notes=[

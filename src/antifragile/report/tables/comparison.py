@@ -7,7 +7,7 @@ import pandas as pd
 from antifragile.analysis.inference.two_studies import NO_DIFFERENCE, family_of_cells
 from antifragile.analysis.summary import Measure
 from antifragile.report.survey import rows_of
-from antifragile.report.table import Cell, Column, Table
+from antifragile.report.table import Cell, Table, number_columns, text_columns
 
 
 def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: Measure) -> Table:
@@ -29,17 +29,10 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
     return Table(
         title=f"{name} against {other}: {measure} accuracy by cell",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="mode", is_text=True),
-            Column(name="n"),
-            Column(name="mean"),
-            Column(name="n (other)"),
-            Column(name="mean (other)"),
-            Column(name="difference"),
-            Column(name="low"),
-            Column(name="high"),
-            Column(name="p (Holm)", decimals=4),
-            Column(name="verdict", is_text=True),
+            *text_columns("architecture", "mode"),
+            *number_columns("n", "mean", "n (other)", "mean (other)", "difference", "low", "high"),
+            *number_columns("p (Holm)", decimals=4),
+            *text_columns("verdict"),
         ],
         rows=rows,
         notes=comparison_notes(comparison),
