@@ -47,7 +47,6 @@ class Source:
         zero_r: ZeroR accuracy of the validation split, percent.
         paired: Whether trials of the same number share initial weights and batch orders.
         robustness: One row per draw of damage, as `frames.robustness_frame`; None for a CSV.
-        n_validation: Validation samples, None when unknown.
         origin: Spec, environments and creation time of a study, or the file of a CSV; plain values.
     """
 
@@ -57,7 +56,6 @@ class Source:
     zero_r: float
     paired: bool
     robustness: pd.DataFrame | None = None
-    n_validation: int | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +84,6 @@ def open_source(where: str, *, study: str | None = None, zero_r: float | None = 
             zero_r=100 * data.zero_r_validation / data.n_validation if zero_r is None else zero_r,
             paired=stored.spec.pairing is Pairing.PAIRED,
             robustness=robustness_frame(store, stored),
-            n_validation=data.n_validation,
             origin={
                 "spec": json.loads(stored.spec.canonical_json()),
                 "environments": [asdict(item) for item in store.environments(stored.spec.name)],

@@ -191,14 +191,14 @@ def log_two_axis(axes: Axes, *, low: float, high: float, which: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_dot(look: Look, label: str, *, size: float = 7) -> Line2D:
+def legend_dot(look: Look, label: str) -> Line2D:
     """A legend entry: one marker."""
     return Line2D(
         [],
         [],
         linestyle="none",
         marker=look.marker,
-        markersize=size,
+        markersize=7,
         markerfacecolor=look.color,
         markeredgecolor=EDGE,
         markeredgewidth=0.5,
