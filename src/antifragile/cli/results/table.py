@@ -18,7 +18,7 @@ from antifragile.cli.results.source import read_source
 from antifragile.errors import UsageError
 from antifragile.report.tables.names import TableName
 
-# What needs pandas, torch or scipy is imported by the verb that needs it: --help answers at once.
+# pandas, torch and scipy are imported inside the verbs that need them, so that --help is quick.
 if TYPE_CHECKING:
     from antifragile.report.survey import Survey
 
