@@ -25,7 +25,8 @@ from antifragile.analysis.source import Source, open_source
 from antifragile.errors import DataError
 from antifragile.report.figures.names import FigureName
 from antifragile.report.figures.registry import draw_figure
-from antifragile.report.page.tables import duration_words, harm_table
+from antifragile.report.page.facts import duration_words
+from antifragile.report.page.tables import harm_table
 from antifragile.report.style import save_figure
 from antifragile.report.survey import survey
 from antifragile.report.table import as_markdown

@@ -58,5 +58,5 @@ def open_page(driver: Any, path: Path, *, phone: bool = False) -> None:
 
 
 def console(driver: Any) -> list[str]:
-    """What the page said to the console since it was opened."""
+    """Messages that the page wrote to the console since it was opened."""
     return [str(entry["message"]) for entry in driver.get_log("browser")]

@@ -86,7 +86,6 @@ def made_source(
         zero_r=ZERO_R,
         paired=True,
         robustness=damaged(frame),
-        n_validation=N_VALIDATION,
         origin={"spec": spec.to_mapping(), "environments": [], "created_at": "2020-01-01"},
     )
 

@@ -18,8 +18,8 @@ from antifragile.analysis.inference.two_studies import compare_studies
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import CURVE_STEPS, MAX_CURVE_POINTS, encode_curves
+from antifragile.report.page.facts import duration_words, production_facts, remarks
 from antifragile.report.page.page import embed_json, render_page, write_report
-from antifragile.report.page.tables import duration_words, production_facts, remarks
 from antifragile.report.survey import survey
 from antifragile.report.tables.comparison import comparison_notes
 from tests.report.stored_studies import (

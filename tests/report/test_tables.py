@@ -10,6 +10,7 @@ from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import open_source
 from antifragile.analysis.summary import Measure
 from antifragile.errors import DataError, UsageError
+from antifragile.report.page.facts import production_facts
 from antifragile.report.survey import Survey, survey
 from antifragile.report.table import Table, show
 from antifragile.report.tables.names import TableName
@@ -89,6 +90,22 @@ def test_other_rules_drop_in_and_their_probabilities_get_a_column() -> None:
     assert [c.name for c in complete.columns][-2:] == ["regime", "reason"]
     posterior = build_table(TableName.VI, survey(source, rules=RegimeRules.POSTERIOR))
     assert [c.name for c in posterior.columns][-2:] == ["probability", "reason"]
+
+
+def test_the_data_set_of_a_csv_is_never_a_silent_guess(made: Survey) -> None:
+    mixed = survey(replace(made.source, origin={"file": "made.csv"}))
+    table = build_table(TableName.IV, mixed)
+    assert ["1*256", "203,530", "Matched"] in shown(table)
+    assert table.notes[-1] == "The file does not name its data set: parameters are those for MNIST."
+    other = made.source.trials["architecture"] == "[2*8, 1*4]"
+    foreign = survey(replace(mixed.source, trials=mixed.source.trials[other]))
+    table = build_table(TableName.IV, foreign)
+    assert shown(table) == [["[2*8, 1*4]", "-", "-"]]
+    assert table.notes[-1] == "The file does not name its data set: parameters are unknown."
+    facts = [fact.value for fact in production_facts(foreign.source) if fact.label == "data set"]
+    assert facts == [
+        "not named by the file, and no architecture is the paper's: parameters are unknown"
+    ]
 
 
 def test_targets_name_architectures_of_another_study(made: Survey) -> None:

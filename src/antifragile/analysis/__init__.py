@@ -1,1 +1,1 @@
-"""Stage 10: frames in, frames out. The public names are imported when first used."""
+"""Statistics of studies: frames in, frames and frozen records out."""

@@ -1,4 +1,4 @@
-"""Advice on size from the rate of harm: how much ablation costs tells how much room there is.
+"""Advice on size from the rate of harm: the cost of an ablation shows the spare size.
 
 The harm of a shape is the mean accuracy of its baseline modes minus that of its ablative modes
 (mu_B - mu_A, percentage points). On stable shapes with one hidden layer it falls with size by a
@@ -19,6 +19,7 @@ PSA harm rates"); the paper suggests it and gives no formula.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ import statsmodels.api as sm
 from scipy.stats import t as student
 
 from antifragile.analysis.regimes.complete import ABLATIVES, BASELINES, classify_complete
-from antifragile.analysis.regimes.words import TOLERANCE, Regime
+from antifragile.analysis.regimes.words import TOLERANCE, Regime, RegimeVerdict
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure, measured, summarise
 from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS, Architecture
@@ -40,11 +41,11 @@ _STABLE = (Regime.BENEFICIAL, Regime.OPTIMAL)
 
 @dataclass(frozen=True, kw_only=True)
 class SizeError:
-    """How well effective sizes match true ones on the shapes of one depth.
+    """Error of effective sizes against true ones, on the shapes of one depth.
 
     Args:
         family: ``"2*W"`` and so on.
-        shapes: How many.
+        shapes: Number of shapes.
         bias_doublings: Mean of log2(effective / true).
         rms_doublings: Root of its mean square.
         coverage: Share of shapes whose interval holds the true size.
@@ -69,8 +70,8 @@ class SizeAdvice:
         left_out: Architectures without advice, and why.
         intercept: a.
         slope: b.
-        slope_interval: Its 95 % interval.
-        r_squared: Of the fit.
+        slope_interval: 95 % interval of b.
+        r_squared: Share of variance that the fit explains.
         rows: 1*W rows fitted.
         reference_parameters: Size at which harm passes 0.5 points.
         errors: On the rows that were not fitted, by depth.
@@ -88,7 +89,7 @@ class SizeAdvice:
 
 
 def harm_of_ablation(source: Source, measure: Measure = Measure.PEAK) -> pd.DataFrame:
-    """Harm of every architecture with all of the modes of some baseline and ablative group.
+    """Harm of every architecture that has a baseline and an ablative mode.
 
     Returns:
         Columns architecture, harm, harm_se (percentage points; standard error over trials, which
@@ -126,10 +127,10 @@ def advise_size(
 
     Args:
         source: Trials with baseline and ablative modes.
-        measure: Which accuracy.
-        confidence: Of the intervals.
-        n_inputs: Of the data set, for parameter counts.
-        n_classes: Likewise.
+        measure: The accuracy that is used.
+        confidence: Coverage of the intervals.
+        n_inputs: Inputs of the data set, for parameter counts.
+        n_classes: Its classes, for parameter counts.
         harm: Another harm than that of `harm_of_ablation`, in its columns; the reference is then
             where that one passes 0.5 points.
 
@@ -138,6 +139,32 @@ def advise_size(
     """
     harm = harm_of_ablation(source, measure) if harm is None else harm
     verdicts = classify_complete(summarise(source.trials, measure), zero_r=source.zero_r)
+    table, left_out = _stable_rows(harm, verdicts, n_inputs, n_classes)
+    chosen = table["fitted"].to_numpy()
+    x = np.log2(np.maximum(table["harm"].to_numpy(dtype=float), LEAST_HARM))
+    _check_rows(chosen, x)
+    y = np.log2(table["parameters"].to_numpy(dtype=float))
+    fit = sm.OLS(y[chosen], sm.add_constant(x[chosen])).fit()
+    centre, reach = _predict(fit, x, table, confidence)
+    reference = float(fit.params[0] + fit.params[1] * np.log2(TOLERANCE))
+    ends = fit.conf_int(alpha=1 - confidence)[1]
+    return SizeAdvice(
+        table=_advised(table, centre, reach, reference),
+        left_out=left_out,
+        intercept=float(fit.params[0]),
+        slope=float(fit.params[1]),
+        slope_interval=(float(ends[0]), float(ends[1])),
+        r_squared=float(fit.rsquared),
+        rows=int(chosen.sum()),
+        reference_parameters=2.0**reference,
+        errors=_errors(_depths(table), centre - y, np.abs(centre - y) <= reach),
+    )
+
+
+def _stable_rows(
+    harm: pd.DataFrame, verdicts: Mapping[str, RegimeVerdict], n_inputs: int, n_classes: int
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The judged architectures that are stable, with their size, and why others are left out."""
     harm = harm[harm["architecture"].isin(list(verdicts))]
     stable = harm["architecture"].map(lambda name: verdicts[name].regime in _STABLE).astype(bool)
     left_out = {
@@ -147,15 +174,18 @@ def advise_size(
     table = harm[stable].reset_index(drop=True)
     shapes = [Architecture.parse(name) for name in table["architecture"]]
     table.insert(1, "parameters", [shape.parameter_count(n_inputs, n_classes) for shape in shapes])
-    depth = np.array([shape.depth for shape in shapes], dtype=int)
-    table["fitted"] = depth == 1
-    x = np.log2(np.maximum(table["harm"].to_numpy(dtype=float), LEAST_HARM))
-    _check_rows(table["fitted"].to_numpy(), x)
-    y = np.log2(table["parameters"].to_numpy(dtype=float))
-    chosen = table["fitted"].to_numpy()
-    fit = sm.OLS(y[chosen], sm.add_constant(x[chosen])).fit()
-    centre, reach = _predict(fit, x, table, confidence)
-    reference = float(fit.params[0] + fit.params[1] * np.log2(TOLERANCE))
+    table["fitted"] = _depths(table) == 1
+    return table, left_out
+
+
+def _depths(table: pd.DataFrame) -> np.ndarray:
+    return np.array([Architecture.parse(name).depth for name in table["architecture"]], dtype=int)
+
+
+def _advised(
+    table: pd.DataFrame, centre: np.ndarray, reach: np.ndarray, reference: float
+) -> pd.DataFrame:
+    """Add effective sizes, ratios to the reference and advice; arguments in doublings."""
     low, high = centre - reach, centre + reach
     for column, value in (("effective_parameters", centre), ("low", low), ("high", high)):
         table[column] = 2.0**value
@@ -164,18 +194,7 @@ def advise_size(
     table["advice"] = np.select(
         [low > reference, high < reference], ["over-sized", "under-sized"], default="about right"
     )
-    ends = fit.conf_int(alpha=1 - confidence)[1]
-    return SizeAdvice(
-        table=table[[column for column in table if column != "fitted"] + ["fitted"]],
-        left_out=left_out,
-        intercept=float(fit.params[0]),
-        slope=float(fit.params[1]),
-        slope_interval=(float(ends[0]), float(ends[1])),
-        r_squared=float(fit.rsquared),
-        rows=int(chosen.sum()),
-        reference_parameters=2.0**reference,
-        errors=_errors(depth, centre - y, np.abs(centre - y) <= reach),
-    )
+    return table[[column for column in table if column != "fitted"] + ["fitted"]]
 
 
 def _check_rows(fitted: np.ndarray, x: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The growth of accuracy over meta-loops: bands, times of the peak, late improvement.
+"""The growth of accuracy over meta-loops: means, times of the peak, late improvement.
 
 All functions take *curves*: one row per meta-loop with architecture, mode, trial, meta_loop,
 validation_accuracy and bounty_accuracy (percent). `curves` makes them from the meta-loops of a
@@ -58,36 +58,6 @@ def curves(meta_loops: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def convergence_bands(
-    frame: pd.DataFrame,
-    *,
-    value: str = "bounty_accuracy",
-    coverage: float = 0.8,
-    confidence: float = 0.95,
-) -> pd.DataFrame:
-    """Where the trials of a cell lie at every meta-loop.
-
-    Args:
-        frame: Curves.
-        value: ``bounty_accuracy`` (best so far) or ``validation_accuracy`` (each candidate).
-        coverage: Share of trials within the band.
-        confidence: Of the interval of the mean.
-
-    Returns:
-        Columns architecture, mode, meta_loop, n, median, band_low, band_high (quantiles over
-        trials), mean, low, high (Student's interval of the mean, NaN for one trial).
-    """
-    tail = (1 - coverage) / 2
-    grouped = frame.groupby(["architecture", "mode", "meta_loop"], sort=False)[value]
-    bands = grouped.agg(n="count", median="median", mean="mean", sd="std")
-    bands["band_low"], bands["band_high"] = grouped.quantile(tail), grouped.quantile(1 - tail)
-    n = bands["n"].to_numpy()
-    reach = student.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * bands["sd"] / np.sqrt(n)
-    bands["low"], bands["high"] = bands["mean"] - reach, bands["mean"] + reach
-    names = ["n", "median", "band_low", "band_high", "mean", "low", "high"]
-    return bands[names].reset_index()
-
-
 def mean_and_best_curves(frame: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
     """Mean over trials at every meta-loop with its interval, and the best trial of each cell.
 
@@ -99,18 +69,23 @@ def mean_and_best_curves(frame: pd.DataFrame, *, confidence: float = 0.95) -> pd
         Columns architecture, mode, meta_loop, n, mean, low, high (NaN below two trials), best
         (validation accuracy of the trial with the highest peak), percent.
     """
-    bands = convergence_bands(frame, value="validation_accuracy", confidence=confidence)
-    bands[["low", "high"]] = bands[["low", "high"]].clip(0, 100)
+    key = ["architecture", "mode", "meta_loop"]
+    grouped = frame.groupby(key, sort=False)["validation_accuracy"]
+    means = grouped.agg(n="count", mean="mean", sd="std")
+    n = means["n"].to_numpy()
+    reach = student.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * means["sd"] / np.sqrt(n)
+    means["low"] = (means["mean"] - reach).clip(0, 100)
+    means["high"] = (means["mean"] + reach).clip(0, 100)
+    means = means.drop(columns="sd").reset_index()
     peaks = frame.groupby(TRIAL_KEY, sort=False)["validation_accuracy"].max().reset_index()
     peaks = peaks.sort_values("validation_accuracy", ascending=False, kind="stable")
     best = peaks.drop_duplicates(["architecture", "mode"])[TRIAL_KEY]
-    key = ["architecture", "mode", "meta_loop"]
     chosen = frame.merge(best, on=TRIAL_KEY)[[*key, "validation_accuracy"]]
-    return bands.merge(chosen.rename(columns={"validation_accuracy": "best"}), on=key, how="left")
+    return means.merge(chosen.rename(columns={"validation_accuracy": "best"}), on=key, how="left")
 
 
 def peak_times(frame: pd.DataFrame, *, near: float = NEAR_PEAK) -> pd.DataFrame:
-    """When each trial reached its peak, and when it came near it.
+    """Find the meta-loops at which each trial reached its peak and came near it.
 
     Args:
         frame: Curves.
@@ -135,7 +110,6 @@ def still_improving(
     frame: pd.DataFrame,
     *,
     by: tuple[str, ...] = ("mode",),
-    least_gain: float = 0.0,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Share of trials whose bounty still rises at meta-loop n or later ("late breakthroughs").
@@ -143,8 +117,7 @@ def still_improving(
     Args:
         frame: Curves; with a column such as ``regime`` shares can be taken by it.
         by: Columns whose values get a share each.
-        least_gain: Percentage points the bounty must still gain from n on to count.
-        confidence: Of the interval.
+        confidence: Coverage of the interval.
 
     Returns:
         The columns of ``by``, then meta_loop, trials, improving, share, low, high (Wilson). Only
@@ -152,7 +125,7 @@ def still_improving(
     """
     groups = frame.groupby(TRIAL_KEY, sort=False)["bounty_accuracy"]
     gain = groups.transform("max") - groups.shift()
-    later = frame.assign(late=gain > max(least_gain, _EPSILON))[gain.notna()]
+    later = frame.assign(late=gain > _EPSILON)[gain.notna()]
     shares = later.groupby([*by, "meta_loop"], sort=False)["late"].agg(
         trials="count", improving="sum"
     )

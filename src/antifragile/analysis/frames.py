@@ -100,8 +100,8 @@ def read_csv(path: Path, columns: Sequence[str], *, what: str) -> pd.DataFrame:
 
     Args:
         path: The file.
-        columns: What it must have; more may be there.
-        what: What its rows are, for messages.
+        columns: Columns it must have; more may be there.
+        what: Name of its rows, for messages.
 
     Raises:
         DataError: Missing, not CSV, or without those columns.

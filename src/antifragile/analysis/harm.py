@@ -1,4 +1,4 @@
-"""What one ablation takes at once, and how much of it comes back within the epoch that follows.
+"""Accuracy that one ablation costs at once, and the part that the next epoch brings back.
 
 For every meta-loop of an ablative mode, in percentage points of validation accuracy:
 
@@ -26,7 +26,7 @@ PARTS = ("drop", "recovery", "left")
 
 
 def has_harm(meta_loops: pd.DataFrame | None) -> bool:
-    """Whether any record says what an ablation took at once."""
+    """Tell whether any record counts an ablated clone."""
     if meta_loops is None or "ablated_accuracy" not in meta_loops:
         return False
     return bool(meta_loops["ablated_accuracy"].notna().any())
@@ -36,7 +36,7 @@ def ablations(meta_loops: pd.DataFrame) -> pd.DataFrame:
     """One row per ablation that was counted.
 
     Args:
-        meta_loops: As `frames.meta_loops_frame` gives it.
+        meta_loops: The result of `frames.meta_loops_frame`.
 
     Returns:
         architecture, mode, trial, meta_loop, ablated_layer, ablated_neuron, drop, recovery, left.
@@ -67,9 +67,9 @@ def harm_by_cell(
     """Mean drop, recovery and what is left, with intervals over trials.
 
     Args:
-        rows: As `ablations` gives them.
+        rows: The result of `ablations`.
         by: Columns whose values get a row each; with ``ablated_layer`` it is told by layer.
-        confidence: Of Student's interval over trials' means.
+        confidence: Coverage of Student's interval over trials' means.
 
     Returns:
         The columns of ``by``, then n (trials), ablations, and for drop, recovery and left the
@@ -124,7 +124,7 @@ def harm_of_architectures(rows: pd.DataFrame, part: str) -> pd.DataFrame:
     """One number of harm per architecture, all ablative modes alike, for `advise_size`.
 
     Args:
-        rows: As `ablations` gives them.
+        rows: The result of `ablations`.
         part: ``"drop"`` or ``"left"``.
 
     Returns:

@@ -30,7 +30,7 @@ def landscape_frame(
     """Place every architecture on the landscape.
 
     Args:
-        cells: As `Survey.cells`.
+        cells: The result of `cells_with_intervals`.
         verdicts: Regimes by architecture.
         sizes: Inputs and classes of the data set, None when unknown.
 

@@ -1,4 +1,4 @@
-"""How much a peak flatters: peak validation accuracy minus test accuracy, by mode.
+"""The optimism of a peak: peak validation accuracy minus test accuracy, by mode.
 
 The peak is the best of as many looks at the validation split as there are meta-loops; the test
 split is looked at once. A mode with noisier candidates gains more from the best of many looks,
@@ -37,7 +37,7 @@ def optimism(
     Args:
         trials: One row per trial with test accuracy, as from a store.
         control: The mode compared with.
-        confidence: Of the intervals (Student's).
+        confidence: Coverage of the intervals (Student's).
 
     Returns:
         Columns mode, architectures, trials, gap, low, high, and over the architectures that have

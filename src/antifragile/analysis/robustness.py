@@ -1,4 +1,4 @@
-"""Are networks that trained under damage more robust? Curves by mode, paired with the control.
+"""Robustness of trained networks to damage: curves by mode, and differences from the control.
 
 The mean over draws is taken within each trial first, so that trials are the units: n counts
 trials, and the interval is over them.
@@ -16,8 +16,8 @@ def robustness_curves(robustness: pd.DataFrame, *, confidence: float = 0.95) -> 
     """Mean test accuracy under damage.
 
     Args:
-        robustness: As `frames.robustness_frame` gives it.
-        confidence: Of the t interval over trials.
+        robustness: The result of `frames.robustness_frame`.
+        confidence: Coverage of the t interval over trials.
 
     Returns:
         Columns architecture, mode, damage, level, n, mean, low, high (percent); low and high

@@ -1,4 +1,4 @@
-"""Where an analysis gets its numbers: a study in a store, or a CSV of trials.
+"""The source of an analysis: a study in a store, or a CSV of trials.
 
 Every verb of analysis and report takes one; from here on both look the same.
 """
@@ -47,8 +47,7 @@ class Source:
         zero_r: ZeroR accuracy of the validation split, percent.
         paired: Whether trials of the same number share initial weights and batch orders.
         robustness: One row per draw of damage, as `frames.robustness_frame`; None for a CSV.
-        n_validation: Validation samples, None when unknown.
-        origin: How it was produced: spec, environments, creation time; plain values.
+        origin: Spec, environments and creation time of a study, or the file of a CSV; plain values.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Source:
     zero_r: float
     paired: bool
     robustness: pd.DataFrame | None = None
-    n_validation: int | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,7 +64,7 @@ def open_source(where: str, *, study: str | None = None, zero_r: float | None = 
 
     Args:
         where: The store or the CSV.
-        study: Which study of a store; None for the only one.
+        study: Name of a study of the store; None for the only one.
         zero_r: ZeroR accuracy in percent; needed for a CSV, overrides a store's.
 
     Raises:
@@ -86,7 +84,6 @@ def open_source(where: str, *, study: str | None = None, zero_r: float | None = 
             zero_r=100 * data.zero_r_validation / data.n_validation if zero_r is None else zero_r,
             paired=stored.spec.pairing is Pairing.PAIRED,
             robustness=robustness_frame(store, stored),
-            n_validation=data.n_validation,
             origin={
                 "spec": json.loads(stored.spec.canonical_json()),
                 "environments": [asdict(item) for item in store.environments(stored.spec.name)],

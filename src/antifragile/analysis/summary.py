@@ -1,4 +1,4 @@
-"""Per cell (architecture and mode): how many trials, and where their accuracies lie."""
+"""Summary of each cell (architecture and mode): number, mean and spread of its trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antifragile.errors import DataError
 
 
 class Measure(StrEnum):
-    """Which accuracy of a trial is summarised.
+    """The accuracy of a trial that is summarised.
 
     PEAK: the bounty at the end (validation), what the paper reports; an optimistic number,
         being the best of many looks.
@@ -39,7 +39,7 @@ def summarise(trials: pd.DataFrame, measure: Measure = Measure.PEAK) -> pd.DataF
 
     Args:
         trials: One row per trial, as `frames.trials_frame` gives them.
-        measure: Which accuracy.
+        measure: The accuracy that is summarised.
 
     Returns:
         Columns architecture, mode, n, mean, sd, min, max (percent), in order of appearance.

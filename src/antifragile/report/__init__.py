@@ -1,4 +1,1 @@
-"""Stage 12: tables, figures and one self-contained page, from any study or CSV.
-
-The public names are imported when first used.
-"""
+"""Tables, figures and one self-contained page: drawn from any study or CSV, nothing computed."""

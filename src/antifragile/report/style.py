@@ -1,4 +1,4 @@
-"""How figures look: colours, markers, captions, and writing a figure to a file.
+"""The look of figures: colours, markers, captions, and writing a figure to a file.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers; every colour comes with a marker
 or a dash pattern of its own, so that a print without colour still reads. No global state of
@@ -50,7 +50,7 @@ class Look:
 
     @property
     def linestyle(self) -> tuple[int, tuple[float, ...]]:
-        """As matplotlib wants it."""
+        """The dash pattern in matplotlib's form."""
         return (0, self.dash)
 
 
@@ -121,10 +121,10 @@ def add_footer(
     """A legend and, below it, a caption; the panels keep clear of both.
 
     Args:
-        figure: Its panels are there already.
+        figure: A figure whose panels are there already.
         caption: Wrapped to the figure's width.
-        entries: Of the legend, which has room of its own and covers nothing.
-        columns: Of the legend, fewer where its labels are long.
+        entries: Entries of the legend, which has room of its own and covers nothing.
+        columns: Columns of the legend, fewer where its labels are long.
     """
     inches = figure.get_figheight()
     columns = _columns_that_fit(figure, [str(entry.get_label()) for entry in entries], columns)
@@ -191,14 +191,14 @@ def log_two_axis(axes: Axes, *, low: float, high: float, which: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_dot(look: Look, label: str, *, size: float = 7) -> Line2D:
+def legend_dot(look: Look, label: str) -> Line2D:
     """A legend entry: one marker."""
     return Line2D(
         [],
         [],
         linestyle="none",
         marker=look.marker,
-        markersize=size,
+        markersize=7,
         markerfacecolor=look.color,
         markeredgecolor=EDGE,
         markeredgewidth=0.5,

@@ -33,11 +33,11 @@ class Survey:
     """Cells and landscape of a source, by one measure and one set of rules.
 
     Args:
-        source: Where the numbers come from.
-        measure: Which accuracy of a trial is summarised.
+        source: The source that was read.
+        measure: The accuracy of a trial that is summarised.
         cells: One row per architecture and mode: n, mean, sd (population), sample_sd, min, max,
             low and high (interval of the mean, NaN below two trials).
-        rules: Which rules named the regimes.
+        rules: The rules that named the regimes.
         landscape: One row per architecture, as `landscape_frame` describes it.
     """
 
@@ -68,8 +68,8 @@ def survey(
 
     Args:
         source: Trials, possibly none.
-        measure: Which accuracy.
-        rules: Which rules name the regimes.
+        measure: The accuracy that is summarised.
+        rules: The rules that name the regimes.
 
     Raises:
         DataError: The source does not have this measure.
@@ -95,7 +95,7 @@ def available_measures(source: Source) -> tuple[Measure, ...]:
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
-    """The rows as tuples with names; their types are the frame's business."""
+    """The rows as tuples with names; their types are those of the columns."""
     return iter(frame.itertuples(index=False))
 
 

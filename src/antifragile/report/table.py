@@ -54,6 +54,16 @@ class Column:
     spread: bool = False
 
 
+def text_columns(*names: str) -> list[Column]:
+    """Columns of texts."""
+    return [Column(name=name, is_text=True) for name in names]
+
+
+def number_columns(*names: str, decimals: int = 2) -> list[Column]:
+    """Columns of numbers; underscores in their names become spaces."""
+    return [Column(name=name.replace("_", " "), decimals=decimals) for name in names]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table with its title above and its notes below."""
@@ -76,7 +86,7 @@ def show(cell: Cell, column: Column) -> str:
 
 
 def as_rich(table: Table) -> Group:
-    """For `rich.console.Console.print`."""
+    """A table for `rich.console.Console.print`."""
     drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in table.columns:
         justify: Literal["left", "right"] = "left" if column.is_text else "right"

@@ -13,7 +13,7 @@ def choose_architectures(present: Sequence[str], targets: Sequence[str]) -> list
 
     Args:
         present: Architectures of the source.
-        targets: What the user asked for.
+        targets: Names that the user asked for.
 
     Raises:
         UsageError: One of them is not in the source.

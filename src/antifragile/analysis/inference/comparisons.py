@@ -1,4 +1,4 @@
-"""Each mode against the control, with what the number of trials can and cannot show.
+"""Comparison of each mode with the control, and the limits that the number of trials sets.
 
 A *family* is the set of comparisons over which error is controlled: all of a study (default), or
 those of each architecture, or of each mode. Within it p values are corrected by Holm (any false
@@ -21,7 +21,7 @@ from antifragile.errors import DataError, nearest
 
 
 class FamilyScope(StrEnum):
-    """Which comparisons are corrected together."""
+    """Comparisons that are corrected together."""
 
     ALL = "all"
     ARCHITECTURE = "architecture"
@@ -38,9 +38,9 @@ class Comparisons:
             deviations), p, smallest_p, p_holm, p_bh, equivalence_p, equivalence_holm, verdict
             (identical; constant: one value in all trials of both; higher, lower: by Holm;
             equivalent: by Holm; open), family.
-        families: What each family can show.
+        families: The tests of each family and the smallest p they can give.
         alpha: Level of the verdicts.
-        margin: Of equivalence, percentage points.
+        margin: Margin of equivalence, percentage points.
     """
 
     table: pd.DataFrame
@@ -58,7 +58,6 @@ def compare_with_control(
     family: FamilyScope = FamilyScope.ALL,
     alpha: float = 0.05,
     margin: float = 0.5,
-    seed: int = 0,
 ) -> Comparisons:
     """Compare every mode of every architecture with its control.
 
@@ -66,11 +65,10 @@ def compare_with_control(
         trials: One row per trial.
         paired: Whether trials of one number share their randomness (`Source.paired`).
         control: The mode compared with; architectures without it are left out.
-        measure: Which accuracy.
-        family: Over what p values are corrected.
+        measure: The accuracy that is compared.
+        family: Comparisons over which p values are corrected.
         alpha: Level of the verdicts.
         margin: Differences smaller than this are equivalence, percentage points.
-        seed: Of Monte Carlo rearrangements, where there are too many to count.
 
     Raises:
         DataError: No trial of the control, or the trials lack the measure.
@@ -79,7 +77,7 @@ def compare_with_control(
     if len(trials) and control not in set(trials["mode"]):
         raise DataError(f"no trial of the control {control!r}; {nearest(control, trials['mode'])}")
     pairs = _pairs(trials, control, measure, paired)
-    table = compare_pairs(pairs, margin=margin, confidence=1 - alpha, seed=seed)
+    table = compare_pairs(pairs, margin=margin, confidence=1 - alpha)
     table.insert(0, "architecture", [pair.label[0] for pair in pairs])
     table.insert(1, "mode", [pair.label[1] for pair in pairs])
     table.insert(2, "control", control)
@@ -90,7 +88,7 @@ def compare_with_control(
 
 
 def are_identical(trials: pd.DataFrame, mode: str, other: str, measure: Measure) -> bool:
-    """Whether two modes are equal in every trial that both have, and have one in common."""
+    """Tell whether two modes share trials and are equal in all of them."""
     wide = trials.pivot_table(
         index=["architecture", "trial"], columns="mode", values=measure.column
     )[[mode, other]].dropna()

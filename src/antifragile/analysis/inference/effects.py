@@ -1,4 +1,4 @@
-"""How large a difference is: standardised effects and means with intervals, and equivalence.
+"""Sizes of differences: means and standardised effects with intervals, and equivalence.
 
 Intervals of means and differences are Student's (Welch's for two samples), from
 `statsmodels.stats.weightstats`; equivalence is its TOST. The standardised effect is the
@@ -27,13 +27,13 @@ class Effect:
     """A difference (mode minus control), its interval, and the same in standard deviations.
 
     Args:
-        difference: Of the means, percentage points.
+        difference: Difference of the means, percentage points.
         low: Lower end of its interval.
         high: Upper end.
         size: Standardised effect.
         size_low: Lower end of its interval.
         size_high: Upper end.
-        equivalence_p: Of the TOST against the margin: small when the difference is smaller.
+        equivalence_p: p of the TOST against the margin; small when the difference is smaller.
     """
 
     difference: float
@@ -50,7 +50,7 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
 
     Args:
         values: (n,) percent.
-        confidence: Of the interval.
+        confidence: Coverage of the interval.
     """
     if len(values) < 2:
         return _NAN, _NAN
@@ -88,8 +88,8 @@ def two_sample_effect(
     Args:
         values: (n,) trials of the mode, percent.
         control: (m,) trials of the control.
-        margin: Of the equivalence test, percentage points.
-        confidence: Of the intervals.
+        margin: Margin of the equivalence test, percentage points.
+        confidence: Coverage of the intervals.
     """
     difference, n, m = float(values.mean() - control.mean()), len(values), len(control)
     if min(n, m) < 2:

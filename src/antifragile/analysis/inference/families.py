@@ -1,4 +1,4 @@
-"""Declared families of tests: p values corrected within one, and what it can show.
+"""Declared families of tests: p values corrected within one, and the smallest p it can give.
 
 Holm's first threshold is alpha over the number of tests; where the smallest p that the trials can
 give exceeds it nothing can be found, and the family says so and how many trials would be needed.
@@ -20,16 +20,16 @@ ALPHA = 0.05  # level of corrected verdicts where no other one is asked for
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One declared family and what it can show.
+    """One declared family of tests and the limits of what it can show.
 
     Args:
-        name: What its tests have in common, as in ``"all"`` or ``"contribution"``.
+        name: Name of the family, as in ``"all"`` or ``"contribution"``.
         n_tests: Tests in it; identical arms are none.
         n_identical: Paired arms equal to their control bit for bit.
         first_threshold: alpha / (tests x looks), what Holm asks of the smallest p.
         smallest_p: The smallest p that any of its tests can give.
         trials_needed: Trials, of the unit below, from which a p can go down to that threshold.
-        unit: What is counted: ``"trials per mode"``, or ``"seeds"``.
+        unit: Unit that is counted: ``"trials per mode"``, or ``"seeds"``.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Family:
 
     @property
     def can_show(self) -> bool:
-        """Whether the smallest attainable p is small enough."""
+        """Tell whether the smallest attainable p is small enough."""
         return self.smallest_p <= self.first_threshold
 
     @property
@@ -71,15 +71,15 @@ def family_of(
     looks: int = 1,
     unit: str = "trials per mode",
 ) -> Family:
-    """What the tests of some rows can show.
+    """Describe the family of tests that some rows hold.
 
     Args:
         rows: Columns p (NaN where there is no test) and smallest_p.
-        name: Of the family.
+        name: Name of the family.
         alpha: Level of the corrected verdicts.
         paired: Whether the tests are of pairs.
-        looks: How often an adaptive study may look at its data.
-        unit: What is counted.
+        looks: Number of times an adaptive study may look at its data.
+        unit: Unit that is counted.
     """
     n_tests = int(rows["p"].notna().sum())
     threshold = alpha / max(n_tests, 1) / looks
@@ -98,8 +98,8 @@ def corrected(p: pd.Series, *, method: str = "holm") -> pd.Series:
     """P values corrected for their number; NaN is no test, and stays.
 
     Args:
-        p: Of one family.
-        method: As `statsmodels` names it.
+        p: The p values of one family.
+        method: A method name of `statsmodels`.
     """
     found = pd.Series(np.nan, index=p.index)
     known = p.dropna()

@@ -1,4 +1,4 @@
-"""Verdicts on paired contrasts: what each component of an ablation study was worth.
+"""Verdicts on paired contrasts: the worth of each component in an ablation study.
 
 A *contrast* is one number per seed and target: baseline minus ablated run of the same seed for a
 component's contribution, a second difference for an interaction, a marginal for Shapley. Whatever
@@ -34,7 +34,7 @@ CONTRAST_COLUMNS = ("question", "target", "seed", "value")
 
 
 class PairedVerdict(StrEnum):
-    """What the seeds say about one target.
+    """Verdict on one target by its seeds.
 
     POSITIVE and NEGATIVE by the corrected sign-flip test (a contribution: the component helps, or
     harms), EQUIVALENT by the corrected test against the margin, IDENTICAL in every bit of every
@@ -50,14 +50,15 @@ class PairedVerdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """How contrasts are judged; declared before they are seen.
+    """Levels and margin by which contrasts are judged; declared before they are seen.
 
     Args:
         alpha: Level of the corrected verdicts; intervals are of 1 - alpha / looks.
         margin: Contrasts smaller than this are equivalence, in units of the metric; None when no
             margin was declared, and then nothing is called equivalent.
-        looks: How often an adaptive study may look at its data; 1 for a fixed number of seeds.
-        power: Wanted by the advice on further seeds.
+        looks: Number of times an adaptive study may look at its data; 1 for a fixed number of
+            seeds.
+        power: Probability of a verdict that the advice on further seeds aims at.
     """
 
     alpha: float = 0.05
@@ -83,7 +84,7 @@ class Judged:
             smallest_p, p_holm, equivalence_p, equivalence_holm, verdict, seeds_needed (total
             seeds at which an open target should be settled; NaN when settled or out of reach).
         families: One per question.
-        judgement: How it was judged.
+        judgement: Levels and margin that were used.
     """
 
     table: pd.DataFrame

@@ -24,7 +24,7 @@ class Pair:
     """Two samples to compare; row i of both is one trial when they are paired.
 
     Args:
-        label: What is compared, such as (architecture, mode).
+        label: Names of the two, such as (architecture, mode).
         values: (n,) float64, percent or another unit.
         control: (m,) float64, in the same unit.
         paired: Whether the samples are paired.
@@ -37,7 +37,7 @@ class Pair:
 
     @property
     def is_identical(self) -> bool:
-        """Whether paired samples are equal bit for bit."""
+        """Tell whether paired samples are equal bit for bit."""
         return self.paired and np.array_equal(self.values, self.control)
 
     @property
@@ -67,16 +67,14 @@ def compare_pairs(
     margin: float,
     confidence: float,
     least_trials: int = 1,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Measure and test every pair.
 
     Args:
-        pairs: What to compare, each with at least one value on both sides.
+        pairs: Pairs with at least one value on both sides.
         margin: Margin of the equivalence tests, in units of the values.
         confidence: Coverage of the intervals.
         least_trials: Trials that both sides of a tested pair have.
-        seed: Seed of the drawn rearrangements, where there are too many to count.
 
     Returns:
         A row per pair: n, n_control, test (in words), the fields of `Effect`, smallest_p and p.
@@ -85,17 +83,16 @@ def compare_pairs(
     rows = [_measure(pair, margin, confidence) for pair in pairs]
     names = ["n", "n_control", "test", *asdict(Effect(difference=0.0)), "smallest_p"]
     table = pd.DataFrame(rows, columns=names)
-    table["p"] = permutation_p(pairs, least_trials=least_trials, seed=seed)
+    table["p"] = permutation_p(pairs, least_trials=least_trials)
     return table
 
 
-def permutation_p(pairs: Sequence[Pair], *, least_trials: int = 1, seed: int = 0) -> np.ndarray:
+def permutation_p(pairs: Sequence[Pair], *, least_trials: int = 1) -> np.ndarray:
     """Two-sided p of equal means, all pairs of one design at once.
 
     Args:
-        pairs: What to compare.
+        pairs: The pairs to test.
         least_trials: Trials that both sides of a tested pair have.
-        seed: Seed of the drawn rearrangements.
 
     Returns:
         (C,) p values; NaN for pairs that are identical or smaller.
@@ -110,9 +107,9 @@ def permutation_p(pairs: Sequence[Pair], *, least_trials: int = 1, seed: int = 0
         values = np.stack([pairs[index].values for index in indices])  # (C, n)
         control = np.stack([pairs[index].control for index in indices])  # (C, m)
         if design.paired:
-            p[indices] = permutation.paired_p(values - control, design=design, seed=seed)
+            p[indices] = permutation.paired_p(values - control, design=design)
         else:
-            p[indices] = permutation.two_sample_p(values, control, design=design, seed=seed)
+            p[indices] = permutation.two_sample_p(values, control, design=design)
     return p
 
 

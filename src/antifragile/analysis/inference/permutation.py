@@ -22,13 +22,14 @@ import numpy as np
 
 EXACT_LIMIT = 200_000
 MONTE_CARLO = 100_000
+_SEED = 0  # of drawn rearrangements: the same trials give the same p
 _EPSILON = 1e-9  # of a difference in percent: sums in another order differ in the last bits
 _CHUNK = 16  # comparisons at once: R x _CHUNK floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """Which rearrangements a test counts.
+    """The rearrangements that a test counts.
 
     Args:
         n: Trials of the mode.
@@ -44,12 +45,12 @@ class Design:
 
     @property
     def n_rearrangements(self) -> int:
-        """How many there are."""
+        """Number of rearrangements."""
         return 2**self.n if self.paired else math.comb(self.n + self.n_control, self.n)
 
     @property
     def is_exact(self) -> bool:
-        """Whether all of them are counted."""
+        """Tell whether all of them are counted."""
         return self.n_rearrangements <= EXACT_LIMIT
 
     @property
@@ -80,32 +81,28 @@ def trials_needed(threshold: float, *, paired: bool) -> int:
     return n
 
 
-def paired_p(differences: np.ndarray, *, design: Design, seed: int = 0) -> np.ndarray:
+def paired_p(differences: np.ndarray, *, design: Design) -> np.ndarray:
     """Two-sided p of a mean difference of zero by flipping signs.
 
     Args:
         differences: (C, n) mode minus control, percent.
-        design: Its ``n`` and how many draws.
-        seed: Of the draws, when not exact.
+        design: Number of values, and of rearrangements to draw.
 
     Returns:
         (C,) p values.
     """
-    signs = _signs(design, seed)  # (R, n)
+    signs = _signs(design)  # (R, n)
     observed = np.abs(differences.sum(axis=1))  # (C,)
     return _tail(signs, differences, observed, design)
 
 
-def two_sample_p(
-    values: np.ndarray, control: np.ndarray, *, design: Design, seed: int = 0
-) -> np.ndarray:
+def two_sample_p(values: np.ndarray, control: np.ndarray, *, design: Design) -> np.ndarray:
     """Two-sided p of equal means by splitting the pooled values anew.
 
     Args:
         values: (C, n) trials of the mode, percent.
         control: (C, m) trials of the control.
-        design: Its ``n``, ``n_control`` and how many draws.
-        seed: Of the draws, when not exact.
+        design: Numbers of values, and of rearrangements to draw.
 
     Returns:
         (C,) p values.
@@ -113,7 +110,7 @@ def two_sample_p(
     pooled = np.concatenate([values, control], axis=1)  # (C, n + m)
     pooled = pooled - pooled.mean(axis=1, keepdims=True)  # then the sum of one part says it all
     observed = np.abs(pooled[:, : design.n].sum(axis=1))
-    return _tail(_splits(design, seed), pooled, observed, design)
+    return _tail(_splits(design), pooled, observed, design)
 
 
 def _tail(
@@ -131,13 +128,13 @@ def _tail(
 
 
 @lru_cache(maxsize=4)
-def _splits(design: Design, seed: int) -> np.ndarray:
+def _splits(design: Design) -> np.ndarray:
     """(R, n + m) ones where a pooled value goes to the mode."""
     total = design.n + design.n_control
     if design.is_exact:
         chosen = np.array(list(combinations(range(total), design.n)))
     else:
-        order = np.random.default_rng(seed).random((design.n_monte_carlo, total))
+        order = np.random.default_rng(_SEED).random((design.n_monte_carlo, total))
         chosen = np.argsort(order, axis=1)[:, : design.n]
     splits = np.zeros((len(chosen), total))
     np.put_along_axis(splits, chosen, 1.0, axis=1)
@@ -145,10 +142,10 @@ def _splits(design: Design, seed: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _signs(design: Design, seed: int) -> np.ndarray:
+def _signs(design: Design) -> np.ndarray:
     """(R, n) of -1 and 1."""
     if design.is_exact:
         bits = (np.arange(2**design.n)[:, None] >> np.arange(design.n)) & 1
     else:
-        bits = np.random.default_rng(seed).integers(0, 2, (design.n_monte_carlo, design.n))
+        bits = np.random.default_rng(_SEED).integers(0, 2, (design.n_monte_carlo, design.n))
     return np.asarray(2.0 * bits - 1.0)

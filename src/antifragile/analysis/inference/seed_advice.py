@@ -1,4 +1,4 @@
-"""How many seeds would settle what is open, were the observed mean and spread the true ones.
+"""The number of seeds that would settle an open verdict, if the observed mean and spread hold.
 
 Two ways out of "open": the difference is shown (two-sided paired t test at the level that Holm
 asks first, and enough sign flips for so small a p), or it is shown to lie within the margin (two
@@ -25,11 +25,11 @@ def seeds_to_settle(
     """Total seeds, more than the present ones, at which the verdict should no longer be open.
 
     Args:
-        mean: Of the paired differences so far.
+        mean: Mean of the paired differences so far.
         sd: Their standard deviation, above 0.
         n: Seeds so far.
-        level: Of one test, after correction.
-        margin: Of equivalence; None when none was declared.
+        level: Level of one test, after correction.
+        margin: Margin of equivalence; None when none was declared.
         power: Wanted probability of a verdict.
 
     Returns:

@@ -27,7 +27,7 @@ def compare_studies(trials: pd.DataFrame, other: pd.DataFrame, measure: Measure)
     Args:
         trials: One row per trial.
         other: The trials of the other study.
-        measure: Which accuracy.
+        measure: The accuracy that is compared.
 
     Returns:
         Columns architecture, mode, n, mean, n_other, mean_other, difference (first minus other),
@@ -55,7 +55,7 @@ def compare_studies(trials: pd.DataFrame, other: pd.DataFrame, measure: Measure)
 
 
 def family_of_cells(comparison: pd.DataFrame) -> Family:
-    """What the tests of `compare_studies` can show."""
+    """Describe the family of all tests of `compare_studies`."""
     return family_of(comparison, "all", alpha=ALPHA, paired=False)
 
 

@@ -29,11 +29,11 @@ def best_modes(values: pd.Series) -> tuple[str, ...]:
 def modes_not_beaten(
     trials: pd.DataFrame, measure: Measure, *, paired: bool
 ) -> dict[str, tuple[str, ...]]:
-    """The modes that the best one by mean does not beat, with it, by architecture.
+    """Find the best mode by mean and the modes it does not beat, by architecture.
 
     Args:
         trials: One row per trial.
-        measure: Which accuracy.
+        measure: The accuracy that is compared.
         paired: Whether trials of the same number belong together (signs are then flipped).
     """
     modes: dict[str, tuple[str, ...]] = {}
@@ -58,12 +58,12 @@ def modes_not_beaten(
 
 
 def family_within_architecture(*, n_modes: int, n_trials: int, paired: bool) -> Family:
-    """The tests of `modes_not_beaten` within one architecture, and what they can show.
+    """Describe the family of tests of `modes_not_beaten` within one architecture.
 
     Args:
         n_modes: Modes of the architecture.
         n_trials: Trials of each.
-        paired: As in `modes_not_beaten`.
+        paired: Whether trials of the same number belong together.
     """
     n_tests = max(n_modes - 1, 1)
     return Family(

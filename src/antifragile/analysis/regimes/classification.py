@@ -24,11 +24,11 @@ def classify_source(
 
     Args:
         source: Trials with their ZeroR and pairing.
-        rules: Which rules.
-        measure: Which accuracy.
-        min_probability: Posterior only: asked of a decided label.
-        draws: Posterior only: fresh runs.
-        seed: Posterior only: of the draws.
+        rules: The set of rules.
+        measure: The accuracy that is judged.
+        min_probability: Posterior only: least probability of a decided label.
+        draws: Posterior only: number of fresh runs.
+        seed: Posterior only: seed of the draws.
 
     Returns:
         A verdict per architecture that has the modes the rules need, in order of appearance.

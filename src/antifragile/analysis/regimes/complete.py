@@ -16,7 +16,7 @@ Sections III.A to III.D of the paper name the regimes by these axes: high capaci
 low capacity and stable, low capacity and unstable, untrainable.
 
 Note:
-    Where we differ from the printed rules (`regimes_paper`): stability is asked before harm, so
+    Where we differ from the printed rules (`regimes.paper`): stability is asked before harm, so
     a network at ZeroR is never beneficial or optimally sized, and the six architectures that
     they leave open are labelled. On the paper's data the labels that its text assigns all hold;
     five printed labels are overruled (17*4, 1*2, 2*4, 3*3, 2*2). The gap in sd_B between the
@@ -45,7 +45,7 @@ def classify_complete(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Regi
     """Label every architecture that has at least one baseline and one ablative mode.
 
     Args:
-        summary: As `summary.summarise` gives it (population sd).
+        summary: The result of `summary.summarise` (population sd).
         zero_r: ZeroR accuracy of the validation split, percent.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How often a trial of a shape learns anything: a beta-binomial escape rate, shared by neighbours.
+"""Escape rates: how often a trial of a shape learns at all, as a beta-binomial with neighbours.
 
 A trial *escapes* when its accuracy exceeds ZeroR. Its rate is modelled on three levels, for shape
 a and mode m, with k_am of n_am trials escaped:

@@ -1,4 +1,4 @@
-"""What accuracy a trial reaches: stuck at ZeroR or escaped, as a mixture per cell.
+"""Accuracies that trials reach: stuck at ZeroR or escaped, as a mixture per cell.
 
 An escaped trial's accuracy y (percent) is Student's t on the scale log((y - Z) / (100 - y)), Z
 being ZeroR: mean of the cell's own escaped trials, variance shrunk (by ``_PRIOR_TRIALS`` degrees
@@ -28,7 +28,7 @@ _EDGE = 1e-6  # keeps log odds finite at 100 %
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EscapedValues:
-    """Where escaped trials land, per cell, on the log-odds scale.
+    """Distribution of escaped trials, per cell, on the log-odds scale.
 
     Args:
         mean: (A, M).
@@ -65,7 +65,7 @@ def fit_escaped_values(
 
     Args:
         values: (A, M, T) accuracies, percent, NaN where there is no trial.
-        neighbours: (A, A) weights as in `escape.EscapeRates`.
+        neighbours: (A, A) weights of `escape.EscapeRates`.
         zero_r: ZeroR accuracy, percent.
     """
     escaped = values > zero_r
@@ -103,7 +103,7 @@ def fresh_accuracies(
         fitted: The model of escaped values.
         stuck_values: (draws, A, M, T) values for trials that do not escape, percent.
         rates: (draws, A, M) escape rates.
-        parameters: As `EscapedValues.draw_parameters` gives them.
+        parameters: The result of `EscapedValues.draw_parameters`.
         scores: (draws, A, M, T) standard normal scores; the lowest trials are the stuck ones.
     """
     mean, sd = parameters

@@ -31,7 +31,7 @@ def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Regi
     """Apply the printed rules to every architecture that has all six modes of the paper.
 
     Args:
-        summary: As `summary.summarise` gives it.
+        summary: The result of `summary.summarise`.
         zero_r: ZeroR accuracy of the validation split, percent.
 
     Returns:

@@ -1,8 +1,8 @@
-"""How probable each regime is for a fresh run of the same study: a posterior predictive.
+"""Probability of each regime in a fresh run of the same study: a posterior predictive.
 
     fit      escape rates (`escape`) and escaped values (`outcomes`) to the trials at hand
     repeat   draw rates, means and variances from what is left open; draw a fresh run of n trials
-             per cell; label it by the complete rules (`regimes_complete`)
+             per cell; label it by the complete rules (`regimes.complete`)
     answer   the share of fresh runs with each label; "undecided" when the largest is too small
 
 Paired trials are drawn jointly: every fresh trial takes the ranks that one observed trial has
@@ -76,7 +76,7 @@ def fit_posterior(
         trials: One row per trial.
         zero_r: ZeroR accuracy, percent.
         paired: Whether trials of one number share their randomness.
-        measure: Which accuracy.
+        measure: The accuracy that is judged.
 
     Raises:
         ArchitectureError: A name is not an architecture, so its neighbours are unknown.
@@ -102,7 +102,7 @@ def regime_probabilities(posterior: Posterior, *, draws: int = 2000, seed: int =
     Args:
         posterior: The fitted model.
         draws: Fresh runs.
-        seed: Of the draws; the same seed gives the same numbers.
+        seed: Seed of the draws; the same seed gives the same numbers.
     """
     counts = np.zeros((len(posterior.architectures), len(REGIMES)))
     chunk = min(_CHUNK, max(1, _CHUNK_TRIALS // int(posterior.n.max(initial=1))))
@@ -129,10 +129,10 @@ def classify_by_posterior(
         trials: One row per trial.
         zero_r: ZeroR accuracy, percent.
         paired: Whether trials of one number share their randomness.
-        measure: Which accuracy.
-        min_probability: Asked of a decided label.
+        measure: The accuracy that is judged.
+        min_probability: Least probability of a decided label.
         draws: Fresh runs per architecture.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     complete = classify_complete(summarise(trials, measure), zero_r=zero_r)
     kept = trials[trials["architecture"].isin(list(complete))]

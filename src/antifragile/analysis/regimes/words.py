@@ -1,6 +1,6 @@
-"""The four training regimes as words, and a verdict: which one, how sure, and why.
+"""The names of the four training regimes, and the verdict on one architecture.
 
-Three sets of rules give verdicts: `regimes_paper` (as printed), `regimes_complete` (labels every
+Three sets of rules give verdicts: `regimes.paper` (as printed), `regimes.complete` (labels every
 architecture) and `posterior` (how probable each complete label is for a fresh run).
 
 Source: PSA paper, sections II.H and III.
@@ -17,7 +17,7 @@ EPSILON = 1e-9  # percentages computed from counts differ from printed ones in t
 
 
 class Regime(StrEnum):
-    """What training with and without ablation tells about an architecture.
+    """Regime of an architecture, by its training with and without ablation.
 
     UNCLASSIFIED is the printed rules' honest fifth answer, UNDECIDED the posterior's.
     """
@@ -35,7 +35,7 @@ REGIMES = (Regime.BENEFICIAL, Regime.OPTIMAL, Regime.CHAOTIC, Regime.FAILURE)
 
 
 class RegimeRules(StrEnum):
-    """Which rules give the verdict."""
+    """The set of rules that gives the verdict."""
 
     PAPER = "paper"
     COMPLETE = "complete"
@@ -44,13 +44,14 @@ class RegimeRules(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RegimeVerdict:
-    """A regime and, in words and numbers, why.
+    """A regime with its reason in words and numbers.
 
     Args:
         regime: The label.
-        reason: Why, with the numbers that decided.
-        probability: Of the most probable regime in a fresh run; None for rules without one.
-        probabilities: Of each of the four regimes; None likewise.
+        reason: The reason, with the numbers that decided.
+        probability: Probability of the most probable regime in a fresh run; None for rules without
+            one.
+        probabilities: Probability of each of the four regimes; None likewise.
         overrules: The label of the printed rules when this verdict differs from it, else None.
     """
 

@@ -11,7 +11,7 @@ def read_source(
     """Open a SOURCE; a verb that makes no use of ZeroR does not insist on it for a CSV.
 
     Raises:
-        UsageError: As `antifragile.analysis.open_source`.
+        UsageError: A CSV without ``zero_r``, or with ``study``.
     """
     if zero_r is None and not needs_zero_r and where.lower().endswith(".csv"):
         zero_r = 0.0

@@ -27,8 +27,8 @@ from antifragile.report.ablation.tables import (
     checks_table,
     repeat_command,
 )
+from antifragile.report.page.facts import Fact, duration_words
 from antifragile.report.page.page import embed_json, page_environment, template_text
-from antifragile.report.page.tables import Fact, duration_words
 from antifragile.report.style import encode_figure
 from antifragile.report.table import Column, Table
 

@@ -42,15 +42,15 @@ _CLEARANCE = 0.16  # of the axes, around the label of a contour
 
 @dataclass(frozen=True, kw_only=True)
 class Paint:
-    """How the points of one panel look.
+    """Colours, markers and labels of the points of one panel.
 
     Args:
-        title: Above the panel.
+        title: Heading above the panel.
         colors: One per architecture.
         markers: One per architecture.
         areas: One per architecture, square points.
         scale: Colours by number, for a colour bar.
-        scale_label: Beside it.
+        scale_label: Text beside the colour bar.
         scale_ticks: Numbers on it; empty for matplotlib's choice.
         labels: Architectures to name on the map.
     """
@@ -66,7 +66,7 @@ class Paint:
 
 
 def paint_looks(looks: Sequence[Look], *, title: str = "") -> Paint:
-    """One look per architecture."""
+    """Give every architecture its look."""
     return Paint(
         title=title, colors=[look.color for look in looks], markers=[look.marker for look in looks]
     )
@@ -75,7 +75,7 @@ def paint_looks(looks: Sequence[Look], *, title: str = "") -> Paint:
 def paint_values(
     values: pd.Series, *, norm: Normalize, cmap: Colormap, label: str, markers: Sequence[str] = ()
 ) -> Paint:
-    """Colours by number."""
+    """Colour every architecture by a number."""
     scale = ScalarMappable(norm=norm, cmap=cmap)
     colors = [scale.to_rgba(value) for value in values.to_numpy(dtype=float)]
     return Paint(
@@ -94,20 +94,18 @@ def draw_maps(
     caption: str,
     legend: Sequence[Line2D] = (),
     legend_columns: int = 3,
-    contours: bool = False,
-    sizes: tuple[int, int] | None = None,
+    contour_sizes: tuple[int, int] | None = None,
 ) -> Figure:
     """Draw one panel per paint, then the strip of squares, legend and caption.
 
     Args:
-        survey: Its landscape gives the places.
+        survey: The survey whose landscape gives the places.
         paints: One panel each.
-        title: Of the figure.
-        caption: Below it; states n and interval.
+        title: Title of the figure.
+        caption: Text below the panels; states n and interval.
         legend: Entries below the panels.
-        legend_columns: How many side by side.
-        contours: Draw lines of equal parameter count.
-        sizes: Inputs and classes, for the contours.
+        legend_columns: Number of entries side by side.
+        contour_sizes: Inputs and classes, to draw lines of equal parameter count; None for none.
 
     Raises:
         UsageError: The survey has no finished trial.
@@ -124,15 +122,10 @@ def draw_maps(
     axes = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
     for panel, paint in zip(axes, paints, strict=False):
         _draw_map(panel, places, paint)
-        if contours and sizes is not None:
-            _draw_contours(panel, places, sizes)
+        if contour_sizes is not None:
+            _draw_contours(panel, places, contour_sizes)
         if paint.scale is not None:
-            bar = figure.colorbar(paint.scale, ax=panel, fraction=0.05, pad=0.02)
-            bar.set_label(paint.scale_label, fontsize=8.5)
-            bar.ax.tick_params(labelsize=8)
-            if paint.scale_ticks:
-                bar.set_ticks(list(paint.scale_ticks), labels=[f"{t:g}" for t in paint.scale_ticks])
-                bar.minorticks_off()
+            _draw_color_bar(figure, panel, paint, paint.scale)
     axes[0].set_ylabel("width (neurons per layer)", fontsize=9)
     if has_strip:
         _draw_strip(axes[-1], squares.sort_values("depth"), paints)
@@ -155,6 +148,15 @@ def _draw_map(axes: Axes, places: pd.DataFrame, paint: Paint) -> None:
     _scatter(axes, places["depth"].to_numpy(), places["width"].to_numpy(), paint, areas)
     for name in paint.labels:
         _label(axes, places[places["architecture"] == name].iloc[0])
+
+
+def _draw_color_bar(figure: Figure, panel: Axes, paint: Paint, scale: ScalarMappable) -> None:
+    bar = figure.colorbar(scale, ax=panel, fraction=0.05, pad=0.02)
+    bar.set_label(paint.scale_label, fontsize=8.5)
+    bar.ax.tick_params(labelsize=8)
+    if paint.scale_ticks:
+        bar.set_ticks(list(paint.scale_ticks), labels=[f"{t:g}" for t in paint.scale_ticks])
+        bar.minorticks_off()
 
 
 def _scatter(

@@ -62,7 +62,7 @@ def convergence(
     """Validation accuracy by meta-loop: a row per architecture, a column per group of modes.
 
     Args:
-        survey: Its verdicts order the rows.
+        survey: The survey whose regimes order the rows.
         records: Curves from elsewhere; the survey's own finished trials by default.
         targets: Architectures; one per regime by default.
 
@@ -166,7 +166,7 @@ def late_breakthroughs(survey: Survey, records: pd.DataFrame | None = None) -> F
     """Share of trials whose bounty still rises, by meta-loop, mode and regime.
 
     Args:
-        survey: Its verdicts group the architectures.
+        survey: The survey whose regimes group the architectures.
         records: Curves from elsewhere; the survey's own finished trials by default.
 
     Raises:

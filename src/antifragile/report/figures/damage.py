@@ -43,7 +43,7 @@ def robustness(survey: Survey, targets: Sequence[str] = ()) -> Figure:
     """Mean test accuracy of damaged networks with its interval over trials.
 
     Args:
-        survey: Of a study with ``[evaluate] robustness = true``.
+        survey: A survey of a study with ``[evaluate] robustness = true``.
         targets: Architectures; one per regime by default.
 
     Raises:
@@ -97,10 +97,10 @@ def _caption(survey: Survey, frame: pd.DataFrame) -> str:
 
 
 def harm(survey: Survey) -> Figure:
-    """What an ablation takes at once and what the epoch leaves of it, against size, by mode.
+    """Loss right after an ablation and loss left after the epoch, against size, by mode.
 
     Args:
-        survey: Of a study with ``[evaluate] harm = true``.
+        survey: A survey of a study with ``[evaluate] harm = true``.
 
     Raises:
         UsageError: The study did not measure it.

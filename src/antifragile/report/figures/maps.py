@@ -53,13 +53,12 @@ def design_space(survey: Survey) -> Figure:
         title=f"Design space: {len(places)} architectures",
         caption=f"{survey.source.name}. Each point is an architecture; parameters{counted}, grey "
         f"lines join equal counts; dashed: depth = width. {_n(survey)}.",
-        contours=True,
-        sizes=sizes,
+        contour_sizes=sizes,
     )
 
 
 def parameter_matching(survey: Survey) -> Figure:
-    """Which architectures match in parameters; area grows with them. Source: figure 2."""
+    """Architectures that match in parameters; area grows with them. Source: figure 2."""
     sizes, places = input_sizes(survey.source), survey.landscape
     looks = [_MATCHING_LOOKS[label] for label in places["matching"]]
     paint = replace(paint_looks(looks), areas=_areas(places["parameters"]))
@@ -71,8 +70,7 @@ def parameter_matching(survey: Survey) -> Figure:
         caption=f"{survey.source.name}. Area grows with the number of parameters; grey lines join "
         f"equal counts; the paper's word on matching holds for MNIST. {_n(survey)}.",
         legend=[legend_dot(_MATCHING_LOOKS[label], _MATCHING_WORDS[label]) for label in present],
-        contours=True,
-        sizes=sizes,
+        contour_sizes=sizes,
     )
 
 
@@ -222,7 +220,7 @@ def _n(survey: Survey) -> str:
 
 
 def _intervals(survey: Survey) -> str:
-    """How sure the means are, in a clause."""
+    """A clause on the intervals of the means."""
     half = ((survey.cells["high"] - survey.cells["low"]) / 2).dropna()
     if half.empty:
         return "no interval, it needs two trials per cell"

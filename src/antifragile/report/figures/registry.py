@@ -25,7 +25,7 @@ def draw_figure(
     """Draw a figure by its name.
 
     Args:
-        name: Which figure.
+        name: Name of the figure.
         survey: The numbers.
         targets: Architectures of ``convergence`` and ``robustness``; one per regime by default.
         records: Curves from elsewhere, for a source without meta-loop records.

@@ -1,4 +1,4 @@
-"""What the page's script gets: places, layers of colour, trials and curves, as plain values.
+"""Data for the page's script: places, layers of colour, trials and curves, as plain values.
 
 A *layer* is one way to colour the map: a number or a name per architecture. Curves travel as one
 base64 block of 16-bit steps, which keeps 588,000 records below two megabytes.
@@ -42,10 +42,10 @@ def page_data(
     """Everything the script needs; numbers that do not exist are None.
 
     Args:
-        surveys: By measure, at least one.
+        surveys: Surveys by measure, at least one.
         curves: Records to show for each architecture, None without any.
         other: A second study to set beside the first.
-        comparison: As `comparison.compare_surveys` gives it, of the first measure.
+        comparison: The result of `compare_studies`, of the first measure.
     """
     first = next(iter(surveys.values()))
     modes = page_modes(surveys.values(), other, curves)

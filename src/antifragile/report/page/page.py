@@ -25,7 +25,8 @@ from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import Plain, page_data
-from antifragile.report.page.tables import Fact, page_tables, production_facts, remarks
+from antifragile.report.page.facts import Fact, production_facts, remarks
+from antifragile.report.page.tables import page_tables
 from antifragile.report.survey import Survey, available_measures, survey
 from antifragile.report.table import Spread, Table, show
 from antifragile.report.tables.comparison import comparison_table
@@ -56,7 +57,7 @@ def write_report(
     Args:
         source: The study.
         path: The HTML file.
-        rules: Which rules name the regimes.
+        rules: The rules that name the regimes.
         records: Curves for a source without meta-loop records.
         other: A second study to compare with.
 
@@ -156,7 +157,7 @@ def template_text(name: str) -> str:
 
 
 def sort_value(cell: Any) -> str:
-    """What a column is sorted by; empty sorts last."""
+    """Key by which a column is sorted; empty sorts last."""
     if cell is None or cell != cell:
         return ""
     return repr(float(cell.mean)) if isinstance(cell, Spread) else str(cell)

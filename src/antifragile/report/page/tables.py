@@ -1,33 +1,18 @@
-"""The page's tables, its opening remarks, and how the numbers were produced."""
+"""The tables of the page, section by section."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from antifragile import __version__
 from antifragile.analysis.harm import harm_by_size, has_harm
-from antifragile.analysis.inference.comparisons import are_identical, compare_with_control
+from antifragile.analysis.inference.comparisons import compare_with_control
 from antifragile.analysis.peak_bias import optimism
-from antifragile.analysis.regimes.words import Regime
-from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
-from antifragile.config.perturbation import Perturbation
 from antifragile.report.survey import Survey, available_measures, rows_of
-from antifragile.report.table import Cell, Column, Table
+from antifragile.report.table import Cell, Table, number_columns, text_columns
 from antifragile.report.tables.paper import mean_table, regime_table
 
 CONTROL = "none"
-_EFFECT_COLUMNS = ("difference", "low", "high", "size", "p", "p_holm", "p_bh")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One line on how the numbers were produced."""
-
-    label: str
-    value: str
+_EFFECTS = ("difference", "low", "high", "size")
+_P_VALUES = ("p", "p_holm", "p_bh")
 
 
 def page_tables(survey: Survey) -> list[tuple[str, str, Table]]:
@@ -58,10 +43,8 @@ def cell_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: every cell, {survey.measure} accuracy, percent",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="mode", is_text=True),
-            Column(name="n"),
-            *(Column(name=name.replace("_", " ")) for name in numbers),
+            *text_columns("architecture", "mode"),
+            *number_columns("n", *numbers),
         ],
         rows=rows,
         notes=["sd: population; sample sd: n - 1; low and high: 95 % t interval of the mean."],
@@ -69,25 +52,21 @@ def cell_table(survey: Survey) -> Table:
 
 
 def control_table(survey: Survey) -> Table:
-    """Every mode against the control, with what the trials can show."""
+    """Every mode against the control, with the limits of the tests."""
     result = compare_with_control(
         survey.source.trials, paired=survey.source.paired, control=CONTROL, measure=survey.measure
     )
     rows: list[list[Cell]] = []
     for r in rows_of(result.table):
-        numbers = [float(getattr(r, name)) for name in _EFFECT_COLUMNS]
+        numbers = [float(getattr(r, name)) for name in (*_EFFECTS, *_P_VALUES)]
         rows.append([r.architecture, r.mode, *numbers, str(r.verdict)])
-    decimals = {"p": 4, "p_holm": 4, "p_bh": 4}
     return Table(
         title=f"{survey.source.name}: every mode against {CONTROL}, percentage points",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="mode", is_text=True),
-            *(
-                Column(name=n.replace("_", " "), decimals=decimals.get(n, 2))
-                for n in _EFFECT_COLUMNS
-            ),
-            Column(name="verdict", is_text=True),
+            *text_columns("architecture", "mode"),
+            *number_columns(*_EFFECTS),
+            *number_columns(*_P_VALUES, decimals=4),
+            *text_columns("verdict"),
         ],
         rows=rows,
         notes=[
@@ -99,7 +78,7 @@ def control_table(survey: Survey) -> Table:
 
 
 def harm_table(survey: Survey) -> Table:
-    """What one ablation takes at once, what comes back within the epoch, and what is left."""
+    """Loss right after an ablation, its recovery within the epoch, and the loss left."""
     parts = [
         f"{part}{end}" for part in ("drop", "recovery", "left") for end in ("", "_low", "_high")
     ]
@@ -114,12 +93,11 @@ def harm_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: harm of one ablation, points of validation accuracy",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="parameters"),
-            Column(name="mode", is_text=True),
-            *(Column(name="n"), Column(name="ablations")),
-            *(Column(name=name.replace("_", " ")) for name in parts),
-            Column(name="mended, %", decimals=1),
+            *text_columns("architecture"),
+            *number_columns("parameters"),
+            *text_columns("mode"),
+            *number_columns("n", "ablations", *parts),
+            *number_columns("mended, %", decimals=1),
         ],
         rows=rows,
         notes=[
@@ -141,10 +119,8 @@ def optimism_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: peak validation minus test accuracy, percentage points",
         columns=[
-            Column(name="mode", is_text=True),
-            Column(name="architectures"),
-            Column(name="trials"),
-            *(Column(name=name.replace("_", " ")) for name in numbers),
+            *text_columns("mode"),
+            *number_columns("architectures", "trials", *numbers),
         ],
         rows=rows,
         notes=[
@@ -152,113 +128,3 @@ def optimism_table(survey: Survey) -> Table:
             f"at once. Excess: gap minus that of {CONTROL}; 95 % intervals over architectures."
         ],
     )
-
-
-def remarks(survey: Survey, other: Survey | None = None) -> list[str]:
-    """What a reader should know before reading: what is missing, what is not what it seems."""
-    found = [*_coverage(survey.source)]
-    if len(survey.cells):
-        found += _limits(survey)
-    if other is not None and other.cells.empty:
-        found.append(f"{other.source.name} has no finished trial; there is nothing to compare.")
-    return found
-
-
-def _coverage(source: Source) -> list[str]:
-    planned, finished = planned_trials(source), len(source.trials)
-    if planned is not None and finished < planned:
-        share = "no trial has finished yet" if not finished else f"{finished:,} trials finished"
-        return [f"Partial study: {share} of {planned:,}."]
-    return [] if finished else ["There are no trials."]
-
-
-def _limits(survey: Survey) -> list[str]:
-    found = []
-    if int(survey.cells["n"].max()) == 1:
-        found.append("One trial per cell: no standard deviation, no interval, no test.")
-    if float(survey.cells["max"].max()) <= survey.source.zero_r + 1e-9:
-        found.append(
-            f"No trial exceeds ZeroR ({survey.source.zero_r:.2f} %): nothing here was learned."
-        )
-    elif (survey.landscape["regime"] == Regime.FAILURE).all():
-        found.append("Every architecture failed.")
-    if twin := _identical(survey, CONTROL, "decay"):
-        found.append(twin)
-    return found
-
-
-def _identical(survey: Survey, mode: str, other: str) -> str | None:
-    """A sentence when two paired arms are equal in every trial, as a decay that rounds to 1."""
-    if not survey.source.paired or not {mode, other} <= set(survey.modes):
-        return None
-    if not are_identical(survey.source.trials, mode, other, survey.measure):
-        return None
-    return f"{other} equals {mode} in every trial: in float32 this decay is a placebo."
-
-
-def planned_trials(source: Source) -> int | None:
-    """How many trials the study asks for; None for a CSV."""
-    spec = source.origin.get("spec")
-    if spec is None:
-        return None
-    return len(spec["architectures"]) * len(spec["modes"]) * int(spec["trials"])
-
-
-def production_facts(source: Source) -> list[Fact]:
-    """Spec, machine, versions, seed and duration, as far as the source knows them."""
-    spec, planned = source.origin.get("spec"), planned_trials(source)
-    facts = [Fact(label="report written by", value=f"antifragile {__version__}")]
-    if spec is None:
-        facts.append(Fact(label="file", value=str(source.origin.get("file", source.name))))
-        facts.append(Fact(label="trials", value=f"{len(source.trials):,}"))
-    else:
-        facts += [
-            Fact(label="created", value=str(source.origin.get("created_at", "unknown"))),
-            Fact(
-                label="data set", value=f"{spec['dataset']} ({spec['training']['normalization']})"
-            ),
-            Fact(label="trials", value=f"{len(source.trials):,} finished of {planned:,} planned"),
-            Fact(label="meta-loops", value=f"{spec['meta_loops']:,} per trial"),
-            Fact(label="seed", value=f"{spec['seed']} ({spec['pairing']})"),
-            Fact(label="preset", value=str(spec["preset"])),
-            *_perturbed(spec["training"]),
-        ]
-    facts.append(Fact(label="ZeroR", value=f"{source.zero_r:.2f} % (validation)"))
-    return facts + _compute_facts(source)
-
-
-def _perturbed(training: Mapping[str, Any]) -> list[Fact]:
-    found = [Perturbation.of_mapping(item).words for item in training.get("perturb", ())]
-    return [Fact(label="perturbed in every mode by", value=", ".join(found))] if found else []
-
-
-def _compute_facts(source: Source) -> list[Fact]:
-    records = source.meta_loops
-    if records is None or records.empty or "seconds" not in records:
-        return []
-    duration = Fact(
-        label="duration",
-        value=f"{duration_words(float(records['seconds'].sum()))} of training and evaluation, "
-        f"summed over {len(records):,} meta-loops",
-    )
-    columns = ["machine", "device", "kernel", "threads", "precision", "torch_version"]
-    machines = records.groupby(columns, sort=False)["seconds"].agg(["count", "sum"]).reset_index()
-    return [duration, *(_machine_fact(row) for row in machines.to_dict(orient="records"))]
-
-
-def _machine_fact(row: dict[object, object]) -> Fact:
-    threads = f"{row['threads']} thread" + "s" * (row["threads"] != 1)
-    return Fact(
-        label="computed on",
-        value=f"{row['machine']}, {row['device']}, {row['kernel']} kernel, {threads} per task, "
-        f"{row['precision']}, torch {row['torch_version']}: {row['count']:,} meta-loops",
-    )
-
-
-def duration_words(seconds: float) -> str:
-    """``"3.2 s"``, ``"5 min 20 s"``, ``"858 h 30 min"``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"

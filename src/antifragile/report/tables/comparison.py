@@ -1,4 +1,4 @@
-"""The comparison of two studies as a table, with what it can and cannot show."""
+"""The comparison of two studies as a table, with notes on the limits of its tests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pandas as pd
 from antifragile.analysis.inference.two_studies import NO_DIFFERENCE, family_of_cells
 from antifragile.analysis.summary import Measure
 from antifragile.report.survey import rows_of
-from antifragile.report.table import Cell, Column, Table
+from antifragile.report.table import Cell, Table, number_columns, text_columns
 
 
 def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: Measure) -> Table:
     """Build the table.
 
     Args:
-        comparison: As `compare_studies` gives it.
+        comparison: The result of `compare_studies`.
         name: The first study's name.
         other: The other one's.
         measure: The accuracy that was compared.
@@ -29,17 +29,10 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
     return Table(
         title=f"{name} against {other}: {measure} accuracy by cell",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="mode", is_text=True),
-            Column(name="n"),
-            Column(name="mean"),
-            Column(name="n (other)"),
-            Column(name="mean (other)"),
-            Column(name="difference"),
-            Column(name="low"),
-            Column(name="high"),
-            Column(name="p (Holm)", decimals=4),
-            Column(name="verdict", is_text=True),
+            *text_columns("architecture", "mode"),
+            *number_columns("n", "mean", "n (other)", "mean (other)", "difference", "low", "high"),
+            *number_columns("p (Holm)", decimals=4),
+            *text_columns("verdict"),
         ],
         rows=rows,
         notes=comparison_notes(comparison),
@@ -47,7 +40,7 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
 
 
 def comparison_notes(comparison: pd.DataFrame) -> list[str]:
-    """How many cells differ, what chance alone would give, and what could have been found."""
+    """Notes on the cells that differ, those expected by chance, and the smallest p."""
     total = len(comparison)
     if not total:
         return ["The two studies have no cell in common."]

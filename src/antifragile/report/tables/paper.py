@@ -17,7 +17,7 @@ from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
 from antifragile.errors import UsageError
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
-from antifragile.report.table import Cell, Column, Spread, Table
+from antifragile.report.table import Cell, Column, Spread, Table, number_columns, text_columns
 from antifragile.report.tables.names import TableName
 from antifragile.report.tables.printed import PRINTED_WINNERS
 from antifragile.report.targets import choose_architectures
@@ -36,7 +36,7 @@ def build_table(name: TableName, survey: Survey, *, targets: Sequence[str] = ())
     """Build a table by its number.
 
     Args:
-        name: Which.
+        name: Name of the table.
         survey: The numbers.
         targets: Architectures of tables I, II and III instead of the paper's.
 
@@ -63,11 +63,11 @@ def performance_table(survey: Survey, targets: Sequence[str]) -> Table:
     Source: PSA paper, tables I, II and III.
     """
     names = choose_architectures(list(survey.landscape["architecture"]), targets)
-    columns = [Column(name="mode", is_text=True)]
+    columns = text_columns("mode")
     for name in names:
         prefix = f"{name} " if len(names) > 1 else ""
-        columns.append(Column(name=f"{prefix}n"))
-        columns += [Column(name=f"{prefix}{word}") for word in ("mean", "sd", "min", "max")]
+        words = ("n", "mean", "sd", "min", "max")
+        columns += number_columns(*(f"{prefix}{word}" for word in words))
     found = survey.cells[survey.cells["architecture"].isin(names)]
     rows = [[mode, *_numbers(survey, names, mode)] for mode in order_modes(found["mode"])]
     sizes = ", ".join(_with_parameters(survey, name) for name in names)
@@ -75,7 +75,7 @@ def performance_table(survey: Survey, targets: Sequence[str]) -> Table:
         title=f"{survey.source.name}: {MEASURE_WORDS[survey.measure]} of {sizes}",
         columns=columns,
         rows=rows,
-        notes=[_percent_note(survey)],
+        notes=[_percent_note(survey), *_dataset_notes(survey)],
     )
 
 
@@ -102,12 +102,15 @@ def parameter_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: parameters of {len(rows)} architectures",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="parameters"),
-            Column(name="parameter matching", is_text=True),
+            *text_columns("architecture"),
+            *number_columns("parameters"),
+            *text_columns("parameter matching"),
         ],
         rows=rows,
-        notes=[f"Parameters for {known}; matching as in the paper, empty for other shapes."],
+        notes=[
+            f"Parameters for {known}; matching as in the paper, empty for other shapes.",
+            *_dataset_notes(survey),
+        ],
     )
 
 
@@ -130,13 +133,12 @@ def mean_table(survey: Survey) -> Table:
         winners = (place.winner_by_mean, place.winner_by_max, undecided[place.architecture])
         named = [name_modes(modes, survey.modes) for modes in winners]
         rows.append([place.architecture, *spreads, *named])
-    texts = ("winner (mean)", "winner (max)", "not beaten")
     return Table(
         title=f"{survey.source.name}: {MEASURE_WORDS[survey.measure]}, mean ± sd per mode",
         columns=[
-            Column(name="architecture", is_text=True),
+            *text_columns("architecture"),
             *(Column(name=mode, spread=True) for mode in survey.modes),
-            *(Column(name=text, is_text=True) for text in texts),
+            *text_columns("winner (mean)", "winner (max)", "not beaten"),
         ],
         rows=rows,
         notes=[_percent_note(survey), *_test_notes(survey)],
@@ -192,11 +194,11 @@ def regime_table(survey: Survey) -> Table:
     return Table(
         title=f"{survey.source.name}: regimes of {len(rows)} architectures, {survey.rules} rules",
         columns=[
-            Column(name="architecture", is_text=True),
-            Column(name="parameters"),
-            Column(name="regime", is_text=True),
-            *([Column(name="probability", decimals=3)] if has_probability else []),
-            Column(name="reason", is_text=True),
+            *text_columns("architecture"),
+            *number_columns("parameters"),
+            *text_columns("regime"),
+            *(number_columns("probability", decimals=3) if has_probability else []),
+            *text_columns("reason"),
         ],
         rows=rows,
         notes=[", ".join(counts), *_left_out(survey)] if counts else [],
@@ -226,7 +228,7 @@ def training_table(survey: Survey) -> Table:
     ]
     return Table(
         title=f"{survey.source.name}: training options",
-        columns=[Column(name="option", is_text=True), Column(name="value", is_text=True)],
+        columns=text_columns("option", "value"),
         rows=rows,
     )
 
@@ -238,7 +240,7 @@ def _option(value: object) -> str:
 
 
 def winner_differences(survey: Survey) -> Table:
-    """Where the winners computed here differ from those that the paper prints in its table V."""
+    """Winners computed here that differ from those that the paper prints in its table V."""
     rows: list[list[Cell]] = []
     for place in rows_of(survey.landscape):
         printed = PRINTED_WINNERS.get(Architecture.parse(place.architecture).name)
@@ -246,10 +248,9 @@ def winner_differences(survey: Survey) -> Table:
             continue
         named = (printed, place.winner_by_mean, place.winner_by_max)
         rows.append([place.architecture, *(name_modes(modes, survey.modes) for modes in named)])
-    heads = ("architecture", "printed", "by mean", "by maximum")
     return Table(
         title=f"{survey.source.name}: winners that differ from the printed Winner column",
-        columns=[Column(name=head, is_text=True) for head in heads],
+        columns=text_columns("architecture", "printed", "by mean", "by maximum"),
         rows=rows,
         notes=[f"{len(PRINTED_WINNERS)} winners can be read in the paper; {len(rows)} differ."],
     )
@@ -260,6 +261,16 @@ def _percent_note(survey: Survey) -> str:
         f"Percent; sd of the population; n = {survey.n_label} trials per cell; "
         f"ZeroR {survey.source.zero_r:.2f} % (validation)."
     )
+
+
+def _dataset_notes(survey: Survey) -> list[str]:
+    """A note where a CSV mixes the paper's architectures with others: MNIST is a guess there."""
+    is_csv = survey.source.origin.get("spec") is None
+    if not is_csv or not (survey.landscape["matching"] == "").any():
+        return []
+    if input_sizes(survey.source) is None:
+        return ["The file does not name its data set: parameters are unknown."]
+    return ["The file does not name its data set: parameters are those for MNIST."]
 
 
 def _with_parameters(survey: Survey, name: str) -> str:

@@ -1,7 +1,7 @@
 """Trials as runs of an experiment tracker: parameters, curves over meta-loops, results.
 
-What a trial becomes is decided here once; `tensorboard_export` and `mlflow_export` only write it
-in the two formats. Each writes a whole folder, or nothing.
+The contents of a run are decided here; `trackers.tensorboard` and `trackers.mlflow` only write
+them in their formats. Each writes a whole folder, or nothing.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class TrackedRun:
         architecture: Canonical name.
         mode: Mode name.
         trial: 1-based.
-        parameters: What it was run with: the study, the trial, the training options.
+        parameters: The study, the trial and its training options.
         meta_loops: (n,) int64, 1-based, of its records.
         times: (n,) float64, seconds since 1970: when the study was added to its store, and from
             there the time that the trial's own meta-loops took.
-        curves: By name, (n,) float64: accuracies in percent, promoted as 0 or 1, loss in nats;
-            NaN where a record has no value.
-        results: Of a finished trial: peak, final and test accuracy in percent, and the meta-loop
-            of the peak; empty before.
+        curves: Values by name, (n,) float64: accuracies in percent, promoted as 0 or 1, loss in
+            nats; NaN where a record has no value.
+        results: Results of a finished trial: peak, final and test accuracy in percent, and the
+            meta-loop of the peak; empty before.
     """
 
     architecture: str
@@ -66,12 +66,12 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """For people: ``"1*64 hidden, trial 3"``."""
+        """A readable name: ``"1*64 hidden, trial 3"``."""
         return f"{self.architecture} {self.mode}, trial {self.trial}"
 
     @property
     def folder(self) -> Path:
-        """Where its files lie: ``1x64/hidden/trial-003``."""
+        """The folder of its files: ``1x64/hidden/trial-003``."""
         stem = re.sub(r"[^0-9x]+", "-", self.architecture.replace("*", "x")).strip("-")
         if len(stem) > _LONGEST_NAME:
             stem = hashlib.sha256(self.architecture.encode()).hexdigest()[:16]
@@ -95,7 +95,7 @@ def export_runs(source: Source, folder: Path, begin: Callable[[Path], RunWriter]
     Args:
         source: A study from a store.
         folder: New or empty.
-        begin: Given the folder to fill, gives what writes one run into it.
+        begin: Takes the folder to fill and returns the function that writes one run into it.
 
     Returns:
         How many runs.
