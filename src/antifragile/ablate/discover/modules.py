@@ -8,6 +8,7 @@ is a component of its own besides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from antifragile.ablate.discover.evidence import Evidence, index_path, label
@@ -80,7 +81,7 @@ def layer_target(
     kinds = _SUMMED_KINDS if is_summed(evidence, numbers) else _MODULE_KINDS
     name = f"{owner}.{index_path(path)}"
     target = module_target(evidence, key, numbers, name, ComponentKind.REPEATED, kinds)
-    return Target(**{**vars(target), "owner": owner, "path": path})
+    return replace(target, owner=owner, path=path)
 
 
 def module_target(

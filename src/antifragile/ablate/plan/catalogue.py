@@ -1,7 +1,7 @@
-"""The catalogue of edit templates: what each matches and what it writes.
+"""Templates of edits, read from TOML files: the calls that each matches and the code it writes.
 
-Templates are TOML files. Each framework has its own in its folder; those of a user's folder of
-more come first, so that an architecture nobody saw before needs no change of code.
+Each framework has its templates in its folder; those of a user's own folder come first, so that a
+new architecture needs no change of code.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def load_templates(folder: Path | None = None, framework: str = "torch") -> tupl
     """Read the user's templates, then those of the package.
 
     Args:
-        folder: Where the user's `*.toml` files lie.
-        framework: Whose templates of the package to read.
+        folder: A folder with the user's `*.toml` files.
+        framework: The framework whose templates of the package are read.
 
     Raises:
         SpecError: The folder is missing, or a file in it is no template.
@@ -130,9 +130,17 @@ def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
     return "".join(out)
 
 
-def fill_template(template: Template, values: Mapping[str, str]) -> tuple[str, str]:
-    """Return the replacement and the helper of a template."""
-    helper = (
-        fill(template.helper.strip("\n"), values, where=template.file) if template.helper else ""
-    )
-    return fill(template.replacement, values, where=template.file), helper
+@dataclass(frozen=True, kw_only=True)
+class FilledTemplate:
+    """A template with the new expression and the helper code (or "") that it writes somewhere."""
+
+    template: Template
+    text: str
+    helper: str
+
+
+def fill_template(template: Template, values: Mapping[str, str]) -> FilledTemplate:
+    """Fill the placeholders of a template's replacement and helper."""
+    helper = fill((template.helper or "").strip("\n"), values, where=template.file)
+    text = fill(template.replacement, values, where=template.file)
+    return FilledTemplate(template=template, text=text, helper=helper)

@@ -1,8 +1,12 @@
-"""Names by which a file calls its framework, and the import that it may lack."""
+"""Names by which a file calls its framework; imports and helper code put above an edit."""
 
 from __future__ import annotations
 
+import ast
+
 from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.records import Edit
+from antifragile.ablate.source.edits import insert_helper
 from antifragile.ablate.source.syntax import SourceFile
 
 
@@ -32,3 +36,11 @@ def with_import(evidence: Evidence, source: SourceFile, helper: str, *texts: str
         line = f"import {evidence.trace.framework}"
         return f"{line}\n\n\n{helper}" if helper else line
     return helper
+
+
+def with_helper(
+    evidence: Evidence, source: SourceFile, node: ast.AST, edit: Edit, helper: str = ""
+) -> tuple[Edit, ...]:
+    """Return an edit at a node, and one that puts its helper or a missing import above."""
+    helper = with_import(evidence, source, helper, edit.text)
+    return (edit, insert_helper(source, node, helper)) if helper else (edit,)

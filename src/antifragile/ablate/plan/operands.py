@@ -9,7 +9,7 @@ from antifragile.ablate.records import NoLegalEdit
 from antifragile.ablate.trace.records import Run
 
 Shape = tuple[int, ...]
-_POOLS = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
+POOLS = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
 
 
 def shape_pairs(runs: Sequence[Run], operand: str) -> list[tuple[Shape, Shape]]:
@@ -73,7 +73,7 @@ def shape_words(pairs: Sequence[tuple[Shape, Shape]]) -> dict[str, str]:
     }
     words = {"stride": ", ".join(f"::{step}" for step in min(steps))}
     same_rank = all(len(one) == len(two) for one, two in pairs) and len(before) == len(after)
-    words["pool"] = _POOLS.get(len(after), "") if same_rank else ""
+    words["pool"] = POOLS.get(len(after), "") if same_rank else ""
     return words
 
 

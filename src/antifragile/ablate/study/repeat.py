@@ -8,13 +8,12 @@ manifest are enough.
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from antifragile._files import check_folder_path
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.pipeline import INDEX, make_ablations
+from antifragile.ablate.pipeline import INDEX, find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.manifest import MANIFEST, manifest_file, with_metrics
@@ -88,10 +87,10 @@ def repeat_folder(then: dict[str, Any], folder: Path, *, workers: int) -> None:
     )
     framework = then.get("framework", "torch")
     with open_server(workers=workers, framework=framework) as server:
-        make = partial(make_ablations, found, folder, server=server, framework=framework)
-        made = make()
+        plan = find_components(found, server=server, framework=framework)
+        made = make_ablations(plan, folder, server=server)
         if {arm["name"] for arm in then["arms"]} - {v.folder for v in made.variants}:
-            make(kinds=kinds)  # other kinds were asked for
+            make_ablations(plan, folder, server=server, kinds=kinds)  # other kinds were asked for
 
 
 def read_manifest(source: Path, study: str | None) -> tuple[dict[str, Any], Path]:
