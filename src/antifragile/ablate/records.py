@@ -230,7 +230,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """The proof of one variant: every check with its finding in words."""
+    """The proof of one variant: each check with its result in words."""
 
     component: str
     kind: AblationKind

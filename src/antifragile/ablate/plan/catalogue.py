@@ -32,8 +32,8 @@ class Template:
     shapes: str = "any"
     substitute: str | None = None
     helper: str | None = None
-    arity: int | None = None  # of modules: applies only to this number of arguments
-    keep: bool = True  # of modules: whether the parameters stay
+    arity: int | None = None  # for modules: applies only to calls with this number of arguments
+    keep: bool = True  # for modules: whether the parameters stay
     dead: bool = False
     bypass: str | None = None  # the operand that is passed on; the first when None
     arguments: tuple[str, ...] = ()  # names of positional arguments
@@ -80,7 +80,11 @@ def read_templates(file: Path) -> Iterator[Template]:
 
 
 def read_template(file: Path, place: int, table: Mapping[str, Any]) -> Template:
-    """Turn one table into a template, or say what is wrong with it."""
+    """Read one table as a template.
+
+    Raises:
+        SpecError: A field is unknown, missing or wrong.
+    """
     known = {item.name for item in fields(Template)} - {"file"}
     where = f"{file}, template {place}"
     for name in table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.inputs import forward_of
-from antifragile.ablate.plan.names import spaces, with_helper
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import (
     first_statement,
@@ -28,7 +28,7 @@ def plan_input(evidence: Evidence, target: Target, kind: AblationKind) -> Planne
     is_whole = "axis" not in target.options
     if kind is AblationKind.ZERO and is_whole and len(evidence.trace.inputs) < 2:
         raise NoLegalEdit("it is the only input: the output would no longer depend on any")
-    torch = spaces(evidence, source)["torch"]
+    torch = library_names(evidence, source)["torch"]
     lines = whole_lines(name, kind, torch) if is_whole else part_lines(name, kind, target)
     edit = insert_before(source, first_statement(function), lines)
     return Planned(edits=with_helper(evidence, source, node, edit))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
-from antifragile.ablate.plan.names import spaces, with_helper
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     POOLS,
     Shape,
@@ -115,7 +115,7 @@ def filled_template(
     values = {
         **{name: str(value) for name, value in runs[0].settings.items()},
         "call": call,
-        **spaces(evidence, source),
+        **library_names(evidence, source),
         **signature_words(operand, runs),
         **shape_words(pairs),
     }
@@ -131,7 +131,7 @@ def chosen(
     runs: Sequence[ModuleRun],
     pairs: Sequence[tuple[Shape, Shape]],
 ) -> Template:
-    """Return the first template that fits; say what stands in the way when none does."""
+    """Return the first template that fits, or refuse with the obstacle."""
     modules = [evidence.module(number) for number in target.modules]
     holds = {name for module in modules for name in module.parameters}
     shares = holds != set(evidence.vanishing(target.modules))

@@ -10,8 +10,8 @@ from antifragile.ablate.source.edits import insert_helper
 from antifragile.ablate.source.syntax import SourceFile
 
 
-def spaces(evidence: Evidence, source: SourceFile) -> dict[str, str]:
-    """Return how a file calls torch, torch.nn and torch.nn.functional."""
+def library_names(evidence: Evidence, source: SourceFile) -> dict[str, str]:
+    """Return the names under which a file knows the parts of its framework, by placeholder."""
     known = evidence.trace.aliases[source.file]
     if evidence.trace.framework == "keras":
         keras = known.get("keras", "keras")
@@ -25,13 +25,13 @@ def spaces(evidence: Evidence, source: SourceFile) -> dict[str, str]:
 
 
 def needs_import(evidence: Evidence, source: SourceFile, text: str) -> bool:
-    """Whether an inserted text names torch in a file that does not import it."""
+    """Whether an inserted text names the framework in a file that does not import it."""
     library = evidence.trace.framework
     return f"{library}." in text and library not in evidence.trace.aliases[source.file]
 
 
 def with_import(evidence: Evidence, source: SourceFile, helper: str, *texts: str) -> str:
-    """Put `import torch` above a helper where the file lacks it."""
+    """Put the import of the framework above a helper where the file lacks it."""
     if any(needs_import(evidence, source, text) for text in (helper, *texts)):
         line = f"import {evidence.trace.framework}"
         return f"{line}\n\n\n{helper}" if helper else line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.plan.names import spaces, with_helper
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import (
     operand_text,
@@ -27,7 +27,7 @@ def plan_parameter(evidence: Evidence, target: Target, kind: AblationKind) -> Pl
         parent = source.parents[node]
         if isinstance(parent, ast.Attribute) and parent.attr in _FACTS:
             continue
-        torch, text = spaces(evidence, source)["torch"], source.source(node)
+        torch, text = library_names(evidence, source)["torch"], source.source(node)
         new = {
             AblationKind.ZERO: f"{torch}.zeros_like({text})",
             AblationKind.CONSTANT: f"{torch}.ones_like({text})",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.sites import operand_nodes
 from antifragile.ablate.plan.catalogue import Template, fill_template
-from antifragile.ablate.plan.names import spaces, with_helper
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_batch,
     check_numbers,
@@ -51,7 +51,7 @@ _ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
 
 
 def place_of(evidence: Evidence, target: Target) -> tuple[SiteKey, SourceFile, ast.AST, SiteRun]:
-    """Return the site of a target, its file, its node and what happened there."""
+    """Return the site of a target, its file, its node and its run."""
     assert target.site is not None
     key = target.site
     return key, evidence.source(key), evidence.node(key), evidence.trace.sites[key]
@@ -138,7 +138,7 @@ def call_words(
     words |= {
         "input": operand_text(source, given[operand], inside=inside),
         "call": source.source(node),
-        **spaces(evidence, source),
+        **library_names(evidence, source),
     }
     if "{first}" in template.replacement:
         words["first"] = first_positions(run, words)
@@ -222,7 +222,7 @@ def plan_gate(evidence: Evidence, target: Target, kind: AblationKind) -> Planned
 def plan_concatenation(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
     """Replace one part of a concatenation, in its own shape."""
     _, source, node, run = place_of(evidence, target)
-    torch = spaces(evidence, source)["torch"]
+    torch = library_names(evidence, source)["torch"]
     given = operand_nodes(node)
     if target.operand is None:
         items = given.get("0", given.get("tensors"))
@@ -249,7 +249,7 @@ def plan_heads(evidence: Evidence, target: Target) -> list[Planned]:
     """Silence each head in turn, before the output projection."""
     _, source, node, _ = place_of(evidence, target)
     assert isinstance(node, ast.Call)
-    torch = spaces(evidence, source)["torch"]
+    torch = library_names(evidence, source)["torch"]
     plans = []
     for head in range(int(target.options["heads"])):
         if target.operand is None:

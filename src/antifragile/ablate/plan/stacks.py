@@ -34,7 +34,7 @@ def plan_layer(
 
 
 def guarded(evidence: Evidence, target: Target, line: str) -> str:
-    """Put a line behind a question where some objects of the owner's class lack the layer."""
+    """Put a line under an `if` where some objects of the owner's class lack the layer."""
     assert target.path is not None
     owners = [
         module
