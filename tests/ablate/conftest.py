@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from antifragile.ablate.sandbox.server import Server
-from tests.ablate.model_projects import running_server
+from antifragile.ablate.certify.certificate import open_server
+from antifragile.ablate.sandbox.server import Limits, Server
 
 
 @pytest.fixture(scope="session")
 def tracing() -> Iterator[Server]:
     """The server in which test models are traced and certified."""
-    with running_server() as server:
+    with open_server(workers=2, limits=Limits(timeout_s=60)) as server:
         yield server

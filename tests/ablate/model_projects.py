@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.pipeline import run_traced
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationPlan, Component, Project
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.trace.records import Trace
 
 MODELS = Path(__file__).parent / "models"
-_servers: list[Server] = []
-
-
-@contextmanager
-def running_server() -> Iterator[Server]:
-    """A server that traces and certifies; the functions below use the last one opened."""
-    with open_server(workers=2, limits=Limits(timeout_s=60)) as server:
-        _servers.append(server)
-        try:
-            yield server
-        finally:
-            _servers.remove(server)
 
 
 @cache
@@ -43,26 +29,26 @@ def model_project(name: str) -> Project:
     return load_project(sources, f"{entry}:build", f"{entry}:inputs", step)
 
 
-def traced(project: Project) -> Trace:
+def traced(server: Server, project: Project) -> Trace:
     """Trace a project in a child process."""
-    return run_traced(project, server=_servers[-1])
+    return run_traced(project, server=server)
 
 
 @cache
-def model_trace(name: str) -> Trace:
+def model_trace(server: Server, name: str) -> Trace:
     """The trace of a test model."""
-    return traced(model_project(name))
+    return traced(server, model_project(name))
 
 
 @cache
-def model_plan(name: str) -> AblationPlan:
+def model_plan(server: Server, name: str) -> AblationPlan:
     """The plan of a test model."""
-    return plan_ablations(model_project(name), model_trace(name))
+    return plan_ablations(model_project(name), model_trace(server, name))
 
 
-def model_components(name: str) -> tuple[Component, ...]:
+def model_components(server: Server, name: str) -> tuple[Component, ...]:
     """The components of a test model."""
-    return model_plan(name).components
+    return model_plan(server, name).components
 
 
 def part_of(plan: AblationPlan, names: Collection[str]) -> AblationPlan:

@@ -98,47 +98,38 @@ def run_traced(project: Project, *, server: Server, framework: str) -> Trace:
 
 
 def make_ablations(
-    project: Project,
+    plan: AblationPlan,
     out: Path,
     *,
     server: Server,
     kinds: Sequence[AblationKind] | None = None,
-    framework: str = DEFAULT_FRAMEWORK,
-    templates: Path | None = None,
-    groups: Mapping[str, str] | None = None,
     listener: CertificateListener | None = None,
 ) -> Ablations:
-    """Find components, write every variant, certify every variant.
+    """Write every planned variant and certify it.
 
     Args:
-        project: The project.
+        plan: The components and their edits.
         out: New, empty, or the folder of an earlier run, which is replaced.
         server: Runs the model's code.
-        kinds: Which kinds of ablation; those that fit each component where None is given.
-        framework: Name of the framework.
-        templates: A folder of further edit templates.
-        groups: Named groups of input features.
+        kinds: Kinds of ablation to make; those that fit each component where None is given.
         listener: Called with each variant and its certificate.
 
     Raises:
-        ModelError: The model does not run, or is not deterministic.
+        ModelError: The model is not deterministic.
         UsageError: `out` holds something else.
     """
     check_is_ours(out)
-    plan = find_components(
-        project, server=server, framework=framework, templates=templates, groups=groups
-    )
     clear(out)
     variants = generate(plan, out, kinds)
     certificates = certify(
-        project, out, variants, server=server, framework=framework, listener=listener
+        plan.project, out, variants, server=server, framework=plan.framework, listener=listener
     )
     made = Ablations(
-        project=project,
+        project=plan.project,
         components=plan.components,
         variants=variants,
         certificates=certificates,
-        framework=framework,
+        framework=plan.framework,
     )
     write_atomically(out / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
     return made

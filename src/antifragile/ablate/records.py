@@ -130,7 +130,7 @@ class NoLegalEdit(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """The reason why a kind of ablation has no legal edit, a clause without a full stop."""
+    """A kind of ablation without a legal edit; the reason is a clause without a full stop."""
 
     reason: str
 
@@ -158,10 +158,12 @@ class ComponentPlan:
 class AblationPlan:
     """All components of a model, ablatable or not, and every edit that can be made of them.
 
-    `sha256` holds the hash of every source file at the time of planning.
+    `framework` names the framework of the model; `sha256` holds the hash of every source file at
+    the time of planning.
     """
 
     project: Project
+    framework: str
     sha256: Mapping[str, str]
     plans: tuple[ComponentPlan, ...]
 
@@ -228,7 +230,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """The proof of one variant: every check with its finding in words."""
+    """The proof of one variant: each check with its result in words."""
 
     component: str
     kind: AblationKind

@@ -1,4 +1,4 @@
-"""What a user asks for: a model's files and functions, on the command line or in a TOML file.
+"""Request of a user: a model's files and functions, from the command line or a TOML file.
 
     source = ["resnet.py"]
     build = "made.py:build"
@@ -8,7 +8,7 @@
     [groups]
     pixels = "x[0:8]"
 
-Paths in a file are relative to the folder it lies in; what the command line says goes first.
+Paths in a file are relative to the folder it lies in; options of the command line go first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEAST_BYTES = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """The files of a model, its functions, and the kinds of ablation that are wanted."""
+    """Files and functions of a model, and the kinds of ablation that are wanted."""
 
     source: tuple[Path, ...]
     build: str
@@ -45,7 +45,7 @@ class ModelRequest:
 
     @classmethod
     def read(cls, spec: Path | None, given: Mapping[str, Any]) -> ModelRequest:
-        """Join a spec file with what the command line says.
+        """Join a spec file with the options of the command line.
 
         Args:
             spec: A TOML file, or None.
@@ -79,7 +79,7 @@ class ModelRequest:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as ``512MiB``, ``4G`` or ``1.5 GiB``; units are powers of 1024.
+    """Return the bytes of a size such as ``512MiB``, ``4G`` or ``1.5 GiB`` (powers of 1024).
 
     Raises:
         UsageError: It is not a size, or less than a mebibyte.
@@ -120,7 +120,7 @@ def _check(path: Path, key: str, value: object) -> None:
 
 
 def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """The same values with paths that hold from where we are."""
+    """Return the values with paths relative to the working directory, not to the file."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         if key == "source":

@@ -30,7 +30,7 @@ def certified(
     model: str, out: Path, server: Server, kinds: tuple[AblationKind, ...] | None
 ) -> list[tuple[Component, Variant, Certificate]]:
     """Generate and certify a model's variants; of an input's features only the first."""
-    plan = model_plan(model)
+    plan = model_plan(server, model)
     components = {
         item.name: item
         for item in plan.components
@@ -90,6 +90,6 @@ def test_a_branch_that_starts_at_zero_is_not_called_changed(
 def test_what_never_ran_gets_no_variant(tmp_path: Path, tracing: Server) -> None:
     rows = certified("never_called", tmp_path, tracing, None)
     names = {component.name for component, _, _ in rows}
-    idle = {item.name for item in model_components("never_called") if item.reason}
+    idle = {item.name for item in model_components(tracing, "never_called") if item.reason}
     assert idle == {"Net.unused", "Net.extra", "Net.nothing", "Net.forward:F.normalize"}
     assert not names & idle

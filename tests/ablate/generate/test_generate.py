@@ -30,7 +30,7 @@ KINDS = tuple(AblationKind)
 @pytest.fixture
 def make(tmp_path: Path, tracing: Server) -> Make:
     def made(model: str, name: str, kind: AblationKind) -> list[Variant]:
-        plan = part_of(model_plan(model), [name])
+        plan = part_of(model_plan(tracing, model), [name])
         assert plan.components, f"no component {name}"
         return list(generate(plan, tmp_path, [kind]))
 
@@ -235,24 +235,24 @@ def test_heads_of_a_library_layer_are_cut_at_its_call(tmp_path: Path, make: Make
 def test_the_baseline_is_byte_identical(tmp_path: Path, tracing: Server) -> None:
     for model in ("concat_skips", "training_script"):
         project = model_project(model)
-        generate(part_of(model_plan(model), []), tmp_path / model)
+        generate(part_of(model_plan(tracing, model), []), tmp_path / model)
         for file in (*project.sources, *project.companions):
             copied = (tmp_path / model / "baseline" / file).read_bytes()
             assert copied == Path(project.root, file).read_bytes()
 
 
-def test_variant_toml_says_what_made_it(tmp_path: Path, make: Make) -> None:
+def test_variant_toml_says_what_made_it(tmp_path: Path, tracing: Server, make: Make) -> None:
     [variant] = make("tied_weights", "Net.norm", AblationKind.IDENTITY)
     table = tomllib.loads((tmp_path / variant.folder / "variant.toml").read_text())
     assert (table["component"], table["kind"]) == ("Net.norm", "identity")
     assert table["build"] == "tied_weights.py:build"
-    assert table["sources"] == dict(model_trace("tied_weights").sha256)
+    assert table["sources"] == dict(model_trace(tracing, "tied_weights").sha256)
     assert table["parameter_delta"] == -16
     assert table["cut_parameters"] == ["norm.weight", "norm.bias"]
 
 
 def test_the_kept_edits_make_the_variant(tmp_path: Path, tracing: Server) -> None:
-    variants = generate(model_plan("attention"), tmp_path, KINDS)
+    variants = generate(model_plan(tracing, "attention"), tmp_path, KINDS)
     base = (tmp_path / "baseline" / "attention.py").read_text()
     written = [variant for variant in variants if variant.folder]
     assert len(written) > 10
@@ -309,7 +309,7 @@ def test_what_is_predicted_to_lose_its_gradient(make: Make) -> None:
 
 def test_no_variant_imports_this_package(tmp_path: Path, tracing: Server) -> None:
     for model in ("attention", "concat_skips", "weight_normed"):
-        generate(model_plan(model), tmp_path, KINDS)
+        generate(model_plan(tracing, model), tmp_path, KINDS)
     files = list(tmp_path.rglob("*.py"))
     assert len(files) > 50
     assert not any("antifragile" in path.read_text() for path in files)
@@ -321,7 +321,10 @@ def test_a_users_template_comes_first(tmp_path: Path, tracing: Server) -> None:
         '[[template]]\ncomponent = "functional"\nablation = "identity"\nmatch = ["tanh"]\n'
         'shapes = "same"\nreplacement = "{input}.clamp(-1, 1)"\nsubstitute = "straight lines"\n'
     )
-    project, seen = model_project("functional_residual"), model_trace("functional_residual")
+    project, seen = (
+        model_project("functional_residual"),
+        model_trace(tracing, "functional_residual"),
+    )
     plan = plan_ablations(project, seen, templates=tmp_path / "templates")
     [tanh] = [item.name for item in plan.components if item.name.endswith(":torch.tanh")]
     out = tmp_path / "out"
@@ -342,7 +345,7 @@ def test_a_wrong_template_is_one_sentence(
     tmp_path: Path, tracing: Server, text: str, message: str
 ) -> None:
     (tmp_path / "mine.toml").write_text(text)
-    project, seen = model_project("glu"), model_trace("glu")
+    project, seen = model_project("glu"), model_trace(tracing, "glu")
     with pytest.raises(SpecError) as error:
         plan_ablations(project, seen, templates=tmp_path)
     assert message in str(error.value)
@@ -358,7 +361,7 @@ def test_torch_is_imported_where_a_file_lacks_it(tmp_path: Path, tracing: Server
         "    return (torch.ones(2, 3),)\n"
     )
     project = written_project(tmp_path, text)
-    plan = part_of(plan_ablations(project, traced(project)), ["Net.one"])
+    plan = part_of(plan_ablations(project, traced(tracing, project)), ["Net.one"])
     [variant] = generate(plan, tmp_path / "out")
     changed = (tmp_path / "out" / variant.folder / "model.py").read_text()
     assert "import torch\n\n\nclass Net" in changed

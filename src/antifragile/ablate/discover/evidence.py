@@ -1,4 +1,4 @@
-"""The source and its execution side by side: what discovery and planning ask again and again."""
+"""Evidence about a model: its source joined with one execution, for discovery and planning."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _INDEX = re.compile(r"^(\d+|\*)$")
 
 
 class Evidence:
-    """One project with one trace of it."""
+    """One project with one trace of it, and the questions that discovery and planning ask."""
 
     def __init__(self, project: Project, trace: Trace) -> None:
         self.project = project
         self.trace = trace
-        self._vanishing: dict[tuple[int, ...], tuple[str, ...]] = {}  # asked for again and again
+        self._vanishing: dict[tuple[int, ...], tuple[str, ...]] = {}  # a cache
         self.sources = {file: read_source(project.root, file) for file in project.sources}
         for file, source in self.sources.items():
             if trace.sha256.get(file) != source.sha256:
@@ -37,7 +37,7 @@ class Evidence:
         return self.sources[key[0]].sites[key[1]]
 
     def run_of(self, source: SourceFile, node: ast.AST) -> SiteRun | None:
-        """Return what happened at a node, when it is a site that ran."""
+        """Return the run of a node, when it is a site that was seen."""
         number = source.number(node)
         return None if number is None else self.trace.sites.get((source.file, number))
 
@@ -55,7 +55,7 @@ class Evidence:
 
     @cached_property
     def classes(self) -> dict[str, tuple[SourceFile, ast.ClassDef]]:
-        """The classes of the sources by their names."""
+        """Classes of the sources by their names."""
         return {
             node.name: (source, node)
             for source in self.sources.values()
@@ -65,14 +65,14 @@ class Evidence:
 
     @cached_property
     def by_name(self) -> dict[str, int]:
-        """The numbers of the modules under all their names; "blocks[0]" also as "blocks.0"."""
+        """Numbers of the modules under all their names; "blocks[0]" also as "blocks.0"."""
         modules = enumerate(self.trace.modules)
         found = {name: number for number, module in modules for name in module.names}
         return found | {dotted(name): number for name, number in found.items()}
 
     @cached_property
     def groups(self) -> dict[SiteKey, list[int]]:
-        """The modules by the outermost call that returned them as new."""
+        """Numbers of the modules by the outermost call that returned them as new."""
         found: dict[SiteKey, list[int]] = {}
         for number, module in enumerate(self.trace.modules):
             if module.built_at and number > 0:
@@ -81,7 +81,7 @@ class Evidence:
 
     @cached_property
     def reached(self) -> set[int]:
-        """The autograd nodes that the outputs depend on, nothing cut."""
+        """Autograd nodes that the outputs depend on, nothing cut."""
         return self.trace.gradients.walk({})
 
     def owners(self, module: ModuleRun) -> Iterator[tuple[str, str, str]]:

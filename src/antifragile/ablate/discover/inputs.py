@@ -40,7 +40,7 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
             yield Target(component=input_component(f"input {place}", value, span, reason))
             continue
         span = found[0].span(argument_node(function, place))
-        options = {"input": name, "file": found[0].file, "class": found[1].name}
+        options = {"input": name, "class": found[1].name}
         yield Target(component=input_component(f"input:{name}", value, span), options=options)
         axis, count = feature_axis(value)
         for feature in range(count):

@@ -34,7 +34,7 @@ def marked_targets(evidence: Evidence) -> Iterator[Target]:
 
 
 def marked_node(source: SourceFile, line: int) -> ast.AST | None:
-    """Return what a mark stands for: a term or item on its line, the statement, or the next."""
+    """Return the code that a mark means: a term or item on its line, the statement, or the next."""
     statements = [node for node in ast.walk(source.tree) if isinstance(node, ast.stmt)]
     around = [s for s in statements if s.lineno <= line <= (s.end_lineno or s.lineno)]
     behind = source.text.splitlines()[line - 1].strip()

@@ -8,6 +8,7 @@ is a component of its own besides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from antifragile.ablate.discover.evidence import Evidence, index_path, label
@@ -33,7 +34,7 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
         if any(module.is_container for module in modules):
             continue
         if not any(module.names or module.ran for module in modules):
-            continue  # of another model in the same file
+            continue  # belongs to another model in the same file
         paths = layer_paths(evidence, key, numbers)
         yield group_target(evidence, key, numbers, is_repeated=len(paths) > 1)
         if len(paths) > 1:
@@ -80,7 +81,7 @@ def layer_target(
     kinds = _SUMMED_KINDS if is_summed(evidence, numbers) else _MODULE_KINDS
     name = f"{owner}.{index_path(path)}"
     target = module_target(evidence, key, numbers, name, ComponentKind.REPEATED, kinds)
-    return Target(**{**vars(target), "owner": owner, "path": path})
+    return replace(target, owner=owner, path=path)
 
 
 def module_target(
@@ -91,7 +92,7 @@ def module_target(
     kind: ComponentKind,
     kinds: Sequence[AblationKind],
 ) -> Target:
-    """Put the facts of some modules together."""
+    """Make the component of some modules from the facts about them."""
     modules = [evidence.module(number) for number in numbers]
     first = next((module for module in modules if module.ran), modules[0])
     reason = why_not(modules)
@@ -113,7 +114,7 @@ def module_target(
 
 
 def kind_of(module: ModuleRun) -> ComponentKind:
-    """Return what a module is."""
+    """Return the kind of component that a module is."""
     if short_type(module) in _EMBEDDINGS:
         return ComponentKind.EMBEDDING
     return ComponentKind.BLOCK if module.children else ComponentKind.MODULE
@@ -125,7 +126,7 @@ def short_type(module: ModuleRun) -> str:
 
 
 def why_not(modules: Sequence[ModuleRun]) -> str | None:
-    """Say why modules cannot be ablated, if they cannot."""
+    """Return the reason why modules cannot be ablated, or None."""
     first = modules[0]
     if not any(module.ran for module in modules):
         return "never called in the traced forward"
@@ -143,7 +144,7 @@ def why_not(modules: Sequence[ModuleRun]) -> str | None:
 
 
 def group_name(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> str:
-    """Name what a call builds: its class and attribute, or its function and callee."""
+    """Name the modules that a call builds: by class and attribute, or by function and callee."""
     source, node = evidence.source(key), evidence.node(key)
     paths = list(layer_paths(evidence, key, numbers))
     if paths and source.class_of(node) is not None:
@@ -160,10 +161,10 @@ def common_path(paths: Sequence[str]) -> str:
     if len({len(part) for part in parts}) > 1:
         return "*"
     columns = [sorted(set(column)) for column in zip(*parts, strict=True)]
-    return ".".join(map(joined_words, columns))
+    return ".".join(map(merged_words, columns))
 
 
-def joined_words(words: Sequence[str]) -> str:
+def merged_words(words: Sequence[str]) -> str:
     """Return one word for several: itself, "*" for numbers, "layer*" for layer1 and layer2."""
     if len(words) == 1:
         return words[0]
@@ -177,7 +178,7 @@ def joined_words(words: Sequence[str]) -> str:
 
 
 def is_summed(evidence: Evidence, numbers: Sequence[int]) -> bool:
-    """Whether what the modules return is added to something: zero takes it away then."""
+    """Whether the results of modules are added to something: zero removes them then."""
     groups = {number: evidence.module(number).built_at for number in numbers}
     makers = {
         evidence.module(value.made_by).built_at

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.sites import component_at
-from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
+from antifragile.ablate.records import AblationKind, ComponentKind, SiteKey, Target
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee
 
@@ -31,8 +32,8 @@ def parameter_targets(evidence: Evidence) -> Iterator[Target]:
         )
         names = {name for key in keys for name in evidence.trace.sites[key].parameters}
         size = sum(evidence.trace.parameters[name] for name in names)
-        fields = vars(component) | {"name": f"{owner_name}.{text}", "parameters": size}
-        yield Target(component=Component(**fields), site=keys[0], sites=tuple(keys))
+        component = replace(component, name=f"{owner_name}.{text}", parameters=size)
+        yield Target(component=component, site=keys[0], sites=tuple(keys))
 
 
 def parameter_kinds(evidence: Evidence, key: SiteKey) -> tuple[AblationKind, ...]:

@@ -1,4 +1,4 @@
-"""Parts of a forward that are no modules: functional calls, sums, gates, concatenations, heads."""
+"""Components of a forward that are no modules: functional calls, sums, gates, heads, ..."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def component_at(
 
 
 def functional_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
-    """A call of a function that has a template: activation, dropout, norm, pooling."""
+    """Yield a call of a function that has a template: activation, dropout, norm, pooling."""
     reason = None
     if run.name in ("mean", "amax") and not (
         len(run.outputs[0].shape) >= 2 and len(next(iter(run.operands.values())).shape) >= 3
@@ -120,7 +120,7 @@ def operand_nodes(node: ast.AST) -> dict[str, ast.expr]:
 
 
 def is_pair(run: SiteRun) -> bool:
-    """Whether two different tensors of numbers meet, and not in a loss."""
+    """Whether a sum or product takes two floating tensors, and is not part of a loss."""
     values = list(run.operands.values())
     return (
         len(values) == 2
@@ -132,7 +132,7 @@ def is_pair(run: SiteRun) -> bool:
 
 
 def sum_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
-    """`x + f(x)`: the branch and the skip; for unrelated summands the second counts as branch."""
+    """Yield a sum `x + f(x)`: branch and skip; of unrelated summands the second is the branch."""
     nodes = operand_nodes(evidence.node(key))
     if not is_pair(run) or any(name not in nodes for name in run.operands):
         return
@@ -147,7 +147,7 @@ def sum_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Targe
 
 
 def gate_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
-    """`a * sigmoid(b)`: the factor that looks like a gate, and the value it lets through."""
+    """Yield a product `a * sigmoid(b)`: the factor that looks like a gate, and the gated value."""
     nodes = operand_nodes(evidence.node(key))
     if not is_pair(run) or any(name not in nodes for name in run.operands):
         return
@@ -177,7 +177,7 @@ def gate_of(run: SiteRun) -> str:
 
 
 def concatenation_targets(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
-    """`torch.cat([a, b])`: each operand is a component."""
+    """Yield each operand of `torch.cat([a, b])`."""
     node, source = evidence.node(key), evidence.source(key)
     assert isinstance(node, ast.Call)
     given = operand_nodes(node)
@@ -202,7 +202,7 @@ def concatenation_targets(evidence: Evidence, key: SiteKey, run: SiteRun) -> Ite
 
 
 def heads_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
-    """The merge of all heads side by side, `view(B, T, C)`, in a function that attends."""
+    """Yield the merge of attention heads, `view(B, T, C)` in a function with attention."""
     if not run.is_tensor or not run.operands or not attends(evidence, key):
         return
     name, value = next(iter(run.operands.items()))
@@ -252,7 +252,7 @@ def pattern_axis(pattern: str) -> int | None:
 
 
 def attention_module_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
-    """A call of nn.MultiheadAttention: its heads."""
+    """Yield the heads of a call of nn.MultiheadAttention."""
     modules = [evidence.module(number) for number in run.modules]
     if not modules or any(not module.type.endswith(".MultiheadAttention") for module in modules):
         return

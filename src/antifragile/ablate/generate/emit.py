@@ -120,7 +120,7 @@ def terminated(lines: Sequence[str]) -> list[str]:
 
 
 def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) -> str:
-    """Write what regenerates and reruns exactly this variant."""
+    """Return the description with which exactly this variant can be generated and run again."""
     entries = {"build": project.build, "inputs": project.inputs, "step": project.step}
     lines = [
         "# What made this folder; the change itself is in change.diff.",

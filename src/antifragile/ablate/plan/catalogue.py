@@ -1,7 +1,7 @@
-"""The catalogue of edit templates: what each matches and what it writes.
+"""Templates of edits, read from TOML files: the calls that each matches and the code it writes.
 
-Templates are TOML files. Each framework has its own in its folder; those of a user's folder of
-more come first, so that an architecture nobody saw before needs no change of code.
+Each framework has its templates in its folder; those of a user's own folder come first, so that a
+new architecture needs no change of code.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Template:
     shapes: str = "any"
     substitute: str | None = None
     helper: str | None = None
-    arity: int | None = None  # of modules: applies only to this number of arguments
-    keep: bool = True  # of modules: whether the parameters stay
+    arity: int | None = None  # for modules: applies only to calls with this number of arguments
+    keep: bool = True  # for modules: whether the parameters stay
     dead: bool = False
     bypass: str | None = None  # the operand that is passed on; the first when None
     arguments: tuple[str, ...] = ()  # names of positional arguments
@@ -57,8 +57,8 @@ def load_templates(
     """Read the user's templates, then those of the package.
 
     Args:
-        folder: Where the user's `*.toml` files lie.
-        framework: Whose templates of the package to read.
+        folder: A folder with the user's `*.toml` files.
+        framework: The framework whose templates of the package are read.
 
     Raises:
         SpecError: The folder is missing, or a file in it is no template.
@@ -82,7 +82,11 @@ def read_templates(file: Path) -> Iterator[Template]:
 
 
 def read_template(file: Path, place: int, table: Mapping[str, Any]) -> Template:
-    """Turn one table into a template, or say what is wrong with it."""
+    """Read one table as a template.
+
+    Raises:
+        SpecError: A field is unknown, missing or wrong.
+    """
     known = {item.name for item in fields(Template)} - {"file"}
     where = f"{file}, template {place}"
     for name in table:
@@ -132,9 +136,17 @@ def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
     return "".join(out)
 
 
-def fill_template(template: Template, values: Mapping[str, str]) -> tuple[str, str]:
-    """Return the replacement and the helper of a template."""
-    helper = (
-        fill(template.helper.strip("\n"), values, where=template.file) if template.helper else ""
-    )
-    return fill(template.replacement, values, where=template.file), helper
+@dataclass(frozen=True, kw_only=True)
+class FilledTemplate:
+    """A template with the new expression and the helper code (or "") that it writes somewhere."""
+
+    template: Template
+    text: str
+    helper: str
+
+
+def fill_template(template: Template, values: Mapping[str, str]) -> FilledTemplate:
+    """Fill the placeholders of a template's replacement and helper."""
+    helper = fill((template.helper or "").strip("\n"), values, where=template.file)
+    text = fill(template.replacement, values, where=template.file)
+    return FilledTemplate(template=template, text=text, helper=helper)

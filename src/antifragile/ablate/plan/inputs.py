@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.inputs import forward_of
-from antifragile.ablate.plan.names import spaces, with_import
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import (
     first_statement,
     insert_before,
-    insert_helper,
 )
 
 
@@ -29,13 +28,10 @@ def plan_input(evidence: Evidence, target: Target, kind: AblationKind) -> Planne
     is_whole = "axis" not in target.options
     if kind is AblationKind.ZERO and is_whole and len(evidence.trace.inputs) < 2:
         raise NoLegalEdit("it is the only input: the output would no longer depend on any")
-    torch = spaces(evidence, source)["torch"]
+    torch = library_names(evidence, source)["torch"]
     lines = whole_lines(name, kind, torch) if is_whole else part_lines(name, kind, target)
-    edits = [insert_before(source, first_statement(function), lines)]
-    helper = with_import(evidence, source, "", lines)
-    if helper:
-        edits.append(insert_helper(source, node, helper))
-    return Planned(edits=tuple(edits))
+    edit = insert_before(source, first_statement(function), lines)
+    return Planned(edits=with_helper(evidence, source, node, edit))
 
 
 def whole_lines(name: str, kind: AblationKind, torch: str) -> str:

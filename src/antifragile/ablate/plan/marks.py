@@ -17,7 +17,7 @@ from antifragile.ablate.source.syntax import SourceFile
 
 
 def plan_marked(evidence: Evidence, target: Target) -> Planned:
-    """Take the marked lines out."""
+    """Remove the marked lines."""
     edits: list[Edit] = []
     for place in target.options["lines"].split(","):
         file, _, line = place.rpartition(":")

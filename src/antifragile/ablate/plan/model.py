@@ -64,7 +64,9 @@ def plan_ablations(
     catalogue = load_templates(templates, trace.framework)
     targets = find_targets(evidence, function_patterns(catalogue), groups)
     plans = tuple(plan_component(evidence, target, catalogue) for target in targets)
-    return AblationPlan(project=project, sha256=trace.sha256, plans=plans)
+    return AblationPlan(
+        project=project, framework=trace.framework, sha256=trace.sha256, plans=plans
+    )
 
 
 def plan_component(

@@ -1,4 +1,4 @@
-"""Edits of modules at their construction, and what edits behind it (`plan_stacks`) share with them.
+"""Edits of modules at their construction, and functions that edits of stacks share with them.
 
 The construction is replaced where nothing reads the module's attributes; its parameters are gone
 then. Where code does read them (weight tying, initialisation by hand), the module stays and a
@@ -7,13 +7,13 @@ forward hook replaces what it returns; its parameters stay without gradient.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 
 from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.plan.catalogue import Template, fill_template
-from antifragile.ablate.plan.names import spaces, with_import
+from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
+    POOLS,
     Shape,
     check_batch,
     check_numbers,
@@ -30,15 +30,12 @@ from antifragile.ablate.records import (
     Planned,
     Target,
 )
-from antifragile.ablate.source.edits import insert_helper
 from antifragile.ablate.source.edits import replace as replace_node
-from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import ModuleRun
 
 _ORDINALS = ("its first", "its second", "its third", "its fourth")
 _OTHERS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _SEVERAL = "it returns more than one tensor"
-_POOLED = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
 
 
 def plan_modules(
@@ -47,31 +44,24 @@ def plan_modules(
     """Edit the expression that builds the modules."""
     assert target.site is not None
     source, node = evidence.source(target.site), evidence.node(target.site)
-    text, helper, template = written(evidence, target, kind, templates, source.source(node))
-    edits = [replace_node(source, node, text)]
-    return finished(evidence, target, kind, template, source, node, edits, helper, text)
+    filled = filled_template(evidence, target, kind, templates, source.source(node))
+    edit = replace_node(source, node, filled.text)
+    edits = with_helper(evidence, source, node, edit, filled.helper)
+    return with_effects(evidence, target, kind, filled.template, edits)
 
 
-def finished(
+def with_effects(
     evidence: Evidence,
     target: Target,
     kind: AblationKind,
     template: Template,
-    source: SourceFile,
-    node: ast.AST,
-    edits: list[Edit],
-    helper: str,
-    text: str,
+    edits: tuple[Edit, ...],
 ) -> Planned:
-    """Add the helper and the prediction."""
-    helper = with_import(evidence, source, helper, text)
-    if helper:
-        edits.append(insert_helper(source, node, helper))
-    delta = 0 if template.keep else evidence.delta(target.modules)
+    """Join edits with the predicted effects."""
     return Planned(
-        edits=tuple(edits),
+        edits=edits,
         substitute=template.substitute,
-        parameter_delta=delta,
+        parameter_delta=0 if template.keep else evidence.delta(target.modules),
         cut_parameters=cut_parameters(evidence, target, kind, template),
     )
 
@@ -98,14 +88,14 @@ def cut_parameters(
     return tuple(name for name in evidence.trace.parameters if name in found)
 
 
-def written(
+def filled_template(
     evidence: Evidence,
     target: Target,
     kind: AblationKind,
     templates: Sequence[Template],
     call: str,
-) -> tuple[str, str, Template]:
-    """Choose the template that fits and fill it: (expression, helper, template)."""
+) -> FilledTemplate:
+    """Choose the template that fits, and fill it."""
     modules = [evidence.module(number) for number in target.modules]
     runs = [module for module in modules if module.ran]
     source = evidence.source(target.site) if target.site else next(iter(evidence.sources.values()))
@@ -125,13 +115,12 @@ def written(
     values = {
         **{name: str(value) for name, value in runs[0].settings.items()},
         "call": call,
-        **spaces(evidence, source),
+        **library_names(evidence, source),
         **signature_words(operand, runs),
         **shape_words(pairs),
     }
     values["pooled"] = pooled(values["functional"], pairs)
-    text, helper = fill_template(template, values)
-    return text, helper, template
+    return fill_template(template, values)
 
 
 def chosen(
@@ -142,7 +131,7 @@ def chosen(
     runs: Sequence[ModuleRun],
     pairs: Sequence[tuple[Shape, Shape]],
 ) -> Template:
-    """Return the first template that fits; say what stands in the way when none does."""
+    """Return the first template that fits, or refuse with the obstacle."""
     modules = [evidence.module(number) for number in target.modules]
     holds = {name for module in modules for name in module.parameters}
     shares = holds != set(evidence.vanishing(target.modules))
@@ -194,7 +183,7 @@ def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
 def pooled(functional: str, pairs: Sequence[tuple[Shape, Shape]]) -> str:
     """Return the expression that averages x to `shape`, axis by axis where the rank stays."""
     ranks = {len(shape) for pair in pairs for shape in pair}
-    if len(ranks) == 1 and (rank := ranks.pop()) in _POOLED:
-        return f"{functional}.{_POOLED[rank]}(x.unsqueeze(1), shape).squeeze(1)"
+    if len(ranks) == 1 and (rank := ranks.pop()) in POOLS:
+        return f"{functional}.{POOLS[rank]}(x.unsqueeze(1), shape).squeeze(1)"
     flat = f"{functional}.adaptive_avg_pool1d(x.flatten(1).unsqueeze(1), shape.numel())"
     return f"{flat}.reshape(-1, *shape)"

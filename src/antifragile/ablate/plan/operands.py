@@ -9,7 +9,7 @@ from antifragile.ablate.records import NoLegalEdit
 from antifragile.ablate.trace.records import Run
 
 Shape = tuple[int, ...]
-_POOLS = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
+POOLS = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
 
 
 def shape_pairs(runs: Sequence[Run], operand: str) -> list[tuple[Shape, Shape]]:
@@ -26,7 +26,7 @@ def shape_pairs(runs: Sequence[Run], operand: str) -> list[tuple[Shape, Shape]]:
 def shape_relations(
     pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> set[str]:
-    """Say how output shapes relate to input shapes over all calls.
+    """Return the relations of output shapes to input shapes that hold over all calls.
 
     Args:
         pairs: (input shape, output shape) of every distinct call.
@@ -65,7 +65,7 @@ def step_of(old: int, new: int) -> int:
 
 
 def shape_words(pairs: Sequence[tuple[Shape, Shape]]) -> dict[str, str]:
-    """Return the placeholders that depend on shapes: {stride}, {pool}, {pooled}."""
+    """Return the placeholders that depend on shapes: {stride}, {pool}."""
     before, after = pairs[0]
     steps = {
         tuple(step_of(old, new) for old, new in zip(one[2:], two[2:], strict=False))
@@ -73,7 +73,7 @@ def shape_words(pairs: Sequence[tuple[Shape, Shape]]) -> dict[str, str]:
     }
     words = {"stride": ", ".join(f"::{step}" for step in min(steps))}
     same_rank = all(len(one) == len(two) for one, two in pairs) and len(before) == len(after)
-    words["pool"] = _POOLS.get(len(after), "") if same_rank else ""
+    words["pool"] = POOLS.get(len(after), "") if same_rank else ""
     return words
 
 
@@ -90,7 +90,7 @@ def passed_operand(runs: Sequence[Run]) -> str:
 
 
 def check_batch(evidence: Evidence, runs: Sequence[Run]) -> None:
-    """Refuse what mixes samples when there is one sample, or when axis 0 is not the batch."""
+    """Refuse to mix samples when there is one sample, or when axis 0 is not the batch."""
     sizes = [value.shape[0] for value in evidence.trace.inputs if value is not None and value.shape]
     if not sizes or sizes[0] < 2:
         raise NoLegalEdit("the inputs hold one sample; mixing samples needs two")
@@ -100,7 +100,7 @@ def check_batch(evidence: Evidence, runs: Sequence[Run]) -> None:
 
 
 def check_numbers(runs: Sequence[Run], operand: str) -> None:
-    """Refuse to pass on what is not of the result's kind."""
+    """Refuse to pass on an operand of another type than the result."""
     for run in runs:
         before, after = run.operands.get(operand), run.outputs[0]
         if before is None or before.dtype != after.dtype:

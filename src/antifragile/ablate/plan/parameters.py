@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 
 from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.plan.names import spaces, with_import
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import (
-    insert_helper,
     operand_text,
 )
 from antifragile.ablate.source.edits import replace as replace_node
@@ -28,15 +27,14 @@ def plan_parameter(evidence: Evidence, target: Target, kind: AblationKind) -> Pl
         parent = source.parents[node]
         if isinstance(parent, ast.Attribute) and parent.attr in _FACTS:
             continue
-        torch, text = spaces(evidence, source)["torch"], source.source(node)
+        torch, text = library_names(evidence, source)["torch"], source.source(node)
         new = {
             AblationKind.ZERO: f"{torch}.zeros_like({text})",
             AblationKind.CONSTANT: f"{torch}.ones_like({text})",
             AblationKind.MEAN: f"{text}.mean().expand_as({text})",
         }[kind]
-        edits.append(replace_node(source, node, new))
-        if not edits[1:] and (helper := with_import(evidence, source, "", new)):
-            edits.insert(0, insert_helper(source, node, helper))
+        edit = replace_node(source, node, new)
+        edits += [edit] if edits else with_helper(evidence, source, node, edit)
     if not edits:
         raise NoLegalEdit("only its shape is read")
     runs = [evidence.trace.sites[key] for key in target.sites]

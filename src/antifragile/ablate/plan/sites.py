@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.sites import operand_nodes
 from antifragile.ablate.plan.catalogue import Template, fill_template
-from antifragile.ablate.plan.names import spaces, with_import
+from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_batch,
     check_numbers,
@@ -26,7 +26,7 @@ from antifragile.ablate.records import (
     SiteKey,
     Target,
 )
-from antifragile.ablate.source.edits import insert_helper, operand_text, remove_statement
+from antifragile.ablate.source.edits import operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
@@ -51,7 +51,7 @@ _ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
 
 
 def place_of(evidence: Evidence, target: Target) -> tuple[SiteKey, SourceFile, ast.AST, SiteRun]:
-    """Return the site of a target, its file, its node and what happened there."""
+    """Return the site of a target, its file, its node and its run."""
     assert target.site is not None
     key = target.site
     return key, evidence.source(key), evidence.node(key), evidence.trace.sites[key]
@@ -87,12 +87,12 @@ def plan_call(
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
         check_numbers([run], bypass)
-    text, helper = fill_template(template, values)
+    filled = fill_template(template, values)
     lost: tuple[str, ...] = ()
     if template.dead or kind is AblationKind.IDENTITY:
         lost = evidence.lost([run], "" if template.dead else bypass)
     return Planned(
-        edits=edited(evidence, source, node, text, helper),
+        edits=replaced(evidence, source, node, filled.text, filled.helper),
         substitute=template.substitute,
         cut_parameters=lost,
     )
@@ -106,13 +106,11 @@ def bypassed(run: SiteRun, template: Template, operand: str) -> str:
     return template.arguments[place] if place < len(template.arguments) else operand
 
 
-def edited(
+def replaced(
     evidence: Evidence, source: SourceFile, node: ast.AST, text: str, helper: str = ""
 ) -> tuple[Edit, ...]:
     """Replace a node; add a helper above, with an import where it needs one."""
-    helper = with_import(evidence, source, helper, text)
-    edits = [replace_node(source, node, text)]
-    return (*edits, insert_helper(source, node, helper)) if helper else tuple(edits)
+    return with_helper(evidence, source, node, replace_node(source, node, text), helper)
 
 
 def call_words(
@@ -140,7 +138,7 @@ def call_words(
     words |= {
         "input": operand_text(source, given[operand], inside=inside),
         "call": source.source(node),
-        **spaces(evidence, source),
+        **library_names(evidence, source),
     }
     if "{first}" in template.replacement:
         words["first"] = first_positions(run, words)
@@ -224,14 +222,14 @@ def plan_gate(evidence: Evidence, target: Target, kind: AblationKind) -> Planned
 def plan_concatenation(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
     """Replace one part of a concatenation, in its own shape."""
     _, source, node, run = place_of(evidence, target)
-    torch = spaces(evidence, source)["torch"]
+    torch = library_names(evidence, source)["torch"]
     given = operand_nodes(node)
     if target.operand is None:
         items = given.get("0", given.get("tensors"))
         assert items is not None
         name, last = source.source(items), list(run.operands)[-1]
         text = f"[*{name}[:-1], {torch}.zeros_like({name}[-1])]"
-        edits = edited(evidence, source, items, text)
+        edits = replaced(evidence, source, items, text)
         return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{last}"))
     prefix, _, place = target.operand.partition(".")
     collection = given[prefix]
@@ -239,29 +237,29 @@ def plan_concatenation(evidence: Evidence, target: Target, kind: AblationKind) -
     item = collection.elts[int(place)]
     text = operand_text(source, item)
     if kind is AblationKind.ZERO:
-        edits = edited(evidence, source, item, f"{torch}.zeros_like({source.source(item)})")
+        edits = replaced(evidence, source, item, f"{torch}.zeros_like({source.source(item)})")
         return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{target.operand}"))
     check_batch(evidence, [run])
     if kind is AblationKind.MEAN:
-        return Planned(edits=edited(evidence, source, item, f"batch_mean({text})", BATCH_MEAN))
-    return Planned(edits=edited(evidence, source, item, f"{text}.roll(1, 0)"))
+        return Planned(edits=replaced(evidence, source, item, f"batch_mean({text})", BATCH_MEAN))
+    return Planned(edits=replaced(evidence, source, item, f"{text}.roll(1, 0)"))
 
 
 def plan_heads(evidence: Evidence, target: Target) -> list[Planned]:
     """Silence each head in turn, before the output projection."""
     _, source, node, _ = place_of(evidence, target)
     assert isinstance(node, ast.Call)
-    torch = spaces(evidence, source)["torch"]
+    torch = library_names(evidence, source)["torch"]
     plans = []
     for head in range(int(target.options["heads"])):
         if target.operand is None:
             text = attention_call(source, node, head)
-            edits = edited(evidence, source, node, text, in_torch(_ATTENTION_WITHOUT_HEAD, torch))
+            edits = replaced(evidence, source, node, text, in_torch(_ATTENTION_WITHOUT_HEAD, torch))
         else:
             side = operand_nodes(node)[target.operand]
             axis = target.options["axis"]
             text = f"without_head({source.source(side)}, {head}, axis={axis})"
-            edits = edited(evidence, source, side, text, in_torch(_WITHOUT_HEAD, torch))
+            edits = replaced(evidence, source, side, text, in_torch(_WITHOUT_HEAD, torch))
         plans.append(Planned(edits=edits, options={"head": str(head)}))
     return plans
 

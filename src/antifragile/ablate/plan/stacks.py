@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import Evidence, dotted, index_path
 from antifragile.ablate.plan.catalogue import Template
-from antifragile.ablate.plan.modules import finished, written
+from antifragile.ablate.plan.modules import filled_template, with_effects
+from antifragile.ablate.plan.names import with_helper
 from antifragile.ablate.plan.operands import shape_pairs, shape_relations
 from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import insert_after
@@ -24,14 +26,15 @@ def plan_layer(
     assert target.path is not None
     source, statement = building_statement(evidence, target, target.path)
     attribute = f"self.{index_path(target.path)}"
-    text, helper, template = written(evidence, target, kind, templates, attribute)
-    line = text if template.keep else f"{attribute} = {text}"
-    edits = [insert_after(source, statement, guarded(evidence, target, line))]
-    return finished(evidence, target, kind, template, source, statement, edits, helper, text)
+    filled = filled_template(evidence, target, kind, templates, attribute)
+    line = filled.text if filled.template.keep else f"{attribute} = {filled.text}"
+    edit = insert_after(source, statement, guarded(evidence, target, line))
+    edits = with_helper(evidence, source, statement, edit, filled.helper)
+    return with_effects(evidence, target, kind, filled.template, edits)
 
 
 def guarded(evidence: Evidence, target: Target, line: str) -> str:
-    """Put a line behind a question where some objects of the owner's class lack the layer."""
+    """Put a line under an `if` where some objects of the owner's class lack the layer."""
     assert target.path is not None
     owners = [
         module
@@ -62,7 +65,7 @@ def plan_shrink(evidence: Evidence, target: Target) -> Planned:
         lines.append((owner, container, f"{name} = {name}[:{keep}]"))
     edits = []
     for owner, container, line in lines:
-        place = Target(**{**vars(target), "owner": owner, "path": container})
+        place = replace(target, owner=owner, path=container)
         check_iterated(evidence, owner, container)
         edits.append(insert_after(*building_statement(evidence, place, container), line))
     numbers = sorted(dropped)

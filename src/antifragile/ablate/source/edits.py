@@ -1,8 +1,8 @@
-"""Edits of a source text by spans: what lies outside them stays byte for byte.
+"""Edits of a source text by spans; all text outside them stays byte for byte.
 
-An `Edit` replaces characters start..end of one file. The helpers here know the few things that make
-such an edit legal Python: parentheses where an operand needs them, `pass` where a block would be
-empty, a helper placed above the code that uses it, a statement added behind another.
+An `Edit` replaces characters start..end of one file. The functions here keep the result legal
+Python: parentheses where an operand needs them, `pass` where a block would be empty, a helper above
+the code that uses it, a statement added behind another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The user's files as one project: what may be edited, what must lie beside it, what to call.
+"""The user's files as one project: editable sources, files they import, functions to call.
 
 A model lives in a few source files; `build` and `inputs` (and `step`) are functions that may live
 there too or in a small file of their own. The root is the deepest folder from which all of them can
@@ -22,7 +22,7 @@ from antifragile.errors import SpecError, nearest
 def load_project(
     sources: Sequence[Path], build: str, inputs: str, step: str | None = None
 ) -> Project:
-    """Read the files of a model and find what belongs to it; nothing is imported or run.
+    """Read the files of a model and find the files that belong to it; nothing is imported or run.
 
     Args:
         sources: Python files that may be edited.
@@ -96,14 +96,14 @@ def parse_file(path: Path) -> ast.Module:
 
 
 def check_function(path: Path, function: str) -> None:
-    """Say which functions a file has when it lacks the one that was named."""
+    """Check that a file has a function; the error lists those it has."""
     names = set(top_level_names(parse_file(path).body))
     if function not in names and "*" not in names:
         raise SpecError(f"{path.name} has no function {function!r}; {nearest(function, names)}")
 
 
 def top_level_names(body: Sequence[ast.stmt]) -> Iterator[str]:
-    """Yield what a module binds by def, class, assignment or import, also under `if` and `try`."""
+    """Yield names bound by def, class, assignment or import, also under `if` and `try`."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name

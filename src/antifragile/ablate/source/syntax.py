@@ -1,4 +1,4 @@
-"""A source file as a tree with exact places: every expression an ablation could touch has a number.
+"""A source file as a tree with exact places; each expression an ablation could edit has a number.
 
 Sites are numbered in the order of the tree, so that the instrumented copy that runs and the text
 that is edited agree on them. Places are character offsets into the text: an edit replaces a span
@@ -42,7 +42,7 @@ class SourceFile:
 
     @property
     def sha256(self) -> str:
-        """The hash of the text as it lies on disk."""
+        """Hash of the text as it lies on disk."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @cached_property
@@ -155,7 +155,7 @@ class SourceFile:
 
     @cached_property
     def marks(self) -> tuple[tuple[str, int], ...]:
-        """The names and lines of the comments `# ablate: name`."""
+        """Names and lines of the comments `# ablate: name`."""
         tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
         comments = [token for token in tokens if token.type == tokenize.COMMENT]
         found = [(_MARK.search(token.string), token.start[0]) for token in comments]
@@ -177,7 +177,7 @@ def _sites_below(node: ast.AST, *, inside_class: bool) -> Iterator[ast.AST]:
 
 
 def _evaluated_children(node: ast.AST) -> Iterator[ast.AST]:
-    """Children that run as plain expressions: no decorators, annotations, defaults or f-strings."""
+    """Yield children that run: no decorators, annotations, defaults or f-strings."""
     skipped: tuple[str, ...] = (
         "annotation",
         "returns",

@@ -8,13 +8,12 @@ manifest are enough.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from antifragile._files import check_folder_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.pipeline import INDEX, make_ablations
+from antifragile.ablate.pipeline import INDEX, find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.folder import AblationFolder
@@ -67,10 +66,10 @@ def repeat_folder(then: AblationManifest, folder: Path, *, workers: int) -> None
     found = load_project(sources, project.build, project.inputs, project.step)
     framework = then.framework or DEFAULT_FRAMEWORK
     with open_server(workers=workers, framework=framework) as server:
-        make = partial(make_ablations, found, folder, server=server, framework=framework)
-        made = make()
+        plan = find_components(found, server=server, framework=framework)
+        made = make_ablations(plan, folder, server=server)
         if {arm.name for arm in then.arms} - {v.folder for v in made.variants}:
-            make(kinds=kinds)  # other kinds were asked for
+            make_ablations(plan, folder, server=server, kinds=kinds)  # other kinds were asked for
 
 
 def check_same_sources(

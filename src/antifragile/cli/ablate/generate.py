@@ -52,9 +52,8 @@ def discover(
     sources = [*(source or []), *(files or [])]
     request = _request(spec, sources, build, inputs, step, None, templates)
     with _server(timeout, memory, 1, framework) as server:
-        project = request.project()
         plan = find_components(
-            project,
+            request.project(),
             server=server,
             framework=framework,
             templates=request.templates,
@@ -92,18 +91,15 @@ def generate(
     request = _request(spec, sources, build, inputs, step, kinds, templates)
     check_is_ours(out)
     with _server(timeout, memory, workers, framework) as server:
-        project = request.project()
-        listener = None if as_json else _say_progress()
-        made = make_ablations(
-            project,
-            out,
+        plan = find_components(
+            request.project(),
             server=server,
-            kinds=request.kinds,
             framework=framework,
             templates=request.templates,
             groups=request.groups,
-            listener=listener,
         )
+        listener = None if as_json else _say_progress()
+        made = make_ablations(plan, out, server=server, kinds=request.kinds, listener=listener)
     if as_json:
         print_json(_plain(made))
     else:

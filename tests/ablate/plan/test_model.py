@@ -1,0 +1,48 @@
+"""Every edit of a model is planned once; a refusal is data, with its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.plan import model
+from antifragile.ablate.records import AblationKind, Refused
+from antifragile.ablate.sandbox.server import Server
+from tests.ablate.model_projects import model_plan, model_project, model_trace
+
+
+def test_every_kind_has_its_outcome_and_refused_ones_come_last(tracing: Server) -> None:
+    for item in model_plan(tracing, "tied_weights").plans:
+        assert set(item.outcomes) == set(item.component.kinds)
+        refused = [isinstance(item.outcomes[kind], Refused) for kind in item.component.kinds]
+        assert refused == sorted(refused)
+
+
+def test_a_refusal_is_a_record_with_its_reason(tracing: Server) -> None:
+    [tokens] = [
+        item
+        for item in model_plan(tracing, "tied_weights").plans
+        if item.component.name == "Net.tokens"
+    ]
+    reason = "it turns int64 into float32: its input cannot stand in"
+    assert tokens.outcomes[AblationKind.IDENTITY] == Refused(reason=reason)
+
+
+def test_an_edit_is_planned_once(
+    tmp_path: Path, tracing: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, seen = model_project("gates"), model_trace(tracing, "gates")
+    planned: Counter[tuple[str, AblationKind]] = Counter()
+    plan_kind = model.plan_kind
+
+    def counted(evidence, target, kind, templates):  # type: ignore[no-untyped-def]
+        planned[target.component.name, kind] += 1
+        return plan_kind(evidence, target, kind, templates)
+
+    monkeypatch.setattr(model, "plan_kind", counted)
+    variants = generate(model.plan_ablations(project, seen), tmp_path, tuple(AblationKind))
+    assert set(planned.values()) == {1}
+    assert {(variant.component, variant.kind) for variant in variants} == set(planned)
