@@ -11,6 +11,7 @@ STAGES = {
     "_optional": 0,
     "_files": 0,
     "_lazy": 0,
+    "_records": 0,
     "config": 1,
     "data": 2,
     "model": 3,
