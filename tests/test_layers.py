@@ -26,6 +26,7 @@ STAGES = {
     "_files": 0,
     "_lazy": 0,
     "_plugins": 0,
+    "_records": 0,
     "config": 1,
     "data": 2,
     "model": 3,

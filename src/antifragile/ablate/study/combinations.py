@@ -50,7 +50,7 @@ class Combinations:
     def __init__(
         self, folder: AblationFolder, *, workers: int = 1, server: Server | None = None
     ) -> None:
-        self._folder, self._workers = folder, workers
+        self.folder, self._workers = folder, workers
         self._server, self._owns_server = server, server is None
         self._sizes: dict[str, int] | None = None
         self._is_first = True  # some of the first are also imported by a fresh Python
@@ -81,14 +81,14 @@ class Combinations:
             if len(configuration) < 2 or configuration in self.judged:
                 continue
             try:
-                place = self._folder.write_combination(sorted(configuration))
+                place = self.folder.write_combination(sorted(configuration))
             except CombineError as error:
                 self.judged[configuration] = (
                     CertificateVerdict.REFUSED,
                     str(error).removesuffix("."),
                 )
                 continue
-            self._places[configuration] = place.relative_to(self._folder.path).as_posix()
+            self._places[configuration] = place.relative_to(self.folder.path).as_posix()
             known = read_verdict(place / CERTIFICATE)
             if known is None:
                 new[configuration] = place
@@ -106,8 +106,8 @@ class Combinations:
         """Hash of a configuration's files; of its parts' files if their edits clash."""
         names = sorted(configuration)
         if configuration in self.judged and configuration not in self._places:
-            return self._folder.sha256_of_parts(names)
-        return self._folder.sha256(names)
+            return self.folder.sha256_of_parts(names)
+        return self.folder.sha256(names)
 
     def records(self) -> tuple[ManifestCombination, ...]:
         """The verdicts for a manifest; no folder where edits clash."""
@@ -129,11 +129,11 @@ class Combinations:
             listener(variant.component)
 
         certificates = certify(
-            self._folder.project,
-            self._folder.path,
+            self.folder.project,
+            self.folder.path,
             variants,
             server=server,
-            framework=self._folder.framework,
+            framework=self.folder.framework,
             cold_imports=COLD_IMPORTS if self._is_first else 0,
             listener=listen,
         )
@@ -145,31 +145,31 @@ class Combinations:
         self, configuration: Configuration, place: Path, sizes: Mapping[str, int]
     ) -> Variant:
         """The combination as one variant, with its expected effect."""
-        arms = [self._folder.arm(name) for name in sorted(configuration)]
+        arms = [self.folder.arm(name) for name in sorted(configuration)]
         kinds = [AblationKind(arm.kind) for arm in arms]
-        baseline = self._folder.place([])
+        baseline = self.folder.place([])
         return Variant(
             component=" + ".join(arm.name for arm in arms),
             kind=next((kind for kind in _WITH_OWN_CHECKS if kind in kinds), kinds[0]),
             folder=self._places[configuration],
             edited=tuple(
                 file
-                for file in self._folder.files
+                for file in self.folder.files
                 if digest_of(place, [file]) != digest_of(baseline, [file])
             ),
             parameter_delta=joint_delta(arms, sizes),
-            cut_parameters=self._folder.cut_parameters([arm.name for arm in arms]),
+            cut_parameters=self.folder.cut_parameters([arm.name for arm in arms]),
         )
 
     def _open(self) -> Server:
         if self._server is None:
-            self._server = open_server(workers=self._workers, framework=self._folder.framework)
+            self._server = open_server(workers=self._workers, framework=self.folder.framework)
         return self._server
 
     def _parameter_sizes(self) -> dict[str, int]:
         if self._sizes is None:
-            place = (self._folder.path / BASELINE).resolve()
-            code = ModelCode.in_folder(self._folder.project, place, self._folder.framework)
+            place = (self.folder.path / BASELINE).resolve()
+            code = ModelCode.in_folder(self.folder.project, place, self.folder.framework)
             job = code.job(parameter_sizes)
             outcome = self._open().run_one(job)
             if outcome.failure is not None:

@@ -5,8 +5,7 @@ It names the sources with their hashes, the experiment, versions, machine, seeds
 its key. Exported, it holds the metrics too, so that a repeated run can be compared with it.
 
 `AblationManifest` is the one form in memory; `manifest_from` makes it from JSON data and `to_json`
-makes JSON data of it. A key that older manifests lack is a field with the default None, and is left
-out while it is None.
+makes JSON data of it. Keys that older manifests lack are fields that may be absent.
 """
 
 from __future__ import annotations
@@ -15,17 +14,15 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from antifragile import __version__
 from antifragile._files import write_atomically
+from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.records import Entry, Project
 from antifragile.ablate.study.folder import Arm
@@ -38,8 +35,6 @@ from antifragile.store.records import Environment
 
 MANIFEST = "manifest.json"
 DEFAULT_NAME = "ablation"
-_OPTIONAL = ("file", "framework", "combinations", "dataset", "options", "detached")
-_OPTIONAL_KEYS = frozenset((*_OPTIONAL, "parameter_delta"))
 _EXPORTED = ("metrics", "failure", "seconds")
 
 
@@ -54,9 +49,9 @@ class ManifestExperiment:
         sha256: Hash of the file and its local imports, or of the data and options.
     """
 
-    file: str | None = None
-    dataset: str | None = None
-    options: TrainerOptions | None = None
+    file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
+    dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
+    options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
     sha256: str
 
     @classmethod
@@ -109,8 +104,8 @@ class ManifestArm:
     component: str
     kind: str
     cut_parameters: tuple[str, ...]
-    detached: tuple[str, ...] | None = None
-    parameter_delta: int | None = None
+    detached: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
+    parameter_delta: int | None = field(default=None, metadata=MAY_BE_ABSENT)
     is_inactive: bool
     sha256: str
 
@@ -221,12 +216,12 @@ class AblationManifest:
     """
 
     name: str
-    file: str | None = None
+    file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     command: str
     versions: dict[str, str]
     environment: Environment
     machine: Machine
-    framework: str | None = None
+    framework: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     folder: str
     project: ManifestProject
     experiment: ManifestExperiment
@@ -240,7 +235,9 @@ class AblationManifest:
     baseline_sha256: str
     arms: tuple[ManifestArm, ...]
     left_out: tuple[tuple[str, str], ...]
-    combinations: tuple[ManifestCombination, ...] | None = None
+    combinations: tuple[ManifestCombination, ...] | None = field(
+        default=None, metadata=MAY_BE_ABSENT
+    )
     runs: tuple[ManifestRun, ...]
 
     @property
@@ -250,7 +247,7 @@ class AblationManifest:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain data for JSON."""
-        plain: dict[str, Any] = _plain(self)
+        plain: dict[str, Any] = to_json(self)
         for run in plain["runs"]:
             if run["seconds"] is None:  # not exported
                 for key in _EXPORTED:
@@ -269,7 +266,7 @@ def manifest_from(plain: object, where: str) -> AblationManifest:
         UsageError: It is not a manifest.
     """
     try:
-        manifest: AblationManifest = _read(AblationManifest, plain)
+        manifest: AblationManifest = from_json(AblationManifest, plain)
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         raise UsageError(f"{where} is not the manifest of an ablation study.") from error
     return manifest
@@ -334,50 +331,3 @@ def shown_path(path: Path) -> str:
     """A path relative to the current folder if it lies below, so that a manifest can travel."""
     here, there = Path.cwd().resolve(), path.resolve()
     return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
-
-
-def _plain(value: Any) -> Any:
-    """Records as dictionaries, tuples as lists, enums as text."""
-    if is_dataclass(value):
-        named = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-        return {k: v for k, v in named.items() if v is not None or k not in _OPTIONAL_KEYS}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, StrEnum) else value
-
-
-def _read(kind: Any, value: Any) -> Any:
-    """A value of a type, from JSON data; raises KeyError, TypeError or ValueError."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _read_record(kind, value)
-    if origin is UnionType:  # X | None
-        return None if value is None else _read(parts[0], value)
-    if origin is tuple and isinstance(value, list):
-        kinds = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
-        return tuple(_read(part, item) for part, item in zip(kinds, value, strict=True))
-    if origin is dict and isinstance(value, dict):
-        return {_read(parts[0], k): _read(parts[1], v) for k, v in value.items()}
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return kind(value)
-    accepted = (int, float) if kind is float else kind
-    if (
-        origin is not None
-        or not isinstance(value, accepted)
-        or isinstance(value, bool) != (kind is bool)
-    ):
-        raise TypeError(f"expected {kind}; got {value!r:.60}")
-    return value
-
-
-def _read_record(kind: Any, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected an object; got {value!r:.60}")
-    hints = get_type_hints(kind)
-    return kind(
-        **{
-            item.name: _read(hints[item.name], value[item.name])
-            for item in fields(kind)
-            if item.name in value or item.default is MISSING
-        }
-    )

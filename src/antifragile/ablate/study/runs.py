@@ -27,7 +27,6 @@ from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.job import RunArguments, run_job
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
 from antifragile.store.ablation import AblationRun, AblationStore
@@ -66,25 +65,23 @@ class AblationRuns:
 
     Args:
         request: The study.
-        folder: Its variants.
         store: Store in which runs are looked up and put.
         server: Server that runs the jobs.
         environment: Environment that all runs belong to.
-        combinations: Verdicts on the configurations that cut several arms.
+        combinations: The variants, with verdicts on configurations that cut several arms.
         listener: Called after every run.
     """
 
     def __init__(
         self,
         request: AblationRequest,
-        folder: AblationFolder,
         store: AblationStore,
         server: Server,
         environment: Environment,
         combinations: Combinations,
         listener: AblationListener | None,
     ) -> None:
-        self.request, self.folder, self.store = request, folder, store
+        self.request, self.folder, self.store = request, combinations.folder, store
         self.server, self.environment = server, environment
         self.combinations, self.listener = combinations, listener
         self.ended: dict[PlannedRun, AblationRun] = {}

@@ -113,7 +113,7 @@ def run_ablation(
         if server is None:
             server = opened.enter_context(open_study_server(request, folder, where))
         environment = describe_environment(folder, server)
-        runs = AblationRuns(request, folder, store, server, environment, combined, listener)
+        runs = AblationRuns(request, store, server, environment, combined, listener)
         return _Study(runs).run(command)
 
 
