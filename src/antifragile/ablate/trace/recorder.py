@@ -9,13 +9,13 @@ a new module. A framework's own recorder says what its tensors, nodes and module
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from antifragile.ablate.source.syntax import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
-from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.plain import plain_arguments
 from antifragile.ablate.trace.records import Callee, Value
 
@@ -49,20 +49,22 @@ class Recorder(ABC):
     def hooks(self, file: str) -> dict[str, object]:
         """Return the reporters of one file under the names the instrumented code uses."""
 
-        def call(number: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def call(
+            number: int, function: Callable[..., Any], /, *args: object, **kwargs: object
+        ) -> Any:
             return self.on_call((file, number), function, args, kwargs)
 
         def binary(number: int, sign: str, left: Any, right: Any) -> Any:
             return self.on_binary((file, number), sign, left, right)
 
-        def attribute(number: int, owner: Any, name: str) -> Any:
+        def attribute(number: int, owner: object, name: str) -> Any:
             return self.on_attribute((file, number), owner, name)
 
-        def operand(number: int, sign: str, target: Any, value: Any) -> Any:
+        def operand(number: int, sign: str, target: object, value: object) -> Any:
             self.on_operand((file, number), sign, target, value)
             return value
 
-        def done(number: int, target: Any) -> None:
+        def done(number: int, target: object) -> None:
             self.on_done((file, number), target)
 
         return {
@@ -78,7 +80,7 @@ class Recorder(ABC):
         """Note every call of every module, also those that libraries make."""
         original = self._module_class.__call__
 
-        def watched(module: Any, *args: Any, **kwargs: Any) -> Any:
+        def watched(module: Any, *args: object, **kwargs: object) -> Any:
             if self.phase is Phase.OTHER:
                 return original(module, *args, **kwargs)
             return self.on_module(module, original, args, kwargs)
@@ -90,7 +92,11 @@ class Recorder(ABC):
             self._module_class.__call__ = original
 
     def on_call(
-        self, key: SiteKey, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        key: SiteKey,
+        function: Callable[..., Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> Any:
         """Evaluate `function(*args, **kwargs)` and note it."""
         notes = self.sites.setdefault(key, Notes())
@@ -112,28 +118,33 @@ class Recorder(ABC):
 
     @abstractmethod
     def operands(
-        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
+        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Operands:
         """The tensors among the arguments: name -> (tensor, node)."""
 
     @abstractmethod
-    def note_method(self, key: SiteKey, function: Any) -> None:
+    def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Note what is to be called where it belongs to a module."""
 
     @abstractmethod
     def note_call(
-        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+        self,
+        key: SiteKey,
+        notes: Notes,
+        function: Callable[..., Any],
+        before: Operands,
+        result: object,
     ) -> None:
         """Note what kind of thing was called in a forward, and what came out."""
 
     @abstractmethod
     def note_made(
-        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
     ) -> None:
         """Note a module or a parameter that a call returned, in a forward or not."""
 
     @abstractmethod
-    def is_tensor(self, value: Any) -> bool:
+    def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of the framework."""
 
     @abstractmethod
@@ -141,7 +152,7 @@ class Recorder(ABC):
         """The node of a tensor in the gradient graph of the training forward, or None."""
 
     @abstractmethod
-    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[Any]:
+    def nodes_of(self, outputs: Sequence[Any], before: Operands, seen: Iterable[Any]) -> list[Any]:
         """The nodes of a call's outputs in the training forward.
 
         Args:
@@ -169,11 +180,11 @@ class Recorder(ABC):
         return result
 
     @abstractmethod
-    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
+    def note_mixed(self, key: SiteKey, *operands: object) -> None:
         """Note operands of which some are no tensors."""
 
     @abstractmethod
-    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
+    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
         """Note the operands of `target += value` before it happens."""
 
     @abstractmethod
@@ -181,12 +192,16 @@ class Recorder(ABC):
         """Note the result of `target += value`."""
 
     @abstractmethod
-    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
+    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name` and note what that says about modules and parameters."""
 
     @abstractmethod
     def on_module(
-        self, module: Any, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: Any,
+        original: Callable[..., Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> Any:
         """Call a module and note what went in and came out."""
 
@@ -204,7 +219,7 @@ class Recorder(ABC):
             self.modules[id(module)] = notes
         return notes
 
-    def note_touched(self, key: SiteKey, owner: Any, name: str) -> None:
+    def note_touched(self, key: SiteKey, owner: object, name: str) -> None:
         """Note an attribute of a module that an identity lacks."""
         if name not in self._attributes and not self._guarded(key):
             self.module_notes(owner).touched.setdefault(name)
@@ -223,10 +238,10 @@ class Recorder(ABC):
     def note_values(
         self,
         notes: Notes,
-        before: Mapping[str, Any],
-        result: Any,
+        before: Operands,
+        result: object,
         *,
-        seen: Any = (),
+        seen: Iterable[Any] = (),
         check_bounds: bool = False,
     ) -> None:
         """Note shapes and nodes of operands and outputs, and those of the first call in full.
@@ -252,7 +267,7 @@ class Recorder(ABC):
             made = self.nodes_of(outputs, before, seen)
             notes.nodes.append((made, {name: node for name, (_, node) in before.items()}))
 
-    def _note_shapes(self, notes: Notes, before: Mapping[str, Any], outputs: Sequence[Any]) -> None:
+    def _note_shapes(self, notes: Notes, before: Operands, outputs: Sequence[Any]) -> None:
         """Note the shapes of operands and outputs, each combination once."""
         shapes = (
             tuple(tuple(value.shape) for value, _ in before.values()),
