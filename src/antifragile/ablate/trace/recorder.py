@@ -29,7 +29,7 @@ class Recorder(ABC):
         module_class: The framework's class of modules.
         attributes: Attributes of a module that does nothing; reads of others are noted.
         guarded: Whether a read at a site does not count: by the object itself, or behind a
-            question for its class.
+            check of its class.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Recorder(ABC):
 
     @abstractmethod
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
-        """Note what is to be called where it belongs to a module."""
+        """Note the function that is to be called where it belongs to a module."""
 
     @abstractmethod
     def note_call(
@@ -135,7 +135,7 @@ class Recorder(ABC):
         before: Operands,
         result: object,
     ) -> None:
-        """Note what kind of thing was called in a forward, and what came out."""
+        """Note the kind of function that was called in a forward, and its result."""
 
     @abstractmethod
     def note_made(
@@ -193,7 +193,7 @@ class Recorder(ABC):
 
     @abstractmethod
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
-        """Evaluate `owner.name` and note what that says about modules and parameters."""
+        """Evaluate `owner.name` and note uses of modules and parameters."""
 
     @abstractmethod
     def on_module(
@@ -203,7 +203,7 @@ class Recorder(ABC):
         args: tuple[object, ...],
         kwargs: Mapping[str, object],
     ) -> Any:
-        """Call a module and note what went in and came out."""
+        """Call a module and note its operands and results."""
 
     @property
     def is_watching(self) -> bool:
@@ -211,7 +211,7 @@ class Recorder(ABC):
         return self.phase is not Phase.OTHER
 
     def module_notes(self, module: Any) -> ModuleNotes:
-        """Return the notes of a module; its arrival advances the clock."""
+        """Return the notes of a module; the first time, the clock advances."""
         notes = self.modules.get(id(module))
         if notes is None:
             self.clock += 1
@@ -225,7 +225,7 @@ class Recorder(ABC):
             self.module_notes(owner).touched.setdefault(name)
 
     def note_built(self, key: SiteKey, module: Any, started: int) -> ModuleNotes:
-        """Note where a module was returned: as new, when the clock stood earlier at the start."""
+        """Note where a module was returned: as new, if it was first seen after the call started."""
         is_known = id(module) in self.modules
         notes = self.module_notes(module)
         if not is_known:

@@ -1,9 +1,9 @@
-"""Taking notes while a Keras model is built and run: layers, calls in `call`, sums and products.
+"""Recorder of a Keras model: layers, calls in `call`, sums and products.
 
-Keras has no graph that looks alike on its back ends, so one is kept: a node per noted call, above
-the nodes of its operands. A tensor that came from somewhere unseen (a slice, a function of the
-back end) is taken to depend on all that the layer at work has seen so far: its inputs, its own
-variables, what its calls returned.
+The back ends of Keras share no gradient graph, so the recorder keeps one: a node per noted call,
+above the nodes of its operands. A tensor of unseen origin (a slice, a function of the back end) is
+taken to depend on all that the active layer has seen so far: its inputs, its own variables, the
+results of its calls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class KerasRecorder(Recorder):
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
         self.inputs: list[int] = []
         self.starts: list[int] = []
-        self.seen: list[list[int]] = [[]]  # nodes that each layer at work has seen, innermost last
+        self.seen: list[list[int]] = [[]]  # nodes that each active layer has seen, innermost last
 
     def new_node(self, below: Iterable[int]) -> int:
         """Add a node; it depends on those below it."""
@@ -75,7 +75,7 @@ class KerasRecorder(Recorder):
         before: Operands,
         result: object,
     ) -> None:
-        """Note what kind of thing was called in a forward, and what came out."""
+        """Note the kind of function that was called in a forward, and its result."""
         notes.name = str(getattr(function, "__name__", ""))
         if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
             notes.callee = Callee.FUNCTION
@@ -93,7 +93,7 @@ class KerasRecorder(Recorder):
             self.note_built(key, result, started)
 
     def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
-        """`target += value` makes a new tensor in Keras: noted when it is done."""
+        """Keep the operands of `target += value` until it is done: it makes a new tensor."""
         if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
             before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
@@ -121,7 +121,7 @@ class KerasRecorder(Recorder):
         args: tuple[object, ...],
         kwargs: Mapping[str, object],
     ) -> Any:
-        """Call a layer and note what went in and came out."""
+        """Call a layer and note its operands and results."""
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
         before = self.operands(None, args, kwargs)
@@ -134,7 +134,7 @@ class KerasRecorder(Recorder):
         late = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
         takes_numbers = not any(is_floating(value) for value, _ in before.values())
         if takes_numbers and self.phase is Phase.TRAIN:
-            self.inputs += late  # an embedding: the way in for what carries no gradient
+            self.inputs += late  # an embedding: the origin for inputs that carry no gradient
         self.note_values(notes, before, result, seen=[*seen, *late])
         for tensor in tensors_in(result, self.is_tensor):
             self.makers[id(tensor)] = id(module)

@@ -1,4 +1,4 @@
-"""Taking notes while a torch model is built and run: modules, calls, sums and products, parameters.
+"""Recorder of a torch model: modules, calls, sums and products, parameters.
 
 Nodes are those of torch's autograd graph; views also name the node of what they show.
 """
@@ -49,7 +49,7 @@ class TorchRecorder(Recorder):
         before: Operands,
         result: object,
     ) -> None:
-        """Note what kind of thing was called in a forward, and what came out."""
+        """Note the kind of function that was called in a forward, and its result."""
         self._note_callee(key, notes, function)
         self.note_values(notes, before, result)
 
@@ -131,7 +131,7 @@ class TorchRecorder(Recorder):
         args: tuple[object, ...],
         kwargs: Mapping[str, object],
     ) -> Any:
-        """Call a module and note what went in and came out."""
+        """Call a module and note its operands and results."""
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
         before = self.operands(None, args, kwargs)
