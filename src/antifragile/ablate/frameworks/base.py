@@ -10,16 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.records import Trace
 
-Array = np.ndarray[Any, Any]
-Leaves = dict[str, Array]  # the arrays and numbers of a nested value, by path
-GradientArrays = dict[str, Array | None]  # by name; None where there is none
+if TYPE_CHECKING:  # commands ask for names of frameworks, and need no NumPy
+    from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 
 
 class DrawCount(Protocol):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from antifragile.ablate.frameworks.base import Array
+from antifragile.ablate.frameworks.arrays import Array
 
 _PYTHON = (
     *("random", "randint", "randrange", "uniform", "choice", "choices", "sample", "shuffle"),

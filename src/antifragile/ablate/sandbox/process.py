@@ -32,13 +32,6 @@ from typing import Any
 
 from antifragile.ablate.sandbox import loading
 
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "bad_alloc",
-    "cannot allocate memory",
-    "out of memory",
-)
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2  # how often shared memory, which no limit counts, is looked at
 _CHUNK = 1 << 16
@@ -255,7 +248,7 @@ def _call(request: dict[str, Any], path: Path) -> Any:
 def _explain(error: BaseException) -> dict[str, str]:
     if isinstance(error, loading.Refusal):
         return {"failure": "refused", "reason": str(error)}
-    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
+    if loading.is_out_of_memory(error) or "out of memory" in str(error):
         return {"failure": "memory", "reason": ""}
     if isinstance(error, SystemExit):
         return {"failure": "exited", "reason": f"called sys.exit({error.code!r})"}

@@ -31,7 +31,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from antifragile.ablate.discover.jobs import project_from
-from antifragile.ablate.frameworks.base import Adapter, Array
+from antifragile.ablate.frameworks.arrays import Array
+from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project

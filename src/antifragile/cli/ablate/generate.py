@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.cli.ablate.options import (
     BuildOption,
     FilesArgument,
@@ -53,7 +54,7 @@ def discover(
     templates: TemplatesOption = None,
     timeout: TimeoutOption = 60.0,
     memory: MemoryOption = "4GiB",
-    framework: FrameworkOption = "torch",
+    framework: FrameworkOption = DEFAULT_FRAMEWORK,
     as_json: JsonOption = False,
 ) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
@@ -95,7 +96,7 @@ def generate(
     workers: WorkersOption = None,
     timeout: TimeoutOption = 60.0,
     memory: MemoryOption = "4GiB",
-    framework: FrameworkOption = "torch",
+    framework: FrameworkOption = DEFAULT_FRAMEWORK,
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""

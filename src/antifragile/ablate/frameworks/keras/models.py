@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.base import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.frameworks.keras.backends import open_backend
 from antifragile.ablate.frameworks.keras.layers import keras, variables_by_path
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.base import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.frameworks.torch import meta_shapes
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
