@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from antifragile.ablate.frameworks.base import Leaves
+from antifragile.ablate.frameworks.arrays import Leaves
 
 _NAMES = ("bool", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 _KINDS = {np.dtype(name).str for name in _NAMES}  # stored as they are

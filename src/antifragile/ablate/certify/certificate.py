@@ -107,7 +107,7 @@ def certify(
 def _judged(
     place: Workplace, variants: Sequence[Variant], server: Server, cold_imports: int
 ) -> Iterator[tuple[int, Certificate]]:
-    """Certificates as they are made: refusals at once, then by the server."""
+    """Yield certificates as they are made: refusals at once, then those by the server."""
     legal = [position for position, variant in enumerate(variants) if variant.refusal is None]
     drawn = random.Random(len(legal)).sample(legal, min(cold_imports, len(legal)))
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antifragile.ablate.frameworks.base import Array, Leaves
+from antifragile.ablate.frameworks.arrays import Array, Leaves
 
 ROUNDING_UNITS = 64.0  # below this many, a difference is noise whatever the model
 NOISE_MARGIN = 10.0  # times the response of the baseline to moving its parameters by one unit

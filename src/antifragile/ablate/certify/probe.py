@@ -23,7 +23,7 @@ from antifragile.ablate.certify.arrays import load_arrays, save_arrays
 from antifragile.ablate.certify.compare import are_identical, difference, is_finite
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.certify.weights import moved, randomised
-from antifragile.ablate.frameworks.base import Leaves
+from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.frameworks.subject import (
     MODES,
     OTHER_SEED,

@@ -1,7 +1,7 @@
-"""From measurements to a verdict: pure functions, no process and no file.
+"""The verdict that measurements lead to: pure functions, no process and no file.
 
 failed    it does not run, or breaks a promise of its generator (shape, parameters, gradients)
-refused   it runs, and changes nothing, or takes more away than its component
+refused   it runs, but changes nothing, or takes more away than its component
 certified-inactive-at-init   the function changes only once weights have moved
 certified
 """

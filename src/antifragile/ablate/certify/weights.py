@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from antifragile.ablate.frameworks.base import Array, Leaves
+from antifragile.ablate.frameworks.arrays import Array, Leaves
 
 _SEED = 20
 

@@ -10,20 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.records import Trace
 
-Array = np.ndarray[Any, Any]
-Leaves = dict[str, Array]  # the arrays and numbers of a nested value, by path
-Gradients = dict[str, Array | None]  # by name; None where there is none
+if TYPE_CHECKING:  # commands ask for names of frameworks, and need no NumPy
+    from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 
 
-class Draws(Protocol):
-    """A count of the random draws that were made."""
+class DrawCount(Protocol):
+    """Number of the random draws that were made."""
 
     count: int
 
@@ -57,7 +54,7 @@ class Adapter(Protocol):
         """Digest of the state of the global streams."""
         ...
 
-    def stream_independent(self, salt: int) -> AbstractContextManager[Draws]:
+    def stream_independent(self, salt: int) -> AbstractContextManager[DrawCount]:
         """Let draws inside depend on what is drawn and the salt, not on earlier draws."""
         ...
 
@@ -108,7 +105,7 @@ class Adapter(Protocol):
         ...
 
     def recording(self) -> AbstractContextManager[Any]:
-        """Record, inside, what `gradients` needs; gives what to hand to it."""
+        """Record operations inside; `gradients` takes the record that this yields."""
         ...
 
     def projection(self, output: Any) -> Any:
@@ -119,7 +116,7 @@ class Adapter(Protocol):
         """Refuse what is not a loss; `source` says where it came from."""
         ...
 
-    def gradients(self, model: Any, loss: Any, recorded: Any) -> Gradients:
+    def gradients(self, model: Any, loss: Any, recorded: Any) -> GradientArrays:
         """Gradients of a loss by path."""
         ...
 

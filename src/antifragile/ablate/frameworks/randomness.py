@@ -1,4 +1,4 @@
-"""Randomness in a child process: seeds, and draws that do not depend on the stream before them.
+"""Random numbers in a child process: seeds, and draws that do not depend on earlier draws.
 
 A variant that draws one number less shifts every later draw of a global stream, and so changes the
 output without changing the function. While `stream_independent` is active, each draw is seeded anew
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from antifragile.ablate.frameworks.base import Array
+from antifragile.ablate.frameworks.arrays import Array
 
 _PYTHON = (
     *("random", "randint", "randrange", "uniform", "choice", "choices", "sample", "shuffle"),

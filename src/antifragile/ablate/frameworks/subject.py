@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from antifragile.ablate.frameworks.base import Adapter, Array, Gradients, Leaves
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.job import Job
@@ -99,7 +100,7 @@ class Observation:
 
     outputs: dict[str, Leaves]
     signature: list[str]
-    gradients: Gradients
+    gradients: GradientArrays
     inputs: Leaves
     parameters: dict[str, int]
     stream_digest: str
@@ -200,7 +201,7 @@ class Subject:
 
     def _train(
         self, model: Any, inputs: list[Any], *, backward: bool
-    ) -> tuple[Any, Any, Gradients]:
+    ) -> tuple[Any, Any, GradientArrays]:
         """Run forward in training mode, and backward where asked to: output, loss, gradients."""
         adapter, step = self.adapter, self._functions.get("step")
         with adapter.recording() as recorded:

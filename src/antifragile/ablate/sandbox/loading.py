@@ -53,7 +53,7 @@ def stage(words: str) -> Iterator[None]:
     except (Refusal, MemoryError, SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise MemoryError from error
         raise Refusal(f"{words} raised {describe(error)}") from error
     _note("")
@@ -178,6 +178,7 @@ def _short(filename: str | None) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that an allocation failed."""
     clauses = ("can't allocate memory", "not enough memory", "bad_alloc", "annot allocate memory")
     return isinstance(error, MemoryError) or any(clause in str(error) for clause in clauses)

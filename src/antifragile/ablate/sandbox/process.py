@@ -1,4 +1,4 @@
-"""The clean server itself: import the preloads, then fork one limited child per request.
+"""The server process: it imports the preloads, then forks one limited child per request.
 
 Run by `server.Server` as ``python -m antifragile.ablate.sandbox.process WORKERS MODULE...``.
 Requests come as JSON lines on stdin, endings go as JSON lines to stdout; a child leaves its answer
@@ -32,13 +32,6 @@ from typing import Any
 
 from antifragile.ablate.sandbox import loading
 
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "bad_alloc",
-    "cannot allocate memory",
-    "out of memory",
-)
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2  # how often shared memory, which no limit counts, is looked at
 _CHUNK = 1 << 16
@@ -52,7 +45,7 @@ class _Child:
     started: float
     deadline: float
     most_resident: int  # bytes
-    stopped: str = ""  # "timeout" or "memory", when we ended it
+    stopped: str = ""  # "timeout" or "memory", where the server ended it
 
 
 def main() -> None:
@@ -94,12 +87,12 @@ def _serve(workers: int) -> None:
         if woken in ready:
             with suppress(BlockingIOError):
                 os.read(woken, _CHUNK)
-        _stop_the_greedy(children)
+        _stop_over_limit(children)
         _reap(children)
 
 
 def _import(names: list[str]) -> None:
-    """Import modules, and keep the collector off them: a child would copy each page it looks at."""
+    """Import modules; exempt them from garbage collection, so that children share their pages."""
     for name in names:
         importlib.import_module(name)
     gc.freeze()
@@ -120,8 +113,8 @@ def _seconds_left(children: dict[int, _Child]) -> float | None:
     return min(_POLL_S, max(0.0, min(deadlines) - time.monotonic())) if deadlines else None
 
 
-def _stop_the_greedy(children: dict[int, _Child]) -> None:
-    """End what is over its time, or over its memory by ways that RLIMIT_DATA does not see."""
+def _stop_over_limit(children: dict[int, _Child]) -> None:
+    """End children over their time, or over their memory in ways that RLIMIT_DATA does not see."""
     for pid, child in children.items():
         if child.stopped:
             continue
@@ -142,7 +135,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _reap(children: dict[int, _Child]) -> None:
-    """Report the children that ended, and end what they started."""
+    """Report the children that ended, and end the processes they started."""
     for pid, child in list(children.items()):
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         if os.waitid(os.P_PID, pid, options) is None:
@@ -188,7 +181,7 @@ def _fork(request: dict[str, Any], pipes: tuple[int, int]) -> int:
 
 
 def _confine(parent: int) -> None:
-    """Own session, no terminal, no output, default signals; die with the server."""
+    """Give the child a session of its own, no terminal, no output; let it end with the server."""
     os.setsid()
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -212,7 +205,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _lift_limit() -> None:
-    """The answer must be written even where nothing is left."""
+    """Allow the answer to be written even where the memory limit is reached."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
@@ -227,7 +220,7 @@ def _private_bytes() -> int:
 
 
 def _answer(request: dict[str, Any]) -> None:
-    """Call the target and leave what it returned, or why it did not."""
+    """Call the target; leave the value it returned, or the reason for none, in a file."""
     path = Path(request["answer"])
     try:
         value = _call(request, path)
@@ -255,7 +248,7 @@ def _call(request: dict[str, Any], path: Path) -> Any:
 def _explain(error: BaseException) -> dict[str, str]:
     if isinstance(error, loading.Refusal):
         return {"failure": "refused", "reason": str(error)}
-    if isinstance(error, MemoryError) or any(clause in str(error) for clause in _OUT_OF_MEMORY):
+    if loading.is_out_of_memory(error) or "out of memory" in str(error):
         return {"failure": "memory", "reason": ""}
     if isinstance(error, SystemExit):
         return {"failure": "exited", "reason": f"called sys.exit({error.code!r})"}

@@ -32,7 +32,8 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from antifragile._files import write_atomically
-from antifragile.ablate.frameworks.base import Adapter, Array
+from antifragile.ablate.frameworks.arrays import Array
+from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project, project_from

@@ -14,10 +14,7 @@ Named = tuple[str, Any]  # the path that leads to an object, and the object
 
 
 def walk(
-    path: str,
-    value: Any,
-    children_of: Callable[[str, Any], Iterable[Named]],
-    above: frozenset[int] = frozenset(),
+    path: str, value: Any, children_of: Callable[[str, Any], Iterable[Named]]
 ) -> Iterator[Named]:
     """Yield a value and everything below it, parents first; no object comes below itself.
 
@@ -25,14 +22,17 @@ def walk(
         path: The value's path, "" for the whole.
         value: The object that the walk begins with.
         children_of: The paths and objects right below an object at a path.
-        above: Ids of the objects that the walk is inside of.
     """
-    if id(value) in above:
-        return
-    yield path, value
-    inside = above | {id(value)}
-    for name, child in children_of(path, value):
-        yield from walk(name, child, children_of, inside)
+    waiting: list[tuple[str, Any, frozenset[int]]] = [(path, value, frozenset())]
+    while waiting:
+        path, value, above = waiting.pop()  # `above`: the ids of the objects that lead here
+        if id(value) in above:
+            continue
+        yield path, value
+        children = list(children_of(path, value))
+        if children:
+            inside = above | {id(value)}
+            waiting += [(name, child, inside) for name, child in reversed(children)]
 
 
 def flatten(value: Any, is_tensor: Callable[[Any], bool]) -> list[Named]:

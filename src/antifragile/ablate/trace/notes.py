@@ -10,6 +10,8 @@ from typing import Any
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.records import Callee, Value
 
+Operands = Mapping[str, tuple[Any, Any]]  # name of the argument -> (tensor, node)
+
 
 class Phase(StrEnum):
     """Parts of a run."""

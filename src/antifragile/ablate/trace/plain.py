@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: object) -> bool:
     """Whether a value is a number, a text, or a short tuple of them."""
     if isinstance(value, tuple | list):
         return len(value) <= 8 and all(map(is_plain, value))
     return isinstance(value, bool | int | float | str) or value is None
 
 
-def plain(value: Any) -> object:
+def plain(value: object) -> object:
     """Return a plain value as built-in types: a torch.Size becomes a tuple, an enum its value."""
     if isinstance(value, tuple | list):
         return tuple(map(plain, value))
@@ -23,11 +22,11 @@ def plain(value: Any) -> object:
     return None
 
 
-def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def named(args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[tuple[str, object]]:
     """Arguments of a call by position ("0", "1") or name."""
     return [*((str(place), value) for place, value in enumerate(args)), *kwargs.items()]
 
 
-def plain_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
+def plain_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
     """Arguments of a call that are plain data, by position or name."""
     return {name: plain(value) for name, value in named(args, kwargs) if is_plain(value)}

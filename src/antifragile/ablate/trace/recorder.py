@@ -9,13 +9,13 @@ a new module. A framework's own recorder says what its tensors, nodes and module
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
-from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.plain import plain_arguments
 from antifragile.ablate.trace.records import Callee, Value
 
@@ -29,7 +29,7 @@ class Recorder(ABC):
         module_class: The framework's class of modules.
         attributes: Attributes of a module that does nothing; reads of others are noted.
         guarded: Whether a read at a site does not count: by the object itself, or behind a
-            question for its class.
+            check of its class.
     """
 
     def __init__(
@@ -49,20 +49,22 @@ class Recorder(ABC):
     def hooks(self, file: str) -> dict[str, object]:
         """Return the reporters of one file under the names the instrumented code uses."""
 
-        def call(number: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def call(
+            number: int, function: Callable[..., Any], /, *args: object, **kwargs: object
+        ) -> Any:
             return self.on_call((file, number), function, args, kwargs)
 
         def binary(number: int, sign: str, left: Any, right: Any) -> Any:
             return self.on_binary((file, number), sign, left, right)
 
-        def attribute(number: int, owner: Any, name: str) -> Any:
+        def attribute(number: int, owner: object, name: str) -> Any:
             return self.on_attribute((file, number), owner, name)
 
-        def operand(number: int, sign: str, target: Any, value: Any) -> Any:
+        def operand(number: int, sign: str, target: object, value: object) -> Any:
             self.on_operand((file, number), sign, target, value)
             return value
 
-        def done(number: int, target: Any) -> None:
+        def done(number: int, target: object) -> None:
             self.on_done((file, number), target)
 
         return {
@@ -78,7 +80,7 @@ class Recorder(ABC):
         """Note every call of every module, also those that libraries make."""
         original = self._module_class.__call__
 
-        def watched(module: Any, *args: Any, **kwargs: Any) -> Any:
+        def watched(module: Any, *args: object, **kwargs: object) -> Any:
             if self.phase is Phase.OTHER:
                 return original(module, *args, **kwargs)
             return self.on_module(module, original, args, kwargs)
@@ -90,7 +92,11 @@ class Recorder(ABC):
             self._module_class.__call__ = original
 
     def on_call(
-        self, key: SiteKey, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        key: SiteKey,
+        function: Callable[..., Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> Any:
         """Evaluate `function(*args, **kwargs)` and note it."""
         notes = self.sites.setdefault(key, Notes())
@@ -112,28 +118,33 @@ class Recorder(ABC):
 
     @abstractmethod
     def operands(
-        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
+        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Operands:
         """The tensors among the arguments: name -> (tensor, node)."""
 
     @abstractmethod
-    def note_method(self, key: SiteKey, function: Any) -> None:
-        """Note what is to be called where it belongs to a module."""
+    def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
+        """Note the function that is to be called where it belongs to a module."""
 
     @abstractmethod
     def note_call(
-        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+        self,
+        key: SiteKey,
+        notes: Notes,
+        function: Callable[..., Any],
+        before: Operands,
+        result: object,
     ) -> None:
-        """Note what kind of thing was called in a forward, and what came out."""
+        """Note the kind of function that was called in a forward, and its result."""
 
     @abstractmethod
     def note_made(
-        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
     ) -> None:
         """Note a module or a parameter that a call returned, in a forward or not."""
 
     @abstractmethod
-    def is_tensor(self, value: Any) -> bool:
+    def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of the framework."""
 
     @abstractmethod
@@ -141,7 +152,7 @@ class Recorder(ABC):
         """The node of a tensor in the gradient graph of the training forward, or None."""
 
     @abstractmethod
-    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[Any]:
+    def nodes_of(self, outputs: Sequence[Any], before: Operands, seen: Iterable[Any]) -> list[Any]:
         """The nodes of a call's outputs in the training forward.
 
         Args:
@@ -169,11 +180,11 @@ class Recorder(ABC):
         return result
 
     @abstractmethod
-    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
+    def note_mixed(self, key: SiteKey, *operands: object) -> None:
         """Note operands of which some are no tensors."""
 
     @abstractmethod
-    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
+    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
         """Note the operands of `target += value` before it happens."""
 
     @abstractmethod
@@ -181,14 +192,18 @@ class Recorder(ABC):
         """Note the result of `target += value`."""
 
     @abstractmethod
-    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
-        """Evaluate `owner.name` and note what that says about modules and parameters."""
+    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
+        """Evaluate `owner.name` and note uses of modules and parameters."""
 
     @abstractmethod
     def on_module(
-        self, module: Any, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: Any,
+        original: Callable[..., Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> Any:
-        """Call a module and note what went in and came out."""
+        """Call a module and note its operands and results."""
 
     @property
     def is_watching(self) -> bool:
@@ -196,7 +211,7 @@ class Recorder(ABC):
         return self.phase is not Phase.OTHER
 
     def module_notes(self, module: Any) -> ModuleNotes:
-        """Return the notes of a module; its arrival advances the clock."""
+        """Return the notes of a module; the first time, the clock advances."""
         notes = self.modules.get(id(module))
         if notes is None:
             self.clock += 1
@@ -204,13 +219,13 @@ class Recorder(ABC):
             self.modules[id(module)] = notes
         return notes
 
-    def note_touched(self, key: SiteKey, owner: Any, name: str) -> None:
+    def note_touched(self, key: SiteKey, owner: object, name: str) -> None:
         """Note an attribute of a module that an identity lacks."""
         if name not in self._attributes and not self._guarded(key):
             self.module_notes(owner).touched.setdefault(name)
 
     def note_built(self, key: SiteKey, module: Any, started: int) -> ModuleNotes:
-        """Note where a module was returned: as new, when the clock stood earlier at the start."""
+        """Note where a module was returned: as new, if it was first seen after the call started."""
         is_known = id(module) in self.modules
         notes = self.module_notes(module)
         if not is_known:
@@ -223,10 +238,10 @@ class Recorder(ABC):
     def note_values(
         self,
         notes: Notes,
-        before: Mapping[str, Any],
-        result: Any,
+        before: Operands,
+        result: object,
         *,
-        seen: Any = (),
+        seen: Iterable[Any] = (),
         check_bounds: bool = False,
     ) -> None:
         """Note shapes and nodes of operands and outputs, and those of the first call in full.
@@ -252,7 +267,7 @@ class Recorder(ABC):
             made = self.nodes_of(outputs, before, seen)
             notes.nodes.append((made, {name: node for name, (_, node) in before.items()}))
 
-    def _note_shapes(self, notes: Notes, before: Mapping[str, Any], outputs: Sequence[Any]) -> None:
+    def _note_shapes(self, notes: Notes, before: Operands, outputs: Sequence[Any]) -> None:
         """Note the shapes of operands and outputs, each combination once."""
         shapes = (
             tuple(tuple(value.shape) for value, _ in before.values()),

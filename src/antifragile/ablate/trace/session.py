@@ -27,7 +27,7 @@ def watch_sources(project: Project, sources: Mapping[str, SourceFile], reporter:
     ReportingFinder(by_path, reporter).install()
 
 
-def call_entry(project: Project, entry: Entry, *arguments: Any) -> Any:
+def call_entry(project: Project, entry: Entry, *arguments: object) -> Any:
     """Import an entry's file and call its function, each under its own name for error messages."""
     with stage(f"importing {entry.file}"):
         function = entry_function(project, entry)

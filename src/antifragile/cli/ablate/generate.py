@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from antifragile.ablate.certify.certificate import CertificateListener, open_server
+from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
 from antifragile.ablate.records import Certificate, Component, Variant
 from antifragile.ablate.request import ModelRequest, parse_size
@@ -45,7 +46,7 @@ def discover(
     templates: TemplatesOption = None,
     timeout: TimeoutOption = 60.0,
     memory: MemoryOption = "4GiB",
-    framework: FrameworkOption = "torch",
+    framework: FrameworkOption = DEFAULT_FRAMEWORK,
     as_json: JsonOption = False,
 ) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
@@ -83,7 +84,7 @@ def generate(
     workers: WorkersOption = None,
     timeout: TimeoutOption = 60.0,
     memory: MemoryOption = "4GiB",
-    framework: FrameworkOption = "torch",
+    framework: FrameworkOption = DEFAULT_FRAMEWORK,
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""

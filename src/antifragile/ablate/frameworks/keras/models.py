@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.base import Array, Gradients, Leaves
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.frameworks.keras.backends import open_backend
 from antifragile.ablate.frameworks.keras.layers import keras, variables_by_path
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
@@ -46,7 +46,7 @@ class KerasModels:
             raise Refusal(f"{source} must return a keras.Model; got {kind_of(model)}")
 
     def seed(self, seed: int) -> None:
-        """Seed the global streams; names start from one again."""
+        """Seed the global streams, and let Keras number names from one again."""
         keras.backend.clear_session(free_memory=False)
         random.seed(seed)
         np.random.seed(seed)
@@ -67,7 +67,7 @@ class KerasModels:
             self.seed_run(anew)
 
     def versions(self) -> str:
-        """Keras and its back end."""
+        """Versions of Keras and its back end."""
         backend = importlib.import_module(keras.backend.backend())
         return f"keras {keras.__version__} on {backend.__name__} {backend.__version__}"
 
@@ -161,7 +161,7 @@ class KerasModels:
         if not keras.ops.is_tensor(loss) or int(np.prod(loss.shape)) != 1:
             raise wrong_loss(source, loss)
 
-    def gradients(self, model: Any, loss: Any, recorded: Any) -> Gradients:
+    def gradients(self, model: Any, loss: Any, recorded: Any) -> GradientArrays:
         """Gradients of all variables that learn, by path."""
         trained = {id(variable) for variable in model.trainable_variables}
         named = [(path, v) for path, v, _ in variables_by_path(model) if id(v) in trained]

@@ -1,20 +1,20 @@
-"""Taking notes while a Keras model is built and run: layers, calls in `call`, sums and products.
+"""Recorder of a Keras model: layers, calls in `call`, sums and products.
 
-Keras has no graph that looks alike on its back ends, so one is kept: a node per noted call, above
-the nodes of its operands. A tensor that came from somewhere unseen (a slice, a function of the
-back end) is taken to depend on all that the layer at work has seen so far: its inputs, its own
-variables, what its calls returned.
+The back ends of Keras share no gradient graph, so the recorder keeps one: a node per noted call,
+above the nodes of its operands. A tensor of unseen origin (a slice, a function of the back end) is
+taken to depend on all that the active layer has seen so far: its inputs, its own variables, the
+results of its calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from antifragile.ablate.frameworks.keras.layers import keras, own_variables
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
-from antifragile.ablate.trace.notes import Notes, Phase
+from antifragile.ablate.trace.notes import Notes, Operands, Phase
 from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
@@ -32,9 +32,9 @@ class KerasRecorder(Recorder):
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
         self.inputs: list[int] = []
         self.starts: list[int] = []
-        self.seen: list[list[int]] = [[]]  # nodes that each layer at work has seen, innermost last
+        self.seen: list[list[int]] = [[]]  # nodes that each active layer has seen, innermost last
 
-    def new_node(self, below: Any) -> int:
+    def new_node(self, below: Iterable[int]) -> int:
         """Add a node; it depends on those below it."""
         self.successors.append(tuple(dict.fromkeys(below)))
         return len(self.successors) - 1
@@ -46,7 +46,7 @@ class KerasRecorder(Recorder):
             self.keep.append(variable)
         return self.leaves[id(variable)]
 
-    def is_tensor(self, value: Any) -> bool:
+    def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of Keras's back end, or a symbol of one."""
         return bool(keras.ops.is_tensor(value))
 
@@ -61,16 +61,21 @@ class KerasRecorder(Recorder):
         self.seen[-1].append(node)
         return node
 
-    def note_method(self, key: SiteKey, function: Any) -> None:
+    def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Do nothing: methods of layers are noted where they are read."""
 
-    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
+    def note_mixed(self, key: SiteKey, *operands: object) -> None:
         """Do nothing: a sum with something else than a tensor is no component."""
 
     def note_call(
-        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+        self,
+        key: SiteKey,
+        notes: Notes,
+        function: Callable[..., Any],
+        before: Operands,
+        result: object,
     ) -> None:
-        """Note what kind of thing was called in a forward, and what came out."""
+        """Note the kind of function that was called in a forward, and its result."""
         notes.name = str(getattr(function, "__name__", ""))
         if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
             notes.callee = Callee.FUNCTION
@@ -78,7 +83,7 @@ class KerasRecorder(Recorder):
         self.note_values(notes, before, result, seen=() if is_complete else self.seen[-1])
 
     def note_made(
-        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
     ) -> None:
         """Note the layer that was called, and one that a call returned."""
         if isinstance(function, keras.Layer):
@@ -87,8 +92,8 @@ class KerasRecorder(Recorder):
         if isinstance(result, keras.Layer):
             self.note_built(key, result, started)
 
-    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
-        """`target += value` makes a new tensor in Keras: noted when it is done."""
+    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
+        """Keep the operands of `target += value` until it is done: it makes a new tensor."""
         if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
             before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
@@ -102,7 +107,7 @@ class KerasRecorder(Recorder):
             notes.calls[self.phase] += 1
             self.note_values(notes, pending, target)
 
-    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
+    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note attributes of layers that an identity lacks."""
         result = getattr(owner, name)
         if isinstance(owner, keras.Layer):
@@ -110,9 +115,13 @@ class KerasRecorder(Recorder):
         return result
 
     def on_module(
-        self, module: Any, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: Any,
+        original: Callable[..., Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> Any:
-        """Call a layer and note what went in and came out."""
+        """Call a layer and note its operands and results."""
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
         before = self.operands(None, args, kwargs)
@@ -125,15 +134,15 @@ class KerasRecorder(Recorder):
         late = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
         takes_numbers = not any(is_floating(value) for value, _ in before.values())
         if takes_numbers and self.phase is Phase.TRAIN:
-            self.inputs += late  # an embedding: the way in for what carries no gradient
+            self.inputs += late  # an embedding: the origin for inputs that carry no gradient
         self.note_values(notes, before, result, seen=[*seen, *late])
         for tensor in tensors_in(result, self.is_tensor):
             self.makers[id(tensor)] = id(module)
         return result
 
     def operands(
-        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
+        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Operands:
         """Tensors among the arguments; the first of a list also stands for the whole list."""
         found: dict[str, Any] = {}
         for name, value in named(args, kwargs):
@@ -147,7 +156,7 @@ class KerasRecorder(Recorder):
                     found[f"{name}.{place}"] = (item, self.node(item))
         return found
 
-    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[int]:
+    def nodes_of(self, outputs: Sequence[Any], before: Operands, seen: Iterable[Any]) -> list[int]:
         """The nodes of a call's outputs: known ones, or new ones above the operands."""
         below = [node for _, node in before.values() if node is not None]
         nodes = []

@@ -2,7 +2,7 @@
 
 Later a cut replaces the successors of some nodes (by nothing: the value became a constant; by an
 operand's node: the operation was bypassed), and a walk from the outputs tells which parameters are
-still reached: see `trace.Gradients`.
+still reached: see `trace.records.Gradients`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shape of a linear layer on torch's device without values, without torch's compiler.
+"""Output shapes of linear layers on torch's meta device, without an import of its compiler.
 
 Variants that keep a layer's output shape ask the layer for it on that device. For `addmm`, the
 product in every linear layer with a bias, torch answers by a reference written in Python that

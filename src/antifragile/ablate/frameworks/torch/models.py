@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.base import Array, Gradients, Leaves
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.frameworks.torch import meta_shapes
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
@@ -166,7 +166,7 @@ class TorchModels:
         if not loss.requires_grad:
             raise Refusal(f"the loss that {source} returns depends on no parameter")
 
-    def gradients(self, model: Any, loss: Any, recorded: None) -> Gradients:
+    def gradients(self, model: Any, loss: Any, recorded: None) -> GradientArrays:
         """Run backward; the gradients of all parameters that learn, by path."""
         torch.autograd.backward(loss)
         return {

@@ -1,8 +1,8 @@
-"""Every tensor a model holds, by the path that leads to it, wherever its author put it.
+"""All tensors that a model holds, by the path that leads to them.
 
 `named_parameters` misses blocks in Python lists, tensors in plain attributes, layers captured by a
 lambda and layers at the top of a file. Certification copies the baseline's values into a variant,
-and what it cannot reach would differ by initialisation alone; so the walk follows attributes,
+and tensors out of its reach would differ by initialisation alone; so the walk follows attributes,
 containers, closures and the globals of the user's own files. Parameters and buffers of registered
 modules keep their usual names.
 """

@@ -1,11 +1,11 @@
-"""Taking notes while a torch model is built and run: modules, calls, sums and products, parameters.
+"""Recorder of a torch model: modules, calls, sums and products, parameters.
 
 Nodes are those of torch's autograd graph; views also name the node of what they show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.nested import tensors_in
-from antifragile.ablate.trace.notes import Notes, Phase
+from antifragile.ablate.trace.notes import Notes, Operands, Phase
 from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
@@ -35,21 +35,26 @@ class TorchRecorder(Recorder):
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
 
-    def note_method(self, key: SiteKey, function: Any) -> None:
+    def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Note the method of a module that an identity lacks."""
         owner = getattr(function, "__self__", None)
         if isinstance(owner, nn.Module):
             self.note_touched(key, owner, getattr(function, "__name__", ""))
 
     def note_call(
-        self, key: SiteKey, notes: Notes, function: Any, before: Mapping[str, Any], result: Any
+        self,
+        key: SiteKey,
+        notes: Notes,
+        function: Callable[..., Any],
+        before: Operands,
+        result: object,
     ) -> None:
-        """Note what kind of thing was called in a forward, and what came out."""
+        """Note the kind of function that was called in a forward, and its result."""
         self._note_callee(key, notes, function)
         self.note_values(notes, before, result)
 
     def note_made(
-        self, key: SiteKey, notes: Notes, function: Any, result: Any, started: int
+        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
     ) -> None:
         """Note a module or a parameter that a call returned."""
         if isinstance(result, nn.Module):
@@ -61,7 +66,7 @@ class TorchRecorder(Recorder):
             notes.new_parameters[id(result)] = None
             self.keep.append(result)
 
-    def is_tensor(self, value: Any) -> bool:
+    def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of torch."""
         return is_tensor(value)
 
@@ -69,7 +74,7 @@ class TorchRecorder(Recorder):
         """The autograd node of a tensor in the training forward."""
         return node_of(tensor) if self.phase is Phase.TRAIN else None
 
-    def nodes_of(self, outputs: Sequence[Any], before: Mapping[str, Any], seen: Any) -> list[Node]:
+    def nodes_of(self, outputs: Sequence[Any], before: Operands, seen: Iterable[Any]) -> list[Node]:
         """The autograd nodes of a call's outputs.
 
         Views also note what they show: a later write in place gives the view another node.
@@ -79,7 +84,7 @@ class TorchRecorder(Recorder):
                 self.bases[tensor.grad_fn] = node_of(tensor._base)
         return [node for node in map(node_of, outputs) if node is not None]
 
-    def note_mixed(self, key: SiteKey, *operands: Any) -> None:
+    def note_mixed(self, key: SiteKey, *operands: object) -> None:
         """Note operands that are sometimes no tensors: `x + skip` where skip starts as 0."""
         if self.is_watching and any(isinstance(item, Tensor) for item in operands):
             notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
@@ -87,7 +92,7 @@ class TorchRecorder(Recorder):
                 if not isinstance(item, Tensor):
                     notes.arguments[f"mixed {place}"] = True
 
-    def on_operand(self, key: SiteKey, sign: str, target: Any, value: Any) -> None:
+    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
         """Note the operands of `target += value` before it happens."""
         if not self.is_watching or not isinstance(target, Tensor) or not isinstance(value, Tensor):
             return
@@ -106,7 +111,7 @@ class TorchRecorder(Recorder):
             notes.nodes[-1] = ([self.node(target)], notes.nodes[-1][1])
         notes.outputs = notes.outputs or (self.value(target),)
 
-    def on_attribute(self, key: SiteKey, owner: Any, name: str) -> Any:
+    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
         result = getattr(owner, name)
         if isinstance(owner, nn.Module):
@@ -120,9 +125,13 @@ class TorchRecorder(Recorder):
         return result
 
     def on_module(
-        self, module: nn.Module, original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: nn.Module,
+        original: Callable[..., Any],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> Any:
-        """Call a module and note what went in and came out."""
+        """Call a module and note its operands and results."""
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
         before = self.operands(None, args, kwargs)
@@ -134,8 +143,8 @@ class TorchRecorder(Recorder):
         return result
 
     def operands(
-        self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> dict[str, tuple[Tensor, Node | None]]:
+        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Operands:
         """The tensors among the arguments, and the one whose method is called."""
         found: dict[str, tuple[Tensor, Node | None]] = {}
         owner = getattr(function, "__self__", None)
@@ -150,7 +159,7 @@ class TorchRecorder(Recorder):
                         found[f"{name}.{place}"] = (item, self.node(item))
         return found
 
-    def _note_callee(self, key: SiteKey, notes: Notes, function: Any) -> None:
+    def _note_callee(self, key: SiteKey, notes: Notes, function: Callable[..., Any]) -> None:
         owner = getattr(function, "__self__", None)
         if isinstance(function, nn.Module) or (
             isinstance(owner, nn.Module) and getattr(function, "__name__", "") == "forward"
@@ -183,7 +192,7 @@ class TorchRecorder(Recorder):
         )
 
 
-def _is_library_function(function: Any) -> bool:
+def _is_library_function(function: Callable[..., Any]) -> bool:
     """Whether a function comes from torch or another installed array library."""
     module = str(getattr(function, "__module__", "") or "")
     return module.split(".")[0] in {"torch", "einops"} or "torch" in type(function).__module__

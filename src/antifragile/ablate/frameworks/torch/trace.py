@@ -45,7 +45,7 @@ def trace_torch(project: Project) -> Trace:
 
 
 def is_guarded(source: SourceFile, number: int) -> bool:
-    """Whether an attribute is read behind a question for the class, or by its own object."""
+    """Whether an attribute is read behind a check of the class, or by its own object."""
     node = source.sites[number]
     spot: Any = node.func if hasattr(node, "func") else node
     value = getattr(getattr(spot, "value", None), "id", None)
@@ -53,7 +53,7 @@ def is_guarded(source: SourceFile, number: int) -> bool:
 
 
 def built(project: Project) -> nn.Module:
-    """Call build, and say what it returned when that is no module."""
+    """Call build, and refuse a result that is no module."""
     model = call_entry(project, project.build)
     with stage(f"{project.build.function}() of {project.build.file}"):
         if not isinstance(model, nn.Module):
