@@ -72,7 +72,7 @@ def find_components(
     return plan_ablations(project, trace, templates=templates, groups=groups)
 
 
-def run_traced(project: Project, *, server: Server, framework: str) -> Trace:
+def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRAMEWORK) -> Trace:
     """Run the model twice in child processes: a first look for its faults, then with a trace.
 
     Raises:
