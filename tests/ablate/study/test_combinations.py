@@ -208,7 +208,7 @@ def test_variants_of_an_older_version_are_not_combined(variants: Path) -> None:
     folder = read_ablation_folder(variants)
     assert folder.place([BRANCH]).is_dir()
     with pytest.raises(StoreError, match=r"keeps no edits, .* generate the variants again"):
-        folder.place([BRANCH, TANH])
+        folder.write_combination([BRANCH, TANH])
 
 
 def test_edits_that_clash_are_reported_where_pairs_are_asked_one_by_one(run: Run) -> None:
