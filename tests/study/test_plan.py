@@ -18,8 +18,9 @@ from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_c
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload
 from antifragile.fleet.trainer import fleet_meta_loops
+from antifragile.study.equations import plan_trainings
 from antifragile.study.options import RunOptions
-from antifragile.study.plan import MissingTrial, PlanRow, plan_study, plan_trainings
+from antifragile.study.plan import MissingTrial, PlanRow, plan_study
 from antifragile.study.runner import preview_study
 from tests.study.conftest import make_spec
 

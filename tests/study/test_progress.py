@@ -8,8 +8,9 @@ import pytest
 
 from antifragile.config.study import StudySpec
 from antifragile.data.datasets import load_dataset
+from antifragile.study.equations import plan_trainings
 from antifragile.study.options import RunOptions
-from antifragile.study.plan import missing_trials, plan_study, plan_trainings
+from antifragile.study.plan import missing_trials, plan_study
 from antifragile.study.progress import StudyProgress
 from antifragile.study.runner import preview_study, run_study
 from tests.study.conftest import make_spec

@@ -54,7 +54,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in the folder, also in another mode.")
     ] = False,
-    trial: Annotated[int, typer.Option(min=1, help="Which trial's random streams.")] = 1,
+    trial: Annotated[
+        int, typer.Option(min=1, help="Number of the trial; it selects the random streams.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Root of every random stream.")] = 1337,
     pairing: Annotated[str, typer.Option(help="paired or independent.")] = "paired",
     preset: Annotated[str, typer.Option(help="paper or table-v.")] = "paper",

@@ -11,7 +11,7 @@ from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
 from antifragile.store.records import DataFacts, StoredStudy
 from antifragile.store.store import Store
-from antifragile.study.plan import TrainingPlan
+from antifragile.study.equations import TrainingPlan
 
 
 def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:

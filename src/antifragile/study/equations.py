@@ -1,8 +1,12 @@
-"""The update equations of a study: which modes share one, and who trains them.
+"""The update equations of a study: which modes share one, and how these are trained.
 
 The compiled kernel knows the plain equation only. Modes that perturb it are trained by the batched
 torch kernel, each replica with its own noise, or, where that kernel cannot either, by the readable
 engine one trial at a time. Which equation a mode has follows from the spec alone.
+
+How an equation is trained on an architecture - kernel, shapes, threads, precision - decides bits,
+and follows from the spec and the options alone, never from what is finished or how many workers
+there are.
 """
 
 from __future__ import annotations
@@ -10,12 +14,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
+from antifragile.config.run import TrialSpec
+from antifragile.config.seeds import Pairing
 from antifragile.config.study import StudySpec
+from antifragile.data.splits import Dataset
 from antifragile.errors import UsageError
+from antifragile.fleet.planning.plan import FleetPlan, plan_fleet, plan_plain
+from antifragile.fleet.planning.workloads import Workload, workload
 from antifragile.fleet.torch.updates import why_not_batched
+from antifragile.store.records import Environment
+from antifragile.study.machine import current_environment
 from antifragile.study.options import RunOptions
-from antifragile.study.trainers import EngineName
+from antifragile.study.trainers import EngineName, FleetTrainer, PlainTrainer, Trainer, kernel_name
+
+THREADS_PER_TASK = 1  # parallelism is in the workers, so that their number changes no bit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +47,25 @@ class UpdateEquation:
     perturbations: tuple[Perturbation, ...] = ()
     engine: EngineName = EngineName.FLEET
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """Trainer, shapes and prediction for the modes of one update equation on one architecture.
+
+    Args:
+        equation: The modes, and the engine that trains them.
+        work: All that is trained, finished or not.
+        fleet: Kernel and shapes, with predicted time and memory.
+        trainer: Trains the trials of a task.
+        environment: The origin that the records will name.
+    """
+
+    equation: UpdateEquation
+    work: Workload
+    fleet: FleetPlan
+    trainer: Trainer
+    environment: Environment
 
 
 def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquation, ...]:
@@ -64,6 +97,40 @@ def trial_equation(
     return _equation([mode], tuple(perturbations), options)
 
 
+def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
+    """Plan the training of every update equation of a study on every architecture.
+
+    Raises:
+        UsageError: The memory budget is too small, or nothing trains this as asked.
+    """
+    equations = study_equations(spec, options)
+    environments = [_environment(equation, options) for equation in equations]
+    budget = options.memory_budget_bytes(options.most_workers)
+    return tuple(
+        _plan_training(
+            _workload(spec, architecture, data, equation),
+            equation,
+            environment,
+            budget,
+            harm=spec.evaluate.harm,
+        )
+        for architecture in spec.architectures
+        for equation, environment in zip(equations, environments, strict=True)
+    )
+
+
+def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingPlan:
+    """Plan the training of one trial outside any study.
+
+    Raises:
+        UsageError: As `plan_trainings`.
+    """
+    equation = trial_equation(spec.perturbations, spec.mode, options)
+    environment = _environment(equation, options)
+    budget = options.memory_budget_bytes(workers=1)
+    return _plan_training(workload([spec], data), equation, environment, budget)
+
+
 def _as_asked(modes: tuple[str, ...]) -> UpdateEquation:
     return UpdateEquation(modes=modes, engine=EngineName.PLAIN, reason="as asked")
 
@@ -81,4 +148,69 @@ def _equation(
         )
     return UpdateEquation(
         modes=tuple(modes), perturbations=perturbations, engine=EngineName.PLAIN, reason=obstacle
+    )
+
+
+def _environment(equation: UpdateEquation, options: RunOptions) -> Environment:
+    """The origin that records of these modes, run with these options, will name."""
+    return current_environment(
+        kernel=kernel_name(
+            equation.engine,
+            options.device,
+            options.precision,
+            perturbed=bool(equation.perturbations),
+        ),
+        device=options.device,
+        threads=THREADS_PER_TASK,
+        precision=options.precision,
+    )
+
+
+def _workload(
+    spec: StudySpec, architecture: Architecture, data: Dataset, equation: UpdateEquation
+) -> Workload:
+    """All that one update equation trains on one architecture, finished or not."""
+    modes = equation.modes
+    is_paired = spec.pairing is Pairing.PAIRED
+    has_placebo = spec.training.decay_is_placebo and {"none", "decay"} <= set(modes)
+    return Workload(
+        architecture=architecture,
+        n_inputs=data.n_inputs,
+        n_classes=data.n_classes,
+        n_train=data.train.n_samples,
+        n_validation=data.validation.n_samples,
+        replicas=len(modes) * spec.trials,
+        modes=len(modes) if is_paired else 1,
+        placebos=int(is_paired and has_placebo),
+        batch_size=spec.training.batch_size,
+        mode_order=modes,
+        perturbations=equation.perturbations,
+    )
+
+
+def _plan_training(
+    work: Workload,
+    equation: UpdateEquation,
+    environment: Environment,
+    budget_bytes: int,
+    *,
+    harm: bool = False,
+) -> TrainingPlan:
+    trainer: Trainer
+    if equation.engine is EngineName.PLAIN:
+        fleet = plan_plain(
+            work, threads=THREADS_PER_TASK, device=environment.device, reason=equation.reason
+        )
+        trainer = PlainTrainer(threads=THREADS_PER_TASK, harm=harm)
+    else:
+        fleet = plan_fleet(
+            work,
+            threads=THREADS_PER_TASK,
+            device=environment.device,
+            precision=environment.precision,
+            memory_budget_bytes=budget_bytes,
+        )
+        trainer = FleetTrainer(plan=fleet, harm=harm)
+    return TrainingPlan(
+        equation=equation, work=work, fleet=fleet, trainer=trainer, environment=environment
     )

@@ -1,9 +1,7 @@
 """The plan of a study: made once, from a spec, its options and its store, before anything runs.
 
-`plan_trainings` decides how every update equation is trained on every architecture: kernel,
-shapes, threads, precision. That decides bits and follows from the spec and the options alone,
-never from what is finished or how many workers there are. With the trials that the store lacks it
-becomes the `StudyPlan`, which the tasks, the executor and every display are made from.
+It joins how every update equation is trained on every architecture (`equations`) with the trials
+that the store lacks. The tasks, the executor and every display are made from it.
 """
 
 from __future__ import annotations
@@ -14,21 +12,15 @@ from dataclasses import dataclass
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
-from antifragile.config.seeds import Pairing
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
 from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_count
-from antifragile.fleet.planning.plan import FleetPlan, plan_fleet, plan_plain
-from antifragile.fleet.planning.workloads import Workload, workload
-from antifragile.store.records import Environment
 from antifragile.store.store import Store
-from antifragile.study.equations import UpdateEquation, study_equations, trial_equation
-from antifragile.study.machine import current_environment
+from antifragile.study.equations import TrainingPlan
 from antifragile.study.options import RunOptions
-from antifragile.study.trainers import EngineName, FleetTrainer, PlainTrainer, Trainer, kernel_name
+from antifragile.study.trainers import EngineName
 
-THREADS_PER_TASK = 1  # parallelism is in the workers, so that their number changes no bit
 _WORTH_WORKERS_S = 20.0  # starting worker processes takes some seconds
 
 
@@ -51,25 +43,6 @@ class MissingTrial:
         if get_mode(self.spec.mode).ablation is None:
             return 0
         return self.meta_loops_left - (self.recorded_meta_loops == 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """Trainer, shapes and prediction for the modes of one update equation on one architecture.
-
-    Args:
-        equation: The modes, and the engine that trains them.
-        work: All that is trained, finished or not.
-        fleet: Kernel and shapes, with predicted time and memory.
-        trainer: Trains the trials of a task.
-        environment: The origin that the records will name.
-    """
-
-    equation: UpdateEquation
-    work: Workload
-    fleet: FleetPlan
-    trainer: Trainer
-    environment: Environment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,40 +122,6 @@ class StudyPlan:
         return done / total
 
 
-def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
-    """Plan the training of every update equation of a study on every architecture.
-
-    Raises:
-        UsageError: The memory budget is too small, or nothing trains this as asked.
-    """
-    equations = study_equations(spec, options)
-    environments = [_environment(equation, options) for equation in equations]
-    budget = options.memory_budget_bytes(options.most_workers)
-    return tuple(
-        _plan_training(
-            _workload(spec, architecture, data, equation),
-            equation,
-            environment,
-            budget,
-            harm=spec.evaluate.harm,
-        )
-        for architecture in spec.architectures
-        for equation, environment in zip(equations, environments, strict=True)
-    )
-
-
-def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingPlan:
-    """Plan the training of one trial outside any study.
-
-    Raises:
-        UsageError: As `plan_trainings`.
-    """
-    equation = trial_equation(spec.perturbations, spec.mode, options)
-    environment = _environment(equation, options)
-    budget = options.memory_budget_bytes(workers=1)
-    return _plan_training(workload([spec], data), equation, environment, budget)
-
-
 def plan_study(
     spec: StudySpec,
     data: Dataset,
@@ -236,71 +175,6 @@ def missing_trials(store: Store | None, spec: StudySpec) -> list[MissingTrial]:
                 )
             )
     return missing
-
-
-def _environment(equation: UpdateEquation, options: RunOptions) -> Environment:
-    """The origin that records of these modes, run with these options, will name."""
-    return current_environment(
-        kernel=kernel_name(
-            equation.engine,
-            options.device,
-            options.precision,
-            perturbed=bool(equation.perturbations),
-        ),
-        device=options.device,
-        threads=THREADS_PER_TASK,
-        precision=options.precision,
-    )
-
-
-def _workload(
-    spec: StudySpec, architecture: Architecture, data: Dataset, equation: UpdateEquation
-) -> Workload:
-    """All that one update equation trains on one architecture, finished or not."""
-    modes = equation.modes
-    is_paired = spec.pairing is Pairing.PAIRED
-    has_placebo = spec.training.decay_is_placebo and {"none", "decay"} <= set(modes)
-    return Workload(
-        architecture=architecture,
-        n_inputs=data.n_inputs,
-        n_classes=data.n_classes,
-        n_train=data.train.n_samples,
-        n_validation=data.validation.n_samples,
-        replicas=len(modes) * spec.trials,
-        modes=len(modes) if is_paired else 1,
-        placebos=int(is_paired and has_placebo),
-        batch_size=spec.training.batch_size,
-        mode_order=modes,
-        perturbations=equation.perturbations,
-    )
-
-
-def _plan_training(
-    work: Workload,
-    equation: UpdateEquation,
-    environment: Environment,
-    budget_bytes: int,
-    *,
-    harm: bool = False,
-) -> TrainingPlan:
-    trainer: Trainer
-    if equation.engine is EngineName.PLAIN:
-        fleet = plan_plain(
-            work, threads=THREADS_PER_TASK, device=environment.device, reason=equation.reason
-        )
-        trainer = PlainTrainer(threads=THREADS_PER_TASK, harm=harm)
-    else:
-        fleet = plan_fleet(
-            work,
-            threads=THREADS_PER_TASK,
-            device=environment.device,
-            precision=environment.precision,
-            memory_budget_bytes=budget_bytes,
-        )
-        trainer = FleetTrainer(plan=fleet, harm=harm)
-    return TrainingPlan(
-        equation=equation, work=work, fleet=fleet, trainer=trainer, environment=environment
-    )
 
 
 def _row(

@@ -21,11 +21,12 @@ from antifragile.errors import UsageError
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import DEFAULT_STORE, Store
 from antifragile.study.agreement import agreed_spec, check_same_machine, load_study_data, put_study
+from antifragile.study.equations import plan_trainings
 from antifragile.study.executors.base import Executor, Resources
 from antifragile.study.executors.registry import find_executor
 from antifragile.study.folder import default_files, only_driver
 from antifragile.study.options import RunKeywords, RunOptions
-from antifragile.study.plan import StudyPlan, missing_trials, plan_study, plan_trainings
+from antifragile.study.plan import StudyPlan, missing_trials, plan_study
 from antifragile.study.progress import ProgressListener, reporting
 from antifragile.study.tasks import make_tasks
 

@@ -24,8 +24,8 @@ from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store.records import Environment
+from antifragile.study.equations import plan_trial
 from antifragile.study.options import RunOptions
-from antifragile.study.plan import plan_trial
 from antifragile.study.trainers import Trainer
 
 WEIGHTS_FILE = "lkg.safetensors"

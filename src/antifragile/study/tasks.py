@@ -26,7 +26,8 @@ from antifragile.engine.robustness import measure_robustness
 from antifragile.errors import CheckpointError
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
-from antifragile.study.plan import MissingTrial, StudyPlan, TrainingPlan
+from antifragile.study.equations import TrainingPlan
+from antifragile.study.plan import MissingTrial, StudyPlan
 from antifragile.study.trainers import EngineName, Trainer, Turn
 
 logger = logging.getLogger(__name__)

@@ -14,11 +14,12 @@ from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
 from antifragile.store.store import Store
 from antifragile.study.agreement import put_study
+from antifragile.study.equations import plan_trainings
 from antifragile.study.executors.base import Executor, ExecutorKind, Resources
 from antifragile.study.executors.registry import EXECUTORS, find_executor
 from antifragile.study.executors.serial import SerialExecutor
 from antifragile.study.options import RunOptions
-from antifragile.study.plan import missing_trials, plan_study, plan_trainings
+from antifragile.study.plan import missing_trials, plan_study
 from antifragile.study.runner import run_study
 from antifragile.study.tasks import Task, make_tasks
 

@@ -39,7 +39,7 @@ ExecutorOption = Annotated[
     str | None,
     typer.Option(
         "--executor",
-        help="Who runs the tasks: serial, local, or one that an installed package adds.",
+        help="Executor of the tasks: serial, local, or one that an installed package adds.",
         show_default="serial, or local for several workers",
     ),
 ]
@@ -84,7 +84,8 @@ def run(
 def plan(
     spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
     store: Annotated[
-        str | None, typer.Option(help="What this store has counts as done.", show_default=False)
+        str | None,
+        typer.Option(help="Store whose finished trials count as done.", show_default=False),
     ] = None,
     workers: WorkersOption = None,
     device: DeviceOption = "cpu",

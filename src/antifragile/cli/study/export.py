@@ -46,7 +46,7 @@ def export(
     study: StudyOption = None,
     table: Annotated[
         ExportTable | None,
-        typer.Option(help="Which rows of a file.", show_default="meta_loops"),
+        typer.Option(help="Rows of a file.", show_default="meta_loops"),
     ] = None,
     format_: Annotated[
         ExportFormat,
