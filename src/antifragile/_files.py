@@ -71,7 +71,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove unfinished files of killed processes; nobody may be writing into the folder."""
+    """Remove unfinished files of killed processes; call it only while no process writes there."""
     for path in folder.glob(f".*{_TEMPORARY}"):
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Optional packages are imported where they are used, with one line saying what to install."""
+"""Import of optional packages at the point of use, with a line that says what to install."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def add_plugins(group: str, kind: type[T], registry: dict[str, T]) -> None:
 def _load(entry: EntryPoint, kind: type[T]) -> T:
     try:
         loaded = entry.load()
-    except Exception as error:  # whatever the import of somebody else's module may raise
+    except Exception as error:  # importing another package's module can raise anything
         raise PluginError(
             f"{_shown(entry)} cannot be imported ({type(error).__name__}: {error}); repair or "
             "uninstall its package."

@@ -68,7 +68,7 @@ def parse_store_url(text: str) -> URL:
 
 
 def open_engine(url: URL, *, create: bool) -> Engine:
-    """Connect, check that the database is ours, and make the tables if it is empty.
+    """Connect, check that the database is a store, and make the tables if it is empty.
 
     Raises:
         StoreError: Of another program, damaged, or newer; or absent and not ``create``.
