@@ -123,7 +123,7 @@ def judged(source: Source, harm: pd.DataFrame) -> Judged | str:
 
 
 def findings(source: Source, found: dict[tuple[str, str], Judged | str]) -> str:
-    """Findings of the run of 2026-11-22; the words were written for it, the numbers are computed."""
+    """Findings of the run of 2026-11-22; its words were written then, numbers are computed."""
     assert source.meta_loops is not None
     cells = harm_by_cell(ablations(source.meta_loops)).set_index(["architecture", "mode"])
     stable = [name for name in advise_size(source).table["architecture"] if name != "1*8"]
