@@ -1,4 +1,4 @@
-"""Which kind of damage rescues which depth? The table and figure of docs/damage.md.
+"""Table and figure of docs/damage.md: the kinds of damage that rescue networks, by depth.
 
 antifragile study run studies/damage.toml             --store damage.db
 antifragile study run studies/damage-small-noise.toml --store damage-small-noise.db

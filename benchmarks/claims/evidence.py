@@ -1,4 +1,4 @@
-"""What the tests in claims.py share: the evidence, its regimes, and differences over shapes."""
+"""Evidence that the tests of claims share: its regimes, and differences over shapes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOLDS, FAILS, OPEN, PARTLY = "holds", "contradicted", "open", "partly"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What some evidence says of a claim: numbers in words, and a verdict."""
+    """An answer to a claim from some evidence: numbers in words, and a verdict."""
 
     result: str
     verdict: str
@@ -48,7 +48,7 @@ class Evidence:
     """Trials and curves of one study.
 
     Args:
-        label: For the heading.
+        label: Heading of its columns.
         source: The trials.
         curve_rows: One row per meta-loop; of the best trial of a cell only in the paper's data.
     """
@@ -64,7 +64,7 @@ class Evidence:
 
     @cached_property
     def verdicts(self) -> dict[str, RegimeVerdict]:
-        """By the complete rules."""
+        """Regimes by the complete rules."""
         return classify_complete(summarise(self.source.trials), zero_r=self.zero_r)
 
     @cached_property
@@ -89,13 +89,13 @@ class Evidence:
         return frame.loc[chosen, "peak_validation_accuracy"].to_numpy(dtype=float)
 
     def has(self, *architectures: str) -> bool:
-        """Whether all of these were run in all six modes."""
+        """Say whether all of these were run in all six modes."""
         return all(name in self.means.index for name in architectures) and bool(
             self.means.reindex(list(architectures))[[*BASELINES, *ABLATIVES]].notna().all(axis=None)
         )
 
     def escapes(self, architectures: Sequence[str], *modes: str) -> tuple[int, int]:
-        """(trials above ZeroR, trials)."""
+        """Count (trials above ZeroR, trials)."""
         values = np.concatenate([self.trials(name, *modes) for name in architectures])
         return int((values > self.zero_r + 1e-9).sum()), len(values)
 

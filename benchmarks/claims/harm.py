@@ -1,4 +1,4 @@
-"""What does one ablation take at once, and does that tell a network's size?
+"""Table of docs/harm.md: accuracy that one ablation costs at once, and a network's size from it.
 
 antifragile study run studies/harm.toml --store harm.db
 python -m benchmarks.claims.harm harm.db --out docs/harm.md
@@ -38,7 +38,7 @@ ABLATIVES = ("full", "hidden", "output")
 
 
 def net_of_control(source: Source, modes: tuple[str, ...]) -> pd.DataFrame:
-    """What a meta-loop leaves undone in these modes beyond what it does in the control."""
+    """Accuracy that a meta-loop gains less in these modes than in the control."""
     assert source.meta_loops is not None
     frame = source.meta_loops.sort_values([*TRIAL_KEY, "meta_loop"])
     before = frame.groupby(TRIAL_KEY, sort=False)["bounty_accuracy"].shift()
@@ -75,7 +75,7 @@ def left_out_error(parameters: np.ndarray, harm: np.ndarray) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """How well a harm tells the size; errors in doublings."""
+    """Quality of the size told from a harm; errors in doublings."""
 
     slope: str
     r_squared: float
@@ -87,7 +87,7 @@ class Judged:
 
     @property
     def cells(self) -> str:
-        """Of a line of the table."""
+        """Cells of a line of the table."""
         return (
             f"{self.slope} | {self.r_squared:.2f} | {self.own:.2f} | {self.two_layers:.2f} "
             f"| {self.four_layers:.2f} | {self.rank:+.2f} | {self.noise:.0%}"
@@ -95,7 +95,7 @@ class Judged:
 
     @property
     def errors(self) -> str:
-        """In words."""
+        """Errors of the size, in words."""
         return f"{self.own:.2f} / {self.two_layers:.2f} / {self.four_layers:.2f}"
 
 
@@ -125,7 +125,7 @@ def judged(source: Source, harm: pd.DataFrame) -> Judged | str:
 
 
 def findings(source: Source, found: dict[tuple[str, str], Judged | str]) -> str:
-    """What the run of 2026-11-22 shows; the words are read off it, the numbers are computed."""
+    """Findings of the run of 2026-11-22; its words were written then, numbers are computed."""
     assert source.meta_loops is not None
     cells = harm_by_cell(ablations(source.meta_loops)).set_index(["architecture", "mode"])
     stable = [name for name in advise_size(source).table["architecture"] if name != "1*8"]

@@ -1,4 +1,4 @@
-"""Are networks trained under ablation more fault-tolerant? The study's table and figure.
+"""Table and figure of docs/robustness.md: fault tolerance of networks trained under ablation.
 
 antifragile study run studies/robustness.toml --store rob.db
 python -m benchmarks.claims.robustness rob.db --out docs/robustness.md

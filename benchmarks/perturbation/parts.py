@@ -1,4 +1,4 @@
-"""An experiment is parts that do not know of one another: run them, keep them, put them together.
+"""Run the independent parts of an experiment, keep what is finished, and make one result of them.
 
 Parts run one after another or in several processes, and give the same numbers either way. A folder
 keeps the parts that are done, one file each, so a run that was stopped goes on from there.
@@ -28,11 +28,11 @@ Frames = tuple[pd.DataFrame, pd.DataFrame]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A piece of an experiment.
+    """A piece of an experiment that runs by itself.
 
     Args:
-        label: Says what it is, differently from every other part.
-        run: Does it; can be sent to another process.
+        label: Its name, different from every other part's.
+        run: Runs it; can be sent to another process.
     """
 
     label: str
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Done:
-    """What a part found, and its cost in seconds."""
+    """The frames of a finished part, and its cost in seconds."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame
@@ -49,53 +49,26 @@ class Done:
     cpu_seconds: float
 
 
-def run_parts(
-    name: str, parts: Sequence[Part], settings: BenchSettings, grids: Mapping[str, Any]
-) -> list[Done]:
-    """Run all parts, or take them from the folder.
-
-    Args:
-        name: Of the experiment.
-        parts: With labels of their own.
-        settings: Workers and folder; saved parts must agree in seeds and form.
-        grids: What was fixed beforehand; saved parts must agree in that too.
-
-    Returns:
-        What they found, in their order.
-    """
-    folder = None if settings.folder is None else settings.folder / f"{name}-parts"
-    if folder is not None:
-        make_folder(folder)
-    paths = [
-        None if folder is None else folder / _file_name(part, settings, grids) for part in parts
-    ]
-    done = {i: _load(path) for i, path in enumerate(paths) if path is not None and path.is_file()}
-    waiting = {i: part for i, part in enumerate(parts) if i not in done}
-    for i, found in _run(waiting, settings.workers):
-        if (path := paths[i]) is not None:
-            _save(found, path)
-        done[i] = found
-        settings.say(f"{name} {len(done)}/{len(parts)}: {parts[i].label} ({found.seconds:.0f} s)")
-    return [done[i] for i in range(len(parts))]
-
-
-def put_together(
+def run_experiment_parts(
     name: str,
-    done: Sequence[Done],
+    parts: Sequence[Part],
+    settings: BenchSettings,
     *,
     grids: Mapping[str, Any],
     summarise: Callable[[pd.DataFrame], pd.DataFrame],
     notes: Callable[[pd.DataFrame], Sequence[str]],
 ) -> BenchResult:
-    """One result from all parts.
+    """Run all parts of an experiment and make one result of them.
 
     Args:
-        name: Of the experiment.
-        done: Its parts.
-        grids: What was fixed beforehand.
-        summarise: From runs to rows.
-        notes: From rows to sentences.
+        name: The experiment's name.
+        parts: Its parts, each with a label of its own.
+        settings: Workers and folder; saved parts must agree in seeds and form.
+        grids: Sizes, steps and magnitudes, fixed beforehand; saved parts must agree in them too.
+        summarise: Makes rows from runs.
+        notes: Makes sentences from rows.
     """
+    done = run_parts(name, parts, settings, grids)
     runs = pd.concat([part.runs for part in done], ignore_index=True)
     curves = [part.curves for part in done if len(part.curves)]
     rows = summarise(runs)
@@ -112,7 +85,28 @@ def put_together(
     )
 
 
+def run_parts(
+    name: str, parts: Sequence[Part], settings: BenchSettings, grids: Mapping[str, Any]
+) -> list[Done]:
+    """Run parts or take them from the folder; the answers are in the order of the parts."""
+    folder = None if settings.folder is None else settings.folder / f"{name}-parts"
+    if folder is not None:
+        make_folder(folder)
+    paths = [
+        None if folder is None else folder / _file_name(part, settings, grids) for part in parts
+    ]
+    done = {i: _load(path) for i, path in enumerate(paths) if path is not None and path.is_file()}
+    waiting = {i: part for i, part in enumerate(parts) if i not in done}
+    for i, found in _run(waiting, settings.workers):
+        if (path := paths[i]) is not None:
+            _save(found, path)
+        done[i] = found
+        settings.say(f"{name} {len(done)}/{len(parts)}: {parts[i].label} ({found.seconds:.0f} s)")
+    return [done[i] for i in range(len(parts))]
+
+
 def _run(waiting: Mapping[int, Part], workers: int) -> Iterator[tuple[int, Done]]:
+    """Run parts and yield each with its place as soon as it is done."""
     if workers == 1 or len(waiting) < 2:
         for i, part in waiting.items():
             yield i, _measure(part)

@@ -1,4 +1,4 @@
-"""What an experiment on perturbed equations is asked, and what it answers.
+"""Settings and results of an experiment on perturbed equations.
 
 An experiment takes `BenchSettings` and returns a `BenchResult`: frames of numbers, the grids they
 were measured on, and what they cost on both axes, gradient evaluations and seconds. A gradient
@@ -28,14 +28,14 @@ MAX_SEEDS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
-    """How large an experiment is to be.
+    """Size and place of an experiment.
 
     Args:
         seeds: Runs per row, from 1.
         quick: A short form of the same code, for tests; its numbers are not results.
-        data_dir: Where to look for data files first.
-        workers: Processes, each with one thread of torch.
-        folder: Where finished parts are kept; a run that was stopped goes on from them.
+        data_dir: Folder that is searched for data files first.
+        workers: Number of processes, each with one thread of torch.
+        folder: Folder of finished parts; a run that was stopped goes on from them.
         say: Takes lines of progress.
 
     Raises:
@@ -58,16 +58,16 @@ class BenchSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BenchResult:
-    """What an experiment found.
+    """Results of an experiment.
 
     Args:
-        name: Of the experiment.
-        grids: What was fixed beforehand: sizes, steps, magnitudes.
+        name: Name of the experiment.
+        grids: Sizes, steps and magnitudes, fixed beforehand.
         rows: The table: one row per method and setting, aggregated over seeds.
         runs: One row per run; `rows` follow from them.
         curves: Long frame of curves over steps, for the figure; may be empty.
         notes: Sentences that belong below the table.
-        gradient_evaluations: Of all runs together.
+        gradient_evaluations: Sum over all runs.
         seconds: Wall time of its parts, one after another.
         cpu_seconds: Processor time of its parts.
     """

@@ -39,7 +39,7 @@ class Additive:
         return inputs[:, :k], inputs @ (strength + 0.1 * rng.normal(size=k + 1))
 
     def closed_form(self, seed: int) -> np.ndarray:
-        """(k,) squared correlations."""
+        """Squared correlations, (k,)."""
         inputs, target = self.problem(seed)
         return np.asarray((inputs.T @ target) ** 2 / (target @ target))
 

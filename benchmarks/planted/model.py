@@ -1,4 +1,4 @@
-"""A model whose components are worth what we planted, trained for many seeds at once.
+"""A model whose components have known contributions, trained for many seeds at once.
 
 Binary labels come from a random teacher that reads three signals: x (trunk), u and v.
 
@@ -45,9 +45,9 @@ class Batch:
 
     Args:
         train: Signal name to (R, N, D).
-        test: The same for the test split.
+        test: Signals of the test split.
         train_labels: (R, N) of 0 and 1.
-        test_labels: The same for the test split.
+        test_labels: Labels of the test split.
         weights: Parameter name to (R, ...), before training.
         mixers: Per mixer (R, H) permutations.
         orders: (epochs, R, N) sample order.
@@ -68,7 +68,7 @@ def planted_values(
     """Test accuracy (percent) of every configuration and seed, by real training.
 
     Args:
-        configurations: Which components are ablated in each run.
+        configurations: The components that are ablated in each run.
         seeds: Pairs.
         mixers: Useless layers in the trunk; default the one called ``useless``.
     """

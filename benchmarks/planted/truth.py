@@ -1,4 +1,4 @@
-"""Whether the statistics of ablation studies keep their promises, on a model with planted truth.
+"""Error rates of the statistics of ablation studies, on a model whose true effects are known.
 
 The model (`planted_model.py`) has a useful, a useless, a harmful and two redundant components.
 Truth is the mean of 2,000 paired runs per component; against it stand 100 repeated studies of 10

@@ -48,7 +48,7 @@ class BenchRow:
         ratio: plain_s / fleet_s.
         tuned_ratio: tuned_s / fleet_s.
         gflops: The fleet's useful floating-point operations, 1e9 per second.
-        peak_share: Of the matrix peak measured in this run.
+        peak_share: gflops over the matrix peak measured in this run.
     """
 
     architecture: str

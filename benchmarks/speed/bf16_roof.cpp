@@ -1,4 +1,4 @@
-// What bf16 products could gain here: one register block of 6 x 64 sums, fp32 and bf16 in turn.
+// Measure the gain that bf16 products could bring here: one register block of 6 x 64 sums, fp32 and bf16 in turn.
 //
 //     g++ -O3 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 bf16_roof.cpp -o roof && ./roof
 #include <immintrin.h>

@@ -1,4 +1,4 @@
-"""What a perturbation costs: per step against a pass over the parameters, a fused AdamW step, and
+"""Cost of a perturbation: per step against a pass over the parameters, a fused AdamW step, and
 a whole training step.
 
     OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.speed.perturb_overhead
@@ -73,7 +73,7 @@ class Contender:
             torch._foreach_mul_(self.parameters, 1.0)
 
     def normal_pass(self) -> None:
-        """What torch takes for normal noise over the parameters."""
+        """Time that torch takes for normal noise over the parameters."""
         with torch.no_grad():
             for parameter in self.parameters:
                 torch.empty_like(parameter).normal_()

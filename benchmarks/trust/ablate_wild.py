@@ -79,24 +79,24 @@ def try_out(wild: Wild, checkouts: Path, home: Path, workers: int) -> dict[str, 
 
 
 def processor_seconds() -> float:
-    """What all processes that we started and that ended have used."""
+    """Processor seconds of all ended processes that we started."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def places(wild: Wild, checkouts: Path) -> list[Path]:
-    """Where a clone may lie."""
+    """Folders in which a clone may lie."""
     owner, name = wild.repository.split("/")
     return [checkouts / f"{owner}+{name}", checkouts / owner / name, checkouts / name]
 
 
 def targets(wild: Wild) -> list[str]:
-    """Where its files go: a lone file to the top, a package as it is."""
+    """Targets of its files: a lone file goes to the top, a package keeps its folders."""
     return [file if len(wild.files) > 1 else Path(file).name for file in wild.files]
 
 
 def command(wild: Wild, folder: Path, workers: int) -> str:
-    """What a user types; returns the JSON."""
+    """Run the command that a user types; returns its JSON."""
     words = [sys.executable, "-m", "antifragile", "ablate", "generate", "--json"]
     for source in wild.sources:
         words += ["--source", source]

@@ -1,4 +1,4 @@
-"""How far the posterior's regime probabilities can be trusted: 5 trials against the other 5.
+"""Calibration of the posterior's regime probabilities: 5 trials against the other 5.
 
 Each random split fits the posterior on half the trials of every cell and takes as truth the
 complete rules' label of the other half. Beside it: what both rule sets say of the first half,
@@ -55,12 +55,12 @@ class Splits:
 
     @property
     def best(self) -> np.ndarray:
-        """(S, A) most probable label."""
+        """Most probable label, (S, A)."""
         return np.asarray(self.probabilities.argmax(axis=2))
 
     @property
     def top(self) -> np.ndarray:
-        """(S, A) its probability."""
+        """Probability of the most probable label, (S, A)."""
         return np.asarray(self.probabilities.max(axis=2))
 
 

@@ -24,7 +24,7 @@ ZERO_R = 11.02
 
 
 def machine(study: Survey) -> str:
-    """Who computed it, in words."""
+    """Machine that computed it, in words."""
     (row,) = study.source.origin["environments"]
     return f"{row['machine']}, torch {row['torch_version']}, kernel `{row['kernel']}`"
 

@@ -123,7 +123,7 @@ def theirs(name: str, base: str) -> Make:
 
 
 def loop_without_closure(make: Make) -> str:
-    """Whether a loop with a GradScaler, as one writes it, runs."""
+    """Say whether a loop with a GradScaler, as one writes it, runs."""
     model, optimizer = make()
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
     with told() as problem:
@@ -138,7 +138,7 @@ def loop_without_closure(make: Make) -> str:
 
 
 def keeps_storage(make: Make, *, closure: bool | str) -> str:
-    """Whether parameters lie where they lay."""
+    """Say whether parameters keep their storage."""
     model, optimizer = make()
     before = [p.data_ptr() for p in model.parameters()]
     train(model, optimizer, range(3), closure=closure)

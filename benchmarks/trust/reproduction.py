@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def is_constant(self) -> bool:
-        """Whether every trial of both gave the same number."""
+        """Say whether every trial of both gave the same number."""
         return np.ptp(np.concatenate([self.ours, self.paper])) == 0
 
     @property

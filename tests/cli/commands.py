@@ -29,14 +29,14 @@ SPEC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Said:
-    """What a command answered."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
     def is_one_error(self) -> bool:
-        """Whether stderr is one sentence, or one with its faults listed, and nothing else."""
+        """Say whether stderr is one sentence, or one with its faults listed, and nothing else."""
         first, *others = self.err.splitlines() or [""]
         return (
             first.startswith("error: ")

@@ -1,4 +1,4 @@
-"""What the verbs do when all is well."""
+"""The verbs on good input."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Experiment ``anti-pgd``: correlated noise finds flat minima, plain noise does not.
 
-Every seed draws a regression problem with squared weights (`perturb_quadratic`) and goes down it
+Every seed draws a regression problem with squared weights (`problems.regression`) and goes down it
 with plain SGD at rate 0.01: without noise, with fresh noise added to the weights after every step,
 or with the difference of successive noises (Anti-PGD), each of standard deviation s. The
 controllers are given the same s. Noise is off for the last fifth; curves are of the clean weights.
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.perturbation.parts import Frames, Part, put_together, run_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
 from benchmarks.perturbation.problems.regression import QuadraticRegression, make_regression
 from benchmarks.perturbation.records import BenchResult, BenchSettings
 from benchmarks.perturbation.training.methods import WeightNoise, attach, weight_noise
@@ -46,8 +46,9 @@ def run_anti_pgd(settings: BenchSettings) -> BenchResult:
         )
         for method in (list(WeightNoise)[:3] if settings.quick else WeightNoise)
     ]
-    done = run_parts(NAME, parts, settings, _grids())
-    return put_together(NAME, done, grids=_grids(), summarise=summarise, notes=lambda _: _NOTES)
+    return run_experiment_parts(
+        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=lambda _: _NOTES
+    )
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""Who takes part in the learning-rate experiment, and the three magnitudes each may choose from.
+"""Methods of the learning-rate experiment, each with the three magnitudes it may choose from.
 
 The middle magnitude is the preset's default where it has one for problems of this size; the
-others are a factor of three to ten away. Everybody has three, or nothing to choose.
+others are a factor of three to ten away. Every method has three, or nothing to choose.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Contender:
     """A method with the number it has to choose.
 
     Args:
-        name: In the table; a preset's own.
+        name: Name in the table; a preset's own.
         magnitudes: Three, or one where there is nothing to choose.
-        rules: Of a preset, from the magnitude.
-        closure: Whether it takes a second gradient in the step.
+        rules: Makes the rules of a preset from the magnitude.
+        closure: It takes a second gradient in the step.
         decays: The magnitude is weight decay.
         drops_out: The magnitude is the share of dropout.
     """
@@ -40,7 +40,7 @@ class Contender:
 
     @property
     def is_preset(self) -> bool:
-        """Whether it is one of ours, not a control."""
+        """Say whether it is one of ours, not a control."""
         return self.rules is not None
 
 

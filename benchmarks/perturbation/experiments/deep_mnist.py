@@ -1,4 +1,4 @@
-"""Experiment ``deep-mnist``: noise that starts a network which cannot start by itself.
+"""Experiment ``deep-mnist``: gradient noise that makes an untrainable network learn.
 
 Twenty hidden layers of 50 ReLU units, plain SGD at rate 0.1, batches of 100, pixels in [0, 1],
 gradients clipped at norm 10 (before noise is added), as in the paper's experiments 3, 5 and 6. From
@@ -28,7 +28,7 @@ from antifragile.config.run import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset, Split
 from benchmarks.perturbation.measures.sensitivity import wilson_interval
-from benchmarks.perturbation.parts import Frames, Part, put_together, run_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
 from benchmarks.perturbation.records import BenchResult, BenchSettings
 from benchmarks.perturbation.training.loop import History, train
 from benchmarks.perturbation.training.methods import Schedule, attach, gradient_noise
@@ -74,8 +74,9 @@ def run_deep_mnist(settings: BenchSettings) -> BenchResult:
         )
         for arm in arms(quick=settings.quick)
     ]
-    done = run_parts(NAME, parts, settings, _grids())
-    return put_together(NAME, done, grids=_grids(), summarise=summarise, notes=_notes)
+    return run_experiment_parts(
+        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=_notes
+    )
 
 
 def arms(*, quick: bool) -> Iterator[Arm]:
@@ -187,7 +188,7 @@ def _grids() -> dict[str, object]:
 
 
 def _notes(rows: pd.DataFrame) -> list[str]:
-    """For each schedule, at how many scales and how often it starts the two dead networks."""
+    """Count the scales and runs at which each schedule starts the two dead networks."""
     dead = rows[rows["initialisation"] != str(Initialisation.HE)]
     notes = []
     for schedule, cells in dead[dead["eta"] > 0].groupby("schedule", sort=False):

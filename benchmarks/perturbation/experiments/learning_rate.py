@@ -29,7 +29,7 @@ from antifragile.data.splits import Dataset
 from benchmarks.perturbation.experiments.contenders import CONTENDERS, FIVE, Contender
 from benchmarks.perturbation.measures.sensitivity import capped, oscillation
 from benchmarks.perturbation.measures.steadiness import summarise
-from benchmarks.perturbation.parts import Frames, Part, put_together, run_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
 from benchmarks.perturbation.problems.tasks import (
     DIGITS,
     FEDERATED,
@@ -77,12 +77,13 @@ def run_learning_rate(settings: BenchSettings) -> BenchResult:
         for base in task.bases
         for contender in contenders(task, quick=settings.quick)
     ]
-    done = run_parts(NAME, parts, settings, _grids())
-    return put_together(NAME, done, grids=_grids(), summarise=summarise, notes=lambda _: _NOTES)
+    return run_experiment_parts(
+        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=lambda _: _NOTES
+    )
 
 
 def contenders(task: Task, *, quick: bool = False) -> tuple[Contender, ...]:
-    """Whom a task compares: everybody, or on MNIST the controls and five presets."""
+    """Choose the methods of a task: all of them, or on MNIST the controls and five presets."""
     if quick:
         return tuple(one for one in CONTENDERS if one.name in ("none", "sam", "pgd"))
     if task is MNIST:

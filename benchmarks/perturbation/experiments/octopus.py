@@ -1,4 +1,4 @@
-"""Experiment ``octopus``: how many iterations pass d saddles (`perturb_octopus`).
+"""Experiment ``octopus``: how many iterations pass d saddles (`problems.octopus`).
 
 Every method starts from the same points, Unif[-1, 1]^d, and stops at 1 % above the minimum.
 GD, momentum and gradient noise step with rate 1/(4L), as published; PGD kicks within a ball of
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from antifragile.optim import presets
 from antifragile.optim.rules import Rule
-from benchmarks.perturbation.parts import Frames, Part, put_together, run_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
 from benchmarks.perturbation.problems.octopus import Octopus
 from benchmarks.perturbation.records import BenchResult, BenchSettings
 from benchmarks.perturbation.training.methods import attach, kicks
@@ -50,8 +50,8 @@ class Descent:
     """A method with the one number it has to tune.
 
     Args:
-        name: In the table.
-        knob: What the number is.
+        name: Name in the table.
+        knob: Name of the number.
         values: Three of them; the middle one is the published or the usual.
         base: The optimizer.
         rules: The perturbation, from the number.
@@ -129,9 +129,10 @@ def run_octopus(settings: BenchSettings) -> BenchResult:
         "limit": limit,
         **{f"{one.name}: {one.knob}": one.values for one in DESCENTS},
     }
-    return put_together(
+    return run_experiment_parts(
         NAME,
-        run_parts(NAME, parts, settings, grids),
+        parts,
+        settings,
         grids=grids,
         summarise=summarise,
         notes=lambda _: [f"A run that needs over {limit:,} iterations is stopped."],
@@ -149,8 +150,8 @@ def race(
     """Count the iterations of one method at one setting, for every L and seed.
 
     Args:
-        place: Of the method in `DESCENTS`.
-        value: Of its number.
+        place: Position of the method in `DESCENTS`.
+        value: The value of its number.
         d: Dimensions.
         smoothness: All L.
         seeds: All starts.

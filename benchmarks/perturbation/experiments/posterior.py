@@ -1,6 +1,6 @@
 """Experiment ``posterior``: do SGLD and pSGLD sample what they should?
 
-Chains start from draws of a normal posterior known in closed form (`perturb_gaussian`) and run
+Chains start from draws of a normal posterior known in closed form (`problems.gaussian`) and run
 with the presets ``sgld`` and ``psgld`` on the loss U / n, plain SGD underneath. The step size is
 stated relative to the stiffness: a step of 1 is h = 1 / (largest eigenvalue), 2 is where descent
 would diverge. For SGLD with all data the bias is known: along an eigenvector with eigenvalue
@@ -31,7 +31,7 @@ from torch import Tensor
 from antifragile.optim import presets
 from antifragile.optim.attach.perturb import perturb
 from antifragile.optim.rules import Rule
-from benchmarks.perturbation.parts import Frames, Part, put_together, run_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
 from benchmarks.perturbation.problems.gaussian import GaussianPosterior, agreement, make_posterior
 from benchmarks.perturbation.records import BenchResult, BenchSettings
 from benchmarks.perturbation.training.networks import stream
@@ -47,12 +47,12 @@ _QUICK_STEPS, _QUICK_SIZE = 700, 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """One row.
+    """A sampler, one row of the table.
 
     Args:
         step: Relative to the stiffness.
         batch: Samples per gradient; None is all.
-        decay: Of pSGLD's running square; None is SGLD.
+        decay: Decay of pSGLD's running square; None is SGLD.
     """
 
     step: float
@@ -61,7 +61,7 @@ class Sampler:
 
     @property
     def name(self) -> str:
-        """In the table."""
+        """Name in the table."""
         method = "SGLD" if self.decay is None else f"pSGLD, decay {self.decay:g}"
         return method if self.batch is None else f"{method}, batches"
 
@@ -82,8 +82,9 @@ def run_posterior(settings: BenchSettings) -> BenchResult:
         for sampler in samplers(target.n, quick=settings.quick)
     ]
     grids = {"step": SIZES, "decay": DECAYS, "chains": CHAINS, "steps": STEPS, "thinned by": THIN}
-    done = run_parts(NAME, parts, settings, grids)
-    return put_together(NAME, done, grids=grids, summarise=lambda runs: runs, notes=_notes)
+    return run_experiment_parts(
+        NAME, parts, settings, grids=grids, summarise=lambda runs: runs, notes=_notes
+    )
 
 
 def samplers(n: int, *, quick: bool) -> Iterator[Sampler]:
@@ -142,7 +143,7 @@ def _is_plain(sampler: Sampler) -> bool:
 
 
 def _learning_rate(sampler: Sampler, target: GaussianPosterior) -> float:
-    """So that h times the stiffness is the step; pSGLD's G is about n / sqrt(lambda)."""
+    """Rate at which h times the stiffness is the step; pSGLD's G is about n / sqrt(lambda)."""
     if sampler.decay is None:
         return sampler.step * target.n / target.stiffness
     return float(sampler.step / target.stiffness**0.5)
@@ -170,7 +171,7 @@ def _draw_rows(
 
 
 def _notes(rows: pd.DataFrame) -> list[str]:
-    """Which step sizes reach the goal, for each sampler."""
+    """Name the step sizes that reach the goal, for each sampler."""
     notes = []
     for sampler, cells in rows.groupby("sampler", sort=False):
         good = cells[

@@ -1,4 +1,4 @@
-"""From runs over learning rates and seeds to a row per task, optimizer and method.
+"""Summaries of runs over learning rates and seeds: a row per task, optimizer and method.
 
 Differences from ``none`` are paired by seed, each method at its own best rate, with Student's
 interval; the spread is the standard deviation over seeds of the loss at the best rate. Early

@@ -35,30 +35,30 @@ class GaussianPosterior:
 
     @property
     def n(self) -> int:
-        """Observations."""
+        """Number of observations."""
         return len(self.targets)
 
     @property
     def d(self) -> int:
-        """Parameters."""
+        """Number of parameters."""
         return self.inputs.shape[1]
 
     @cached_property
     def precision(self) -> Tensor:
-        """A, (d, d)."""
+        """Precision A of the posterior, (d, d)."""
         return self.inputs.T @ self.inputs / self.noise_sd**2 + self.prior_precision * torch.eye(
             self.d, dtype=self.inputs.dtype
         )
 
     @cached_property
     def covariance(self) -> Tensor:
-        """A^-1, (d, d)."""
+        """Covariance A^-1 of the posterior, (d, d)."""
         inverse: Tensor = torch.linalg.inv(self.precision)
         return inverse
 
     @cached_property
     def mean(self) -> Tensor:
-        """(d,)."""
+        """Mean of the posterior, (d,)."""
         pull: Tensor = self.inputs.T @ self.targets / self.noise_sd**2
         return torch.mv(self.covariance, pull)
 
@@ -89,7 +89,7 @@ def make_posterior(seed: int, *, n: int = 50, d: int = 5) -> GaussianPosterior:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How chains compare with the posterior.
+    """Agreement of chains with the posterior.
 
     Args:
         mean_error: Largest error of the mean over coordinates, in posterior standard deviations.

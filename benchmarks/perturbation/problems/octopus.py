@@ -52,11 +52,11 @@ class Octopus:
 
     @cached_property
     def nu(self) -> Tensor:
-        """(R,): how much the function falls from one region to the next."""
+        """Fall of the function from one region to the next, (R,)."""
         return 4 * self.smoothness * self.tau**2 - self._g1(torch.ones_like(self.smoothness))
 
     def minimum(self, d: int) -> Tensor:
-        """(R,): the least value in d dimensions."""
+        """Least value in d dimensions, (R,)."""
         return -d * self.nu
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -87,6 +87,6 @@ class Octopus:
         return self.tau * within - self.gamma * self.tau**2
 
     def _g2(self, place: Tensor) -> Tensor:
-        """From L at place 0 to -gamma at place 1, flat at both ends."""
+        """Go smoothly from L at place 0 to -gamma at place 1, flat at both ends."""
         u, both = place - 1, self.smoothness + self.gamma
         return -self.gamma - both * u**3 * (10 + 15 * u + 6 * u**2)

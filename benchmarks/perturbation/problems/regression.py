@@ -42,15 +42,15 @@ class QuadraticRegression:
         return torch.bmm(self.inputs, (w.square() - self.truth)[:, :, None])[:, :, 0]
 
     def loss(self, w: Tensor) -> Tensor:
-        """On the observations, (R,)."""
+        """Loss on the observations, (R,)."""
         return self.residuals(w).square().mean(dim=1) / 4
 
     def test_loss(self, w: Tensor) -> Tensor:
-        """On fresh data, exactly, (R,)."""
+        """Loss on fresh data, exact, (R,)."""
         return (w.square() - self.truth).square().sum(dim=1) / 4
 
     def hessian_trace(self, w: Tensor) -> Tensor:
-        """Of the loss on the observations, (R,)."""
+        """Trace of the Hessian of the loss on the observations, (R,)."""
         steep = 2 * (self.inputs.square().sum(dim=1) * w.square()).sum(dim=1)
         bent = (self.residuals(w)[:, :, None] * self.inputs).sum(dim=(1, 2))
         return (steep + bent) / self.inputs.shape[1]

@@ -1,4 +1,4 @@
-"""What learning-rate experiments train on: whole data sets, 100 samples, ten unlike clients.
+"""Training tasks of the learning-rate experiment: whole data sets, 100 samples, ten unlike clients.
 
 A federated task trains every client's copy as a replica of its own and averages the copies of a
 seed after every round (FedAvg). Its clients are unlike: the samples of each class are dealt out in
@@ -42,17 +42,17 @@ HALF_DECADES: Mapping[Base, tuple[float, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is trained, and for how long.
+    """A training task: data set, network and length.
 
     Args:
-        name: In the table.
-        dataset: By its name.
+        name: Name in the table.
+        dataset: Registered name of the data set.
         hidden: Widths of the hidden layers.
-        bases: Optimizers.
-        batch_size: Per replica.
+        bases: Optimizers that are perturbed.
+        batch_size: Samples per step of a replica.
         epochs: Evaluations after the first; rounds of a federated task.
-        tuning_epochs: The same where magnitudes are chosen.
-        passes: Over the samples of a seed in an epoch.
+        tuning_epochs: Epochs of the runs that choose magnitudes.
+        passes: Passes over the samples of a seed in an epoch.
         samples: Training samples of each seed, its own draw; None is all.
         clients: Copies that are averaged after every epoch; 1 is no federation.
         local_steps: Batches of a client in an epoch, drawn with replacement.
@@ -96,7 +96,7 @@ FEDERATED = Task(
 
 
 def task_orders(task: Task, split: Split, seeds: Sequence[int]) -> Orders:
-    """Which samples the replicas of a task see in an epoch."""
+    """Make the function that lists the samples of an epoch for every replica."""
     if task.clients > 1:
         pools = [deal(split.labels, task, seed) for seed in seeds]
         return lambda epoch: torch.cat(

@@ -27,13 +27,13 @@ Clean = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class History:
-    """What was seen while R runs trained together.
+    """Losses and accuracies of R runs that trained together, and their cost.
 
     Args:
-        train_loss: (steps, R) of single batches, as the optimizer saw them.
-        loss: By split: (evaluations, R), the first before any step, then after every epoch.
-        accuracy: The same in percent.
-        gradient_evaluations: Per run.
+        train_loss: (steps, R) losses of single batches, as the optimizer saw them.
+        loss: Split name to (evaluations, R) losses, before any step and after every epoch.
+        accuracy: Split name to (evaluations, R) accuracies in percent.
+        gradient_evaluations: Count for one run.
         seconds: Processor seconds of all runs together, evaluations not counted.
     """
 
@@ -63,15 +63,15 @@ def train(
     Training ends early when the loss of every run is no number any more.
 
     Args:
-        model: Of R replicas; trained in place.
-        optimizer: Of its parameters, perturbed or not.
+        model: The R replicas; trained in place.
+        optimizer: Updates its parameters, perturbed or not.
         split: The training samples.
-        orders: Which samples come when.
-        epochs: How often ``orders`` is asked.
+        orders: Lists the samples of an epoch, in their order.
+        epochs: Number of epochs.
         batch_size: B.
         watch: Splits to evaluate, by name.
         clean: A context in which the weights are clean, such as ``handle.clean``.
-        closure: Whether the optimizer evaluates the gradient itself.
+        closure: The optimizer evaluates the gradient itself.
         clip: The largest gradient norm of a run; longer gradients are shortened to it.
         after_epoch: Called with the model and its clean weights, which it may change in place.
     """

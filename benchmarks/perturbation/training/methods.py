@@ -41,9 +41,9 @@ def attach(
 
     Args:
         optimizer: Its parameters have a leading replica dimension.
-        rules: None leave it as it is.
-        seeds: Of the noise, one per replica.
-        model: For rules on inputs.
+        rules: The perturbation; without rules the optimizer stays as it is.
+        seeds: Seeds of the noise, one per replica.
+        model: Needed by rules on inputs.
     """
     if not rules:
         yield nullcontext
@@ -56,9 +56,9 @@ def attach(
 
 
 class Schedule(StrEnum):
-    """How much gradient noise over time, for one eta.
+    """Schedules of gradient noise over time, for one eta.
 
-    NONE: nothing.
+    NONE: no noise.
     FIXED: variance eta / (1 + t)^gamma, as published.
     REVIVE: the same, but only while the network is dead, and annealed by the steps it lived.
     GRAD_VARIANCE: tops the gradient's own noise up to variance eta.
@@ -114,11 +114,11 @@ class PerReplica(Scale):
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]  # a property, as On has it
-        """Of the scale inside."""
+        """Signals that the inner scale needs."""
         return self.inner.needs
 
     def initial(self, replicas: int) -> State:
-        """Of the scale inside."""
+        """State of the inner scale before the first step."""
         return self.inner.initial(replicas)
 
     def value(self, signals: Signals, state: State) -> tuple[np.ndarray, State]:
@@ -131,7 +131,7 @@ def weight_noise(method: WeightNoise, *, sizes: Sequence[float], until: int) -> 
     """Noise on the weights up to a step, from which on there is none.
 
     Args:
-        method: Which.
+        method: The kind of noise.
         sizes: Standard deviation of each replica, (R,).
         until: First step without noise.
     """

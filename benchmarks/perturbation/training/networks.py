@@ -26,9 +26,9 @@ _EVALUATION_BATCH = 2000
 
 
 class Initialisation(StrEnum):
-    """How weights begin; biases begin at zero, with PyTorch's default they are drawn as well.
+    """Initial weights; biases begin at zero, with PyTorch's default they are drawn as well.
 
-    ZERO: nothing.
+    ZERO: all zero.
     SIMPLE: N(0, 0.1^2).
     HE: N(0, 2 / fan_in).
     TORCH: uniform within 1 / sqrt(fan_in), nn.Linear's default.
@@ -46,7 +46,7 @@ class ReplicaMLP(nn.Module):
     Args:
         sizes: Nin, widths, Nout.
         seeds: One per replica.
-        initialisation: Of the weights.
+        initialisation: Law of the initial weights.
         dropout: Share of hidden activations dropped in training mode.
     """
 
@@ -70,7 +70,7 @@ class ReplicaMLP(nn.Module):
 
     @property
     def replicas(self) -> int:
-        """R."""
+        """Number of replicas, R."""
         return len(self.weights[0])
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where the words go: results to stdout, progress and notes to stderr."""
+"""Consoles: results go to stdout, progress and notes to stderr."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class _Notes(Console):
 
 
 def stdout() -> Console:
-    """For results."""
+    """Make a console for results."""
     console = _Results(highlight=False)
     return console if console.is_terminal else _Results(highlight=False, width=WIDE)
 
 
 def stderr() -> Console:
-    """For progress and notes."""
+    """Make a console for progress and notes."""
     return _Notes(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document to stdout; never NaN or Infinity, which JSON lacks."""
+    """Print one JSON document; never NaN or Infinity, which JSON lacks."""
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
 def plain_table(title: str | None = None) -> Table:
-    """A table that stays readable as text."""
+    """Make a table that stays readable as text."""
     return Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -1,4 +1,4 @@
-"""``antifragile data``: which data sets there are, and what is in one of them."""
+"""``antifragile data``: the list of data sets, and the contents of one."""
 
 from __future__ import annotations
 

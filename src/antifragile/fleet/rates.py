@@ -34,7 +34,7 @@ class FleetRate:
         architecture: Its name.
         kernel: The kernel that trained it, ``native`` or ``torch``.
         seconds: Measured seconds per replica and meta-loop, validation included.
-        predicted_seconds: The same as `study plan` predicts it.
+        predicted_seconds: Seconds that `study plan` predicts for the same.
         gflops: Operations that the network needs in the measured seconds, 1e9 per second.
     """
 

@@ -8,8 +8,8 @@
 Paired trials are drawn jointly: every fresh trial takes the ranks that one observed trial has
 in all modes. Arms that are identical bit for bit stay identical in every fresh run.
 
-`benchmarks/calibration.py` measures how far the probabilities can be trusted; the result is in
-docs/calibration.md.
+`benchmarks/trust/calibration.py` measures how far the probabilities can be trusted; the result is
+in docs/calibration.md.
 """
 
 from __future__ import annotations
