@@ -71,12 +71,12 @@ def mean_and_best_curves(frame: pd.DataFrame, *, confidence: float = 0.95) -> pd
     """
     key = ["architecture", "mode", "meta_loop"]
     grouped = frame.groupby(key, sort=False)["validation_accuracy"]
-    means: pd.DataFrame = grouped.agg(n="count", mean="mean", sd="std")
+    means = grouped.agg(n="count", mean="mean", sd="std")
     n = means["n"].to_numpy()
     reach = student.ppf((1 + confidence) / 2, np.maximum(n - 1, 1)) * means["sd"] / np.sqrt(n)
     means["low"] = (means["mean"] - reach).clip(0, 100)
     means["high"] = (means["mean"] + reach).clip(0, 100)
-    summary = means.drop(columns="sd").reset_index()
+    summary = means[["n", "mean", "low", "high"]].reset_index()
     peaks = frame.groupby(TRIAL_KEY, sort=False)["validation_accuracy"].max().reset_index()
     peaks = peaks.sort_values("validation_accuracy", ascending=False, kind="stable")
     best = peaks.drop_duplicates(["architecture", "mode"])[TRIAL_KEY]
