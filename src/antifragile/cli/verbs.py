@@ -61,23 +61,23 @@ DATA_VERBS = {
 }
 STUDY_VERBS = {
     "run": Verb(
-        "antifragile.cli.study.commands:run",
+        "antifragile.cli.study.run:run",
         "Run a study, or go on with it; stop it at any moment and run the same command again.",
     ),
     "plan": Verb(
-        "antifragile.cli.study.commands:plan",
+        "antifragile.cli.study.run:plan",
         "Say how a study would run, with predicted time and memory; nothing is run or written.",
     ),
     "extend": Verb(
-        "antifragile.cli.study.commands:extend",
+        "antifragile.cli.study.run:extend",
         "Add trials or meta-loops to a study and run them; nothing finished is run again.",
     ),
     "status": Verb(
-        "antifragile.cli.study.commands:status",
+        "antifragile.cli.study.status:status",
         "Show every study of a store and how far it is.",
     ),
     "summary": Verb(
-        "antifragile.cli.study.commands:summary",
+        "antifragile.cli.study.status:summary",
         "Show n, mean, sd (population), min and max of every cell, in percent.",
     ),
     "export": Verb(

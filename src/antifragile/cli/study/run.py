@@ -1,16 +1,15 @@
-"""``antifragile study``: run, extend, look at and export studies."""
+"""``antifragile study run``, ``plan`` and ``extend``.
+
+What trains needs torch, and is imported once a verb is called: ``--help`` does not wait for it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from antifragile.analysis.frames import trials_frame
-from antifragile.analysis.summary import Measure, summarise
-from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     DEFAULT_STORE,
     BudgetOption,
@@ -20,20 +19,12 @@ from antifragile.cli.options import (
     EngineOption,
     FilesOption,
     JsonOption,
-    MeasureOption,
     MixOption,
     PrecisionOption,
     StoreOption,
     StudyOption,
     WorkersOption,
 )
-from antifragile.cli.study.live import StudyDisplay
-from antifragile.cli.study.outcome import print_outcome
-from antifragile.cli.study.plan import print_plan
-from antifragile.store.records import StoredStudy, TrialStatus
-from antifragile.store.store import Store
-from antifragile.study.folder import default_files
-from antifragile.study.runner import extend_study, preview_study, run_study
 
 ExecutorOption = Annotated[
     str | None,
@@ -61,6 +52,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or go on with it; stop it at any moment and run the same command again."""
+    from antifragile.cli.study.live import StudyDisplay
+    from antifragile.cli.study.outcome import print_outcome
+    from antifragile.study.runner import run_study
+
     with StudyDisplay() as display:
         outcome = run_study(
             spec,
@@ -95,6 +90,9 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say how a study would run, with predicted time and memory; nothing is run or written."""
+    from antifragile.cli.study.plan import print_plan
+    from antifragile.study.runner import preview_study
+
     preview = preview_study(
         spec,
         store=store,
@@ -129,6 +127,10 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Add trials or meta-loops to a study and run them; nothing finished is run again."""
+    from antifragile.cli.study.live import StudyDisplay
+    from antifragile.cli.study.outcome import print_outcome
+    from antifragile.study.runner import extend_study
+
     with StudyDisplay() as display:
         outcome = extend_study(
             study,
@@ -149,66 +151,3 @@ def extend(
         )
     with outcome.store:
         print_outcome(outcome, as_json=as_json)
-
-
-def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
-    """Show every study of a store and how far it is."""
-    with Store(store, create=False) as opened:
-        rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
-    if as_json:
-        print_json(rows)
-        return
-    table = plain_table()
-    for heading in ("study", "data set", "trials", "finished", "started", "meta-loops", "created"):
-        table.add_column(heading, justify="left" if heading[0] in "dc" else "right")
-    table.columns[0].justify = "left"
-    for row in rows:
-        table.add_row(
-            escape(row["study"]),
-            escape(row["dataset"]),
-            str(row["trials"]),
-            str(row["finished"]),
-            str(row["started"]),
-            str(row["meta_loops"]),
-            row["created_at"],
-        )
-    stdout().print(table if rows else f"store {opened} has no studies yet.", markup=False)
-
-
-def summary(
-    store: StoreOption = DEFAULT_STORE,
-    study: StudyOption = None,
-    measure: MeasureOption = "peak",
-    as_json: JsonOption = False,
-) -> None:
-    """Show n, mean, sd (population), min and max of every cell, in percent."""
-    with Store(store, create=False) as opened:
-        frame = summarise(trials_frame(opened, opened.study(study)), Measure(measure))
-    if as_json:
-        print_json(frame.to_dict(orient="records"))
-        return
-    table = plain_table()
-    for column in frame.columns:
-        table.add_column(column, justify="left" if column in ("architecture", "mode") else "right")
-    for row in frame.itertuples(index=False):
-        numbers = [f"{value:.2f}" for value in row[3:]]
-        table.add_row(row[0], row[1], str(row[2]), *numbers)
-    stdout().print(table if len(frame) else "no trial has finished yet.", markup=False)
-
-
-def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:
-    spec = study.spec
-    statuses = [trial.status(spec.meta_loops) for trial in store.trials(spec.name)]
-    return {
-        "study": spec.name,
-        "dataset": spec.dataset,
-        "architectures": len(spec.architectures),
-        "modes": len(spec.modes),
-        "trials": len(statuses),
-        "finished": statuses.count(TrialStatus.FINISHED),
-        "started": statuses.count(TrialStatus.STARTED),
-        "pending": statuses.count(TrialStatus.PENDING),
-        "meta_loops": spec.meta_loops,
-        "created_at": study.created_at,
-        "files": str(default_files(store, spec.name)),
-    }

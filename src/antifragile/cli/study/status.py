@@ -1,0 +1,84 @@
+"""``antifragile study status`` and ``summary``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+
+from antifragile.analysis.frames import trials_frame
+from antifragile.analysis.summary import Measure, summarise
+from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    MeasureOption,
+    StoreOption,
+    StudyOption,
+)
+from antifragile.store.records import StoredStudy, TrialStatus
+from antifragile.store.store import Store
+from antifragile.study.folder import default_files
+
+
+def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """Show every study of a store and how far it is."""
+    with Store(store, create=False) as opened:
+        rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
+    if as_json:
+        print_json(rows)
+        return
+    table = plain_table()
+    for heading in ("study", "data set", "trials", "finished", "started", "meta-loops", "created"):
+        table.add_column(heading, justify="left" if heading[0] in "dc" else "right")
+    table.columns[0].justify = "left"
+    for row in rows:
+        table.add_row(
+            escape(row["study"]),
+            escape(row["dataset"]),
+            str(row["trials"]),
+            str(row["finished"]),
+            str(row["started"]),
+            str(row["meta_loops"]),
+            row["created_at"],
+        )
+    stdout().print(table if rows else f"store {opened} has no studies yet.", markup=False)
+
+
+def summary(
+    store: StoreOption = DEFAULT_STORE,
+    study: StudyOption = None,
+    measure: MeasureOption = "peak",
+    as_json: JsonOption = False,
+) -> None:
+    """Show n, mean, sd (population), min and max of every cell, in percent."""
+    with Store(store, create=False) as opened:
+        frame = summarise(trials_frame(opened, opened.study(study)), Measure(measure))
+    if as_json:
+        print_json(frame.to_dict(orient="records"))
+        return
+    table = plain_table()
+    for column in frame.columns:
+        table.add_column(column, justify="left" if column in ("architecture", "mode") else "right")
+    for row in frame.itertuples(index=False):
+        numbers = [f"{value:.2f}" for value in row[3:]]
+        table.add_row(row[0], row[1], str(row[2]), *numbers)
+    stdout().print(table if len(frame) else "no trial has finished yet.", markup=False)
+
+
+def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:
+    spec = study.spec
+    statuses = [trial.status(spec.meta_loops) for trial in store.trials(spec.name)]
+    return {
+        "study": spec.name,
+        "dataset": spec.dataset,
+        "architectures": len(spec.architectures),
+        "modes": len(spec.modes),
+        "trials": len(statuses),
+        "finished": statuses.count(TrialStatus.FINISHED),
+        "started": statuses.count(TrialStatus.STARTED),
+        "pending": statuses.count(TrialStatus.PENDING),
+        "meta_loops": spec.meta_loops,
+        "created_at": study.created_at,
+        "files": str(default_files(store, spec.name)),
+    }
