@@ -1,4 +1,4 @@
-"""A package that is really installed adds a mode and a data set, seen by workers too."""
+"""A package that is really installed adds a mode, a preset, a data set and an executor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from antifragile import _plugins
 from antifragile._plugins import add_plugins
-from antifragile.config import modes
+from antifragile.config import modes, perturbation
 from antifragile.config.modes import get_mode, mode_names
 from antifragile.data import datasets
 from antifragile.data.datasets import dataset_sources
@@ -20,13 +20,17 @@ from antifragile.errors import PluginError
 from antifragile.store.store import Store
 
 MODULE = '''
-"""A mode that ablates the first hidden layer only, and a data set of two noisy classes."""
+"""A mode for the first hidden layer, signs on gradients, two noisy classes, tasks last first."""
 
 import numpy as np
 
 from antifragile.config.modes import Ablation, Mode
+from antifragile.config.perturbation import Option, PresetFacts
 from antifragile.data.source import DatasetSource
 from antifragile.data.splits import SPLIT_NAMES, assemble
+from antifragile.optim import Rademacher, Rule
+from antifragile.study.executors.base import ExecutorKind
+from antifragile.study.executors.serial import SerialExecutor
 
 
 def choose(widths, rng):
@@ -47,22 +51,38 @@ def load(access, normalization):
     )
 
 
+def signs(size=0.1):
+    """Signs of one size on every gradient."""
+    return (Rule("grad", Rademacher(), size),)
+
+
+class LastFirst(SerialExecutor):
+    def run(self, tasks):
+        return super().run(tasks[::-1])
+
+
 FIRST_LAYER = Mode(name="first_layer", group="psa", ablation=Ablation(choose=choose))
 TWO_CLASSES = DatasetSource(
     name="two_classes", summary="made up", n_inputs=3, n_classes=2, load=load
 )
+SIGNS = PresetFacts(options={"size": Option(0.1)}, rules=signs)
+LAST_FIRST = ExecutorKind(make=LastFirst, in_process=True)
 '''
 ENTRY_POINTS = """
 [antifragile.modes]
 first_layer = example_plugin:FIRST_LAYER
 [antifragile.datasets]
 two_classes = example_plugin:TWO_CLASSES
+[antifragile.presets]
+signs = example_plugin:SIGNS
+[antifragile.executors]
+last_first = example_plugin:LAST_FIRST
 """
 SPEC = """
 name = "plugins"
 dataset = "two_classes"
 architectures = ["2*4"]
-modes = ["none", "first_layer"]
+modes = ["none", "first_layer", "signs"]
 trials = 2
 meta_loops = 4
 """
@@ -100,13 +120,15 @@ def no_plugins_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_plugins, "_added", set())
     monkeypatch.setattr(modes, "_MODES", dict(modes._MODES))
     monkeypatch.setattr(datasets, "_SOURCES", dict(datasets._SOURCES))
+    monkeypatch.setattr(perturbation, "PERTURBATIONS", dict(perturbation.PERTURBATIONS))
+    monkeypatch.setattr(modes, "PERTURBATIONS", perturbation.PERTURBATIONS)
     monkeypatch.delitem(sys.modules, "example_plugin", raising=False)
 
 
-def run_study(tmp_path: Path, site: Path, *, code: int = 0) -> str:
+def run_study(tmp_path: Path, site: Path, *how: str, store: str = "runs.db", code: int = 0) -> str:
     (tmp_path / "spec.toml").write_text(SPEC)
     command = [sys.executable, "-m", "antifragile", "study", "run", str(tmp_path / "spec.toml")]
-    options = ["--store", str(tmp_path / "runs.db"), "--workers", "2"]
+    options = ["--store", str(tmp_path / store), *(how or ("--workers", "2"))]
     return run([*command, *options], site=site, code=code)
 
 
@@ -119,15 +141,22 @@ def test_workers_run_an_installed_mode_on_an_installed_data_set(
     columns = Store(str(tmp_path / "runs.db")).record_columns("plugins")
     rows = zip(columns["mode"], columns["meta_loop"], columns["ablated_layer"], strict=True)
     found = [(mode, loop > 1, layer) for mode, loop, layer in rows]
-    assert len(found) == 2 * 2 * 4
+    assert len(found) == 3 * 2 * 4
     assert set(found) == {
         ("none", False, None),
         ("none", True, None),
         ("first_layer", False, None),
         ("first_layer", True, 0),
+        ("signs", False, None),
+        ("signs", True, None),
     }
-    assert mode_names()[-1] == "first_layer"
+    assert mode_names()[-2:] == ("signs", "first_layer")
     assert dataset_sources()[-1].name == "two_classes"
+    run_study(tmp_path, site, "--executor", "last_first", store="again.db")
+    again = Store(str(tmp_path / "again.db")).record_columns("plugins")
+    key = ["mode", "trial", "meta_loop", "train_loss"]
+    both = [sorted(zip(*(c[k] for k in key), strict=True)) for c in (columns, again)]
+    assert both[0] == both[1]
 
 
 def test_a_package_that_cannot_be_imported_is_named_in_one_sentence(
@@ -135,7 +164,7 @@ def test_a_package_that_cannot_be_imported_is_named_in_one_sentence(
 ) -> None:
     site = install(tmp_path, module="import a_module_that_is_not_there")
     told = " ".join(run_study(tmp_path, site, code=2).split())
-    assert "the plug-in 'first_layer' of package 'example-plugin'" in told
+    assert "the plug-in 'signs' of package 'example-plugin'" in told
     assert "(ModuleNotFoundError: No module named 'a_module_that_is_not_there')" in told
     assert "Traceback" not in told
     monkeypatch.syspath_prepend(str(site))

@@ -24,12 +24,6 @@ from antifragile.config.seeds import Pairing
 from antifragile.errors import UsageError
 from antifragile.store.store import Store
 
-_INPUTS_AND_CLASSES = {
-    "mnist": (MNIST_INPUTS, MNIST_CLASSES),
-    "fashion-mnist": (784, 10),
-    "digits": (64, 10),
-    "tiny": (16, 4),
-}
 _PAPER_NAMES = {entry.architecture.name for entry in PAPER_LANDSCAPE}
 _CSV_NEEDS_ZERO_R = "a CSV does not say its ZeroR accuracy; give it, as in --zero-r 11.02."
 
@@ -99,7 +93,10 @@ def input_sizes(source: Source) -> tuple[int, int] | None:
     the paper's data set, MNIST; of another one nothing is assumed.
     """
     if (spec := source.origin.get("spec")) is not None:
-        return _INPUTS_AND_CLASSES.get(spec["dataset"])
+        from antifragile.data.datasets import dataset_sources  # imports torch, which a CSV spares
+
+        sizes = {item.name: (item.n_inputs, item.n_classes) for item in dataset_sources()}
+        return sizes.get(spec["dataset"])
     is_papers = source.trials["architecture"].isin(_PAPER_NAMES).any()
     return (MNIST_INPUTS, MNIST_CLASSES) if is_papers else None
 

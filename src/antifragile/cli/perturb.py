@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import JsonOption
+from antifragile.config.perturbation import PERTURBATIONS, add_preset_plugins
 from antifragile.optim import presets
 
 
 def list_presets(as_json: JsonOption = False) -> None:
     """List the presets."""
-    about = {name: _first_line(make.__doc__) for name, make in presets.PRESETS.items()}
+    add_preset_plugins()
+    added = {name: facts.rules for name, facts in PERTURBATIONS.items() if facts.rules is not None}
+    makers = {**presets.PRESETS, **added}
+    about = {name: _first_line(make.__doc__) for name, make in makers.items()}
     if as_json:
         print_json({"presets": about})
         return

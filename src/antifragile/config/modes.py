@@ -25,7 +25,7 @@ from itertools import accumulate
 import numpy as np
 
 from antifragile._plugins import add_plugins
-from antifragile.config.perturbation import PERTURBATIONS, Perturbation
+from antifragile.config.perturbation import PERTURBATIONS, Perturbation, add_preset_plugins
 from antifragile.errors import SpecError, UsageError, nearest
 
 ChooseNeuron = Callable[[Sequence[int], np.random.Generator], tuple[int, int]]
@@ -101,7 +101,17 @@ def mode_names() -> tuple[str, ...]:
 
 
 def _add_plugins() -> None:
+    add_preset_plugins()
+    _register_presets()
     add_plugins("antifragile.modes", Mode, _MODES)
+
+
+def _register_presets() -> None:
+    """Make a mode of every preset that is none yet."""
+    for name in PERTURBATIONS:
+        if name not in _MODES:
+            group = "perturbation"
+            register_mode(Mode(name=name, group=group, perturbation=Perturbation.of(name)))
 
 
 def _choose_full(widths: Sequence[int], rng: np.random.Generator) -> tuple[int, int]:
@@ -141,5 +151,4 @@ register_mode(Mode(name="output", group="psa", ablation=Ablation(choose=_choose_
 PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""
 
-for _preset in PERTURBATIONS:
-    register_mode(Mode(name=_preset, group="perturbation", perturbation=Perturbation.of(_preset)))
+_register_presets()

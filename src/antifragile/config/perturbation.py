@@ -7,10 +7,11 @@ planner must know without torch: names, options with defaults and bounds, the ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from antifragile._plugins import add_plugins
 from antifragile.config._checks import Faults, shown
 from antifragile.errors import SpecError, nearest
 
@@ -51,14 +52,17 @@ class PresetFacts:
         options: Options by name.
         needs_closure: Whether a step evaluates the gradient a second time, through a closure.
         batched: Whether the fleet can train many replicas of it at once, each with its own noise.
+        rules: Makes the tuple of rules, given the options by name, for a preset that another
+            package adds; those of `antifragile.optim.presets` are found there by name.
     """
 
     options: Mapping[str, Option] = field(default_factory=dict)
     needs_closure: bool = False
     batched: bool = True
+    rules: Callable[..., tuple[Any, ...]] | None = None
 
 
-PERTURBATIONS: Mapping[str, PresetFacts] = {
+PERTURBATIONS: dict[str, PresetFacts] = {
     "annealed_gradient_noise": PresetFacts(options={"eta": Option(0.01), "gamma": Option(0.55)}),
     "pgd": PresetFacts(
         options={"radius": Option(0.01), "threshold": Option(0.01), "wait": Option(10, least=1)}
@@ -91,7 +95,12 @@ PERTURBATIONS: Mapping[str, PresetFacts] = {
     ),
     "input_noise": PresetFacts(options={"scale": Option(0.1)}, batched=False),
 }
-"""Every preset by name, in the order in which their modes are registered."""
+"""Every preset by name, in the order of their modes; those of other packages come last."""
+
+
+def add_preset_plugins() -> None:
+    """Add the presets of other packages (entry points ``antifragile.presets``) to the table."""
+    add_plugins("antifragile.presets", PresetFacts, PERTURBATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +123,8 @@ class Perturbation:
             SpecError: No such preset or option, or a value out of range; all faults at once.
         """
         faults, given = Faults(f"perturbation {shown(preset)}"), given or {}
+        if preset not in PERTURBATIONS:
+            add_preset_plugins()
         if preset not in PERTURBATIONS:
             raise SpecError(f"preset {shown(preset)} is unknown; {nearest(preset, PERTURBATIONS)}")
         known = PERTURBATIONS[preset].options

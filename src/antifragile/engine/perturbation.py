@@ -26,7 +26,9 @@ from antifragile.optim.rules import Rule
 def rules_of(perturbations: Sequence[Perturbation]) -> tuple[Rule, ...]:
     """Make the rules of these presets, in order."""
     return tuple(
-        rule for item in perturbations for rule in PRESETS[item.preset](**dict(item.options))
+        rule
+        for item in perturbations
+        for rule in (item.facts.rules or PRESETS[item.preset])(**dict(item.options))
     )
 
 

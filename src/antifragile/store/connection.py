@@ -71,7 +71,7 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     """Connect, check that the database is a store, and make the tables if it is empty.
 
     Raises:
-        StoreError: Of another program, damaged, or newer; or absent and not ``create``.
+        StoreError: It is of another program, damaged or newer; or it is absent and not ``create``.
         WorldError: It cannot be reached or written.
     """
     if url.get_backend_name() == "sqlite":

@@ -119,8 +119,13 @@ class Store:
         Raises:
             StoreError: No such study, or no name and not exactly one study.
         """
-        found = self.find_study(self._choose(name, self.study_names()))
-        assert found is not None, "studies are never deleted"
+        chosen = self._choose(name, self.study_names())
+        found = self.find_study(chosen)
+        if found is None:
+            raise StoreError(
+                f"store {self} lists a study {chosen!r} but does not hold it, so it is damaged; "
+                "restore it from a copy."
+            )
         return found
 
     # Trials and records

@@ -1,7 +1,8 @@
-"""The executors by name. A new one needs its own file and a line here."""
+"""The executors by name: those of this folder, a line each, and those of other packages."""
 
 from __future__ import annotations
 
+from antifragile._plugins import add_plugins
 from antifragile.errors import UsageError, nearest
 from antifragile.study.executors.base import ExecutorKind
 from antifragile.study.executors.local import LocalExecutor
@@ -19,6 +20,8 @@ def find_executor(name: str) -> ExecutorKind:
     Raises:
         UsageError: There is none.
     """
+    if name not in EXECUTORS:
+        add_plugins("antifragile.executors", ExecutorKind, EXECUTORS)
     if name not in EXECUTORS:
         raise UsageError(f"executor {name!r} is unknown; {nearest(name, EXECUTORS)}")
     return EXECUTORS[name]
