@@ -3,7 +3,7 @@
 Each random split fits the posterior on half the trials of every cell and takes as truth the
 complete rules' label of the other half. Beside it: what both rule sets say of the first half,
 and for the log score each of them as a forecast with its own rate of being right (fitted on the
-same splits, which favours them).
+same splits, which is an advantage for them).
 
     python -m benchmarks.trust.calibration paper_trials.csv --out docs/calibration.md
 """
@@ -143,9 +143,9 @@ def _rule_score(labels: np.ndarray, truth: np.ndarray) -> float:
 
 
 def reliability_table(splits: Splits) -> str:
-    """Promised against kept, over all labels."""
+    """Predicted against observed probability, over all labels."""
     top, right = splits.top.ravel(), (splits.best == splits.truth).ravel()
-    lines = ["| probability | labels | promised | kept |", "|---|---|---|---|"]
+    lines = ["| probability | labels | predicted | observed |", "|---|---|---|---|"]
     for low, high in pairwise(BINS):
         inside = (top >= low) & (top < high)
         if inside.any():
@@ -156,7 +156,7 @@ def reliability_table(splits: Splits) -> str:
     return "\n".join(lines)
 
 
-def hardest_table(splits: Splits, n: int = 12) -> str:
+def seldom_decided_table(splits: Splits, n: int = 12) -> str:
     """The architectures whose label the posterior is least often sure and right about."""
     good = ((splits.best == splits.truth) & (splits.top >= 0.9)).mean(axis=0)
     lines = ["| architecture | decided at 0.9 | agree when decided | labels of fresh halves |"]
@@ -196,14 +196,14 @@ def main() -> None:
 
 {options.splits} random splits of the paper's trials, 5 against 5 in every cell: the posterior is
 fitted on one half ({options.draws} fresh runs drawn) and scored against the label that the
-complete rules give the other half. How: `benchmarks/trust/calibration.py`, seed {options.seed};
+complete rules give the other half. Made by `python -m benchmarks.trust.calibration`, seed {options.seed};
 {date.today().isoformat()}, Python {platform.python_version()}, {seconds:.0f} s.
 
 **Aim {met}**: at least 95 % agreement with at least 80 of 98 decided. At probability 0.9:
 {agree:.2%} agree, {decided.sum(axis=1).mean():.1f} decided on average; at least 80 in
 {enough:.0%} of splits.
 
-What this does not show. All splits are halves of the same ten trials of the same shapes, so they
+Limits. All splits are halves of the same ten trials of the same shapes, so they
 are not independent: the shares below are means over them, with no interval of their own. The
 thresholds of the complete rules, the model's constants and its kernel (Gaussian rather than
 exponential, by the log score of 40 of these splits) were chosen with these data in view; a study
@@ -226,15 +226,15 @@ No trial of these ever exceeds ZeroR, so their label is easy; here are the other
 
 Log score: mean of -log(probability given to what came), nats; 0 is perfect, probabilities below
 0.001 count as 0.001. A rule set is scored as the forecast "what followed when it said this",
-learned from the same splits, which favours it.
+learned from the same splits, which is an advantage for it.
 
-## Promised and kept
+## Predicted and observed probability
 
 {reliability_table(splits)}
 
-## The hardest
+## Architectures that are seldom decided
 
-{hardest_table(splits)}
+{seldom_decided_table(splits)}
 """
     if options.out is None:
         print(text)
