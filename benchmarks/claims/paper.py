@@ -243,7 +243,7 @@ def main() -> None:
     text = f"""# Claims of the paper, tested
 
 Each quantitative or causal claim of *Beyond Pruning and Dropout: Evolving Robust Networks via
-Persistent Stochastic Ablation*, with the test it is put to and what the data say. How:
+Persistent Stochastic Ablation*, with the test it is put to and what the data say. Made by
 `benchmarks/claims/paper.py`, {date.today().isoformat()}. Regimes are those of the complete rules;
 numbers are peak validation accuracies in percent, differences in points with 95 % intervals,
 p two-sided unless said otherwise. A p value "over architectures" flips the sign of each

@@ -196,7 +196,8 @@ def main() -> None:
 
 {options.splits} random splits of the paper's trials, 5 against 5 in every cell: the posterior is
 fitted on one half ({options.draws} fresh runs drawn) and scored against the label that the
-complete rules give the other half. Made by `python -m benchmarks.trust.calibration`, seed {options.seed};
+complete rules give the other half. Made by
+`python -m benchmarks.trust.calibration`, seed {options.seed};
 {date.today().isoformat()}, Python {platform.python_version()}, {seconds:.0f} s.
 
 **Aim {met}**: at least 95 % agreement with at least 80 of 98 decided. At probability 0.9:

@@ -189,7 +189,8 @@ accuracies in percent; sd is the population's.
 
 Machine: {environment.machine}, {platform.system()}, torch {torch.__version__}, kernel
 `{environment.kernel}`, {environment.precision}; {date.today().isoformat()};
-{cpu_minutes:.0f} core-minutes for the two studies. Made by `python -m benchmarks.trust.reproduction`.
+{cpu_minutes:.0f} core-minutes for the two studies. Made by
+`python -m benchmarks.trust.reproduction`.
 [Figures](figures.md) of them; [the same cell by cell](comparison.md).
 
 ## Verdict
