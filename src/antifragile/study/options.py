@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -10,7 +9,7 @@ from typing import TypedDict
 from antifragile._files import check_folder_path
 from antifragile.errors import UsageError, nearest
 from antifragile.fleet.planning.plan import PRECISIONS
-from antifragile.study.machine import check_device
+from antifragile.study.machine import check_device, usable_cores
 from antifragile.study.trainers import EngineName
 
 CHECKPOINT_EVERY_S = 5.0
@@ -78,10 +77,23 @@ class RunOptions:
         if self.files is not None:
             check_folder_path(self.files)
 
+    @classmethod
+    def read(cls, given: RunKeywords) -> RunOptions:
+        """Make the options from keyword arguments.
+
+        Raises:
+            UsageError: A name that is none, or a value that cannot be.
+        """
+        known = RunKeywords.__annotations__
+        for name in given:
+            if name not in known:
+                raise UsageError(f"unknown option {name!r}; {nearest(name, known)}")
+        return cls(**given)
+
     @property
     def most_workers(self) -> int:
         """The number asked for, or one per core this process may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or usable_cores()
 
     def memory_budget_bytes(self, workers: int) -> int:
         """The share of one of so many workers in the memory budget."""

@@ -77,7 +77,7 @@ def run_study(
         2
     """
     spec = _read_spec(spec)
-    chosen = RunOptions(**options)
+    chosen = RunOptions.read(options)
     data = load_study_data(spec, chosen.data_dir)
     with _opened(store, create=True) as opened:
         return _run_missing(agreed_spec(opened, spec, data), opened, data, chosen, listener)
@@ -109,7 +109,7 @@ def extend_study(
         UsageError: A total below the present one, or more meta-loops for a study that kept
             no states.
     """
-    chosen = RunOptions(**options)
+    chosen = RunOptions.read(options)
     with _opened(store, create=False) as opened:
         before = opened.study(name).spec
         if trials is None and meta_loops is None:
@@ -144,7 +144,7 @@ def preview_study(
         UsageError: As `run_study`.
     """
     spec = _read_spec(spec)
-    chosen = RunOptions(**options)
+    chosen = RunOptions.read(options)
     data = load_study_data(spec, chosen.data_dir)
     missing = missing_trials(None, spec)
     if store is not None:

@@ -129,12 +129,6 @@ class SourceFile:
                 names.append(node.name)
         return ".".join(reversed(names))
 
-    def statement_of(self, node: ast.AST) -> ast.stmt:
-        """Return the innermost statement that holds a node."""
-        while not isinstance(node, ast.stmt):
-            node = self.parents[node]
-        return node
-
     def outer_statement_of(self, node: ast.AST, function: ast.FunctionDef) -> ast.stmt:
         """Return the statement of a function's own body that holds a node."""
         while self.parents[node] is not function:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.metrics import metrics_of
 from antifragile.optim.attach.model_hooks import ModelHooks
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
@@ -43,6 +44,11 @@ class Handle:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the noise, one per replica."""
         return self._core.seeds
+
+    @property
+    def weights(self) -> TransientWeights:
+        """The parameters that weight rules perturb, and their clean values."""
+        return self._core.weights
 
     def clean(self) -> AbstractContextManager[None]:
         """Keep the weights clean inside a ``with`` block; put the same perturbation back after."""
