@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from antifragile.cli.data import app
+from antifragile.cli.main import app
 from antifragile.errors import DataError
 
 
 def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    done = CliRunner().invoke(app, ["data", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
