@@ -20,7 +20,8 @@ from typing import Any
 import pandas as pd
 
 from antifragile._files import make_folder, write_atomically
-from benchmarks.perturbation.records import BenchResult, BenchSettings, one_thread
+from antifragile.engine.epoch import exact_numerics
+from benchmarks.perturbation.records import BenchResult, BenchSettings
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 """The runs of a part, with a column ``gradient_evaluations``, and their curves (may be empty)."""
@@ -118,7 +119,7 @@ def _run(waiting: Mapping[int, Part], workers: int) -> Iterator[tuple[int, Done]
 
 
 def _measure(part: Part) -> Done:
-    with one_thread():
+    with exact_numerics(threads=1):
         wall, cpu = time.perf_counter(), time.process_time()
         runs, curves = part.run()
     return Done(

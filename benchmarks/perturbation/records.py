@@ -9,14 +9,12 @@ one tensor), so they are those of its batch over the number of runs in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from antifragile.errors import UsageError
 
@@ -81,19 +79,3 @@ class BenchResult:
     gradient_evaluations: int
     seconds: float
     cpu_seconds: float
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run a block with one thread of torch and with denormals flushed.
-
-    Dead networks have gradients of 1e-40, and arithmetic on denormals is many times slower.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_flush_denormal(False)

@@ -13,13 +13,13 @@ from antifragile.errors import UsageError, WorldError
 _TEMPORARY = ".tmp"
 
 
-def safe_name(text: str, *, also: str = "", at_most: int) -> str:
+def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
     """Turn a text into a part of a file name; may be empty.
 
     Args:
         text: Any text.
         also: Characters kept beside ASCII letters and digits; runs of others become a hyphen.
-        at_most: Length to cut it to.
+        at_most: Length to cut it to; None keeps all.
     """
     return re.sub(rf"[^A-Za-z0-9{re.escape(also)}]+", "-", text).strip("-.")[:at_most]
 

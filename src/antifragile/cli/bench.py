@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-import torch
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import DataDirOption, JsonOption
 from antifragile.config.architecture import Architecture
 from antifragile.data.datasets import load_dataset
+from antifragile.engine.epoch import exact_numerics
 from antifragile.fleet.rates import FleetRate, geometric_mean, matrix_peak_gflops, measure_rate
 
 SHAPES = ("4*4", "18*18", "1*16", "2*59", "1*256", "4*119")
@@ -45,7 +43,7 @@ def bench(
     for architecture in architectures:
         architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
     rates = []
-    with _threads(threads):
+    with exact_numerics(threads):
         peak = matrix_peak_gflops(precision)
         for architecture in architectures:
             rate = measure_rate(
@@ -67,16 +65,6 @@ def bench(
         f"\nmatrix peak {peak:.0f} GFLOP/s with {threads} thread(s); this machine takes "
         f"{ratio:.2f} times the predicted time (geometric mean)."
     )
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _print(rates: list[FleetRate]) -> None:

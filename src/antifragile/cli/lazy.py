@@ -14,6 +14,12 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+_STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": "rich",
+    "pretty_exceptions_enable": False,
+}
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -30,9 +36,7 @@ class Verb:
     def load(self, name: str) -> Any:
         """Import the function and make a Typer command of it."""
         module, function = self.function.split(":")
-        app = typer.Typer(
-            add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
-        )
+        app = typer.Typer(**_STYLE)
         app.command(name)(getattr(import_module(module), function))
         return typer.main.get_command(app)
 
@@ -68,7 +72,5 @@ def lazy_group(help: str, verbs: Mapping[str, Verb], *, name: str | None = None)
         cls=type("Verbs", (LazyGroup,), {"verbs": verbs}),
         help=help,
         no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-        rich_markup_mode="rich",
+        **_STYLE,
     )

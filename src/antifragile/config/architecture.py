@@ -6,6 +6,7 @@ allocates nothing in proportion to the numbers it reads, so an absurd shape is r
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -24,6 +25,7 @@ _BLOCK = re.compile(r"([0-9]+)\s*\*\s*([0-9]+)", re.ASCII)
 _HINT = "write layers*width as in '4*4' or '[2*128, 1*10, 4*16]'"
 _MAX_DIGITS = 12
 _BYTES_PER_PARAMETER = 4 * 6  # weights, gradient, two AdamW moments, LKG, candidate
+_LONGEST_STEM = 60
 _BYTES_PER_LAYER = 20_000  # module, tensors and autograd nodes of one Linear-ReLU-Dropout block
 
 
@@ -208,3 +210,12 @@ def _memory_bytes_here(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         with suppress(OSError, ValueError):  # no such file, or "max": no limit
             limits.append(int((cgroup / name).read_text()))
     return min(limits)
+
+
+def file_stem(name: str) -> str:
+    """Turn an architecture's name into a part of a file name, ``"1*64"`` into ``"1x64"``.
+
+    A name that would become too long is replaced by a hash of it.
+    """
+    stem = re.sub(r"[^0-9x]+", "-", name.replace("*", "x")).strip("-")
+    return stem if len(stem) <= _LONGEST_STEM else hashlib.sha256(name.encode()).hexdigest()[:16]

@@ -110,8 +110,8 @@ def _register_presets() -> None:
     """Make a mode of every preset that is none yet."""
     for name in PERTURBATIONS:
         if name not in _MODES:
-            group = "perturbation"
-            register_mode(Mode(name=name, group=group, perturbation=Perturbation.of(name)))
+            preset = Perturbation.of(name)
+            register_mode(Mode(name=name, group="perturbation", perturbation=preset))
 
 
 def _choose_full(widths: Sequence[int], rng: np.random.Generator) -> tuple[int, int]:

@@ -7,14 +7,13 @@ believed only as far as the store has records, so a replayed meta-loop finds its
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from antifragile.config.architecture import file_stem
 from antifragile.config.evaluate import Keep
 from antifragile.config.run import TrialSpec
 from antifragile.config.study import StudySpec
@@ -75,9 +74,7 @@ class Task:
 
     def checkpoint_path(self, spec: TrialSpec) -> Path:
         """The file of one trial's state."""
-        stem = re.sub(r"[^0-9x]+", "-", spec.architecture.name.replace("*", "x")).strip("-")
-        if len(stem) > 60:
-            stem = hashlib.sha256(spec.architecture.name.encode()).hexdigest()[:16]
+        stem = file_stem(spec.architecture.name)
         return self.files / f"{stem}_{spec.mode}_{spec.trial:03d}.safetensors"
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from antifragile import __version__
-from antifragile._files import write_atomically
+from antifragile._files import safe_name, write_atomically
 from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.records import Entry, Project
@@ -311,8 +310,7 @@ def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationMa
 
 def manifest_file(study: str) -> str:
     """File name of a study's manifest: several studies of one folder do not share one."""
-    words = re.sub(r"[^A-Za-z0-9_.]+", "-", study).strip("-.")
-    return MANIFEST if study == DEFAULT_NAME else f"manifest-{words}.json"
+    return MANIFEST if study == DEFAULT_NAME else f"manifest-{safe_name(study, also='_.')}.json"
 
 
 def package_versions(environment: Environment) -> dict[str, str]:

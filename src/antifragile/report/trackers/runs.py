@@ -6,7 +6,6 @@ them in their formats. Each writes a whole folder, or nothing.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import secrets
@@ -23,6 +22,7 @@ import pandas as pd
 from antifragile._files import make_folder
 from antifragile.analysis.convergence import TRIAL_KEY
 from antifragile.analysis.source import Source
+from antifragile.config.architecture import file_stem
 from antifragile.errors import UsageError, WorldError
 
 _CURVES = (
@@ -33,7 +33,6 @@ _RESULTS = (
     *("peak_validation_accuracy", "final_validation_accuracy", "test_accuracy"),
     "peak_meta_loop",
 )
-_LONGEST_NAME = 60
 Value = str | int | float
 
 
@@ -72,11 +71,8 @@ class TrackedRun:
     @property
     def folder(self) -> Path:
         """The folder of its files: ``1x64/hidden/trial-003``."""
-        stem = re.sub(r"[^0-9x]+", "-", self.architecture.replace("*", "x")).strip("-")
-        if len(stem) > _LONGEST_NAME:
-            stem = hashlib.sha256(self.architecture.encode()).hexdigest()[:16]
         mode = re.sub(r"[^\w.+-]+", "-", self.mode)
-        return Path(stem) / mode / f"trial-{self.trial:03d}"
+        return Path(file_stem(self.architecture)) / mode / f"trial-{self.trial:03d}"
 
     def points(self) -> Iterator[tuple[str, int, float, float]]:
         """Every value of every curve that there is: name, meta-loop, time, value."""
