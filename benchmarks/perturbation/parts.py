@@ -25,6 +25,8 @@ from benchmarks.perturbation.records import BenchResult, BenchSettings
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 """The runs of a part, with a column ``gradient_evaluations``, and their curves (may be empty)."""
+Aggregate = tuple[str, str | Callable[[pd.Series], float]]
+"""A column of the runs and how its values become one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,19 @@ def run_experiment_parts(
         seconds=sum(part.seconds for part in done),
         cpu_seconds=sum(part.cpu_seconds for part in done),
     )
+
+
+def summarised(runs: pd.DataFrame, keys: Sequence[str], **columns: Aggregate) -> pd.DataFrame:
+    """A row per setting in order of appearance: its keys, the columns, and the cost of a run.
+
+    Args:
+        runs: One row per run.
+        keys: The columns that make a setting.
+        columns: Name to (column of the runs, how it is put together).
+    """
+    cost = {name: (name, pd.Series.mean) for name in ("gradient_evaluations", "seconds")}
+    rows = runs.groupby(list(keys), sort=False).agg(**columns, **cost).reset_index()
+    return rows.astype({"gradient_evaluations": int})
 
 
 def run_parts(

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts, summarised
 from benchmarks.perturbation.problems.regression import QuadraticRegression, make_regression
 from benchmarks.perturbation.records import BenchResult, BenchSettings
 from benchmarks.perturbation.training.methods import WeightNoise, attach, weight_noise
@@ -53,23 +53,16 @@ def run_anti_pgd(settings: BenchSettings) -> BenchResult:
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per method and size: median and range of the test loss, median trace at the end."""
-    rows = []
-    for (method, size), cell in runs.groupby(["method", "size"], sort=False):
-        rows.append(
-            {
-                "method": method,
-                "size": size,
-                "n": len(cell),
-                "test_loss": cell["test_loss"].median(),
-                "least": cell["test_loss"].min(),
-                "greatest": cell["test_loss"].max(),
-                "train_loss": cell["train_loss"].median(),
-                "trace": cell["trace"].median(),
-                "gradient_evaluations": int(cell["gradient_evaluations"].mean()),
-                "seconds": cell["seconds"].mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    return summarised(
+        runs,
+        ["method", "size"],
+        n=("test_loss", "size"),
+        test_loss=("test_loss", "median"),
+        least=("test_loss", "min"),
+        greatest=("test_loss", "max"),
+        train_loss=("train_loss", "median"),
+        trace=("trace", "median"),
+    )
 
 
 def _descend(method: WeightNoise, seeds: Sequence[int], *, quick: bool) -> Frames:

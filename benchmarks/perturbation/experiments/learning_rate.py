@@ -42,7 +42,7 @@ from benchmarks.perturbation.problems.tasks import (
     noise_seeds,
     task_orders,
 )
-from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.records import BenchResult, BenchSettings, say_nothing
 from benchmarks.perturbation.training.loop import History, train
 from benchmarks.perturbation.training.methods import attach
 from benchmarks.perturbation.training.networks import ReplicaMLP
@@ -71,7 +71,7 @@ def run_learning_rate(settings: BenchSettings) -> BenchResult:
     parts = [
         Part(
             label=f"{task.name}, {base}, {contender.name}",
-            run=partial(_run_contender, task, base, contender.name, replace(settings, say=_quiet)),
+            run=partial(_run_contender, task, base, contender, replace(settings, say=say_nothing)),
         )
         for task in ([_shortened(DIGITS)] if settings.quick else TASKS)
         for base in task.bases
@@ -116,7 +116,7 @@ def run_rate(cell: Cell, rate: float, data: Dataset, seeds: Sequence[int]) -> pd
         dropout=cell.magnitude if contender.drops_out else 0.0,
     )
     optimizer = _optimizer(cell, model, rate)
-    rules = contender.rules(cell.magnitude) if contender.rules else ()
+    rules = contender.rules(cell.magnitude)
     with attach(optimizer, rules, seeds=noise_seeds(task, seeds), model=model) as clean:
         history = train(
             model,
@@ -133,10 +133,9 @@ def run_rate(cell: Cell, rate: float, data: Dataset, seeds: Sequence[int]) -> pd
     return _frame(cell, rate, seeds, history)
 
 
-def _run_contender(task: Task, base: Base, name: str, settings: BenchSettings) -> Frames:
+def _run_contender(task: Task, base: Base, contender: Contender, settings: BenchSettings) -> Frames:
     """Choose the magnitude of one method, then run all rates; no curves."""
     data = _load(task.dataset, settings.data_dir)
-    contender = next(one for one in CONTENDERS if one.name == name)
     seeds = range(min(2, settings.seeds) if settings.quick else settings.seeds)
     if len(contender.magnitudes) == 1 or settings.quick:
         magnitude = contender.magnitudes[len(contender.magnitudes) // 2]
@@ -145,10 +144,6 @@ def _run_contender(task: Task, base: Base, name: str, settings: BenchSettings) -
     cell = Cell(task, base, contender, magnitude)
     frames = [run_rate(cell, rate, data, seeds) for rate in task.rates[base]]
     return pd.concat(frames, ignore_index=True), pd.DataFrame()
-
-
-def _quiet(line: str) -> None:
-    """Progress of a worker goes nowhere; a plain function can be sent to it."""
 
 
 @cache

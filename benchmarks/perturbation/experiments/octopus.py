@@ -26,10 +26,10 @@ from torch import Tensor
 
 from antifragile.optim import presets
 from antifragile.optim.rules import Rule
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
+from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts, summarised
 from benchmarks.perturbation.problems.octopus import Octopus
 from benchmarks.perturbation.records import BenchResult, BenchSettings
-from benchmarks.perturbation.training.methods import attach, kicks
+from benchmarks.perturbation.training.methods import attach
 from benchmarks.perturbation.training.networks import stream
 
 NAME = "octopus"
@@ -101,7 +101,7 @@ DESCENTS = (
         knob="r",
         values=(math.e / 1000, math.e / 100, math.e / 10),
         base=_published,
-        rules=lambda radius: kicks(radius=radius, threshold=THRESHOLD),
+        rules=lambda radius: presets.pgd(radius, THRESHOLD, wait=1),
     ),
 )
 
@@ -210,22 +210,16 @@ def _descend(
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per method, setting, d and L; runs that did not arrive are counted, not averaged."""
-    rows = []
-    for key, cell in runs.groupby(["d", "L", "method", "knob", "value"], sort=False):
-        arrived = cell["iterations"].dropna()
-        rows.append(
-            {
-                **dict(zip(("d", "L", "method", "knob", "value"), key, strict=True)),
-                "n": len(cell),
-                "arrived": len(arrived),
-                "median": cell["iterations"].fillna(math.inf).median(),
-                "fastest": arrived.min(),
-                "slowest": arrived.max(),
-                "gradient_evaluations": int(cell["gradient_evaluations"].mean()),
-                "seconds": cell["seconds"].mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    shown = runs.assign(within=runs["iterations"].fillna(math.inf))
+    return summarised(
+        shown,
+        ["d", "L", "method", "knob", "value"],
+        n=("within", "size"),
+        arrived=("iterations", "count"),
+        median=("within", "median"),
+        fastest=("iterations", "min"),
+        slowest=("iterations", "max"),
+    )
 
 
 def _start(seed: int, d: int) -> Tensor:

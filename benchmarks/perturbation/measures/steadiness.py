@@ -14,7 +14,6 @@ from antifragile.analysis.inference.effects import mean_interval
 from benchmarks.perturbation.measures.sensitivity import best_rate, capped, sd_interval, sensitivity
 
 EARLY_STOPPING = "early stopping"
-_KEY = ["task", "optimizer", "method"]
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -70,8 +69,8 @@ def _row(
 ) -> dict[str, object]:
     best = _at_best(cell)
     values = best["loss"].to_numpy()
-    spread, own = sd_interval(values), sensitivity(*losses)
-    shared = sensitivity(*losses, best=common)
+    sd, sd_low, sd_high = sd_interval(values)
+    own, shared = sensitivity(*losses), sensitivity(*losses, best=common)
     low, high = mean_interval(shared)
     return {
         "magnitude": float(best["magnitude"].iloc[0]),
@@ -79,9 +78,9 @@ def _row(
         "n": len(best),
         "loss": float(values.mean()),
         **_difference(values, control),
-        "sd": spread.value,
-        "sd_low": spread.low,
-        "sd_high": spread.high,
+        "sd": sd,
+        "sd_low": sd_low,
+        "sd_high": sd_high,
         "best_loss": float(best["best_loss"].mean()),
         "sensitivity": float(own.mean()),
         "common_sensitivity": float(shared.mean()),
