@@ -7,7 +7,7 @@ Evidence that lacks the shapes a claim speaks of raises `TooFew`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -132,6 +132,16 @@ class Evidence:
         """Count (trials above ZeroR, trials)."""
         values = np.concatenate([self.trials(name, *modes) for name in architectures])
         return int((values > self.zero_r + 1e-9).sum()), len(values)
+
+
+def together(sources: Sequence[Source]) -> Source:
+    """One source of several; what is known of their origin is that of the first."""
+    return replace(
+        sources[0],
+        name=" and ".join(dict.fromkeys(source.name for source in sources)),
+        trials=pd.concat([source.trials for source in sources], ignore_index=True),
+        meta_loops=pd.concat([source.meta_loops for source in sources], ignore_index=True),
+    )
 
 
 class Difference(NamedTuple):

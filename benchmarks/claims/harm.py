@@ -136,26 +136,19 @@ def findings(source: Source, found: dict[tuple[str, str], Judged | str]) -> str:
         one = found[what, mode]
         return one.errors if isinstance(one, Judged) else one
 
-    mixed, hidden, output_left, output_once, peaks = (
-        errors(*key)
-        for key in (
-            *(("at once", "all three"), ("at once", "hidden"), (AFTER, "output")),
-            *(("at once", "output"), (PEAKS, "all three")),
-        )
-    )
     points = (
         "**An output neuron is a class.** Its ablation takes "
         f"{output.min():.1f} to {output.max():.1f} points from every stable network of 1\\*16 and "
         f"up, whatever its size; a hidden neuron takes {narrow:.1f} points from 1\\*16 and "
         f"{wide:.2f} from 1\\*256.",
         "**So the drop at once, averaged over the modes, tells size about as well as the drop "
-        f"after the epoch**: errors on 1\\*W / 2\\*W / 4\\*W {mixed} against "
-        f"{errors(AFTER, 'all three')} doublings. The peaks of `antifragile size`: "
-        f"{peaks}.",
+        f"after the epoch**: errors on 1\\*W / 2\\*W / 4\\*W "
+        f"{errors('at once', 'all three')} against {errors(AFTER, 'all three')} doublings. The "
+        f"peaks of `antifragile size`: {errors(PEAKS, 'all three')}.",
         "**Under hidden ablation alone the drop at once is the better one**: "
-        f"{hidden}, and it needs no control. Under output ablation it is "
-        f"the other way round: what the epoch does not mend tells size ({output_left}), "
-        f"the drop at once does not ({output_once}).",
+        f"{errors('at once', 'hidden')}, and it needs no control. Under output ablation it is the "
+        f"other way round: what the epoch does not mend tells size ({errors(AFTER, 'output')}), "
+        f"the drop at once does not ({errors('at once', 'output')}).",
         "**From 1\\*16 up, one epoch mends nearly everything.** Without the control the drop after "
         "the epoch is below zero in most networks: they still gain, ablated or not. Beyond `none` "
         "it is below zero for hidden ablation of the wide ones.",

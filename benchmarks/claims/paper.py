@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
-
-import pandas as pd
 
 from antifragile.analysis.convergence import read_curves_csv
 from antifragile.analysis.source import open_source
 from benchmarks.claims import chaotic, stable
-from benchmarks.claims.evidence import FAILS, HOLDS, OPEN, PARTLY, Claim, Evidence
+from benchmarks.claims.evidence import FAILS, HOLDS, OPEN, PARTLY, Claim, Evidence, together
 
 ZERO_R = 11.02
 
@@ -56,13 +53,8 @@ def own_evidence(store: str, names: Sequence[str]) -> Evidence:
     sources = [open_source(store, study=name) for name in names]
     first = sources[0]
     assert all((s.zero_r, s.paired) == (first.zero_r, first.paired) for s in sources)
-    together = replace(
-        first,
-        name=" and ".join(names),
-        trials=pd.concat([source.trials for source in sources], ignore_index=True),
-        meta_loops=pd.concat([source.meta_loops for source in sources], ignore_index=True),
-    )
-    return Evidence(f"ours: {together.name}", together, together.meta_loops)
+    whole = together(sources)
+    return Evidence(f"ours: {whole.name}", whole, whole.meta_loops)
 
 
 def origin(evidence: Evidence) -> str:
