@@ -28,8 +28,8 @@ from antifragile.config.run import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset, Split
 from benchmarks.perturbation.measures.sensitivity import wilson_interval
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts, summarised
-from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.parts import Experiment, Frames, Part, summarised
+from benchmarks.perturbation.records import BenchSettings
 from benchmarks.perturbation.training.loop import History, train
 from benchmarks.perturbation.training.methods import Schedule, attach, gradient_noise
 from benchmarks.perturbation.training.networks import (
@@ -39,7 +39,6 @@ from benchmarks.perturbation.training.networks import (
     evaluate,
 )
 
-NAME = "deep-mnist"
 DEPTH, WIDTH = 20, 50
 RATE, BATCH, EPOCHS = 0.1, 100, 8
 ETAS = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -59,7 +58,7 @@ class Arm:
     eta: float
 
 
-def run_deep_mnist(settings: BenchSettings) -> BenchResult:
+def parts(settings: BenchSettings) -> list[Part]:
     """Train every initialisation under every schedule and scale.
 
     Args:
@@ -67,16 +66,13 @@ def run_deep_mnist(settings: BenchSettings) -> BenchResult:
     """
     seeds = range(min(2, settings.seeds) if settings.quick else settings.seeds)
     _load(settings.data_dir)  # a missing file is said before any worker starts
-    parts = [
+    return [
         Part(
             label=f"{arm.initialisation} initialisation, {arm.schedule}, eta = {arm.eta:g}",
             run=partial(_train, arm, settings.data_dir, seeds, quick=settings.quick),
         )
         for arm in arms(quick=settings.quick)
     ]
-    return run_experiment_parts(
-        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=_notes
-    )
 
 
 def arms(*, quick: bool) -> Iterator[Arm]:
@@ -168,20 +164,7 @@ def _first(split: Split, n: int) -> Split:
     return Split(split.images[:n].contiguous(), split.labels[:n].contiguous())
 
 
-def _grids() -> dict[str, object]:
-    return {
-        "network": f"{DEPTH} x {WIDTH} ReLU",
-        "learning_rate": RATE,
-        "batch_size": BATCH,
-        "epochs": EPOCHS,
-        "eta": ETAS,
-        "gamma": GAMMA,
-        "largest gradient norm": CLIP,
-        "learned": f"test accuracy at least {LEARNED_PERCENT:g} %",
-    }
-
-
-def _notes(rows: pd.DataFrame) -> list[str]:
+def _notes(rows: pd.DataFrame, _: object) -> list[str]:
     """Count the scales and runs at which each schedule starts the two dead networks."""
     dead = rows[rows["initialisation"] != str(Initialisation.HE)]
     notes = []
@@ -194,3 +177,23 @@ def _notes(rows: pd.DataFrame) -> list[str]:
             f"scales ({low:.0f} to {high:.0f} %); at least 90 % do in {wide} of {len(cells)} rows."
         )
     return notes
+
+
+EXPERIMENT = Experiment(
+    name="deep-mnist",
+    question="which noise starts a deep network that cannot start by itself?",
+    minutes=60,
+    parts=parts,
+    grids=lambda _: {
+        "network": f"{DEPTH} x {WIDTH} ReLU",
+        "learning_rate": RATE,
+        "batch_size": BATCH,
+        "epochs": EPOCHS,
+        "eta": ETAS,
+        "gamma": GAMMA,
+        "largest gradient norm": CLIP,
+        "learned": f"test accuracy at least {LEARNED_PERCENT:g} %",
+    },
+    summarise=summarise,
+    notes=_notes,
+)
