@@ -80,15 +80,10 @@ class Evidence:
     source: Source
     curve_rows: pd.DataFrame | None
 
-    @property
-    def zero_r(self) -> float:
-        """ZeroR accuracy, percent."""
-        return self.source.zero_r
-
     @cached_property
     def verdicts(self) -> dict[str, RegimeVerdict]:
         """Regimes by the complete rules."""
-        return classify_complete(summarise(self.source.trials), zero_r=self.zero_r)
+        return classify_complete(summarise(self.source.trials), zero_r=self.source.zero_r)
 
     @cached_property
     def means(self) -> pd.DataFrame:
@@ -131,7 +126,7 @@ class Evidence:
     def escapes(self, architectures: Sequence[str], *modes: str) -> tuple[int, int]:
         """Count (trials above ZeroR, trials)."""
         values = np.concatenate([self.trials(name, *modes) for name in architectures])
-        return int((values > self.zero_r + 1e-9).sum()), len(values)
+        return int((values > self.source.zero_r + 1e-9).sum()), len(values)
 
 
 def together(sources: Sequence[Source]) -> Source:

@@ -33,7 +33,7 @@ _LEAST_SHAPES = 3  # where every shape is tested by itself
 
 @claim("The rules classify all 98 architectures.", "II.H", "the four rules as printed")
 def all_classified(e: Evidence) -> Finding:
-    verdicts = classify_by_paper(summarise(e.source.trials), zero_r=e.zero_r)
+    verdicts = classify_by_paper(summarise(e.source.trials), zero_r=e.source.zero_r)
     if not verdicts:
         raise TooFew
     left = [name for name, verdict in verdicts.items() if verdict.regime is Regime.UNCLASSIFIED]

@@ -173,7 +173,8 @@ def _row(
         for name, seconds in fleets.items():
             best[name] = min(best[name], next(seconds))
     fleet_s = best[str(Pairing.PAIRED)]
-    gflops = _flops(architecture, data) / fleet_s / 1e9
+    work = workload(paper_trials(architecture, data, trials=1), data)
+    gflops = work.flops_per_meta_loop / fleet_s / 1e9
     return BenchRow(
         architecture=architecture.name,
         plain_s=best["plain"],
@@ -199,16 +200,8 @@ def _fleet(
     return fleet_seconds(specs, data, plan)
 
 
-def _flops(architecture: Architecture, data: Dataset | None = None) -> float:
-    if data is None:
-        return Workload(architecture=architecture).flops_per_meta_loop
-    return Workload(
-        architecture=architecture,
-        n_inputs=data.n_inputs,
-        n_classes=data.n_classes,
-        n_train=data.train.n_samples,
-        n_validation=data.validation.n_samples,
-    ).flops_per_meta_loop
+def _flops(architecture: Architecture) -> float:
+    return Workload(architecture=architecture).flops_per_meta_loop
 
 
 def _distance(one: Architecture, other: Architecture) -> float:

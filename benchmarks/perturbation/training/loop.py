@@ -88,8 +88,8 @@ def train(
             break
     return History(
         train_loss=torch.stack(losses).double().numpy(),
-        loss={name: np.stack([look[name][0] for look in seen]) for name in watch},
-        accuracy={name: np.stack([look[name][1] for look in seen]) for name in watch},
+        loss={name: torch.stack([look[name][0] for look in seen]).numpy() for name in watch},
+        accuracy={name: torch.stack([look[name][1] for look in seen]).numpy() for name in watch},
         gradient_evaluations=len(losses) * (2 if closure else 1),
         seconds=seconds,
     )
@@ -139,7 +139,6 @@ def clip_gradients(model: ReplicaMLP, longest: float) -> None:
 
 def _look(
     model: ReplicaMLP, watch: Mapping[str, Split], clean: Clean
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+) -> dict[str, tuple[Tensor, Tensor]]:
     with clean():
-        looked = {name: evaluate(model, split, model.replicas) for name, split in watch.items()}
-    return {name: (loss.numpy(), right.numpy()) for name, (loss, right) in looked.items()}
+        return {name: evaluate(model, split, model.replicas) for name, split in watch.items()}

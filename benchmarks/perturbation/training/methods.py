@@ -132,13 +132,12 @@ def weight_noise(method: WeightNoise, *, sizes: Sequence[float], until: int) -> 
     """
     if method is WeightNoise.NONE:
         return ()
-    inner: dict[WeightNoise, Scale] = {
-        WeightNoise.PLAIN: Constant(1.0),
-        WeightNoise.ANTI: Constant(1.0),
+    controllers: dict[WeightNoise, Scale] = {
         WeightNoise.GRAD_VARIANCE: GradVariance(1.0),
         WeightNoise.CURVATURE: Curvature(1.0),
     }
-    scale = On(PerReplica(inner[method], tuple(sizes)), until=until)
+    inner = controllers.get(method, Constant(1.0))
+    scale = On(PerReplica(inner, tuple(sizes)), until=until)
     if method is WeightNoise.PLAIN:
         return (Rule("step", Gaussian(), scale),)
     return presets.anti_pgd(scale)
