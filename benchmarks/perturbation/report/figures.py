@@ -179,9 +179,8 @@ def _draw_dots(axes: Axes, cells: pd.DataFrame) -> None:
             color="#0072B2",
             markerfacecolor="#ffffff" if hollow else "#0072B2",
         )
-    none = cells[cells["method"] == "none"]["common_sensitivity"]
-    if len(none):
-        axes.axvline(float(none.iloc[0]), color="#bdbdbd", linewidth=1, zorder=0)
+    none = cells[cells["method"] == "none"]["common_sensitivity"].item()
+    axes.axvline(none, color="#bdbdbd", linewidth=1, zorder=0)
     axes.set_yticks(range(len(cells)), list(cells["method"]), fontsize=6.5)
     axes.tick_params(axis="x", labelsize=7)
 
