@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import fisher_exact
 from statsmodels.stats.contingency_tables import StratifiedTable
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -35,6 +34,7 @@ from antifragile.report.figures.names import FigureName
 from antifragile.report.figures.registry import draw_figure
 from antifragile.report.style import save_figure
 from antifragile.report.survey import survey
+from benchmarks.claims.evidence import fisher, together
 from benchmarks.section import write_section
 
 CONTROL = "none"
@@ -42,15 +42,12 @@ CONTROL = "none"
 
 def merged(stores: Sequence[str]) -> Source:
     """One source of several studies, or of parts of one that ran into several stores."""
-    sources = [renamed(open_source(store)) for store in stores]
-    names = dict.fromkeys(source.name for source in sources)
-    trials = pd.concat([source.trials for source in sources], ignore_index=True)
-    loops = pd.concat([source.meta_loops for source in sources], ignore_index=True)
+    whole = together([renamed(open_source(store)) for store in stores])
+    assert whole.meta_loops is not None
     return replace(
-        sources[0],
-        name=" and ".join(names),
-        trials=trials.drop_duplicates(TRIAL_KEY, ignore_index=True),
-        meta_loops=loops.drop_duplicates([*TRIAL_KEY, "meta_loop"], ignore_index=True),
+        whole,
+        trials=whole.trials.drop_duplicates(TRIAL_KEY, ignore_index=True),
+        meta_loops=whole.meta_loops.drop_duplicates([*TRIAL_KEY, "meta_loop"], ignore_index=True),
     )
 
 
@@ -69,29 +66,31 @@ def renamed(source: Source) -> Source:
 
 def cells(source: Source) -> pd.DataFrame:
     """A row per architecture and mode: how many trials learned, and Fisher's p against `none`."""
-    least = learned_above(source.zero_r)
     rows = []
     for (architecture, mode), group in source.trials.groupby(["architecture", "mode"], sort=False):
         peaks = group["peak_validation_accuracy"]
-        row = {"architecture": architecture, "mode": mode, "n": len(peaks)}
-        row |= {
-            "learned": int((peaks > least).sum()),
-            "escaped": int((peaks > source.zero_r).sum()),
-        }
-        rows.append(row | {"mean": peaks.mean(), "sd": peaks.std(ddof=0), "best": peaks.max()})
+        rows.append(
+            {
+                "architecture": architecture,
+                "mode": mode,
+                "n": len(peaks),
+                "learned": int((peaks > learned_above(source.zero_r)).sum()),
+                "escaped": int((peaks > source.zero_r).sum()),
+                "mean": peaks.mean(),
+                "sd": peaks.std(ddof=0),
+                "best": peaks.max(),
+            }
+        )
     frame = pd.DataFrame(rows)
     control = frame[frame["mode"] == CONTROL].set_index("architecture")
     damaged = frame["mode"] != CONTROL
-    p = [fisher_p(row, control.loc[row.architecture]) for row in frame[damaged].itertuples()]
+    p = [
+        fisher((row.learned, row.n), tuple(control.loc[row.architecture, ["learned", "n"]]))
+        for row in frame[damaged].itertuples()
+    ]
     frame.loc[damaged, "p"] = p
     frame.loc[damaged, "p_holm"] = multipletests(p, method="holm")[1]
     return frame
-
-
-def fisher_p(row: pd.Series, control: pd.Series) -> float:
-    """Two-sided, of the numbers of trials that learned."""
-    table = [[row.learned, row.n - row.learned], [control.learned, control.n - control.learned]]
-    return float(fisher_exact(table).pvalue)
 
 
 def pooled(frame: pd.DataFrame) -> Iterator[str]:

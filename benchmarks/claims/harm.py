@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import linregress, spearmanr
+from scipy.stats import spearmanr
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools import add_constant
 
 from antifragile._files import write_atomically
 from antifragile.analysis.capacity import LEAST_HARM, advise_size, harm_of_ablation
@@ -62,100 +63,57 @@ def candidates(source: Source) -> Iterator[tuple[str, str, pd.DataFrame]]:
     yield PEAKS, "all three", harm_of_ablation(source)
 
 
-def left_out_error(parameters: np.ndarray, harm: np.ndarray) -> float:
+def left_out_error(fitted: pd.DataFrame) -> float:
     """Root mean square of log2(predicted / true) over 1*W rows, each predicted by the others."""
-    x, y = np.log2(np.maximum(harm, LEAST_HARM)), np.log2(parameters)
-    misses = []
-    for i in range(len(x)):
-        others = np.arange(len(x)) != i
-        fit = linregress(x[others], y[others])
-        misses.append(fit.intercept + fit.slope * x[i] - y[i])
-    return float(np.sqrt(np.mean(np.square(misses))))
+    harm = np.log2(np.maximum(fitted["harm"], LEAST_HARM))
+    fit = OLS(np.log2(fitted["parameters"]), add_constant(harm)).fit()
+    return float(np.sqrt(np.mean(np.square(fit.get_influence().resid_press))))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Quality of the size told from a harm; errors in doublings."""
+def judged(source: Source, harm: pd.DataFrame) -> tuple[str, str]:
+    """Quality of the size told from a harm: cells of the table, and errors in doublings.
 
-    slope: str
-    r_squared: float
-    own: float
-    two_layers: float
-    four_layers: float
-    rank: float
-    noise: float
-
-    @property
-    def cells(self) -> str:
-        """Cells of a line of the table."""
-        return (
-            f"{self.slope} | {self.r_squared:.2f} | {self.own:.2f} | {self.two_layers:.2f} "
-            f"| {self.four_layers:.2f} | {self.rank:+.2f} | {self.noise:.0%}"
-        )
-
-    @property
-    def errors(self) -> str:
-        """Errors of the size, in words."""
-        return f"{self.own:.2f} / {self.two_layers:.2f} / {self.four_layers:.2f}"
-
-
-def judged(source: Source, harm: pd.DataFrame) -> Judged | str:
-    """The fit and what it misses, or why there is none."""
+    Where there is no fit, both say why.
+    """
     try:
         advice = advise_size(source, harm=harm)
     except DataError as error:
-        return str(error)
+        return f"{error}{NO_FIT}", str(error)
     table, fitted = advice.table, advice.table[advice.table["fitted"]]
     above = int((fitted["harm"] > LEAST_HARM).sum())
     if above < len(fitted) - 1:
-        return f"no fit: not above zero in {len(fitted) - above} of {len(fitted)} 1\\*W shapes"
+        reason = f"no fit: not above zero in {len(fitted) - above} of {len(fitted)} 1\\*W shapes"
+        return f"{reason}{NO_FIT}", reason
     errors = {error.family: error.rms_doublings for error in advice.errors}
+    own = left_out_error(fitted)
+    misses = [f"{miss:.2f}" for miss in (own, *(errors.get(f, np.nan) for f in ("2*W", "4*W")))]
     low, high = advice.slope_interval
-    return Judged(
-        slope=f"{advice.slope:+.2f} ({low:+.2f} to {high:+.2f})",
-        r_squared=advice.r_squared,
-        own=left_out_error(
-            fitted["parameters"].to_numpy(dtype=float), fitted["harm"].to_numpy(dtype=float)
-        ),
-        two_layers=errors.get("2*W", np.nan),
-        four_layers=errors.get("4*W", np.nan),
-        rank=float(spearmanr(table["parameters"], table["harm"]).statistic),
-        noise=float((table["harm_se"] / table["harm"].abs()).median()),
-    )
+    rank = spearmanr(table["parameters"], table["harm"]).statistic
+    noise = (table["harm_se"] / table["harm"].abs()).median()
+    slope = f"{advice.slope:+.2f} ({low:+.2f} to {high:+.2f}) | {advice.r_squared:.2f}"
+    return " | ".join([slope, *misses, f"{rank:+.2f}", f"{noise:.0%}"]), " / ".join(misses)
 
 
-def findings(source: Source, found: dict[tuple[str, str], Judged | str]) -> str:
+def findings(source: Source, errors: Mapping[tuple[str, str], str]) -> str:
     """Findings of the run of 2026-11-22; its words were written then, numbers are computed."""
     assert source.meta_loops is not None
     cells = harm_by_cell(ablations(source.meta_loops)).set_index(["architecture", "mode"])
     stable = [name for name in advise_size(source).table["architecture"] if name != "1*8"]
     output = cells.loc[[(name, "output") for name in stable], "drop"]
     wide, narrow = (cells.loc[(name, "hidden"), "drop"] for name in ("1*256", "1*16"))
-
-    def errors(what: str, mode: str) -> str:
-        one = found[what, mode]
-        return one.errors if isinstance(one, Judged) else one
-
-    mixed, hidden, output_left, output_once, peaks = (
-        errors(*key)
-        for key in (
-            *(("at once", "all three"), ("at once", "hidden"), (AFTER, "output")),
-            *(("at once", "output"), (PEAKS, "all three")),
-        )
-    )
     points = (
         "**An output neuron is a class.** Its ablation takes "
         f"{output.min():.1f} to {output.max():.1f} points from every stable network of 1\\*16 and "
         f"up, whatever its size; a hidden neuron takes {narrow:.1f} points from 1\\*16 and "
         f"{wide:.2f} from 1\\*256.",
         "**So the drop at once, averaged over the modes, tells size about as well as the drop "
-        f"after the epoch**: errors on 1\\*W / 2\\*W / 4\\*W {mixed} against "
-        f"{errors(AFTER, 'all three')} doublings. The peaks of `antifragile size`: "
-        f"{peaks}.",
+        f"after the epoch**: errors on 1\\*W / 2\\*W / 4\\*W "
+        f"{errors['at once', 'all three']} against {errors[AFTER, 'all three']} doublings. The "
+        f"peaks of `antifragile size`: {errors[PEAKS, 'all three']}.",
         "**Under hidden ablation alone the drop at once is the better one**: "
-        f"{hidden}, and it needs no control. Under output ablation it is "
-        f"the other way round: what the epoch does not mend tells size ({output_left}), "
-        f"the drop at once does not ({output_once}).",
+        f"{errors['at once', 'hidden']}, and it needs no control. Under output ablation it is the "
+        f"other way round: what the epoch does not mend tells size ({errors[AFTER, 'output']}), "
+        f"the drop at once does not ({errors['at once', 'output']}).",
         "**From 1\\*16 up, one epoch mends nearly everything.** Without the control the drop after "
         "the epoch is below zero in most networks: they still gain, ablated or not. Beyond `none` "
         "it is below zero for hidden ablation of the wide ones.",
@@ -187,10 +145,8 @@ def main() -> None:
             f"{options.processor_minutes} processor minutes; {took} by the clock, on shared cores"
         )
     found = {(what, modes): judged(source, harm) for what, modes, harm in candidates(source)}
-    lines = [
-        f"| {what} | {modes} | {one.cells if isinstance(one, Judged) else one + NO_FIT} |"
-        for (what, modes), one in found.items()
-    ]
+    lines = [f"| {what} | {modes} | {cells} |" for (what, modes), (cells, _) in found.items()]
+    errors = {key: words for key, (_, words) in found.items()}
     text = f"""# Harm of one ablation
 
 An ablative meta-loop zeroes a neuron of the last known good network (LKG), then trains for one
@@ -215,7 +171,7 @@ stable 1\\*W networks, and asks how far the size read off it misses the true one
 (root mean square): of 1\\*W shapes left out of the fit in turn, and of 2\\*W and 4\\*W, which no
 fit saw. Noise: the median standard error of a harm, in parts of it.
 
-{findings(source, found)}
+{findings(source, errors)}
 
 | harm | modes | slope (95 %) | R2 | 1\\*W left out | 2\\*W | 4\\*W | Spearman | noise |
 |---|---|---|---|---|---|---|---|---|

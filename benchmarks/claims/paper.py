@@ -11,178 +11,24 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import pandas as pd
-
 from antifragile.analysis.convergence import read_curves_csv
 from antifragile.analysis.source import open_source
-from benchmarks.claims import chaotic as claim_chaotic
-from benchmarks.claims import stable as claim_stable
-from benchmarks.claims.evidence import FAILS, HOLDS, OPEN, PARTLY, Claim, Evidence
+from benchmarks.claims import chaotic, stable
+from benchmarks.claims.evidence import FAILS, HOLDS, OPEN, PARTLY, Claim, Evidence, together
 
 ZERO_R = 11.02
 
-CLAIMS = (
-    Claim(
-        says="The rules classify all 98 architectures.",
-        where="II.H",
-        test="the four rules as printed",
-        judge=claim_stable.all_classified,
-    ),
-    Claim(
-        says="1*2048: weight decay has the highest mean accuracy.",
-        where="III.A",
-        test="permutation against none",
-        judge=claim_stable.decay_best_at_widest,
-    ),
-    Claim(
-        says="Weight decay is a distinct, principled regulariser.",
-        where="III.A, III.B",
-        test="decay - none over stable shapes, sign flips",
-        judge=claim_stable.decay_differs,
-    ),
-    Claim(
-        says="1*2048: hidden ablation finds the highest single peak (98.35 %).",
-        where="III.A",
-        test="gap of maxima, permutation",
-        judge=claim_stable.hidden_highest_peak,
-    ),
-    Claim(
-        says="2*939: dropout is the dominant strategy.",
-        where="III.A",
-        test="permutation against none",
-        judge=claim_stable.dropout_dominates,
-    ),
-    Claim(
-        says="Over-parameterised: hidden ablation is statistically indistinguishable from the "
-        "control.",
-        where="V",
-        test="TOST, margin 0.2",
-        judge=claim_stable.hidden_equals_control,
-    ),
-    Claim(
-        says="1*128 and 2*59 reach more than 97 %.",
-        where="III.B",
-        test="means",
-        judge=claim_stable.success_over_97,
-    ),
-    Claim(
-        says="Maxima diverge: about 0.16 at 1*256, 0.84 at 1*64.",
-        where="III.B",
-        test="maxima (no interval: single trials)",
-        judge=claim_stable.maxima_diverge,
-    ),
-    Claim(
-        says="Optimally sized: any intervention, regularisers too, is increasingly detrimental.",
-        where="III.B",
-        test="dropout - none against size, regression",
-        judge=claim_stable.regularisers_become_harmful,
-    ),
-    Claim(
-        says="Well-sized to constrained: all ablation is detrimental.",
-        where="V",
-        test="permutation against none, Holm",
-        judge=claim_stable.ablation_harms_when_sized,
-    ),
-    Claim(
-        says="Hidden is consistently and significantly less harmful than output.",
-        where="V",
-        test="hidden - output over optimally sized shapes, sign flips",
-        judge=claim_stable.hidden_less_harmful,
-    ),
-    Claim(
-        says="The rate of harm tells the size.",
-        where="III.B, V",
-        test="regression on 1*W, error on 2*W and 4*W",
-        judge=claim_stable.harm_falls_with_capacity,
-    ),
-    Claim(
-        says="The chaotic regime has the highest variance.",
-        where="III.C",
-        test="largest sd",
-        judge=claim_chaotic.chaotic_varies_most,
-    ),
-    Claim(
-        says='18*18: baselines are "completely unable" to escape.',
-        where="III.E",
-        test="trials above ZeroR, exact intervals",
-        judge=claim_chaotic.baselines_cannot_escape,
-    ),
-    Claim(
-        says="19*19: hidden and output produce massive improvements.",
-        where="III.C",
-        test="trials above ZeroR, Fisher",
-        judge=claim_chaotic.psa_rescues_19,
-    ),
-    Claim(
-        says="PSA lifts where baselines fail.",
-        where="III.C, V",
-        test="PSA - baselines over chaotic shapes, sign flips",
-        judge=claim_chaotic.psa_lifts_where_baselines_fail,
-    ),
-    Claim(
-        says="PSA is consistently beneficial in the chaotic regime.",
-        where="III.C",
-        test="each shape; permutation against none, Holm",
-        judge=claim_chaotic.each_shape_is_lifted,
-    ),
-    Claim(
-        says="Especially output ablation.",
-        where="V",
-        test="output against none, full, hidden over chaotic shapes",
-        judge=claim_chaotic.output_lifts_most,
-    ),
-    Claim(
-        says="18*18: hidden is the most effective.",
-        where="III.C",
-        test="permutation against output",
-        judge=claim_chaotic.hidden_best_at_18,
-    ),
-    Claim(
-        says="4*4, 1*2: full and output win.",
-        where="III.C",
-        test="permutation against none",
-        judge=claim_chaotic.partial_wins_when_starved,
-    ),
-    Claim(
-        says="Trainability ends between 20*20 and 21*21.",
-        where="III.D",
-        test="trials above ZeroR, Fisher",
-        judge=claim_chaotic.boundary_20_21,
-    ),
-    Claim(
-        says="Failed architectures universally fail.",
-        where="III.D",
-        test="trials above ZeroR, exact intervals",
-        judge=claim_chaotic.failures_fail,
-    ),
-    Claim(
-        says="PSA improves later, near the 100-loop limit.",
-        where="III.A, III.E",
-        test="loop of the peak, PSA - baselines over learning shapes, sign flips",
-        judge=claim_chaotic.late_improvement,
-    ),
-    Claim(
-        says="Baselines converge within 30-75 loops while PSA still improves at the 99th.",
-        where="IV",
-        test="share still rising at the last loops",
-        judge=claim_chaotic.only_psa_at_the_end,
-    ),
-    Claim(
-        says="Dropout converges first, often in the first 50 loops.",
-        where="III.A",
-        test="loops to within 0.1 point of the peak, dropout - none over stable shapes",
-        judge=claim_chaotic.dropout_first,
-    ),
-)
+CLAIMS = [
+    item for part in (stable, chaotic) for item in vars(part).values() if isinstance(item, Claim)
+]
 
 
 def markdown(evidence: list[Evidence]) -> str:
     """One table per evidence and a first one of verdicts side by side."""
-    found = {e.label: [claim.judge(e) for claim in CLAIMS] for e in evidence}
+    found = {e.label: [claim.put_to(e) for claim in CLAIMS] for e in evidence}
     lines = [
         "| # | claim | section | test | " + " | ".join(found) + " |",
         "|---|---|---|---|" + "---|" * len(found),
@@ -207,13 +53,8 @@ def own_evidence(store: str, names: Sequence[str]) -> Evidence:
     sources = [open_source(store, study=name) for name in names]
     first = sources[0]
     assert all((s.zero_r, s.paired) == (first.zero_r, first.paired) for s in sources)
-    together = replace(
-        first,
-        name=" and ".join(names),
-        trials=pd.concat([source.trials for source in sources], ignore_index=True),
-        meta_loops=pd.concat([source.meta_loops for source in sources], ignore_index=True),
-    )
-    return Evidence(f"ours: {together.name}", together, together.meta_loops)
+    whole = together(sources)
+    return Evidence(f"ours: {whole.name}", whole, whole.meta_loops)
 
 
 def origin(evidence: Evidence) -> str:

@@ -25,6 +25,8 @@ from benchmarks.perturbation.records import BenchResult, BenchSettings
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 """The runs of a part, with a column ``gradient_evaluations``, and their curves (may be empty)."""
+Aggregate = tuple[str, str | Callable[[pd.Series], float]]
+"""A column of the runs and how its values become one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,40 +52,59 @@ class Done:
     cpu_seconds: float
 
 
-def run_experiment_parts(
-    name: str,
-    parts: Sequence[Part],
-    settings: BenchSettings,
-    *,
-    grids: Mapping[str, Any],
-    summarise: Callable[[pd.DataFrame], pd.DataFrame],
-    notes: Callable[[pd.DataFrame], Sequence[str]],
-) -> BenchResult:
-    """Run all parts of an experiment and make one result of them.
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """An experiment that can be run by name.
 
     Args:
-        name: The experiment's name.
-        parts: Its parts, each with a label of its own.
-        settings: Workers and folder; saved parts must agree in seeds and form.
-        grids: Sizes, steps and magnitudes, fixed beforehand; saved parts must agree in them too.
+        name: The name on the command line.
+        question: The question it answers, in a line.
+        minutes: Processor minutes of the full form with 10 seeds, about.
+        parts: Makes its parts, each with a label of its own.
+        grids: Sizes, steps and magnitudes, fixed beforehand; saved parts must agree in them.
         summarise: Makes rows from runs.
-        notes: Makes sentences from rows.
+        notes: Makes sentences from rows and grids.
     """
-    done = run_parts(name, parts, settings, grids)
-    runs = pd.concat([part.runs for part in done], ignore_index=True)
-    curves = [part.curves for part in done if len(part.curves)]
-    rows = summarise(runs)
-    return BenchResult(
-        name=name,
-        grids=grids,
-        rows=rows,
-        runs=runs,
-        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
-        notes=tuple(notes(rows)),
-        gradient_evaluations=int(runs["gradient_evaluations"].sum()),
-        seconds=sum(part.seconds for part in done),
-        cpu_seconds=sum(part.cpu_seconds for part in done),
-    )
+
+    name: str
+    question: str
+    minutes: float
+    parts: Callable[[BenchSettings], Sequence[Part]]
+    grids: Callable[[BenchSettings], Mapping[str, Any]]
+    summarise: Callable[[pd.DataFrame], pd.DataFrame]
+    notes: Callable[[pd.DataFrame, Mapping[str, Any]], Sequence[str]]
+
+    def run(self, settings: BenchSettings) -> BenchResult:
+        """Run all parts and make one result of them; saved parts must agree in seeds and form."""
+        grids = self.grids(settings)
+        done = run_parts(self.name, self.parts(settings), settings, grids)
+        runs = pd.concat([part.runs for part in done], ignore_index=True)
+        curves = [part.curves for part in done if len(part.curves)]
+        rows = self.summarise(runs)
+        return BenchResult(
+            name=self.name,
+            grids=grids,
+            rows=rows,
+            runs=runs,
+            curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
+            notes=tuple(self.notes(rows, grids)),
+            gradient_evaluations=int(runs["gradient_evaluations"].sum()),
+            seconds=sum(part.seconds for part in done),
+            cpu_seconds=sum(part.cpu_seconds for part in done),
+        )
+
+
+def summarised(runs: pd.DataFrame, keys: Sequence[str], **columns: Aggregate) -> pd.DataFrame:
+    """A row per setting in order of appearance: its keys, the columns, and the cost of a run.
+
+    Args:
+        runs: One row per run.
+        keys: The columns that make a setting.
+        columns: Name to (column of the runs, how it is put together).
+    """
+    cost = {name: (name, pd.Series.mean) for name in ("gradient_evaluations", "seconds")}
+    rows = runs.groupby(list(keys), sort=False).agg(**columns, **cost).reset_index()
+    return rows.astype({"gradient_evaluations": int})
 
 
 def run_parts(
@@ -147,17 +168,12 @@ def _save(found: Done, path: Path) -> None:
 
 def _load(path: Path) -> Done:
     content = json.loads(path.read_bytes())
+    return Done(**content | {name: _frame(content[name]) for name in ("runs", "curves")})
 
-    def frame(text: str) -> pd.DataFrame:
-        if not text:
-            return pd.DataFrame()
-        return pd.read_csv(
-            io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values=[""]
-        )
 
-    return Done(
-        runs=frame(content["runs"]),
-        curves=frame(content["curves"]),
-        seconds=content["seconds"],
-        cpu_seconds=content["cpu_seconds"],
+def _frame(text: str) -> pd.DataFrame:
+    if not text:
+        return pd.DataFrame()
+    return pd.read_csv(
+        io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values=[""]
     )

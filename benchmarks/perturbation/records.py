@@ -24,6 +24,10 @@ Say = Callable[[str], None]
 MAX_SEEDS = 1000
 
 
+def say_nothing(line: str) -> None:
+    """Take a line of progress nowhere; a plain function, which can be sent to a worker."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchSettings:
     """Size and place of an experiment.
@@ -45,7 +49,7 @@ class BenchSettings:
     data_dir: Path | None = None
     workers: int = 1
     folder: Path | None = None
-    say: Say = field(default=lambda line: None, compare=False)
+    say: Say = field(default=say_nothing, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= MAX_SEEDS:

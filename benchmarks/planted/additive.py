@@ -79,13 +79,8 @@ def additive_section(seeds: range = range(10)) -> str:
         truth = np.mean([model.closed_form(seed) for seed in seeds], axis=0)
         gap = max(abs(found[c] - t) for c, t in zip(model.components, truth, strict=True))
         lines.append(f"| {name} | {k} | {n_runs / len(seeds):.1f} | {gap:.1e} |")
-    return "\n".join(
-        [
-            "### An additive model",
-            "",
-            "Least squares on orthogonal inputs (`benchmarks/planted/additive.py`), explained "
-            "share of variance, against the closed form, the squared correlation; ten seeds.",
-            "",
-            *lines,
-        ]
+    about = (
+        "Least squares on orthogonal inputs (`benchmarks/planted/additive.py`), explained "
+        "share of variance, against the closed form, the squared correlation; ten seeds."
     )
+    return "\n".join(["### An additive model", "", about, "", *lines])

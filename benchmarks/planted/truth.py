@@ -161,9 +161,7 @@ def truth_table(
 
 def _truth_and_studies(runs: Runs, truth_seeds: range, starts: Sequence[int]) -> str:
     truth = truth_table(runs, truth_seeds, LeaveOneOut).loc[CONTRIBUTION]
-    studies = [
-        runs.complete(LeaveOneOut(components=COMPONENTS, seeds=range(s, s + 10))) for s in starts
-    ]
+    studies = _studies(runs, LeaveOneOut, starts)
     tables = pd.concat([study.of(CONTRIBUTION) for study in studies])
     lines = [
         "| component | truth | covered | half-width | positive | negative | equivalent | open |",
@@ -171,37 +169,41 @@ def _truth_and_studies(runs: Runs, truth_seeds: range, starts: Sequence[int]) ->
     ]
     for component in COMPONENTS:
         rows, true = tables.loc[component], truth.loc[component]
-        covered = int(((rows.low <= true.truth) & (true.truth <= rows.high)).sum())
         verdicts = rows.verdict.value_counts()
         counts = " | ".join(str(verdicts.get(v, 0)) for v in _SHOWN)
-        width = float((rows.high - rows.low).mean() / 2)
+        covered, width = _covered(rows, true.truth), float((rows.high - rows.low).mean() / 2)
         lines.append(
             f"| {component} | {true.truth:+.2f} ± {true.error:.2f} | {covered} | {width:.2f} | "
             f"{counts} |"
         )
     wrong = sum(_has_wrong_claim(study, truth["sign"]) for study in studies)
     low, high = _limits(0.95, len(starts)), _limits(0.05, len(starts))
-    return "\n".join(
-        [
-            f"### {len(starts)} studies of 10 seeds, leave-one-out",
-            "",
-            *lines,
-            "",
-            f"Covered: studies whose 95 % t interval holds the truth; the exact 99 % binomial "
-            f"limits of that are {low[0]} to {low[1]}. Family-wise errors (a study with any "
-            f"corrected claim whose sign the truth does not have): **{wrong}** of {len(starts)}; "
-            f"5 % allows at most {high[1]}. The four columns after the half-width count verdicts; "
-            "power is *positive* for useful and the twins, *negative* for harmful.",
-        ]
+    return _section(
+        f"{len(starts)} studies of 10 seeds, leave-one-out",
+        lines,
+        "Covered: studies whose 95 % t interval holds the truth; the exact 99 % binomial "
+        f"limits of that are {low[0]} to {low[1]}. Family-wise errors (a study with any "
+        f"corrected claim whose sign the truth does not have): **{wrong}** of {len(starts)}; "
+        f"5 % allows at most {high[1]}. The four columns after the half-width count verdicts; "
+        "power is *positive* for useful and the twins, *negative* for harmful.",
     )
 
 
-_SHOWN = (
-    PairedVerdict.POSITIVE,
-    PairedVerdict.NEGATIVE,
-    PairedVerdict.EQUIVALENT,
-    PairedVerdict.OPEN,
-)
+def _studies(
+    runs: Runs,
+    design: Callable[..., AblationDesign],
+    starts: Sequence[int],
+    components: Sequence[str] = COMPONENTS,
+) -> list[Judged]:
+    """Studies of ten seeds, from each of these on."""
+    return [runs.complete(design(components=components, seeds=range(s, s + 10))) for s in starts]
+
+
+def _covered(rows: pd.DataFrame, truth: float) -> int:
+    return int(((rows.low <= truth) & (truth <= rows.high)).sum())
+
+
+_SHOWN = (*SIGN, PairedVerdict.EQUIVALENT, PairedVerdict.OPEN)
 
 
 def _has_wrong_claim(study: Judged, signs: pd.Series, question: str = CONTRIBUTION) -> bool:
@@ -215,12 +217,12 @@ def _limits(share: float, n: int) -> tuple[int, int]:
 
 
 def _null_family(runs: Runs, nulls: Sequence[int]) -> str:
-    studies = [runs.complete(LeaveOneOut(components=MIXERS, seeds=range(s, s + 10))) for s in nulls]
+    studies = _studies(runs, LeaveOneOut, nulls, MIXERS)
     tables = pd.concat([study.of(CONTRIBUTION) for study in studies])
     tables = tables[tables.verdict != PairedVerdict.IDENTICAL]
     claims = tables.verdict.isin(list(SIGN))
     wrong = sum(bool(s.of(CONTRIBUTION).verdict.isin(list(SIGN)).any()) for s in studies)
-    covered = int(((tables.low <= 0) & (tables.high >= 0)).sum())
+    covered = _covered(tables, 0)
     raw = int((tables.p <= 0.05).sum())
     return (
         "### A family in which nothing does anything\n\n"
@@ -258,14 +260,10 @@ def _adaptive(runs: Runs, truth_seeds: range, starts: Sequence[int]) -> str:
             f"| {name} | {spent / len(starts):.0f} | {wrong} | {found[0]} | {found[1]} | "
             f"{settled:.0f} % |"
         )
-    return "\n".join(
-        [
-            "### Further seeds where the verdict is open",
-            "",
-            *lines,
-            "",
-            f"The adaptive study pays for its {len(LOOKS)} looks by counting every p that often.",
-        ]
+    return _section(
+        "Further seeds where the verdict is open",
+        lines,
+        f"The adaptive study pays for its {len(LOOKS)} looks by counting every p that often.",
     )
 
 
@@ -276,9 +274,7 @@ def _found(studies: Sequence[Judged], component: str, sign: int) -> int:
 
 def _pairwise(runs: Runs, truth_seeds: range, starts: Sequence[int]) -> str:
     truth = truth_table(runs, truth_seeds, Pairwise)
-    studies = [
-        runs.complete(Pairwise(components=COMPONENTS, seeds=range(s, s + 10))) for s in starts
-    ]
+    studies = _studies(runs, Pairwise, starts)
     twins = f"{TWIN_A} & {TWIN_B}"
     flagged = [redundant_pairs(study.table) for study in studies]
     found = sum(
@@ -288,15 +284,7 @@ def _pairwise(runs: Runs, truth_seeds: range, starts: Sequence[int]) -> str:
     positive = sum(s.of(INTERACTION).verdict[twins] == PairedVerdict.POSITIVE for s in studies)
     wrong = sum(_has_wrong_claim(s, truth.loc[INTERACTION, "sign"], INTERACTION) for s in studies)
     rows = pd.concat([study.of(INTERACTION) for study in studies])
-    covered = [
-        int(
-            (
-                (part.low <= truth.truth[INTERACTION, t])
-                & (truth.truth[INTERACTION, t] <= part.high)
-            ).sum()
-        )
-        for t, part in rows.groupby(level=0)
-    ]
+    covered = [_covered(part, truth.truth[INTERACTION, t]) for t, part in rows.groupby(level=0)]
     joint, inter = truth.truth[JOINT, twins], truth.truth[INTERACTION, twins]
     return (
         "### Pairwise: the planted redundancy\n\n"
@@ -311,27 +299,28 @@ def _pairwise(runs: Runs, truth_seeds: range, starts: Sequence[int]) -> str:
 
 
 def _one_study(runs: Runs, start: int) -> str:
-    seeds = range(start, start + 10)
-    shapley = runs.complete(Shapley(components=COMPONENTS, seeds=seeds)).of(CONTRIBUTION)
-    alone = runs.complete(LeaveOneOut(components=COMPONENTS, seeds=seeds)).of(CONTRIBUTION)
-    path = runs.complete(AblationPath(components=COMPONENTS, seeds=seeds)).of(CONTRIBUTION)
+    designs = (Shapley, LeaveOneOut, AblationPath)
+    shapley, alone, path = (_studies(runs, d, [start])[0].of(CONTRIBUTION) for d in designs)
     lines = ["| component | leave-one-out | Shapley | place on the path |", "|---|---:|---:|---:|"]
-    for c in COMPONENTS:
-        lines.append(
-            f"| {c} | {_interval(alone.loc[c])} | {_interval(shapley.loc[c])} | "
-            f"{list(path.index).index(c) + 1} |"
-        )
-    whole = [runs.values[BASELINE, s] - runs.values[frozenset(COMPONENTS), s] for s in seeds]
-    return "\n".join(
-        [
-            "### The same ten seeds by three designs",
-            "",
-            *lines,
-            "",
-            f"Shapley values add up to {shapley.difference.sum():.4f}; all minus none is "
-            f"{np.mean(whole):.4f}. Leave-one-out misses the twins, Shapley shares their worth.",
-        ]
+    lines += [
+        f"| {c} | {_interval(alone.loc[c])} | {_interval(shapley.loc[c])} | "
+        f"{path.index.get_loc(c) + 1} |"
+        for c in COMPONENTS
+    ]
+    whole = [
+        runs.values[BASELINE, s] - runs.values[frozenset(COMPONENTS), s]
+        for s in range(start, start + 10)
+    ]
+    return _section(
+        "The same ten seeds by three designs",
+        lines,
+        f"Shapley values add up to {shapley.difference.sum():.4f}; all minus none is "
+        f"{np.mean(whole):.4f}. Leave-one-out misses the twins, Shapley shares their worth.",
     )
+
+
+def _section(heading: str, table: Sequence[str], text: str) -> str:
+    return "\n".join([f"### {heading}", "", *table, "", text])
 
 
 def _interval(row: pd.Series) -> str:

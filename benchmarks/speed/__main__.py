@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -51,7 +52,7 @@ def speed(
         if not isinstance(item, BenchReport):
             stderr().print(_line(item), markup=False, soft_wrap=True)
         elif as_json:
-            print_json(item.to_mapping())
+            print_json(asdict(item))
         else:
             _print_table(item)
             _print_summary(item, threads)

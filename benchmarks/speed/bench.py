@@ -7,9 +7,8 @@ machine affects all three equally. Seconds are per replica and meta-loop, valida
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -31,7 +30,12 @@ BENCH_ARCHITECTURES: tuple[str, ...] = (
 )
 """The default set of 18: wide, matched, square and mirrored shapes."""
 
-_TRIALS, _META_LOOPS = 10, 100
+TRAINED_SHARE = 1 - TrainingOptions().decay_is_placebo / len(PAPER_MODES)
+"""Share of the modes of a paired study that are trained."""
+
+_META_LOOPS = (
+    len(PAPER_MODES) * 10 * 100
+)  # of each shape of the paper's study: 10 trials, 100 loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +69,13 @@ class BenchRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchReport:
-    """All rows and their summary; `to_mapping` is the JSON of the command line."""
+    """All rows and their summary."""
 
     rows: tuple[BenchRow, ...]
     precision: str
     peak_gflops: float
     geometric_mean_ratio: float
     projected_hours: dict[str, float]
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def bench(
@@ -112,42 +112,46 @@ def bench(
 def report(rows: Sequence[BenchRow], peak: float, precision: str = "fp32") -> BenchReport:
     """Summarise rows; their peak shares are brought to the one peak of the run."""
     return BenchReport(
-        rows=tuple(BenchRow(**{**asdict(row), "peak_share": row.gflops / peak}) for row in rows),
+        rows=tuple(replace(row, peak_share=row.gflops / peak) for row in rows),
         precision=precision,
         peak_gflops=peak,
         geometric_mean_ratio=geometric_mean([row.ratio for row in rows]),
-        projected_hours=projected_hours(rows) | _hours_in_fp32(rows, precision),
+        projected_hours=projected_hours(rows, precision),
     )
 
 
-def projected_hours(rows: Sequence[BenchRow]) -> dict[str, float]:
+def projected_hours(rows: Sequence[BenchRow], precision: str = "fp32") -> dict[str, float]:
     """Project the hours of the paper's study (98 shapes, 6 modes, 10 trials, 100 meta-loops).
 
-    Each shape is given the speed of the measured shape that is nearest in width and depth. The
-    rows train every mode; a paired study does not train ``decay`` again, which rounds away
-    (`sharing`), and so takes five sixths of ``paired_all_trained``.
+    The rows train every mode; a paired study does not train ``decay`` again, which rounds away
+    (`sharing`), and so takes five sixths of ``paired_all_trained``. Beside another precision than
+    fp32 stand the hours of fp32, measured in the same run.
     """
-    meta_loops = len(PAPER_MODES) * _TRIALS * _META_LOOPS
-    hours = {str(pairing): 0.0 for pairing in Pairing}
+    all_trained = hours_when_all_trained({row.architecture: row.fleet_s for row in rows})
+    independent = {row.architecture: row.fleet_independent_s for row in rows}
+    hours = {
+        str(Pairing.PAIRED): all_trained * TRAINED_SHARE,
+        str(Pairing.INDEPENDENT): hours_when_all_trained(independent),
+        "paired_all_trained": all_trained,
+    }
+    if precision != "fp32":
+        in_fp32 = hours_when_all_trained({row.architecture: row.fleet_fp32_s for row in rows})
+        hours["paired_fp32"] = in_fp32 * TRAINED_SHARE
+    return hours
+
+
+def hours_when_all_trained(seconds: Mapping[str, float]) -> float:
+    """Project the hours of the paper's study from seconds per replica and meta-loop.
+
+    Each shape is given the speed of the measured shape that is nearest in width and depth.
+    """
+    measured = {Architecture.parse(name): value for name, value in seconds.items()}
+    hours = 0.0
     for entry in PAPER_LANDSCAPE:
-        architecture = entry.architecture
-        near = min(
-            rows, key=lambda row: _distance(Architecture.parse(row.architecture), architecture)
-        )
-        share = _flops(architecture) / _flops(Architecture.parse(near.architecture))
-        hours[str(Pairing.PAIRED)] += near.fleet_s * share * meta_loops / 3600
-        hours[str(Pairing.INDEPENDENT)] += near.fleet_independent_s * share * meta_loops / 3600
-    all_trained = hours[str(Pairing.PAIRED)]
-    trained = 1 - TrainingOptions().decay_is_placebo / len(PAPER_MODES)
-    return hours | {str(Pairing.PAIRED): all_trained * trained, "paired_all_trained": all_trained}
-
-
-def _hours_in_fp32(rows: Sequence[BenchRow], precision: str) -> dict[str, float]:
-    """Project the hours in fp32 measured in the same run, beside those of another precision."""
-    if precision == "fp32":
-        return {}
-    hours = projected_hours([replace(row, fleet_s=row.fleet_fp32_s) for row in rows])
-    return {"paired_fp32": hours[str(Pairing.PAIRED)]}
+        near = min(measured, key=lambda shape: _distance(shape, entry.architecture))
+        share = _flops(entry.architecture) / _flops(near)
+        hours += measured[near] * share * _META_LOOPS / 3600
+    return hours
 
 
 def _row(
@@ -169,7 +173,8 @@ def _row(
         for name, seconds in fleets.items():
             best[name] = min(best[name], next(seconds))
     fleet_s = best[str(Pairing.PAIRED)]
-    gflops = _flops(architecture, data) / fleet_s / 1e9
+    work = workload(paper_trials(architecture, data, trials=1), data)
+    gflops = work.flops_per_meta_loop / fleet_s / 1e9
     return BenchRow(
         architecture=architecture.name,
         plain_s=best["plain"],
@@ -195,16 +200,8 @@ def _fleet(
     return fleet_seconds(specs, data, plan)
 
 
-def _flops(architecture: Architecture, data: Dataset | None = None) -> float:
-    if data is None:
-        return Workload(architecture=architecture).flops_per_meta_loop
-    return Workload(
-        architecture=architecture,
-        n_inputs=data.n_inputs,
-        n_classes=data.n_classes,
-        n_train=data.train.n_samples,
-        n_validation=data.validation.n_samples,
-    ).flops_per_meta_loop
+def _flops(architecture: Architecture) -> float:
+    return Workload(architecture=architecture).flops_per_meta_loop
 
 
 def _distance(one: Architecture, other: Architecture) -> float:

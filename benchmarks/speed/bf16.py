@@ -24,7 +24,7 @@ from antifragile.data.splits import Dataset
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload
 from antifragile.fleet.rates import matrix_peak_gflops, paper_trials, seconds_per_meta_loop
-from benchmarks.speed.bench import BENCH_ARCHITECTURES, BenchRow, projected_hours
+from benchmarks.speed.bench import BENCH_ARCHITECTURES, TRAINED_SHARE, hours_when_all_trained
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     data = load_dataset("mnist", data_dir=options.data_dir)
     peak = dict.fromkeys(PRECISIONS, 0.0)
-    rows: dict[str, list[BenchRow]] = {precision: [] for precision in PRECISIONS}
+    measured: dict[str, dict[str, float]] = {precision: {} for precision in PRECISIONS}
     print("| architecture | fp32 s | bf16 s | fp32 / bf16 | bf16 GFLOP/s |", flush=True)
     print("|---|---|---|---|---|")
     for name in options.architectures:
@@ -48,7 +48,7 @@ def main() -> None:
         best = in_turn(architecture, data, options.threads, options.rounds)
         for precision in PRECISIONS:
             peak[precision] = max(peak[precision], matrix_peak(precision, options.threads))
-            rows[precision].append(row(name, best[precision]))
+            measured[precision][name] = best[precision]
         gflops = Workload(architecture=architecture).flops_per_meta_loop / best["bf16"] / 1e9
         print(
             f"| {name} | {best['fp32']:.4g} | {best['bf16']:.4g} "
@@ -56,7 +56,7 @@ def main() -> None:
             flush=True,
         )
     for precision in PRECISIONS:
-        hours = projected_hours(rows[precision])["paired"]
+        hours = hours_when_all_trained(measured[precision]) * TRAINED_SHARE
         print(f"\n{precision}: matrix peak {peak[precision]:.0f} GFLOP/s, the paper {hours:.1f} h")
 
 
@@ -86,22 +86,6 @@ def seconds(
 def matrix_peak(precision: str, threads: int) -> float:
     """Time PyTorch's best matrix product by the processor seconds of all threads, in GFLOP/s."""
     return threads * matrix_peak_gflops(precision, repeats=3, clock=time.process_time)
-
-
-def row(name: str, fleet_s: float) -> BenchRow:
-    """Make a row of the only numbers that `projected_hours` reads."""
-    return BenchRow(
-        architecture=name,
-        plain_s=0.0,
-        tuned_s=0.0,
-        fleet_s=fleet_s,
-        fleet_fp32_s=fleet_s,
-        fleet_independent_s=fleet_s,
-        ratio=0.0,
-        tuned_ratio=0.0,
-        gflops=0.0,
-        peak_share=0.0,
-    )
 
 
 if __name__ == "__main__":

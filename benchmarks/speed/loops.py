@@ -9,7 +9,7 @@ Both train one epoch and validate, as one meta-loop of one replica does.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -79,7 +79,7 @@ def seconds_per_meta_loop(
         scale = train.n_samples / few
         train = _first(train, few)
         validation = _first(validation, max(1, round(validation.n_samples / scale)))
-    model = _network(architecture, data)
+    model = network(architecture.layer_sizes(data.n_inputs, data.n_classes))
     started = time.perf_counter()
     loop(model, train, validation, options)
     return (time.perf_counter() - started) * scale
@@ -89,9 +89,9 @@ def _first(split: Split, n: int) -> Split:
     return Split(split.images[:n].contiguous(), split.labels[:n].contiguous())
 
 
-def _network(architecture: Architecture, data: Dataset) -> nn.Module:
-    sizes = architecture.layer_sizes(data.n_inputs, data.n_classes)
-    layers: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
-    for fan_in, fan_out in pairwise(sizes[1:]):
-        layers += [nn.ReLU(), nn.Linear(fan_in, fan_out)]
-    return nn.Sequential(*layers)
+def network(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers of these sizes, ReLU between them."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

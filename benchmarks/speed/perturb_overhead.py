@@ -18,10 +18,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy
 
 from antifragile.optim import Gaussian, Power, Rademacher, Rule, perturb
+from benchmarks.speed.loops import network
 
 WIDTHS = {"1M": (784, 512, 768, 256, 10), "10M": (784, 2048, 2560, 1280, 10)}
 RULES: dict[str, Rule | None] = {
@@ -47,20 +47,12 @@ class Contender:
 
     def __init__(self, widths: tuple[int, ...], rule: Rule | None) -> None:
         torch.manual_seed(0)
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        self.model = nn.Sequential(*layers[:-1])
+        self.model = network(widths)
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-6, fused=True)
         self.x, self.y = torch.randn(256, widths[0]), torch.randint(0, 10, (256,))
         if rule is not None:
             perturb(self.optimizer, rule)
-
-    def pass_in_step(self) -> Contender:
-        """Hang a plain pass into the step, where the rules' work is done too."""
-        self.optimizer.register_step_pre_hook(self.plain_pass)
-        return self
 
     def gradients(self) -> None:
         """Forward and backward."""
@@ -89,7 +81,8 @@ def seconds(action: Callable[[], object]) -> float:
 def measure(widths: tuple[int, ...], rounds: int) -> dict[str, float]:
     """Best seconds by name; steps by the name of their rule."""
     contenders = {name: Contender(widths, rule) for name, rule in RULES.items()}
-    contenders["a pass"].pass_in_step()
+    in_step = contenders["a pass"]  # where the rules' work is done too
+    in_step.optimizer.register_step_pre_hook(in_step.plain_pass)
     best: dict[str, float] = {}
 
     def note(name: str, value: float) -> None:

@@ -57,10 +57,10 @@ def try_out(wild: Wild, checkouts: Path, home: Path, workers: int) -> dict[str, 
         return None
     folder = home / wild.repository.replace("/", "+")
     shutil.rmtree(folder, ignore_errors=True)
-    for file, target in zip(wild.files, targets(wild), strict=True):
+    for file, target in zip(wild.files, wild.targets, strict=True):
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(clone / file, folder / target)
-    (folder / "trial.py").write_text(wild.entry.lstrip())
+    (folder / "trial.py").write_text(wild.entry)
     began, used = time.perf_counter(), processor_seconds()
     said = command(wild, folder, workers)
     seconds, used = time.perf_counter() - began, processor_seconds() - used
@@ -90,16 +90,10 @@ def places(wild: Wild, checkouts: Path) -> list[Path]:
     return [checkouts / f"{owner}+{name}", checkouts / owner / name, checkouts / name]
 
 
-def targets(wild: Wild) -> list[str]:
-    """Targets of its files: a lone file goes to the top, a package keeps its folders."""
-    return [file if len(wild.files) > 1 else Path(file).name for file in wild.files]
-
-
 def command(wild: Wild, folder: Path, workers: int) -> str:
     """Run the command that a user types; returns its JSON."""
     words = [sys.executable, "-m", "antifragile", "ablate", "generate", "--json"]
-    for source in wild.sources:
-        words += ["--source", source]
+    words += [word for source in wild.sources for word in ("--source", source)]
     words += ["--build", "trial.py:build", "--inputs", "trial.py:inputs", "--out", "variants"]
     words += ["--workers", str(workers)]
     ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)

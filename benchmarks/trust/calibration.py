@@ -69,24 +69,28 @@ def split_and_score(trials: pd.DataFrame, n_splits: int, draws: int, seed: int) 
     rng = np.random.default_rng(seed)
     measure, cell = "peak_validation_accuracy", ["architecture", "mode"]
     names = tuple(trials["architecture"].unique())
-    truth, complete, paper, probabilities = [], [], [], []
+    found = []
     for split in range(n_splits):
         order = trials.assign(draw=rng.random(len(trials))).groupby(cell)["draw"].rank()
         first, second = trials[order <= 5], trials[order > 5]
-        truth.append(_labels(classify_complete(summarise(second), zero_r=ZERO_R), names))
-        complete.append(_labels(classify_complete(summarise(first), zero_r=ZERO_R), names))
-        paper.append(_labels(classify_by_paper(summarise(first), zero_r=ZERO_R), names))
         posterior = fit_posterior(first, zero_r=ZERO_R, paired=False)
         assert posterior.architectures == names
-        probabilities.append(regime_probabilities(posterior, draws=draws, seed=split))
+        judged = (
+            (classify_complete, second),
+            (classify_complete, first),
+            (classify_by_paper, first),
+        )
+        labels = [_labels(rules(summarise(half), zero_r=ZERO_R), names) for rules, half in judged]
+        found.append((*labels, regime_probabilities(posterior, draws=draws, seed=split)))
+    truth, complete, paper, probabilities = map(np.stack, zip(*found, strict=True))
     peaks = trials.groupby("architecture", sort=False)[measure].max()
     return Splits(
         names=names,
         dead=(peaks <= ZERO_R + 1e-9).to_numpy(),
-        truth=np.stack(truth),
-        complete=np.stack(complete),
-        paper=np.stack(paper),
-        probabilities=np.stack(probabilities),
+        truth=truth,
+        complete=complete,
+        paper=paper,
+        probabilities=probabilities,
     )
 
 

@@ -61,14 +61,9 @@ def train(model: nn.Module, optimizer: Any, numbers: range, *, closure: bool | s
             loss.backward()
             return loss
 
-        if closure == "after first":  # the convention of pytorch_optimizer: gradients, then closure
+        if closure is not True:  # "after first", pytorch_optimizer's way: gradients, then closure
             evaluate()
-            returned = optimizer.step(evaluate)
-        elif closure:
-            returned = optimizer.step(evaluate)
-        else:
-            evaluate()
-            returned = optimizer.step()
+        returned = optimizer.step(evaluate) if closure else optimizer.step()
     return returned
 
 

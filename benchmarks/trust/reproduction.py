@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import argparse
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 from antifragile.analysis.frames import meta_loops_frame, read_trials_csv, trials_frame
+from antifragile.analysis.inference.effects import Effect, two_sample_effect
 from antifragile.store.store import Store
+from benchmarks.claims.evidence import fisher
 
 ZERO_R = 11.02
 N_PERMUTATIONS = 20_000
@@ -43,48 +45,27 @@ class Cell:
     paper: np.ndarray
 
     @property
-    def difference(self) -> float:
-        """Our mean minus the paper's."""
-        return float(self.ours.mean() - self.paper.mean())
-
-    @property
     def is_constant(self) -> bool:
         """Say whether every trial of both gave the same number."""
         return np.ptp(np.concatenate([self.ours, self.paper])) == 0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the difference, Welch."""
-        if self.is_constant:
-            return 0.0, 0.0
-        found = stats.ttest_ind(self.ours, self.paper, equal_var=False).confidence_interval()
-        return float(found.low), float(found.high)
 
     @property
     def margin(self) -> float:
         """The larger of 0.3 point and one population sd of the paper's cell."""
         return max(0.3, float(self.paper.std()))
 
-    @property
-    def equivalence_p(self) -> float:
-        """The larger p of two one-sided Welch tests against the margin."""
-        if self.is_constant:
-            return 0.0
-        above = stats.ttest_ind(
-            self.ours + self.margin, self.paper, equal_var=False, alternative="greater"
-        )
-        below = stats.ttest_ind(
-            self.ours - self.margin, self.paper, equal_var=False, alternative="less"
-        )
-        return float(max(above.pvalue, below.pvalue))
+    @cached_property
+    def effect(self) -> Effect:
+        """Our mean minus the paper's: its 95 % interval (Welch), equivalence by two such tests."""
+        found = two_sample_effect(self.ours, self.paper, margin=self.margin)
+        return replace(found, equivalence_p=0.0) if self.is_constant else found
 
     @property
     def verdict(self) -> str:
         """Equivalent, different, or not settled by so few trials."""
-        low, high = self.interval
-        if self.equivalence_p < 0.05:
+        if self.effect.equivalence_p < 0.05:
             return "equivalent"
-        return "different" if low > 0 or high < 0 else "open"
+        return "different" if self.effect.low > 0 or self.effect.high < 0 else "open"
 
     @property
     def escapes(self) -> tuple[int, int]:
@@ -95,11 +76,10 @@ class Cell:
     def fisher(self) -> str:
         """P of Fisher's exact test, in cells where some trials escape ZeroR and some do not."""
         ours, paper = self.escapes
-        total = len(self.ours) + len(self.paper)
-        if ours + paper in (0, total):
+        n, m = len(self.ours), len(self.paper)
+        if ours + paper in (0, n + m):
             return "-"
-        table = [[ours, len(self.ours) - ours], [paper, len(self.paper) - paper]]
-        return f"{stats.fisher_exact(table).pvalue:.2f} ({ours}/{len(self.ours)}, {paper}/10)"
+        return f"{fisher((ours, n), (paper, m)):.2f} ({ours}/{n}, {paper}/10)"
 
 
 def pooled(cells: list[Cell], rng: np.random.Generator) -> tuple[float, float, float]:
@@ -140,12 +120,13 @@ def markdown(cells: list[Cell]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for cell in cells:
-        low, high = cell.interval
+        effect = cell.effect
         lines.append(
             f"| {cell.architecture} | {cell.mode} | {len(cell.ours)} "
             f"| {cell.ours.mean():.2f} ± {cell.ours.std():.2f} "
-            f"| {cell.paper.mean():.2f} ± {cell.paper.std():.2f} | {cell.difference:+.2f} "
-            f"| {low:+.2f} to {high:+.2f} | {cell.margin:.2f} | {cell.equivalence_p:.3f} "
+            f"| {cell.paper.mean():.2f} ± {cell.paper.std():.2f} | {effect.difference:+.2f} "
+            f"| {effect.low:+.2f} to {effect.high:+.2f} | {cell.margin:.2f} "
+            f"| {effect.equivalence_p:.3f} "
             f"| {cell.verdict} | {cell.fisher} |"
         )
     return "\n".join(lines)

@@ -14,62 +14,50 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
+from benchmarks.perturbation.parts import Experiment, Frames, Part, summarised
 from benchmarks.perturbation.problems.regression import QuadraticRegression, make_regression
-from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.records import BenchSettings
 from benchmarks.perturbation.training.methods import WeightNoise, attach, weight_noise
 
-NAME = "anti-pgd"
 RATE, STEPS = 0.01, 15_000
 SIZES = (0.02, 0.05, 0.1, 0.2)
 _QUICK_STEPS = 2000
 _LOOKS = 100
 
 
-def run_anti_pgd(settings: BenchSettings) -> BenchResult:
+def parts(settings: BenchSettings) -> list[Part]:
     """Descend every problem with every method and size of noise.
 
     Args:
         settings: ``quick`` keeps GD, plain noise and Anti-PGD at s = 0.2 and 2000 steps at five
             times the rate.
     """
-    parts = [
+    return [
         Part(
             label=str(method),
             run=partial(_descend, method, range(settings.seeds), quick=settings.quick),
         )
         for method in (list(WeightNoise)[:3] if settings.quick else WeightNoise)
     ]
-    return run_experiment_parts(
-        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=lambda _: _NOTES
-    )
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per method and size: median and range of the test loss, median trace at the end."""
-    rows = []
-    for (method, size), cell in runs.groupby(["method", "size"], sort=False):
-        rows.append(
-            {
-                "method": method,
-                "size": size,
-                "n": len(cell),
-                "test_loss": cell["test_loss"].median(),
-                "least": cell["test_loss"].min(),
-                "greatest": cell["test_loss"].max(),
-                "train_loss": cell["train_loss"].median(),
-                "trace": cell["trace"].median(),
-                "gradient_evaluations": int(cell["gradient_evaluations"].mean()),
-                "seconds": cell["seconds"].mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    return summarised(
+        runs,
+        ["method", "size"],
+        n=("test_loss", "size"),
+        test_loss=("test_loss", "median"),
+        least=("test_loss", "min"),
+        greatest=("test_loss", "max"),
+        train_loss=("train_loss", "median"),
+        trace=("trace", "median"),
+    )
 
 
 def _descend(method: WeightNoise, seeds: Sequence[int], *, quick: bool) -> Frames:
@@ -110,10 +98,15 @@ def _look(problem: QuadraticRegression, w: torch.Tensor) -> dict[str, np.ndarray
     }
 
 
-def _grids() -> dict[str, Any]:
-    return {"learning_rate": RATE, "steps": STEPS, "s": SIZES, "noise off": "last fifth"}
-
-
-_NOTES = (
-    "Medians over seeds, each with its own problem and start; test loss exact, of clean weights.",
+EXPERIMENT = Experiment(
+    name="anti-pgd",
+    question="does correlated noise find flat minima where plain noise does not?",
+    minutes=2,
+    parts=parts,
+    grids=lambda _: {"learning_rate": RATE, "steps": STEPS, "s": SIZES, "noise off": "last fifth"},
+    summarise=summarise,
+    notes=lambda *_: (
+        "Medians over seeds, each with its own problem and start; test loss exact, of clean "
+        "weights.",
+    ),
 )

@@ -6,26 +6,24 @@ others are a factor of three to ten away. Every method has three, or nothing to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from antifragile.optim import presets
+from antifragile.optim.presets import PRESETS
 from antifragile.optim.rules import Rule
-
-Rules = Callable[[float], tuple[Rule, ...]]
 
 FIVE = ("annealed_gradient_noise", "random_weight_perturbation", "anti_pgd", "msam", "sam_lagged")
 """The presets that MNIST takes: noise on the gradient, on the weights in two ways, two SAMs."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Contender:
     """A method with the number it has to choose.
 
     Args:
         name: Name in the table; a preset's own.
         magnitudes: Three, or one where there is nothing to choose.
-        rules: Makes the rules of a preset from the magnitude.
+        options: Further arguments of a preset.
         closure: It takes a second gradient in the step.
         decays: The magnitude is weight decay.
         drops_out: The magnitude is the share of dropout.
@@ -33,7 +31,7 @@ class Contender:
 
     name: str
     magnitudes: tuple[float, ...]
-    rules: Rules | None = None
+    options: Mapping[str, float] = field(default_factory=dict)
     closure: bool = False
     decays: bool = False
     drops_out: bool = False
@@ -41,47 +39,29 @@ class Contender:
     @property
     def is_preset(self) -> bool:
         """Say whether it is one of ours, not a control."""
-        return self.rules is not None
+        return self.name in PRESETS
+
+    def rules(self, magnitude: float) -> tuple[Rule, ...]:
+        """The rules of a preset; none of a control."""
+        return PRESETS[self.name](magnitude, **self.options) if self.is_preset else ()
 
 
 CONTENDERS = (
-    Contender(name="none", magnitudes=(0.0,)),
-    Contender(name="weight decay", magnitudes=(1e-4, 1e-3, 1e-2), decays=True),
-    Contender(name="dropout", magnitudes=(0.05, 0.1, 0.2), drops_out=True),
-    Contender(
-        name="annealed_gradient_noise",
-        magnitudes=(1e-4, 1e-3, 1e-2),
-        rules=presets.annealed_gradient_noise,
-    ),
-    Contender(name="pgd", magnitudes=(0.01, 0.1, 1.0), rules=lambda r: presets.pgd(r, 0.1)),
-    Contender(
-        name="sgld",
-        magnitudes=(1e-3, 1e-2, 1e-1),
-        rules=lambda temperature: presets.sgld(temperature, n_samples=1000),
-    ),
-    Contender(
-        name="psgld",
-        magnitudes=(1e-3, 1e-2, 1e-1),
-        rules=lambda temperature: presets.psgld(temperature, n_samples=1000),
-    ),
-    Contender(
-        name="random_weight_perturbation",
-        magnitudes=(0.003, 0.01, 0.03),
-        rules=presets.random_weight_perturbation,
-    ),
-    Contender(name="anti_pgd", magnitudes=(0.003, 0.01, 0.03), rules=presets.anti_pgd),
-    Contender(name="msam", magnitudes=(0.03, 0.1, 0.3), rules=presets.msam),
-    Contender(name="sam", magnitudes=(0.02, 0.05, 0.2), rules=presets.sam, closure=True),
-    Contender(name="asam", magnitudes=(0.2, 0.5, 2.0), rules=presets.asam, closure=True),
-    Contender(name="sam_lagged", magnitudes=(0.02, 0.05, 0.2), rules=presets.sam_lagged),
-    Contender(name="asam_lagged", magnitudes=(0.2, 0.5, 2.0), rules=presets.asam_lagged),
-    Contender(
-        name="shrink_and_perturb",
-        magnitudes=(0.6, 0.9, 0.98),
-        rules=lambda shrink: presets.shrink_and_perturb(shrink, every=100),
-    ),
-    Contender(
-        name="stochastic_reset", magnitudes=(1e-3, 1e-2, 3e-2), rules=presets.stochastic_reset
-    ),
-    Contender(name="input_noise", magnitudes=(0.03, 0.1, 0.3), rules=presets.input_noise),
+    Contender("none", (0.0,)),
+    Contender("weight decay", (1e-4, 1e-3, 1e-2), decays=True),
+    Contender("dropout", (0.05, 0.1, 0.2), drops_out=True),
+    Contender("annealed_gradient_noise", (1e-4, 1e-3, 1e-2)),
+    Contender("pgd", (0.01, 0.1, 1.0), {"threshold": 0.1}),
+    Contender("sgld", (1e-3, 1e-2, 1e-1), {"n_samples": 1000}),
+    Contender("psgld", (1e-3, 1e-2, 1e-1), {"n_samples": 1000}),
+    Contender("random_weight_perturbation", (0.003, 0.01, 0.03)),
+    Contender("anti_pgd", (0.003, 0.01, 0.03)),
+    Contender("msam", (0.03, 0.1, 0.3)),
+    Contender("sam", (0.02, 0.05, 0.2), closure=True),
+    Contender("asam", (0.2, 0.5, 2.0), closure=True),
+    Contender("sam_lagged", (0.02, 0.05, 0.2)),
+    Contender("asam_lagged", (0.2, 0.5, 2.0)),
+    Contender("shrink_and_perturb", (0.6, 0.9, 0.98), {"every": 100}),
+    Contender("stochastic_reset", (1e-3, 1e-2, 3e-2)),
+    Contender("input_noise", (0.03, 0.1, 0.3)),
 )

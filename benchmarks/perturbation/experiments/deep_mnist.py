@@ -28,8 +28,8 @@ from antifragile.config.run import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset, Split
 from benchmarks.perturbation.measures.sensitivity import wilson_interval
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
-from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.parts import Experiment, Frames, Part, summarised
+from benchmarks.perturbation.records import BenchSettings
 from benchmarks.perturbation.training.loop import History, train
 from benchmarks.perturbation.training.methods import Schedule, attach, gradient_noise
 from benchmarks.perturbation.training.networks import (
@@ -39,7 +39,6 @@ from benchmarks.perturbation.training.networks import (
     evaluate,
 )
 
-NAME = "deep-mnist"
 DEPTH, WIDTH = 20, 50
 RATE, BATCH, EPOCHS = 0.1, 100, 8
 ETAS = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -59,7 +58,7 @@ class Arm:
     eta: float
 
 
-def run_deep_mnist(settings: BenchSettings) -> BenchResult:
+def parts(settings: BenchSettings) -> list[Part]:
     """Train every initialisation under every schedule and scale.
 
     Args:
@@ -67,16 +66,13 @@ def run_deep_mnist(settings: BenchSettings) -> BenchResult:
     """
     seeds = range(min(2, settings.seeds) if settings.quick else settings.seeds)
     _load(settings.data_dir)  # a missing file is said before any worker starts
-    parts = [
+    return [
         Part(
             label=f"{arm.initialisation} initialisation, {arm.schedule}, eta = {arm.eta:g}",
             run=partial(_train, arm, settings.data_dir, seeds, quick=settings.quick),
         )
         for arm in arms(quick=settings.quick)
     ]
-    return run_experiment_parts(
-        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=_notes
-    )
 
 
 def arms(*, quick: bool) -> Iterator[Arm]:
@@ -97,23 +93,19 @@ def arms(*, quick: bool) -> Iterator[Arm]:
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per arm: how many runs learned, with Wilson's interval, and how well."""
-    rows = []
-    for key, cell in runs.groupby(["initialisation", "schedule", "eta"], sort=False):
-        share = wilson_interval(int(cell["learned"].sum()), len(cell))
-        rows.append(
-            {
-                **dict(zip(("initialisation", "schedule", "eta"), key, strict=True)),
-                "n": len(cell),
-                "learned": int(cell["learned"].sum()),
-                "low": 100 * share.low,
-                "high": 100 * share.high,
-                "accuracy": cell["test_accuracy"].mean(),
-                "best_accuracy": cell["test_accuracy"].max(),
-                "gradient_evaluations": int(cell["gradient_evaluations"].mean()),
-                "seconds": cell["seconds"].mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = summarised(
+        runs,
+        ["initialisation", "schedule", "eta"],
+        n=("learned", "size"),
+        learned=("learned", "sum"),
+        accuracy=("test_accuracy", pd.Series.mean),
+        best_accuracy=("test_accuracy", "max"),
+    )
+    low, high = wilson_interval(rows["learned"], rows["n"])
+    place = rows.columns.get_loc("accuracy")
+    rows.insert(place, "low", low)
+    rows.insert(place + 1, "high", high)
+    return rows
 
 
 @cache
@@ -162,20 +154,37 @@ def _frames(arm: Arm, seeds: Sequence[int], history: History, accuracy: np.ndarr
             "seconds": history.seconds / len(seeds),
         }
     )
-    curve = history.accuracy["validation"]
-    curves = [
-        pd.DataFrame({**named, "seed": seed, "epoch": range(len(curve)), "accuracy": curve[:, r]})
-        for r, seed in enumerate(seeds)
-    ]
-    return runs, pd.concat(curves, ignore_index=True)
+    curve = history.accuracy["validation"]  # (evaluations, R)
+    seed, epoch = np.repeat(seeds, len(curve)), np.tile(np.arange(len(curve)), len(seeds))
+    curves = {**named, "seed": seed, "epoch": epoch, "accuracy": curve.T.flatten()}
+    return runs, pd.DataFrame(curves)
 
 
 def _first(split: Split, n: int) -> Split:
     return Split(split.images[:n].contiguous(), split.labels[:n].contiguous())
 
 
-def _grids() -> dict[str, object]:
-    return {
+def _notes(rows: pd.DataFrame, _: object) -> list[str]:
+    """Count the scales and runs at which each schedule starts the two dead networks."""
+    dead = rows[rows["initialisation"] != str(Initialisation.HE)]
+    notes = []
+    for schedule, cells in dead[dead["eta"] > 0].groupby("schedule", sort=False):
+        learned, n = cells["learned"].sum(), cells["n"].sum()
+        low, high = wilson_interval(learned, n)
+        wide = (cells["learned"] >= 0.9 * cells["n"]).sum()
+        notes.append(
+            f"{schedule}, zero and simple initialisation: {learned} of {n} runs learn over all "
+            f"scales ({low:.0f} to {high:.0f} %); at least 90 % do in {wide} of {len(cells)} rows."
+        )
+    return notes
+
+
+EXPERIMENT = Experiment(
+    name="deep-mnist",
+    question="which noise starts a deep network that cannot start by itself?",
+    minutes=60,
+    parts=parts,
+    grids=lambda _: {
         "network": f"{DEPTH} x {WIDTH} ReLU",
         "learning_rate": RATE,
         "batch_size": BATCH,
@@ -184,19 +193,7 @@ def _grids() -> dict[str, object]:
         "gamma": GAMMA,
         "largest gradient norm": CLIP,
         "learned": f"test accuracy at least {LEARNED_PERCENT:g} %",
-    }
-
-
-def _notes(rows: pd.DataFrame) -> list[str]:
-    """Count the scales and runs at which each schedule starts the two dead networks."""
-    dead = rows[rows["initialisation"] != str(Initialisation.HE)]
-    notes = []
-    for schedule, cells in dead[dead["eta"] > 0].groupby("schedule", sort=False):
-        share = wilson_interval(int(cells["learned"].sum()), int(cells["n"].sum()))
-        wide = int((cells["learned"] >= 0.9 * cells["n"]).sum())
-        notes.append(
-            f"{schedule}, zero and simple initialisation: {int(cells['learned'].sum())} of "
-            f"{int(cells['n'].sum())} runs learn over all scales ({100 * share.low:.0f} to "
-            f"{100 * share.high:.0f} %); at least 90 % do in {wide} of {len(cells)} rows."
-        )
-    return notes
+    },
+    summarise=summarise,
+    notes=_notes,
+)

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +28,7 @@ from antifragile.data.splits import Dataset
 from benchmarks.perturbation.experiments.contenders import CONTENDERS, FIVE, Contender
 from benchmarks.perturbation.measures.sensitivity import capped, oscillation
 from benchmarks.perturbation.measures.steadiness import summarise
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
+from benchmarks.perturbation.parts import Experiment, Frames, Part
 from benchmarks.perturbation.problems.tasks import (
     DIGITS,
     FEDERATED,
@@ -42,12 +41,11 @@ from benchmarks.perturbation.problems.tasks import (
     noise_seeds,
     task_orders,
 )
-from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.records import BenchSettings, say_nothing
 from benchmarks.perturbation.training.loop import History, train
 from benchmarks.perturbation.training.methods import attach
 from benchmarks.perturbation.training.networks import ReplicaMLP
 
-NAME = "learning-rate"
 TASKS = (DIGITS, FEW_SAMPLES, FEDERATED, MNIST)
 TUNING_SEEDS = (1001, 1002, 1003)
 
@@ -62,24 +60,21 @@ class Cell:
     magnitude: float
 
 
-def run_learning_rate(settings: BenchSettings) -> BenchResult:
+def parts(settings: BenchSettings) -> list[Part]:
     """Tune and run every method on every task.
 
     Args:
         settings: ``quick`` keeps digits with AdamW, three rates, three methods and one magnitude.
     """
-    parts = [
+    return [
         Part(
             label=f"{task.name}, {base}, {contender.name}",
-            run=partial(_run_contender, task, base, contender.name, replace(settings, say=_quiet)),
+            run=partial(_run_contender, task, base, contender, replace(settings, say=say_nothing)),
         )
         for task in ([_shortened(DIGITS)] if settings.quick else TASKS)
         for base in task.bases
         for contender in contenders(task, quick=settings.quick)
     ]
-    return run_experiment_parts(
-        NAME, parts, settings, grids=_grids(), summarise=summarise, notes=lambda _: _NOTES
-    )
 
 
 def contenders(task: Task, *, quick: bool = False) -> tuple[Contender, ...]:
@@ -116,7 +111,7 @@ def run_rate(cell: Cell, rate: float, data: Dataset, seeds: Sequence[int]) -> pd
         dropout=cell.magnitude if contender.drops_out else 0.0,
     )
     optimizer = _optimizer(cell, model, rate)
-    rules = contender.rules(cell.magnitude) if contender.rules else ()
+    rules = contender.rules(cell.magnitude)
     with attach(optimizer, rules, seeds=noise_seeds(task, seeds), model=model) as clean:
         history = train(
             model,
@@ -133,10 +128,9 @@ def run_rate(cell: Cell, rate: float, data: Dataset, seeds: Sequence[int]) -> pd
     return _frame(cell, rate, seeds, history)
 
 
-def _run_contender(task: Task, base: Base, name: str, settings: BenchSettings) -> Frames:
+def _run_contender(task: Task, base: Base, contender: Contender, settings: BenchSettings) -> Frames:
     """Choose the magnitude of one method, then run all rates; no curves."""
     data = _load(task.dataset, settings.data_dir)
-    contender = next(one for one in CONTENDERS if one.name == name)
     seeds = range(min(2, settings.seeds) if settings.quick else settings.seeds)
     if len(contender.magnitudes) == 1 or settings.quick:
         magnitude = contender.magnitudes[len(contender.magnitudes) // 2]
@@ -145,10 +139,6 @@ def _run_contender(task: Task, base: Base, name: str, settings: BenchSettings) -
     cell = Cell(task, base, contender, magnitude)
     frames = [run_rate(cell, rate, data, seeds) for rate in task.rates[base]]
     return pd.concat(frames, ignore_index=True), pd.DataFrame()
-
-
-def _quiet(line: str) -> None:
-    """Progress of a worker goes nowhere; a plain function can be sent to it."""
 
 
 @cache
@@ -197,18 +187,6 @@ def _shortened(task: Task) -> Task:
     return replace(task, bases=(Base.ADAMW,), epochs=2, rates=rates)
 
 
-def _grids() -> dict[str, Any]:
-    return {
-        "rates": {str(base): rates for base, rates in HALF_DECADES.items()},
-        "magnitudes": {one.name: one.magnitudes for one in CONTENDERS},
-        "tuning seeds": TUNING_SEEDS,
-        "tasks": {
-            task.name: f"{task.hidden} hidden, batch {task.batch_size}, {task.epochs} epochs"
-            for task in TASKS
-        },
-    }
-
-
 _NOTES = (
     "loss: validation, last step, at the best rate, mean over seeds; difference from none paired "
     "by seed; sd over seeds; sensitivity over all rates against the own best, common sensitivity "
@@ -216,4 +194,22 @@ _NOTES = (
     "early stopping looks at the validation losses it is judged by: its loss and sensitivity are "
     "optimistic, its accuracy is not. sam and asam pay two gradients a step; no row has been given "
     "more steps for paying one.",
+)
+
+EXPERIMENT = Experiment(
+    name="learning-rate",
+    question="do perturbations make training less sensitive to the learning rate?",
+    minutes=60,
+    parts=parts,
+    grids=lambda _: {
+        "rates": {str(base): rates for base, rates in HALF_DECADES.items()},
+        "magnitudes": {one.name: one.magnitudes for one in CONTENDERS},
+        "tuning seeds": TUNING_SEEDS,
+        "tasks": {
+            task.name: f"{task.hidden} hidden, batch {task.batch_size}, {task.epochs} epochs"
+            for task in TASKS
+        },
+    },
+    summarise=summarise,
+    notes=lambda *_: _NOTES,
 )

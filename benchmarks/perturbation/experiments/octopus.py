@@ -26,13 +26,12 @@ from torch import Tensor
 
 from antifragile.optim import presets
 from antifragile.optim.rules import Rule
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
+from benchmarks.perturbation.parts import Experiment, Frames, Part, summarised
 from benchmarks.perturbation.problems.octopus import Octopus
-from benchmarks.perturbation.records import BenchResult, BenchSettings
-from benchmarks.perturbation.training.methods import attach, kicks
+from benchmarks.perturbation.records import BenchSettings
+from benchmarks.perturbation.training.methods import attach
 from benchmarks.perturbation.training.networks import stream
 
-NAME = "octopus"
 DIMENSIONS = (5, 10)
 SMOOTHNESS = (1.0, 1.5, 2.0, 3.0)
 LIMIT = 5000
@@ -101,20 +100,20 @@ DESCENTS = (
         knob="r",
         values=(math.e / 1000, math.e / 100, math.e / 10),
         base=_published,
-        rules=lambda radius: kicks(radius=radius, threshold=THRESHOLD),
+        rules=lambda radius: presets.pgd(radius, THRESHOLD, wait=1),
     ),
 )
 
 
-def run_octopus(settings: BenchSettings) -> BenchResult:
+def parts(settings: BenchSettings) -> list[Part]:
     """Race every method down every octopus.
 
     Args:
         settings: ``quick`` keeps d = 5, L = 1, the middle values and 1000 iterations.
     """
-    limit = _QUICK_LIMIT if settings.quick else LIMIT
+    limit = _limit(settings)
     smoothness = SMOOTHNESS[:1] if settings.quick else SMOOTHNESS
-    parts = [
+    return [
         Part(
             label=f"d = {d}, {descent.name}, {descent.knob} = {value:.3g}",
             run=partial(race, place, value, d, smoothness, range(settings.seeds), limit),
@@ -123,20 +122,10 @@ def run_octopus(settings: BenchSettings) -> BenchResult:
         for place, descent in enumerate(DESCENTS)
         for value in (descent.values[1:2] if settings.quick else descent.values)
     ]
-    grids = {
-        "d": DIMENSIONS,
-        "L": SMOOTHNESS,
-        "limit": limit,
-        **{f"{one.name}: {one.knob}": one.values for one in DESCENTS},
-    }
-    return run_experiment_parts(
-        NAME,
-        parts,
-        settings,
-        grids=grids,
-        summarise=summarise,
-        notes=lambda _: [f"A run that needs over {limit:,} iterations is stopped."],
-    )
+
+
+def _limit(settings: BenchSettings) -> int:
+    return _QUICK_LIMIT if settings.quick else LIMIT
 
 
 def race(
@@ -210,23 +199,33 @@ def _descend(
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per method, setting, d and L; runs that did not arrive are counted, not averaged."""
-    rows = []
-    for key, cell in runs.groupby(["d", "L", "method", "knob", "value"], sort=False):
-        arrived = cell["iterations"].dropna()
-        rows.append(
-            {
-                **dict(zip(("d", "L", "method", "knob", "value"), key, strict=True)),
-                "n": len(cell),
-                "arrived": len(arrived),
-                "median": cell["iterations"].fillna(math.inf).median(),
-                "fastest": arrived.min(),
-                "slowest": arrived.max(),
-                "gradient_evaluations": int(cell["gradient_evaluations"].mean()),
-                "seconds": cell["seconds"].mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    shown = runs.assign(within=runs["iterations"].fillna(math.inf))
+    return summarised(
+        shown,
+        ["d", "L", "method", "knob", "value"],
+        n=("within", "size"),
+        arrived=("iterations", "count"),
+        median=("within", "median"),
+        fastest=("iterations", "min"),
+        slowest=("iterations", "max"),
+    )
 
 
 def _start(seed: int, d: int) -> Tensor:
     return 2 * torch.rand(d, generator=stream(seed, "octopus"), dtype=torch.float64) - 1
+
+
+EXPERIMENT = Experiment(
+    name="octopus",
+    question="how many iterations pass a chain of saddles?",
+    minutes=2,
+    parts=parts,
+    grids=lambda settings: {
+        "d": DIMENSIONS,
+        "L": SMOOTHNESS,
+        "limit": _limit(settings),
+        **{f"{one.name}: {one.knob}": one.values for one in DESCENTS},
+    },
+    summarise=summarise,
+    notes=lambda _, grids: [f"A run that needs over {grids['limit']:,} iterations is stopped."],
+)

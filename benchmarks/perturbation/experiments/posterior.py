@@ -31,12 +31,11 @@ from torch import Tensor
 from antifragile.optim import presets
 from antifragile.optim.attach.perturb import perturb
 from antifragile.optim.rules import Rule
-from benchmarks.perturbation.parts import Frames, Part, run_experiment_parts
+from benchmarks.perturbation.parts import Experiment, Frames, Part
 from benchmarks.perturbation.problems.gaussian import GaussianPosterior, agreement, make_posterior
-from benchmarks.perturbation.records import BenchResult, BenchSettings
+from benchmarks.perturbation.records import BenchSettings
 from benchmarks.perturbation.training.networks import stream
 
-NAME = "posterior"
 CHAINS, STEPS, THIN = 1000, 3000, 5
 SIZES = (1.0, 0.5, 0.2, 0.1, 0.05)
 PSGLD_SIZES = SIZES[1::2]
@@ -66,7 +65,7 @@ class Sampler:
         return method if self.batch is None else f"{method}, batches"
 
 
-def run_posterior(settings: BenchSettings) -> BenchResult:
+def parts(settings: BenchSettings) -> list[Part]:
     """Sample with every sampler at every step size.
 
     Args:
@@ -74,17 +73,13 @@ def run_posterior(settings: BenchSettings) -> BenchResult:
             and 700 steps of SGLD with all data.
     """
     target, steps = make_posterior(0), _QUICK_STEPS if settings.quick else STEPS
-    parts = [
+    return [
         Part(
             label=f"{sampler.name}, step {sampler.step:g}",
             run=partial(sample, sampler, target, steps=steps),
         )
         for sampler in samplers(target.n, quick=settings.quick)
     ]
-    grids = {"step": SIZES, "decay": DECAYS, "chains": CHAINS, "steps": STEPS, "thinned by": THIN}
-    return run_experiment_parts(
-        NAME, parts, settings, grids=grids, summarise=lambda runs: runs, notes=_notes
-    )
 
 
 def samplers(n: int, *, quick: bool) -> Iterator[Sampler]:
@@ -114,6 +109,7 @@ def sample(sampler: Sampler, target: GaussianPosterior, *, steps: int) -> Frames
         if step >= steps // 5 and step % THIN == 0:
             kept.append(w.detach().clone())
     handle.remove()
+    is_plain = sampler.batch is None and sampler.decay is None
     found = agreement(torch.stack(kept).numpy(), target)
     row = pd.DataFrame(
         {
@@ -121,7 +117,7 @@ def sample(sampler: Sampler, target: GaussianPosterior, *, steps: int) -> Frames
             "step": sampler.step,
             "mean_error": found.mean_error,
             "covariance_error": found.covariance_error,
-            "predicted": predicted_error(target, sampler.step) if _is_plain(sampler) else np.nan,
+            "predicted": predicted_error(target, sampler.step) if is_plain else np.nan,
             "effective_samples": found.effective_samples,
             "chains": CHAINS,
             "gradient_evaluations": steps * CHAINS,
@@ -136,10 +132,6 @@ def predicted_error(target: GaussianPosterior, step: float) -> float:
     values = torch.linalg.eigvalsh(target.precision)
     variance = 1 / (values * (1 - step * values / target.stiffness / 2))
     return float((variance - 1 / values).norm() / (1 / values).norm())
-
-
-def _is_plain(sampler: Sampler) -> bool:
-    return sampler.batch is None and sampler.decay is None
 
 
 def _learning_rate(sampler: Sampler, target: GaussianPosterior) -> float:
@@ -170,7 +162,7 @@ def _draw_rows(
     return torch.randint(target.n, (CHAINS, sampler.batch), generator=generator)
 
 
-def _notes(rows: pd.DataFrame) -> list[str]:
+def _notes(rows: pd.DataFrame, _: object) -> list[str]:
     """Name the step sizes that reach the goal, for each sampler."""
     notes = []
     for sampler, cells in rows.groupby("sampler", sort=False):
@@ -185,3 +177,20 @@ def _notes(rows: pd.DataFrame) -> list[str]:
             f"{sampler}: both errors at most {GOAL} with 10,000 effective samples {where}."
         )
     return notes
+
+
+EXPERIMENT = Experiment(
+    name="posterior",
+    question="do SGLD and pSGLD sample the posterior they should?",
+    minutes=1,
+    parts=parts,
+    grids=lambda _: {
+        "step": SIZES,
+        "decay": DECAYS,
+        "chains": CHAINS,
+        "steps": STEPS,
+        "thinned by": THIN,
+    },
+    summarise=lambda runs: runs,
+    notes=_notes,
+)

@@ -13,23 +13,16 @@ Source: Wortsman et al. 2023, arXiv 2309.14322, section 2.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import chi2
 from statsmodels.stats.proportion import proportion_confint
 
+Count = int | pd.Series
 CONFIDENCE = 0.95
 _TAIL = 10  # oscillation looks at the last tenth
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate with its ends, 95 % unless said otherwise."""
-
-    value: float
-    low: float
-    high: float
 
 
 def capped(losses: np.ndarray, initial: np.ndarray) -> np.ndarray:
@@ -78,17 +71,17 @@ def oscillation(losses: np.ndarray) -> np.ndarray:
     return spread
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
-    """A share with Wilson's interval."""
+def wilson_interval(successes: Count, trials: Count) -> tuple[Any, Any]:
+    """Wilson's interval of a share, or of each of many, in percent."""
     low, high = proportion_confint(successes, trials, alpha=1 - CONFIDENCE, method="wilson")
-    return Interval(value=successes / trials, low=float(low), high=float(high))
+    return 100 * low, 100 * high
 
 
-def sd_interval(values: np.ndarray) -> Interval:
+def sd_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Standard deviation of a normal sample with its chi-square interval; NaN below two values."""
     n = len(values)
     if n < 2:
-        return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
+        return np.nan, np.nan, np.nan
     sd, tail = float(values.std(ddof=1)), (1 - CONFIDENCE) / 2
     low, high = ((n - 1) / chi2.ppf(q, n - 1) for q in (1 - tail, tail))
-    return Interval(value=sd, low=sd * float(low) ** 0.5, high=sd * float(high) ** 0.5)
+    return sd, sd * float(low) ** 0.5, sd * float(high) ** 0.5

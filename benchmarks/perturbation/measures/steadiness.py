@@ -14,11 +14,10 @@ from antifragile.analysis.inference.effects import mean_interval
 from benchmarks.perturbation.measures.sensitivity import best_rate, capped, sd_interval, sensitivity
 
 EARLY_STOPPING = "early stopping"
-_KEY = ["task", "optimizer", "method"]
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per task, optimizer and method, early stopping among them.
+    """A row per task, optimizer and method, early stopping among them; ``none`` must be there.
 
     Args:
         runs: Columns task, optimizer, method, magnitude, rate, seed, initial, loss, best_loss,
@@ -33,7 +32,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         }
         losses = {method: _losses(cell) for method, cell in tables.items()}
         common = min(capped(*pair).mean(axis=1).min() for pair in losses.values())
-        control = _at_best(tables["none"]) if "none" in tables else None
+        control = _at_best(tables["none"])["loss"].to_numpy()
         for method, cell in tables.items():
             rows.append(
                 {
@@ -66,41 +65,36 @@ def _row(
     cell: pd.DataFrame,
     losses: tuple[np.ndarray, np.ndarray],
     common: float,
-    control: pd.DataFrame | None,
+    control: np.ndarray,
 ) -> dict[str, object]:
     best = _at_best(cell)
     values = best["loss"].to_numpy()
-    spread, own = sd_interval(values), sensitivity(*losses)
-    shared = sensitivity(*losses, best=common)
-    low, high = mean_interval(shared)
+    sd, sd_low, sd_high = sd_interval(values)
+    own, shared = sensitivity(*losses), sensitivity(*losses, best=common)
+    low, high = mean_interval(values - control)
+    common_low, common_high = mean_interval(shared)
     return {
         "magnitude": float(best["magnitude"].iloc[0]),
         "rate": float(best["rate"].iloc[0]),
         "n": len(best),
         "loss": float(values.mean()),
-        **_difference(values, control),
-        "sd": spread.value,
-        "sd_low": spread.low,
-        "sd_high": spread.high,
+        "difference": float((values - control).mean()),
+        "low": low,
+        "high": high,
+        "sd": sd,
+        "sd_low": sd_low,
+        "sd_high": sd_high,
         "best_loss": float(best["best_loss"].mean()),
         "sensitivity": float(own.mean()),
         "common_sensitivity": float(shared.mean()),
-        "common_low": low,
-        "common_high": high,
+        "common_low": common_low,
+        "common_high": common_high,
         "diverged": float(100 * (~(losses[0] < losses[1])).mean()),
         "oscillation": float(best["oscillation"].mean()),
         "accuracy": float(best["accuracy"].mean()),
         "gradient_evaluations": int(best["gradient_evaluations"].mean()),
         "seconds": float(cell["seconds"].mean()),
     }
-
-
-def _difference(values: np.ndarray, control: pd.DataFrame | None) -> dict[str, float]:
-    if control is None or len(control) != len(values):
-        return {"difference": np.nan, "low": np.nan, "high": np.nan}
-    paired = values - control["loss"].to_numpy()
-    low, high = mean_interval(paired)
-    return {"difference": float(paired.mean()), "low": low, "high": high}
 
 
 def _early_stopped(runs: pd.DataFrame) -> pd.DataFrame:

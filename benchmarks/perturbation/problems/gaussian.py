@@ -1,8 +1,8 @@
 """A posterior known in closed form, and how well a set of chains agrees with it.
 
-Bayesian linear regression: y = X w + N(0, sigma^2), w ~ N(0, I / p). The posterior is normal with
-precision A = X'X / sigma^2 + p I and mean A^-1 X'y / sigma^2. The potential U is minus its
-logarithm, and a chain that samples it right has this mean and this covariance.
+Bayesian linear regression: y = X w + N(0, 1), w ~ N(0, I). The posterior is normal with precision
+A = X'X + I and mean A^-1 X'y. The potential U is minus its logarithm, and a chain that samples it
+right has this mean and this covariance.
 """
 
 from __future__ import annotations
@@ -24,14 +24,10 @@ class GaussianPosterior:
     Args:
         inputs: X, (n, d) float64.
         targets: y, (n,) float64.
-        noise_sd: sigma.
-        prior_precision: p.
     """
 
     inputs: Tensor
     targets: Tensor
-    noise_sd: float = 1.0
-    prior_precision: float = 1.0
 
     @property
     def n(self) -> int:
@@ -46,9 +42,7 @@ class GaussianPosterior:
     @cached_property
     def precision(self) -> Tensor:
         """Precision A of the posterior, (d, d)."""
-        return self.inputs.T @ self.inputs / self.noise_sd**2 + self.prior_precision * torch.eye(
-            self.d, dtype=self.inputs.dtype
-        )
+        return self.inputs.T @ self.inputs + torch.eye(self.d, dtype=self.inputs.dtype)
 
     @cached_property
     def covariance(self) -> Tensor:
@@ -59,8 +53,7 @@ class GaussianPosterior:
     @cached_property
     def mean(self) -> Tensor:
         """Mean of the posterior, (d,)."""
-        pull: Tensor = self.inputs.T @ self.targets / self.noise_sd**2
-        return torch.mv(self.covariance, pull)
+        return torch.mv(self.covariance, self.inputs.T @ self.targets)
 
     @cached_property
     def stiffness(self) -> float:
@@ -74,7 +67,7 @@ class GaussianPosterior:
         else:
             predicted = torch.einsum("cbd,cd->cb", self.inputs[rows], w)
             misfit = (predicted - self.targets[rows]).square().sum(dim=1) * self.n / rows.shape[1]
-        return misfit / (2 * self.noise_sd**2) + self.prior_precision / 2 * w.square().sum(dim=1)
+        return misfit / 2 + w.square().sum(dim=1) / 2
 
 
 def make_posterior(seed: int, *, n: int = 50, d: int = 5) -> GaussianPosterior:

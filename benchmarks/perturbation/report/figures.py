@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -178,9 +179,8 @@ def _draw_dots(axes: Axes, cells: pd.DataFrame) -> None:
             color="#0072B2",
             markerfacecolor="#ffffff" if hollow else "#0072B2",
         )
-    none = cells[cells["method"] == "none"]["common_sensitivity"]
-    if len(none):
-        axes.axvline(float(none.iloc[0]), color="#bdbdbd", linewidth=1, zorder=0)
+    none = cells[cells["method"] == "none"]["common_sensitivity"].item()
+    axes.axvline(none, color="#bdbdbd", linewidth=1, zorder=0)
     axes.set_yticks(range(len(cells)), list(cells["method"]), fontsize=6.5)
     axes.tick_params(axis="x", labelsize=7)
 
@@ -211,16 +211,8 @@ def _draw_counts(axes: Axes, cells: pd.DataFrame, look: Look, limit: float) -> N
         linewidth=0.8,
     )
     never = cells[np.isinf(cells["median"])]
-    axes.plot(
-        never["L"],
-        [limit] * len(never),
-        linestyle="none",
-        marker=look.marker,
-        color=look.color,
-        markerfacecolor="#ffffff",
-        markersize=5,
-        zorder=5,
-    )
+    hollow = {"linestyle": "none", "markerfacecolor": "#ffffff", "markersize": 5, "zorder": 5}
+    axes.plot(never["L"], [limit] * len(never), **_style(look) | hollow)
 
 
 def _draw_shares(panels: Sequence[Axes], cells: pd.DataFrame, look: Look, etas: pd.Series) -> None:
@@ -236,24 +228,23 @@ def _draw_shares(panels: Sequence[Axes], cells: pd.DataFrame, look: Look, etas: 
         apart = 1.0
     else:
         apart = 1.06 ** (_LOOKS.index(look) - 2)
-    shares = [wilson_interval(k, n) for k, n in zip(cells["learned"], cells["n"], strict=True)]
-    middle = np.array([100 * share.value for share in shares])
-    ends = np.array([[100 * share.low, 100 * share.high] for share in shares])
-    _line(panels[0], cells["eta"] * apart, middle, look)
-    panels[0].vlines(cells["eta"] * apart, *ends.T, color=look.color, linewidth=0.8)
+    ends = wilson_interval(cells["learned"], cells["n"])
+    _line(panels[0], cells["eta"] * apart, 100 * cells["learned"] / cells["n"], look)
+    panels[0].vlines(cells["eta"] * apart, *ends, color=look.color, linewidth=0.8)
     _line(panels[1], cells["eta"] * apart, cells["accuracy"], look)
 
 
-def _line(axes: Axes, x: pd.Series, y: pd.Series | np.ndarray, look: Look) -> None:
-    axes.plot(
-        x,
-        y,
-        color=look.color,
-        linestyle=look.linestyle,
-        marker=look.marker,
-        markersize=4.5,
-        linewidth=1.3,
-    )
+def _line(axes: Axes, x: pd.Series, y: pd.Series, look: Look) -> None:
+    axes.plot(x, y, **_style(look), linewidth=1.3)
+
+
+def _style(look: Look) -> dict[str, Any]:
+    return {
+        "color": look.color,
+        "linestyle": look.linestyle,
+        "marker": look.marker,
+        "markersize": 4.5,
+    }
 
 
 def _assign(names: pd.Series) -> dict[str, Look]:
@@ -263,17 +254,7 @@ def _assign(names: pd.Series) -> dict[str, Look]:
 
 def _lines(looks: Mapping[str, Look]) -> list[Line2D]:
     return [
-        Line2D(
-            [],
-            [],
-            color=look.color,
-            linestyle=look.linestyle,
-            marker=look.marker,
-            markersize=4.5,
-            linewidth=1.4,
-            label=name,
-        )
-        for name, look in looks.items()
+        Line2D([], [], **_style(look), linewidth=1.4, label=name) for name, look in looks.items()
     ]
 
 

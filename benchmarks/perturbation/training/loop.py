@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -79,8 +78,8 @@ def train(
     seconds, losses, seen = 0.0, [], [_look(model, watch, clean)]
     for epoch in range(epochs):
         started = time.process_time()
-        step = _closure_steps if closure else partial(_steps, clip=clip)
-        losses += list(step(model, optimizer, batches(split, orders(epoch), batch_size)))
+        pairs = batches(split, orders(epoch), batch_size)
+        losses += list(_steps(model, optimizer, pairs, closure=closure, clip=clip))
         with clean(), torch.no_grad():
             after_epoch(model)
         seconds += time.process_time() - started
@@ -89,8 +88,8 @@ def train(
             break
     return History(
         train_loss=torch.stack(losses).double().numpy(),
-        loss={name: np.stack([look[name][0] for look in seen]) for name in watch},
-        accuracy={name: np.stack([look[name][1] for look in seen]) for name in watch},
+        loss={name: torch.stack([look[name][0] for look in seen]).numpy() for name in watch},
+        accuracy={name: torch.stack([look[name][1] for look in seen]).numpy() for name in watch},
         gradient_evaluations=len(losses) * (2 if closure else 1),
         seconds=seconds,
     )
@@ -101,16 +100,29 @@ def _steps(
     optimizer: torch.optim.Optimizer,
     pairs: Iterator[tuple[Tensor, Tensor]],
     *,
+    closure: bool,
     clip: float | None,
 ) -> Iterator[Tensor]:
     for images, labels in pairs:
-        losses = replica_loss(model(images), labels)  # (R,)
-        optimizer.zero_grad()
-        torch.autograd.backward(losses.sum())
-        if clip is not None:
-            clip_gradients(model, clip)
-        optimizer.step()
-        yield losses.detach()
+        seen: list[Tensor] = []
+
+        def evaluated(
+            images: Tensor = images, labels: Tensor = labels, seen: list[Tensor] = seen
+        ) -> float:
+            losses = replica_loss(model(images), labels)  # (R,)
+            optimizer.zero_grad()
+            torch.autograd.backward(losses.sum())
+            seen.append(losses.detach())
+            return float(losses.detach().sum())
+
+        if closure:
+            optimizer.step(evaluated)
+        else:
+            evaluated()
+            if clip is not None:
+                clip_gradients(model, clip)
+            optimizer.step()
+        yield seen[0]
 
 
 @torch.no_grad()
@@ -125,28 +137,8 @@ def clip_gradients(model: ReplicaMLP, longest: float) -> None:
             gradient.mul_(shares.view(-1, *[1] * (gradient.ndim - 1)))
 
 
-def _closure_steps(
-    model: ReplicaMLP, optimizer: torch.optim.Optimizer, pairs: Iterator[tuple[Tensor, Tensor]]
-) -> Iterator[Tensor]:
-    for images, labels in pairs:
-        seen: list[Tensor] = []
-
-        def evaluated(
-            images: Tensor = images, labels: Tensor = labels, seen: list[Tensor] = seen
-        ) -> float:
-            losses = replica_loss(model(images), labels)
-            optimizer.zero_grad()
-            torch.autograd.backward(losses.sum())
-            seen.append(losses.detach())
-            return float(losses.detach().sum())
-
-        optimizer.step(evaluated)
-        yield seen[0]
-
-
 def _look(
     model: ReplicaMLP, watch: Mapping[str, Split], clean: Clean
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+) -> dict[str, tuple[Tensor, Tensor]]:
     with clean():
-        looked = {name: evaluate(model, split, model.replicas) for name, split in watch.items()}
-    return {name: (loss.numpy(), right.numpy()) for name, (loss, right) in looked.items()}
+        return {name: evaluate(model, split, model.replicas) for name, split in watch.items()}

@@ -6,8 +6,8 @@ magnitude and gets rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,10 +23,10 @@ from antifragile.optim.scale.norm_controllers import Revive
 from antifragile.optim.scale.sample_controllers import Curvature, GradVariance
 from antifragile.optim.scale.schedules import Constant, On, Power, Scale
 from antifragile.optim.scale.signals import Signals
+from benchmarks.perturbation.training.loop import Clean
 
 Rules = tuple[Rule, ...]
 State = dict[str, np.ndarray]
-Clean = Callable[[], AbstractContextManager[object]]
 
 
 @contextmanager
@@ -76,18 +76,13 @@ def gradient_noise(schedule: Schedule, *, eta: float, gamma: float = 0.55) -> Ru
     """Gaussian noise on the gradient under a schedule."""
     if schedule is Schedule.NONE:
         return ()
-    scales: dict[Schedule, Callable[[], Scale]] = {
-        Schedule.FIXED: lambda: Power(eta, gamma),
-        Schedule.REVIVE: lambda: Revive(Power(eta, gamma)),
-        Schedule.GRAD_VARIANCE: lambda: GradVariance(eta**0.5),
-        Schedule.CURVATURE: lambda: Curvature(eta**0.5),
+    scales: dict[Schedule, Scale] = {
+        Schedule.FIXED: Power(eta, gamma),
+        Schedule.REVIVE: Revive(Power(eta, gamma)),
+        Schedule.GRAD_VARIANCE: GradVariance(eta**0.5),
+        Schedule.CURVATURE: Curvature(eta**0.5),
     }
-    return (Rule("grad", Gaussian(), scales[schedule]()),)
-
-
-def kicks(*, radius: float, threshold: float) -> Rules:
-    """PGD: a point of a ball, when the gradient is small and there was no kick the step before."""
-    return presets.pgd(radius, threshold, wait=1)
+    return (Rule("grad", Gaussian(), scales[schedule]),)
 
 
 class WeightNoise(StrEnum):
@@ -137,13 +132,12 @@ def weight_noise(method: WeightNoise, *, sizes: Sequence[float], until: int) -> 
     """
     if method is WeightNoise.NONE:
         return ()
-    inner: dict[WeightNoise, Scale] = {
-        WeightNoise.PLAIN: Constant(1.0),
-        WeightNoise.ANTI: Constant(1.0),
+    controllers: dict[WeightNoise, Scale] = {
         WeightNoise.GRAD_VARIANCE: GradVariance(1.0),
         WeightNoise.CURVATURE: Curvature(1.0),
     }
-    scale = On(PerReplica(inner[method], tuple(sizes)), until=until)
+    inner = controllers.get(method, Constant(1.0))
+    scale = On(PerReplica(inner, tuple(sizes)), until=until)
     if method is WeightNoise.PLAIN:
         return (Rule("step", Gaussian(), scale),)
     return presets.anti_pgd(scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def test_a_report_has_the_geometric_mean_and_shares_of_one_peak() -> None:
     summary = report([row("4*4", 4.0, 0.1), row("1*64", 1.0, 0.1)], peak=200.0)
     assert summary.geometric_mean_ratio == pytest.approx(20.0)
     assert [entry.peak_share for entry in summary.rows] == [0.25, 0.25]
-    assert json.loads(json.dumps(summary.to_mapping()))["peak_gflops"] == 200.0
+    assert json.loads(json.dumps(asdict(summary)))["peak_gflops"] == 200.0
 
 
 def test_a_decay_that_rounds_away_is_not_projected_twice() -> None:
