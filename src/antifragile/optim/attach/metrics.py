@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def _noise_norm(core: PerturbedOptimizer, attached: AttachedRule) -> float | Ten
         else slot.parameter.detach()
         for slot in attached.slots
     ]
-    site = attached.site(core.stream(attached), range(len(weights)), weights, for_show=True)
+    site = replace(attached.site(core.stream(attached), range(len(weights)), weights), reset=None)
     moved = [weight.clone() for weight in weights]
     attached.rule.noise.add(site, moved, attached.sizes)
     torch._foreach_sub_(moved, weights)

@@ -144,7 +144,12 @@ class PerturbedOptimizer:
             UsageError: The gradients are those of clean weights, or weights were written while
                 the perturbation was in them.
         """
-        self._refuse_clean_gradients()
+        if self.awaits_training:
+            raise UsageError(
+                "gradients came after an evaluation without a forward of the model in training "
+                "mode, so they are of the clean weights; give perturb() the module that is called, "
+                "and train in model.train()."
+            )
         for attached in self.attached:
             scales_next = attached.rule.where in (Place.WEIGHT, Place.INPUT)
             stream = self.stream(attached, self.step_number + scales_next)
@@ -228,14 +233,6 @@ class PerturbedOptimizer:
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
         self.weights = TransientWeights(slot for a in acting for slot in a.slots)
-
-    def _refuse_clean_gradients(self) -> None:
-        if self.awaits_training:
-            raise UsageError(
-                "gradients came after an evaluation without a forward of the model in training "
-                "mode, so they are of the clean weights; give perturb() the module that is called, "
-                "and train in model.train()."
-            )
 
 
 def _rank() -> int:
