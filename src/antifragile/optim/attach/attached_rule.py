@@ -210,17 +210,17 @@ class AttachedRule:
     def store_and_add(self, weights: TransientWeights, stream: Stream) -> None:
         """Copy the weights to the buffers and add noise to them, in one pass where possible."""
         noise, parameters = self.rule.noise, weights.parameters
-        if (
-            isinstance(noise, Drawn)
-            and self.indices == weights.indices
-            and all(p.requires_grad for p in parameters)
-        ):
-            site = self.site(stream, range(len(parameters)), parameters)
+        if self.indices != weights.indices or not all(p.requires_grad for p in parameters):
+            weights.store()
+            self.add_to_weights(weights, stream)
+            return
+        site = self.site(stream, range(len(parameters)), parameters)
+        if isinstance(noise, Drawn):
             noise.add(site, parameters, self.sizes, backups=weights.buffers())
             weights.is_in = True
         else:
             weights.store()
-            self.add_to_weights(weights, stream)
+            noise.add(site, parameters, self.sizes)
 
     def add_to_weights(self, weights: TransientWeights, stream: Stream) -> None:
         """Add noise to weights that are in the buffers already."""

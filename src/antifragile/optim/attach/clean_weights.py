@@ -81,10 +81,9 @@ class TransientWeights:
         Raises:
             UsageError: Weights were written.
         """
-        written = len(self.overwritten())
-        if written:
+        if written := self.overwritten():
             raise UsageError(
-                f"{written} parameters were written while a perturbation was in them; load or "
+                f"{len(written)} parameters were written while a perturbation was in them; load or "
                 "change weights inside handle.clean(), load them before the optimizer's state, or "
                 "pass model= to perturb()."
             )
