@@ -91,7 +91,7 @@ def without_neurons(
     is_chosen = torch.zeros(n_neurons, dtype=torch.bool)
     is_chosen[rng.permutation(n_neurons)[: max(1, round(share * n_neurons))]] = True
     damaged = dict(weights)
-    for layer, neurons in enumerate(is_chosen.split(widths), start=1):
+    for layer, neurons in enumerate(torch.split(is_chosen, list(widths)), start=1):
         name = f"layers.{layer}.weight"
         damaged[name] = weights[name].masked_fill(neurons.to(weights[name].device), 0)
     return damaged

@@ -99,6 +99,8 @@ def run_native(
         adds: False overwrites the targets.
         backups: Tensors that receive the targets' old values.
     """
+    kernel = load_noise_kernel()
+    assert kernel is not None
     n_parameters, n_replicas = len(targets), len(stream.keys)
     counts, parameters, keys = _constants(
         tuple([target.numel() for target in targets]), tuple(indices), stream.keys
@@ -118,7 +120,9 @@ def run_native(
         _ADD if adds else _WRITE,
         torch.get_num_threads(),
     )
-    _run(job, targets)
+    kernel[targets[0].dtype](ctypes.byref(job))
+    for target in targets:
+        increment_version(target)
 
 
 def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
@@ -128,17 +132,12 @@ def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
         targets: Contiguous CPU tensors of one dtype.
         sources: Tensors of the same kind and sizes.
     """
+    kernel = load_noise_kernel()
+    assert kernel is not None
     counts = [target.numel() for target in targets]
     job = _Job(targets=_addresses(targets), backups=_addresses(sources), n_replicas=1)
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
     job.action, job.threads = _COPY, torch.get_num_threads()
-    _run(job, targets)
-
-
-def _run(job: _Job, targets: Sequence[Tensor]) -> None:
-    """Call the kernel and tell torch that it wrote to the targets."""
-    kernel = load_noise_kernel()
-    assert kernel is not None
     kernel[targets[0].dtype](ctypes.byref(job))
     for target in targets:
         increment_version(target)
