@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antifragile.config.architecture import Architecture
+from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import (
     Pairing,
     SeedTree,
@@ -12,7 +14,6 @@ from antifragile.config.seeds import (
     derive_words,
     dropout_keep_mask,
     mix32,
-    trial_streams,
 )
 
 
@@ -65,7 +66,9 @@ def test_independent_modes_share_nothing() -> None:
 
 
 def streams(mode: str, pairing: Pairing) -> TrialStreams:
-    return trial_streams(1, architecture="4*4", mode=mode, trial=1, pairing=pairing)
+    architecture = Architecture.parse("4*4")
+    spec = TrialSpec(dataset="tiny", architecture=architecture, mode=mode, pairing=pairing)
+    return spec.streams()
 
 
 def test_dropout_mask_follows_its_definition_element_by_element() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from antifragile.errors import SpecError, nearest
 
@@ -73,9 +72,3 @@ def shown(value: object, form: Callable[[object], str] = repr) -> str:
     except (ValueError, RecursionError):  # a whole number of thousands of digits; deep nesting
         return f"a very large {type(value).__name__}"
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
-
-
-def only_known(data: Mapping[str, Any], valid: Iterable[str]) -> dict[str, Any]:
-    """Return the entries of ``data`` whose keys are valid; the others were already reported."""
-    known = set(valid)
-    return {key: value for key, value in data.items() if key in known}

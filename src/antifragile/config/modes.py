@@ -135,17 +135,13 @@ def _choose_output(widths: Sequence[int], rng: np.random.Generator) -> tuple[int
     return len(widths) - 1, int(rng.integers(widths[-1]))
 
 
+_HIDDEN = Ablation(choose=_choose_hidden, zeroes_outgoing=True)
+
 register_mode(Mode(name="none", group="baseline"))
 register_mode(Mode(name="decay", group="baseline", uses_decay=True))
 register_mode(Mode(name="dropout", group="baseline", uses_dropout=True))
 register_mode(Mode(name="full", group="psa", ablation=Ablation(choose=_choose_full)))
-register_mode(
-    Mode(
-        name="hidden",
-        group="psa",
-        ablation=Ablation(choose=_choose_hidden, zeroes_outgoing=True),
-    )
-)
+register_mode(Mode(name="hidden", group="psa", ablation=_HIDDEN))
 register_mode(Mode(name="output", group="psa", ablation=Ablation(choose=_choose_output)))
 
 PAPER_MODES: tuple[str, ...] = tuple(_MODES)

@@ -116,7 +116,7 @@ class Perturbation:
     options: tuple[tuple[str, float], ...] = ()
 
     @classmethod
-    def of(cls, preset: str, given: Mapping[str, object] | None = None) -> Perturbation:
+    def of(cls, preset: str, given: Mapping[str, Any] | None = None) -> Perturbation:
         """Make a perturbation of a preset, with defaults for the options that are not given.
 
         Raises:
@@ -133,11 +133,9 @@ class Perturbation:
             if name in given:
                 option.check(faults, name, given[name])
         faults.raise_if_any()
-        values = {name: given.get(name, option.default) for name, option in known.items()}
-        return cls(
-            preset=preset,
-            options=tuple((n, _like(known[n].default, value)) for n, value in values.items()),
-        )
+        values = [(name, given.get(name, option.default)) for name, option in known.items()]
+        options = tuple((name, type(known[name].default)(value)) for name, value in values)
+        return cls(preset=preset, options=options)
 
     @classmethod
     def of_mapping(cls, values: Mapping[str, Any]) -> Perturbation:
@@ -219,7 +217,3 @@ def _read(faults: Faults, item: object) -> Perturbation | None:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _like(default: float, value: Any) -> float:
-    return int(value) if isinstance(default, int) else float(value)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from antifragile.config._checks import Faults, only_known
+from antifragile._records import to_json
+from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode, is_mode
 from antifragile.config.perturbation import Perturbation, read_perturbations
-from antifragile.config.seeds import Pairing, TrialStreams, trial_streams
+from antifragile.config.seeds import Pairing, SeedTree, TrialStreams
 from antifragile.errors import SpecError, nearest
 
 MAX_META_LOOPS = 10**7  # of one trial; the paper has 100
@@ -79,8 +80,9 @@ class TrainingOptions:
         faults.raise_if_any()
         object.__setattr__(self, "perturb", perturb)
         object.__setattr__(self, "normalization", Normalization(self.normalization))
-        for name in _FLOAT_FIELDS:
-            object.__setattr__(self, name, float(getattr(self, name)))
+        for item in fields(self):
+            if isinstance(item.default, float):
+                object.__setattr__(self, item.name, float(getattr(self, item.name)))
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], *, preset: str = "paper") -> TrainingOptions:
@@ -94,20 +96,15 @@ class TrainingOptions:
         faults.unknown_keys(data, valid, where="training.")
         options = None
         try:
-            options = replace(get_preset(preset), **only_known(data, valid))
+            if preset not in PRESETS:
+                raise SpecError(f"preset {preset!r} is unknown; {nearest(str(preset), PRESETS)}")
+            known = {key: value for key, value in data.items() if key in valid}
+            options = replace(PRESETS[preset], **known)
         except SpecError as error:
             faults.extend(error)
         faults.raise_if_any()
         assert options is not None
         return options
-
-    def weight_decay_in(self, mode: str) -> float:
-        """The decoupled weight decay that AdamW gets in this mode."""
-        return self.weight_decay if get_mode(mode).uses_decay else self.background_weight_decay
-
-    def dropout_in(self, mode: str) -> float:
-        """The drop probability in this mode, 0 outside ``dropout``."""
-        return self.dropout if get_mode(mode).uses_dropout else 0.0
 
     def perturbations_in(self, mode: str) -> tuple[Perturbation, ...]:
         """Perturbations of the update equation in this mode; the mode's own preset comes last."""
@@ -124,21 +121,12 @@ class TrainingOptions:
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON and TOML, in field order; ``perturb`` only where it is used."""
-        values = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
-        if not values["perturb"]:
+        values: dict[str, Any] = to_json(self)
+        values["perturb"] = [item.to_mapping() for item in self.perturb]
+        if not self.perturb:
             del values["perturb"]
         return values
 
-
-_FLOAT_FIELDS = (
-    "learning_rate",
-    "beta1",
-    "beta2",
-    "epsilon",
-    "weight_decay",
-    "background_weight_decay",
-    "dropout",
-)
 
 PRESETS: Mapping[str, TrainingOptions] = {
     "paper": TrainingOptions(),
@@ -146,17 +134,6 @@ PRESETS: Mapping[str, TrainingOptions] = {
 }
 """``paper``: as the paper describes. ``table-v``: as the data behind its Table V were produced,
 with AdamW's default decay of 0.01 in every mode but ``decay``."""
-
-
-def get_preset(name: str) -> TrainingOptions:
-    """Look a preset up by name.
-
-    Raises:
-        SpecError: No such preset.
-    """
-    if name not in PRESETS:
-        raise SpecError(f"preset {name!r} is unknown; {nearest(str(name), PRESETS)}")
-    return PRESETS[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +163,14 @@ class TrialSpec:
     @property
     def weight_decay(self) -> float:
         """AdamW's decoupled weight decay in this trial's mode."""
-        return self.training.weight_decay_in(self.mode)
+        options = self.training
+        uses_decay = get_mode(self.mode).uses_decay
+        return options.weight_decay if uses_decay else options.background_weight_decay
 
     @property
     def dropout(self) -> float:
-        """Drop probability in this trial's mode."""
-        return self.training.dropout_in(self.mode)
+        """Drop probability in this trial's mode, 0 outside ``dropout``."""
+        return self.training.dropout if get_mode(self.mode).uses_dropout else 0.0
 
     @property
     def perturbations(self) -> tuple[Perturbation, ...]:
@@ -199,20 +178,21 @@ class TrialSpec:
         return self.training.perturbations_in(self.mode)
 
     def streams(self) -> TrialStreams:
-        """The named random streams of this trial."""
-        return trial_streams(
-            self.seed,
-            architecture=self.architecture.name,
-            mode=self.mode,
-            trial=self.trial,
-            pairing=self.pairing,
+        """The named random streams of this trial.
+
+        Init and order are keyed by (seed, architecture, trial), and by the mode as well when
+        ``pairing`` is independent; the others are always keyed by the mode.
+        """
+        trial = SeedTree(self.seed).child(self.architecture.name, self.trial)
+        own = trial.child(self.mode)
+        shared = trial if self.pairing is Pairing.PAIRED else own
+        return TrialStreams(
+            init=shared.child("init"),
+            order=shared.child("order"),
+            ablation=own.child("ablation"),
+            dropout=own.child("dropout"),
+            perturbation=own.child("perturbation"),
         )
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return [item.to_mapping() for item in value]
-    return str(value) if isinstance(value, StrEnum) else value
 
 
 def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterable[str]) -> None:

@@ -82,26 +82,6 @@ class TrialStreams:
     perturbation: SeedTree
 
 
-def trial_streams(
-    seed: int, *, architecture: str, mode: str, trial: int, pairing: Pairing
-) -> TrialStreams:
-    """Name the streams of one trial.
-
-    Init and order are keyed by (seed, architecture, trial), and by the mode as well when
-    ``pairing`` is independent; the others are always keyed by the mode.
-    """
-    trial_node = SeedTree(seed).child(architecture, trial)
-    own = trial_node.child(mode)
-    shared = trial_node if pairing is Pairing.PAIRED else own
-    return TrialStreams(
-        init=shared.child("init"),
-        order=shared.child("order"),
-        ablation=own.child("ablation"),
-        dropout=own.child("dropout"),
-        perturbation=own.child("perturbation"),
-    )
-
-
 def derive_words(key64: int, *counters: int) -> tuple[int, int]:
     """Hash a 64-bit key and any number of counters to two 32-bit words (low, high).
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from antifragile._records import to_json
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.evaluate import EvaluateOptions, Keep
@@ -137,17 +138,9 @@ class StudySpec:
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; ``from_mapping`` of them is this spec again."""
-        return {
-            "name": self.name,
-            "dataset": self.dataset,
+        values: dict[str, Any] = to_json(self)
+        return values | {
             "architectures": [architecture.name for architecture in self.architectures],
-            "modes": list(self.modes),
-            "trials": self.trials,
-            "meta_loops": self.meta_loops,
-            "pairing": str(self.pairing),
-            "seed": self.seed,
-            "keep": str(self.keep),
-            "preset": self.preset,
             "training": self.training.to_mapping(),
             "evaluate": self.evaluate.to_mapping(),
         }
@@ -205,7 +198,8 @@ class StudySpec:
         """One clause per key in which the two specs differ: ``"seed: 1 here, 2 there"``."""
         mine, theirs = _flat(self.to_mapping()), _flat(other.to_mapping())
         return [
-            f"{key}: {_shorten(mine.get(key, False))} against {_shorten(theirs.get(key, False))}"
+            f"{key}: {shown(mine.get(key, False), json.dumps)} against "
+            f"{shown(theirs.get(key, False), json.dumps)}"
             for key in mine | theirs
             if mine.get(key, False) != theirs.get(key, False)
         ]
@@ -231,8 +225,3 @@ def _flat(values: Mapping[str, object]) -> dict[str, object]:
         inner = value if isinstance(value, Mapping) else None
         flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
     return flat
-
-
-def _shorten(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

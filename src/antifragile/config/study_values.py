@@ -18,8 +18,7 @@ from antifragile.config.modes import PAPER_MODES
 from antifragile.config.run import PRESETS, TrainingOptions
 from antifragile.errors import AntifragileError, SpecError, UsageError
 
-_REQUIRED = ("name", "dataset", "architectures")
-_PLACEHOLDERS: dict[str, Any] = {  # lets the other keys be checked when one of these is missing
+_PLACEHOLDERS: dict[str, Any] = {  # required; lets the other keys be checked when one is missing
     "name": "?",
     "dataset": "?",
     "architectures": (Architecture(((1, 1),)),),
@@ -37,7 +36,7 @@ def read_values(
         keys: All keys that a spec can have.
     """
     faults.unknown_keys(data, keys)
-    for key in _REQUIRED:
+    for key in _PLACEHOLDERS:
         if key not in data:
             faults.add(f"missing key {key!r}")
     values = {key: data[key] for key in keys if key in data}

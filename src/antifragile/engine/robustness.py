@@ -88,15 +88,12 @@ def without_neurons(
 ) -> Weights:
     """Zero the outgoing weights of a random share of all hidden neurons, at least one."""
     n_neurons = sum(widths)
-    chosen = rng.permutation(n_neurons)[: max(1, round(share * n_neurons))]
-    starts = np.cumsum([0, *widths])
-    layers = np.searchsorted(starts, chosen, side="right") - 1
+    is_chosen = torch.zeros(n_neurons, dtype=torch.bool)
+    is_chosen[rng.permutation(n_neurons)[: max(1, round(share * n_neurons))]] = True
     damaged = dict(weights)
-    for layer in np.unique(layers):
-        name = f"layers.{layer + 1}.weight"
-        neurons = torch.from_numpy(chosen[layers == layer] - starts[layer])
-        damaged[name] = weights[name].clone()
-        damaged[name][:, neurons.to(weights[name].device)] = 0
+    for layer, neurons in enumerate(torch.split(is_chosen, list(widths)), start=1):
+        name = f"layers.{layer}.weight"
+        damaged[name] = weights[name].masked_fill(neurons.to(weights[name].device), 0)
     return damaged
 
 

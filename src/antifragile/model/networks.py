@@ -48,7 +48,8 @@ class SimpleMLP(nn.Module):
         self.architecture = architecture
         sizes = architecture.layer_sizes(n_inputs, n_classes)
         self.layers = nn.ModuleList(
-            _uninitialised(fan_in, fan_out, dtype) for fan_in, fan_out in pairwise(sizes)
+            nn.Linear(*fans, device="meta", dtype=dtype).to_empty(device="cpu")
+            for fans in pairwise(sizes)
         )
 
     @property
@@ -65,11 +66,6 @@ class SimpleMLP(nn.Module):
                 hidden = dropout(index, hidden)
         logits: Tensor = self.layers[-1](hidden)  # (B, Nout)
         return logits
-
-
-def _uninitialised(fan_in: int, fan_out: int, dtype: torch.dtype) -> nn.Linear:
-    layer = nn.Linear(fan_in, fan_out, device="meta", dtype=dtype)
-    return layer.to_empty(device="cpu")
 
 
 @torch.no_grad()

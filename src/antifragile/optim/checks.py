@@ -27,18 +27,16 @@ def check_number(
     Raises:
         UsageError: It is no such number; the message says which was expected.
     """
-    fits = (
+    if (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
         and math.isfinite(value)
         and at_least <= value <= at_most
         and not (above and value == at_least)
+    ):
+        return float(value)
+    relation = "above" if above else "of at least"
+    most = f" and at most {at_most:g}" if math.isfinite(at_most) else ""
+    raise UsageError(
+        f"{name} is {value!r}; expected a finite number {relation} {at_least:g}{most}."
     )
-    if not fits:
-        relation = "above" if above else "of at least"
-        most = f" and at most {at_most:g}" if math.isfinite(at_most) else ""
-        raise UsageError(
-            f"{name} is {value!r}; expected a finite number {relation} {at_least:g}{most}."
-        )
-    assert isinstance(value, (int, float))
-    return float(value)

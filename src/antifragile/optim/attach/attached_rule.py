@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from antifragile.optim.attach.history import MEMORIES, zero_moments
 from antifragile.optim.attach.selection import Slot, dense_gradients, group_factor
 from antifragile.optim.noise.base import Site
 from antifragile.optim.noise.composed import Anti
+from antifragile.optim.noise.drawn import Drawn
 from antifragile.optim.noise.norms import spread
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
@@ -161,21 +161,13 @@ class AttachedRule:
 
     # --- adding the noise ----------------------------------------------------------------------
 
-    def site(
-        self,
-        stream: Stream,
-        chosen: Sequence[int],
-        weights: Sequence[Tensor],
-        *,
-        for_show: bool = False,
-    ) -> Site:
+    def site(self, stream: Stream, chosen: Sequence[int], weights: Sequence[Tensor]) -> Site:
         """Describe where the noise is added.
 
         Args:
             stream: Seeds, step and rule number.
             chosen: Positions among this rule's slots.
             weights: The clean weights at those positions.
-            for_show: True where the optimizer's moments may not be changed.
         """
         return Site(
             parameters=weights,
@@ -183,7 +175,7 @@ class AttachedRule:
             stream=stream,
             memory=_pick(self.memory.now(), chosen),
             sizes_before=_pick(self.sizes_before, chosen),
-            reset=None if for_show else partial(self._reset, chosen),
+            reset=lambda i, mask: zero_moments(self.slots[chosen[i]], mask),
         )
 
     def add_to_gradients(self, stream: Stream, *, grad_scale: float) -> None:
@@ -217,14 +209,18 @@ class AttachedRule:
 
     def store_and_add(self, weights: TransientWeights, stream: Stream) -> None:
         """Copy the weights to the buffers and add noise to them, in one pass where possible."""
-        parameters = weights.parameters
+        noise, parameters = self.rule.noise, weights.parameters
         if self.indices != weights.indices or not all(p.requires_grad for p in parameters):
             weights.store()
             self.add_to_weights(weights, stream)
             return
         site = self.site(stream, range(len(parameters)), parameters)
-        self.rule.noise.add(site, parameters, self.sizes, backups=weights.buffers())
-        weights.hold()
+        if isinstance(noise, Drawn):
+            noise.add(site, parameters, self.sizes, backups=weights.buffers())
+            weights.is_in = True
+        else:
+            weights.store()
+            noise.add(site, parameters, self.sizes)
 
     def add_to_weights(self, weights: TransientWeights, stream: Stream) -> None:
         """Add noise to weights that are in the buffers already."""
@@ -252,9 +248,6 @@ class AttachedRule:
             site = Site(parameters=[x.contiguous()], indices=[forward], stream=stream)
             noise = self.rule.noise.unit(site)[0]
             return noise.mul_(spread(self.value, noise))
-
-    def _reset(self, chosen: Sequence[int], i: int, mask: Tensor) -> None:
-        zero_moments(self.slots[chosen[i]], mask)
 
 
 def _pick(values: Sequence[T] | None, chosen: Sequence[int]) -> list[T] | None:

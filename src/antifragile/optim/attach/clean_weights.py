@@ -26,6 +26,9 @@ class TransientWeights:
     Args:
         slots: The parameters; repeated ones count once.
 
+    Attributes:
+        is_in: Whether a perturbation is in them: the buffers hold the clean weights until `lift`.
+
     All methods are called under `torch.no_grad`.
     """
 
@@ -49,18 +52,14 @@ class TransientWeights:
     def store(self) -> None:
         """Copy the weights to the buffers, before noise is added."""
         torch._foreach_copy_(self.buffers(), self.parameters)
-        self.hold()
+        self.is_in = True
 
     def buffers(self) -> list[Tensor]:
-        """Return the buffers that are to be filled with the weights before `hold`."""
+        """Return the buffers that are to be filled with the weights before ``is_in`` is set."""
         assert not self.is_in
         if not _are_alike(self._clean, self.parameters):
             self._clean = [torch.empty_like(p) for p in self.parameters]
         return self._clean
-
-    def hold(self) -> None:
-        """Declare the buffers filled: they are the clean weights until `lift`."""
-        self.is_in = True
 
     def seal(self) -> None:
         """Note the parameters' versions, by which a later write is recognised."""
@@ -82,10 +81,9 @@ class TransientWeights:
         Raises:
             UsageError: Weights were written.
         """
-        written = len(self.overwritten())
-        if written:
+        if written := self.overwritten():
             raise UsageError(
-                f"{written} parameters were written while a perturbation was in them; load or "
+                f"{len(written)} parameters were written while a perturbation was in them; load or "
                 "change weights inside handle.clean(), load them before the optimizer's state, or "
                 "pass model= to perturb()."
             )

@@ -12,7 +12,7 @@ from typing import Any
 
 from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.metrics import metrics_of
-from antifragile.optim.attach.model_hooks import ModelHooks
+from antifragile.optim.attach.model_hooks import hook_model
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 from antifragile.optim.attach.saving import HandleState, StateHooks, load
 from antifragile.optim.attach.step_hooks import StepHooks
@@ -30,9 +30,8 @@ class Handle:
 
     def __init__(self, core: PerturbedOptimizer) -> None:
         self._core = core
-        self._hooks: list[StepHooks | StateHooks | ModelHooks] = [StepHooks(core), StateHooks(core)]
-        if core.model is not None:
-            self._hooks.append(ModelHooks(core, core.model))
+        on_model = [] if core.model is None else hook_model(core, core.model)
+        self._hooks = [*StepHooks(core).hooks, *StateHooks(core).hooks, *on_model]
         setattr(core.optimizer, HANDLE, self)
 
     @property
@@ -57,8 +56,8 @@ class Handle:
     def remove(self) -> None:
         """Bring the clean weights back and take every hook away."""
         self._core.lift()
-        for hooks in self._hooks:
-            hooks.remove()
+        for hook in self._hooks:
+            hook.remove()
         if getattr(self._core.optimizer, HANDLE, None) is self:
             delattr(self._core.optimizer, HANDLE)
 

@@ -148,8 +148,9 @@ class RunningSquares(Memory):
         return found
 
     def precondition(self, *, grad_scale: float) -> None:
-        noise = self.rule.noise
-        if not isinstance(noise, Preconditioned) or not self._are_own():
+        noise, group = self.rule.noise, self.slots[0].optimizer.param_groups[0]
+        has_squares = "betas" in group or "alpha" in group
+        if not isinstance(noise, Preconditioned) or (self.tensors is None and has_squares):
             return
         if self.tensors is None:
             self.tensors = self._zeros()
@@ -160,10 +161,6 @@ class RunningSquares(Memory):
             unscaled = gradient / grad_scale
             square.mul_(noise.decay).addcmul_(unscaled, unscaled, value=1 - noise.decay)
             gradient.mul_(noise.preconditioner(square))
-
-    def _are_own(self) -> bool:
-        group = self.slots[0].optimizer.param_groups[0]
-        return self.tensors is not None or ("betas" not in group and "alpha" not in group)
 
 
 class FirstWeights(Memory):

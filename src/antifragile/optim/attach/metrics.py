@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,13 +50,11 @@ def _noise_norm(core: PerturbedOptimizer, attached: AttachedRule) -> float | Ten
         return None
     if attached.is_off:
         return 0.0 if attached.replicas is None else torch.zeros(attached.replicas)
-    weights = [
-        core.weights.clean(slot.index)
-        if attached.rule.where is Place.WEIGHT
-        else slot.parameter.detach()
-        for slot in attached.slots
-    ]
-    site = attached.site(core.stream(attached), range(len(weights)), weights, for_show=True)
+    if attached.rule.where is Place.WEIGHT:
+        weights = [core.weights.clean(index) for index in attached.indices]
+    else:
+        weights = [parameter.detach() for parameter in attached.parameters]
+    site = replace(attached.site(core.stream(attached), range(len(weights)), weights), reset=None)
     moved = [weight.clone() for weight in weights]
     attached.rule.noise.add(site, moved, attached.sizes)
     torch._foreach_sub_(moved, weights)

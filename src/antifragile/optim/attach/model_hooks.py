@@ -13,28 +13,25 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 
-class ModelHooks:
-    """The hooks of one perturbed optimizer on the model it trains."""
-
-    def __init__(self, core: PerturbedOptimizer, model: nn.Module) -> None:
-        self._link = link = _Link(core)
-        self._hooks = [model.register_forward_pre_hook(link.before_forward)]
-        for module in model.modules():
-            register: list[Any] = [  # Any: torch has no types for these two
-                module.register_state_dict_pre_hook,
-                module.register_load_state_dict_pre_hook,
-            ]
-            self._hooks += [add(link.before_state_dict) for add in register]
-
-    def remove(self) -> None:
-        """Take the hooks away."""
-        self._link.core = None
-        for hook in self._hooks:
-            hook.remove()
+def hook_model(core: PerturbedOptimizer, model: nn.Module) -> list[RemovableHandle | _Link]:
+    """Register the hooks of one perturbed optimizer on the model it trains."""
+    link = _Link(core)
+    hooks: list[RemovableHandle | _Link] = [
+        link,
+        model.register_forward_pre_hook(link.before_forward),
+    ]
+    for module in model.modules():
+        register: list[Any] = [  # Any: torch has no types for these two
+            module.register_state_dict_pre_hook,
+            module.register_load_state_dict_pre_hook,
+        ]
+        hooks += [add(link.before_state_dict) for add in register]
+    return hooks
 
 
 class _Link:
@@ -52,6 +49,9 @@ class _Link:
 
     def __reduce__(self) -> tuple[type[_Link], tuple[None]]:
         return _Link, (None,)
+
+    def remove(self) -> None:
+        self.core = None
 
     def before_forward(
         self, module: nn.Module, inputs: tuple[object, ...]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.attached_rule import AttachedRule
@@ -144,7 +145,12 @@ class PerturbedOptimizer:
             UsageError: The gradients are those of clean weights, or weights were written while
                 the perturbation was in them.
         """
-        self._refuse_clean_gradients()
+        if self.awaits_training:
+            raise UsageError(
+                "gradients came after an evaluation without a forward of the model in training "
+                "mode, so they are of the clean weights; give perturb() the module that is called, "
+                "and train in model.train()."
+            )
         for attached in self.attached:
             scales_next = attached.rule.where in (Place.WEIGHT, Place.INPUT)
             stream = self.stream(attached, self.step_number + scales_next)
@@ -204,7 +210,8 @@ class PerturbedOptimizer:
 
     def stream(self, attached: AttachedRule, step: int | None = None) -> Stream:
         """Make the address of a rule's random numbers, at the present or another step."""
-        rank = _rank() if self.per_rank else 0
+        is_ranked = self.per_rank and dist.is_available() and dist.is_initialized()
+        rank = dist.get_rank() if is_ranked else 0
         return Stream(
             keys=self.seeds,
             step=self.step_number if step is None else step,
@@ -228,18 +235,3 @@ class PerturbedOptimizer:
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
         self.weights = TransientWeights(slot for a in acting for slot in a.slots)
-
-    def _refuse_clean_gradients(self) -> None:
-        if self.awaits_training:
-            raise UsageError(
-                "gradients came after an evaluation without a forward of the model in training "
-                "mode, so they are of the clean weights; give perturb() the module that is called, "
-                "and train in model.train()."
-            )
-
-
-def _rank() -> int:
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank())
-    return 0

@@ -69,21 +69,16 @@ def load_waiting(core: PerturbedOptimizer) -> None:
 
 
 class StateHooks:
-    """The hooks of one perturbed optimizer around its saving and loading."""
+    """The hooks of one perturbed optimizer around its saving and loading, all in ``hooks``."""
 
     def __init__(self, core: PerturbedOptimizer) -> None:
         self._core = core
         self._incoming: dict[str, Any] | None = None
-        self._hooks = [
+        self.hooks = [
             core.optimizer.register_state_dict_post_hook(self._after_saving),
             core.optimizer.register_load_state_dict_pre_hook(self._before_loading),
             core.optimizer.register_load_state_dict_post_hook(self._after_loading),
         ]
-
-    def remove(self) -> None:
-        """Take the hooks away."""
-        for hook in self._hooks:
-            hook.remove()
 
     def _after_saving(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         state["param_groups"][0][_KEY] = dict(HandleState.of(self._core))

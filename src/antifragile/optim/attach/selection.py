@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ _NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,
     nn.LocalResponseNorm,
-    *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []),
+    nn.RMSNorm,
 )
 
 
@@ -105,19 +105,26 @@ def group_factor(group: dict[str, Any], learning_rate_power: float) -> float:
 
 def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[Slot]:
     """List every parameter of the optimizer, in its order."""
-    names = {id(p): name for name, p in model.named_parameters()} if model is not None else {}
-    norms = _norm_parameters(model)
-    return [
-        Slot(
-            index=index,
-            name=names.get(id(parameter), given),
-            parameter=parameter,
-            optimizer=optimizer,
-            group_number=number,
-            is_norm=id(parameter) in norms,
-        )
-        for index, (number, parameter, given) in enumerate(_parameters(optimizer))
-    ]
+    names: dict[int, str] = {}
+    norms: set[int] = set()
+    if model is not None:
+        names = {id(p): name for name, p in model.named_parameters()}
+        layers = [module for module in model.modules() if isinstance(module, _NORMS)]
+        norms = {id(p) for layer in layers for p in layer.parameters(recurse=False)}
+    slots: list[Slot] = []
+    for number, group in enumerate(optimizer.param_groups):
+        given = group.get("param_names") or [None] * len(group["params"])
+        for parameter, name in zip(group["params"], given, strict=True):
+            slot = Slot(
+                index=len(slots),
+                name=names.get(id(parameter), name),
+                parameter=parameter,
+                optimizer=optimizer,
+                group_number=number,
+                is_norm=id(parameter) in norms,
+            )
+            slots.append(slot)
+    return slots
 
 
 def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]:
@@ -136,22 +143,6 @@ def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]
     for slot in chosen:
         _check(slot, replicas)
     return chosen
-
-
-def _parameters(
-    optimizer: torch.optim.Optimizer,
-) -> Iterator[tuple[int, Tensor, str | None]]:
-    for number, group in enumerate(optimizer.param_groups):
-        given = group.get("param_names") or [None] * len(group["params"])
-        for parameter, name in zip(group["params"], given, strict=True):
-            yield number, parameter, name
-
-
-def _norm_parameters(model: nn.Module | None) -> set[int]:
-    if model is None:
-        return set()
-    layers = (module for module in model.modules() if isinstance(module, _NORMS))
-    return {id(p) for layer in layers for p in layer.parameters(recurse=False)}
 
 
 def _is_selected(rule: Rule, slot: Slot, replicas: int | None) -> bool:

@@ -19,20 +19,15 @@ Closure = Callable[[], Any]
 
 
 class StepHooks:
-    """The hooks of one perturbed optimizer around its step."""
+    """The hooks of one perturbed optimizer around its step, all in ``hooks``."""
 
     def __init__(self, core: PerturbedOptimizer) -> None:
         self._core = core
         self._is_skipping = False
-        self._hooks = [
+        self.hooks = [
             core.optimizer.register_step_pre_hook(self._before_step),
             core.optimizer.register_step_post_hook(self._after_step),
         ]
-
-    def remove(self) -> None:
-        """Take the hooks away."""
-        for hook in self._hooks:
-            hook.remove()
 
     def _before_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -76,24 +71,15 @@ class StepHooks:
         return wrapped
 
     def _gradients_are_ready(self) -> None:
+        """Call the core, unless a gradient scaler has found that the (fused) step is skipped."""
         optimizer = self._core.optimizer
-        self._is_skipping = _found_inf(optimizer)
+        found_inf = getattr(optimizer, "found_inf", None)
+        self._is_skipping = found_inf is not None and float(found_inf) > 0
         if not self._is_skipping:
-            self._core.before_step(grad_scale=_grad_scale(optimizer))
+            scale = getattr(optimizer, "grad_scale", None)  # where the step itself unscales
+            self._core.before_step(grad_scale=1.0 if scale is None else float(scale))
 
     def _after_step(self, *_: object) -> None:
         if not self._is_skipping:
             self._core.after_step()
         self._is_skipping = False
-
-
-def _found_inf(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a gradient scaler has found that the (fused) step will be skipped."""
-    found = getattr(optimizer, "found_inf", None)
-    return bool(found is not None and float(found) > 0)
-
-
-def _grad_scale(optimizer: torch.optim.Optimizer) -> float:
-    """Factor that gradients still have when a fused optimizer unscales them itself."""
-    scale = getattr(optimizer, "grad_scale", None)
-    return 1.0 if scale is None else float(scale)

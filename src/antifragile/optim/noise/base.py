@@ -72,24 +72,14 @@ class Noise(ABC):
     def unit(self, site: Site) -> list[Tensor]:
         """Make fresh tensors of unit noise, shaped as the parameters."""
 
-    def add(
-        self,
-        site: Site,
-        targets: Sequence[Tensor],
-        sizes: Sizes,
-        *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
+    def add(self, site: Site, targets: Sequence[Tensor], sizes: Sizes) -> None:
         """Add ``size * noise`` to each target in place.
 
         Args:
             site: Parameters, stream and memory.
             targets: Tensors shaped as the parameters.
             sizes: A number, or (R,) numbers, per target.
-            backups: Tensors that receive the targets' old values.
         """
-        if backups is not None:
-            torch._foreach_copy_(list(backups), list(targets))
         noise = self.unit(site)
         for part, size in zip(noise, sizes, strict=True):
             part.mul_(spread(size, part))

@@ -44,15 +44,8 @@ class Anti(Noise):
         self.add(site, noise, [1.0] * len(noise))
         return noise
 
-    def add(
-        self,
-        site: Site,
-        targets: Sequence[Tensor],
-        sizes: Sizes,
-        *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
-        self.noise.add(site, targets, sizes, backups=backups)
+    def add(self, site: Site, targets: Sequence[Tensor], sizes: Sizes) -> None:
+        self.noise.add(site, targets, sizes)
         if site.stream.step > 0 and site.sizes_before is not None:
             before = replace(site, stream=replace(site.stream, step=site.stream.step - 1))
             self.noise.add(before, targets, [-size for size in site.sizes_before])

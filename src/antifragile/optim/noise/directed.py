@@ -107,15 +107,7 @@ class Toward(Noise):
     def unit(self, site: Site) -> list[Tensor]:
         return list(torch._foreach_sub(self._targets(site), list(site.parameters)))
 
-    def add(
-        self,
-        site: Site,
-        targets: Sequence[Tensor],
-        sizes: Sizes,
-        *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
-        assert backups is None
+    def add(self, site: Site, targets: Sequence[Tensor], sizes: Sizes) -> None:
         ends, masks = self._targets(site), self._masks(site)
         for i, (weights, end, mask, size) in enumerate(
             zip(targets, ends, masks, sizes, strict=True)

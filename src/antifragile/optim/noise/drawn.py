@@ -20,7 +20,10 @@ from antifragile.optim.noise.streams import draw, normal_levels, uniform, unifor
 
 
 class Drawn(Noise):
-    """Independent elements of mean 0 and variance 1."""
+    """Independent elements of mean 0 and variance 1.
+
+    ``add`` can save the targets' old values to ``backups`` in the pass that adds the noise.
+    """
 
     @abstractmethod
     def table(self) -> Tensor | None:
@@ -45,8 +48,10 @@ class Drawn(Noise):
         if is_native(targets):
             table = self.table()
             run_native(site.stream, table, site.indices, targets, sizes, backups=backups)
-        else:
-            super().add(site, targets, sizes, backups=backups)
+            return
+        if backups is not None:
+            torch._foreach_copy_(list(backups), list(targets))
+        super().add(site, targets, sizes)
 
 
 @dataclass(frozen=True)

@@ -175,9 +175,6 @@ def uniform_levels() -> Tensor:
 
 def uniform(stream: Stream) -> list[float]:
     """Draw one number in [0, 1) per replica, for decisions; independent of all element noise."""
-    found = []
-    for key in stream.keys:
-        counter: list[Tensor | int] = [torch.tensor(_MASK), _MASK, stream.step, stream.rule]
-        word = philox(counter, [key & _MASK, key >> 32])[0]
-        found.append(int(word) / 2.0**32)
-    return found
+    counter = [_MASK, _MASK, stream.step, stream.rule]
+    words_of = (philox(counter, [key & _MASK, key >> 32]) for key in stream.keys)
+    return [int(first) / 2.0**32 for first, *_ in words_of]

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.scale.schedules import ControllerState, OuterScale, Scale
+from antifragile.optim.scale.schedules import ControllerState, OuterScale, Scale, ScaleAndState
 from antifragile.optim.scale.signals import Array, Signals
 
 _TINY = 1e-300
@@ -42,9 +42,7 @@ class RatioToGradient(Scale):
         """No average before the first gradient."""
         return {"norm": np.full(replicas, np.nan)}
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Compute ``ratio`` times the averaged norm; zero before the first gradient."""
         if signals.gradient_norm is None:
             return 0.0, state
@@ -79,9 +77,7 @@ class WhenSmallGradient(Scale):
         """No perturbation yet: the last one lies at step minus infinity."""
         return {"last": np.full(replicas, -np.inf)}
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Return ``size`` or zero."""
         if signals.gradient_norm is None:
             return 0.0, state
@@ -125,9 +121,7 @@ class Revive(OuterScale):
         zeros = np.zeros(replicas)
         return {"peak": zeros, "alive": zeros, "is_dead": zeros}
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Compute the schedule's value while dead; zero while alive and before a gradient."""
         if signals.gradient_norm is None:
             return 0.0, state

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from antifragile.optim.checks import check_number
-from antifragile.optim.scale.schedules import ControllerState, OuterScale
+from antifragile.optim.scale.schedules import ControllerState, OuterScale, ScaleAndState
 from antifragile.optim.scale.signals import Array, Signals
 
 _TINY = 1e-300
@@ -50,17 +50,10 @@ class GradVariance(OuterScale):
 
     def initial(self, replicas: int) -> ControllerState:
         """Zero-sized moving averages before the first gradient."""
-        none = np.zeros((replicas, 0))
-        return {
-            "mean": none,
-            "square": none,
-            "count": np.zeros(replicas),
-            "peak": np.zeros(replicas),
-        }
+        none, zeros = np.zeros((replicas, 0)), np.zeros(replicas)
+        return {"mean": none, "square": none, "count": zeros, "peak": zeros}
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Compute the reduced scale; the whole scale before the first gradient."""
         base = self.inner.at(np.array(float(signals.step)))
         if "gradient" not in signals.sampled:
@@ -127,18 +120,10 @@ class Curvature(OuterScale):
     def initial(self, replicas: int) -> ControllerState:
         """Zero-sized samples and zero averages before the first gradient."""
         none, zeros = np.zeros((replicas, 0)), np.zeros(replicas)
-        return {
-            "gradient": none,
-            "weight": none,
-            "product": zeros,
-            "square": zeros,
-            "count": zeros,
-            "first": zeros,
-        }
+        averages = dict.fromkeys(("product", "square", "count", "first"), zeros)
+        return {"gradient": none, "weight": none, **averages}
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Compute the adapted scale; the base scale until ``warmup`` estimates were made."""
         base = self.inner.at(np.array(float(signals.step)))
         if "gradient" not in signals.sampled:

@@ -25,6 +25,9 @@ Steps = np.ndarray | np.float64
 ControllerState = dict[str, Array]
 """Arrays by name, each with a leading replica dimension."""
 
+ScaleAndState = tuple[float | Array, ControllerState]
+"""The scale at a step, a number or (R,) numbers, and the controller's state after it."""
+
 
 class Scale:
     """A magnitude as a function of the step and, for controllers, of the gradients.
@@ -48,9 +51,7 @@ class Scale:
             "another scale; expected a number, Constant, Power, Cosine or On."
         )
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Compute the scale for ``signals.step``, a number or (R,), and the state after it."""
         return float(self.at(np.float64(signals.step))), state
 
@@ -79,9 +80,7 @@ class Constant(Scale):
         """Return ``size``."""
         return np.full_like(step, self.size)
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Return ``size``."""
         return float(self.size), state
 
@@ -197,9 +196,7 @@ class On(OuterScale):
         """Make the state of the scale inside."""
         return self.inner.initial(replicas)
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Compute the inner value or zero; a controller inside sees the steps outside too."""
         value, state = self.inner.value(signals, state)
         return (value if bool(self._inside(np.array(signals.step))) else 0.0), state
@@ -221,9 +218,7 @@ class Chance(Scale):
         check_number(self.rate, "the rate", at_most=1.0)
         check_number(self.size, "the scale")
 
-    def value(
-        self, signals: Signals, state: ControllerState
-    ) -> tuple[float | Array, ControllerState]:
+    def value(self, signals: Signals, state: ControllerState) -> ScaleAndState:
         """Decide for each replica."""
         drawn = np.array(uniform(signals.stream))
         return np.where(drawn < self.rate, self.size, 0.0), state

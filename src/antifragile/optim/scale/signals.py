@@ -98,10 +98,8 @@ def with_gradients(
 
 def _sample(tensors: Sequence[Tensor], replicas: int) -> Array:
     """Elements at even distances of each tensor, (R, K) float64."""
-    rows = []
-    for tensor in tensors:
-        flat = tensor.detach().reshape(replicas, -1)
-        rows.append(flat[:, :: max(1, -(-flat.shape[1] // _SAMPLES))].double())
+    flat = [tensor.detach().reshape(replicas, -1) for tensor in tensors]
+    rows = [row[:, :: max(1, -(-row.shape[1] // _SAMPLES))].double() for row in flat]
     return torch.cat(rows, dim=1).cpu().numpy()
 
 
