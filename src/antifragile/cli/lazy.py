@@ -37,7 +37,8 @@ def summary_of(function: str) -> str:
     """Read the first paragraph of a function's docstring from its source, without importing it."""
     module, name = function.split(":")
     spec = find_spec(module)
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     paragraph, *_ = (ast.get_docstring(functions[name]) or "").split("\n\n")
@@ -51,11 +52,13 @@ def with_flags(function: Callable[..., None]) -> Callable[..., None]:
     becomes ``run(*, spec, workers=None, engine="fleet", ..., as_json=False)``.
     """
     signature = inspect.signature(function, eval_str=True)
-    parameters, groups = [], {}
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[Callable[..., object], list[str]]] = {}
     for name, parameter in signature.parameters.items():
-        if is_dataclass(parameter.annotation):
-            fields = inspect.signature(parameter.annotation, eval_str=True).parameters
-            groups[name] = (parameter.annotation, fields)
+        kind = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            fields = inspect.signature(kind, eval_str=True).parameters
+            groups[name] = (kind, list(fields))
             parameters += fields.values()
         else:
             parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
