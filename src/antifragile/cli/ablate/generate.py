@@ -187,9 +187,7 @@ def _span(item: Component) -> str:
 
 
 def _print_components(components: tuple[Component, ...]) -> None:
-    table = plain_table()
-    for heading in ("component", "kind", "where", "calls", "parameters", "can be cut by"):
-        table.add_column(heading, justify="right" if heading in ("calls", "parameters") else "left")
+    table = plain_table("component", "kind", "where", ">calls", ">parameters", "can be cut by")
     for item in components:
         table.add_row(
             escape(item.name),
@@ -205,11 +203,7 @@ def _print_components(components: tuple[Component, ...]) -> None:
 
 
 def _print_variants(made: Ablations) -> None:
-    table = plain_table()
-    for heading in ("component", "kind", "status", "diff lines", "parameters", "reason"):
-        table.add_column(
-            heading, justify="right" if heading in ("diff lines", "parameters") else "left"
-        )
+    table = plain_table("component", "kind", "status", ">diff lines", ">parameters", "reason")
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         table.add_row(
             escape(variant.component),

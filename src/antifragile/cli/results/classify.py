@@ -75,11 +75,8 @@ def _print_table(verdicts: Mapping[str, RegimeVerdict], title: str) -> None:
     if not verdicts:
         stdout().print("no architecture has the modes that these rules need.", markup=False)
         return
-    table = plain_table(escape(title))
-    table.add_column("architecture", no_wrap=True)
-    table.add_column("regime", no_wrap=True)
-    table.add_column("probability", justify="right")
-    table.add_column("reason")
+    headings = ("architecture", "regime", ">probability", "reason")
+    table = plain_table(*headings, title=escape(title), no_wrap=headings[:2])
     for name, verdict in verdicts.items():
         sure = "" if verdict.probability is None else f"{verdict.probability:.3f}"
         table.add_row(escape(name), verdict.regime.value, sure, escape(verdict.reason))

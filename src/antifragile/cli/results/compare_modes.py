@@ -92,13 +92,10 @@ def _print(compared: Comparisons, title: str) -> None:
     if compared.table.empty:
         stdout().print("no architecture has trials of the control and of another mode.")
         return
-    table = plain_table(escape(title))
-    for heading in ("architecture", "mode"):
-        table.add_column(heading, no_wrap=True)
-    interval = f"{1 - compared.alpha:.0%} interval"
-    for heading in ("n", "difference", interval, "effect size", "p", "Holm", "BH", "smallest p"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    interval = f">{1 - compared.alpha:.0%} interval"
+    effects = (">n", ">difference", interval, ">effect size", ">p", ">Holm", ">BH", ">smallest p")
+    headings = ("architecture", "mode", *effects, "verdict")
+    table = plain_table(*headings, title=escape(title), no_wrap=headings)
     for _, row in compared.table.iterrows():
         table.add_row(*_cells(row))
     stdout().print(table)

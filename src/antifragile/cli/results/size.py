@@ -53,11 +53,10 @@ def size(
 
 
 def _print(advice: SizeAdvice, title: str) -> None:
-    table = plain_table(escape(title))
-    table.add_column("architecture", no_wrap=True)
-    for heading in ("parameters", "harm", "behaves like 1*W of", "95 % interval", "of reference"):
-        table.add_column(heading, justify="right")
-    table.add_column("advice", no_wrap=True)
+    numbers = (">parameters", ">harm", ">behaves like 1*W of", ">95 % interval", ">of reference")
+    table = plain_table(
+        "architecture", *numbers, "advice", title=escape(title), no_wrap=("architecture", "advice")
+    )
     for row in advice.table.to_dict(orient="records"):
         table.add_row(
             escape(row["architecture"]),
