@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -19,18 +20,14 @@ from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     JsonOption,
     MeasureOption,
-    SourceArgument,
-    StudyOption,
-    ZeroROption,
 )
-from antifragile.cli.results.source import read_source
+from antifragile.cli.results.source import SourceFlags
 
 
 def compare_modes(
-    source: SourceArgument,
+    *,
     control: Annotated[str, typer.Option(help="The mode compared with.")] = "none",
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
+    chosen: SourceFlags,
     measure: MeasureOption = "peak",
     family: Annotated[
         Literal["all", "architecture", "mode"],
@@ -43,7 +40,7 @@ def compare_modes(
     as_json: JsonOption = False,
 ) -> None:
     """Compare every mode with the control: difference, interval, effect size, p values."""
-    opened = read_source(source, study, zero_r, needs_zero_r=False)
+    opened = replace(chosen, zero_r=0.0).open()  # without use here, so a CSV need not say it
     compared = compare_with_control(
         opened.trials,
         paired=opened.paired,
