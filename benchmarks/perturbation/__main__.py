@@ -83,10 +83,11 @@ def _list(as_json: bool) -> None:
             }
         )
         return
-    table = plain_table("experiments: python -m benchmarks.perturbation NAME")
-    table.add_column("experiment", no_wrap=True)
-    table.add_column("CPU minutes", justify="right")
-    table.add_column("question")
+    table = plain_table(
+        *("experiment", ">CPU minutes", "question"),
+        title="experiments: python -m benchmarks.perturbation NAME",
+        no_wrap=("experiment",),
+    )
     for one in EXPERIMENTS.values():
         table.add_row(one.name, f"{one.minutes:g}", one.question)
     stdout().print(table)

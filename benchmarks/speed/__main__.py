@@ -66,11 +66,12 @@ def _line(row: BenchRow) -> str:
 
 
 def _print_table(report: BenchReport) -> None:
-    table = plain_table("seconds per trial and meta-loop, validation included")
-    fleets = ("fleet",) if report.precision == "fp32" else ("fp32 fleet", "bf16 fleet")
-    headings = ("plain", "tuned", *fleets, "unpaired", "plain/fleet", "tuned/fleet", "GFLOP/s")
-    for heading in ("architecture", *headings, "of peak"):
-        table.add_column(heading, justify="left" if heading == "architecture" else "right")
+    fleets = (">fleet",) if report.precision == "fp32" else (">fp32 fleet", ">bf16 fleet")
+    ratios = (">plain/fleet", ">tuned/fleet", ">GFLOP/s", ">of peak")
+    table = plain_table(
+        *("architecture", ">plain", ">tuned", *fleets, ">unpaired", *ratios),
+        title="seconds per trial and meta-loop, validation included",
+    )
     for row in report.rows:
         own = [row.fleet_s] if report.precision == "fp32" else [row.fleet_fp32_s, row.fleet_s]
         seconds = (row.plain_s, row.tuned_s, *own, row.fleet_independent_s)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from antifragile.analysis.regimes.classification import modes_left_out
 from antifragile.analysis.source import open_source
+from antifragile.cli.lazy import with_flags
 from antifragile.cli.results.classify import classify
 from antifragile.cli.results.compare_modes import compare_modes
 from antifragile.cli.results.size import size
@@ -21,7 +22,7 @@ from tests.analysis.trial_frames import MODES, made_trials
 
 def call(verb: Callable[..., None], *arguments: str) -> str:
     app = typer.Typer()
-    app.command()(verb)
+    app.command()(with_flags(verb))
     result = CliRunner().invoke(app, list(arguments))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

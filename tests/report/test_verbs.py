@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from antifragile.cli.lazy import with_flags
 from antifragile.cli.results.figure import figure
 from antifragile.cli.results.report import compare, report
 from antifragile.cli.results.table import table
@@ -27,7 +28,7 @@ MODES = ("none", "decay", "dropout", "full", "hidden", "output")
 
 def call(verb: Callable[..., None], *arguments: object) -> str:
     app = typer.Typer()
-    app.command()(verb)
+    app.command()(with_flags(verb))
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if isinstance(result.exception, AntifragileError):
         raise result.exception

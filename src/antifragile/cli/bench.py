@@ -68,10 +68,10 @@ def bench(
 
 
 def _print(rates: list[FleetRate]) -> None:
-    table = plain_table("seconds per trial and meta-loop, validation included")
-    for heading in ("architecture", "kernel", "measured", "predicted", "ratio", "GFLOP/s"):
-        is_text = heading in ("architecture", "kernel")
-        table.add_column(heading, justify="left" if is_text else "right")
+    table = plain_table(
+        *("architecture", "kernel", ">measured", ">predicted", ">ratio", ">GFLOP/s"),
+        title="seconds per trial and meta-loop, validation included",
+    )
     for rate in rates:
         table.add_row(
             rate.architecture,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 WIDE = 160  # columns when stdout is a file or a pipe, so that tables are not cut
@@ -39,6 +40,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
-def plain_table(title: str | None = None) -> Table:
-    """Make a table that stays readable as text."""
-    return Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def plain_table(*headings: str, title: str | None = None, no_wrap: Container[str] = ()) -> Table:
+    """Make a table that stays readable as text.
+
+    Args:
+        *headings: One per column; the columns of those that begin with ``>`` are right-aligned.
+        title: The line above the table.
+        no_wrap: The headings whose columns are never broken into lines.
+    """
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        name = heading.removeprefix(">")
+        justify: JustifyMethod = "left" if name == heading else "right"
+        table.add_column(name, justify=justify, no_wrap=heading in no_wrap)
+    return table

@@ -33,10 +33,7 @@ def landscape(
             ]
         )
         return
-    table = plain_table()
-    table.add_column("architecture")
-    table.add_column("parameters", justify="right")
-    table.add_column("parameter matching")
+    table = plain_table("architecture", ">parameters", "parameter matching")
     for entry in PAPER_LANDSCAPE:
         label = entry.label + (" (inferred)" if entry.inferred else "")
         table.add_row(entry.architecture.name, f"{entry.parameters:,}", label)
@@ -62,9 +59,7 @@ def _matching(as_json: bool) -> None:
             ]
         )
         return
-    table = plain_table()
-    for heading in ("architecture", "matched to", "printed width", "eq. 2 width", "mismatch"):
-        table.add_column(heading, justify="left" if heading[0] in "am" else "right")
+    table = plain_table("architecture", "matched to", ">printed width", ">eq. 2 width", ">mismatch")
     for row in rows:
         table.add_row(
             row.architecture.name,

@@ -65,13 +65,3 @@ DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 DataDirOption = Annotated[
     Path | None, typer.Option(help="Where to look for data files first.", show_default=False)
 ]
-FilesOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder for checkpoints and kept weights.", show_default="beside the store"),
-]
-MixOption = Annotated[
-    bool, typer.Option("--mix-machines", help="Go on with what another kind of machine began.")
-]
-CheckpointOption = Annotated[
-    float, typer.Option(min=0, help="Least seconds between two checkpoints of a trial.")
-]

@@ -7,6 +7,8 @@ from antifragile.cli.options import JsonOption
 from antifragile.config.perturbation import PERTURBATIONS, add_preset_plugins
 from antifragile.optim import presets
 
+_TITLE = "presets: antifragile.perturb(optimizer, *presets.NAME())"
+
 
 def list_presets(as_json: JsonOption = False) -> None:
     """List the presets."""
@@ -17,9 +19,7 @@ def list_presets(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"presets": about})
         return
-    table = plain_table("presets: antifragile.perturb(optimizer, *presets.NAME())")
-    table.add_column("preset", no_wrap=True)
-    table.add_column("what it does")
+    table = plain_table("preset", "what it does", title=_TITLE, no_wrap=("preset",))
     for name, line in about.items():
         table.add_row(name, line)
     stdout().print(table)

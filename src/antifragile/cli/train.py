@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,19 @@ from antifragile.study.single import STORY_FILE, WEIGHTS_FILE, SingleTrial, open
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingFlags:
+    """Fields of `TrainingOptions`; None leaves one as the preset has it."""
+
+    learning_rate: Annotated[float | None, typer.Option(help="Step size of AdamW.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples per step.")] = None
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay in mode decay.")] = None
+    dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None
+    normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None
+
+
 def train(
+    *,
     dataset: Annotated[str, typer.Option(help="digits, mnist, ... or npz:PATH.")] = "digits",
     arch: Annotated[str, typer.Option(help="As in '4*4' or '[2*128, 4*64]'.")] = "[1*64]",
     mode: Annotated[
@@ -60,11 +73,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Root of every random stream.")] = 1337,
     pairing: Annotated[str, typer.Option(help="paired or independent.")] = "paired",
     preset: Annotated[str, typer.Option(help="paper or table-v.")] = "paper",
-    learning_rate: Annotated[float | None, typer.Option(help="Step size of AdamW.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples per step.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay in mode decay.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None,
-    normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None,
+    training: TrainingFlags,
     engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
     precision: PrecisionOption = "fp32",
@@ -72,14 +81,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one network by the meta-loop and keep its last known good state."""
-    training = {
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "weight_decay": weight_decay,
-        "dropout": dropout,
-        "normalization": normalization,
-        "perturb": [Perturbation.parse(text) for text in perturb] if perturb else None,
-    }
+    perturbations = [Perturbation.parse(text) for text in perturb or ()] or None
+    given = asdict(training) | {"perturb": perturbations}
     spec = TrialSpec(
         dataset=dataset,
         architecture=Architecture.parse(arch),
@@ -89,7 +92,7 @@ def train(
         seed=seed,
         pairing=_pairing(pairing),
         training=TrainingOptions.from_mapping(
-            {key: value for key, value in training.items() if value is not None}, preset=preset
+            {key: value for key, value in given.items() if value is not None}, preset=preset
         ),
     )
     options = RunOptions(engine=engine, device=device, precision=precision, data_dir=data_dir)

@@ -12,54 +12,22 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from antifragile.ablate.certify.certificate import CertificateListener, open_server
-from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
+from antifragile.ablate.certify.certificate import CertificateListener
 from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
-from antifragile.ablate.records import Certificate, Component, Variant
-from antifragile.ablate.request import ModelRequest, parse_size
-from antifragile.ablate.sandbox.server import Limits, Server
-from antifragile.cli.ablate.options import (
-    BuildOption,
-    FilesArgument,
-    FrameworkOption,
-    InputsOption,
-    JsonOption,
-    MemoryOption,
-    SourceOption,
-    SpecOption,
-    StepOption,
-    TemplatesOption,
-    TimeoutOption,
-    WorkersOption,
-)
+from antifragile.ablate.records import AblationPlan, Certificate, Component, Variant
+from antifragile.ablate.request import ModelRequest
+from antifragile.ablate.sandbox.server import Server
+from antifragile.cli.ablate.options import ModelFlags, SandboxFlags
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.cli.options import JsonOption
 from antifragile.study.machine import usable_cores
 
 
-def discover(
-    files: FilesArgument = None,
-    source: SourceOption = None,
-    build: BuildOption = None,
-    inputs: InputsOption = None,
-    step: StepOption = None,
-    spec: SpecOption = None,
-    templates: TemplatesOption = None,
-    timeout: TimeoutOption = 60.0,
-    memory: MemoryOption = "4GiB",
-    framework: FrameworkOption = DEFAULT_FRAMEWORK,
-    as_json: JsonOption = False,
-) -> None:
+def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = False) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
-    sources = [*(source or []), *(files or [])]
-    request = _request(spec, sources, build, inputs, step, None, templates)
-    with _server(timeout, memory, 1, framework) as server:
-        plan = find_components(
-            request.project(),
-            server=server,
-            framework=framework,
-            templates=request.templates,
-            groups=request.groups,
-        )
+    request = model.request()
+    with sandbox.server(workers=1) as server:
+        plan = _find(request, server, sandbox.framework)
     if as_json:
         print_json({"components": [_component(item) for item in plan.components]})
     else:
@@ -67,38 +35,27 @@ def discover(
 
 
 def generate(
+    *,
     out: Annotated[Path, typer.Option(help="Folder for the variants; new, empty or ours.")],
-    files: FilesArgument = None,
-    source: SourceOption = None,
-    build: BuildOption = None,
-    inputs: InputsOption = None,
-    step: StepOption = None,
-    spec: SpecOption = None,
-    templates: TemplatesOption = None,
+    model: ModelFlags,
     kinds: Annotated[
         str | None,
         typer.Option(
             help="Kinds of ablation, as in identity,zero.", show_default="what fits each component"
         ),
     ] = None,
-    workers: WorkersOption = None,
-    timeout: TimeoutOption = 60.0,
-    memory: MemoryOption = "4GiB",
-    framework: FrameworkOption = DEFAULT_FRAMEWORK,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Variants certified at a time.", show_default="one per core"),
+    ] = None,
+    sandbox: SandboxFlags,
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""
-    sources = [*(source or []), *(files or [])]
-    request = _request(spec, sources, build, inputs, step, kinds, templates)
+    request = model.request(kinds)
     check_is_ours(out)
-    with _server(timeout, memory, workers, framework) as server:
-        plan = find_components(
-            request.project(),
-            server=server,
-            framework=framework,
-            templates=request.templates,
-            groups=request.groups,
-        )
+    with sandbox.server(workers or usable_cores()) as server:
+        plan = _find(request, server, sandbox.framework)
         listener = None if as_json else _say_progress()
         made = make_ablations(plan, out, server=server, kinds=request.kinds, listener=listener)
     if as_json:
@@ -107,28 +64,14 @@ def generate(
         _print_variants(made)
 
 
-def _request(
-    spec: Path | None,
-    sources: list[Path],
-    build: str | None,
-    inputs: str | None,
-    step: str | None,
-    kinds: str | None,
-    templates: Path | None,
-) -> ModelRequest:
-
-    words = [word.strip() for word in kinds.split(",")] if kinds is not None else None
-    given = {
-        **{"source": sources, "build": build, "inputs": inputs, "step": step},
-        **{"kinds": words, "templates": templates},
-    }
-    return ModelRequest.read(spec, {key: value for key, value in given.items() if value})
-
-
-def _server(timeout: float, memory: str, workers: int | None, framework: str) -> Server:
-
-    limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
-    return open_server(workers=workers or usable_cores(), limits=limits, framework=framework)
+def _find(request: ModelRequest, server: Server, framework: str) -> AblationPlan:
+    return find_components(
+        request.project(),
+        server=server,
+        framework=framework,
+        templates=request.templates,
+        groups=request.groups,
+    )
 
 
 def _say_progress() -> CertificateListener:
@@ -187,9 +130,7 @@ def _span(item: Component) -> str:
 
 
 def _print_components(components: tuple[Component, ...]) -> None:
-    table = plain_table()
-    for heading in ("component", "kind", "where", "calls", "parameters", "can be cut by"):
-        table.add_column(heading, justify="right" if heading in ("calls", "parameters") else "left")
+    table = plain_table("component", "kind", "where", ">calls", ">parameters", "can be cut by")
     for item in components:
         table.add_row(
             escape(item.name),
@@ -205,11 +146,7 @@ def _print_components(components: tuple[Component, ...]) -> None:
 
 
 def _print_variants(made: Ablations) -> None:
-    table = plain_table()
-    for heading in ("component", "kind", "status", "diff lines", "parameters", "reason"):
-        table.add_column(
-            heading, justify="right" if heading in ("diff lines", "parameters") else "left"
-        )
+    table = plain_table("component", "kind", "status", ">diff lines", ">parameters", "reason")
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         table.add_row(
             escape(variant.component),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from antifragile.ablate.designs.registry import DesignName
+import typer
+
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.server import Limits
 from antifragile.ablate.study.folder import read_ablation_folder
@@ -17,41 +19,14 @@ from antifragile.ablate.study.repeat import (
     old_choices,
     repeat_folder,
 )
-from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
+from antifragile.ablate.study.request import StudyChoices
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.runs import AblationProgress
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
-from antifragile.ablate.study.trainer import TrainerOptions
-from antifragile.analysis.inference.paired import Judgement
-from antifragile.cli.ablate.options import (
-    AdaptiveOption,
-    AlphaOption,
-    BatchSizeOption,
-    DatasetOption,
-    DesignOption,
-    DirectionOption,
-    EpochsOption,
-    ExperimentOption,
-    FirstSeedOption,
-    FolderArgument,
-    JsonOption,
-    KindsToRunOption,
-    LearningRateOption,
-    ManifestOption,
-    MarginOption,
-    MaxSeedsOption,
-    MetricOption,
-    NameOption,
-    OnlyOption,
-    ProtocolOption,
-    RunMemoryOption,
-    RunTimeoutOption,
-    RunWorkersOption,
-    SeedsOption,
-    StoreOption,
-)
+from antifragile.cli.ablate.choices import StudyFlags
 from antifragile.cli.console import print_json, stderr, stdout
+from antifragile.cli.options import JsonOption
 from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_rich
 from antifragile.store.ablation import AblationStore
@@ -60,52 +35,35 @@ _LINE_EVERY_S = 10.0
 
 
 def run(
-    folder: FolderArgument,
-    experiment: ExperimentOption = None,
-    dataset: DatasetOption = None,
-    seeds: SeedsOption = 10,
-    first_seed: FirstSeedOption = 1,
-    protocol: ProtocolOption = "retrain",
-    design: DesignOption = DesignName.LEAVE_ONE_OUT,
-    only: OnlyOption = None,
-    kinds: KindsToRunOption = None,
-    adaptive: AdaptiveOption = False,
-    max_seeds: MaxSeedsOption = None,
-    metric: MetricOption = None,
-    direction: DirectionOption = None,
-    alpha: AlphaOption = 0.05,
-    margin: MarginOption = None,
-    epochs: EpochsOption = 20,
-    batch_size: BatchSizeOption = 64,
-    learning_rate: LearningRateOption = 2e-3,
-    manifest: ManifestOption = None,
-    name: NameOption = "ablation",
-    store: StoreOption = None,
-    workers: RunWorkersOption = 1,
-    timeout: RunTimeoutOption = 3600.0,
-    memory: RunMemoryOption = "8GiB",
+    *,
+    folder: Annotated[
+        Path, typer.Argument(help="What 'ablate generate' wrote.", show_default=False)
+    ],
+    chosen: StudyFlags,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Repeat the study of this manifest, or with --only some of its rows, and compare.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the study in the store.")] = "ablation",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="File or URL of the store.", show_default="ablation.db in the folder of variants"
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one run.")] = 3600.0,
+    memory: Annotated[str, typer.Option(help="Memory for one run, as in 512MiB.")] = "8GiB",
     as_json: JsonOption = False,
 ) -> None:
     """Train every certified variant on paired seeds and say what each component was worth.
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     """
-    is_both = protocol == "both"
-    choices = StudyChoices(
-        name=name,
-        experiment=experiment,
-        dataset=dataset,
-        options=TrainerOptions(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate),
-        seeds=range(first_seed, first_seed + seeds),
-        protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(protocol),),
-        design=design,
-        most_seeds=(max_seeds or 3 * seeds) if adaptive else None,
-        metric=metric,
-        higher_is_better=None if direction is None else direction == "higher",
-        judgement=Judgement(alpha=alpha, margin=margin),
-        only=only or (),
-        kinds=[word.strip() for word in kinds.split(",")] if kinds else (),
-    )
+    choices = chosen.choices(name)
     then = None
     if manifest is not None:
         then = load_manifest(manifest)

@@ -16,15 +16,12 @@ from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import (
     JsonOption,
     MeasureOption,
-    SourceArgument,
-    StudyOption,
-    ZeroROption,
 )
-from antifragile.cli.results.source import read_source
+from antifragile.cli.results.source import SourceFlags
 
 
 def classify(
-    source: SourceArgument,
+    *,
     rules: Annotated[
         Literal["paper", "complete", "posterior"],
         typer.Option(
@@ -34,15 +31,14 @@ def classify(
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="Of the posterior; below it a label is undecided.")
     ] = 0.9,
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
+    chosen: SourceFlags,
     measure: MeasureOption = "peak",
     draws: Annotated[int, typer.Option(min=100, help="Fresh runs of the posterior.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the posterior's draws.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say which regime every architecture is in, why, and how sure that is."""
-    opened = read_source(source, study, zero_r)
+    opened = chosen.open()
     verdicts = classify_source(
         opened,
         rules=RegimeRules(rules),
@@ -75,11 +71,8 @@ def _print_table(verdicts: Mapping[str, RegimeVerdict], title: str) -> None:
     if not verdicts:
         stdout().print("no architecture has the modes that these rules need.", markup=False)
         return
-    table = plain_table(escape(title))
-    table.add_column("architecture", no_wrap=True)
-    table.add_column("regime", no_wrap=True)
-    table.add_column("probability", justify="right")
-    table.add_column("reason")
+    headings = ("architecture", "regime", ">probability", "reason")
+    table = plain_table(*headings, title=escape(title), no_wrap=headings[:2])
     for name, verdict in verdicts.items():
         sure = "" if verdict.probability is None else f"{verdict.probability:.3f}"
         table.add_row(escape(name), verdict.regime.value, sure, escape(verdict.reason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -19,18 +20,14 @@ from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     JsonOption,
     MeasureOption,
-    SourceArgument,
-    StudyOption,
-    ZeroROption,
 )
-from antifragile.cli.results.source import read_source
+from antifragile.cli.results.source import SourceFlags
 
 
 def compare_modes(
-    source: SourceArgument,
+    *,
     control: Annotated[str, typer.Option(help="The mode compared with.")] = "none",
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
+    chosen: SourceFlags,
     measure: MeasureOption = "peak",
     family: Annotated[
         Literal["all", "architecture", "mode"],
@@ -43,7 +40,7 @@ def compare_modes(
     as_json: JsonOption = False,
 ) -> None:
     """Compare every mode with the control: difference, interval, effect size, p values."""
-    opened = read_source(source, study, zero_r, needs_zero_r=False)
+    opened = replace(chosen, zero_r=0.0).open()  # without use here, so a CSV need not say it
     compared = compare_with_control(
         opened.trials,
         paired=opened.paired,
@@ -92,13 +89,10 @@ def _print(compared: Comparisons, title: str) -> None:
     if compared.table.empty:
         stdout().print("no architecture has trials of the control and of another mode.")
         return
-    table = plain_table(escape(title))
-    for heading in ("architecture", "mode"):
-        table.add_column(heading, no_wrap=True)
-    interval = f"{1 - compared.alpha:.0%} interval"
-    for heading in ("n", "difference", interval, "effect size", "p", "Holm", "BH", "smallest p"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    interval = f">{1 - compared.alpha:.0%} interval"
+    effects = (">n", ">difference", interval, ">effect size", ">p", ">Holm", ">BH", ">smallest p")
+    headings = ("architecture", "mode", *effects, "verdict")
+    table = plain_table(*headings, title=escape(title), no_wrap=headings)
     for _, row in compared.table.iterrows():
         table.add_row(*_cells(row))
     stdout().print(table)

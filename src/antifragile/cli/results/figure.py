@@ -9,15 +9,8 @@ import typer
 
 from antifragile.analysis.convergence import read_curves_csv
 from antifragile.cli.console import stderr
-from antifragile.cli.options import (
-    ConvergenceOption,
-    MeasureOption,
-    RulesOption,
-    SourceArgument,
-    StudyOption,
-    ZeroROption,
-)
-from antifragile.cli.results.table import open_survey
+from antifragile.cli.options import ConvergenceOption
+from antifragile.cli.results.source import SurveyFlags
 from antifragile.errors import UsageError
 from antifragile.report.figures.names import FigureName
 from antifragile.report.figures.registry import draw_figure
@@ -26,15 +19,9 @@ from antifragile.report.targets import parse_targets
 
 
 def figure(
-    name: Annotated[
-        FigureName,
-        typer.Argument(help="Which figure."),
-    ],
-    source: SourceArgument,
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
-    measure: MeasureOption = "peak",
-    rules: RulesOption = "paper",
+    *,
+    name: Annotated[FigureName, typer.Argument(help="Which figure.")],
+    chosen: SurveyFlags,
     targets: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +41,7 @@ def figure(
 
     drawn = draw_figure(
         name,
-        open_survey(source, study=study, zero_r=zero_r, measure=measure, rules=rules),
+        chosen.survey(),
         targets=parse_targets(targets) if targets is not None else [],
         records=read_curves_csv(convergence) if convergence is not None else None,
     )

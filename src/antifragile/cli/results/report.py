@@ -9,37 +9,29 @@ import typer
 
 from antifragile.analysis.convergence import read_curves_csv
 from antifragile.analysis.regimes.words import RegimeRules
-from antifragile.analysis.source import Source
+from antifragile.analysis.source import Source, open_source
 from antifragile.cli.console import stdout
 from antifragile.cli.options import (
     ConvergenceOption,
     RulesOption,
     SourceArgument,
     StudyOption,
-    ZeroROption,
 )
-from antifragile.cli.results.source import read_source
+from antifragile.cli.results.source import SourceFlags
 from antifragile.report.page.page import write_report
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for the page.")]
 
 
 def report(
-    source: SourceArgument,
+    *,
     out: OutOption,
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
+    chosen: SourceFlags,
     rules: RulesOption = "paper",
     convergence: ConvergenceOption = None,
 ) -> None:
     """Write one HTML page that explores a study; it opens offline, and is one file to send on."""
-    path = write_report(
-        read_source(source, study, zero_r),
-        out / "report.html",
-        rules=RegimeRules(rules),
-        records=read_curves_csv(convergence) if convergence is not None else None,
-    )
-    stdout().print(str(path), markup=False, soft_wrap=True)
+    _write(chosen.open(), out / "report.html", rules, convergence)
 
 
 def compare(
@@ -58,19 +50,21 @@ def compare(
     convergence: ConvergenceOption = None,
 ) -> None:
     """Write the page of SOURCE with a cell by cell comparison against OTHER."""
+    opened, compared = (
+        open_source(where, study=name, zero_r=zero_r if where.lower().endswith(".csv") else None)
+        for where, name in ((source, study), (other, other_study))
+    )
+    _write(opened, out / "compare.html", rules, convergence, compared)
 
-    def opened(where: str, name: str | None) -> Source:
-        return read_source(where, name, zero_r if _is_csv(where) else None)
 
+def _write(
+    source: Source, file: Path, rules: str, convergence: Path | None, other: Source | None = None
+) -> None:
     path = write_report(
-        opened(source, study),
-        out / "compare.html",
+        source,
+        file,
         rules=RegimeRules(rules),
         records=read_curves_csv(convergence) if convergence is not None else None,
-        other=opened(other, other_study),
+        other=other,
     )
     stdout().print(str(path), markup=False, soft_wrap=True)
-
-
-def _is_csv(where: str) -> bool:
-    return where.lower().endswith(".csv")

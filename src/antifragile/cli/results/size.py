@@ -14,24 +14,20 @@ from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import (
     JsonOption,
     MeasureOption,
-    SourceArgument,
-    StudyOption,
-    ZeroROption,
 )
-from antifragile.cli.results.source import read_source
+from antifragile.cli.results.source import SourceFlags
 
 
 def size(
-    source: SourceArgument,
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
+    *,
+    chosen: SourceFlags,
     measure: MeasureOption = "peak",
     inputs: Annotated[int, typer.Option(min=1, help="Inputs of the data set.")] = 784,
     classes: Annotated[int, typer.Option(min=2, help="Classes of the data set.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Say from the harm of ablation how large each network really is, with an interval."""
-    opened = read_source(source, study, zero_r)
+    opened = chosen.open()
     advice = advise_size(opened, measure=Measure(measure), n_inputs=inputs, n_classes=classes)
     if as_json:
         frame = advice.table.astype(object).where(advice.table.notna(), None)
@@ -53,11 +49,10 @@ def size(
 
 
 def _print(advice: SizeAdvice, title: str) -> None:
-    table = plain_table(escape(title))
-    table.add_column("architecture", no_wrap=True)
-    for heading in ("parameters", "harm", "behaves like 1*W of", "95 % interval", "of reference"):
-        table.add_column(heading, justify="right")
-    table.add_column("advice", no_wrap=True)
+    numbers = (">parameters", ">harm", ">behaves like 1*W of", ">95 % interval", ">of reference")
+    table = plain_table(
+        "architecture", *numbers, "advice", title=escape(title), no_wrap=("architecture", "advice")
+    )
     for row in advice.table.to_dict(orient="records"):
         table.add_row(
             escape(row["architecture"]),

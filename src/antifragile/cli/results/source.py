@@ -1,18 +1,50 @@
-"""Opening the SOURCE that a verb of analysis was given."""
+"""The options by which a verb of analysis names the SOURCE that it reads."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source, open_source
+from antifragile.analysis.summary import Measure
+from antifragile.cli.options import (
+    MeasureOption,
+    RulesOption,
+    SourceArgument,
+    StudyOption,
+    ZeroROption,
+)
+from antifragile.report.survey import Survey, survey
 
 
-def read_source(
-    where: str, study: str | None, zero_r: float | None, *, needs_zero_r: bool = True
-) -> Source:
-    """Open a SOURCE; a verb that makes no use of ZeroR does not insist on it for a CSV.
+@dataclass(frozen=True, kw_only=True)
+class SourceFlags:
+    """SOURCE, and what it takes to open it."""
 
-    Raises:
-        UsageError: A CSV without ``zero_r``, or with ``study``.
-    """
-    if zero_r is None and not needs_zero_r and where.lower().endswith(".csv"):
-        zero_r = 0.0
-    return open_source(where, study=study, zero_r=zero_r)
+    source: SourceArgument
+    study: StudyOption = None
+    zero_r: ZeroROption = None
+
+    def open(self) -> Source:
+        """Open the source.
+
+        Raises:
+            UsageError: A CSV without ``zero_r``, or with ``study``.
+        """
+        return open_source(self.source, study=self.study, zero_r=self.zero_r)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyFlags(SourceFlags):
+    """A source for tables and figures."""
+
+    measure: MeasureOption = "peak"
+    rules: RulesOption = "paper"
+
+    def survey(self) -> Survey:
+        """Open the source and read it.
+
+        Raises:
+            UsageError: As `open`.
+        """
+        return survey(self.open(), Measure(self.measure), rules=RegimeRules(self.rules))

@@ -6,19 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from antifragile.analysis.regimes.words import RegimeRules
-from antifragile.analysis.summary import Measure
 from antifragile.cli.console import stdout
-from antifragile.cli.options import (
-    MeasureOption,
-    RulesOption,
-    SourceArgument,
-    StudyOption,
-    ZeroROption,
-)
-from antifragile.cli.results.source import read_source
+from antifragile.cli.results.source import SurveyFlags
 from antifragile.errors import UsageError
-from antifragile.report.survey import Survey, survey
 from antifragile.report.table import as_csv, as_latex, as_markdown, as_rich
 from antifragile.report.tables.names import TableName
 from antifragile.report.tables.paper import build_table, winner_differences
@@ -26,6 +16,7 @@ from antifragile.report.targets import parse_targets
 
 
 def table(
+    *,
     name: Annotated[
         TableName,
         typer.Argument(
@@ -33,11 +24,7 @@ def table(
             "training: options of the inner loop."
         ),
     ],
-    source: SourceArgument,
-    study: StudyOption = None,
-    zero_r: ZeroROption = None,
-    measure: MeasureOption = "peak",
-    rules: RulesOption = "paper",
+    chosen: SurveyFlags,
     targets: Annotated[
         str | None,
         typer.Option(help="Architectures of tables I-III, as in 20*20,21*21.", show_default=False),
@@ -52,7 +39,7 @@ def table(
     """Print one of the paper's tables, computed from a study or a CSV."""
     if printed and name is not TableName.V:
         raise UsageError(f"--printed compares winners, which table {name} does not have; use V.")
-    read = open_survey(source, study=study, zero_r=zero_r, measure=measure, rules=rules)
+    read = chosen.survey()
     named = parse_targets(targets) if targets is not None else []
     built = winner_differences(read) if printed else build_table(name, read, targets=named)
     if format_ == "rich":
@@ -60,15 +47,3 @@ def table(
         return
     write = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}[format_]
     print(write(built), end="")
-
-
-def open_survey(
-    source: str,
-    *,
-    study: str | None,
-    zero_r: float | None,
-    measure: str = "peak",
-    rules: str = "paper",
-) -> Survey:
-    """Open a source and read it, as every verb of this stage does."""
-    return survey(read_source(source, study, zero_r), Measure(measure), rules=RegimeRules(rules))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pandas as pd
 import typer
@@ -20,25 +19,8 @@ from antifragile.report.trackers.mlflow import export_mlflow
 from antifragile.report.trackers.tensorboard import export_tensorboard
 from antifragile.store.store import Store
 
-
-class ExportFormat(StrEnum):
-    """File formats and trackers that `export` writes."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    JSON = "json"
-    TENSORBOARD = "tensorboard"
-    MLFLOW = "mlflow"
-
-
-class ExportTable(StrEnum):
-    """Rows that `export` writes."""
-
-    META_LOOPS = "meta_loops"
-    TRIALS = "trials"
-
-
-_TRACKERS = (ExportFormat.TENSORBOARD, ExportFormat.MLFLOW)
+ExportFormat = Literal["csv", "parquet", "json", "tensorboard", "mlflow"]
+ExportTable = Literal["meta_loops", "trials"]
 
 
 def export(
@@ -51,7 +33,7 @@ def export(
     format_: Annotated[
         ExportFormat,
         typer.Option("--format", help="A file; or a folder with one run per trial for a tracker."),
-    ] = ExportFormat.CSV,
+    ] = "csv",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -61,13 +43,13 @@ def export(
     ] = None,
 ) -> None:
     """Write every stored record (meta_loops) or every finished trial (trials), or all as runs."""
-    if format_ in _TRACKERS:
+    if format_ in ("tensorboard", "mlflow"):
         _export_runs(store, study, table, format_, out)
         return
 
-    if out is None and format_ is ExportFormat.PARQUET:
+    if out is None and format_ == "parquet":
         raise UsageError("parquet is not text; name a file with --out.")
-    build = trials_frame if table is ExportTable.TRIALS else meta_loops_frame
+    build = trials_frame if table == "trials" else meta_loops_frame
     with Store(store, create=False) as opened:
         content = _encode(build(opened, opened.study(study)), format_)
     if out is not None:
@@ -89,15 +71,15 @@ def _export_runs(
     if out is None:
         raise UsageError(f"{format_} is a folder of runs; name a new one with --out.")
 
-    write = export_mlflow if format_ is ExportFormat.MLFLOW else export_tensorboard
+    write = export_mlflow if format_ == "mlflow" else export_tensorboard
     n_runs = write(open_source(store, study=study), out)
     stderr().print(f"wrote {n_runs:,} runs into {out}", markup=False)
 
 
 def _encode(frame: pd.DataFrame, format_: ExportFormat) -> bytes:
-    if format_ is ExportFormat.CSV:
+    if format_ == "csv":
         return frame.to_csv(index=False).encode()
-    if format_ is ExportFormat.JSON:
+    if format_ == "json":
         text = frame.to_json(orient="records", double_precision=15, indent=1)
         return f"{text}\n".encode()
     require("pyarrow", extra="parquet", purpose="parquet export")

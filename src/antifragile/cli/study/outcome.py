@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
@@ -46,32 +48,25 @@ def print_outcome(outcome: StudyOutcome, *, as_json: bool) -> None:
 
 
 def _result_table(study: StoredStudy, cells: pd.DataFrame) -> Table:
+    spec = study.spec
     zero_r = 100 * study.data.zero_r_validation / study.data.n_validation
     verdicts = classify_by_paper(cells, zero_r=zero_r)
     table = plain_table(
-        f"{escape(study.spec.name)}: peak validation accuracy, mean ± sd over "
-        f"{study.spec.trials} trials of {study.spec.meta_loops} meta-loops, percent; "
-        f"ZeroR {zero_r:.2f}"
+        *("architecture", *(f">{mode}" for mode in spec.modes), "regime (paper's rules)"),
+        title=f"{escape(spec.name)}: peak validation accuracy, mean ± sd over {spec.trials} "
+        f"trials of {spec.meta_loops} meta-loops, percent; ZeroR {zero_r:.2f}",
     )
-    table.add_column("architecture")
-    for mode in study.spec.modes:
-        table.add_column(mode, justify="right")
-    table.add_column("regime (paper's rules)")
-    by_cell = cells.set_index(["architecture", "mode"])
-    for architecture in study.spec.architectures:
-        row = [
-            _cell(by_cell, architecture.name, mode, study.spec.modes) for mode in study.spec.modes
-        ]
-        verdict = verdicts.get(architecture.name)
-        table.add_row(architecture.name, *row, verdict.regime.value if verdict else "-")
+    by_name: dict[Any, Any] = {(cell.architecture, cell.mode): cell for cell in cells.itertuples()}
+    for name in (architecture.name for architecture in spec.architectures):
+        found = [by_name.get((name, mode)) for mode in spec.modes]
+        best = max((cell.mean for cell in found if cell is not None), default=None)
+        regime = verdicts[name].regime if name in verdicts else "-"
+        table.add_row(name, *(_cell(cell, best) for cell in found), regime)
     return table
 
 
-def _cell(by_cell: pd.DataFrame, architecture: str, mode: str, modes: tuple[str, ...]) -> str:
-    means = {m: by_cell["mean"].get((architecture, m)) for m in modes}
-    mean = means[mode]
-    if mean is None:
+def _cell(cell: Any, best: float | None) -> str:
+    if cell is None:
         return "-"
-    best = max(value for value in means.values() if value is not None)
-    text = f"{mean:.2f} ± {by_cell['sd'][(architecture, mode)]:.2f}"
-    return f"[bold]{text}[/]" if mean == best else text
+    text = f"{cell.mean:.2f} ± {cell.sd:.2f}"
+    return f"[bold]{text}[/]" if cell.mean == best else text

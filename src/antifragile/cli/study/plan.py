@@ -14,12 +14,10 @@ def print_plan(plan: StudyPlan, *, as_json: bool) -> None:
     if as_json:
         print_json(_values(plan))
         return
-    table = plain_table()
     are_split = any(row.training.equation.modes != plan.spec.modes for row in plan.rows_left)
-    headings = ["architecture", *(["modes"] if are_split else []), "trials", "kernel", "together"]
-    for heading in (*headings, "predicted", "memory", "why"):
-        is_text = heading in ("architecture", "modes", "kernel", "why")
-        table.add_column(heading, justify="left" if is_text else "right")
+    modes = ["modes"] if are_split else []
+    sizes = (">trials", "kernel", ">together", ">predicted", ">memory")
+    table = plain_table("architecture", *modes, *sizes, "why")
     for row in plan.rows_left:
         fleet = row.training.fleet
         table.add_row(

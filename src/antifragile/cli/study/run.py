@@ -5,6 +5,7 @@ What trains needs torch, and is imported once a verb is called: ``--help`` does 
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,42 +14,60 @@ import typer
 from antifragile.cli.options import (
     DEFAULT_STORE,
     BudgetOption,
-    CheckpointOption,
     DataDirOption,
     DeviceOption,
     EngineOption,
-    FilesOption,
     JsonOption,
-    MixOption,
     PrecisionOption,
     StoreOption,
     StudyOption,
     WorkersOption,
 )
 
-ExecutorOption = Annotated[
-    str | None,
-    typer.Option(
-        "--executor",
-        help="Executor of the tasks: serial, local, or one that an installed package adds.",
-        show_default="serial, or local for several workers",
-    ),
-]
+SpecArgument = Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFlags:
+    """Options that `run` and `extend` share: the fields of `study.options.RunOptions`."""
+
+    workers: WorkersOption = None
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Executor of the tasks: serial, local, or one that an installed package adds.",
+            show_default="serial, or local for several workers",
+        ),
+    ] = None
+    engine: EngineOption = "fleet"
+    device: DeviceOption = "cpu"
+    precision: PrecisionOption = "fp32"
+    memory_budget_gib: BudgetOption = 8.0
+    data_dir: DataDirOption = None
+    files: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoints and kept weights.", show_default="beside the store"
+        ),
+    ] = None
+    mix_machines: Annotated[
+        bool, typer.Option("--mix-machines", help="Go on with what another kind of machine began.")
+    ] = False
+    checkpoint_every_s: Annotated[
+        float,
+        typer.Option(
+            "--checkpoint-every",
+            min=0,
+            help="Least seconds between two checkpoints of a trial.",
+        ),
+    ] = 5.0
 
 
 def run(
-    spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
+    *,
+    spec: SpecArgument,
     store: StoreOption = DEFAULT_STORE,
-    workers: WorkersOption = None,
-    executor: ExecutorOption = None,
-    engine: EngineOption = "fleet",
-    device: DeviceOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    memory_budget: BudgetOption = 8.0,
-    data_dir: DataDirOption = None,
-    files: FilesOption = None,
-    mix_machines: MixOption = False,
-    checkpoint_every: CheckpointOption = 5.0,
+    flags: RunFlags,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or go on with it; stop it at any moment and run the same command again."""
@@ -57,27 +76,13 @@ def run(
     from antifragile.study.runner import run_study
 
     with StudyDisplay() as display:
-        outcome = run_study(
-            spec,
-            store=store,
-            workers=workers,
-            executor=executor,
-            engine=engine,
-            device=device,
-            precision=precision,
-            memory_budget_gib=memory_budget,
-            data_dir=data_dir,
-            files=files,
-            mix_machines=mix_machines,
-            checkpoint_every_s=checkpoint_every,
-            listener=display,
-        )
+        outcome = run_study(spec, store=store, listener=display, **asdict(flags))
     with outcome.store:
         print_outcome(outcome, as_json=as_json)
 
 
 def plan(
-    spec: Annotated[Path, typer.Argument(help="A study spec, as in studies/demo.toml.")],
+    spec: SpecArgument,
     store: Annotated[
         str | None,
         typer.Option(help="Store whose finished trials count as done.", show_default=False),
@@ -106,6 +111,7 @@ def plan(
 
 
 def extend(
+    *,
     store: StoreOption = DEFAULT_STORE,
     study: StudyOption = None,
     trials: Annotated[
@@ -114,16 +120,7 @@ def extend(
     meta_loops: Annotated[
         int | None, typer.Option(help="New total of meta-loops per trial.", show_default=False)
     ] = None,
-    workers: WorkersOption = None,
-    executor: ExecutorOption = None,
-    engine: EngineOption = "fleet",
-    device: DeviceOption = "cpu",
-    precision: PrecisionOption = "fp32",
-    memory_budget: BudgetOption = 8.0,
-    data_dir: DataDirOption = None,
-    files: FilesOption = None,
-    mix_machines: MixOption = False,
-    checkpoint_every: CheckpointOption = 5.0,
+    flags: RunFlags,
     as_json: JsonOption = False,
 ) -> None:
     """Add trials or meta-loops to a study and run them; nothing finished is run again."""
@@ -137,17 +134,8 @@ def extend(
             store=store,
             trials=trials,
             meta_loops=meta_loops,
-            workers=workers,
-            executor=executor,
-            engine=engine,
-            device=device,
-            precision=precision,
-            memory_budget_gib=memory_budget,
-            data_dir=data_dir,
-            files=files,
-            mix_machines=mix_machines,
-            checkpoint_every_s=checkpoint_every,
             listener=display,
+            **asdict(flags),
         )
     with outcome.store:
         print_outcome(outcome, as_json=as_json)

@@ -28,10 +28,8 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     if as_json:
         print_json(rows)
         return
-    table = plain_table()
-    for heading in ("study", "data set", "trials", "finished", "started", "meta-loops", "created"):
-        table.add_column(heading, justify="left" if heading[0] in "dc" else "right")
-    table.columns[0].justify = "left"
+    counts = (">trials", ">finished", ">started", ">meta-loops")
+    table = plain_table("study", "data set", *counts, "created")
     for row in rows:
         table.add_row(
             escape(row["study"]),
@@ -57,9 +55,7 @@ def summary(
     if as_json:
         print_json(frame.to_dict(orient="records"))
         return
-    table = plain_table()
-    for column in frame.columns:
-        table.add_column(column, justify="left" if column in ("architecture", "mode") else "right")
+    table = plain_table("architecture", "mode", *(f">{name}" for name in frame.columns[2:]))
     for row in frame.itertuples(index=False):
         numbers = [f"{value:.2f}" for value in row[3:]]
         table.add_row(row[0], row[1], str(row[2]), *numbers)

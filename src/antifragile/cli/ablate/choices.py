@@ -1,0 +1,98 @@
+"""The options of ``ablate run`` that make a study: what is trained, and how it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+
+from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
+from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.analysis.inference.paired import Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFlags:
+    """A study: what is trained, on which seeds, and how it is judged."""
+
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="FILE.py:run, a function run(build_model, seed, data_order_seed) that trains and "
+            "returns metrics by name.",
+            show_default=False,
+        ),
+    ] = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Train a classifier on this data set of ours instead, as in digits.",
+            show_default=False,
+        ),
+    ] = None
+    seeds: Annotated[int, typer.Option(min=1, help="Pairs of runs per variant.")] = 10
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 1
+    protocol: Annotated[
+        Literal["retrain", "post-hoc", "both"],
+        typer.Option(help="Cut before training, or cut the trained model (needs evaluate())."),
+    ] = "retrain"
+    design: Annotated[DesignName, typer.Option(help="How components are combined.")] = (
+        DesignName.LEAVE_ONE_OUT
+    )
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Folders or components, as in 'block-*'; may be repeated."),
+    ] = None
+    kinds: Annotated[
+        str | None, typer.Option(help="Kinds of ablation, as in identity,zero.", show_default="all")
+    ] = None
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Further seeds where the verdict is still open.")
+    ] = False
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Of an adaptive study.", show_default="3 times --seeds"),
+    ] = None
+    metric: Annotated[
+        str | None, typer.Option(help="Which metric is judged.", show_default="the first")
+    ] = None
+    direction: Annotated[
+        Literal["higher", "lower"] | None,
+        typer.Option(help="Which is better.", show_default="by the metric's name"),
+    ] = None
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Level of the verdicts.")] = 0.05
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-12,
+            help="Effects smaller than this are equivalence, in units of the metric.",
+            show_default="none declared",
+        ),
+    ] = None
+    epochs: Annotated[int, typer.Option(min=1, help="With --dataset: passes over it.")] = 20
+    batch_size: Annotated[int, typer.Option(min=1, help="With --dataset: samples a step.")] = 64
+    learning_rate: Annotated[float, typer.Option(min=0, help="With --dataset: of AdamW.")] = 2e-3
+
+    def choices(self, name: str) -> StudyChoices:
+        """The study of this name that the options ask for."""
+        is_both = self.protocol == "both"
+        most_seeds = self.max_seeds or 3 * self.seeds
+        return StudyChoices(
+            name=name,
+            experiment=self.experiment,
+            dataset=self.dataset,
+            options=TrainerOptions(
+                epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
+            ),
+            seeds=range(self.first_seed, self.first_seed + self.seeds),
+            protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(self.protocol),),
+            design=self.design,
+            most_seeds=most_seeds if self.adaptive else None,
+            metric=self.metric,
+            higher_is_better=None if self.direction is None else self.direction == "higher",
+            judgement=Judgement(alpha=self.alpha, margin=self.margin),
+            only=self.only or (),
+            kinds=[word.strip() for word in self.kinds.split(",")] if self.kinds else (),
+        )
