@@ -59,7 +59,7 @@ def _matching(as_json: bool) -> None:
             ]
         )
         return
-    table = plain_table("architecture", "matched to", ">printed width", ">eq. 2 width", ">mismatch")
+    table = plain_table("architecture", "matched to", ">printed width", ">eq. 2 width", "mismatch")
     for row in rows:
         table.add_row(
             row.architecture.name,
