@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -32,6 +32,9 @@ _NUMPY = (
     *("rand", "randn", "randint", "random", "random_sample", "uniform", "normal", "choice"),
     *("standard_normal", "shuffle", "permutation", "binomial", "beta", "gamma", "poisson"),
 )
+
+
+Words = Callable[[str, tuple[Any, ...], dict[str, Any]], str]
 
 
 class Draws:
@@ -99,12 +102,23 @@ def stream_digest() -> str:
 
 def install() -> None:
     """Wrap Python's and NumPy's functions; call before the user's code is imported."""
-    for module, names, seed in (
-        (random, _PYTHON, random.seed),
-        (np.random, _NUMPY, np.random.seed),
-    ):
-        for name in names:
-            setattr(module, name, _wrapped(module, name, seed))
+    reseed_before(random, _PYTHON, random.seed)
+    reseed_before(np.random, _NUMPY, np.random.seed)
+
+
+def reseed_before(
+    module: ModuleType, names: Iterable[str], seed: Callable[[int], Any], words: Words | None = None
+) -> None:
+    """Wrap functions that draw: while `stream_independent` is active, each draw is seeded anew.
+
+    Args:
+        module: The functions' module; it gets the wrapped ones.
+        names: Their names.
+        seed: Seeds the stream they draw from.
+        words: Describes one draw, from the function's name and arguments.
+    """
+    for name in names:
+        setattr(module, name, _wrapped(module, name, seed, words or _words))
 
 
 def directions(number: int, size: int) -> Array:
@@ -137,15 +151,21 @@ def stream_independent(salt: int) -> Iterator[Draws]:
         _draws = None
 
 
-def _wrapped(module: ModuleType, name: str, seed: Callable[[int], Any]) -> Callable[..., Any]:
+def _wrapped(
+    module: ModuleType, name: str, seed: Callable[[int], Any], words: Words
+) -> Callable[..., Any]:
     draw = getattr(module, name)
 
     def drawn(*args: Any, **kwargs: Any) -> Any:
         if _draws is not None:
-            seed(_draws.seed(f"{name} {_shape_of(args)} {_shape_of(kwargs)}"))
+            seed(_draws.seed(words(name, args, kwargs)))
         return draw(*args, **kwargs)
 
     return drawn
+
+
+def _words(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    return f"{name} {_shape_of(args)} {_shape_of(kwargs)}"
 
 
 def _shape_of(value: Any) -> str:

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
+from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
-from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.job import Job

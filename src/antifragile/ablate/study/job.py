@@ -14,7 +14,7 @@ experiment that shuffles by the global stream loses its pairing there; it should
 
 A trained baseline can be kept for the post-hoc protocol: its tensors are loaded into the variant
 by name and shape, except those that the ablation cut, and the experiment's ``evaluate`` is called.
-Framework-specific steps are behind `frameworks.base`.
+Framework-specific steps are behind `frameworks.adapter`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from antifragile._files import write_atomically
+from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
-from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project, project_from

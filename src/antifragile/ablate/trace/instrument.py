@@ -2,13 +2,13 @@
 
 Each site `E` becomes a call of a reporter that evaluates it as before and takes notes:
 
-    f(x)      ->  __af_call__(7, f, x)
-    a + b     ->  __af_binary__(8, "+", a, b)
-    m.weight  ->  __af_attribute__(9, m, "weight")
-    out += y  ->  out += __af_operand__(10, "+=", out, y); __af_done__(10, out)
+    f(x)      ->  __af_call__(KEY, f, x)
+    a + b     ->  __af_binary__(KEY, "+", a, b)
+    m.weight  ->  __af_attribute__(KEY, m, "weight")
+    out += y  ->  out += __af_operand__(KEY, "+=", out, y); __af_done__(KEY, out)
 
-Line numbers stay, so that tracebacks still point into the user's file. An import hook
-serves the copies; nothing is written to disk.
+KEY is the site's file and number. Line numbers stay, so that tracebacks still point into the
+user's file. An import hook serves the copies; nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -21,53 +21,44 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Protocol
+from typing import Any
 
 from antifragile.ablate.source.syntax import SourceFile, sites_of
 
-
-class Reporter(Protocol):
-    """Takers of notes on instrumented code."""
-
-    def hooks(self, file: str) -> dict[str, object]:
-        """Return the functions `__af_*__` that the instrumented code of a file calls."""
+Hooks = Mapping[str, object]  # the functions `__af_*__` that instrumented code calls
 
 
 class _Instrumenter(ast.NodeTransformer):
     """Wraps numbered sites; children first, so that numbers stay those of the original tree."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.numbers = {node: number for number, node in enumerate(sites_of(tree))}
+    def __init__(self, file: str, tree: ast.Module) -> None:
+        self.keys = {node: (file, number) for number, node in enumerate(sites_of(tree))}
 
     def _hook(self, name: str, node: ast.AST, *arguments: ast.expr) -> ast.Call:
-        number = ast.Constant(self.numbers[node])
-        call = ast.Call(ast.Name(name, ast.Load()), [number, *arguments], [])
+        key = ast.Tuple([ast.Constant(part) for part in self.keys[node]], ast.Load())
+        call = ast.Call(ast.Name(name, ast.Load()), [key, *arguments], [])
         return ast.copy_location(call, node)
+
+    def visit(self, node: ast.AST) -> Any:
+        """Wrap a numbered site; of all else, only what lies below it."""
+        return super().visit(node) if node in self.keys else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if node not in self.numbers:
-            return node
         call = self._hook("__af_call__", node, node.func, *node.args)
         call.keywords = node.keywords
         return call
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
-        if node not in self.numbers:
-            return node
         sign = ast.Constant("+" if isinstance(node.op, ast.Add) else "*")
         return self._hook("__af_binary__", node, sign, node.left, node.right)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
-        if node not in self.numbers:
-            return node
         return self._hook("__af_attribute__", node, node.value, ast.Constant(node.attr))
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
-        if node not in self.numbers:
-            return self.generic_visit(node)
+    def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt]:
         node.value = self.visit(node.value)
         target = ast.parse(ast.unparse(node.target), mode="eval").body
         sign = ast.Constant("+=" if isinstance(node.op, ast.Add) else "*=")
@@ -76,37 +67,32 @@ class _Instrumenter(ast.NodeTransformer):
         return [node, ast.copy_location(note, node)]
 
 
-def instrumented_code(source: SourceFile, path: str) -> CodeType:
-    """Compile the reporting copy of a file."""
-    tree = ast.parse(source.text, filename=path)
-    changed = ast.fix_missing_locations(_Instrumenter(tree).visit(tree))
-    return compile(changed, path, "exec", dont_inherit=True)
-
-
 class _Loader(importlib.machinery.SourceFileLoader):
     """Loads the reporting copy of one source file."""
 
-    def __init__(self, name: str, path: str, source: SourceFile, reporter: Reporter) -> None:
+    def __init__(self, name: str, path: str, source: SourceFile, hooks: Hooks) -> None:
         super().__init__(name, path)
         self.source = source
-        self.reporter = reporter
+        self.hooks = hooks
 
     def get_code(self, fullname: str) -> CodeType:
-        """Compile afresh: no bytecode is read or written."""
-        return instrumented_code(self.source, self.path)
+        """Compile the reporting copy afresh: no bytecode is read or written."""
+        tree = ast.parse(self.source.text, filename=self.path)
+        changed = ast.fix_missing_locations(_Instrumenter(self.source.file, tree).visit(tree))
+        return compile(changed, self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its hooks, then run it."""
-        vars(module).update(self.reporter.hooks(self.source.file))
+        vars(module).update(self.hooks)
         super().exec_module(module)
 
 
 class ReportingFinder(importlib.abc.MetaPathFinder):
     """An import hook that serves the reporting copies of some files."""
 
-    def __init__(self, sources: Mapping[Path, SourceFile], reporter: Reporter) -> None:
+    def __init__(self, sources: Mapping[Path, SourceFile], hooks: Hooks) -> None:
         self.sources = sources
-        self.reporter = reporter
+        self.hooks = hooks
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -117,7 +103,7 @@ class ReportingFinder(importlib.abc.MetaPathFinder):
             return None
         source = self.sources.get(Path(spec.origin).resolve())
         if source is not None:
-            spec.loader = _Loader(fullname, spec.origin, source, self.reporter)
+            spec.loader = _Loader(fullname, spec.origin, source, self.hooks)
         return spec if source is not None else None
 
     def install(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -26,7 +26,7 @@ class Notes:
     """Notes on one site or one module."""
 
     calls: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
-    operands: dict[str, Value] = field(default_factory=dict)
+    operands: Mapping[str, Value] = field(default_factory=dict)
     outputs: tuple[Value, ...] = ()
     is_tensor: bool = False
     signatures: dict[Any, None] = field(default_factory=dict)
@@ -52,31 +52,3 @@ class ModuleNotes(Notes):
     touched: dict[str, None] = field(default_factory=dict)
     first_parameters: set[int] = field(default_factory=set)  # ids, when construction ended
     extra: dict[str, None] = field(default_factory=dict)  # arguments beside the first
-
-
-Nodes = tuple[tuple[int, ...], Mapping[str, int | None]]  # of the outputs, of the operands
-
-
-def run_fields(notes: Notes, modules: Mapping[int, int], nodes: Iterable[Nodes]) -> dict[str, Any]:
-    """Turn notes into the fields that the records of sites and modules share.
-
-    Args:
-        notes: The notes of the site or module.
-        modules: Id of each module object -> its number.
-        nodes: The nodes of each call of the training forward, as numbers.
-    """
-
-    def numbered(value: Value) -> Value:
-        maker = None if value.made_by is None else modules.get(value.made_by)
-        return replace(value, made_by=maker)
-
-    return {
-        "calls": notes.calls[Phase.TRAIN],
-        "eval_calls": notes.calls[Phase.EVAL],
-        "other_calls": notes.calls[Phase.OTHER],
-        "operands": {name: numbered(value) for name, value in notes.operands.items()},
-        "outputs": tuple(map(numbered, notes.outputs)),
-        "is_tensor": notes.is_tensor,
-        "signatures": tuple(notes.signatures),
-        "nodes": tuple(nodes),
-    }

@@ -8,36 +8,48 @@ a new module. A framework's own recorder says what its tensors, nodes and module
 
 from __future__ import annotations
 
+import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import SiteKey
-from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.sandbox.loading import stage
+from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.trace.instrument import ReportingFinder
+from antifragile.ablate.trace.nested import Named, tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
-from antifragile.ablate.trace.plain import plain_arguments
+from antifragile.ablate.trace.plain import named, plain_arguments
 from antifragile.ablate.trace.records import Callee, Value
 
 _MAX_SIGNATURES = 64
+
+_Operation = tuple[str, Operands, Mapping[str, Value]]  # sign, operands, these in plain data
 
 
 class Recorder(ABC):
     """The notes of one trace.
 
+    Attributes:
+        modes: Arguments of a module that only say in which mode it runs.
+
     Args:
         module_class: The framework's class of modules.
         attributes: Attributes of a module that does nothing; reads of others are noted.
-        guarded: Whether a read at a site does not count: by the object itself, or behind a
-            check of its class.
+        sources: The sources to watch, by file.
     """
 
+    modes: tuple[str, ...] = ()
+
     def __init__(
-        self, module_class: Any, attributes: frozenset[str], guarded: Callable[[SiteKey], bool]
+        self, module_class: Any, attributes: frozenset[str], sources: Mapping[str, SourceFile]
     ) -> None:
         self._module_class = module_class
         self._attributes = attributes
-        self._guarded = guarded
+        self.sources = sources
         self.phase = Phase.OTHER
         self.sites: dict[SiteKey, Notes] = {}
         self.modules: dict[int, ModuleNotes] = {}
@@ -45,39 +57,29 @@ class Recorder(ABC):
         self.clock = 0
         self.keep: list[object] = []
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
+        self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
 
-    def hooks(self, file: str) -> dict[str, object]:
-        """Return the reporters of one file under the names the instrumented code uses."""
-
-        def call(
-            number: int, function: Callable[..., Any], /, *args: object, **kwargs: object
-        ) -> Any:
-            return self.on_call((file, number), function, args, kwargs)
-
-        def binary(number: int, sign: str, left: Any, right: Any) -> Any:
-            return self.on_binary((file, number), sign, left, right)
-
-        def attribute(number: int, owner: object, name: str) -> Any:
-            return self.on_attribute((file, number), owner, name)
-
-        def operand(number: int, sign: str, target: object, value: object) -> Any:
-            self.on_operand((file, number), sign, target, value)
-            return value
-
-        def done(number: int, target: object) -> None:
-            self.on_done((file, number), target)
-
+    def hooks(self) -> dict[str, object]:
+        """Return the reporters under the names the instrumented code uses."""
         return {
-            "__af_call__": call,
-            "__af_binary__": binary,
-            "__af_attribute__": attribute,
-            "__af_operand__": operand,
-            "__af_done__": done,
+            "__af_call__": self.on_call,
+            "__af_binary__": self.on_binary,
+            "__af_attribute__": self.on_attribute,
+            "__af_operand__": self.on_operand,
+            "__af_done__": self.on_done,
         }
 
     @contextmanager
-    def watching_modules(self) -> Iterator[None]:
-        """Note every call of every module, also those that libraries make."""
+    def watching(self, root: str) -> Iterator[None]:
+        """Take notes: sources that are imported from now on, and calls of modules, report here.
+
+        Modules report every call, also those that libraries make.
+
+        Args:
+            root: The project's folder.
+        """
+        paths = {Path(root, file).resolve(): source for file, source in self.sources.items()}
+        ReportingFinder(paths, self.hooks()).install()
         original = self._module_class.__call__
 
         def watched(module: Any, *args: object, **kwargs: object) -> Any:
@@ -91,12 +93,16 @@ class Recorder(ABC):
         finally:
             self._module_class.__call__ = original
 
+    @contextmanager
+    def forward(self, phase: Phase, words: str) -> Iterator[None]:
+        """Make what runs inside one of the two forwards."""
+        self.phase = phase
+        with stage(f"the forward pass in {words} mode"):
+            yield
+        self.phase = Phase.OTHER
+
     def on_call(
-        self,
-        key: SiteKey,
-        function: Callable[..., Any],
-        args: tuple[object, ...],
-        kwargs: Mapping[str, object],
+        self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
     ) -> Any:
         """Evaluate `function(*args, **kwargs)` and note it."""
         notes = self.sites.setdefault(key, Notes())
@@ -109,39 +115,54 @@ class Recorder(ABC):
             result = function(*args, **kwargs)
         finally:
             self.stack.pop()
+        self.note_callee(key, notes, function)
         if self.is_watching:
             if not notes.arguments:
                 notes.arguments.update(plain_arguments(args, kwargs))
-            self.note_call(key, notes, function, before, result)
-        self.note_made(key, notes, function, result, started)
+            self.note_values(notes, before, result, seen=self.seen_by(notes, before))
+        self.note_made(key, result, started)
         return result
 
-    @abstractmethod
     def operands(
         self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Operands:
         """The tensors among the arguments: name -> (tensor, node)."""
+        given = self.given(function, named(args, kwargs))
+        return {name: (item, self.node(item)) for name, item in given if self.is_tensor(item)}
+
+    @abstractmethod
+    def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
+        """All that a call is given and that may be a tensor: arguments, and items of lists."""
 
     @abstractmethod
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Note the function that is to be called where it belongs to a module."""
 
     @abstractmethod
-    def note_call(
-        self,
-        key: SiteKey,
-        notes: Notes,
-        function: Callable[..., Any],
-        before: Operands,
-        result: object,
-    ) -> None:
-        """Note the kind of function that was called in a forward, and its result."""
+    def note_callee(self, key: SiteKey, notes: Notes, function: Callable[..., Any]) -> None:
+        """Note the kind of function that was called, in a forward or not."""
 
-    @abstractmethod
-    def note_made(
-        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
-    ) -> None:
-        """Note a module or a parameter that a call returned, in a forward or not."""
+    def seen_by(self, notes: Notes, before: Operands) -> Iterable[Any]:
+        """Further nodes that the result of a call may depend on."""
+        return ()
+
+    def is_guarded(self, file: str, number: int) -> bool:
+        """Whether an attribute read at a site does not count: its owner reads it itself."""
+        node = self.sources[file].sites[number]
+        owner = getattr(getattr(node, "func", node), "value", None)
+        return isinstance(owner, ast.Name) and owner.id == "self"
+
+    def note_made(self, key: SiteKey, result: object, started: int) -> None:
+        """Note where a module was returned: as new, if first seen after the call started."""
+        if not isinstance(result, self._module_class):
+            return
+        is_known = id(result) in self.modules
+        notes = self.module_notes(result)
+        if not is_known:
+            notes.built_under = tuple(self.stack)
+        if not self.is_watching:
+            is_old = notes.first_seen <= started
+            (notes.returned_at if is_old else notes.built_at).append(key)
 
     @abstractmethod
     def is_tensor(self, value: object) -> bool:
@@ -163,39 +184,53 @@ class Recorder(ABC):
 
     @abstractmethod
     def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
-        """Describe a tensor in plain data."""
+        """Describe a tensor in plain data; `check_bounds`: look if it lies within [-1, 1]."""
 
     def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
         """Evaluate `left + right` or `left * right` and note it when both are tensors."""
         is_seen = self.is_watching and self.is_tensor(left) and self.is_tensor(right)
-        if not is_seen:
+        if is_seen:
+            operation = self._operation(sign, left, right)
+        else:
             self.note_mixed(key, left, right)
-            return left + right if sign == "+" else left * right
-        before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
         result = left + right if sign == "+" else left * right
-        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
-        notes.name = sign
-        notes.calls[self.phase] += 1
-        self.note_values(notes, before, result, check_bounds=sign == "*")
+        if is_seen:
+            self._note_operation(key, operation, result)
         return result
 
     @abstractmethod
     def note_mixed(self, key: SiteKey, *operands: object) -> None:
         """Note operands of which some are no tensors."""
 
-    @abstractmethod
-    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
-        """Note the operands of `target += value` before it happens."""
+    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> object:
+        """Keep the operands of `target += value`, which may change the target; return `value`."""
+        if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
+            self._pending[key] = self._operation(sign, target, value)
+        return value
 
-    @abstractmethod
-    def on_done(self, key: SiteKey, target: Any) -> None:
+    def on_done(self, key: SiteKey, target: object) -> None:
         """Note the result of `target += value`."""
+        if key in self._pending:
+            self._note_operation(key, self._pending.pop(key), target)
 
-    @abstractmethod
+    def _operation(self, sign: str, left: object, right: object) -> _Operation:
+        before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
+        return sign, before, self._values(before, check_bounds=sign != "+")
+
+    def _note_operation(self, key: SiteKey, operation: _Operation, result: object) -> None:
+        sign, before, values = operation
+        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
+        notes.name = sign
+        notes.calls[self.phase] += 1
+        self.note_values(notes, before, result, values=values)
+
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
-        """Evaluate `owner.name` and note uses of modules and parameters."""
+        """Evaluate `owner.name`; note attributes of modules that an identity lacks."""
+        result = getattr(owner, name)
+        if isinstance(owner, self._module_class):
+            self.note_touched(key, owner, name)
+        return result
 
-    @abstractmethod
     def on_module(
         self,
         module: Any,
@@ -204,6 +239,22 @@ class Recorder(ABC):
         kwargs: Mapping[str, object],
     ) -> Any:
         """Call a module and note its operands and results."""
+        notes = self.module_notes(module)
+        notes.calls[self.phase] += 1
+        before = self.operands(None, args, kwargs)
+        given = [name for name in kwargs if name not in self.modes]
+        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
+        result, seen = self.run_module(module, before, partial(original, module, *args, **kwargs))
+        self.note_values(notes, before, result, seen=seen)
+        for tensor in tensors_in(result, self.is_tensor):
+            self.makers[id(tensor)] = id(module)
+        return result
+
+    def run_module(
+        self, module: Any, before: Operands, call: Callable[[], Any]
+    ) -> tuple[Any, Iterable[Any]]:
+        """Call a module; its result, and further nodes that this may depend on."""
+        return call(), ()
 
     @property
     def is_watching(self) -> bool:
@@ -221,19 +272,8 @@ class Recorder(ABC):
 
     def note_touched(self, key: SiteKey, owner: object, name: str) -> None:
         """Note an attribute of a module that an identity lacks."""
-        if name not in self._attributes and not self._guarded(key):
+        if name not in self._attributes and not self.is_guarded(*key):
             self.module_notes(owner).touched.setdefault(name)
-
-    def note_built(self, key: SiteKey, module: Any, started: int) -> ModuleNotes:
-        """Note where a module was returned: as new, if it was first seen after the call started."""
-        is_known = id(module) in self.modules
-        notes = self.module_notes(module)
-        if not is_known:
-            notes.built_under = tuple(self.stack)
-        if not self.is_watching:
-            is_old = notes.first_seen <= started
-            (notes.returned_at if is_old else notes.built_at).append(key)
-        return notes
 
     def note_values(
         self,
@@ -242,7 +282,7 @@ class Recorder(ABC):
         result: object,
         *,
         seen: Iterable[Any] = (),
-        check_bounds: bool = False,
+        values: Mapping[str, Value] | None = None,
     ) -> None:
         """Note shapes and nodes of operands and outputs, and those of the first call in full.
 
@@ -251,15 +291,14 @@ class Recorder(ABC):
             before: Operand -> (tensor, node).
             result: The return value.
             seen: Further nodes that the result may depend on.
-            check_bounds: Whether to look if the operands lie within [-1, 1].
+            values: The operands in plain data, where they were described before the call.
         """
         outputs = tensors_in(result, self.is_tensor)
-        self._note_shapes(notes, before, outputs)
+        if len(notes.signatures) < _MAX_SIGNATURES:
+            given = tuple(tuple(value.shape) for value, _ in before.values())
+            notes.signatures.setdefault((given, tuple(tuple(value.shape) for value in outputs)))
         if not notes.outputs:
-            notes.operands = {
-                name: self.value(value, node, check_bounds=check_bounds)
-                for name, (value, node) in before.items()
-            }
+            notes.operands = self._values(before) if values is None else values
             notes.outputs = tuple(map(self.value, outputs))
             notes.is_tensor = self.is_tensor(result)
         if self.phase is Phase.TRAIN:
@@ -267,11 +306,8 @@ class Recorder(ABC):
             made = self.nodes_of(outputs, before, seen)
             notes.nodes.append((made, {name: node for name, (_, node) in before.items()}))
 
-    def _note_shapes(self, notes: Notes, before: Operands, outputs: Sequence[Any]) -> None:
-        """Note the shapes of operands and outputs, each combination once."""
-        shapes = (
-            tuple(tuple(value.shape) for value, _ in before.values()),
-            tuple(tuple(value.shape) for value in outputs),
-        )
-        if len(notes.signatures) < _MAX_SIGNATURES:
-            notes.signatures.setdefault(shapes)
+    def _values(self, before: Operands, *, check_bounds: bool = False) -> dict[str, Value]:
+        return {
+            name: self.value(tensor, node, check_bounds=check_bounds)
+            for name, (tensor, node) in before.items()
+        }

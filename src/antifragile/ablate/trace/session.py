@@ -1,30 +1,20 @@
-"""First steps of every trace: serve reporting copies of the sources, call the user's functions."""
+"""First steps of every trace: read the sources, call the user's functions."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import Entry, Project
 from antifragile.ablate.sandbox.loading import stage
-from antifragile.ablate.source.project import enter_project, entry_function, module_name
-from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.trace.instrument import Reporter, ReportingFinder
+from antifragile.ablate.source.project import entry_function, module_name
+from antifragile.ablate.source.syntax import SourceFile, read_source
 
 
-def watch_sources(project: Project, sources: Mapping[str, SourceFile], reporter: Reporter) -> None:
-    """Make the project importable; its sources report to `reporter` from now on.
-
-    Args:
-        project: The project.
-        sources: Its sources by file.
-        reporter: Takes the notes.
-    """
-    enter_project(project)
-    by_path = {Path(project.root, file).resolve(): source for file, source in sources.items()}
-    ReportingFinder(by_path, reporter).install()
+def read_sources(project: Project) -> dict[str, SourceFile]:
+    """Read a project's sources, by file."""
+    return {file: read_source(project.root, file) for file in project.sources}
 
 
 def call_entry(project: Project, entry: Entry, *arguments: object) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import ModuleType
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import torch
 
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.keras.layers import keras
@@ -33,25 +34,17 @@ def open_backend() -> Torch | TensorFlow:
 class Torch:
     """The torch back end."""
 
-    def __init__(self) -> None:
-        import torch
-
-        self._torch = torch
-
     def seed(self, seed: int) -> None:
-        self._torch.manual_seed(seed)
-
-    def reseeding(self, draws: randomness.Draws) -> AbstractContextManager[None]:
-        return nullcontext()
+        torch.manual_seed(seed)
 
     def without_gradients(self) -> AbstractContextManager[None]:
-        return self._torch.no_grad()
+        return torch.no_grad()
 
     def recording(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def gradients(self, tape: Any, loss: Any, variables: Sequence[Any]) -> list[Any]:
-        self._torch.autograd.backward(loss)
+        torch.autograd.backward(loss)
         return [variable.value.grad for variable in variables]
 
 
@@ -61,24 +54,12 @@ class TensorFlow:
     def __init__(self) -> None:
         tensorflow = importlib.import_module("tensorflow")
         self._tensorflow = tensorflow
-        self._draws: randomness.Draws | None = None
-        for module, names in (
-            (tensorflow.random, _DRAWS),
-            (tensorflow.nn, ("dropout",)),
-        ):
-            for name in names:
-                setattr(module, name, self._wrapped(module, name))
+        random = tensorflow.random
+        randomness.reseed_before(random, _DRAWS, random.set_seed, _words)
+        randomness.reseed_before(tensorflow.nn, ("dropout",), random.set_seed, _words)
 
     def seed(self, seed: int) -> None:
         self._tensorflow.random.set_seed(seed)
-
-    @contextmanager
-    def reseeding(self, draws: randomness.Draws) -> Iterator[None]:
-        self._draws = draws
-        try:
-            yield
-        finally:
-            self._draws = None
 
     def without_gradients(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -92,13 +73,6 @@ class TensorFlow:
         dense = self._tensorflow.convert_to_tensor
         return [None if item is None else dense(item) for item in found]
 
-    def _wrapped(self, module: ModuleType, name: str) -> Callable[..., Any]:
-        draw = getattr(module, name)
 
-        def drawn(*args: Any, **kwargs: Any) -> Any:
-            if self._draws is not None:
-                shapes = [str(getattr(item, "shape", item)) for item in args]
-                self._tensorflow.random.set_seed(self._draws.seed(f"tf {name} {shapes}"))
-            return draw(*args, **kwargs)
-
-        return drawn
+def _words(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    return f"tf {name} {[str(getattr(item, 'shape', item)) for item in args]}"

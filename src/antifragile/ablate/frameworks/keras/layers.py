@@ -1,4 +1,4 @@
-"""The layers and variables of a Keras 3 model, by the path that leads to them.
+"""The layers and variables of a Keras 3 model, by the path that leads to them; types of tensors.
 
 Layers are found by the attributes that hold them, or by their place in a Sequential or functional
 model, never by their names: Keras numbers names globally, one layer less would rename the others.
@@ -80,3 +80,13 @@ def variables_by_path(model: Any) -> Iterator[tuple[str, Any, bool]]:
     for path, layer in layers_by_path(model):
         for name, variable, learns in own_variables(layer):
             yield (f"{path}.{name}" if path else name), variable, learns
+
+
+def type_of(tensor: Any) -> str:
+    """The type of a tensor's elements, as in "float32"."""
+    return str(keras.backend.standardize_dtype(tensor.dtype))
+
+
+def is_floating(tensor: Any) -> bool:
+    """Whether a tensor holds real numbers."""
+    return "float" in type_of(tensor)

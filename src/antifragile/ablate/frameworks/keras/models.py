@@ -9,24 +9,30 @@ from __future__ import annotations
 import importlib
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.adapter import Adapter
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays
 from antifragile.ablate.frameworks.keras.backends import open_backend
-from antifragile.ablate.frameworks.keras.layers import keras, variables_by_path
+from antifragile.ablate.frameworks.keras.layers import (
+    is_floating,
+    keras,
+    type_of,
+    variables_by_path,
+)
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
-from antifragile.ablate.trace.nested import NUMBERS, flatten, names_of_each
+from antifragile.ablate.trace.nested import NUMBERS, Named
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 _GENERATORS = "keras.src.random.seed_generator"
 
 
-class KerasModels:
+class KerasModels(Adapter):
     """Keras models: Sequential, functional and subclassed."""
 
     builds_late = True
@@ -71,61 +77,48 @@ class KerasModels:
         backend = importlib.import_module(keras.backend.backend())
         return f"keras {keras.__version__} on {backend.__name__} {backend.__version__}"
 
-    def stream_digest(self) -> str:
-        """Digest of the state of the global streams."""
-        return randomness.stream_digest()
-
-    @contextmanager
-    def stream_independent(self, salt: int) -> Iterator[randomness.Draws]:
-        """Let draws inside depend on what is drawn, not on what was drawn before."""
-        with randomness.stream_independent(salt) as draws, self._backend.reseeding(draws):
-            yield draws
-
     def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
         """Call the model once: Keras creates weights then."""
         self.evaluate(model, inputs)
 
     def parameters(self, model: Any) -> dict[str, int]:
         """Number of elements of each trainable or frozen parameter, by path."""
-        every = reversed(list(variables_by_path(model)))
-        found = {id(v): (path, v) for path, v, learns in every if learns}
+        every = reversed(list(self.held(model, learning=True)))
+        found = {id(v): (path, v) for path, v in every}
         return {path: int(np.prod(v.shape)) for path, v in found.values()}
 
-    def tensors(self, model: Any) -> Leaves:
-        """Copies of all variables by path."""
-        return {path: np.array(_array(value)) for path, value, _ in variables_by_path(model)}
+    def held(self, model: Any, *, learning: bool = False) -> Iterator[Named]:
+        """All variables below the model, or those that are parameters."""
+        for path, variable, learns in variables_by_path(model):
+            if learns or not learning:
+                yield path, variable
 
-    def aliases(self, model: Any) -> dict[str, list[str]]:
-        """Paths of every parameter, the first as key."""
-        return names_of_each(
-            (path, variable) for path, variable, learns in variables_by_path(model) if learns
-        )
-
-    def set_tensors(self, model: Any, values: Mapping[str, Array]) -> None:
-        """Copy values into the variables of the same path and shape."""
-        for path, variable, _ in variables_by_path(model):
-            value = values.get(path)
-            if value is not None and value.shape == tuple(variable.shape):
-                variable.assign(value)
+    def assign(self, tensor: Any, value: Array) -> None:
+        """Copy a value of the same shape into a variable."""
+        tensor.assign(value)
 
     def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
         """Copies of the inputs, which a forward pass may change in place."""
         return [_copied(item) for item in inputs]
 
-    def leaves(self, value: Any) -> Leaves:
-        """Numbers and tensors in a nested value, by path."""
-        return {path: _array(item) for path, item in flatten(value, keras.ops.is_tensor)}
+    def is_tensor(self, value: object) -> bool:
+        """Whether something is a tensor of Keras's back end."""
+        return bool(keras.ops.is_tensor(value))
 
-    def signature(self, value: Any) -> list[str]:
-        """Structure, shapes and types of a nested value, in words."""
-        found = flatten(value, keras.ops.is_tensor)
-        return [f"{path or 'output'} {np.shape(_array(v))} {_dtype(v)}" for path, v in found]
+    def array(self, value: Any) -> Array:
+        """A tensor, variable, array or number as an array."""
+        if isinstance(value, (np.ndarray, *NUMBERS)):
+            return np.asarray(value)
+        array = np.asarray(keras.ops.convert_to_numpy(value))
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
-    def rounding_unit(self, model: Any, output: Any) -> float:
-        """Relative spacing of the coarsest floating type among parameters and outputs."""
-        types = {_dtype(variable) for _, variable, _ in variables_by_path(model)}
-        types |= {_dtype(item) for _, item in flatten(output, keras.ops.is_tensor)}
-        return max((_UNITS.get(kind, 0.0) for kind in types), default=0.0)
+    def type_name(self, value: Any) -> str:
+        """The type of the elements; of a number, Python's."""
+        return type(value).__name__ if isinstance(value, NUMBERS) else type_of(value)
+
+    def unit(self, value: Any) -> float:
+        """Relative spacing of a floating type; 0.0 for others."""
+        return _UNITS.get(self.type_name(value), 0.0)
 
     def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
         """Output in evaluation mode."""
@@ -146,8 +139,8 @@ class KerasModels:
     def projection(self, output: Any) -> Any:
         """The sum of all floating outputs times fixed weights, of order one."""
         terms: list[Any] = []
-        for _, item in flatten(output, keras.ops.is_tensor):
-            if keras.ops.is_tensor(item) and "float" in _dtype(item):
+        for _, item in self.flat(output):
+            if self.is_tensor(item) and is_floating(item):
                 size = int(np.prod(item.shape))
                 weights = randomness.directions(len(terms), size).astype("float32")
                 flat = keras.ops.reshape(keras.ops.cast(item, "float32"), (-1,))
@@ -164,9 +157,9 @@ class KerasModels:
     def gradients(self, model: Any, loss: Any, recorded: Any) -> GradientArrays:
         """Gradients of all variables that learn, by path."""
         trained = {id(variable) for variable in model.trainable_variables}
-        named = [(path, v) for path, v, _ in variables_by_path(model) if id(v) in trained]
+        named = [(path, v) for path, v in self.held(model) if id(v) in trained]
         found = self._backend.gradients(recorded, loss, [variable for _, variable in named])
-        arrays = [None if item is None else np.array(_array(item)) for item in found]
+        arrays = [None if item is None else self.array(item).copy() for item in found]
         return dict(zip((path for path, _ in named), arrays, strict=True))
 
 
@@ -180,19 +173,6 @@ def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
         return keras.random.SeedGenerator(seed=zlib.crc32(f"{draws.seed('keras')}".encode()))
 
     return generator
-
-
-def _array(value: Any) -> Array:
-    if isinstance(value, (np.ndarray, *NUMBERS)):
-        return np.asarray(value)
-    array = np.asarray(keras.ops.convert_to_numpy(value))
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-
-
-def _dtype(value: Any) -> str:
-    if isinstance(value, NUMBERS):
-        return type(value).__name__
-    return str(keras.backend.standardize_dtype(value.dtype))
 
 
 def _copied(item: Any) -> Any:

@@ -8,14 +8,14 @@ results of its calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from antifragile.ablate.frameworks.keras.layers import keras, own_variables
+from antifragile.ablate.frameworks.keras.layers import is_floating, keras, own_variables, type_of
 from antifragile.ablate.records import SiteKey
-from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.trace.nested import Named
 from antifragile.ablate.trace.notes import Notes, Operands, Phase
-from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
 
@@ -25,8 +25,10 @@ _LIBRARIES = ("keras", "tensorflow", "torch")
 class KerasRecorder(Recorder):
     """The notes of one trace of a Keras model."""
 
-    def __init__(self, guarded: Callable[[SiteKey], bool]) -> None:
-        super().__init__(keras.Layer, frozenset(dir(keras.layers.Identity())), guarded)
+    modes = ("training",)
+
+    def __init__(self, sources: Mapping[str, SourceFile]) -> None:
+        super().__init__(keras.Layer, frozenset(dir(keras.layers.Identity())), sources)
         self.successors: list[tuple[int, ...]] = []
         self.made: dict[int, int] = {}  # id of a tensor -> its node
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
@@ -67,94 +69,46 @@ class KerasRecorder(Recorder):
     def note_mixed(self, key: SiteKey, *operands: object) -> None:
         """Do nothing: a sum with something else than a tensor is no component."""
 
-    def note_call(
-        self,
-        key: SiteKey,
-        notes: Notes,
-        function: Callable[..., Any],
-        before: Operands,
-        result: object,
-    ) -> None:
-        """Note the kind of function that was called in a forward, and its result."""
-        notes.name = str(getattr(function, "__name__", ""))
-        if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
-            notes.callee = Callee.FUNCTION
-        is_complete = notes.callee is Callee.FUNCTION and before
-        self.note_values(notes, before, result, seen=() if is_complete else self.seen[-1])
-
-    def note_made(
-        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
-    ) -> None:
-        """Note the layer that was called, and one that a call returned."""
+    def note_callee(self, key: SiteKey, notes: Notes, function: Callable[..., Any]) -> None:
+        """Note the layer that was called, at build too, or the kind of function."""
         if isinstance(function, keras.Layer):
             notes.callee, notes.modules[id(function)] = Callee.MODULE, None
             self.module_notes(function).used_at[key] = None
-        if isinstance(result, keras.Layer):
-            self.note_built(key, result, started)
+        elif self.is_watching:
+            notes.name = str(getattr(function, "__name__", ""))
+            if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
+                notes.callee = Callee.FUNCTION
 
-    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
-        """Keep the operands of `target += value` until it is done: it makes a new tensor."""
-        if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
-            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
-            before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
-            notes.arguments["pending"] = before
+    def seen_by(self, notes: Notes, before: Operands) -> Iterable[int]:
+        """All that the active layer has seen, unless a function's operands say all."""
+        return () if notes.callee is Callee.FUNCTION and before else self.seen[-1]
 
-    def on_done(self, key: SiteKey, target: Any) -> None:
-        """Note the result of `target += value`."""
-        notes = self.sites.get(key)
-        pending: Any = notes.arguments.pop("pending", None) if notes is not None else None
-        if notes is not None and pending is not None:
-            notes.calls[self.phase] += 1
-            self.note_values(notes, pending, target)
-
-    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
-        """Evaluate `owner.name`; note attributes of layers that an identity lacks."""
-        result = getattr(owner, name)
-        if isinstance(owner, keras.Layer):
-            self.note_touched(key, owner, name)
-        return result
-
-    def on_module(
-        self,
-        module: Any,
-        original: Callable[..., Any],
-        args: tuple[object, ...],
-        kwargs: Mapping[str, object],
-    ) -> Any:
-        """Call a layer and note its operands and results."""
-        notes = self.module_notes(module)
-        notes.calls[self.phase] += 1
-        before = self.operands(None, args, kwargs)
-        given = [name for name in kwargs if name != "training"]
-        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
-        own = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
+    def run_module(
+        self, module: Any, before: Operands, call: Callable[[], Any]
+    ) -> tuple[Any, Iterable[int]]:
+        """Call a layer; the result may depend on its inputs, its variables and what it calls."""
+        own = self.own_leaves(module)
         self.seen.append([*own, *(node for _, node in before.values() if node is not None)])
-        result = original(module, *args, **kwargs)
-        seen = self.seen.pop()
-        late = [self.leaf(variable) for _, variable, learns in own_variables(module) if learns]
+        result = call()
+        seen, late = self.seen.pop(), self.own_leaves(module)
         takes_numbers = not any(is_floating(value) for value, _ in before.values())
         if takes_numbers and self.phase is Phase.TRAIN:
             self.inputs += late  # an embedding: the origin for inputs that carry no gradient
-        self.note_values(notes, before, result, seen=[*seen, *late])
-        for tensor in tensors_in(result, self.is_tensor):
-            self.makers[id(tensor)] = id(module)
-        return result
+        return result, [*seen, *late]
 
-    def operands(
-        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> Operands:
-        """Tensors among the arguments; the first of a list also stands for the whole list."""
-        found: dict[str, Any] = {}
-        for name, value in named(args, kwargs):
-            if self.is_tensor(value):
-                found[name] = (value, self.node(value))
-            elif isinstance(value, list | tuple):
+    def own_leaves(self, layer: Any) -> list[int]:
+        """The nodes of a layer's own parameters."""
+        return [self.leaf(variable) for _, variable, learns in own_variables(layer) if learns]
+
+    def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
+        """The arguments, and tensors of lists, of which the first also stands for the list."""
+        for name, value in arguments:
+            if isinstance(value, list | tuple):
                 inside = [item for item in value[:64] if self.is_tensor(item)]
-                if inside:
-                    found[name] = (inside[0], self.node(inside[0]))
-                for place, item in enumerate(inside):
-                    found[f"{name}.{place}"] = (item, self.node(item))
-        return found
+                yield from ((name, item) for item in inside[:1])
+                yield from ((f"{name}.{place}", item) for place, item in enumerate(inside))
+            else:
+                yield name, value
 
     def nodes_of(self, outputs: Sequence[Any], before: Operands, seen: Iterable[Any]) -> list[int]:
         """The nodes of a call's outputs: known ones, or new ones above the operands."""
@@ -171,11 +125,6 @@ class KerasRecorder(Recorder):
         """Describe a tensor in plain data."""
         return Value(
             shape=tuple(int(size) for size in tensor.shape),
-            dtype=str(keras.backend.standardize_dtype(tensor.dtype)),
+            dtype=type_of(tensor),
             made_by=self.makers.get(id(tensor)),
         )
-
-
-def is_floating(tensor: Any) -> bool:
-    """Whether a tensor holds real numbers."""
-    return "float" in str(keras.backend.standardize_dtype(tensor.dtype))

@@ -7,9 +7,7 @@ the inputs count as running.
 
 from __future__ import annotations
 
-import ast
 import importlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,12 @@ from antifragile.ablate.frameworks.keras.layers import (
 from antifragile.ablate.frameworks.keras.models import KerasModels
 from antifragile.ablate.frameworks.keras.recorder import KerasRecorder
 from antifragile.ablate.records import Project
-from antifragile.ablate.sandbox.loading import stage
-from antifragile.ablate.source.syntax import SourceFile, read_source
+from antifragile.ablate.trace.assembly import Assembly
 from antifragile.ablate.trace.nested import tensors_in
-from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase, run_fields
+from antifragile.ablate.trace.notes import ModuleNotes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
-from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace
-from antifragile.ablate.trace.session import call_entry, library_names, watch_sources
+from antifragile.ablate.trace.records import Gradients, Trace
+from antifragile.ablate.trace.session import call_entry, read_sources
 
 _SEED = 0
 _CONTAINERS = ("Sequential", "Functional")
@@ -40,87 +37,75 @@ _SETTINGS = ("axis", "rate", "units", "filters", "use_bias", "num_heads")
 def trace_keras(project: Project) -> Trace:
     """Run the model once and note what every site did."""
     models = KerasModels()
-    sources = {file: read_source(project.root, file) for file in project.sources}
-    recorder = KerasRecorder(lambda key: reads_self(sources[key[0]], key[1]))
-    watch_sources(project, sources, recorder)
+    recorder = KerasRecorder(read_sources(project))
     models.seed(_SEED)
-    with recorder.watching_modules():
+    with recorder.watching(project.root):
         model = call_entry(project, project.build)
-        models.check(model, f"{project.build.function}() of {project.build.file}")
         inputs = [
             keras.ops.convert_to_tensor(item) if isinstance(item, np.ndarray) else item
             for item in call_entry(project, project.inputs)
         ]
         models.prepare(model, inputs)
         outputs = run_twice(recorder, models, model, inputs)
-    return assembled(project, sources, recorder, model, inputs, outputs)
-
-
-def reads_self(source: SourceFile, number: int) -> bool:
-    """Whether an attribute is read from `self`."""
-    node = source.sites[number]
-    owner = getattr(node, "value", None)
-    return isinstance(owner, ast.Name) and owner.id == "self"
+    return KerasAssembly(recorder, model).trace(project, inputs, outputs)
 
 
 def run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, inputs: list[Any]) -> Any:
     """One forward in training mode and one in evaluation mode."""
-    recorder.phase = Phase.TRAIN
-    given = tensors_in(inputs, recorder.is_tensor)
-    recorder.inputs += [node for node in map(recorder.node, given) if node is not None]
-    with stage("the forward pass in training mode"):
+    with recorder.forward(Phase.TRAIN, "training"):
+        given = tensors_in(inputs, recorder.is_tensor)
+        recorder.inputs += [node for node in map(recorder.node, given) if node is not None]
         outputs = model(*inputs, training=True)
-    made = map(recorder.node, tensors_in(outputs, recorder.is_tensor))
-    recorder.starts += [node for node in made if node is not None]
-    recorder.phase = Phase.EVAL
-    with stage("the forward pass in evaluation mode"):
+        made = map(recorder.node, tensors_in(outputs, recorder.is_tensor))
+        recorder.starts += [node for node in made if node is not None]
+    with recorder.forward(Phase.EVAL, "evaluation"):
         models.evaluate(model, inputs)
-    recorder.phase = Phase.OTHER
     return outputs
 
 
-def assembled(
-    project: Project,
-    sources: Mapping[str, SourceFile],
-    recorder: KerasRecorder,
-    model: Any,
-    inputs: list[Any],
-    outputs: Any,
-) -> Trace:
-    """Turn the notes into a trace of plain data."""
-    package = importlib.import_module("keras")
-    libraries = {"keras": package, "keras.layers": keras.layers, "keras.ops": keras.ops}
-    layers, names = known_layers(recorder, model)
-    numbers = {key: number for number, key in enumerate(layers)}
-    paths = {id(variable): path for path, variable, _ in reversed(list(variables_by_path(model)))}
-    parameters = {
-        paths[id(variable)]: variable for _, variable, learns in variables_by_path(model) if learns
-    }
-    return Trace(
-        framework="keras",
-        sha256={file: source.sha256 for file, source in sources.items()},
-        sites={key: site(notes, numbers) for key, notes in recorder.sites.items()},
-        modules=tuple(
-            module(recorder, sources, layer, names[key], paths, numbers)
-            for key, layer in layers.items()
-        ),
-        parameters={path: int(np.prod(value.shape)) for path, value in parameters.items()},
-        gradients=Gradients(
+class KerasAssembly(Assembly):
+    """Turns the notes of a Keras recorder into a `Trace`."""
+
+    framework = "keras"
+
+    def __init__(self, recorder: KerasRecorder, model: Any) -> None:
+        learning = [(path, value) for path, value, learns in variables_by_path(model) if learns]
+        first = {id(value): path for path, value in reversed(learning)}
+        parameters = {first[id(value)]: value for _, value in learning}
+        super().__init__(recorder, *known_layers(recorder, model), parameters)
+        self.recorder = recorder
+
+    def libraries(self) -> dict[str, Any]:
+        """The libraries by full name."""
+        package = importlib.import_module("keras")
+        return {"keras": package, "keras.layers": keras.layers, "keras.ops": keras.ops}
+
+    def gradients(self) -> Gradients:
+        """The recorder's own graph."""
+        recorder = self.recorder
+        nodes = {name: recorder.leaves.get(id(value)) for name, value in self.parameters.items()}
+        return Gradients(
             successors=tuple(recorder.successors),
             starts=tuple(recorder.starts),
-            parameters={
-                path: recorder.leaves[id(value)]
-                for path, value in parameters.items()
-                if id(value) in recorder.leaves
-            },
+            parameters={name: node for name, node in nodes.items() if node is not None},
             origins=tuple(dict.fromkeys(recorder.inputs)),
-        ),
-        aliases={file: library_names(project, file, libraries) for file in sources},
-        inputs=tuple(
-            recorder.value(item) if keras.ops.is_tensor(item) else None for item in inputs
-        ),
-        outputs=tuple(map(recorder.value, tensors_in(outputs, recorder.is_tensor))),
-    )
+        )
+
+    def held(self, module: Any, *, below: bool) -> list[Any]:
+        """A layer's own parameters, or also those of all layers below it."""
+        variables = (variables_by_path if below else own_variables)(module)
+        return [variable for _, variable, learns in variables if learns]
+
+    def module_fields(self, notes: ModuleNotes, module: Any) -> dict[str, Any]:
+        """Children, places of construction, some plain options."""
+        options = [(name, getattr(module, name)) for name in _SETTINGS if hasattr(module, name)]
+        is_stack = type(module).__name__ in _CONTAINERS
+        return {
+            "children": len(children_of(module)),
+            "built_at": tuple(notes.built_at),
+            "settings": {name: plain(value) for name, value in options if is_plain(value)},
+            "is_container": is_stack and not any(notes.calls.values()),
+        }
 
 
 def known_layers(
@@ -133,53 +118,5 @@ def known_layers(
         layers.setdefault(id(layer), layer)
         names.setdefault(id(layer), []).append(path)
     for key, notes in recorder.modules.items():
-        if notes.module is not None:
-            layers.setdefault(key, notes.module)
-    return layers, {key: tuple(dict.fromkeys(names.get(key, ()))) for key in layers}
-
-
-def site(notes: Notes, numbers: Mapping[int, int]) -> SiteRun:
-    """One site in plain data."""
-    return SiteRun(
-        **fields_of(notes, numbers),
-        callee=notes.callee,
-        name=notes.name,
-        modules=tuple(numbers[key] for key in notes.modules if key in numbers),
-        arguments=dict(notes.arguments),
-    )
-
-
-def fields_of(notes: Notes, numbers: Mapping[int, int]) -> dict[str, Any]:
-    """The fields that the records of sites and layers share."""
-    nodes = ((tuple(made), dict(operands)) for made, operands in notes.nodes)
-    return run_fields(notes, numbers, nodes)
-
-
-def module(
-    recorder: KerasRecorder,
-    sources: Mapping[str, SourceFile],
-    layer: Any,
-    names: tuple[str, ...],
-    paths: Mapping[int, str],
-    numbers: Mapping[int, int],
-) -> ModuleRun:
-    """One layer in plain data."""
-    notes = recorder.modules.get(id(layer), ModuleNotes())
-    below = [v for _, v, learns in variables_by_path(layer) if learns and id(v) in paths]
-    own = [v for _, v, learns in own_variables(layer) if learns and id(v) in paths]
-    settings = {name: getattr(layer, name, None) for name in _SETTINGS if hasattr(layer, name)}
-    return ModuleRun(
-        **fields_of(notes, numbers),
-        names=names,
-        type=f"{type(layer).__module__}.{type(layer).__qualname__}",
-        parameters=tuple(dict.fromkeys(paths[id(v)] for v in below)),
-        own_parameters=tuple(dict.fromkeys(paths[id(v)] for v in own)),
-        children=len(children_of(layer)),
-        built_at=tuple(notes.built_at),
-        built_under=notes.built_under,
-        used_at=tuple(notes.used_at),
-        extra=tuple(notes.extra),
-        touched=tuple(notes.touched),
-        settings={name: plain(value) for name, value in settings.items() if is_plain(value)},
-        is_container=type(layer).__name__ in _CONTAINERS and not any(notes.calls.values()),
-    )
+        layers.setdefault(key, notes.module)
+    return layers, {key: tuple(dict.fromkeys(found)) for key, found in names.items()}

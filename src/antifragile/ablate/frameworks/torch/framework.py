@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from antifragile.ablate.frameworks.base import Adapter, Framework
+from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.records import Trace
+
+if TYPE_CHECKING:
+    from antifragile.ablate.frameworks.adapter import Adapter
 
 _META = '.to("meta")'
 _SIMPLE = re.compile(r"ShapeOnly\((\w+\.)*(Linear|Conv[123]d)\(")  # see `meta_shapes`

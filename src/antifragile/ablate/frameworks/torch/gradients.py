@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+from antifragile.ablate.trace.records import Gradients
+
 Node = Any  # torch.autograd.graph.Node; kept alive here, so that identity holds
 
 
@@ -32,15 +34,14 @@ class Graph:
 
     def __init__(self, outputs: Iterable[Tensor]) -> None:
         self.numbers: dict[Node, int] = {}
-        self.successors: list[tuple[int, ...]] = []
         starts = [node for node in map(node_of, outputs) if node is not None]
         self.starts = tuple(dict.fromkeys(self._number(node) for node in starts))
-        self._collect(starts)
+        self.successors = self._collect(starts)
 
     def _number(self, node: Node) -> int:
         return self.numbers.setdefault(node, len(self.numbers))
 
-    def _collect(self, starts: Sequence[Node]) -> None:
+    def _collect(self, starts: Sequence[Node]) -> tuple[tuple[int, ...], ...]:
         queue, seen = list(starts), set(starts)
         successors: dict[int, tuple[int, ...]] = {}
         while queue:
@@ -50,17 +51,11 @@ class Graph:
             fresh = [item for item in dict.fromkeys(below) if item not in seen]
             seen.update(fresh)
             queue += fresh
-        self.successors = [successors[number] for number in range(len(self.numbers))]
+        return tuple(successors[number] for number in range(len(self.numbers)))
 
     def below(self, start: int) -> set[int]:
         """Return everything that one node depends on, itself included."""
-        seen, queue = {start}, [start]
-        while queue:
-            for number in self.successors[queue.pop()]:
-                if number not in seen:
-                    seen.add(number)
-                    queue.append(number)
-        return seen
+        return Gradients(successors=self.successors, starts=(start,)).walk({})
 
     def find(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor's node, if the outputs depend on it."""

@@ -12,13 +12,12 @@ from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 
 def all_parameters(model: nn.Module, folder: str) -> dict[str, nn.Parameter]:
     """Return every parameter under its first name, those that are not registered included."""
-    found = dict(model.named_parameters())
-    known = {id(parameter) for parameter in found.values()}
-    for name, tensor in reachable_tensors(model, folder=folder).items():
-        if isinstance(tensor, nn.Parameter) and id(tensor) not in known:
-            found[name] = tensor
-            known.add(id(tensor))
-    return found
+    reached = reachable_tensors(model, folder=folder)
+    found: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, tensor in [*model.named_parameters(), *reached.items()]:
+        if isinstance(tensor, nn.Parameter):
+            found.setdefault(id(tensor), (name, tensor))
+    return dict(found.values())
 
 
 def module_names(model: nn.Module) -> dict[int, list[str]]:
@@ -33,11 +32,8 @@ def module_names(model: nn.Module) -> dict[int, list[str]]:
         known.append(prefix)
         queue += [
             (f"{prefix}.{name}".lstrip("."), child)
-            for name, child in module._modules.items()
+            for name, child in [*module._modules.items(), *hidden_children(module)]
             if child is not None
-        ]
-        queue += [
-            (f"{prefix}.{name}".lstrip("."), child) for name, child in hidden_children(module)
         ]
     return names
 

@@ -98,12 +98,9 @@ class _Visitor:
 
 def _of_module(path: str, module: torch.nn.Module) -> list[Named]:
     dot = f"{path}." if path else ""
-    children: list[Named] = []
-    for table in _MODULE_TABLES:
-        children += [(dot + key, item) for key, item in vars(module)[table].items()]
-    return children + [
-        (dot + key, item) for key, item in vars(module).items() if not key.startswith("_")
-    ]
+    public = {key: item for key, item in vars(module).items() if not key.startswith("_")}
+    tables = [*(vars(module)[table] for table in _MODULE_TABLES), public]
+    return [(dot + key, item) for table in tables for key, item in table.items()]
 
 
 def _of_function(path: str, function: Any) -> list[Named]:

@@ -5,7 +5,7 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
 from antifragile.ablate.records import SiteKey
-from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.trace.nested import Named
 from antifragile.ablate.trace.notes import Notes, Operands, Phase
-from antifragile.ablate.trace.plain import named
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
 
@@ -30,8 +30,8 @@ _FUNCTION_NAMES = {
 class TorchRecorder(Recorder):
     """The notes of one trace of a torch model."""
 
-    def __init__(self, guarded: Callable[[SiteKey], bool]) -> None:
-        super().__init__(nn.Module, frozenset(dir(nn.Identity())), guarded)
+    def __init__(self, sources: Mapping[str, SourceFile]) -> None:
+        super().__init__(nn.Module, frozenset(dir(nn.Identity())), sources)
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
 
@@ -41,34 +41,27 @@ class TorchRecorder(Recorder):
         if isinstance(owner, nn.Module):
             self.note_touched(key, owner, getattr(function, "__name__", ""))
 
-    def note_call(
-        self,
-        key: SiteKey,
-        notes: Notes,
-        function: Callable[..., Any],
-        before: Operands,
-        result: object,
-    ) -> None:
-        """Note the kind of function that was called in a forward, and its result."""
-        self._note_callee(key, notes, function)
-        self.note_values(notes, before, result)
+    def is_guarded(self, file: str, number: int) -> bool:
+        """Whether an attribute is read behind a check of the class, or by its own object."""
+        source = self.sources[file]
+        return super().is_guarded(file, number) or source.class_guard(source.sites[number])
 
-    def note_made(
-        self, key: SiteKey, notes: Notes, function: Callable[..., Any], result: object, started: int
-    ) -> None:
+    def note_made(self, key: SiteKey, result: object, started: int) -> None:
         """Note a module or a parameter that a call returned."""
-        if isinstance(result, nn.Module):
-            built = self.note_built(key, result, started)
-            if built.built_at and not self.is_watching:
-                built.first_parameters = {id(parameter) for parameter in result.parameters()}
-                self.keep += list(result.parameters())
-        elif isinstance(result, nn.Parameter) and not self.is_watching:
-            notes.new_parameters[id(result)] = None
+        super().note_made(key, result, started)
+        if self.is_watching:
+            return
+        if isinstance(result, nn.Module) and self.modules[id(result)].built_at:
+            parameters = list(result.parameters())
+            self.modules[id(result)].first_parameters = set(map(id, parameters))
+            self.keep += parameters
+        elif isinstance(result, nn.Parameter):
+            self.sites[key].new_parameters[id(result)] = None
             self.keep.append(result)
 
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of torch."""
-        return is_tensor(value)
+        return isinstance(value, Tensor)
 
     def node(self, tensor: Any) -> Node | None:
         """The autograd node of a tensor in the training forward."""
@@ -92,30 +85,15 @@ class TorchRecorder(Recorder):
                 if not isinstance(item, Tensor):
                     notes.arguments[f"mixed {place}"] = True
 
-    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> None:
-        """Note the operands of `target += value` before it happens."""
-        if not self.is_watching or not isinstance(target, Tensor) or not isinstance(value, Tensor):
-            return
-        notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR, name=sign))
-        notes.calls[self.phase] += 1
-        before = {"0": (target, self.node(target)), "1": (value, self.node(value))}
-        self.note_values(notes, before, target, check_bounds=True)
-        notes.arguments["pending"] = True
-
-    def on_done(self, key: SiteKey, target: Any) -> None:
-        """Note the result of `target += value`."""
-        notes = self.sites.get(key)
-        if notes is None or not notes.arguments.pop("pending", False):
-            return
-        if self.phase is Phase.TRAIN and notes.nodes:
-            notes.nodes[-1] = ([self.node(target)], notes.nodes[-1][1])
-        notes.outputs = notes.outputs or (self.value(target),)
+    def on_done(self, key: SiteKey, target: object) -> None:
+        """Note the result of `target += value`; where that is a view, its base holds more."""
+        super().on_done(key, target)
+        if isinstance(target, Tensor):
+            self.bases.pop(target.grad_fn, None)
 
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
-        result = getattr(owner, name)
-        if isinstance(owner, nn.Module):
-            self.note_touched(key, owner, name)
+        result = super().on_attribute(key, owner, name)
         if self.is_watching and isinstance(result, nn.Parameter):
             notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
             notes.calls[self.phase] += 1
@@ -124,58 +102,31 @@ class TorchRecorder(Recorder):
                 notes.parameters[self.parameters[id(result)]] = None
         return result
 
-    def on_module(
-        self,
-        module: nn.Module,
-        original: Callable[..., Any],
-        args: tuple[object, ...],
-        kwargs: Mapping[str, object],
-    ) -> Any:
-        """Call a module and note its operands and results."""
-        notes = self.module_notes(module)
-        notes.calls[self.phase] += 1
-        before = self.operands(None, args, kwargs)
-        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *kwargs]))
-        result = original(module, *args, **kwargs)
-        self.note_values(notes, before, result)
-        for tensor in tensors_in(result, is_tensor):
-            self.makers[id(tensor)] = id(module)
-        return result
+    def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
+        """The arguments, items of lists, and the tensor whose method is called."""
+        yield "self", getattr(function, "__self__", None)
+        for name, value in arguments:
+            yield name, value
+            if isinstance(value, list | tuple):
+                yield from ((f"{name}.{place}", item) for place, item in enumerate(value[:64]))
 
-    def operands(
-        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> Operands:
-        """The tensors among the arguments, and the one whose method is called."""
-        found: dict[str, tuple[Tensor, Node | None]] = {}
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, Tensor):
-            found["self"] = (owner, self.node(owner))
-        for name, value in named(args, kwargs):
-            if isinstance(value, Tensor):
-                found[name] = (value, self.node(value))
-            elif isinstance(value, list | tuple):
-                for place, item in enumerate(value[:64]):
-                    if isinstance(item, Tensor):
-                        found[f"{name}.{place}"] = (item, self.node(item))
-        return found
-
-    def _note_callee(self, key: SiteKey, notes: Notes, function: Callable[..., Any]) -> None:
-        owner = getattr(function, "__self__", None)
-        if isinstance(function, nn.Module) or (
-            isinstance(owner, nn.Module) and getattr(function, "__name__", "") == "forward"
-        ):
-            module = function if isinstance(function, nn.Module) else owner
-            assert isinstance(module, nn.Module)
+    def note_callee(self, key: SiteKey, notes: Notes, function: Callable[..., Any]) -> None:
+        """Note the kind of function that was called in a forward."""
+        if not self.is_watching:
+            return
+        owner, name = getattr(function, "__self__", None), str(getattr(function, "__name__", ""))
+        module = owner if name == "forward" else function
+        if isinstance(module, nn.Module):
             notes.callee = Callee.MODULE
             notes.modules[id(module)] = None
             self.module_notes(module).used_at[key] = None
-        elif isinstance(owner, Tensor):
-            notes.callee, notes.name = Callee.METHOD, str(getattr(function, "__name__", ""))
+            return
+        if isinstance(owner, Tensor):
+            notes.callee = Callee.METHOD
         elif id(function) in _FUNCTION_NAMES or _is_library_function(function):
             notes.callee = Callee.FUNCTION
-            notes.name = _FUNCTION_NAMES.get(id(function), getattr(function, "__name__", ""))
-        else:
-            notes.name = str(getattr(function, "__name__", ""))
+            name = _FUNCTION_NAMES.get(id(function), name)
+        notes.name = name
 
     def value(
         self, tensor: Tensor, node: Node | None = None, *, check_bounds: bool = False
@@ -204,8 +155,3 @@ def _is_bounded(tensor: Tensor) -> bool:
         return False
     with torch.no_grad():
         return bool(tensor.abs().max() <= 1)
-
-
-def is_tensor(value: object) -> bool:
-    """Whether something is a tensor of torch."""
-    return isinstance(value, Tensor)
