@@ -14,10 +14,10 @@ import pytest
 
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import (
     AblationManifest,
     Machine,
-    ManifestArm,
     ManifestExperiment,
     ManifestProject,
     ManifestRun,
@@ -57,9 +57,9 @@ def run_of(
     )
 
 
-def arm_of(name: str, *, is_inactive: bool = False) -> ManifestArm:
+def arm_of(name: str, *, is_inactive: bool = False) -> Arm:
     component, kind = name.split("--")
-    return ManifestArm(
+    return Arm(
         name=name,
         component=component,
         kind=kind,

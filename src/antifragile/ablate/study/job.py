@@ -32,11 +32,12 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from antifragile._files import write_atomically
+from antifragile._records import from_json
 from antifragile.ablate.frameworks.arrays import Array
 from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
-from antifragile.ablate.records import Project, project_from
+from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 
@@ -86,7 +87,7 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: Something is wrong with the model or the experiment.
     """
     given = RunArguments(**run)
-    project = project_from(given.project)
+    project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     is_baseline = Path(given.folder) == Path(given.baseline)
     start = None if is_baseline else _state_in_child(project, given)

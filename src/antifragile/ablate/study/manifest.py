@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from antifragile import __version__
 from antifragile._files import safe_name, write_atomically
 from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.records import CertificateVerdict, Entry, Project
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.request import Experiment, PlannedRun, Role, TrainingProtocol
 from antifragile.ablate.study.trainer import TrainerOptions
@@ -56,12 +56,11 @@ class ManifestExperiment:
     @classmethod
     def of(cls, experiment: Experiment) -> ManifestExperiment:
         """Describe an experiment."""
-        if experiment.file is not None:
-            file = f"{shown_path(experiment.file)}:{experiment.function}"
-            return cls(file=file, sha256=experiment.sha256)
+        file = experiment.file
         return cls(
+            file=None if file is None else f"{shown_path(file)}:{experiment.function}",
             dataset=experiment.dataset,
-            options=experiment.options,
+            options=experiment.options if file is None else None,
             sha256=experiment.sha256,
         )
 
@@ -92,29 +91,6 @@ class ManifestProject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManifestArm:
-    """An arm of a study as its manifest knows it; fields as those of `Arm`.
-
-    Args:
-        sha256: Hash of the variant's files.
-    """
-
-    name: str
-    component: str
-    kind: str
-    cut_parameters: tuple[str, ...]
-    detached: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
-    parameter_delta: int | None = field(default=None, metadata=MAY_BE_ABSENT)
-    is_inactive: bool
-    sha256: str
-
-    @classmethod
-    def of(cls, arm: Arm, sha256: str) -> ManifestArm:
-        """Describe an arm."""
-        return cls(**asdict(arm), sha256=sha256)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ManifestCombination:
     """The verdict on several ablations at once.
 
@@ -127,7 +103,7 @@ class ManifestCombination:
 
     ablated: tuple[str, ...]
     folder: str
-    verdict: str
+    verdict: CertificateVerdict
     reason: str
 
 
@@ -232,7 +208,7 @@ class AblationManifest:
     looks: tuple[int, ...]
     judgement: Judgement
     baseline_sha256: str
-    arms: tuple[ManifestArm, ...]
+    arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
     combinations: tuple[ManifestCombination, ...] | None = field(
         default=None, metadata=MAY_BE_ABSENT

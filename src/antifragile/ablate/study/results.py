@@ -22,7 +22,8 @@ from antifragile.ablate.designs.base import (
     frame,
 )
 from antifragile.ablate.designs.registry import design_traits, make_design
-from antifragile.ablate.study.manifest import AblationManifest, ManifestArm
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.analysis.inference.paired import Judged, judge_contrasts
 from antifragile.analysis.inference.rank_agreement import RankAgreement, rank_agreement
@@ -81,7 +82,7 @@ class AblationResults:
     failures: tuple[tuple[str, int, str, str], ...]
 
     @property
-    def arms(self) -> dict[str, ManifestArm]:
+    def arms(self) -> dict[str, Arm]:
         """The arms by name."""
         return {arm.name: arm for arm in self.manifest.arms}
 

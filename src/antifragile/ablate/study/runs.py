@@ -54,7 +54,7 @@ class AblationProgress:
     failed: int
     last: str
     seconds: float
-    what: str = "runs"
+    what: str
 
 
 AblationListener = Callable[[AblationProgress], None]
@@ -134,17 +134,25 @@ class AblationRuns:
             jobs = [self._job(plan, Path(scratch) / str(n)) for n, plan in enumerate(plans)]
             for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
                 self._record(plans[position], outcome)
-                if self.listener is not None and not quietly:
-                    self.listener(self._progress(ended, max(wanted, len(plans)), plans[position]))
+                if not quietly:
+                    plan = plans[position]
+                    last = f"{plan.label}, seed {plan.seed}, {plan.protocol}"
+                    self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
 
-    def _progress(self, ended: int, wanted: int, plan: PlannedRun) -> AblationProgress:
-        return AblationProgress(
-            ended=ended,
-            wanted=wanted,
-            failed=self.n_failed,
-            last=f"{plan.label}, seed {plan.seed}, {plan.protocol}",
-            seconds=self.seconds,
-        )
+    def tell(
+        self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
+    ) -> None:
+        """Call the listener, if there is one; arguments as those of `AblationProgress`."""
+        if self.listener is not None:
+            progress = AblationProgress(
+                ended=ended,
+                wanted=wanted,
+                failed=failed,
+                last=last,
+                seconds=self.seconds,
+                what=what,
+            )
+            self.listener(progress)
 
     def _record(self, plan: PlannedRun, outcome: Outcome) -> None:
         self.keys.setdefault(plan, self._key(plan))

@@ -18,7 +18,8 @@ from markupsafe import Markup
 from antifragile import __version__
 from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import CONTRIBUTION
-from antifragile.ablate.study.manifest import AblationManifest, ManifestArm
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.results import AblationResults
 from antifragile.report.ablation.figure import contributions_figure
 from antifragile.report.ablation.tables import (
@@ -155,7 +156,7 @@ def _lead(results: AblationResults) -> str:
     )
 
 
-def _arm_view(arm: ManifestArm, folder: Path, page: Path, results: AblationResults) -> ArmView:
+def _arm_view(arm: Arm, folder: Path, page: Path, results: AblationResults) -> ArmView:
     place = folder / arm.name
     chosen = [arm.name] if results.traits.row_components else []
     files = ("change.diff", "certificate.json", "variant.toml")

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
-from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, ManifestArm
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.manifest import MANIFEST, AblationManifest
 from antifragile.ablate.study.results import AblationResults, ProtocolResult
 from antifragile.analysis.inference.paired import Judgement, PairedVerdict
 from antifragile.report.table import Cell, Column, Table
@@ -123,7 +124,7 @@ def _row(
     ]
 
 
-def arm_kind(arm: ManifestArm) -> str:
+def arm_kind(arm: Arm) -> str:
     """The ablation of an arm in words: its kind, its option, whether it is inactive at first."""
     option = arm.name.rpartition(f"--{arm.kind}")[2].strip("-")
     words = f"{arm.kind} {option}".strip()
