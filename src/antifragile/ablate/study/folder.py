@@ -18,6 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from antifragile._records import MAY_BE_ABSENT, from_json
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.pipeline import INDEX
@@ -163,11 +164,15 @@ def read_ablation_folder(path: Path) -> AblationFolder:
     )
 
 
-def choose_arms(folder: AblationFolder, only: Sequence[str], kinds: Sequence[str]) -> list[Arm]:
-    """The arms that a study is about.
+def choose_arms(
+    folder: AblationFolder, design: DesignName, only: Sequence[str], kinds: Sequence[str]
+) -> list[str]:
+    """Names of the arms that a study is about.
 
     Args:
         folder: The variants.
+        design: All but leave-one-out combine arms, and two cuts of one component cannot be made
+            together, so they take the first of each component.
         only: Patterns (``*`` and ``?``) of folders or components; all when empty.
         kinds: Kinds of ablation; all when empty.
 
@@ -189,15 +194,12 @@ def choose_arms(folder: AblationFolder, only: Sequence[str], kinds: Sequence[str
     if not chosen:
         found = ", ".join(sorted({arm.kind for arm in folder.arms})) or "none"
         raise UsageError(f"{folder.path} has no certified variant to run; its kinds are: {found}.")
-    return chosen
-
-
-def one_per_component(arms: Sequence[Arm]) -> list[Arm]:
-    """The first arm of each component: two cuts of one component cannot be made together."""
-    first: dict[str, Arm] = {}
-    for arm in arms:
-        first.setdefault(arm.component, arm)
-    return list(first.values())
+    if design is not DesignName.LEAVE_ONE_OUT:
+        first: dict[str, Arm] = {}
+        for arm in chosen:
+            first.setdefault(arm.component, arm)
+        chosen = list(first.values())
+    return [arm.name for arm in chosen]
 
 
 def digest_of(folder: Path, files: Sequence[str]) -> str:

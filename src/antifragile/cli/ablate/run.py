@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 
-from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.designs.registry import DesignName, looks_until
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.server import Limits
-from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
 from antifragile.ablate.study.manifest import AblationManifest, load_manifest, write_manifest
-from antifragile.ablate.study.repeat import (
-    check_same_sources,
-    differences,
-    old_choices,
-    repeat_folder,
-)
-from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
+from antifragile.ablate.study.repeat import differences, repeat_folder, repeat_request
+from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.runs import AblationProgress
 from antifragile.ablate.study.server import StudyProcesses
@@ -90,56 +84,45 @@ def run(
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     """
-    is_both = protocol == "both"
-    choices = StudyChoices(
-        name=name,
-        experiment=experiment,
-        dataset=dataset,
-        options=TrainerOptions(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate),
-        seeds=range(first_seed, first_seed + seeds),
-        protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(protocol),),
-        design=design,
-        most_seeds=(max_seeds or 3 * seeds) if adaptive else None,
-        metric=metric,
-        higher_is_better=None if direction is None else direction == "higher",
-        judgement=Judgement(alpha=alpha, margin=margin),
-        only=only or (),
-        kinds=[word.strip() for word in kinds.split(",")] if kinds else (),
-    )
+    most_seeds = (max_seeds or 3 * seeds) if adaptive else seeds
+    looks = looks_until(seeds, most_seeds) if adaptive else ()
+    judgement = Judgement(alpha=alpha, margin=margin, looks=max(1, len(looks)))
+    wanted_kinds = [word.strip() for word in kinds.split(",")] if kinds else []
     then = None
     if manifest is not None:
         then = load_manifest(manifest)
-        choices = old_choices(then, choices)
         repeat_folder(then, folder, workers=workers)
     limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
-    processes = StudyProcesses(workers=workers, limits=limits)
-    outcome = _run(folder, choices, then, store, processes)
-    if then is None:
-        write_manifest(outcome.manifest, folder)
-    _print_outcome(outcome, then, as_json=as_json)
-
-
-def _run(
-    folder: Path,
-    choices: StudyChoices,
-    then: AblationManifest | None,
-    store: str | None,
-    processes: StudyProcesses,
-) -> AblationOutcome:
-
     made = read_ablation_folder(folder)
-    request = choices.to_request(made)
     if then is not None:
-        check_same_sources(then, made, request)
+        request = repeat_request(then, made, name=name, only=only or [], kinds=wanted_kinds)
+    else:
+        options = TrainerOptions(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+        is_both = protocol == "both"
+        request = AblationRequest(
+            name=name,
+            arms=choose_arms(made, design, only or [], wanted_kinds),
+            experiment=Experiment.chosen(experiment, dataset, options),
+            seeds=range(first_seed, first_seed + most_seeds),
+            protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(protocol),),
+            design=design,
+            judgement=judgement,
+            looks=looks,
+            metric=metric,
+            higher_is_better=None if direction is None else direction == "higher",
+        )
     with AblationStore(store or str(folder / "ablation.db")) as opened, _ProgressLine() as line:
-        return run_ablation(
+        outcome = run_ablation(
             request,
             made,
             opened,
-            processes=processes,
+            processes=StudyProcesses(workers=workers, limits=limits),
             listener=line,
             command=f"antifragile {shlex.join(sys.argv[1:])}",
         )
+    if then is None:
+        write_manifest(outcome.manifest, folder)
+    _print_outcome(outcome, then, as_json=as_json)
 
 
 def _print_outcome(
