@@ -147,9 +147,10 @@ def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
     of_pair = [r for r in outcome.manifest.runs if r.ablated == together]
     assert [run.metrics for run in of_pair] == [None, None]
     results = read_results(outcome.manifest)
-    assert {f[0] for f in results.failures} == {" + ".join(together)}
+    assert {run.label for run in results.failures} == {" + ".join(together)}
     assert all(
-        f[3].startswith("not run, as the combination is refused: ") for f in results.failures
+        str(run.failure).startswith("not run, as the combination is refused: ")
+        for run in results.failures
     )
     sizes = results.protocols[0].judged.table.groupby("question").size().to_dict()
     assert sizes == {"contribution": 3, "interaction": 2, "joint contribution": 2}

@@ -214,8 +214,8 @@ def test_failures_are_kept_with_their_reason_and_tried_again_alone(
     outcome = run(tmp_path, arms=arms)
     assert outcome.n_failed == len(SEEDS)
     results = read_results(outcome.manifest)
-    assert {f[0] for f in results.failures} == {"model-gate--identity"}
-    assert "raised ValueError: no gate" in results.failures[0][3]
+    assert {run.label for run in results.failures} == {"model-gate--identity"}
+    assert "raised ValueError: no gate" in str(results.failures[0].failure)
     assert list(results.protocols[0].judged.table["target"]) == ["model-tanh--identity"]
     again = run(tmp_path, arms=arms)
     assert (again.n_run, again.n_failed) == (len(SEEDS), len(SEEDS))
@@ -233,7 +233,7 @@ def test_a_run_that_never_ends_is_ended(tmp_path: Path, run: Run) -> None:
     limits = Limits(timeout_s=20)
     outcome = run(tmp_path, arms=["model-gate--identity"], seeds=(1,), limits=limits)
     (failure,) = read_results(outcome.manifest).failures
-    assert "did not end within 20 s" in failure[3]
+    assert "did not end within 20 s" in str(failure.failure)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,33 +94,19 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     enter_project(project, Path(given.folder))
     builder = PairedBuilder(project, adapter, given.seeds["init"], start)
     adapter.seed_run(given.seeds["stream"])
+    function = given.experiment.get("function", "train") if given.trained is None else EVALUATE
+    measure = load_experiment(given.experiment, project, given.folder, function)
+    subject: Any = builder
     if given.trained is not None:
-        return _evaluate_trained(given, given.trained, project, adapter, builder)
-    return _train(given, project, builder)
-
-
-def _train(given: RunArguments, project: Project, builder: PairedBuilder) -> dict[str, float]:
-    run = load_experiment(given.experiment, project, given.folder, None)
-    with stage(f"{run.__name__}() of the experiment"):
-        metrics = checked_metrics(run(builder, **_seed_arguments(given)))
+        subject, trained = builder(), load_file(given.trained)
+        adapter.set_tensors(subject, {k: v for k, v in trained.items() if k not in given.cut})
+        adapter.seed_run(given.seeds["stream"])
+    with stage(f"{function}() of the experiment"):
+        found = measure(subject, seed=given.seeds["seed"], data_order_seed=given.seeds["order"])
+        metrics = checked_metrics(found)
     if given.keep is not None:
         save_state(builder.last_state(), Path(given.keep))
     return metrics
-
-
-def _evaluate_trained(
-    given: RunArguments, trained: str, project: Project, adapter: Adapter, builder: PairedBuilder
-) -> dict[str, float]:
-    evaluate = load_experiment(given.experiment, project, given.folder, EVALUATE)
-    model = builder()
-    adapter.set_tensors(model, without(load_file(trained), given.cut))
-    adapter.seed_run(given.seeds["stream"])
-    with stage(f"{EVALUATE}() of the experiment"):
-        return checked_metrics(evaluate(model, **_seed_arguments(given)))
-
-
-def _seed_arguments(given: RunArguments) -> dict[str, int]:
-    return {"seed": given.seeds["seed"], "data_order_seed": given.seeds["order"]}
 
 
 class PairedBuilder:
@@ -179,11 +165,6 @@ def describe_framework(framework: str) -> str:
     return framework_named(framework).open_models(".").versions()
 
 
-def without(state: State, names: Collection[str]) -> State:
-    """A state less some names."""
-    return {path: value for path, value in state.items() if path not in names}
-
-
 def save_state(state: State, path: Path) -> None:
     """Write a model's tensors, whole or not at all; tied ones once under each name."""
     content = save({name: np.require(value, requirements="C") for name, value in state.items()})
@@ -191,9 +172,9 @@ def save_state(state: State, path: Path) -> None:
 
 
 def load_experiment(
-    experiment: dict[str, Any], project: Project, folder: str, name: str | None
+    experiment: dict[str, Any], project: Project, folder: str, name: str
 ) -> Callable[..., Any]:
-    """The function that trains, or the one called ``name`` beside it.
+    """The function of that name, which trains or evaluates.
 
     A file that belongs to the project is taken from the variant's folder, so that marked parts of
     it can be ablated; its neighbours are importable, after the variant's own files.
@@ -201,7 +182,7 @@ def load_experiment(
     if "dataset" in experiment:
         from antifragile.ablate.study.trainer import trainer
 
-        return trainer(experiment, project, evaluates=name is not None)
+        return trainer(experiment, project, evaluates=name == EVALUATE)
     file = Path(experiment["file"])
     root = Path(project.root)
     if file.is_relative_to(root) and (inside := Path(folder) / file.relative_to(root)).is_file():
@@ -214,12 +195,11 @@ def load_experiment(
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
-    wanted = name or experiment["function"]
-    function = getattr(module, wanted, None)
+    function = getattr(module, name, None)
     if not callable(function):
         takes = "model" if name == EVALUATE else "build_model"
         why = "; the post-hoc protocol needs it" if name == EVALUATE else ""
-        raise Refusal(f"{file.name} has no function {wanted}({takes}, seed, data_order_seed){why}")
+        raise Refusal(f"{file.name} has no function {name}({takes}, seed, data_order_seed){why}")
     return function  # type: ignore[no-any-return]  # getattr; known to be callable
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Experiment:
         Raises:
             DataError: Unknown or unreadable data.
         """
-        what = json.dumps([load_dataset(name).sha256, options.to_mapping()], sort_keys=True)
+        what = json.dumps([load_dataset(name).sha256, asdict(options)], sort_keys=True)
         sha256 = hashlib.sha256(what.encode()).hexdigest()
         return cls(dataset=name, options=options, sha256=sha256)
 
@@ -127,7 +127,7 @@ class Experiment:
         """The argument ``experiment`` of `job.RunArguments`."""
         if self.file is not None:
             return {"file": str(self.file), "function": self.function}
-        return {"dataset": self.dataset, "options": self.options.to_mapping()}
+        return {"dataset": self.dataset, "options": asdict(self.options)}
 
 
 @dataclass(frozen=True, kw_only=True)
