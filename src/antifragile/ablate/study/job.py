@@ -19,7 +19,6 @@ Framework-specific steps are behind `frameworks.base`.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import sys
@@ -38,7 +37,7 @@ from antifragile.ablate.frameworks.base import Adapter
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
-from antifragile.ablate.sandbox.loading import Refusal, stage
+from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 
 State = dict[str, Array]
@@ -131,7 +130,9 @@ class PairedBuilder:
         words = f"{entry.function}() of {entry.file}"
         with stage(words), adapter.streams_untouched():
             build = entry_function(self._project, entry)
-            inputs = self._inputs()
+            inputs: list[Any] = []  # for layers that create their weights at their first call
+            if adapter.builds_late:
+                inputs = list(entry_function(self._project, self._project.inputs)())
             adapter.seed_run(self._seed)
             model = build()
             adapter.check(model, words)
@@ -148,11 +149,6 @@ class PairedBuilder:
             raise Refusal("the experiment never called build_model(), so there is no model to keep")
         tensors = self._adapter.tensors(self._built)
         return {path: value for path, value in tensors.items() if self._is_of_model(path)}
-
-    def _inputs(self) -> list[Any]:
-        """The model's own inputs, for layers that create their weights at their first call."""
-        entry = self._project.inputs
-        return list(entry_function(self._project, entry)()) if self._adapter.builds_late else []
 
     def _is_of_model(self, path: str) -> bool:
         """Not a tensor at the top of another file, such as an experiment's data."""
@@ -189,12 +185,7 @@ def load_experiment(
         file = inside
     sys.path.append(str(file.parent))
     with stage(f"importing {file.name}"):
-        spec = importlib.util.spec_from_file_location(f"_experiment_{file.stem}", file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        module = import_by_path(f"_experiment_{file.stem}", file)
     function = getattr(module, name, None)
     if not callable(function):
         takes = "model" if name == EVALUATE else "build_model"
@@ -227,7 +218,8 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     pid = os.fork()
     if pid == 0:
         try:
-            sys.path[:] = [path for path in sys.path if not _is_of_variant(path, folder)]
+            variants = folder.parent  # the import path must not lead to a variant beside it
+            sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(variants)]
             os.chdir(folder)
             adapter = framework_named(given.framework).open_models(given.baseline)
             enter_project(project, folder)
@@ -245,8 +237,3 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     state = load_file(scratch)
     scratch.unlink(missing_ok=True)
     return state
-
-
-def _is_of_variant(path: str, baseline: Path) -> bool:
-    """Whether an import path lies beside the baseline, in a variant's folder."""
-    return Path(path).is_relative_to(baseline.parent)

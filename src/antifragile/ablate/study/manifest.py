@@ -272,14 +272,9 @@ def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationMa
     """Add how each run ended; runs that the store does not have are left out."""
     found = store.ablation_runs(run.key for run in manifest.runs)
     runs = tuple(
-        replace(
-            run,
-            metrics=found[run.key].metrics,
-            failure=found[run.key].failure,
-            seconds=round(found[run.key].seconds, 3),
-        )
+        replace(run, metrics=end.metrics, failure=end.failure, seconds=round(end.seconds, 3))
         for run in manifest.runs
-        if run.key in found
+        if (end := found.get(run.key)) is not None
     )
     return replace(manifest, runs=runs)
 
