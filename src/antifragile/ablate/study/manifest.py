@@ -25,8 +25,13 @@ from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.records import CertificateVerdict, Entry, Project
 from antifragile.ablate.study.folder import Arm
-from antifragile.ablate.study.request import Experiment, PlannedRun, Role, TrainingProtocol
-from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.ablate.study.request import (
+    Experiment,
+    PlannedRun,
+    Role,
+    TrainingProtocol,
+    shown_path,
+)
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
@@ -35,34 +40,6 @@ from antifragile.store.records import Environment
 MANIFEST = "manifest.json"
 DEFAULT_NAME = "ablation"
 _EXPORTED = ("metrics", "failure", "seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestExperiment:
-    """The experiment of a study: a function of the user's, or our classifier on a data set.
-
-    Args:
-        file: ``FILE.py:function``.
-        dataset: Name of a data set of ours, instead of a file.
-        options: Options of the built-in trainer, with a data set.
-        sha256: Hash of the file and its local imports, or of the data and options.
-    """
-
-    file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
-    dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
-    options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
-    sha256: str
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> ManifestExperiment:
-        """Describe an experiment."""
-        file = experiment.file
-        return cls(
-            file=None if file is None else f"{shown_path(file)}:{experiment.function}",
-            dataset=experiment.dataset,
-            options=experiment.options if file is None else None,
-            sha256=experiment.sha256,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +176,7 @@ class AblationManifest:
     framework: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     folder: str
     project: ManifestProject
-    experiment: ManifestExperiment
+    experiment: Experiment
     metric: str
     higher_is_better: bool
     protocols: tuple[TrainingProtocol, ...]
@@ -294,9 +271,3 @@ def package_versions(environment: Environment) -> dict[str, str]:
         "numpy": np.__version__,
         **({"framework": framework} if framework else {}),
     }
-
-
-def shown_path(path: Path) -> str:
-    """A path relative to the current folder if it lies below, so that a manifest can travel."""
-    here, there = Path.cwd().resolve(), path.resolve()
-    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)

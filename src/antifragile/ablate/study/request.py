@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from antifragile._records import MAY_BE_ABSENT
 from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.source.project import (
@@ -56,18 +57,19 @@ class Role(StrEnum):
 class Experiment:
     """The training and measurement that is run: the user's function, or our classifier.
 
+    The manifest lists it as it is.
+
     Args:
-        file: Absolute path of the user's file.
-        function: ``run(build_model, seed, data_order_seed) -> metrics``.
+        file: ``FILE.py:function`` of a ``function(build_model, seed, data_order_seed) -> metrics``;
+            the path holds from the current folder.
         dataset: Name of a data set of ours, instead of a file.
-        options: Options of the built-in trainer.
+        options: Options of the built-in trainer, with a data set.
         sha256: Hash of the file and the local files it imports, or of the data and options.
     """
 
-    file: Path | None = None
-    function: str = ""
-    dataset: str | None = None
-    options: TrainerOptions = field(default_factory=TrainerOptions)
+    file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
+    dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
+    options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
     sha256: str
 
     @classmethod
@@ -82,7 +84,7 @@ class Experiment:
         digest = hashlib.sha256(function.encode())
         for path in companions_of([file], [package_top(file)]):
             digest.update(path.name.encode() + path.read_bytes())
-        return cls(file=file, function=function, sha256=digest.hexdigest())
+        return cls(file=f"{shown_path(file)}:{function}", sha256=digest.hexdigest())
 
     @classmethod
     def from_dataset(cls, name: str, options: TrainerOptions) -> Experiment:
@@ -121,12 +123,14 @@ class Experiment:
             SpecError: The file has none.
         """
         if self.file is not None:
-            check_function(self.file, EVALUATE)
+            check_function(Path(self.file.rpartition(":")[0]), EVALUATE)
 
     def to_job(self) -> dict[str, Any]:
         """The argument ``experiment`` of `job.RunArguments`."""
         if self.file is not None:
-            return {"file": str(self.file), "function": self.function}
+            file, _, function = self.file.rpartition(":")
+            return {"file": str(Path(file).resolve()), "function": function}
+        assert self.options is not None
         return {"dataset": self.dataset, "options": asdict(self.options)}
 
 
@@ -203,3 +207,9 @@ def is_higher_better(metric: str) -> bool:
     """Whether higher is better, by the metric's name: losses and errors should be low."""
     words = metric.lower().replace("-", "_").split("_")
     return not any(word in _LOWER_IS_BETTER for word in words)
+
+
+def shown_path(path: Path) -> str:
+    """A path relative to the current folder if it lies below, so that a manifest can travel."""
+    here, there = Path.cwd().resolve(), path.resolve()
+    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)

@@ -30,12 +30,10 @@ from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.manifest import (
     AblationManifest,
     Machine,
-    ManifestExperiment,
     ManifestProject,
     ManifestRun,
     manifest_file,
     package_versions,
-    shown_path,
     with_metrics,
 )
 from antifragile.ablate.study.request import (
@@ -44,6 +42,7 @@ from antifragile.ablate.study.request import (
     Role,
     TrainingProtocol,
     is_higher_better,
+    shown_path,
 )
 from antifragile.ablate.study.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
@@ -183,7 +182,7 @@ class _Study:
             framework=folder.framework,
             folder=shown_path(folder.path),
             project=ManifestProject.of(folder.project),
-            experiment=ManifestExperiment.of(request.experiment),
+            experiment=request.experiment,
             metric=self.metric or "",
             higher_is_better=self._is_higher_better(),
             protocols=tuple(request.protocols),
