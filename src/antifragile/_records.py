@@ -7,7 +7,7 @@ files which lack its key are written as they were read.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -68,5 +68,9 @@ def _record(kind: Any, value: Any) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object; got {value!r:.60}")
     hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind) if f.name in value or f.default is MISSING]
+    known = [f.name for f in fields(kind) if f.name in value or _is_required(f)]
     return kind(**{name: from_json(hints[name], value[name]) for name in known})
+
+
+def _is_required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING

@@ -2,8 +2,8 @@
 
     Component (found) -> Target (with its places) -> Planned | Refused -> Variant -> Certificate
 
-Those that are stored turn into JSON by `dataclasses.asdict`; paths are text relative to the
-project's root, so that a folder of variants can be moved.
+Those that are stored turn into JSON by `dataclasses.asdict` and back by `_records.from_json`; paths
+are text relative to the project's root, so that a folder of variants can be moved.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 SiteKey = tuple[str, int]  # file relative to the root, number of the site in it
 
@@ -196,15 +195,6 @@ class Project:
     step: Entry | None = None
     search_paths: tuple[str, ...] = (".",)  # folders for sys.path, relative to the root
     companions: tuple[str, ...] = ()  # further local files that the sources import, copied as is
-
-
-def project_from(plain: Mapping[str, Any]) -> Project:
-    """Read a project from the dictionary that `dataclasses.asdict` made of it."""
-    lists = {key: tuple(value) for key, value in plain.items() if isinstance(value, list)}
-    entries = {
-        role: Entry(**plain[role]) for role in ("build", "inputs", "step") if plain.get(role)
-    }
-    return Project(**{**plain, **lists, **entries})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,15 +121,13 @@ def _check(path: Path, key: str, value: object) -> None:
 
 def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
     """Return the values with paths relative to the working directory, not to the file."""
-    found: dict[str, Any] = {}
-    for key, value in data.items():
+
+    def placed(key: str, value: Any) -> Any:
         if key == "source":
-            found[key] = [folder / item for item in value]
-        elif key in ("kinds", "groups"):
-            found[key] = value
-        else:
-            found[key] = str(folder / value)
-    return found
+            return [folder / item for item in value]
+        return value if key in ("kinds", "groups") else str(folder / value)
+
+    return {key: placed(key, value) for key, value in data.items()}
 
 
 def _kind(word: str) -> AblationKind:

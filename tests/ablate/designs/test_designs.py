@@ -19,7 +19,7 @@ from antifragile.ablate.designs.factorial import Factorial, two_level_signs
 from antifragile.ablate.designs.leave_one_out import LeaveOneOut
 from antifragile.ablate.designs.pairwise import Pairwise, redundant_pairs
 from antifragile.ablate.designs.path import AFTER, AblationPath
-from antifragile.ablate.designs.registry import DesignName, check_components, design_class
+from antifragile.ablate.designs.registry import DesignName, design_class, make_design
 from antifragile.ablate.designs.shapley import Shapley
 from antifragile.analysis.inference.paired import Judgement, judge_contrasts
 from antifragile.errors import UsageError
@@ -192,7 +192,8 @@ def test_adaptive_stops_when_nothing_is_open() -> None:
 
 
 def test_too_many_or_no_components_are_refused() -> None:
-    with pytest.raises(UsageError, match="takes at most 8 components; got 9"):
-        check_components(DesignName.PAIRWISE, list("abcdefghi"), most=8)
+    many = [str(n) for n in range(25)]
+    with pytest.raises(UsageError, match="takes at most 24 components; got 25"):
+        make_design(DesignName.PAIRWISE, many, SEEDS, judgement=Judgement())
     with pytest.raises(UsageError, match="has no component to ablate"):
-        check_components(DesignName.PATH, [], most=8)
+        make_design(DesignName.PATH, [], SEEDS, judgement=Judgement())

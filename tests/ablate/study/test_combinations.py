@@ -111,7 +111,7 @@ def run(variants: Path, servers: tuple[Server, Server]) -> Run:
 
 @pytest.fixture
 def certifying(variants: Path, servers: tuple[Server, Server]) -> Certifying:
-    return lambda: Combinations(read_ablation_folder(variants), server=servers[1])
+    return lambda: Combinations(read_ablation_folder(variants), lambda: servers[1])
 
 
 def run_it(
@@ -147,9 +147,10 @@ def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
     of_pair = [r for r in outcome.manifest.runs if r.ablated == together]
     assert [run.metrics for run in of_pair] == [None, None]
     results = read_results(outcome.manifest)
-    assert {f[0] for f in results.failures} == {" + ".join(together)}
+    assert {run.label for run in results.failures} == {" + ".join(together)}
     assert all(
-        f[3].startswith("not run, as the combination is refused: ") for f in results.failures
+        str(run.failure).startswith("not run, as the combination is refused: ")
+        for run in results.failures
     )
     sizes = results.protocols[0].judged.table.groupby("question").size().to_dict()
     assert sizes == {"contribution": 3, "interaction": 2, "joint contribution": 2}
@@ -168,13 +169,13 @@ def test_a_combination_is_certified_once(variants: Path, certifying: Certifying)
     pair = frozenset([BRANCH, TANH])
     said: list[str] = []
     for _ in range(2):
-        with certifying() as combinations:
-            combinations.judge([pair, frozenset(), frozenset([BRANCH])], said.append)
-            combinations.judge([pair], said.append)
-            assert combinations.judged == {
-                pair: (CertificateVerdict.CERTIFIED, judged_reason(variants))
-            }
-            assert combinations.refusal(pair) is None
+        combinations = certifying()
+        combinations.judge([pair, frozenset(), frozenset([BRANCH])], said.append)
+        combinations.judge([pair], said.append)
+        assert {c: (found.verdict, found.reason) for c, found in combinations.judged.items()} == {
+            pair: (CertificateVerdict.CERTIFIED, judged_reason(variants))
+        }
+        assert combinations.refusal(pair) is None
     assert said == [f"{BRANCH} + {TANH}"]
 
 
@@ -183,8 +184,7 @@ def test_a_changed_part_is_certified_anew(variants: Path, certifying: Certifying
     pair, said = frozenset([BRANCH, TANH]), list[str]()
     for text in ("", "\n# one more line\n"):
         append(variants, TANH, text)
-        with certifying() as combinations:
-            combinations.judge([pair], said.append)
+        certifying().judge([pair], said.append)
     assert len(said) == 2
 
 
@@ -245,11 +245,11 @@ def test_asking_for_a_combination_writes_nothing(variants: Path) -> None:
     assert folder.sha256([BRANCH, TANH]) == folder.sha256([TANH, BRANCH])
 
 
-def test_a_damaged_certificate_is_said(variants: Path) -> None:
+def test_a_damaged_certificate_is_said(variants: Path, certifying: Certifying) -> None:
     folder = read_ablation_folder(variants)
     (folder.write_combination([BRANCH, TANH]) / "certificate.json").write_text("{")
-    with Combinations(folder) as combinations, pytest.raises(StoreError, match="is damaged"):
-        combinations.judge([frozenset([BRANCH, TANH])], print)
+    with pytest.raises(StoreError, match="is damaged"):
+        certifying().judge([frozenset([BRANCH, TANH])], print)
 
 
 SIZES = {"a.weight": 100, "a.bias": 10, "b.weight": 7}
@@ -263,6 +263,8 @@ def arm(name: str, cut: list[str], delta: int, *, detached: bool = False) -> Arm
         cut_parameters=tuple(cut),
         detached=tuple(cut) if detached else (),
         parameter_delta=delta,
+        is_inactive=False,
+        sha256="",
     )
 
 

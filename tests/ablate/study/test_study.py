@@ -12,7 +12,7 @@ import pytest
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.sandbox.server import Limits, Server
-from antifragile.ablate.study.folder import choose_arms, one_per_component, read_ablation_folder
+from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
 from antifragile.ablate.study.repeat import differences
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.results import read_results
@@ -214,8 +214,8 @@ def test_failures_are_kept_with_their_reason_and_tried_again_alone(
     outcome = run(tmp_path, arms=arms)
     assert outcome.n_failed == len(SEEDS)
     results = read_results(outcome.manifest)
-    assert {f[0] for f in results.failures} == {"model-gate--identity"}
-    assert "raised ValueError: no gate" in results.failures[0][3]
+    assert {run.label for run in results.failures} == {"model-gate--identity"}
+    assert "raised ValueError: no gate" in str(results.failures[0].failure)
     assert list(results.protocols[0].judged.table["target"]) == ["model-tanh--identity"]
     again = run(tmp_path, arms=arms)
     assert (again.n_run, again.n_failed) == (len(SEEDS), len(SEEDS))
@@ -233,7 +233,7 @@ def test_a_run_that_never_ends_is_ended(tmp_path: Path, run: Run) -> None:
     limits = Limits(timeout_s=20)
     outcome = run(tmp_path, arms=["model-gate--identity"], seeds=(1,), limits=limits)
     (failure,) = read_results(outcome.manifest).failures
-    assert "did not end within 20 s" in failure[3]
+    assert "did not end within 20 s" in str(failure.failure)
 
 
 @pytest.mark.parametrize(
@@ -293,8 +293,8 @@ def test_clashing_ablations_are_refused_before_anything_runs(tmp_path: Path, run
     with pytest.raises(UsageError, match=r"change the same place \(model.py, line 15\)"):
         run(tmp_path, arms=arms, design=DesignName.FACTORIAL)
     folder = read_ablation_folder(tmp_path / "variants")
-    kept = one_per_component(choose_arms(folder, ["model-extra", "model-gate"], []))
-    assert [arm.name for arm in kept] == ["model-extra--identity", "model-gate--identity"]
+    kept = choose_arms(folder, DesignName.FACTORIAL, ["model-extra", "model-gate"], [])
+    assert kept == ["model-extra--identity", "model-gate--identity"]
 
 
 def test_only_certified_variants_become_arms(tmp_path: Path) -> None:
@@ -307,9 +307,9 @@ def test_only_certified_variants_become_arms(tmp_path: Path) -> None:
 def test_patterns_that_fit_nothing_and_folders_of_others_are_refused(tmp_path: Path) -> None:
     folder = read_ablation_folder(make_folder(tmp_path))
     with pytest.raises(UsageError, match="'conv\\*' fits none of the 5 certified variants"):
-        choose_arms(folder, ["conv*"], [])
+        choose_arms(folder, DesignName.LEAVE_ONE_OUT, ["conv*"], [])
     with pytest.raises(UsageError, match="its kinds are: identity, remove-branch, remove-skip"):
-        choose_arms(folder, [], ["zero"])
+        choose_arms(folder, DesignName.LEAVE_ONE_OUT, [], ["zero"])
     with pytest.raises(UsageError, match=r"holds no generated variants \(no ablations.json\)"):
         read_ablation_folder(tmp_path)
     (tmp_path / "variants" / "model-gate--identity" / "model.py").unlink()

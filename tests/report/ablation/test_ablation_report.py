@@ -14,15 +14,14 @@ import pytest
 
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import (
     AblationManifest,
     Machine,
-    ManifestArm,
-    ManifestExperiment,
     ManifestProject,
     ManifestRun,
 )
-from antifragile.ablate.study.request import Role, TrainingProtocol
+from antifragile.ablate.study.request import Experiment, Role, TrainingProtocol
 from antifragile.ablate.study.results import read_results
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError
@@ -57,9 +56,9 @@ def run_of(
     )
 
 
-def arm_of(name: str, *, is_inactive: bool = False) -> ManifestArm:
+def arm_of(name: str, *, is_inactive: bool = False) -> Arm:
     component, kind = name.split("--")
-    return ManifestArm(
+    return Arm(
         name=name,
         component=component,
         kind=kind,
@@ -104,7 +103,7 @@ def made_manifest(
         project=ManifestProject(
             source=("model.py",), build="model.py:build", inputs="model.py:inputs", step=None
         ),
-        experiment=ManifestExperiment(file="experiment.py:run", sha256="0" * 64),
+        experiment=Experiment(file="experiment.py:run", sha256="0" * 64),
         metric="accuracy",
         higher_is_better=True,
         protocols=protocols,

@@ -18,7 +18,7 @@ ablation", Journal of Heuristics 22 (2016); racing: Maron and Moore, NIPS 1993.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,11 +43,10 @@ AFTER = "loss along the path"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step: what was ablated, and the candidates that lasted to the last seed."""
+    """One step: what was ablated before it, and what it ablates."""
 
     before: Configuration
     component: str
-    finalists: tuple[str, ...]
 
     @property
     def after(self) -> Configuration:
@@ -80,13 +79,7 @@ class AblationPath:
 
     def wanted(self, values: Values) -> list[Request]:
         """The next block of the race that is on."""
-        missing: list[Request] = missing_runs([BASELINE], self.seeds, values)
-        if missing:
-            return missing
-        for step in self._steps(values):
-            if isinstance(step, list):
-                return step
-        return []
+        return missing_runs([BASELINE], self.seeds, values) or self._walk(values)[1]
 
     def contrasts(self, values: Values) -> pd.DataFrame:
         """Each step's contribution, and the loss since the start after each step, in path order."""
@@ -99,35 +92,35 @@ class AblationPath:
 
     def steps(self, values: Values) -> list[Step]:
         """The finished steps, in order."""
-        return [step for step in self._steps(values) if isinstance(step, Step)]
+        return self._walk(values)[0]
 
-    def _steps(self, values: Values) -> Iterator[Step | list[Request]]:
-        """Finished steps, then, unless all are, what the running race wants."""
+    def _walk(self, values: Values) -> tuple[list[Step], list[Request]]:
+        """The finished steps, and what the running race wants; nothing where the path ends."""
+        steps: list[Step] = []
         ablated = BASELINE
         while left := [c for c in self.components if c not in ablated]:
-            outcome = self._race(ablated, left, values)
-            if outcome is None:  # no candidate could be run: the path ends here
-                return
-            yield outcome
-            if isinstance(outcome, list):
-                return
-            ablated = outcome.after
+            cheapest, missing = self._race(ablated, left, values)
+            if cheapest is None:
+                return steps, missing
+            steps.append(Step(before=ablated, component=cheapest))
+            ablated = steps[-1].after
+        return steps, []
 
     def _race(
         self, ablated: Configuration, left: Sequence[str], values: Values
-    ) -> Step | list[Request] | None:
+    ) -> tuple[str | None, list[Request]]:
+        """The winner, if the race is over, and the runs that it wants, if it is not."""
         running = list(left)
         for n in self._blocks():
             asked = [ablated | {c} for c in running]
             if missing := missing_runs(asked, self.seeds[:n], values):
-                return missing
+                return None, missing
             table = np.array([[values[c, s] for s in self.seeds[:n]] for c in asked])
             running = [running[i] for i in self._survivors(table, len(left))]
-            if not running:
-                return None
+            if not running:  # no candidate could be run: the path ends here
+                return None, []
         means = {c: _mean([values[ablated | {c}, s] for s in self.seeds]) for c in running}
-        best = max(running, key=lambda c: means[c])
-        return Step(before=ablated, component=best, finalists=tuple(running))
+        return max(running, key=lambda c: means[c]), []
 
     def _blocks(self) -> list[int]:
         """Cumulative seeds: the first block, doubled, to all; the last block has all seeds."""

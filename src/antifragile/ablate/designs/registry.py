@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from antifragile.errors import UsageError
 
@@ -78,27 +78,16 @@ def make_design(
         UsageError: No component, or too many for it.
     """
     found = design_class(name)
-    check_components(name, components, most=found.traits.most_components)
-    if name is DesignName.LEAVE_ONE_OUT:
-        from antifragile.ablate.designs.leave_one_out import LeaveOneOut
-
-        return LeaveOneOut(components=components, seeds=seeds, looks=looks, judgement=judgement)
-    return found(components=components, seeds=seeds)
-
-
-def check_components(design: DesignName, components: Sequence[str], *, most: int) -> None:
-    """Refuse a design that has too many configurations to run, or nothing to run.
-
-    Raises:
-        UsageError: No component, or more than ``most``.
-    """
     if not components:
-        raise UsageError(f"design {design} has no component to ablate; certify some first.")
-    if len(components) > most:
+        raise UsageError(f"design {name} has no component to ablate; certify some first.")
+    if len(components) > (most := found.traits.most_components):
         raise UsageError(
-            f"design {design} takes at most {most} components; got {len(components)}. Choose some "
+            f"design {name} takes at most {most} components; got {len(components)}. Choose some "
             "with --only, or use leave-one-out."
         )
+    is_adaptive = name is DesignName.LEAVE_ONE_OUT
+    further: dict[str, Any] = {"looks": looks, "judgement": judgement} if is_adaptive else {}
+    return found(components=components, seeds=seeds, **further)
 
 
 def looks_until(first: int, most: int) -> tuple[int, ...]:

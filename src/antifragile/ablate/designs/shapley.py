@@ -5,7 +5,7 @@ With v(S) the metric of the model that has the components S, n of them in all:
     phi(i) = sum over S without i of |S|! (n - |S| - 1)! / n! * (v(S + i) - v(S))
 
 They add up to v(all) - v(none) in every seed. Few components: all subsets are run and phi is
-exact. Many: each seed draws its own orders, each followed by its reverse (antithetic), and the
+exact. Many: each seed draws its own order, followed by its reverse (antithetic), and the
 marginals along them are averaged; all runs of a seed share it. The spread over seeds then holds
 both the noise of training and that of the drawn orders, so the interval covers both.
 
@@ -45,8 +45,7 @@ class Shapley:
 
     Args:
         components: Names.
-        seeds: Seeds of the runs; with sampling also of the orders.
-        orders: Orders drawn per seed, each run forwards and backwards.
+        seeds: Seeds of the runs; with sampling also of the order drawn for each.
         exact: Run all subsets; None decides by the number of components.
     """
 
@@ -54,7 +53,6 @@ class Shapley:
 
     components: Sequence[str]
     seeds: Sequence[int]
-    orders: int = 1
     exact: bool | None = None
 
     @property
@@ -109,10 +107,10 @@ class Shapley:
         return phi
 
     def _orders(self, seed: int) -> list[tuple[str, ...]]:
-        """Orders of leaving: each drawn one, then its reverse."""
+        """Orders of leaving: the drawn one, then its reverse."""
         rng = SeedTree(seed).child("shapley orders").generator()
-        drawn = [tuple(rng.permutation(list(self.components))) for _ in range(self.orders)]
-        return [order for one in drawn for order in (one, one[::-1])]
+        drawn = tuple(rng.permutation(list(self.components)))
+        return [drawn, drawn[::-1]]
 
     def _prefixes(self, order: Sequence[str]) -> list[Configuration]:
         """From the whole model to the one without any component."""
@@ -123,8 +121,8 @@ class Shapley:
         if self.is_exact:
             return (f"Shapley values, exact: all {2 ** len(self.components)} subsets a seed.",)
         return (
-            f"Shapley values from {2 * self.orders} orders a seed (each drawn order and its "
-            "reverse); the intervals hold the noise of the draw too.",
+            "Shapley values from 2 orders a seed (each drawn order and its reverse); the intervals "
+            "hold the noise of the draw too.",
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from antifragile._records import from_json
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import CodeFields, Subject
-from antifragile.ablate.records import project_from
+from antifragile.ablate.records import Project
 from antifragile.ablate.source.project import enter_project
 from antifragile.ablate.trace.records import Trace
 
@@ -45,6 +46,6 @@ def trace_job(project: Mapping[str, Any], framework: str) -> Trace:
         project: `asdict` of the project.
         framework: Name of the framework.
     """
-    found = project_from(project)
+    found: Project = from_json(Project, project)
     enter_project(found)
     return framework_named(framework).trace(found)

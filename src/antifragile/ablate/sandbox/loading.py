@@ -111,7 +111,7 @@ def import_file(file: str, name: str | None = None) -> ModuleType:
     with stage(f"importing {file}"):
         module = None if _is_taken(name, path) else importlib.import_module(name)
         if module is None or not _is_at(module, path):
-            module = _import_by_path(f"_ablated_{name.replace('.', '_')}", path)
+            module = import_by_path(f"_ablated_{name.replace('.', '_')}", path)
     return module
 
 
@@ -148,7 +148,8 @@ def _is_at(module: ModuleType, path: Path) -> bool:
     return place is not None and Path(place).resolve() == path.resolve()
 
 
-def _import_by_path(name: str, path: Path) -> ModuleType:
+def import_by_path(name: str, path: Path) -> ModuleType:
+    """Import a file under a name of ours, unless it is there already."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.certify.certificate import (
-    COLD_IMPORTS,
-    ModelError,
-    certify,
-    open_server,
-)
+from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.discover.jobs import parameter_sizes
 from antifragile.ablate.frameworks.subject import ModelCode
@@ -39,30 +35,17 @@ _WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)
 
 
 class Combinations:
-    """The verdicts on a study's combinations; use it as a context manager.
+    """The verdicts on a study's combinations.
 
     Args:
         folder: The variants.
-        workers: Combinations certified at a time, by a server that is started when needed.
-        server: Certifies them instead.
+        certifier: Gives the server that certifies; called once there is something to certify.
     """
 
-    def __init__(
-        self, folder: AblationFolder, *, workers: int = 1, server: Server | None = None
-    ) -> None:
-        self.folder, self._workers = folder, workers
-        self._server, self._owns_server = server, server is None
-        self._sizes: dict[str, int] | None = None
+    def __init__(self, folder: AblationFolder, certifier: Callable[[], Server]) -> None:
+        self.folder, self._certifier = folder, certifier
         self._is_first = True  # some of the first are also imported by a fresh Python
-        self._places: dict[Configuration, str] = {}
-        self.judged: dict[Configuration, tuple[CertificateVerdict, str]] = {}
-
-    def __enter__(self) -> Combinations:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._server is not None and self._owns_server:
-            self._server.close()
+        self.judged: dict[Configuration, ManifestCombination] = {}
 
     def judge(
         self, configurations: Iterable[Configuration], listener: Callable[[str], None]
@@ -83,47 +66,44 @@ class Combinations:
             try:
                 place = self.folder.write_combination(sorted(configuration))
             except CombineError as error:
-                self.judged[configuration] = (
-                    CertificateVerdict.REFUSED,
-                    str(error).removesuffix("."),
-                )
+                reason = str(error).removesuffix(".")
+                self._note(configuration, "", CertificateVerdict.REFUSED, reason)
                 continue
-            self._places[configuration] = place.relative_to(self.folder.path).as_posix()
             known = read_verdict(place / CERTIFICATE)
             if known is None:
                 new[configuration] = place
             else:
-                self.judged[configuration] = known
+                self._note(configuration, self._relative(place), *known)
         if new:
             self._certify(new, listener)
 
     def refusal(self, configuration: Configuration) -> str | None:
         """The reason why a configuration may not run, as a clause; None if it may."""
-        verdict, reason = self.judged.get(configuration, (CertificateVerdict.CERTIFIED, ""))
-        return None if verdict in RUNNABLE else f"{verdict}: {reason}"
+        found = self.judged.get(configuration)
+        if found is None or found.verdict in RUNNABLE:
+            return None
+        return f"{found.verdict}: {found.reason}"
 
     def sha256(self, configuration: Configuration) -> str:
         """Hash of a configuration's files; of its parts' files if their edits clash."""
         names = sorted(configuration)
-        if configuration in self.judged and configuration not in self._places:
+        if configuration in self.judged and not self.judged[configuration].folder:
             return self.folder.sha256_of_parts(names)
         return self.folder.sha256(names)
 
-    def records(self) -> tuple[ManifestCombination, ...]:
-        """The verdicts for a manifest; no folder where edits clash."""
-        return tuple(
-            ManifestCombination(
-                ablated=tuple(sorted(configuration)),
-                folder=self._places.get(configuration, ""),
-                verdict=str(verdict),
-                reason=reason,
-            )
-            for configuration, (verdict, reason) in self.judged.items()
+    def _note(
+        self, configuration: Configuration, place: str, verdict: CertificateVerdict, reason: str
+    ) -> None:
+        ablated = tuple(sorted(configuration))
+        self.judged[configuration] = ManifestCombination(
+            ablated=ablated, folder=place, verdict=verdict, reason=reason
         )
 
+    def _relative(self, place: Path) -> str:
+        return place.relative_to(self.folder.path).as_posix()
+
     def _certify(self, new: Mapping[Configuration, Path], listener: Callable[[str], None]) -> None:
-        server, sizes = self._open(), self._parameter_sizes()
-        variants = [self._variant(c, place, sizes) for c, place in new.items()]
+        variants = [self._variant(c, place) for c, place in new.items()]
 
         def listen(variant: Variant, certificate: Certificate) -> None:
             listener(variant.component)
@@ -132,18 +112,16 @@ class Combinations:
             self.folder.project,
             self.folder.path,
             variants,
-            server=server,
+            server=self._certifier(),
             framework=self.folder.framework,
             cold_imports=COLD_IMPORTS if self._is_first else 0,
             listener=listen,
         )
         self._is_first = False
-        for configuration, certificate in zip(new, certificates, strict=True):
-            self.judged[configuration] = certificate.verdict, certificate.reason
+        for (configuration, place), found in zip(new.items(), certificates, strict=True):
+            self._note(configuration, self._relative(place), found.verdict, found.reason)
 
-    def _variant(
-        self, configuration: Configuration, place: Path, sizes: Mapping[str, int]
-    ) -> Variant:
+    def _variant(self, configuration: Configuration, place: Path) -> Variant:
         """The combination as one variant, with its expected effect."""
         arms = [self.folder.arm(name) for name in sorted(configuration)]
         kinds = [AblationKind(arm.kind) for arm in arms]
@@ -151,31 +129,24 @@ class Combinations:
         return Variant(
             component=" + ".join(arm.name for arm in arms),
             kind=next((kind for kind in _WITH_OWN_CHECKS if kind in kinds), kinds[0]),
-            folder=self._places[configuration],
+            folder=self._relative(place),
             edited=tuple(
                 file
                 for file in self.folder.files
                 if digest_of(place, [file]) != digest_of(baseline, [file])
             ),
-            parameter_delta=joint_delta(arms, sizes),
+            parameter_delta=joint_delta(arms, self._parameter_sizes),
             cut_parameters=self.folder.cut_parameters([arm.name for arm in arms]),
         )
 
-    def _open(self) -> Server:
-        if self._server is None:
-            self._server = open_server(workers=self._workers, framework=self.folder.framework)
-        return self._server
-
+    @cached_property
     def _parameter_sizes(self) -> dict[str, int]:
-        if self._sizes is None:
-            place = (self.folder.path / BASELINE).resolve()
-            code = ModelCode.in_folder(self.folder.project, place, self.folder.framework)
-            job = code.job(parameter_sizes)
-            outcome = self._open().run_one(job)
-            if outcome.failure is not None:
-                raise ModelError(f"the unchanged model cannot be measured: {outcome.reason}.")
-            self._sizes = dict(outcome.value)
-        return self._sizes
+        place = (self.folder.path / BASELINE).resolve()
+        code = ModelCode.in_folder(self.folder.project, place, self.folder.framework)
+        outcome = self._certifier().run_one(code.job(parameter_sizes))
+        if outcome.failure is not None:
+            raise ModelError(f"the unchanged model cannot be measured: {outcome.reason}.")
+        return dict(outcome.value)
 
 
 def joint_delta(arms: Sequence[Arm], sizes: Mapping[str, int]) -> int:
@@ -185,13 +156,13 @@ def joint_delta(arms: Sequence[Arm], sizes: Mapping[str, int]) -> int:
         arms: The parts.
         sizes: Number of elements of each parameter of the baseline, by name.
     """
-    vanished = {arm.name: set(arm.cut_parameters) - set(arm.detached) for arm in arms}
+    vanished = {arm.name: set(arm.cut_parameters) - set(arm.detached or ()) for arm in arms}
     total = -sum(sizes[name] for name in set().union(*vanished.values()))
     for arm in arms:
         others = set().union(*(vanished[other.name] for other in arms if other is not arm))
         is_inside_another = arm.cut_parameters and set(arm.cut_parameters) <= others
         if not is_inside_another:  # else its substitute went with what surrounds it
-            total += arm.parameter_delta + sum(sizes[name] for name in vanished[arm.name])
+            total += (arm.parameter_delta or 0) + sum(sizes[name] for name in vanished[arm.name])
     return total
 
 

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
+from antifragile._records import MAY_BE_ABSENT, from_json
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.pipeline import INDEX
-from antifragile.ablate.records import CertificateVerdict, Edit, Project, project_from
+from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import DIFF, combine_variants
 from antifragile.errors import StoreError, UsageError
 
@@ -33,6 +34,8 @@ RUNNABLE = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 class Arm:
     """A certified variant, one ablation of a study.
 
+    The manifest lists it as it is; what older manifests lack is None.
+
     Args:
         name: Its folder, unique in the study.
         component: The component that it cuts, as discovery named it.
@@ -41,15 +44,17 @@ class Arm:
         detached: Those of them that are still there, without gradient.
         parameter_delta: Change in the number of parameters.
         is_inactive: Changes nothing before training.
+        sha256: Hash of the variant's files.
     """
 
     name: str
     component: str
     kind: str
-    cut_parameters: tuple[str, ...] = ()
-    detached: tuple[str, ...] = ()
-    parameter_delta: int = 0
-    is_inactive: bool = False
+    cut_parameters: tuple[str, ...]
+    detached: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
+    parameter_delta: int | None = field(default=None, metadata=MAY_BE_ABSENT)
+    is_inactive: bool
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ class AblationFolder:
         arms: Certified variants, in the order they were generated.
         left_out: (folder or component and kind, reason) of the others.
         framework: Whose models they are, ``torch`` or ``keras``.
-        edits: The edits of each variant, by its folder; None where an older version kept none.
+        edits: The edits of each variant, by its folder; none where an older version kept none.
     """
 
     path: Path
@@ -70,7 +75,7 @@ class AblationFolder:
     arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
     framework: str = DEFAULT_FRAMEWORK
-    edits: Mapping[str, tuple[Edit, ...] | None] = field(default_factory=dict)
+    edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -96,18 +101,16 @@ class AblationFolder:
             StoreError: No edits were kept, or the files differ from them.
         """
         place = self.place(ablated)
-        if not (place / DIFF).exists():
-            combine_variants(self.path, self._edits_of(sorted(ablated)), self.files, place)
-        return place
-
-    def _edits_of(self, names: Sequence[str]) -> dict[str, tuple[Edit, ...]]:
-        found = {name: self.edits.get(name) for name in names}
-        if None in found.values():
+        if (place / DIFF).exists():
+            return place
+        edits = {name: self.edits[name] for name in sorted(ablated)}
+        if not all(edits.values()):
             raise StoreError(
                 f"{self.path / INDEX} was written by an older version and keeps no edits, so its "
                 "variants cannot be combined; generate the variants again."
             )
-        return {name: edits for name, edits in found.items() if edits is not None}
+        combine_variants(self.path, edits, self.files, place)
+        return place
 
     def sha256(self, ablated: Sequence[str]) -> str:
         """Hash of the names and contents of a configuration's files."""
@@ -138,35 +141,38 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         )
     try:
         plain = json.loads(index.read_text(encoding="utf-8"))
-        pairs = list(zip(plain["variants"], plain["certificates"], strict=True))
-        project = project_from(plain["project"])
+        project: Project = from_json(Project, plain["project"])
         framework = str(plain.get("framework", DEFAULT_FRAMEWORK))
-        arms = tuple(_arm(v, c) for v, c in pairs if c["verdict"] in RUNNABLE)
-        left_out = tuple(_reason(v, c) for v, c in pairs if c["verdict"] not in RUNNABLE)
-        edits = {v["folder"]: _edits(v) for v, _ in pairs}
+        variants: tuple[Variant, ...] = from_json(tuple[Variant, ...], plain["variants"])
+        certificates = from_json(tuple[Certificate, ...], plain["certificates"])
+        pairs = list(zip(variants, certificates, strict=True))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{index} is damaged or not finished ({error!r}); generate the variants again."
         ) from error
-    folder = AblationFolder(
+    files, runnable = files_of(project), [(v, c) for v, c in pairs if c.verdict in RUNNABLE]
+    for place in (BASELINE, *(variant.folder for variant, _ in runnable)):
+        if missing := [file for file in files if not (path / place / file).is_file()]:
+            raise StoreError(f"{path / place} lacks {missing[0]}; generate the variants again.")
+    return AblationFolder(
         path=path,
         project=project,
-        arms=arms,
-        left_out=left_out,
+        arms=tuple(_arm(v, c, digest_of(path / v.folder, files)) for v, c in runnable),
+        left_out=tuple(_reason(v, c) for v, c in pairs if c.verdict not in RUNNABLE),
         framework=framework,
-        edits=edits,
+        edits={variant.folder: variant.edits for variant in variants},
     )
-    for place in (BASELINE, *(arm.name for arm in arms)):
-        if missing := [file for file in folder.files if not (path / place / file).is_file()]:
-            raise StoreError(f"{path / place} lacks {missing[0]}; generate the variants again.")
-    return folder
 
 
-def choose_arms(folder: AblationFolder, only: Sequence[str], kinds: Sequence[str]) -> list[Arm]:
-    """The arms that a study is about.
+def choose_arms(
+    folder: AblationFolder, design: DesignName, only: Sequence[str], kinds: Sequence[str]
+) -> list[str]:
+    """Names of the arms that a study is about.
 
     Args:
         folder: The variants.
+        design: All but leave-one-out combine arms, and two cuts of one component cannot be made
+            together, so they take the first of each component.
         only: Patterns (``*`` and ``?``) of folders or components; all when empty.
         kinds: Kinds of ablation; all when empty.
 
@@ -188,15 +194,12 @@ def choose_arms(folder: AblationFolder, only: Sequence[str], kinds: Sequence[str
     if not chosen:
         found = ", ".join(sorted({arm.kind for arm in folder.arms})) or "none"
         raise UsageError(f"{folder.path} has no certified variant to run; its kinds are: {found}.")
-    return chosen
-
-
-def one_per_component(arms: Sequence[Arm]) -> list[Arm]:
-    """The first arm of each component: two cuts of one component cannot be made together."""
-    first: dict[str, Arm] = {}
-    for arm in arms:
-        first.setdefault(arm.component, arm)
-    return list(first.values())
+    if design is not DesignName.LEAVE_ONE_OUT:
+        first: dict[str, Arm] = {}
+        for arm in chosen:
+            first.setdefault(arm.component, arm)
+        chosen = list(first.values())
+    return [arm.name for arm in chosen]
 
 
 def digest_of(folder: Path, files: Sequence[str]) -> str:
@@ -212,24 +215,20 @@ def _fits(arm: Arm, pattern: str) -> bool:
     return fnmatch(arm.name, pattern) or fnmatch(arm.component, pattern)
 
 
-def _arm(variant: dict[str, Any], certificate: dict[str, Any]) -> Arm:
+def _arm(variant: Variant, certificate: Certificate, sha256: str) -> Arm:
+    cut = variant.cut_parameters
     return Arm(
-        name=variant["folder"],
-        component=variant["component"],
-        kind=variant["kind"],
-        cut_parameters=tuple(variant["cut_parameters"]),
-        detached=tuple(
-            name for name in variant["cut_parameters"] if name in certificate["without_gradient"]
-        ),
-        parameter_delta=int(certificate["parameter_delta"]),
-        is_inactive=certificate["verdict"] == CertificateVerdict.INACTIVE_AT_INIT,
+        name=variant.folder,
+        component=variant.component,
+        kind=variant.kind,
+        cut_parameters=cut,
+        detached=tuple(name for name in cut if name in certificate.without_gradient),
+        parameter_delta=certificate.parameter_delta,
+        is_inactive=certificate.verdict is CertificateVerdict.INACTIVE_AT_INIT,
+        sha256=sha256,
     )
 
 
-def _edits(variant: dict[str, Any]) -> tuple[Edit, ...] | None:
-    return tuple(Edit(**edit) for edit in variant["edits"]) if "edits" in variant else None
-
-
-def _reason(variant: dict[str, Any], certificate: dict[str, Any]) -> tuple[str, str]:
-    what = variant["folder"] or f"{variant['component']} {variant['kind']}"
-    return what, f"{certificate['verdict']}: {certificate['reason']}"
+def _reason(variant: Variant, certificate: Certificate) -> tuple[str, str]:
+    what = variant.folder or f"{variant.component} {variant.kind}"
+    return what, f"{certificate.verdict}: {certificate.reason}"

@@ -19,11 +19,10 @@ Framework-specific steps are behind `frameworks.adapter`.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,13 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from antifragile._files import write_atomically
+from antifragile._records import from_json
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.emit import files_of
-from antifragile.ablate.records import Project, project_from
-from antifragile.ablate.sandbox.loading import Refusal, stage
+from antifragile.ablate.records import Project
+from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 
 State = dict[str, Array]
@@ -86,40 +86,26 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: Something is wrong with the model or the experiment.
     """
     given = RunArguments(**run)
-    project = project_from(given.project)
+    project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     is_baseline = Path(given.folder) == Path(given.baseline)
     start = None if is_baseline else _state_in_child(project, given)
     enter_project(project, Path(given.folder))
     builder = PairedBuilder(project, adapter, given.seeds["init"], start)
     adapter.seed_run(given.seeds["stream"])
+    function = given.experiment.get("function", "train") if given.trained is None else EVALUATE
+    measure = load_experiment(given.experiment, project, given.folder, function)
+    subject: Any = builder
     if given.trained is not None:
-        return _evaluate_trained(given, given.trained, project, adapter, builder)
-    return _train(given, project, builder)
-
-
-def _train(given: RunArguments, project: Project, builder: PairedBuilder) -> dict[str, float]:
-    run = load_experiment(given.experiment, project, given.folder, None)
-    with stage(f"{run.__name__}() of the experiment"):
-        metrics = checked_metrics(run(builder, **_seed_arguments(given)))
+        subject, trained = builder(), load_file(given.trained)
+        adapter.set_tensors(subject, {k: v for k, v in trained.items() if k not in given.cut})
+        adapter.seed_run(given.seeds["stream"])
+    with stage(f"{function}() of the experiment"):
+        found = measure(subject, seed=given.seeds["seed"], data_order_seed=given.seeds["order"])
+        metrics = checked_metrics(found)
     if given.keep is not None:
         save_state(builder.last_state(), Path(given.keep))
     return metrics
-
-
-def _evaluate_trained(
-    given: RunArguments, trained: str, project: Project, adapter: Adapter, builder: PairedBuilder
-) -> dict[str, float]:
-    evaluate = load_experiment(given.experiment, project, given.folder, EVALUATE)
-    model = builder()
-    adapter.set_tensors(model, without(load_file(trained), given.cut))
-    adapter.seed_run(given.seeds["stream"])
-    with stage(f"{EVALUATE}() of the experiment"):
-        return checked_metrics(evaluate(model, **_seed_arguments(given)))
-
-
-def _seed_arguments(given: RunArguments) -> dict[str, int]:
-    return {"seed": given.seeds["seed"], "data_order_seed": given.seeds["order"]}
 
 
 class PairedBuilder:
@@ -144,7 +130,9 @@ class PairedBuilder:
         words = f"{entry.function}() of {entry.file}"
         with stage(words), adapter.streams_untouched():
             build = entry_function(self._project, entry)
-            inputs = self._inputs()
+            inputs: list[Any] = []  # for layers that create their weights at their first call
+            if adapter.builds_late:
+                inputs = list(entry_function(self._project, self._project.inputs)())
             adapter.seed_run(self._seed)
             model = build()
             adapter.check(model, words)
@@ -162,11 +150,6 @@ class PairedBuilder:
         tensors = self._adapter.tensors(self._built)
         return {path: value for path, value in tensors.items() if self._is_of_model(path)}
 
-    def _inputs(self) -> list[Any]:
-        """The model's own inputs, for layers that create their weights at their first call."""
-        entry = self._project.inputs
-        return list(entry_function(self._project, entry)()) if self._adapter.builds_late else []
-
     def _is_of_model(self, path: str) -> bool:
         """Not a tensor at the top of another file, such as an experiment's data."""
         module = path.partition(":")[0]
@@ -178,11 +161,6 @@ def describe_framework(framework: str) -> str:
     return framework_named(framework).open_models(".").versions()
 
 
-def without(state: State, names: Collection[str]) -> State:
-    """A state less some names."""
-    return {path: value for path, value in state.items() if path not in names}
-
-
 def save_state(state: State, path: Path) -> None:
     """Write a model's tensors, whole or not at all; tied ones once under each name."""
     content = save({name: np.require(value, requirements="C") for name, value in state.items()})
@@ -190,9 +168,9 @@ def save_state(state: State, path: Path) -> None:
 
 
 def load_experiment(
-    experiment: dict[str, Any], project: Project, folder: str, name: str | None
+    experiment: dict[str, Any], project: Project, folder: str, name: str
 ) -> Callable[..., Any]:
-    """The function that trains, or the one called ``name`` beside it.
+    """The function of that name, which trains or evaluates.
 
     A file that belongs to the project is taken from the variant's folder, so that marked parts of
     it can be ablated; its neighbours are importable, after the variant's own files.
@@ -200,25 +178,19 @@ def load_experiment(
     if "dataset" in experiment:
         from antifragile.ablate.study.trainer import trainer
 
-        return trainer(experiment, project, evaluates=name is not None)
+        return trainer(experiment, project, evaluates=name == EVALUATE)
     file = Path(experiment["file"])
     root = Path(project.root)
     if file.is_relative_to(root) and (inside := Path(folder) / file.relative_to(root)).is_file():
         file = inside
     sys.path.append(str(file.parent))
     with stage(f"importing {file.name}"):
-        spec = importlib.util.spec_from_file_location(f"_experiment_{file.stem}", file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    wanted = name or experiment["function"]
-    function = getattr(module, wanted, None)
+        module = import_by_path(f"_experiment_{file.stem}", file)
+    function = getattr(module, name, None)
     if not callable(function):
         takes = "model" if name == EVALUATE else "build_model"
         why = "; the post-hoc protocol needs it" if name == EVALUATE else ""
-        raise Refusal(f"{file.name} has no function {wanted}({takes}, seed, data_order_seed){why}")
+        raise Refusal(f"{file.name} has no function {name}({takes}, seed, data_order_seed){why}")
     return function  # type: ignore[no-any-return]  # getattr; known to be callable
 
 
@@ -246,7 +218,8 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     pid = os.fork()
     if pid == 0:
         try:
-            sys.path[:] = [path for path in sys.path if not _is_of_variant(path, folder)]
+            variants = folder.parent  # the import path must not lead to a variant beside it
+            sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(variants)]
             os.chdir(folder)
             adapter = framework_named(given.framework).open_models(given.baseline)
             enter_project(project, folder)
@@ -264,8 +237,3 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     state = load_file(scratch)
     scratch.unlink(missing_ok=True)
     return state
-
-
-def _is_of_variant(path: str, baseline: Path) -> bool:
-    """Whether an import path lies beside the baseline, in a variant's folder."""
-    return Path(path).is_relative_to(baseline.parent)

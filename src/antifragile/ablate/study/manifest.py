@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,15 @@ from antifragile import __version__
 from antifragile._files import safe_name, write_atomically
 from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.records import CertificateVerdict, Entry, Project
 from antifragile.ablate.study.folder import Arm
-from antifragile.ablate.study.request import Experiment, PlannedRun, Role, TrainingProtocol
-from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.ablate.study.request import (
+    Experiment,
+    PlannedRun,
+    Role,
+    TrainingProtocol,
+    shown_path,
+)
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
@@ -35,35 +40,6 @@ from antifragile.store.records import Environment
 MANIFEST = "manifest.json"
 DEFAULT_NAME = "ablation"
 _EXPORTED = ("metrics", "failure", "seconds")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestExperiment:
-    """The experiment of a study: a function of the user's, or our classifier on a data set.
-
-    Args:
-        file: ``FILE.py:function``.
-        dataset: Name of a data set of ours, instead of a file.
-        options: Options of the built-in trainer, with a data set.
-        sha256: Hash of the file and its local imports, or of the data and options.
-    """
-
-    file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
-    dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
-    options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
-    sha256: str
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> ManifestExperiment:
-        """Describe an experiment."""
-        if experiment.file is not None:
-            file = f"{shown_path(experiment.file)}:{experiment.function}"
-            return cls(file=file, sha256=experiment.sha256)
-        return cls(
-            dataset=experiment.dataset,
-            options=experiment.options,
-            sha256=experiment.sha256,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,29 +68,6 @@ class ManifestProject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManifestArm:
-    """An arm of a study as its manifest knows it; fields as those of `Arm`.
-
-    Args:
-        sha256: Hash of the variant's files.
-    """
-
-    name: str
-    component: str
-    kind: str
-    cut_parameters: tuple[str, ...]
-    detached: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
-    parameter_delta: int | None = field(default=None, metadata=MAY_BE_ABSENT)
-    is_inactive: bool
-    sha256: str
-
-    @classmethod
-    def of(cls, arm: Arm, sha256: str) -> ManifestArm:
-        """Describe an arm."""
-        return cls(**asdict(arm), sha256=sha256)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ManifestCombination:
     """The verdict on several ablations at once.
 
@@ -127,7 +80,7 @@ class ManifestCombination:
 
     ablated: tuple[str, ...]
     folder: str
-    verdict: str
+    verdict: CertificateVerdict
     reason: str
 
 
@@ -223,7 +176,7 @@ class AblationManifest:
     framework: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     folder: str
     project: ManifestProject
-    experiment: ManifestExperiment
+    experiment: Experiment
     metric: str
     higher_is_better: bool
     protocols: tuple[TrainingProtocol, ...]
@@ -232,7 +185,7 @@ class AblationManifest:
     looks: tuple[int, ...]
     judgement: Judgement
     baseline_sha256: str
-    arms: tuple[ManifestArm, ...]
+    arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
     combinations: tuple[ManifestCombination, ...] | None = field(
         default=None, metadata=MAY_BE_ABSENT
@@ -296,14 +249,9 @@ def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationMa
     """Add how each run ended; runs that the store does not have are left out."""
     found = store.ablation_runs(run.key for run in manifest.runs)
     runs = tuple(
-        replace(
-            run,
-            metrics=found[run.key].metrics,
-            failure=found[run.key].failure,
-            seconds=round(found[run.key].seconds, 3),
-        )
+        replace(run, metrics=end.metrics, failure=end.failure, seconds=round(end.seconds, 3))
         for run in manifest.runs
-        if run.key in found
+        if (end := found.get(run.key)) is not None
     )
     return replace(manifest, runs=runs)
 
@@ -323,9 +271,3 @@ def package_versions(environment: Environment) -> dict[str, str]:
         "numpy": np.__version__,
         **({"framework": framework} if framework else {}),
     }
-
-
-def shown_path(path: Path) -> str:
-    """A path relative to the current folder if it lies below, so that a manifest can travel."""
-    here, there = Path.cwd().resolve(), path.resolve()
-    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)

@@ -7,7 +7,7 @@ manifest are enough.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from antifragile._files import check_folder_path
@@ -16,7 +16,7 @@ from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.pipeline import INDEX, find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
-from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.folder import AblationFolder, choose_arms
 from antifragile.ablate.study.manifest import (
     MANIFEST,
     AblationManifest,
@@ -26,29 +26,9 @@ from antifragile.ablate.study.manifest import (
     manifest_from,
     with_metrics,
 )
-from antifragile.ablate.study.request import AblationRequest, StudyChoices
-from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.ablate.study.request import AblationRequest, Experiment
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
-
-
-def old_choices(then: AblationManifest, given: StudyChoices) -> StudyChoices:
-    """The choices that a manifest holds; of those given only name and patterns count."""
-    n_first = then.looks[0] if then.looks else len(then.seeds)
-    return replace(
-        given,
-        experiment=then.experiment.file,
-        dataset=then.experiment.dataset,
-        options=then.experiment.options or TrainerOptions(),
-        seeds=then.seeds[:n_first],
-        protocols=then.protocols,
-        design=then.design,
-        most_seeds=then.looks[-1] if then.looks else None,
-        metric=then.metric,
-        higher_is_better=then.higher_is_better,
-        judgement=then.judgement,
-        only=given.only or [arm.name for arm in then.arms],
-    )
 
 
 def repeat_folder(then: AblationManifest, folder: Path, *, workers: int) -> None:
@@ -72,24 +52,51 @@ def repeat_folder(then: AblationManifest, folder: Path, *, workers: int) -> None
             make_ablations(plan, folder, server=server, kinds=kinds)  # other kinds were asked for
 
 
-def check_same_sources(
-    then: AblationManifest, folder: AblationFolder, request: AblationRequest
-) -> None:
-    """Refuse to repeat a study on other files.
+def repeat_request(
+    then: AblationManifest,
+    folder: AblationFolder,
+    *,
+    name: str,
+    only: Sequence[str],
+    kinds: Sequence[str],
+) -> AblationRequest:
+    """The study of a manifest once more, or some of its rows.
+
+    Args:
+        then: The manifest.
+        folder: The variants.
+        name: Name of the new study in the store.
+        only: Patterns of folders or components; the arms of the manifest when empty.
+        kinds: Kinds of ablation; all when empty.
 
     Raises:
-        UsageError: The baseline, an arm or the experiment has another hash.
+        UsageError: The baseline, an arm or the experiment has another hash, or a pattern or kind
+            fits nothing.
     """
+    experiment = then.experiment
+    request = AblationRequest(
+        name=name,
+        arms=choose_arms(folder, then.design, only or [arm.name for arm in then.arms], kinds),
+        experiment=Experiment.chosen(experiment.file, experiment.dataset, experiment.options),
+        seeds=then.seeds,
+        protocols=then.protocols,
+        design=then.design,
+        judgement=then.judgement,
+        looks=then.looks,
+        metric=then.metric,
+        higher_is_better=then.higher_is_better,
+    )
     changed = [] if then.baseline_sha256 == folder.sha256([]) else ["the baseline"]
-    if then.experiment.sha256 != request.experiment.sha256:
+    if experiment.sha256 != request.experiment.sha256:
         changed.append("the experiment")
     then_by_name = {arm.name: arm.sha256 for arm in then.arms}
-    changed += [n for n in request.arms if folder.sha256([n]) != then_by_name.get(n)]
+    changed += [n for n in request.arms if folder.arm(n).sha256 != then_by_name.get(n)]
     if changed:
         raise UsageError(
             f"the files differ from those of the manifest: {', '.join(changed)}; bring the old "
             "ones back, or run a study of its own without --manifest."
         )
+    return request
 
 
 def differences(now: AblationManifest, then: AblationManifest) -> tuple[int, list[str]]:

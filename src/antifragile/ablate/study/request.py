@@ -1,6 +1,5 @@
-"""The request for an ablation study: from a user's choices to the runs that are planned.
+"""The request for an ablation study, and the runs that are planned for it.
 
-StudyChoices    the options of ``ablate run``, or those that a manifest holds
 AblationRequest the study: arms, seeds, looks, experiment
 PlannedRun      one run of it, with its role:
 
@@ -14,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from antifragile._records import MAY_BE_ABSENT
 from antifragile.ablate.designs.base import Configuration
-from antifragile.ablate.designs.registry import DesignName, looks_until
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.source.project import (
     check_function,
     companions_of,
@@ -28,7 +28,6 @@ from antifragile.ablate.source.project import (
     package_top,
     split_entry,
 )
-from antifragile.ablate.study.folder import AblationFolder, choose_arms, one_per_component
 from antifragile.ablate.study.job import EVALUATE
 from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
@@ -58,18 +57,19 @@ class Role(StrEnum):
 class Experiment:
     """The training and measurement that is run: the user's function, or our classifier.
 
+    The manifest lists it as it is.
+
     Args:
-        file: Absolute path of the user's file.
-        function: ``run(build_model, seed, data_order_seed) -> metrics``.
+        file: ``FILE.py:function`` of a ``function(build_model, seed, data_order_seed) -> metrics``;
+            the path holds from the current folder.
         dataset: Name of a data set of ours, instead of a file.
-        options: Options of the built-in trainer.
+        options: Options of the built-in trainer, with a data set.
         sha256: Hash of the file and the local files it imports, or of the data and options.
     """
 
-    file: Path | None = None
-    function: str = ""
-    dataset: str | None = None
-    options: TrainerOptions = field(default_factory=TrainerOptions)
+    file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
+    dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
+    options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
     sha256: str
 
     @classmethod
@@ -84,7 +84,7 @@ class Experiment:
         digest = hashlib.sha256(function.encode())
         for path in companions_of([file], [package_top(file)]):
             digest.update(path.name.encode() + path.read_bytes())
-        return cls(file=file, function=function, sha256=digest.hexdigest())
+        return cls(file=f"{shown_path(file)}:{function}", sha256=digest.hexdigest())
 
     @classmethod
     def from_dataset(cls, name: str, options: TrainerOptions) -> Experiment:
@@ -93,9 +93,28 @@ class Experiment:
         Raises:
             DataError: Unknown or unreadable data.
         """
-        what = json.dumps([load_dataset(name).sha256, options.to_mapping()], sort_keys=True)
+        what = json.dumps([load_dataset(name).sha256, asdict(options)], sort_keys=True)
         sha256 = hashlib.sha256(what.encode()).hexdigest()
         return cls(dataset=name, options=options, sha256=sha256)
+
+    @classmethod
+    def chosen(
+        cls, file: str | None, dataset: str | None, options: TrainerOptions | None
+    ) -> Experiment:
+        """Read ``FILE.py:function``, or use the built-in classifier on a data set.
+
+        Raises:
+            UsageError: Neither or both are given.
+            SpecError: The file has no such function.
+            DataError: Unknown or unreadable data.
+        """
+        if file is not None and dataset is None:
+            return cls.from_file(file)
+        if dataset is not None and file is None:
+            return cls.from_dataset(dataset, options or TrainerOptions())
+        raise UsageError(
+            "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
+        )
 
     def check_evaluates(self) -> None:
         """Refuse the post-hoc protocol without a function that measures a trained model.
@@ -104,13 +123,15 @@ class Experiment:
             SpecError: The file has none.
         """
         if self.file is not None:
-            check_function(self.file, EVALUATE)
+            check_function(Path(self.file.rpartition(":")[0]), EVALUATE)
 
     def to_job(self) -> dict[str, Any]:
         """The argument ``experiment`` of `job.RunArguments`."""
         if self.file is not None:
-            return {"file": str(self.file), "function": self.function}
-        return {"dataset": self.dataset, "options": self.options.to_mapping()}
+            file, _, function = self.file.rpartition(":")
+            return {"file": str(Path(file).resolve()), "function": function}
+        assert self.options is not None
+        return {"dataset": self.dataset, "options": asdict(self.options)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,78 +167,6 @@ class AblationRequest:
             raise UsageError("a study needs at least one seed; give --seeds 10.")
         if self.looks and self.design is not DesignName.LEAVE_ONE_OUT:
             raise UsageError(f"--adaptive is for leave-one-out; got --design {self.design}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyChoices:
-    """A user's choices, before the folder of variants has been read.
-
-    Args:
-        name: Name of the study in the store.
-        experiment: ``FILE.py:function``, or None with a data set.
-        dataset: Name of a data set of ours, or None with an experiment.
-        options: Options of the built-in trainer.
-        seeds: Seeds of the pairs; of an adaptive study those up to its first look.
-        protocols: One or both.
-        design: The way in which arms are combined.
-        most_seeds: Seeds at which an adaptive study ends; None for a fixed number.
-        metric: The metric that is judged; None for the first.
-        higher_is_better: None to go by the metric's name.
-        judgement: Declared level and margin.
-        only: Patterns of folders or components; all when empty.
-        kinds: Kinds of ablation; all when empty.
-    """
-
-    name: str
-    experiment: str | None
-    dataset: str | None
-    options: TrainerOptions
-    seeds: Sequence[int]
-    protocols: Sequence[TrainingProtocol]
-    design: DesignName
-    most_seeds: int | None
-    metric: str | None
-    higher_is_better: bool | None
-    judgement: Judgement
-    only: Sequence[str]
-    kinds: Sequence[str]
-
-    def to_request(self, folder: AblationFolder) -> AblationRequest:
-        """The study that these choices ask for.
-
-        Raises:
-            UsageError: A pattern or kind fits nothing, or the experiment is missing.
-            SpecError: The experiment's file has no such function.
-        """
-        looks: tuple[int, ...] = ()
-        seeds = self.seeds
-        if self.most_seeds is not None:
-            looks = looks_until(len(seeds), self.most_seeds)
-            seeds = range(seeds[0], seeds[0] + self.most_seeds)
-        arms = choose_arms(folder, self.only, self.kinds)
-        if self.design is not DesignName.LEAVE_ONE_OUT:
-            arms = one_per_component(arms)
-        return AblationRequest(
-            name=self.name,
-            experiment=self._experiment(),
-            arms=[arm.name for arm in arms],
-            seeds=list(seeds),
-            protocols=self.protocols,
-            design=self.design,
-            judgement=replace(self.judgement, looks=max(1, len(looks))),
-            looks=looks,
-            metric=self.metric,
-            higher_is_better=self.higher_is_better,
-        )
-
-    def _experiment(self) -> Experiment:
-        if self.experiment is not None and self.dataset is None:
-            return Experiment.from_file(self.experiment)
-        if self.dataset is not None and self.experiment is None:
-            return Experiment.from_dataset(self.dataset, self.options)
-        raise UsageError(
-            "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,3 +207,9 @@ def is_higher_better(metric: str) -> bool:
     """Whether higher is better, by the metric's name: losses and errors should be low."""
     words = metric.lower().replace("-", "_").split("_")
     return not any(word in _LOWER_IS_BETTER for word in words)
+
+
+def shown_path(path: Path) -> str:
+    """A path relative to the current folder if it lies below, so that a manifest can travel."""
+    here, there = Path.cwd().resolve(), path.resolve()
+    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)

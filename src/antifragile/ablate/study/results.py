@@ -19,10 +19,12 @@ from antifragile.ablate.designs.base import (
     CONTRIBUTION,
     DesignTraits,
     Values,
+    differences,
     frame,
 )
 from antifragile.ablate.designs.registry import design_traits, make_design
-from antifragile.ablate.study.manifest import AblationManifest, ManifestArm
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.manifest import AblationManifest, ManifestRun
 from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.analysis.inference.paired import Judged, judge_contrasts
 from antifragile.analysis.inference.rank_agreement import RankAgreement, rank_agreement
@@ -70,7 +72,7 @@ class AblationResults:
         repeats: (seeds run twice, of these bit-identical).
         placebo: The judged placebo arm; None when it was not run.
         rank: Agreement of the two protocols; None with one.
-        failures: (arm, seed, protocol, reason).
+        failures: The runs that failed.
     """
 
     manifest: AblationManifest
@@ -78,10 +80,10 @@ class AblationResults:
     repeats: tuple[int, int]
     placebo: Judged | None
     rank: RankAgreement | None
-    failures: tuple[tuple[str, int, str, str], ...]
+    failures: tuple[ManifestRun, ...]
 
     @property
-    def arms(self) -> dict[str, ManifestArm]:
+    def arms(self) -> dict[str, Arm]:
         """The arms by name."""
         return {arm.name: arm for arm in self.manifest.arms}
 
@@ -110,9 +112,7 @@ def read_results(manifest: AblationManifest) -> AblationResults:
         repeats=_repeats(manifest),
         placebo=_placebo(manifest),
         rank=_rank_agreement(manifest),
-        failures=tuple(
-            (run.label, run.seed, run.protocol, run.failure) for run in manifest.runs if run.failure
-        ),
+        failures=tuple(run for run in manifest.runs if run.failure),
     )
 
 
@@ -189,10 +189,6 @@ def _rank_agreement(manifest: AblationManifest) -> RankAgreement | None:
 def _contributions(manifest: AblationManifest, protocol: TrainingProtocol) -> pd.DataFrame:
     """Contribution of each arm alone, seeds as rows."""
     values = run_values(manifest, protocol)
-    rows = [
-        {"arm": next(iter(ablated)), "seed": seed, "value": values[BASELINE, seed] - value}
-        for (ablated, seed), value in values.items()
-        if len(ablated) == 1 and (BASELINE, seed) in values
-    ]
-    table = pd.DataFrame(rows, columns=["arm", "seed", "value"])
-    return table.pivot_table(index="seed", columns="arm", values="value", dropna=True)
+    alone = {arm.name: frozenset([arm.name]) for arm in manifest.arms}
+    table = frame(differences(CONTRIBUTION, alone, BASELINE, manifest.seeds, values))
+    return table.pivot_table(index="seed", columns="target", values="value", dropna=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 from antifragile._files import make_folder
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Outcome, Server
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.job import RunArguments, run_job
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
@@ -54,7 +54,7 @@ class AblationProgress:
     failed: int
     last: str
     seconds: float
-    what: str = "runs"
+    what: str
 
 
 AblationListener = Callable[[AblationProgress], None]
@@ -111,7 +111,7 @@ class AblationRuns:
                 self.ended[plan] = run
                 self.n_found += 1
             elif reason := self.combinations.refusal(plan.ablated):
-                self._put(plan, failure=f"{NOT_RUN} {reason}")
+                self._put(plan, None, f"{NOT_RUN} {reason}")
                 self.n_refused += 1
             else:
                 missing.append(plan)
@@ -133,36 +133,38 @@ class AblationRuns:
         with tempfile.TemporaryDirectory(prefix="antifragile-ablation-") as scratch:
             jobs = [self._job(plan, Path(scratch) / str(n)) for n, plan in enumerate(plans)]
             for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
-                self._record(plans[position], outcome)
-                if self.listener is not None and not quietly:
-                    self.listener(self._progress(ended, max(wanted, len(plans)), plans[position]))
+                plan, is_failed = plans[position], outcome.failure is not None
+                self.n_run += 1
+                self.n_failed += is_failed
+                metrics, failure = (None, outcome.reason) if is_failed else (outcome.value, None)
+                self._put(plan, metrics, failure, outcome.seconds)
+                if not quietly:
+                    last = f"{plan.label}, seed {plan.seed}, {plan.protocol}"
+                    self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
 
-    def _progress(self, ended: int, wanted: int, plan: PlannedRun) -> AblationProgress:
-        return AblationProgress(
-            ended=ended,
-            wanted=wanted,
-            failed=self.n_failed,
-            last=f"{plan.label}, seed {plan.seed}, {plan.protocol}",
-            seconds=self.seconds,
-        )
-
-    def _record(self, plan: PlannedRun, outcome: Outcome) -> None:
-        self.keys.setdefault(plan, self._key(plan))
-        self.n_run += 1
-        if outcome.failure is None:
-            self._put(plan, metrics=outcome.value, seconds=outcome.seconds)
-        else:
-            self.n_failed += 1
-            self._put(plan, failure=outcome.reason, seconds=outcome.seconds)
+    def tell(
+        self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
+    ) -> None:
+        """Call the listener, if there is one; arguments as those of `AblationProgress`."""
+        if self.listener is not None:
+            progress = AblationProgress(
+                ended=ended,
+                wanted=wanted,
+                failed=failed,
+                last=last,
+                seconds=self.seconds,
+                what=what,
+            )
+            self.listener(progress)
 
     def _put(
         self,
         plan: PlannedRun,
-        *,
-        metrics: dict[str, float] | None = None,
-        failure: str | None = None,
+        metrics: dict[str, float] | None,
+        failure: str | None,
         seconds: float = 0.0,
     ) -> None:
+        self.keys.setdefault(plan, self._key(plan))
         run = AblationRun(
             run_key=self.keys[plan],
             arm=plan.label,
@@ -180,11 +182,7 @@ class AblationRuns:
         place = self.folder.place(names).resolve()
         trained = PlannedRun(ablated=BASELINE, seed=plan.seed)
         is_post_hoc = plan.protocol is TrainingProtocol.POST_HOC
-        keeps = (
-            not is_post_hoc
-            and plan == trained
-            and TrainingProtocol.POST_HOC in self.request.protocols
-        )
+        keeps = plan == trained and TrainingProtocol.POST_HOC in self.request.protocols
         if keeps:
             make_folder(self._kept)
         arguments = RunArguments(

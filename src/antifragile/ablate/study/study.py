@@ -15,25 +15,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cache
+from itertools import combinations, count
 
 import numpy as np
 
+from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.manifest import (
     AblationManifest,
     Machine,
-    ManifestArm,
-    ManifestExperiment,
     ManifestProject,
     ManifestRun,
     manifest_file,
     package_versions,
-    shown_path,
     with_metrics,
 )
 from antifragile.ablate.study.request import (
@@ -42,8 +42,9 @@ from antifragile.ablate.study.request import (
     Role,
     TrainingProtocol,
     is_higher_better,
+    shown_path,
 )
-from antifragile.ablate.study.runs import AblationListener, AblationProgress, AblationRuns
+from antifragile.ablate.study.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
     StudyProcesses,
     describe_environment,
@@ -107,12 +108,16 @@ def run_ablation(
         request.experiment.check_evaluates()
     where = processes or StudyProcesses()
     with ExitStack() as opened:
-        combined = Combinations(folder, workers=where.workers, server=where.certifier)
-        opened.enter_context(combined)
-        server = where.server
-        if server is None:
-            server = opened.enter_context(open_study_server(request, folder, where))
+
+        @cache
+        def certifier() -> Server:
+            return where.certifier or opened.enter_context(
+                open_server(workers=where.workers, framework=folder.framework)
+            )
+
+        server = where.server or opened.enter_context(open_study_server(request, folder, where))
         environment = describe_environment(folder, server)
+        combined = Combinations(folder, certifier)
         runs = AblationRuns(request, store, server, environment, combined, listener)
         return _Study(runs).run(command)
 
@@ -167,7 +172,6 @@ class _Study:
 
     def _write_manifest(self, command: str) -> AblationManifest:
         runs, request, folder = self.runs, self.request, self.runs.folder
-        arms = [ManifestArm.of(folder.arm(name), folder.sha256([name])) for name in request.arms]
         manifest = AblationManifest(
             name=request.name,
             file=manifest_file(request.name),
@@ -178,7 +182,7 @@ class _Study:
             framework=folder.framework,
             folder=shown_path(folder.path),
             project=ManifestProject.of(folder.project),
-            experiment=ManifestExperiment.of(request.experiment),
+            experiment=request.experiment,
             metric=self.metric or "",
             higher_is_better=self._is_higher_better(),
             protocols=tuple(request.protocols),
@@ -187,9 +191,9 @@ class _Study:
             looks=tuple(request.looks),
             judgement=request.judgement,
             baseline_sha256=folder.sha256([]),
-            arms=tuple(arms),
+            arms=tuple(folder.arm(name) for name in request.arms),
             left_out=folder.left_out,
-            combinations=runs.combinations.records(),
+            combinations=tuple(runs.combinations.judged.values()),
             runs=tuple(ManifestRun.of(plan, runs.keys[plan]) for plan in runs.ended),
         )
         runs.store.put_manifest(request.name, manifest.to_json())
@@ -228,22 +232,10 @@ class _Study:
         """Judge the combinations among them, and say so if the rest cannot answer anything."""
         combined, runs = self.runs.combinations, self.runs
         asked = {plan.ablated for plan in wanted}
-        ended = 0
+        n_asked, ended = sum(len(configuration) > 1 for configuration in asked), count(1)
 
         def listen(label: str) -> None:
-            nonlocal ended
-            ended += 1
-            if runs.listener is not None:
-                runs.listener(
-                    AblationProgress(
-                        ended=ended,
-                        wanted=sum(len(configuration) > 1 for configuration in asked),
-                        failed=0,
-                        last=label,
-                        seconds=runs.seconds,
-                        what="combinations certified",
-                    )
-                )
+            runs.tell(next(ended), n_asked, label, what="combinations certified")
 
         combined.judge(asked, listen)
         refused = {c: reason for c in asked if (reason := combined.refusal(c))}

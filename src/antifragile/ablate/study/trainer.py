@@ -7,7 +7,7 @@ are given the shape that the model's own inputs() have. Metrics: test accuracy (
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.project import entry_function
 from antifragile.config.seeds import SeedTree
 from antifragile.data.datasets import load_dataset
-from antifragile.data.splits import Dataset, Split
+from antifragile.data.splits import Dataset
 
 _EVALUATION_BATCH = 512
 
@@ -40,10 +40,6 @@ class TrainerOptions:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
 
-    def to_mapping(self) -> dict[str, float]:
-        """The options by name, for hashes and jobs."""
-        return asdict(self)
-
 
 def trainer(
     experiment: dict[str, Any], project: Project, *, evaluates: bool
@@ -59,11 +55,7 @@ def trainer(
             f"the model takes inputs of shape {shape}, {example.shape[1:].numel()} values; data "
             f"set {data.name} has {data.n_inputs} per sample"
         )
-    if evaluates:
-        return partial(_evaluate, data, shape)
-    named: Callable[..., dict[str, float]] = partial(_train, data, shape, options)
-    named.__name__ = "train"  # for messages
-    return named
+    return partial(_evaluate, data, shape) if evaluates else partial(_train, data, shape, options)
 
 
 def _train(
@@ -97,6 +89,7 @@ def _train(
     return _evaluate(data, shape, model, seed=seed, data_order_seed=data_order_seed)
 
 
+@torch.no_grad()
 def _evaluate(
     data: Dataset,
     shape: tuple[int, ...],
@@ -105,13 +98,8 @@ def _evaluate(
     seed: int,
     data_order_seed: int,
 ) -> dict[str, float]:
-    accuracy, loss = _measure(model, data.test, shape)
-    return {"accuracy": accuracy, "loss": loss}
-
-
-@torch.no_grad()
-def _measure(model: torch.nn.Module, split: Split, shape: tuple[int, ...]) -> tuple[float, float]:
     model.eval()
+    split = data.test
     correct = total = 0.0
     parts = (torch.split(part, _EVALUATION_BATCH) for part in (split.images, split.labels))
     for images, labels in zip(*parts, strict=True):
@@ -120,4 +108,4 @@ def _measure(model: torch.nn.Module, split: Split, shape: tuple[int, ...]) -> tu
             raise Refusal(f"the model must return (samples, classes); got {tuple(logits.shape)}")
         correct += float((logits.argmax(1) == labels).sum())
         total += float(cross_entropy(logits, labels, reduction="sum"))
-    return 100 * correct / split.n_samples, total / split.n_samples
+    return {"accuracy": 100 * correct / split.n_samples, "loss": total / split.n_samples}

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.study.request import StudyChoices, TrainingProtocol
+from antifragile.ablate.designs.registry import DesignName, looks_until
+from antifragile.ablate.study.folder import AblationFolder, choose_arms
+from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
 
@@ -75,24 +76,28 @@ class StudyFlags:
     batch_size: Annotated[int, typer.Option(min=1, help="With --dataset: samples a step.")] = 64
     learning_rate: Annotated[float, typer.Option(min=0, help="With --dataset: of AdamW.")] = 2e-3
 
-    def choices(self, name: str) -> StudyChoices:
-        """The study of this name that the options ask for."""
+    @property
+    def wanted_kinds(self) -> list[str]:
+        """The kinds of ablation asked for; none for all."""
+        return [word.strip() for word in self.kinds.split(",")] if self.kinds else []
+
+    def request(self, name: str, folder: AblationFolder) -> AblationRequest:
+        """The study of this name that the options ask for, of the folder's variants."""
         is_both = self.protocol == "both"
-        most_seeds = self.max_seeds or 3 * self.seeds
-        return StudyChoices(
+        most_seeds = (self.max_seeds or 3 * self.seeds) if self.adaptive else self.seeds
+        looks = looks_until(self.seeds, most_seeds) if self.adaptive else ()
+        options = TrainerOptions(
+            epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
+        )
+        return AblationRequest(
             name=name,
-            experiment=self.experiment,
-            dataset=self.dataset,
-            options=TrainerOptions(
-                epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
-            ),
-            seeds=range(self.first_seed, self.first_seed + self.seeds),
+            arms=choose_arms(folder, self.design, self.only or [], self.wanted_kinds),
+            experiment=Experiment.chosen(self.experiment, self.dataset, options),
+            seeds=range(self.first_seed, self.first_seed + most_seeds),
             protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(self.protocol),),
             design=self.design,
-            most_seeds=most_seeds if self.adaptive else None,
+            judgement=Judgement(alpha=self.alpha, margin=self.margin, looks=max(1, len(looks))),
+            looks=looks,
             metric=self.metric,
             higher_is_better=None if self.direction is None else self.direction == "higher",
-            judgement=Judgement(alpha=self.alpha, margin=self.margin),
-            only=self.only or (),
-            kinds=[word.strip() for word in self.kinds.split(",")] if self.kinds else (),
         )

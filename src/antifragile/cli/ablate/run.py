@@ -13,13 +13,7 @@ from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.server import Limits
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.manifest import AblationManifest, load_manifest, write_manifest
-from antifragile.ablate.study.repeat import (
-    check_same_sources,
-    differences,
-    old_choices,
-    repeat_folder,
-)
-from antifragile.ablate.study.request import StudyChoices
+from antifragile.ablate.study.repeat import differences, repeat_folder, repeat_request
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.runs import AblationProgress
 from antifragile.ablate.study.server import StudyProcesses
@@ -63,41 +57,29 @@ def run(
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     """
-    choices = chosen.choices(name)
     then = None
     if manifest is not None:
         then = load_manifest(manifest)
-        choices = old_choices(then, choices)
         repeat_folder(then, folder, workers=workers)
     limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
-    processes = StudyProcesses(workers=workers, limits=limits)
-    outcome = _run(folder, choices, then, store, processes)
-    if then is None:
-        write_manifest(outcome.manifest, folder)
-    _print_outcome(outcome, then, as_json=as_json)
-
-
-def _run(
-    folder: Path,
-    choices: StudyChoices,
-    then: AblationManifest | None,
-    store: str | None,
-    processes: StudyProcesses,
-) -> AblationOutcome:
-
     made = read_ablation_folder(folder)
-    request = choices.to_request(made)
-    if then is not None:
-        check_same_sources(then, made, request)
+    if then is None:
+        request = chosen.request(name, made)
+    else:
+        only = chosen.only or []
+        request = repeat_request(then, made, name=name, only=only, kinds=chosen.wanted_kinds)
     with AblationStore(store or str(folder / "ablation.db")) as opened, _ProgressLine() as line:
-        return run_ablation(
+        outcome = run_ablation(
             request,
             made,
             opened,
-            processes=processes,
+            processes=StudyProcesses(workers=workers, limits=limits),
             listener=line,
             command=f"antifragile {shlex.join(sys.argv[1:])}",
         )
+    if then is None:
+        write_manifest(outcome.manifest, folder)
+    _print_outcome(outcome, then, as_json=as_json)
 
 
 def _print_outcome(

@@ -18,7 +18,8 @@ from markupsafe import Markup
 from antifragile import __version__
 from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import CONTRIBUTION
-from antifragile.ablate.study.manifest import AblationManifest, ManifestArm
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.results import AblationResults
 from antifragile.report.ablation.figure import contributions_figure
 from antifragile.report.ablation.tables import (
@@ -68,15 +69,11 @@ def write_ablation_page(results: AblationResults, path: Path, folder: Path) -> P
     Raises:
         WorldError: The place cannot be written.
     """
-    write_atomically(path, render_ablation_page(results, path, folder).encode())
-    return path
-
-
-def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> str:
-    """The page's HTML; arguments as `write_ablation_page`."""
     manifest = results.manifest
+    shown = manifest.to_json()
+    del shown["runs"]  # thousands of lines
     anchors = {(arm.component, arm_kind(arm)): arm.name for arm in manifest.arms}
-    return (
+    html = (
         page_environment()
         .get_template("ablation.html.j2")
         .render(
@@ -93,12 +90,14 @@ def render_ablation_page(results: AblationResults, path: Path, folder: Path) -> 
             combinations=_combinations(manifest, folder, path),
             left_out=manifest.left_out,
             facts=_facts(results),
-            manifest=json.dumps(_without_runs(manifest), indent=2, sort_keys=True),
+            manifest=json.dumps(shown, indent=2, sort_keys=True),
             style=Markup(template_text("page.css")),
             script=Markup("\n".join(template_text(name) for name in _SCRIPTS)),
             data=Markup(embed_json({})),
         )
     )
+    write_atomically(path, html.encode())
+    return path
 
 
 def _verdict_first(table: Table) -> Table:
@@ -155,7 +154,7 @@ def _lead(results: AblationResults) -> str:
     )
 
 
-def _arm_view(arm: ManifestArm, folder: Path, page: Path, results: AblationResults) -> ArmView:
+def _arm_view(arm: Arm, folder: Path, page: Path, results: AblationResults) -> ArmView:
     place = folder / arm.name
     chosen = [arm.name] if results.traits.row_components else []
     files = ("change.diff", "certificate.json", "variant.toml")
@@ -206,7 +205,3 @@ def _facts(results: AblationResults) -> list[Fact]:
         Fact(label="versions", value=", ".join(f"{k} {v}" for k, v in manifest.versions.items())),
         Fact(label="command", value=manifest.command),
     ]
-
-
-def _without_runs(manifest: AblationManifest) -> dict[str, object]:
-    return {key: value for key, value in manifest.to_json().items() if key != "runs"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,16 +11,21 @@ import numpy as np
 import pandas as pd
 
 from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
-from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, ManifestArm
+from antifragile.ablate.study.folder import Arm
+from antifragile.ablate.study.manifest import MANIFEST, AblationManifest
 from antifragile.ablate.study.results import AblationResults, ProtocolResult
 from antifragile.analysis.inference.paired import Judgement, PairedVerdict
-from antifragile.report.table import Cell, Column, Table
+from antifragile.report.table import Cell, Table, number_columns, text_columns
 
 _WORDS = {
     CONTRIBUTION: {PairedVerdict.POSITIVE: "helps", PairedVerdict.NEGATIVE: "harms"},
     INTERACTION: {PairedVerdict.POSITIVE: "redundant", PairedVerdict.NEGATIVE: "need each other"},
 }
 _DEFAULT = {PairedVerdict.POSITIVE: "costs", PairedVerdict.NEGATIVE: "gains"}
+_NUMBERS = (
+    *("difference", "low", "high", "size"),
+    *("p", "smallest_p", "p_holm", "equivalence_holm"),
+)
 _MOST_NOTES = 8
 
 
@@ -41,48 +47,38 @@ def checks_table(results: AblationResults) -> Table:
         rows.append([f"baseline, {result.protocol}", _baseline_words(results, result)])
     if results.rank is not None:
         r = results.rank
-        rows.append(
-            [
-                "retrain against post-hoc",
-                f"rank correlation of {r.n_targets} contributions {r.rho:.2f} "
-                f"({r.low:.2f} to {r.high:.2f}, seeds resampled)",
-            ]
-        )
+        words = f"rank correlation of {r.n_targets} contributions {r.rho:.2f} "
+        words += f"({r.low:.2f} to {r.high:.2f}, seeds resampled)"
+        rows.append(["retrain against post-hoc", words])
     rows += [["failed", words] for words in failure_words(results)]
     return Table(
         title=f"{results.manifest.name}: checks before anything else",
-        columns=[Column(name="check", is_text=True), Column(name="finding", is_text=True)],
+        columns=text_columns("check", "finding"),
         rows=rows,
         notes=[again_note(results)],
     )
 
 
 def effects_table(results: AblationResults, result: ProtocolResult, question: str) -> Table:
-    """One row per component, or pair of them."""
+    """One row per component or pair, largest first unless the design has an order of its own."""
     judgement = result.judged.judgement
-    rows = [
-        _row(results, row, question, judgement) for _, row in _ordered(results, result, question)
-    ]
+    table = result.judged.of(question)
+    if not results.traits.keeps_order:
+        table = table.sort_values("difference", ascending=False, kind="stable")
     digits = decimals_of(result)
     interval = f"{1 - judgement.alpha / judgement.looks:.4g}".replace("0.", "").ljust(2, "0")
     family = next(f for f in result.judged.families if f.name == question)
     return Table(
         title=f"{results.manifest.name}: {question}, {result.protocol}, {results.manifest.metric}",
         columns=[
-            Column(name="component", is_text=True),
-            Column(name="ablation", is_text=True),
-            Column(name="n"),
-            Column(name=question, decimals=digits),
-            Column(name=f"{interval} % low", decimals=digits),
-            Column(name="high", decimals=digits),
-            Column(name="effect size"),
-            Column(name="p", decimals=4),
-            Column(name="smallest p", decimals=4),
-            Column(name="Holm", decimals=4),
-            Column(name="equivalence", decimals=4),
-            Column(name="verdict", is_text=True),
+            *text_columns("component", "ablation"),
+            *number_columns("n"),
+            *number_columns(question, f"{interval} % low", "high", decimals=digits),
+            *number_columns("effect size"),
+            *number_columns("p", "smallest p", "Holm", "equivalence", decimals=4),
+            *text_columns("verdict"),
         ],
-        rows=rows,
+        rows=[_row(results, row, question) for _, row in table.iterrows()],
         notes=[
             *_question_notes(results, question, judgement),
             family.words,
@@ -92,38 +88,17 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
     )
 
 
-def _ordered(
-    results: AblationResults, result: ProtocolResult, question: str
-) -> Sequence[tuple[object, pd.Series]]:
-    """Rows of a question, largest first unless the design has an order of its own."""
-    table = result.judged.table[result.judged.table["question"] == question]
-    if not results.traits.keeps_order:
-        table = table.sort_values("difference", ascending=False, kind="stable")
-    return list(table.iterrows())
-
-
-def _row(
-    results: AblationResults, row: pd.Series, question: str, judgement: Judgement
-) -> list[Cell]:
-    parts = [results.arms[name] for name in str(row["target"]).split(PAIR) if name in results.arms]
-    component = PAIR.join(part.component for part in parts) or str(row["target"])
+def _row(results: AblationResults, row: pd.Series, question: str) -> list[Cell]:
+    target = str(row.name)
+    parts = [results.arms[name] for name in target.split(PAIR) if name in results.arms]
+    component = PAIR.join(part.component for part in parts) or target
     kind = PAIR.join(arm_kind(part) for part in parts)
-    numbers: list[Cell] = [
-        float(row[name]) if np.isfinite(row[name]) else None
-        for name in ("difference", "low", "high", "size", "p", "smallest_p", "p_holm")
-    ]
-    equivalence = float(row["equivalence_holm"])
-    return [
-        component,
-        kind,
-        int(row["n"]),
-        *numbers,
-        equivalence if np.isfinite(equivalence) else None,
-        verdict_words(question, PairedVerdict(row["verdict"])),
-    ]
+    numbers = (float(row[name]) if np.isfinite(row[name]) else None for name in _NUMBERS)
+    verdict = verdict_words(question, PairedVerdict(row["verdict"]))
+    return [component, kind, int(row["n"]), *numbers, verdict]
 
 
-def arm_kind(arm: ManifestArm) -> str:
+def arm_kind(arm: Arm) -> str:
     """The ablation of an arm in words: its kind, its option, whether it is inactive at first."""
     option = arm.name.rpartition(f"--{arm.kind}")[2].strip("-")
     words = f"{arm.kind} {option}".strip()
@@ -146,14 +121,14 @@ def decimals_of(result: ProtocolResult) -> int:
 
 def advice_notes(result: ProtocolResult, question: str) -> list[str]:
     """Sentences on the number of seeds that would settle open rows."""
-    table = result.judged.table[result.judged.table["question"] == question]
+    table = result.judged.of(question)
     is_open = table["verdict"] == PairedVerdict.OPEN
     known = table[is_open & table["seeds_needed"].notna()].sort_values("seeds_needed")
     notes = []
     if len(known):
         power = result.judged.judgement.power
-        pairs = zip(known["target"], known["seeds_needed"], strict=True)
-        listed = ", ".join(f"{target} {int(needed)}" for target, needed in pairs)
+        needed = known["seeds_needed"].items()
+        listed = ", ".join(f"{target} {int(number)}" for target, number in needed)
         notes.append(
             f"Seeds in all that should settle what is open, with probability {power:.0%}, if the "
             f"means and spreads seen so far are the true ones: {listed}."
@@ -237,9 +212,7 @@ def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:
 
 def failure_words(results: AblationResults) -> list[str]:
     """One sentence per arm and reason, the most frequent first."""
-    counts: dict[tuple[str, str], int] = {}
-    for arm, _, protocol, reason in results.failures:
-        counts[f"{arm} ({protocol})", reason] = counts.get((f"{arm} ({protocol})", reason), 0) + 1
-    listed = sorted(counts.items(), key=lambda item: -item[1])
+    failed = results.failures
+    listed = Counter((f"{run.label} ({run.protocol})", run.failure) for run in failed).most_common()
     words = [f"{arm}, {n} runs: {reason}" for (arm, reason), n in listed[:_MOST_NOTES]]
     return words + [f"{len(listed) - _MOST_NOTES} more"] * (len(listed) > _MOST_NOTES)
