@@ -116,7 +116,7 @@ def test_a_framework_is_a_record() -> None:
 
 def test_a_figure_draws_a_survey() -> None:
     survey = SimpleNamespace(cells=pd.DataFrame({"mean": [90.0, 95.0]}))
-    assert example("A figure").MEANS.draw(survey).axes[0].lines
+    assert example("A figure").draw_means(survey).axes[0].lines
 
 
 def test_a_design_wants_runs_and_answers_from_them() -> None:

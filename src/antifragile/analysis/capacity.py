@@ -27,7 +27,8 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy.stats import t as student
 
-from antifragile.analysis.regimes.complete import ABLATIVES, BASELINES, classify_complete
+from antifragile.analysis.regimes.complete import classify_complete
+from antifragile.analysis.regimes.paper import ABLATIVES, BASELINES
 from antifragile.analysis.regimes.words import TOLERANCE, Regime, RegimeVerdict
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure, measured, summarise

@@ -14,11 +14,10 @@ Source: the PSA paper speaks of harm (sections III.B and V) and only measures pe
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from antifragile.analysis.convergence import TRIAL_KEY
+from antifragile.analysis.inference.effects import means_with_intervals
 from antifragile.analysis.source import Source
 from antifragile.errors import UsageError
 
@@ -80,13 +79,11 @@ def harm_by_cell(
     keys = list(by)
     per_trial = rows.groupby(list(dict.fromkeys([*keys, *TRIAL_KEY])), sort=False)[list(PARTS)]
     grouped = per_trial.mean().groupby(keys, sort=False)
-    n, means, errors = grouped["drop"].count(), grouped.mean(), grouped.sem()
-    reach = student.ppf((1 + confidence) / 2, np.maximum(n.to_numpy() - 1, 1))
+    n = grouped["drop"].count()
     found = pd.DataFrame({"n": n, "ablations": rows.groupby(keys, sort=False)["drop"].count()})
     for part in PARTS:
-        found[part] = means[part]
-        found[f"{part}_low"] = means[part] - reach * errors[part]
-        found[f"{part}_high"] = means[part] + reach * errors[part]
+        names = [part, f"{part}_low", f"{part}_high"]
+        found[names] = means_with_intervals(grouped[part], confidence)[["mean", "low", "high"]]
     mended = rows.assign(mended=rows["left"] <= 1e-9)
     found["share_mended"] = mended.groupby(keys, sort=False)["mended"].mean()
     found["worst_drop"] = rows.groupby(keys, sort=False)["drop"].max()

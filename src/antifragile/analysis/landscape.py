@@ -58,7 +58,7 @@ def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dic
     means = cells["mean"]
     baseline = means[[mode_group(mode) == BASELINE for mode in cells.index]]
     ablative = means[[mode_group(mode) == ABLATIVE for mode in cells.index]]
-    baseline_mean, ablative_mean = _mean(baseline), _mean(ablative)
+    baseline_mean, ablative_mean = float(baseline.mean()), float(ablative.mean())
     entry = _PAPER_PLACES.get(shape.name) if sizes == (MNIST_INPUTS, MNIST_CLASSES) else None
     return {
         "architecture": name,
@@ -70,7 +70,7 @@ def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dic
         "baseline_mean": baseline_mean,
         "ablative_mean": ablative_mean,
         "ablation_effect": ablative_mean - baseline_mean,
-        "tolerance": max(float(np.std(baseline)) if len(baseline) else 0.0, TOLERANCE),
+        "tolerance": float(np.fmax(baseline.std(ddof=0), TOLERANCE)),
         "instability": float(cells["sd"].max()),
         "best_mean": float(means.max()),
         "best_max": float(cells["max"].max()),
@@ -83,18 +83,10 @@ def _judged(verdict: RegimeVerdict | None) -> dict[str, object]:
     if verdict is None:
         return {"regime": "", "reason": "a mode of the rules is missing", "probability": math.nan}
     probability = math.nan if verdict.probability is None else verdict.probability
-    return {
-        "regime": str(verdict.regime),
-        "reason": verdict.reason,
-        "probability": probability,
-    }
+    return {"regime": str(verdict.regime), "reason": verdict.reason, "probability": probability}
 
 
 def mode_group(mode: str) -> str:
     """``baseline``, ``psa`` and so on; ``other`` for a mode that is not registered."""
     name = mode.partition("(")[0]  # a preset may carry its options
     return get_mode(name).group if name in mode_names() else OTHER
-
-
-def _mean(values: pd.Series) -> float:
-    return float(values.mean()) if len(values) else math.nan

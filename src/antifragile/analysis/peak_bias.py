@@ -8,7 +8,6 @@ test split is the easier one for some networks) is common to all modes.
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from antifragile.analysis.inference.effects import mean_interval
@@ -50,26 +49,11 @@ def optimism(
     per_cell = gaps.groupby(["architecture", "mode"], sort=False)["gap"].mean().unstack("mode")
     rows = []
     for mode in gaps["mode"].unique():
-        known = per_cell[mode].dropna().to_numpy(dtype=float)
-        low, high = mean_interval(known, confidence)
-        row = {
-            "mode": mode,
-            "architectures": len(known),
-            "trials": int((gaps["mode"] == mode).sum()),
-            "gap": known.mean(),
-            "low": low,
-            "high": high,
-        }
-        rows.append({**row, **_excess(per_cell, mode, control, confidence)})
+        known = per_cell[mode].dropna()
+        is_compared = mode != control and control in per_cell
+        excess = (known - per_cell[control]).dropna() if is_compared else known[:0]
+        ends, excess_ends = (mean_interval(v.to_numpy(), confidence) for v in (known, excess))
+        sizes = (len(known), int((gaps["mode"] == mode).sum()))
+        rows.append([mode, *sizes, known.mean(), *ends, excess.mean(), *excess_ends])
     names = ["mode", "architectures", "trials", "gap", "low", "high"]
     return pd.DataFrame(rows, columns=[*names, "excess", "excess_low", "excess_high"])
-
-
-def _excess(per_cell: pd.DataFrame, mode: str, control: str, confidence: float) -> dict[str, float]:
-    if mode == control or control not in per_cell:
-        return {"excess": np.nan, "excess_low": np.nan, "excess_high": np.nan}
-    differences = (per_cell[mode] - per_cell[control]).dropna().to_numpy(dtype=float)
-    if not len(differences):
-        return {"excess": np.nan, "excess_low": np.nan, "excess_high": np.nan}
-    low, high = mean_interval(differences, confidence)
-    return {"excess": differences.mean(), "excess_low": low, "excess_high": high}

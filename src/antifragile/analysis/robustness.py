@@ -7,7 +7,8 @@ trials, and the interval is over them.
 from __future__ import annotations
 
 import pandas as pd
-from scipy import stats
+
+from antifragile.analysis.inference.effects import means_with_intervals
 
 _KEYS = ["architecture", "mode", "damage", "level"]
 
@@ -51,7 +52,4 @@ def _per_trial(robustness: pd.DataFrame) -> pd.DataFrame:
 
 def _summarise(values: pd.Series[float], confidence: float) -> pd.DataFrame:
     grouped = values.groupby(level=_KEYS, sort=False)
-    frame = grouped.agg(n="count", mean="mean", sem="sem").reset_index()
-    reach = stats.t.ppf(0.5 + confidence / 2, (frame["n"] - 1).clip(lower=1)) * frame["sem"]
-    frame["low"], frame["high"] = frame["mean"] - reach, frame["mean"] + reach
-    return frame.drop(columns="sem")
+    return means_with_intervals(grouped, confidence).reset_index()

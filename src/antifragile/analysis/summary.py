@@ -27,11 +27,7 @@ class Measure(StrEnum):
     @property
     def column(self) -> str:
         """Its column in a frame of trials."""
-        return {
-            "peak": "peak_validation_accuracy",
-            "final": "final_validation_accuracy",
-            "test": "test_accuracy",
-        }[self.value]
+        return "test_accuracy" if self is Measure.TEST else f"{self}_validation_accuracy"
 
 
 def summarise(trials: pd.DataFrame, measure: Measure = Measure.PEAK) -> pd.DataFrame:

@@ -127,11 +127,11 @@ def add_footer(
         columns: Columns of the legend, fewer where its labels are long.
     """
     inches = figure.get_figheight()
-    columns = _columns_that_fit(figure, [str(entry.get_label()) for entry in entries], columns)
     text = wrap(figure, caption, _CAPTION_LETTERS_PER_INCH)
     used = (1.32 * _CAPTION_SIZE * (text.count("\n") + 1) + 7) / 72
     figure.text(0.01, 4 / 72 / inches, text, fontsize=_CAPTION_SIZE, color="#404040")
     if entries:
+        columns = _columns_that_fit(figure, [str(entry.get_label()) for entry in entries], columns)
         figure.legend(
             handles=list(entries),
             loc="lower left",
@@ -153,12 +153,8 @@ def _columns_that_fit(figure: Figure, labels: Sequence[str], most: int) -> int:
     """The largest number of legend columns, each as wide as its longest label, that fit."""
     room = figure.get_figwidth() * _LEGEND_LETTERS_PER_INCH
     for columns in range(most, 1, -1):
-        rows = max(
-            1, math.ceil(len(labels) / columns)
-        )  # filled column by column, as matplotlib does
-        widths = [
-            max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)
-        ]
+        rows = math.ceil(len(labels) / columns)  # filled column by column, as matplotlib does
+        widths = [max(map(len, labels[at : at + rows])) for at in range(0, len(labels), rows)]
         if sum(width + _LEGEND_HANDLE_LETTERS for width in widths) <= room:
             return columns
     return 1

@@ -6,7 +6,7 @@ only arrange them. Which rules name the regimes is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,7 @@ from antifragile.analysis.source import Source, input_sizes
 from antifragile.analysis.summary import Measure, measured
 from antifragile.config.modes import mode_names
 
-MEASURE_WORDS: Mapping[Measure, str] = {
-    Measure.PEAK: "peak validation accuracy",
-    Measure.FINAL: "final validation accuracy",
-    Measure.TEST: "test accuracy",
-}
+MEASURE_WORDS = {measure: measure.column.replace("_", " ") for measure in Measure}
 INTERVAL = 0.95  # coverage of every interval shown
 
 

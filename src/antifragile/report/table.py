@@ -10,9 +10,9 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from rich.console import Group
+import pandas as pd
+from rich.console import Group, JustifyMethod
 from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -46,9 +46,13 @@ Cell = str | int | float | Spread | None
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A heading; ``spread`` says that its cells are `Spread`, ``decimals`` is for floats."""
+    """A heading; ``spread`` says that its cells are `Spread`, ``decimals`` is for floats.
+
+    Cells that come from a frame are those of its column ``key``.
+    """
 
     name: str
+    key: str = ""
     decimals: int = 2
     is_text: bool = False
     spread: bool = False
@@ -56,12 +60,12 @@ class Column:
 
 def text_columns(*names: str) -> list[Column]:
     """Columns of texts."""
-    return [Column(name=name, is_text=True) for name in names]
+    return [Column(name=name, key=name, is_text=True) for name in names]
 
 
 def number_columns(*names: str, decimals: int = 2) -> list[Column]:
     """Columns of numbers; underscores in their names become spaces."""
-    return [Column(name=name.replace("_", " "), decimals=decimals) for name in names]
+    return [Column(name=n.replace("_", " "), key=n, decimals=decimals) for n in names]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,17 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
+
+
+def frame_table(
+    frame: pd.DataFrame, *, title: str, columns: Sequence[Column], notes: Sequence[str] = ()
+) -> Table:
+    """A table with a row for each row of a frame; what is missing there has nothing to show."""
+    rows = [
+        [None if pd.isna(cell) else cell for cell in row]
+        for row in frame[[column.key for column in columns]].itertuples(index=False, name=None)
+    ]
+    return Table(title=title, columns=columns, rows=rows, notes=notes)
 
 
 def show(cell: Cell, column: Column) -> str:
@@ -89,8 +104,8 @@ def as_rich(table: Table) -> Group:
     """A table for `rich.console.Console.print`."""
     drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in table.columns:
-        justify: Literal["left", "right"] = "left" if column.is_text else "right"
-        drawn.add_column(escape(column.name), justify=justify, overflow="fold")
+        side: JustifyMethod = "left" if column.is_text else "right"
+        drawn.add_column(escape(column.name), justify=side, overflow="fold")
     for row in table.rows:
         shown = _shown(table, row, str, lambda text: text)
         bold = [isinstance(cell, Spread) and cell.is_best for cell in row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from antifragile.config.architecture import Architecture
@@ -19,9 +20,7 @@ def choose_architectures(present: Sequence[str], targets: Sequence[str]) -> list
         UsageError: One of them is not in the source.
         ArchitectureError: One of them is no architecture.
     """
-    canonical = {}
-    for name in present:
-        canonical[Architecture.parse(name).name] = name
+    canonical = {Architecture.parse(name).name: name for name in present}
     chosen = []
     for target in targets:
         name = Architecture.parse(target).name
@@ -40,13 +39,8 @@ def parse_targets(text: str) -> list[str]:
     Raises:
         ArchitectureError: Nothing is named.
     """
-    parts, depth, start = [], 0, 0
-    for place, letter in enumerate(text):
-        depth += (letter == "[") - (letter == "]")
-        if letter == "," and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
-    names = [part.strip() for part in [*parts, text[start:]] if part.strip()]
+    parts = re.findall(r"(?:\[[^\]]*\]?|[^,\[])+", text)
+    names = [part.strip() for part in parts if part.strip()]
     if not names:
         raise ArchitectureError("--targets names no architecture; write it as in 1*2048,18*18.")
     return names

@@ -11,13 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
 import pandas as pd
 
-from antifragile.analysis.inference.families import Family, corrected, family_of
+from antifragile.analysis.inference.families import Family, correct_families
 from antifragile.analysis.inference.pairs import IDENTICAL, Pair, compare_pairs, match_trials
 from antifragile.analysis.summary import Measure, measured
 from antifragile.errors import DataError, nearest
+
+_CORRECTIONS = {
+    "p_holm": ("p", "holm"),
+    "p_bh": ("p", "fdr_bh"),
+    "equivalence_holm": ("equivalence_p", "holm"),
+}
 
 
 class FamilyScope(StrEnum):
@@ -77,12 +82,11 @@ def compare_with_control(
     if len(trials) and control not in set(trials["mode"]):
         raise DataError(f"no trial of the control {control!r}; {nearest(control, trials['mode'])}")
     pairs = _pairs(trials, control, measure, paired)
-    table = compare_pairs(pairs, margin=margin, confidence=1 - alpha)
-    table.insert(0, "architecture", [pair.label[0] for pair in pairs])
-    table.insert(1, "mode", [pair.label[1] for pair in pairs])
+    labels = ("architecture", "mode")
+    table = compare_pairs(pairs, labels, margin=margin, confidence=1 - alpha)
     table.insert(2, "control", control)
     table["family"] = "all" if family is FamilyScope.ALL else table[family.value]
-    table, families = _correct(table, alpha, paired)
+    families = correct_families(table, "family", _CORRECTIONS, alpha=alpha, paired=paired)
     table["verdict"] = [_verdict(row, alpha) for _, row in table.iterrows()]
     return Comparisons(table=table, families=families, alpha=alpha, margin=margin)
 
@@ -111,20 +115,6 @@ def _pairs(trials: pd.DataFrame, control: str, measure: Measure, paired: bool) -
         )
         pairs += [pair for pair in found if len(pair.values)]
     return pairs
-
-
-def _correct(
-    table: pd.DataFrame, alpha: float, paired: bool
-) -> tuple[pd.DataFrame, tuple[Family, ...]]:
-    for column in ("p_holm", "p_bh", "equivalence_holm"):
-        table[column] = np.nan
-    families = []
-    for name, rows in table.groupby("family", sort=False):
-        table.loc[rows.index, "p_holm"] = corrected(rows["p"])
-        table.loc[rows.index, "p_bh"] = corrected(rows["p"], method="fdr_bh")
-        table.loc[rows.index, "equivalence_holm"] = corrected(rows["equivalence_p"])
-        families.append(family_of(rows, name, alpha=alpha, paired=paired))
-    return table, tuple(families)
 
 
 def _verdict(row: pd.Series, alpha: float) -> str:

@@ -10,10 +10,13 @@ their means (no spread) these numbers do not exist and NaN says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 from scipy.special import nctdtrinc
+from scipy.stats import t as student
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind, ttost_paired
 
 from antifragile.analysis.summary import Measure, by_cell, summarise
@@ -58,6 +61,17 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
         return float(values.mean()), float(values.mean())
     low, high = DescrStatsW(values).tconfint_mean(alpha=1 - confidence)
     return float(low), float(high)
+
+
+def means_with_intervals(grouped: SeriesGroupBy[Any, Any], confidence: float) -> pd.DataFrame:
+    """Number, mean and Student's interval of every group; NaN ends for a single value.
+
+    Returns:
+        Columns n, mean, low, high; the groups as index.
+    """
+    frame = grouped.agg(n="count", mean="mean", sem="sem")
+    reach = student.ppf((1 + confidence) / 2, (frame["n"] - 1).clip(lower=1)) * frame.pop("sem")
+    return frame.assign(low=frame["mean"] - reach, high=frame["mean"] + reach)
 
 
 def cells_with_intervals(

@@ -7,6 +7,7 @@ Arms that are equal bit for bit have no p value and are not part of the family.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from antifragile.analysis.inference import permutation
 
+HOLM = {"p_holm": ("p", "holm"), "equivalence_holm": ("equivalence_p", "holm")}
 ALPHA = 0.05  # level of corrected verdicts where no other one is asked for
 
 
@@ -92,6 +94,37 @@ def family_of(
         trials_needed=permutation.trials_needed(threshold, paired=paired),
         unit=unit,
     )
+
+
+def correct_families(
+    table: pd.DataFrame,
+    by: str,
+    corrections: Mapping[str, tuple[str, str]] = HOLM,
+    *,
+    alpha: float,
+    paired: bool,
+    looks: int = 1,
+    unit: str = "trials per mode",
+) -> tuple[Family, ...]:
+    """Correct p values within each family, and describe the families.
+
+    Args:
+        table: Columns of p values and smallest_p; the corrected ones are added to it.
+        by: Column that names the family.
+        corrections: Corrected column to its p column and method.
+        alpha: As in `family_of`, and so are the others.
+        paired: Whether the tests are of pairs.
+        looks: A p seen at one of several looks counts that many times.
+        unit: Unit that is counted.
+    """
+    table[list(corrections)] = np.nan
+    families = []
+    for name, rows in table.groupby(by, sort=False):
+        for target, (source, method) in corrections.items():
+            p = (rows[source] * looks).clip(upper=1)
+            table.loc[rows.index, target] = corrected(p, method=method)
+        families.append(family_of(rows, name, alpha=alpha, paired=paired, looks=looks, unit=unit))
+    return tuple(families)
 
 
 def corrected(p: pd.Series, *, method: str = "holm") -> pd.Series:

@@ -25,8 +25,8 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis.inference.families import Family, corrected, family_of
-from antifragile.analysis.inference.pairs import IDENTICAL, Pair, compare_pairs
+from antifragile.analysis.inference.families import Family, correct_families
+from antifragile.analysis.inference.pairs import IDENTICAL, Pair, compare_pairs, grouped_values
 from antifragile.analysis.inference.seed_advice import seeds_to_settle
 from antifragile.errors import DataError
 
@@ -111,57 +111,32 @@ def judge_contrasts(contrasts: pd.DataFrame, judgement: Judgement) -> Judged:
         raise DataError("a seed occurs twice under one target; each pair counts once.")
     finite = contrasts[np.isfinite(contrasts["value"].to_numpy(dtype=float))]
     pairs = [
-        _against_zero((str(question), str(target)), group["value"].to_numpy(dtype=float))
-        for (question, target), group in finite.groupby(["question", "target"], sort=False)
+        Pair(label=label, values=values, control=np.zeros(len(values)), paired=True)
+        for label, values in grouped_values(finite, ("question", "target"), "value").items()
     ]
     table = _measure(pairs, judgement)
-    table, families = _correct(table, judgement)
+    alpha, looks = judgement.alpha, judgement.looks
+    families = correct_families(
+        table, "question", alpha=alpha, paired=True, looks=looks, unit="seeds"
+    )
     table["verdict"] = [_verdict(row, judgement) for _, row in table.iterrows()]
     table["seeds_needed"] = [_advice(row, table, judgement) for _, row in table.iterrows()]
     return Judged(table=table.drop(columns="sd"), families=families, judgement=judgement)
 
 
-def _against_zero(label: tuple[str, str], values: np.ndarray) -> Pair:
-    return Pair(label=label, values=values, control=np.zeros(len(values)), paired=True)
-
-
 def _measure(pairs: Sequence[Pair], judgement: Judgement) -> pd.DataFrame:
     table = compare_pairs(
         pairs,
+        ("question", "target"),
         margin=judgement.margin or 1.0,
         confidence=1 - judgement.alpha / judgement.looks,
     )
-    table.insert(0, "question", [pair.label[0] for pair in pairs])
-    table.insert(1, "target", [pair.label[1] for pair in pairs])
     table.loc[table["test"] == IDENTICAL, ["low", "high"]] = 0.0
     if judgement.margin is None:
         table["equivalence_p"] = np.nan
-    table["sd"] = [
-        float(pair.values.std(ddof=1)) if len(pair.values) > 1 else np.nan for pair in pairs
-    ]
+    table["sd"] = [pair.values.std(ddof=1) if len(pair.values) > 1 else np.nan for pair in pairs]
     names = ["difference", "low", "high", "size", "size_low", "size_high", "equivalence_p"]
     return table[["question", "target", "n", *names, "p", "smallest_p", "sd"]]
-
-
-def _correct(table: pd.DataFrame, judgement: Judgement) -> tuple[pd.DataFrame, tuple[Family, ...]]:
-    """Holm within each question; a p seen at one of several looks counts that many times."""
-    table["p_holm"] = table["equivalence_holm"] = np.nan
-    families = []
-    for question, rows in table.groupby("question", sort=False):
-        for source, target in (("p", "p_holm"), ("equivalence_p", "equivalence_holm")):
-            p = (rows[source] * judgement.looks).clip(upper=1)
-            table.loc[rows.index, target] = corrected(p)
-        families.append(
-            family_of(
-                rows,
-                question,
-                alpha=judgement.alpha,
-                paired=True,
-                looks=judgement.looks,
-                unit="seeds",
-            )
-        )
-    return table, tuple(families)
 
 
 def _verdict(row: pd.Series, judgement: Judgement) -> PairedVerdict:

@@ -61,8 +61,19 @@ def match_trials(
     )
 
 
+def grouped_values(
+    rows: pd.DataFrame, keys: tuple[str, str], column: str
+) -> dict[tuple[str, str], np.ndarray]:
+    """The values of a column by two keys, float64, in order of appearance."""
+    return {
+        (str(one), str(other)): values.to_numpy(dtype=float)
+        for (one, other), values in rows.groupby(list(keys), sort=False)[column]
+    }
+
+
 def compare_pairs(
     pairs: Sequence[Pair],
+    labels: tuple[str, str],
     *,
     margin: float,
     confidence: float,
@@ -72,16 +83,21 @@ def compare_pairs(
 
     Args:
         pairs: Pairs with at least one value on both sides.
+        labels: Columns for the two names of a pair.
         margin: Margin of the equivalence tests, in units of the values.
         confidence: Coverage of the intervals.
         least_trials: Trials that both sides of a tested pair have.
 
     Returns:
-        A row per pair: n, n_control, test (in words), the fields of `Effect`, smallest_p and p.
+        A row per pair: its names, n, n_control, test (in words), the fields of `Effect`, smallest_p
+        and p.
         Identical pairs have a difference of zero, no test and NaN for the rest.
     """
-    rows = [_measure(pair, margin, confidence) for pair in pairs]
-    names = ["n", "n_control", "test", *asdict(Effect(difference=0.0)), "smallest_p"]
+    rows = [
+        dict(zip(labels, pair.label, strict=True)) | _measure(pair, margin, confidence)
+        for pair in pairs
+    ]
+    names = [*labels, "n", "n_control", "test", *asdict(Effect(difference=0.0)), "smallest_p"]
     table = pd.DataFrame(rows, columns=names)
     table["p"] = permutation_p(pairs, least_trials=least_trials)
     return table

@@ -9,6 +9,7 @@ of a few seeds is itself uncertain, and an advice taken from it inherits that.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 from scipy import stats
@@ -75,8 +76,4 @@ def _fewest(least: int, power: float, reached: Callable[[int], float]) -> int | 
         if high >= MOST_SEEDS:
             return None
         high = min(2 * high, MOST_SEEDS)
-    low = least - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) >= power else (middle, high)
-    return high
+    return bisect_left(range(high), True, lo=least, key=lambda n: reached(n) >= power)

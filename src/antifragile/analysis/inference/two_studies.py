@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from antifragile.analysis.inference.families import ALPHA, Family, corrected, family_of
-from antifragile.analysis.inference.pairs import Pair, compare_pairs
+from antifragile.analysis.inference.pairs import Pair, compare_pairs, grouped_values
 from antifragile.analysis.regimes.words import TOLERANCE
-from antifragile.analysis.summary import Measure, by_cell
+from antifragile.analysis.summary import Measure, measured
 
 NO_DIFFERENCE = "no difference shown"
 _COLUMNS = (
@@ -34,16 +34,18 @@ def compare_studies(trials: pd.DataFrame, other: pd.DataFrame, measure: Measure)
         low, high (95 %, NaN below two trials), smallest_p, p (1 below two trials), p_holm,
         verdict (higher, lower, no difference shown).
     """
-    mine, theirs = _values(trials, measure), _values(other, measure)
+    labels, column = ("architecture", "mode"), measure.column
+    mine, theirs = (
+        grouped_values(measured(rows, measure).dropna(subset=[column]), labels, column)
+        for rows in (trials, other)
+    )
     pairs = [
         Pair(label=cell, values=values, control=theirs[cell], paired=False)
         for cell, values in mine.items()
         if cell in theirs
     ]
-    frame = compare_pairs(pairs, margin=TOLERANCE, confidence=0.95, least_trials=2)
+    frame = compare_pairs(pairs, labels, margin=TOLERANCE, confidence=0.95, least_trials=2)
     frame = frame.rename(columns={"n_control": "n_other"}).assign(
-        architecture=[pair.label[0] for pair in pairs],
-        mode=[pair.label[1] for pair in pairs],
         mean=[pair.values.mean() for pair in pairs],
         mean_other=[pair.control.mean() for pair in pairs],
         p=frame["p"].fillna(1.0),
@@ -57,13 +59,3 @@ def compare_studies(trials: pd.DataFrame, other: pd.DataFrame, measure: Measure)
 def family_of_cells(comparison: pd.DataFrame) -> Family:
     """Describe the family of all tests of `compare_studies`."""
     return family_of(comparison, "all", alpha=ALPHA, paired=False)
-
-
-def _values(trials: pd.DataFrame, measure: Measure) -> dict[tuple[str, str], np.ndarray]:
-    if trials.empty:
-        return {}
-    known = trials.dropna(subset=[measure.column])
-    return {
-        (str(cell[0]), str(cell[1])): values.to_numpy(dtype=float)
-        for cell, values in by_cell(known, measure)
-    }

@@ -30,15 +30,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from antifragile.analysis.regimes.paper import classify_by_paper
+from antifragile.analysis.regimes.paper import ABLATIVES, BASELINES, classify_by_paper
 from antifragile.analysis.regimes.words import EPSILON, REGIMES, TOLERANCE, Regime, RegimeVerdict
-from antifragile.config.modes import PAPER_MODES, get_mode
 
 LEARNED_SHARE = 0.1  # of the room above ZeroR, which a stable network's baselines exceed
 STABLE_SD = 5.0  # percentage points between trials of one baseline mode
-
-BASELINES = tuple(mode for mode in PAPER_MODES if get_mode(mode).group == "baseline")
-ABLATIVES = tuple(mode for mode in PAPER_MODES if get_mode(mode).group == "psa")
 
 
 def classify_complete(summary: pd.DataFrame, *, zero_r: float) -> dict[str, RegimeVerdict]:
@@ -55,13 +51,11 @@ def classify_complete(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Regi
     printed = classify_by_paper(summary, zero_r=zero_r)
     verdicts = {}
     for name, rows in summary.groupby("architecture", sort=False):
-        cells = rows.set_index("mode")
-        baselines = [mode for mode in BASELINES if mode in cells.index]
-        ablatives = [mode for mode in ABLATIVES if mode in cells.index]
-        if not baselines or not ablatives:
-            continue
-        verdict = _classify(cells.loc[baselines], cells.loc[ablatives], zero_r)
-        verdicts[str(name)] = _beside(verdict, printed.get(str(name)))
+        cells = rows.set_index("mode").reindex(BASELINES + ABLATIVES)
+        baseline, ablative = (cells.loc[m].dropna(how="all") for m in (BASELINES, ABLATIVES))
+        if len(baseline) and len(ablative):
+            verdict = _classify(baseline, ablative, zero_r)
+            verdicts[str(name)] = _beside(verdict, printed.get(str(name)))
     return verdicts
 
 
@@ -106,9 +100,8 @@ def _classify(baseline: pd.DataFrame, ablative: pd.DataFrame, zero_r: float) -> 
     sd_b = float(np.sqrt((baseline["sd"].to_numpy(dtype=float) ** 2).mean()))
     sd_means = float(means_b.std())
     peak = float(max(baseline["max"].max(), ablative["max"].max()))
-    index = label_runs(
-        *(np.asarray(value) for value in (mu_b, sd_b, sd_means, mu_a, peak)), zero_r=zero_r
-    )
+    averages = (np.asarray(value) for value in (mu_b, sd_b, sd_means, mu_a, peak))
+    regime = REGIMES[int(label_runs(*averages, zero_r=zero_r))]
     tolerance = max(sd_means, TOLERANCE)
     reasons = {
         Regime.FAILURE: f"no trial exceeds ZeroR ({zero_r:.2f} %): best {peak:.2f} %",
@@ -123,7 +116,6 @@ def _classify(baseline: pd.DataFrame, ablative: pd.DataFrame, zero_r: float) -> 
             f"mean {mu_a:.2f} % is within {tolerance:.2f} of, or above, the baselines' {mu_b:.2f} %"
         ),
     }
-    regime = REGIMES[int(index)]
     return RegimeVerdict(regime=regime, reason=reasons[regime])
 
 

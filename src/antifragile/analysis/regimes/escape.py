@@ -47,7 +47,6 @@ class EscapeRates:
         shape_posterior: (A, G) probability of each grid rate for r_a.
         neighbours: (A, A) weights, zero on the diagonal.
         strength: C, how many trials' worth modes share their shape's rate.
-        fitted: (h, K, C).
     """
 
     escaped: np.ndarray
@@ -55,16 +54,13 @@ class EscapeRates:
     shape_posterior: np.ndarray
     neighbours: np.ndarray
     strength: float
-    fitted: tuple[float, float, float]
 
     def draw(self, rng: np.random.Generator, draws: int) -> np.ndarray:
         """Draw escape rates of every cell from the posterior, (draws, A, M)."""
-        n_shapes, _ = self.n.shape
         below = np.cumsum(self.shape_posterior, axis=1)  # (A, G)
-        picks = rng.random((draws, n_shapes))
-        chosen = np.stack(
-            [np.searchsorted(below[a], picks[:, a] * below[a, -1]) for a in range(n_shapes)], axis=1
-        )
+        picks = rng.random((draws, len(below))) * below[:, -1]
+        found = zip(below, picks.T, strict=True)
+        chosen = np.stack([np.searchsorted(*pair) for pair in found], axis=1)
         rates = _RATES[np.minimum(chosen, len(_RATES) - 1)][:, :, None]  # (draws, A, 1)
         drawn = rng.beta(
             np.maximum(self.strength * rates + self.escaped, _TINY),
@@ -85,20 +81,19 @@ def fit_escape_rates(escaped: np.ndarray, n: np.ndarray, coordinates: np.ndarray
     weights = {h: _neighbour_weights(squares, h) for h in _BANDWIDTHS}
     priors = {h: _neighbour_rates(escaped, n, weights[h]) for h in _BANDWIDTHS}
     likelihoods = {c: _mode_likelihood(escaped, n, c) for c in _MODE_STRENGTHS}
-    best, fitted = -np.inf, (_BANDWIDTHS[0], _SHAPE_STRENGTHS[0], _MODE_STRENGTHS[0])
-    for h, k, c in product(_BANDWIDTHS, _SHAPE_STRENGTHS, _MODE_STRENGTHS):
-        evidence = logsumexp(_log_prior(priors[h], k) + likelihoods[c], axis=1).sum()
-        if evidence > best:
-            best, fitted = evidence, (h, k, c)
-    h, k, c = fitted
-    joint = _log_prior(priors[h], k) + likelihoods[c]
+
+    def log_joint(h: float, k: float, c: float) -> np.ndarray:
+        return np.asarray(_log_prior(priors[h], k) + likelihoods[c])
+
+    grid = product(_BANDWIDTHS, _SHAPE_STRENGTHS, _MODE_STRENGTHS)
+    h, k, c = max(grid, key=lambda hkc: logsumexp(log_joint(*hkc), axis=1).sum())
+    joint = log_joint(h, k, c)
     return EscapeRates(
         escaped=escaped,
         n=n,
         shape_posterior=np.exp(joint - logsumexp(joint, axis=1, keepdims=True)),
         neighbours=weights[h],
         strength=c,
-        fitted=fitted,
     )
 
 
@@ -108,11 +103,8 @@ def shape_coordinates(names: Sequence[str]) -> np.ndarray:
     Raises:
         ArchitectureError: A name is not an architecture.
     """
-    places = []
-    for name in names:
-        widths = np.log2(Architecture.parse(name).hidden_widths)
-        places.append((np.log2(len(widths)), widths.mean()))
-    return np.array(places).reshape(-1, 2)
+    widths = [np.log2(Architecture.parse(name).hidden_widths) for name in names]
+    return np.array([(np.log2(len(w)), w.mean()) for w in widths]).reshape(-1, 2)
 
 
 def _neighbour_weights(squares: np.ndarray, bandwidth: float) -> np.ndarray:

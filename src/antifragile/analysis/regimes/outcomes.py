@@ -76,9 +76,9 @@ def fit_escaped_values(
     squares = (np.where(escaped, log_odds - mean[..., None], 0.0) ** 2).sum(axis=2)
     variance = np.maximum(squares / np.maximum(k - 1, 1), _LEAST_SD**2)
 
-    prior_mean = _pooled(mean, k.astype(float), neighbours, default=-2.0)
-    prior_log_variance = _pooled(np.log(variance), np.maximum(k - 1.0, 0), neighbours, default=0.0)
     own = np.maximum(k - 1.0, 0)
+    prior_mean = _pooled(mean, k.astype(float), neighbours, default=-2.0)
+    prior_log_variance = _pooled(np.log(variance), own, neighbours, default=0.0)
     degrees = _PRIOR_TRIALS + own
     scale = np.sqrt((_PRIOR_TRIALS * np.exp(prior_log_variance) + own * variance) / degrees)
     return EscapedValues(

@@ -20,11 +20,13 @@ Source: PSA paper, section II.H, equations 6-8.
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from antifragile.analysis.regimes.words import EPSILON, TOLERANCE, Regime, RegimeVerdict
 from antifragile.config.modes import PAPER_MODES, get_mode
+
+BASELINES = [mode for mode in PAPER_MODES if get_mode(mode).group == "baseline"]
+ABLATIVES = [mode for mode in PAPER_MODES if get_mode(mode).group == "psa"]
 
 
 def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, RegimeVerdict]:
@@ -47,13 +49,11 @@ def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Regi
 
 
 def _classify(cells: pd.DataFrame, zero_r: float) -> RegimeVerdict:
-    baseline = [mode for mode in PAPER_MODES if get_mode(mode).group == "baseline"]
-    ablative = [mode for mode in PAPER_MODES if get_mode(mode).group == "psa"]
     means, peaks = cells["mean"], cells["max"]
-    mu_b, mu_a = float(means[baseline].mean()), float(means[ablative].mean())
-    effective = max(float(np.std(means[baseline].to_numpy(), ddof=0)), TOLERANCE)
-    distances = {mode: abs(float(means[mode]) - mu_b) for mode in PAPER_MODES}
-    farthest, distance = max(distances.items(), key=lambda item: item[1])
+    mu_b, mu_a = float(means[BASELINES].mean()), float(means[ABLATIVES].mean())
+    effective = max(float(means[BASELINES].std(ddof=0)), TOLERANCE)
+    distances = (means - mu_b).abs()
+    farthest, distance = distances.idxmax(), distances.max()
     exceeds = peaks > zero_r + EPSILON
 
     if not exceeds.any():
@@ -71,10 +71,10 @@ def _classify(cells: pd.DataFrame, zero_r: float) -> RegimeVerdict:
             f"{mu_b:.2f} %"
         )
         return RegimeVerdict(regime=Regime.OPTIMAL, reason=reason)
-    if not exceeds[baseline].any() and exceeds[ablative].any():
+    if not exceeds[BASELINES].any() and exceeds[ABLATIVES].any():
         reason = (
             f"no baseline trial exceeds ZeroR ({zero_r:.2f} %), an ablative one does: "
-            f"{peaks[ablative].idxmax()} {peaks[ablative].max():.2f} %"
+            f"{peaks[ABLATIVES].idxmax()} {peaks[ABLATIVES].max():.2f} %"
         )
         return RegimeVerdict(regime=Regime.CHAOTIC, reason=reason)
     if mu_a > mu_b + TOLERANCE:

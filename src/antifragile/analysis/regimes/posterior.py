@@ -14,24 +14,22 @@ in docs/calibration.md.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from antifragile.analysis.regimes.complete import (
-    ABLATIVES,
-    BASELINES,
-    classify_complete,
-    label_runs,
-)
+from antifragile.analysis.regimes.complete import classify_complete, label_runs
 from antifragile.analysis.regimes.escape import EscapeRates, fit_escape_rates, shape_coordinates
 from antifragile.analysis.regimes.outcomes import (
     EscapedValues,
     fit_escaped_values,
     fresh_accuracies,
 )
+from antifragile.analysis.regimes.paper import ABLATIVES, BASELINES
 from antifragile.analysis.regimes.words import EPSILON, REGIMES, Regime, RegimeVerdict
 from antifragile.analysis.summary import Measure, measured, summarise
 
@@ -149,21 +147,21 @@ def classify_by_posterior(
 def _verdict(
     complete: RegimeVerdict, shares: np.ndarray, n: int, min_probability: float, draws: int
 ) -> RegimeVerdict:
-    best = int(shares.argmax())
-    probability = float(shares[best])
-    regime = REGIMES[best] if probability >= min_probability else Regime.UNDECIDED
+    by_regime = {label: float(share) for label, share in zip(REGIMES, shares, strict=True)}
+    best = REGIMES[int(shares.argmax())]
+    probability = by_regime[best]
+    regime = best if probability >= min_probability else Regime.UNDECIDED
     others = ", ".join(
         f"{label.value} {share:.1%}"
-        for label, share in zip(REGIMES, shares, strict=True)
-        if share > 0 and label is not REGIMES[best]
+        for label, share in by_regime.items()
+        if share > 0 and label is not best
     )
     reason = (
-        f"{REGIMES[best].value} in {probability:.1%} of {draws} fresh runs of {n} trials"
+        f"{best.value} in {probability:.1%} of {draws} fresh runs of {n} trials"
         + (f" ({others})" if others else "")
         + (f", short of {min_probability:.1%}" if regime is Regime.UNDECIDED else "")
         + f"; these trials: {complete.regime.value}, {complete.reason}"
     )
-    by_regime = {label: float(share) for label, share in zip(REGIMES, shares, strict=True)}
     return replace(
         complete, regime=regime, reason=reason, probability=probability, probabilities=by_regime
     )
@@ -194,7 +192,9 @@ def _fresh_runs(posterior: Posterior, rng: np.random.Generator, draws: int) -> n
         np.arange(n) >= posterior.n[:, None, None]
     )
     runs[:, missing] = np.nan
-    return _repeat_identical_arms(posterior, runs)
+    if posterior.paired:
+        _repeat_identical_arms(posterior, runs)
+    return runs
 
 
 def _scores(posterior: Posterior, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -232,33 +232,24 @@ def _stuck_values(
     return stuck
 
 
-def _repeat_identical_arms(posterior: Posterior, runs: np.ndarray) -> np.ndarray:
-    if not posterior.paired:
-        return runs
+def _repeat_identical_arms(posterior: Posterior, runs: np.ndarray) -> None:
     for a, values in enumerate(posterior.values):
-        for later in range(1, values.shape[0]):
-            for earlier in range(later):
-                if np.array_equal(values[earlier], values[later]):
-                    runs[:, a, later] = runs[:, a, earlier]
-                    break
-    return runs
+        for earlier, later in combinations(range(len(values)), 2):
+            if np.array_equal(values[earlier], values[later]):
+                runs[:, a, later] = runs[:, a, earlier]
 
 
 def _label(posterior: Posterior, runs: np.ndarray) -> np.ndarray:
     """Indices into ``REGIMES``, (draws, A)."""
-    with np.errstate(invalid="ignore"):
-        present = ~np.isnan(runs)
-        n = present.sum(axis=3)  # (draws, A, M)
-        filled = np.where(present, runs, 0.0)
-        means = np.where(n > 0, filled.sum(axis=3) / np.maximum(n, 1), np.nan)
-        squares = np.where(present, (filled - means[..., None]) ** 2, 0.0).sum(axis=3)
-        variances = np.where(n > 0, squares / np.maximum(n, 1), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of modes that were not run
+        means, variances = np.nanmean(runs, axis=3), np.nanvar(runs, axis=3)  # (draws, A, M)
     split = len(BASELINES)
     return label_runs(
         np.nanmean(means[..., :split], axis=2),
         np.sqrt(np.nanmean(variances[..., :split], axis=2)),
         np.nanstd(means[..., :split], axis=2),
         np.nanmean(means[..., split:], axis=2),
-        np.nanmax(np.where(present, runs, -np.inf).max(axis=3), axis=2),
+        np.nanmax(runs, axis=(2, 3)),
         zero_r=posterior.zero_r - EPSILON,
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -73,7 +73,7 @@ def paint_looks(looks: Sequence[Look], *, title: str = "") -> Paint:
 
 
 def paint_values(
-    values: pd.Series, *, norm: Normalize, cmap: Colormap, label: str, markers: Sequence[str] = ()
+    values: pd.Series, *, norm: Normalize, cmap: str, label: str, markers: Sequence[str] = ()
 ) -> Paint:
     """Colour every architecture by a number."""
     scale = ScalarMappable(norm=norm, cmap=cmap)

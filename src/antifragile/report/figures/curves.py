@@ -19,7 +19,7 @@ from antifragile.analysis.convergence import (
 )
 from antifragile.analysis.landscape import ABLATIVE, BASELINE, mode_group
 from antifragile.errors import UsageError
-from antifragile.report.figures.names import FigureKind, FigureName
+from antifragile.report.figures.names import FigureName
 from antifragile.report.style import (
     QUIET,
     Look,
@@ -139,15 +139,13 @@ def _row_title(survey: Survey, name: str) -> str:
 def _convergence_caption(survey: Survey, frame: pd.DataFrame) -> str:
     n = range_label(frame["n"])
     zero_r = f"Dotted, where in the frame: ZeroR, {survey.source.zero_r:.2f} %."
-    if n == "1":
-        return (
-            f"{survey.source.name}. Validation accuracy of each candidate, one trial per cell "
-            f"(n = 1, the best one where several were run; no interval). {zero_r}"
-        )
-    return (
-        f"{survey.source.name}. Validation accuracy of each candidate: mean over n = {n} trials "
-        f"(thick), 95 % t interval of the mean (band), best trial (thin). {zero_r}"
+    trials = (
+        ", one trial per cell (n = 1, the best one where several were run; no interval)"
+        if n == "1"
+        else f": mean over n = {n} trials (thick), 95 % t interval of the mean (band), best trial "
+        "(thin)"
     )
+    return f"{survey.source.name}. Validation accuracy of each candidate{trials}. {zero_r}"
 
 
 def showcase(survey: Survey, present: Sequence[str]) -> list[str]:
@@ -226,6 +224,6 @@ def _late_caption(survey: Survey, shares: pd.DataFrame) -> str:
 
 
 FIGURES = {
-    FigureName.CONVERGENCE: FigureKind(convergence, takes=("records", "targets")),
-    FigureName.LATE_BREAKTHROUGHS: FigureKind(late_breakthroughs, takes=("records",)),
+    FigureName.CONVERGENCE: convergence,
+    FigureName.LATE_BREAKTHROUGHS: late_breakthroughs,
 }

@@ -13,7 +13,7 @@ from antifragile.analysis.harm import harm_by_size
 from antifragile.analysis.robustness import robustness_curves
 from antifragile.errors import UsageError
 from antifragile.report.figures.curves import showcase
-from antifragile.report.figures.names import FigureKind, FigureName
+from antifragile.report.figures.names import FigureName
 from antifragile.report.style import (
     EDGE,
     QUIET,
@@ -160,6 +160,6 @@ def _harm_caption(survey: Survey, cells: pd.DataFrame) -> str:
 
 
 FIGURES = {
-    FigureName.ROBUSTNESS: FigureKind(robustness, takes=("targets",)),
-    FigureName.HARM: FigureKind(harm),
+    FigureName.ROBUSTNESS: robustness,
+    FigureName.HARM: harm,
 }

@@ -5,11 +5,9 @@ Each function draws one figure of the paper; the caller saves it (`style.save_fi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
@@ -18,19 +16,14 @@ from matplotlib.figure import Figure
 from antifragile.analysis.regimes.words import TOLERANCE, Regime
 from antifragile.analysis.source import input_sizes
 from antifragile.report.figures.canvas import draw_maps, paint_looks, paint_values
-from antifragile.report.figures.names import FigureKind, FigureName
+from antifragile.report.figures.names import FigureName
 from antifragile.report.style import NEUTRAL, TIE_LOOK, Look, legend_dot, mode_looks, regime_look
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_regimes
 
-_MATCHING_LOOKS = {
-    "Matched": Look(color="#0072B2", marker="o"),
-    "Asymmetric": Look(color="#E69F00", marker="^"),
-    "": Look(color=NEUTRAL, marker="s"),
-}
-_MATCHING_WORDS = {
-    "Matched": "matched in parameters",
-    "Asymmetric": "asymmetric",
-    "": "not classed by the paper",
+_MATCHING = {
+    "Matched": (Look(color="#0072B2", marker="o"), "matched in parameters"),
+    "Asymmetric": (Look(color="#E69F00", marker="^"), "asymmetric"),
+    "": (Look(color=NEUTRAL, marker="s"), "not classed by the paper"),
 }
 _TIES = "tie"
 
@@ -40,11 +33,10 @@ def design_space(survey: Survey) -> Figure:
     sizes, places = input_sizes(survey.source), survey.landscape
     labels = _corners(places)
     if sizes is None or places.empty:
-        paint = paint_looks([_MATCHING_LOOKS["Matched"]] * len(places))
+        paint = paint_looks([_MATCHING["Matched"][0]] * len(places))
     else:
         norm = LogNorm(places["parameters"].min(), places["parameters"].max() * 1.001)
-        cmap = matplotlib.colormaps["cividis"]
-        paint = paint_values(places["parameters"], norm=norm, cmap=cmap, label="parameters")
+        paint = paint_values(places["parameters"], norm=norm, cmap="cividis", label="parameters")
     paint = replace(paint, labels=labels)
     counted = f" for {sizes[0]} inputs and {sizes[1]} classes" if sizes else ""
     return draw_maps(
@@ -60,16 +52,16 @@ def design_space(survey: Survey) -> Figure:
 def parameter_matching(survey: Survey) -> Figure:
     """Architectures that match in parameters; area grows with them. Source: figure 2."""
     sizes, places = input_sizes(survey.source), survey.landscape
-    looks = [_MATCHING_LOOKS[label] for label in places["matching"]]
+    looks = [_MATCHING[label][0] for label in places["matching"]]
     paint = replace(paint_looks(looks), areas=_areas(places["parameters"]))
-    present = [label for label in _MATCHING_LOOKS if (places["matching"] == label).any()]
+    present = [label for label in _MATCHING if (places["matching"] == label).any()]
     return draw_maps(
         survey,
         [paint],
         title="Parameter matching across the design space",
         caption=f"{survey.source.name}. Area grows with the number of parameters; grey lines join "
         f"equal counts; the paper's word on matching holds for MNIST. {_n(survey)}.",
-        legend=[legend_dot(_MATCHING_LOOKS[label], _MATCHING_WORDS[label]) for label in present],
+        legend=[legend_dot(*_MATCHING[label]) for label in present],
         contour_sizes=sizes,
     )
 
@@ -117,9 +109,8 @@ def winning_strategy(survey: Survey) -> Figure:
 def baseline_performance(survey: Survey) -> Figure:
     """Mean accuracy of the baseline modes. Source: figure 8."""
     values = survey.landscape["baseline_mean"]
-    norm = Normalize(min(survey.source.zero_r, _least(values)), max(_most(values), 1))
-    cmap = matplotlib.colormaps["cividis"]
-    paint = paint_values(values, norm=norm, cmap=cmap, label="mean accuracy, percent")
+    norm = Normalize(np.nanmin([survey.source.zero_r, *values]), np.nanmax([1, *values]))
+    paint = paint_values(values, norm=norm, cmap="cividis", label="mean accuracy, percent")
     return draw_maps(
         survey,
         [paint],
@@ -133,12 +124,12 @@ def ablation_effects(survey: Survey) -> Figure:
     """Mean of the ablative modes minus mean of the baselines. Source: figure 9."""
     places = survey.landscape
     effects = places["ablation_effect"]
-    reach = max(abs(_least(effects)), abs(_most(effects)), 2 * TOLERANCE)
+    reach = float(np.nanmax([2 * TOLERANCE, *effects.abs()]))
     norm = SymLogNorm(linthresh=TOLERANCE, vmin=-reach, vmax=reach, base=10)
     paint = paint_values(
         effects,
         norm=norm,
-        cmap=matplotlib.colormaps["RdBu"],
+        cmap="RdBu",
         label="ablative minus baseline, percentage points",
         markers=[_direction(e, t) for e, t in zip(effects, places["tolerance"], strict=True)],
     )
@@ -163,11 +154,11 @@ def instability(survey: Survey) -> Figure:
     places = survey.landscape
     failed = places["regime"] == Regime.FAILURE
     values = places["instability"]
-    norm = Normalize(0, max(_most(values), 1))
+    norm = Normalize(0, np.nanmax([1, *values]))
     paint = paint_values(
         values,
         norm=norm,
-        cmap=matplotlib.colormaps["YlOrRd"],
+        cmap="YlOrRd",
         label="largest sd of a mode, percentage points",
         markers=["X" if dead else "o" for dead in failed],
     )
@@ -230,20 +221,12 @@ def _intervals(survey: Survey) -> str:
     )
 
 
-def _least(values: pd.Series) -> float:
-    return float(values.min()) if values.notna().any() else math.inf
-
-
-def _most(values: pd.Series) -> float:
-    return float(values.max()) if values.notna().any() else -math.inf
-
-
 FIGURES = {
-    FigureName.DESIGN_SPACE: FigureKind(design_space),
-    FigureName.PARAMETER_MATCHING: FigureKind(parameter_matching),
-    FigureName.REGIMES: FigureKind(regimes),
-    FigureName.WINNING_STRATEGY: FigureKind(winning_strategy),
-    FigureName.BASELINE_PERFORMANCE: FigureKind(baseline_performance),
-    FigureName.ABLATION_EFFECTS: FigureKind(ablation_effects),
-    FigureName.INSTABILITY: FigureKind(instability),
+    FigureName.DESIGN_SPACE: design_space,
+    FigureName.PARAMETER_MATCHING: parameter_matching,
+    FigureName.REGIMES: regimes,
+    FigureName.WINNING_STRATEGY: winning_strategy,
+    FigureName.BASELINE_PERFORMANCE: baseline_performance,
+    FigureName.ABLATION_EFFECTS: ablation_effects,
+    FigureName.INSTABILITY: instability,
 }

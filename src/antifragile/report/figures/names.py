@@ -1,17 +1,8 @@
-"""Names of the figures, and the record by which a module offers the figures it draws.
-
-Nothing heavy is imported here, so that the command line can list the names at once.
-"""
+"""Names of the figures; nothing heavy is imported, so that the command line lists them at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class FigureName(StrEnum):
@@ -28,16 +19,3 @@ class FigureName(StrEnum):
     LATE_BREAKTHROUGHS = "late-breakthroughs"
     ROBUSTNESS = "robustness"
     HARM = "harm"
-
-
-@dataclass(frozen=True)
-class FigureKind:
-    """A figure that a module offers.
-
-    Args:
-        draw: Called as ``draw(survey, **options)``.
-        takes: Options it knows: ``targets`` (architectures), ``records`` (curves from elsewhere).
-    """
-
-    draw: Callable[..., Figure]
-    takes: tuple[str, ...] = ()

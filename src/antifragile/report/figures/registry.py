@@ -1,8 +1,13 @@
-"""All figures by name: those that the modules of this folder offer as ``FIGURES``."""
+"""All figures by name: those that the modules of this folder offer as ``FIGURES``.
+
+A figure is a function of a survey. What else it takes are its further parameters: ``targets``
+(architectures), ``records`` (curves from elsewhere).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,7 +17,11 @@ from antifragile.report.figures import curves, damage, maps
 from antifragile.report.figures.names import FigureName
 from antifragile.report.survey import Survey
 
-FIGURES = maps.FIGURES | curves.FIGURES | damage.FIGURES
+FIGURES: dict[FigureName, Callable[..., Figure]] = {
+    **maps.FIGURES,
+    **curves.FIGURES,
+    **damage.FIGURES,
+}
 
 
 def draw_figure(
@@ -33,11 +42,11 @@ def draw_figure(
     Raises:
         UsageError: Nothing to draw, or an option that this figure does not take.
     """
-    kind = FIGURES[name]
-    if targets and "targets" not in kind.takes:
-        chosen = " and ".join(other for other, kind in FIGURES.items() if "targets" in kind.takes)
+    takes = {other: signature(draw).parameters for other, draw in FIGURES.items()}
+    if targets and "targets" not in takes[name]:
+        chosen = " and ".join(other for other in FIGURES if "targets" in takes[other])
         raise UsageError(f"--targets chooses the rows of {chosen}; {name} shows everything.")
-    if records is not None and "records" not in kind.takes:
+    if records is not None and "records" not in takes[name]:
         raise UsageError(f"--convergence gives curves; {name} is drawn from the trials alone.")
-    options = {"targets": targets, "records": records}
-    return kind.draw(survey, **{option: options[option] for option in kind.takes})
+    options = {"survey": survey, "targets": targets, "records": records}
+    return FIGURES[name](**{option: options[option] for option in takes[name]})

@@ -48,40 +48,42 @@ def page_data(
         comparison: The result of `compare_studies`, of the first measure.
     """
     first = next(iter(surveys.values()))
-    modes = page_modes(surveys.values(), other, curves)
+    looks = _page_modes(surveys.values(), other, curves)
+    modes = list(looks)
     architectures = list(first.landscape["architecture"])
-    compared = {} if other is None else {"name": other.source.name}
+    compared: Plain = {}
+    if other is not None:
+        trials = _trials(other, architectures, modes)
+        compared = {"name": other.source.name, "trials": trials}
     return {
         "name": first.source.name,
         "zeroR": first.source.zero_r,
-        "modes": [_look(mode, look) | {"group": mode_group(mode)} for mode, look in modes.items()],
+        "modes": [_look(mode, look) | {"group": mode_group(mode)} for mode, look in looks.items()],
         "architectures": [_place(row) for row in rows_of(first.landscape)],
         "scales": {name: _stops(name) for name in ("cividis", "RdBu", "YlOrRd")},
         "views": [
             {
                 "measure": str(measure),
                 "label": MEASURE_WORDS[measure],
-                "layers": _layers(survey, list(modes)) + _difference_layers(survey, comparison),
+                "layers": _layers(survey, modes) + _difference_layers(survey, comparison),
                 "reasons": list(survey.landscape["reason"]),
-                "cells": _cells(survey, architectures, list(modes)),
-                "trials": _trials(survey, architectures, list(modes)),
+                "cells": _cells(survey, architectures, modes),
+                "trials": _trials(survey, architectures, modes),
             }
             for measure, survey in surveys.items()
         ],
-        "curves": None if curves is None else encode_curves(curves, architectures, list(modes)),
-        "other": compared
-        | ({"trials": _trials(other, architectures, list(modes))} if other else {}),
+        "curves": None if curves is None else encode_curves(curves, architectures, modes),
+        "other": compared,
     }
 
 
-def page_modes(
+def _page_modes(
     surveys: Iterable[Survey], other: Survey | None, curves: pd.DataFrame | None
 ) -> dict[str, Look]:
     """Every mode that occurs anywhere, in order, with its look."""
-    frames = [survey.cells["mode"] for survey in surveys]
-    frames += [] if other is None else [other.cells["mode"]]
-    frames += [] if curves is None else [curves["mode"]]
-    return mode_looks(order_modes(pd.concat(frames)))
+    others = [None if other is None else other.cells, curves]
+    frames = [*(survey.cells for survey in surveys), *(f for f in others if f is not None)]
+    return mode_looks(order_modes(pd.concat([frame["mode"] for frame in frames])))
 
 
 def _look(name: str, look: Look) -> Plain:
@@ -162,25 +164,18 @@ def _names(key: str, label: str, values: Iterable[str], looks: Mapping[str, Look
 
 
 def _cells(survey: Survey, architectures: Sequence[str], modes: Sequence[str]) -> list[Any]:
-    found = {(row.architecture, row.mode): row for row in rows_of(survey.cells)}
-    return [
-        [None if (name, mode) not in found else _cell_numbers(found[name, mode]) for mode in modes]
-        for name in architectures
-    ]
-
-
-def _cell_numbers(row: Any) -> list[Any]:
-    return [finite(getattr(row, name)) for name in _CELL]
+    cells = survey.cells.set_index(["architecture", "mode"])[list(_CELL)]
+    found = {row[0]: [finite(value) for value in row[1:]] for row in cells.itertuples(name=None)}
+    return [[found.get((name, mode)) for mode in modes] for name in architectures]
 
 
 def _trials(survey: Survey, architectures: Sequence[str], modes: Sequence[str]) -> list[Any]:
     """[architecture][mode] -> [[trial, accuracy], ...]."""
-    column = survey.measure.column
     grouped: dict[tuple[str, str], list[Any]] = {}
-    trials = survey.source.trials
-    if len(trials):
-        for row in rows_of(trials[["architecture", "mode", "trial", column]].dropna()):
-            grouped.setdefault((row[0], row[1]), []).append([row[2], round(row[3], 4)])
+    if len(survey.cells):
+        trials = survey.source.trials[[*TRIAL_KEY, survey.measure.column]].dropna()
+        for architecture, mode, trial, accuracy in trials.itertuples(index=False, name=None):
+            grouped.setdefault((architecture, mode), []).append([trial, round(accuracy, 4)])
     return [[grouped.get((name, mode), []) for mode in modes] for name in architectures]
 
 
@@ -199,11 +194,12 @@ def encode_curves(
     last = kept.groupby(TRIAL_KEY, sort=False)["meta_loop"].transform("max")
     if stride > 1:
         kept = kept[((kept["meta_loop"] - 1) % stride == 0) | (kept["meta_loop"] == last)]
-    place = {name: i for i, name in enumerate(architectures)}
-    mode_place = {name: i for i, name in enumerate(modes)}
+    lengths = kept.groupby(TRIAL_KEY, sort=False)["meta_loop"].agg(["count", "max"])
     index = [
-        [place[str(key[0])], mode_place[str(key[1])], int(key[2]), int(row.n), int(row.last)]
-        for key, row in zip(*_lengths(kept), strict=True)
+        [architectures.index(architecture), modes.index(mode), int(trial), *numbers]
+        for (architecture, mode, trial), numbers in zip(
+            lengths.index, lengths.to_numpy().tolist(), strict=True
+        )
     ]
     steps = (kept["validation_accuracy"].to_numpy(dtype=float) * CURVE_STEPS).round()
     block = np.nan_to_num(steps).clip(0, 65_535).astype("<u2").tobytes()
@@ -213,13 +209,6 @@ def encode_curves(
         "index": index,
         "values": base64.b64encode(block).decode(),
     }
-
-
-def _lengths(curves: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-    """The trials in order of appearance, and how long each is."""
-    loops = curves.groupby(TRIAL_KEY, sort=False)["meta_loop"]
-    grouped = pd.DataFrame({"n": loops.count(), "last": loops.max()})
-    return list(grouped.index), list(rows_of(grouped))
 
 
 def finite(value: Any) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from antifragile import __version__
 from antifragile.analysis.inference.comparisons import are_identical
@@ -76,25 +74,24 @@ def planned_trials(source: Source) -> int | None:
 def production_facts(source: Source) -> list[Fact]:
     """Spec, machine, versions, seed and duration, as far as the source knows them."""
     spec, planned = source.origin.get("spec"), planned_trials(source)
-    facts = [Fact(label="report written by", value=f"antifragile {__version__}")]
+    facts = {"report written by": f"antifragile {__version__}"}
     if spec is None:
-        facts.append(Fact(label="file", value=str(source.origin.get("file", source.name))))
-        facts.append(Fact(label="data set", value=_unnamed_dataset(source)))
-        facts.append(Fact(label="trials", value=f"{len(source.trials):,}"))
+        facts["file"] = str(source.origin.get("file", source.name))
+        facts["data set"] = _unnamed_dataset(source)
+        facts["trials"] = f"{len(source.trials):,}"
     else:
-        facts += [
-            Fact(label="created", value=str(source.origin.get("created_at", "unknown"))),
-            Fact(
-                label="data set", value=f"{spec['dataset']} ({spec['training']['normalization']})"
-            ),
-            Fact(label="trials", value=f"{len(source.trials):,} finished of {planned:,} planned"),
-            Fact(label="meta-loops", value=f"{spec['meta_loops']:,} per trial"),
-            Fact(label="seed", value=f"{spec['seed']} ({spec['pairing']})"),
-            Fact(label="preset", value=str(spec["preset"])),
-            *_perturbed(spec["training"]),
-        ]
-    facts.append(Fact(label="ZeroR", value=f"{source.zero_r:.2f} % (validation)"))
-    return facts + _compute_facts(source)
+        facts["created"] = str(source.origin.get("created_at", "unknown"))
+        facts["data set"] = f"{spec['dataset']} ({spec['training']['normalization']})"
+        facts["trials"] = f"{len(source.trials):,} finished of {planned:,} planned"
+        facts["meta-loops"] = f"{spec['meta_loops']:,} per trial"
+        facts["seed"] = f"{spec['seed']} ({spec['pairing']})"
+        facts["preset"] = str(spec["preset"])
+        if found := spec["training"].get("perturb"):
+            words = [Perturbation.of_mapping(item).words for item in found]
+            facts["perturbed in every mode by"] = ", ".join(words)
+    facts["ZeroR"] = f"{source.zero_r:.2f} % (validation)"
+    known = [Fact(label=label, value=value) for label, value in facts.items()]
+    return known + _compute_facts(source)
 
 
 def _unnamed_dataset(source: Source) -> str:
@@ -105,11 +102,6 @@ def _unnamed_dataset(source: Source) -> str:
         f"not named by the file; parameters are those for the paper's, MNIST ({sizes[0]} inputs, "
         f"{sizes[1]} classes)"
     )
-
-
-def _perturbed(training: Mapping[str, Any]) -> list[Fact]:
-    found = [Perturbation.of_mapping(item).words for item in training.get("perturb", ())]
-    return [Fact(label="perturbed in every mode by", value=", ".join(found))] if found else []
 
 
 def _compute_facts(source: Source) -> list[Fact]:

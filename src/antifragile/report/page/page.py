@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,23 +24,13 @@ from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source
 from antifragile.analysis.summary import Measure
 from antifragile.report.page.data import Plain, page_data
-from antifragile.report.page.facts import Fact, production_facts, remarks
+from antifragile.report.page.facts import production_facts, remarks
 from antifragile.report.page.tables import page_tables
 from antifragile.report.survey import Survey, available_measures, survey
 from antifragile.report.table import Spread, Table, show
 from antifragile.report.tables.comparison import comparison_table
 
 _SCRIPTS = ("common.js", "map.js", "charts.js", "detail.js", "tables.js", "main.js")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A table of the page with the heading it stands under."""
-
-    key: str
-    heading: str
-    table: Table
-    is_open: bool = False
 
 
 def write_report(
@@ -82,35 +71,28 @@ def render_page(
     """The page's HTML; arguments as `write_report`."""
     surveys = {m: survey(source, m, rules=rules) for m in available_measures(source)}
     first = surveys[Measure.PEAK]
-    against = None if other is None else survey(other, Measure.PEAK, rules=rules)
-    comparison = (
-        None if other is None else compare_studies(source.trials, other.trials, Measure.PEAK)
-    )
     tables = page_tables(first)
-    if comparison is not None and against is not None:
-        table = comparison_table(comparison, first.source.name, against.source.name, Measure.PEAK)
+    against = comparison = None
+    if other is not None:
+        against = survey(other, Measure.PEAK, rules=rules)
+        comparison = compare_studies(source.trials, other.trials, Measure.PEAK)
+        table = comparison_table(comparison, source.name, other.name, Measure.PEAK)
         tables.insert(0, ("comparison", "Comparison, cell by cell", table))
-    sections = [
-        Section(key=key, heading=heading, table=table, is_open=place == 0)
-        for place, (key, heading, table) in enumerate(tables)
-    ]
     data = page_data(surveys, curves=_curves(source, records), other=against, comparison=comparison)
-    return _fill(first, against, sections, data)
+    return _fill(first, against, tables, data)
 
 
 def _curves(source: Source, records: pd.DataFrame | None) -> pd.DataFrame | None:
     """All records, those of unfinished trials too; None without any."""
-    found = source.meta_loops if records is None else curves(records)
-    if found is None or found.empty:
-        return None
-    return curves(found)
+    found = source.meta_loops if records is None else records
+    return None if found is None or found.empty else curves(found)
 
 
-def _fill(first: Survey, other: Survey | None, sections: Sequence[Section], data: Plain) -> str:
-    names = [first.source.name] + ([other.source.name] if other is not None else [])
-    facts: list[tuple[str, list[Fact]]] = [(names[0], production_facts(first.source))]
-    if other is not None:
-        facts.append((names[1], production_facts(other.source)))
+def _fill(
+    first: Survey, other: Survey | None, sections: Sequence[tuple[str, str, Table]], data: Plain
+) -> str:
+    sources = [item.source for item in (first, other) if item is not None]
+    names = [source.name for source in sources]
     return (
         page_environment()
         .get_template("page.html.j2")
@@ -120,8 +102,8 @@ def _fill(first: Survey, other: Survey | None, sections: Sequence[Section], data
             names=names,
             remarks=remarks(first, other),
             sections=sections,
-            facts=facts,
-            specs=[_spec(item.source) for item in (first, other) if item is not None],
+            facts=[(source.name, production_facts(source)) for source in sources],
+            specs=[_spec(source) for source in sources],
             style=Markup(template_text("page.css")),
             script=Markup("\n".join(template_text(name) for name in _SCRIPTS)),
             data=Markup(embed_json(data)),

@@ -6,13 +6,11 @@ from antifragile.analysis.harm import harm_by_size, has_harm
 from antifragile.analysis.inference.comparisons import compare_with_control
 from antifragile.analysis.peak_bias import optimism
 from antifragile.analysis.summary import Measure
-from antifragile.report.survey import Survey, available_measures, rows_of
-from antifragile.report.table import Cell, Table, number_columns, text_columns
+from antifragile.report.survey import Survey, available_measures
+from antifragile.report.table import Table, frame_table, number_columns, text_columns
 from antifragile.report.tables.paper import mean_table, regime_table
 
 CONTROL = "none"
-_EFFECTS = ("difference", "low", "high", "size")
-_P_VALUES = ("p", "p_holm", "p_bh")
 
 
 def page_tables(survey: Survey) -> list[tuple[str, str, Table]]:
@@ -35,18 +33,11 @@ def page_tables(survey: Survey) -> list[tuple[str, str, Table]]:
 
 def cell_table(survey: Survey) -> Table:
     """n, mean, both standard deviations, extremes and the interval of the mean of every cell."""
-    numbers = ("mean", "sd", "sample_sd", "min", "max", "low", "high")
-    rows: list[list[Cell]] = [
-        [r.architecture, r.mode, r.n, *(float(getattr(r, name)) for name in numbers)]
-        for r in rows_of(survey.cells)
-    ]
-    return Table(
+    numbers = number_columns("n", "mean", "sd", "sample_sd", "min", "max", "low", "high")
+    return frame_table(
+        survey.cells.astype({"min": float, "max": float}),
         title=f"{survey.source.name}: every cell, {survey.measure} accuracy, percent",
-        columns=[
-            *text_columns("architecture", "mode"),
-            *number_columns("n", *numbers),
-        ],
-        rows=rows,
+        columns=[*text_columns("architecture", "mode"), *numbers],
         notes=["sd: population; sample sd: n - 1; low and high: 95 % t interval of the mean."],
     )
 
@@ -56,19 +47,15 @@ def control_table(survey: Survey) -> Table:
     result = compare_with_control(
         survey.source.trials, paired=survey.source.paired, control=CONTROL, measure=survey.measure
     )
-    rows: list[list[Cell]] = []
-    for r in rows_of(result.table):
-        numbers = [float(getattr(r, name)) for name in (*_EFFECTS, *_P_VALUES)]
-        rows.append([r.architecture, r.mode, *numbers, str(r.verdict)])
-    return Table(
+    return frame_table(
+        result.table,
         title=f"{survey.source.name}: every mode against {CONTROL}, percentage points",
         columns=[
             *text_columns("architecture", "mode"),
-            *number_columns(*_EFFECTS),
-            *number_columns(*_P_VALUES, decimals=4),
+            *number_columns("difference", "low", "high", "size"),
+            *number_columns("p", "p_holm", "p_bh", decimals=4),
             *text_columns("verdict"),
         ],
-        rows=rows,
         notes=[
             f"Permutation tests; low and high: 95 % interval; size: in standard deviations; "
             f"equivalent: within {result.margin:g} points.",
@@ -82,15 +69,9 @@ def harm_table(survey: Survey) -> Table:
     parts = [
         f"{part}{end}" for part in ("drop", "recovery", "left") for end in ("", "_low", "_high")
     ]
-    rows: list[list[Cell]] = [
-        [
-            *(r.architecture, int(r.parameters), r.mode, int(r.n), int(r.ablations)),
-            *(float(getattr(r, name)) for name in parts),
-            100 * float(r.share_mended),
-        ]
-        for r in rows_of(harm_by_size(survey.source, survey.landscape))
-    ]
-    return Table(
+    found = harm_by_size(survey.source, survey.landscape)
+    return frame_table(
+        found.assign(**{"mended, %": 100 * found["share_mended"]}),
         title=f"{survey.source.name}: harm of one ablation, points of validation accuracy",
         columns=[
             *text_columns("architecture"),
@@ -99,7 +80,6 @@ def harm_table(survey: Survey) -> Table:
             *number_columns("n", "ablations", *parts),
             *number_columns("mended, %", decimals=1),
         ],
-        rows=rows,
         notes=[
             "Drop: LKG minus its ablated clone, before the epoch; recovery: clone after the epoch "
             "minus ablated clone; left: drop minus recovery, negative where the epoch gained; "
@@ -111,18 +91,11 @@ def harm_table(survey: Survey) -> Table:
 
 def optimism_table(survey: Survey) -> Table:
     """Peak validation minus test accuracy, by mode."""
-    numbers = ("gap", "low", "high", "excess", "excess_low", "excess_high")
-    rows: list[list[Cell]] = [
-        [r.mode, r.architectures, r.trials, *(float(getattr(r, name)) for name in numbers)]
-        for r in rows_of(optimism(survey.source.trials, control=CONTROL))
-    ]
-    return Table(
+    gaps = number_columns("gap", "low", "high", "excess", "excess_low", "excess_high")
+    return frame_table(
+        optimism(survey.source.trials, control=CONTROL),
         title=f"{survey.source.name}: peak validation minus test accuracy, percentage points",
-        columns=[
-            *text_columns("mode"),
-            *number_columns("architectures", "trials", *numbers),
-        ],
-        rows=rows,
+        columns=[*text_columns("mode"), *number_columns("architectures", "trials"), *gaps],
         notes=[
             "The peak is the best of many looks at the validation split, the test split is looked "
             f"at once. Excess: gap minus that of {CONTROL}; 95 % intervals over architectures."

@@ -6,8 +6,7 @@ import pandas as pd
 
 from antifragile.analysis.inference.two_studies import NO_DIFFERENCE, family_of_cells
 from antifragile.analysis.summary import Measure
-from antifragile.report.survey import rows_of
-from antifragile.report.table import Cell, Table, number_columns, text_columns
+from antifragile.report.table import Table, frame_table, number_columns, text_columns
 
 
 def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: Measure) -> Table:
@@ -19,14 +18,9 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
         other: The other one's.
         measure: The accuracy that was compared.
     """
-    rows: list[list[Cell]] = [
-        [
-            *(r.architecture, r.mode, r.n, r.mean, r.n_other, r.mean_other),
-            *(r.difference, r.low, r.high, r.p_holm, r.verdict),
-        ]
-        for r in rows_of(comparison)
-    ]
-    return Table(
+    headings = {"n_other": "n (other)", "mean_other": "mean (other)", "p_holm": "p (Holm)"}
+    return frame_table(
+        comparison.rename(columns=headings),
         title=f"{name} against {other}: {measure} accuracy by cell",
         columns=[
             *text_columns("architecture", "mode"),
@@ -34,7 +28,6 @@ def comparison_table(comparison: pd.DataFrame, name: str, other: str, measure: M
             *number_columns("p (Holm)", decimals=4),
             *text_columns("verdict"),
         ],
-        rows=rows,
         notes=comparison_notes(comparison),
     )
 

@@ -17,7 +17,15 @@ from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
 from antifragile.errors import UsageError
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
-from antifragile.report.table import Cell, Column, Spread, Table, number_columns, text_columns
+from antifragile.report.table import (
+    Cell,
+    Column,
+    Spread,
+    Table,
+    frame_table,
+    number_columns,
+    text_columns,
+)
 from antifragile.report.tables.names import TableName
 from antifragile.report.tables.printed import PRINTED_WINNERS
 from antifragile.report.targets import choose_architectures
@@ -68,8 +76,12 @@ def performance_table(survey: Survey, targets: Sequence[str]) -> Table:
         prefix = f"{name} " if len(names) > 1 else ""
         words = ("n", "mean", "sd", "min", "max")
         columns += number_columns(*(f"{prefix}{word}" for word in words))
-    found = survey.cells[survey.cells["architecture"].isin(names)]
-    rows = [[mode, *_numbers(survey, names, mode)] for mode in order_modes(found["mode"])]
+    cells = survey.cells[survey.cells["architecture"].isin(names)]
+    found = {(r.architecture, r.mode): [r.n, r.mean, r.sd, r.min, r.max] for r in rows_of(cells)}
+    rows: list[list[Cell]] = [
+        [mode, *(number for name in names for number in found.get((name, mode), [None] * 5))]
+        for mode in order_modes(cells["mode"])
+    ]
     sizes = ", ".join(_with_parameters(survey, name) for name in names)
     return Table(
         title=f"{survey.source.name}: {MEASURE_WORDS[survey.measure]} of {sizes}",
@@ -79,34 +91,22 @@ def performance_table(survey: Survey, targets: Sequence[str]) -> Table:
     )
 
 
-def _numbers(survey: Survey, names: Sequence[str], mode: str) -> list[Cell]:
-    found = {row.architecture: row for row in rows_of(survey.cells) if row.mode == mode}
-    numbers: list[Cell] = []
-    for name in names:
-        row = found.get(name)
-        numbers += [None] * 5 if row is None else [row.n, row.mean, row.sd, row.min, row.max]
-    return numbers
-
-
 def parameter_table(survey: Survey) -> Table:
     """Parameters of every architecture, with the paper's word on matching.
 
     Source: PSA paper, table IV.
     """
     sizes = input_sizes(survey.source)
-    rows: list[list[Cell]] = [
-        [r.architecture, _whole(r.parameters), r.matching or None]
-        for r in rows_of(survey.landscape)
-    ]
+    places = survey.landscape.rename(columns={"matching": "parameter matching"})
     known = f"{sizes[0]} inputs and {sizes[1]} classes" if sizes else "an unknown data set"
-    return Table(
-        title=f"{survey.source.name}: parameters of {len(rows)} architectures",
+    return frame_table(
+        places.replace({"parameter matching": {"": None}}),
+        title=f"{survey.source.name}: parameters of {len(places)} architectures",
         columns=[
             *text_columns("architecture"),
             *number_columns("parameters"),
             *text_columns("parameter matching"),
         ],
-        rows=rows,
         notes=[
             f"Parameters for {known}; matching as in the paper, empty for other shapes.",
             *_dataset_notes(survey),
@@ -180,19 +180,13 @@ def regime_table(survey: Survey) -> Table:
     Note:
         The paper's table VI lists training options; ``training`` is that table.
     """
-    has_probability = bool(survey.landscape["probability"].notna().any())
-    rows: list[list[Cell]] = [
-        [
-            *(r.architecture, _whole(r.parameters), r.regime or "-"),
-            *([float(r.probability)] if has_probability else []),
-            r.reason,
-        ]
-        for r in rows_of(survey.landscape)
-    ]
-    labels = survey.landscape["regime"].replace("", "not judged")
+    places = survey.landscape
+    has_probability = bool(places["probability"].notna().any())
+    labels = places["regime"].replace("", "not judged")
     counts = [f"{(labels == label).sum()} {label}" for label in order_regimes(labels)]
-    return Table(
-        title=f"{survey.source.name}: regimes of {len(rows)} architectures, {survey.rules} rules",
+    return frame_table(
+        places.replace({"regime": {"": "-"}}),
+        title=f"{survey.source.name}: regimes of {len(places)} architectures, {survey.rules} rules",
         columns=[
             *text_columns("architecture"),
             *number_columns("parameters"),
@@ -200,7 +194,6 @@ def regime_table(survey: Survey) -> Table:
             *(number_columns("probability", decimals=3) if has_probability else []),
             *text_columns("reason"),
         ],
-        rows=rows,
         notes=[", ".join(counts), *_left_out(survey)] if counts else [],
     )
 
@@ -268,16 +261,10 @@ def _dataset_notes(survey: Survey) -> list[str]:
     is_csv = survey.source.origin.get("spec") is None
     if not is_csv or not (survey.landscape["matching"] == "").any():
         return []
-    if input_sizes(survey.source) is None:
-        return ["The file does not name its data set: parameters are unknown."]
-    return ["The file does not name its data set: parameters are those for MNIST."]
+    known = "unknown" if input_sizes(survey.source) is None else "those for MNIST"
+    return [f"The file does not name its data set: parameters are {known}."]
 
 
 def _with_parameters(survey: Survey, name: str) -> str:
-    places = {row.architecture: row for row in rows_of(survey.landscape)}
-    count = _whole(places[name].parameters)
-    return name if count is None else f"{name} ({count:,} parameters)"
-
-
-def _whole(value: float) -> int | None:
-    return None if math.isnan(value) else int(value)
+    count = survey.landscape.set_index("architecture")["parameters"][name]
+    return name if math.isnan(count) else f"{name} ({count:,} parameters)"

@@ -57,20 +57,18 @@ def _write(client: Any, experiment: str, run: TrackedRun) -> None:
     def milliseconds(seconds: float) -> int:
         return round(1000 * seconds)
 
-    def metrics() -> Iterator[Any]:
-        for name, meta_loop, at, value in run.points():
-            yield entities.Metric(name, value, milliseconds(at), meta_loop)
-        for name, value in run.results.items():
-            yield entities.Metric(name, value, milliseconds(run.times[-1]), int(run.meta_loops[-1]))
-
+    metrics = [
+        entities.Metric(name, value, milliseconds(at), meta_loop)
+        for name, meta_loop, at, value in run.points()
+    ]
     parameters = [
         entities.Param(name, str(value)[:_LONGEST_VALUE]) for name, value in run.parameters.items()
     ]
     begun = client.create_run(experiment, start_time=milliseconds(run.times[0]), run_name=run.name)
-    run_id, found = begun.info.run_id, list(metrics())
+    run_id = begun.info.run_id
     client.log_batch(run_id, params=parameters)
-    for start in range(0, len(found), _BATCH):
-        client.log_batch(run_id, metrics=found[start : start + _BATCH])
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
     status = "FINISHED" if run.results else "RUNNING"
     client.set_terminated(run_id, status=status, end_time=milliseconds(run.times[-1]))
 

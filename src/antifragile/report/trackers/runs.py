@@ -22,17 +22,12 @@ import pandas as pd
 from antifragile._files import make_folder
 from antifragile.analysis.convergence import TRIAL_KEY
 from antifragile.analysis.source import Source
+from antifragile.analysis.summary import Measure
 from antifragile.config.architecture import file_stem
 from antifragile.errors import UsageError, WorldError
 
-_CURVES = (
-    *("validation_accuracy", "bounty_accuracy", "ablated_accuracy"),
-    *("promoted", "train_loss"),
-)
-_RESULTS = (
-    *("peak_validation_accuracy", "final_validation_accuracy", "test_accuracy"),
-    "peak_meta_loop",
-)
+_CURVES = ["validation_accuracy", "bounty_accuracy", "ablated_accuracy", "promoted", "train_loss"]
+_RESULTS = [*(measure.column for measure in Measure), "peak_meta_loop"]
 Value = str | int | float
 
 
@@ -74,12 +69,18 @@ class TrackedRun:
         mode = re.sub(r"[^\w.+-]+", "-", self.mode)
         return Path(file_stem(self.architecture)) / mode / f"trial-{self.trial:03d}"
 
-    def points(self) -> Iterator[tuple[str, int, float, float]]:
-        """Every value of every curve that there is: name, meta-loop, time, value."""
+    def points(self, *, result: str = "") -> Iterator[tuple[str, int, float, float]]:
+        """Every value that there is, curves then results: name, meta-loop, time, value.
+
+        Args:
+            result: Prefix of the names of results, which stand at the last record.
+        """
         for name, values in self.curves.items():
             for meta_loop, at, value in zip(self.meta_loops, self.times, values, strict=True):
                 if not math.isnan(value):
                     yield name, int(meta_loop), float(at), float(value)
+        for name, value in self.results.items():
+            yield f"{result}{name}", int(self.meta_loops[-1]), float(self.times[-1]), value
 
 
 RunWriter = Callable[[TrackedRun], None]
@@ -125,7 +126,8 @@ def tracked_runs(source: Source) -> Iterator[TrackedRun]:
         **spec["training"],
     }
     begin = datetime.fromisoformat(source.origin["created_at"]).timestamp()
-    results = _results(source.trials)
+    finished = source.trials.set_index(TRIAL_KEY).reindex(columns=_RESULTS).astype(float)
+    results = finished.to_dict(orient="index")
     for key, rows in records.groupby(TRIAL_KEY, sort=False):
         architecture, mode, trial = str(key[0]), str(key[1]), int(str(key[2]))
         about: dict[str, Value] = {"architecture": architecture, "mode": mode, "trial": trial}
@@ -144,15 +146,6 @@ def tracked_runs(source: Source) -> Iterator[TrackedRun]:
 def _curves(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     found = {name: rows[name].to_numpy(dtype=float) for name in _CURVES}
     return {name: values for name, values in found.items() if not np.isnan(values).all()}
-
-
-def _results(trials: pd.DataFrame) -> dict[tuple[str, str, int], dict[str, float]]:
-    return {
-        (str(row["architecture"]), str(row["mode"]), int(row["trial"])): {
-            name: float(row[name]) for name in _RESULTS
-        }
-        for row in trials.to_dict(orient="records")
-    }
 
 
 @contextmanager

@@ -29,16 +29,12 @@ def export_tensorboard(source: Source, folder: Path) -> int:
 def _write(folder: Path, run: TrackedRun) -> None:
     summary = require("torch.utils.tensorboard.summary", **_NEEDED)
     files = require("torch.utils.tensorboard.writer", **_NEEDED)
-    begin, end = float(run.times[0]), float(run.times[-1])
     writer = files.FileWriter(str(folder / run.folder))
     try:
         metrics = dict.fromkeys((f"{_RESULT}{name}" for name in run.results), 0.0)
         for part in summary.hparams(dict(run.parameters), metrics):
-            writer.add_summary(part, walltime=begin)
-        for name, meta_loop, at, value in run.points():
+            writer.add_summary(part, walltime=float(run.times[0]))
+        for name, meta_loop, at, value in run.points(result=_RESULT):
             writer.add_summary(summary.scalar(name, value), meta_loop, walltime=at)
-        for name, value in run.results.items():
-            last = int(run.meta_loops[-1])
-            writer.add_summary(summary.scalar(f"{_RESULT}{name}", value), last, walltime=end)
     finally:
         writer.close()
