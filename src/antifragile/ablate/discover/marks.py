@@ -68,9 +68,9 @@ def marked_part(statement: ast.stmt, line: int) -> ast.AST | None:
 def has_run(evidence: Evidence, source: SourceFile, node: ast.AST | None) -> bool:
     """Whether a marked place ran; a place without a site counts as run when its function did."""
     while node is not None and node is not source.tree:
-        runs = [evidence.run_of(source, item) for item in ast.walk(node)]
-        known = [source.number(item) is not None for item in ast.walk(node)]
-        if any(known):
+        sites = [item for item in ast.walk(node) if source.number(item) is not None]
+        if sites:
+            runs = [evidence.run_of(source, site) for site in sites]
             return any(run is not None and (run.ran or run.other_calls) for run in runs)
         node = source.parents[node]
     return False

@@ -5,23 +5,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.marks import marked_node
-from antifragile.ablate.records import Edit, NoLegalEdit, Planned, Target
-from antifragile.ablate.source.edits import (
-    operand_text,
-    remove_statement,
-)
+from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.records import Edit, NoLegalEdit, Planned
+from antifragile.ablate.source.edits import operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 
 
-def plan_marked(evidence: Evidence, target: Target) -> Planned:
+def plan_marked(attempt: Attempt) -> Planned:
     """Remove the marked lines."""
     edits: list[Edit] = []
-    for place in target.options["lines"].split(","):
+    for place in attempt.target.options["lines"].split(","):
         file, _, line = place.rpartition(":")
-        source = evidence.sources[file]
+        source = attempt.evidence.sources[file]
         node = marked_node(source, int(line))
         if node is None:
             raise NoLegalEdit("the mark stands at no statement")
