@@ -177,15 +177,12 @@ class Evidence:
 
     def below(self, numbers: Sequence[int]) -> set[int]:
         """Return modules and all that hangs below them and below nothing else."""
-        tops = [name for number in numbers for name in self.module(number).names]
-        inside = set(numbers)
-        for number, module in enumerate(self.trace.modules):
-            if module.names and all(
-                any(name == top or name.startswith(f"{top}.") for top in tops)
-                for name in module.names
-            ):
-                inside.add(number)
-        return inside
+        tops = tuple(f"{name}." for number in numbers for name in self.module(number).names)
+        return set(numbers) | {
+            number
+            for number, module in enumerate(self.trace.modules)
+            if module.names and all(f"{name}.".startswith(tops) for name in module.names)
+        }
 
 
 def cut_of(run: Run, way: str) -> Iterator[tuple[int, tuple[int, ...]]]:

@@ -7,7 +7,7 @@ is a component of its own besides.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -15,6 +15,8 @@ from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
 from antifragile.ablate.discover.sites import SUMS, target_at
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
 from antifragile.ablate.trace.records import ModuleRun
+
+Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
 
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _MOVERS = ("Flatten", "Unflatten", "Rearrange", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle")
@@ -46,11 +48,9 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
     yield from stray_targets(evidence)
 
 
-def layer_paths(
-    evidence: Evidence, site: SeenSite, numbers: Sequence[int]
-) -> dict[tuple[str, str], list[int]]:
+def layer_paths(evidence: Evidence, site: SeenSite, numbers: Sequence[int]) -> Layers:
     """Return the modules by (owner's class, path below the owner)."""
-    found: dict[tuple[str, str], list[int]] = {}
+    found: Layers = {}
     for number in numbers:
         owner = evidence.owner_of(evidence.module(number), site.class_name)
         if owner is not None:
@@ -59,10 +59,7 @@ def layer_paths(
 
 
 def group_target(
-    evidence: Evidence,
-    site: SeenSite,
-    numbers: Sequence[int],
-    paths: Collection[tuple[str, str]],
+    evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths: Layers
 ) -> Target:
     """Make the component of all modules that one call builds."""
     name, kind = group_name(evidence, site, numbers, paths), kind_of(evidence.module(numbers[0]))
@@ -144,12 +141,7 @@ def why_not(modules: Sequence[ModuleRun]) -> str | None:
     return None
 
 
-def group_name(
-    evidence: Evidence,
-    site: SeenSite,
-    numbers: Sequence[int],
-    paths: Collection[tuple[str, str]],
-) -> str:
+def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths: Layers) -> str:
     """Name the modules that a call builds: by class and attribute, or by function and callee."""
     if paths and site.class_name is not None:
         owner, _ = next(iter(paths))
