@@ -44,9 +44,8 @@ def marked_node(source: SourceFile, line: int) -> ast.AST | None:
     statement = max(around, key=lambda item: item.lineno, default=None)
     if statement is None:
         return None
-    if not isinstance(statement, ast.If | ast.For | ast.While | ast.With | ast.FunctionDef):
-        return marked_part(statement, line) or statement
-    return statement
+    is_block = isinstance(statement, ast.If | ast.For | ast.While | ast.With | ast.FunctionDef)
+    return statement if is_block else marked_part(statement, line) or statement
 
 
 def marked_part(statement: ast.stmt, line: int) -> ast.AST | None:

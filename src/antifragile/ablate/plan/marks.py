@@ -33,10 +33,10 @@ def removal(source: SourceFile, node: ast.AST, line: int) -> Edit:
         if any(name_is_needed(source, node)):
             raise NoLegalEdit("later lines use what the marked line makes: mark the use instead")
         return remove_statement(source, node)
-    text = source.text[source.line_start(line) : source.line_start(line + 1)].strip()
+    start, end = source.line_start(line), source.line_start(line + 1)
+    text = source.text[start:end].strip()
     starts_with_sign = text[:1] in "+-" and isinstance(parent, ast.BinOp) and parent.right is node
     if starts_with_sign or not isinstance(parent, ast.BinOp):
-        start, end = source.line_start(line), source.line_start(line + 1)
         return Edit(file=source.file, start=start, end=end, text="")
     kept = parent.left if parent.right is node else parent.right
     return replace_node(source, parent, operand_text(source, kept, inside=parent))

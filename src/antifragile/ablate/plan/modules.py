@@ -22,13 +22,7 @@ from antifragile.ablate.plan.operands import (
     shape_relations,
     shape_words,
 )
-from antifragile.ablate.records import (
-    AblationKind,
-    ComponentKind,
-    Edit,
-    NoLegalEdit,
-    Planned,
-)
+from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import ModuleRun

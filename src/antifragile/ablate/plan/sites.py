@@ -18,13 +18,7 @@ from antifragile.ablate.plan.operands import (
     shape_relations,
     shape_words,
 )
-from antifragile.ablate.records import (
-    AblationKind,
-    ComponentKind,
-    Edit,
-    NoLegalEdit,
-    Planned,
-)
+from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile

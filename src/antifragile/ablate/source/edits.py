@@ -75,11 +75,8 @@ def operand_text(source: SourceFile, node: ast.AST, *, inside: ast.AST | None = 
     if not stands_alone(text):
         return f"({text})"
     is_number = isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
-    if (
-        isinstance(node, _ATOMS)
-        or is_number
-        or (inside is not None and is_enclosed(source, inside))
-    ):
+    is_free = inside is not None and is_enclosed(source, inside)
+    if isinstance(node, _ATOMS) or is_number or is_free:
         return text
     if isinstance(node, ast.BinOp) and isinstance(inside, ast.BinOp):
         is_tight = isinstance(node.op, ast.Mult | ast.Div | ast.MatMult | ast.Pow)
