@@ -19,7 +19,7 @@ from pathlib import Path
 from antifragile._files import write_atomically
 from antifragile.ablate.certify import probe
 from antifragile.ablate.certify.measurements import BaselineMeasurement
-from antifragile.ablate.certify.verdict import judge
+from antifragile.ablate.certify.verdict import judge, refused
 from antifragile.ablate.certify.workplace import Workplace, open_workplace
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, installed_framework
 from antifragile.ablate.records import (
@@ -98,7 +98,9 @@ def certify(
             certificates[position] = certificate
             variant = variants[position]
             if variant.folder:
-                _write(out / variant.folder / "certificate.json", certificate)
+                content = json.dumps(asdict(certificate), indent=1).encode() + b"\n"
+                path = out / variant.folder / "certificate.json"
+                write_atomically(path, content, durable=False)
             if listener is not None:
                 listener(variant, certificate)
     return tuple(certificates[position] for position in range(len(variants)))
@@ -117,7 +119,7 @@ def _judged(
         server.preload(*wanted)  # while those run
     baseline = _found(baseline_run)
     for position in sorted(set(range(len(variants))) - set(legal)):
-        yield position, _refused(variants[position])
+        yield position, refused(variants[position])
     is_random = baseline.is_random
     jobs = [place.variant_job(variants[position], is_random=is_random) for position in legal]
     held: dict[int, Certificate] = {}
@@ -141,25 +143,8 @@ def _found(baseline_run: Iterator[tuple[int, Outcome]]) -> BaselineMeasurement:
 
 
 def _with_cold_import(certificate: Certificate, outcome: Outcome) -> Certificate:
+    found = outcome.reason or "a fresh Python imports it without us"
+    certificate = replace(certificate, checks=certificate.checks | {"cold import": found})
     if outcome.failure is None:
-        checks = certificate.checks | {"cold import": "a fresh Python imports it without us"}
-        return replace(certificate, checks=checks)
-    checks = certificate.checks | {"cold import": outcome.reason}
-    return replace(
-        certificate, verdict=CertificateVerdict.FAILED, reason=outcome.reason, checks=checks
-    )
-
-
-def _refused(variant: Variant) -> Certificate:
-    assert variant.refusal is not None
-    return Certificate(
-        component=variant.component,
-        kind=variant.kind,
-        verdict=CertificateVerdict.REFUSED,
-        reason=variant.refusal,
-    )
-
-
-def _write(path: Path, certificate: Certificate) -> None:
-    content = json.dumps(asdict(certificate), indent=1).encode() + b"\n"
-    write_atomically(path, content, durable=False)
+        return certificate
+    return replace(certificate, verdict=CertificateVerdict.FAILED, reason=outcome.reason)

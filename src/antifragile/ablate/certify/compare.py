@@ -16,6 +16,13 @@ from antifragile.ablate.frameworks.arrays import Array, Leaves
 ROUNDING_UNITS = 64.0  # below this many, a difference is noise whatever the model
 NOISE_MARGIN = 10.0  # times the response of the baseline to moving its parameters by one unit
 MOST_THRESHOLD = 0.05  # a chaotic model must still be able to show a change
+PART_WORDS = {  # what two runs are compared by
+    "evaluation": "the output in evaluation mode",
+    "training": "the output in training mode",
+    "loss": "the loss",
+    "gradients": "the gradients",
+    "inputs": "the inputs",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

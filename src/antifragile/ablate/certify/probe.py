@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.certify.arrays import load_arrays, save_arrays
-from antifragile.ablate.certify.compare import are_identical, difference, is_finite
+from antifragile.ablate.certify.compare import PART_WORDS, are_identical, difference, is_finite
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.certify.weights import moved, randomised
 from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.frameworks.subject import (
-    MODES,
     OTHER_SEED,
     CodeFields,
     Observation,
@@ -135,8 +134,7 @@ def _redrawn_difference(subject: Subject, values: Leaves, kept: Leaves) -> float
         expected = _below(kept, f"redrawn/{salt}/")
         if not expected or largest > _CLEAR:
             break
-        found = difference(expected, subject.draw_again(values, salt))
-        largest = max(largest, found.relative)
+        largest = max(largest, difference(expected, subject.draw_again(values, salt)).relative)
     return largest
 
 
@@ -186,11 +184,7 @@ def _noise(
 def _check_repeats(first: Observation, second: Observation) -> None:
     unequal = _unequal(first.parts, second.parts)
     if unequal:
-        words = {
-            **{mode: f"the output in {mode} mode" for mode in MODES},
-            **{"loss": "the loss", "inputs": "the inputs", "gradients": "the gradients"},
-        }
-        parts = ", ".join(words[name] for name in unequal)
+        parts = ", ".join(PART_WORDS[name] for name in unequal)
         raise Refusal(f"not deterministic: with the same seed and weights, {parts} differed")
 
 

@@ -8,9 +8,9 @@ certified
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from antifragile.ablate.certify.compare import threshold
+from antifragile.ablate.certify.compare import PART_WORDS, threshold
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.records import (
     AblationKind,
@@ -40,6 +40,13 @@ class _Case:
         here, there = (sum(side.parameters.values()) for side in (self.found, self.baseline))
         return here - there
 
+    @property
+    def detached(self) -> tuple[set[str], set[str]]:
+        """Parameters that get no gradient any more: those to be cut, and others."""
+        missing = set(self.found.without_gradient) - set(self.baseline.without_gradient)
+        cut = set(self.variant.cut_parameters)
+        return missing & cut, missing - cut
+
 
 def judge(
     project: Project, variant: Variant, baseline: BaselineMeasurement, outcome: Outcome
@@ -53,7 +60,8 @@ def judge(
         outcome: The end of `probe.measure_variant`.
     """
     if outcome.failure is not None:
-        return _failed(variant, outcome)
+        failed = _unmeasured(variant, CertificateVerdict.FAILED, outcome.reason)
+        return replace(failed, checks={"runs": outcome.reason}, seconds=outcome.seconds)
     case = _Case(project=project, variant=variant, baseline=baseline, found=outcome.value)
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
@@ -74,40 +82,35 @@ def judge(
     )
 
 
-def _failed(variant: Variant, outcome: Outcome) -> Certificate:
+def refused(variant: Variant) -> Certificate:
+    """Judge a variant that has no legal edit."""
+    assert variant.refusal is not None
+    return _unmeasured(variant, CertificateVerdict.REFUSED, variant.refusal)
+
+
+def _unmeasured(variant: Variant, verdict: CertificateVerdict, reason: str) -> Certificate:
     return Certificate(
-        component=variant.component,
-        kind=variant.kind,
-        verdict=CertificateVerdict.FAILED,
-        reason=outcome.reason,
-        checks={"runs": outcome.reason},
-        seconds=outcome.seconds,
+        component=variant.component, kind=variant.kind, verdict=verdict, reason=reason
     )
 
 
 def _broken_promise(case: _Case) -> str | None:
     """The first promise of the generator that the variant breaks, or None."""
-    for check in (_output_shape, _inputs, _parameters, _finite):
-        problem = check(case)
-        if problem is not None:
-            return problem
-    return None
+    problems = (check(case) for check in (_output_shape, _inputs, _parameters, _finite))
+    return next(filter(None, problems), None)
 
 
 def _output_shape(case: _Case) -> str | None:
     expected, got = case.baseline.signature, case.found.signature
     if expected == got:
-        case.checks["output shape"] = "; ".join(dict.fromkeys(_without_mode(got)))
+        # without the leading position, which tells evaluation from training
+        lines = [line[3:].removeprefix(" ") for line in got]
+        case.checks["output shape"] = "; ".join(dict.fromkeys(lines))
         return None
     pairs = [(a, b) for a, b in zip(expected, got, strict=False) if a != b]
     one, other = pairs[0] if pairs else (f"{len(expected)} values", f"{len(got)} values")
     case.checks["output shape"] = f"{other} instead of {one}"
     return f"the output is {other} instead of {one}"
-
-
-def _without_mode(signature: list[str]) -> list[str]:
-    """Signature lines without the leading position that tells evaluation from training."""
-    return [line[3:].removeprefix(" ") for line in signature]
 
 
 def _inputs(case: _Case) -> str | None:
@@ -143,10 +146,7 @@ def _finite(case: _Case) -> str | None:
 
 def _takes_more(case: _Case) -> str | None:
     """Parameters beside the component's own that get no gradient any more, or None."""
-    cut = set(case.variant.cut_parameters)
-    missing = set(case.found.without_gradient) - set(case.baseline.without_gradient)
-    others = missing - cut
-    own = sorted(missing & cut)
+    own, others = case.detached
     case.checks["gradients"] = f"none for {_some(own)}" if own else "reach every parameter"
     if not others:
         return None
@@ -156,7 +156,8 @@ def _takes_more(case: _Case) -> str | None:
 
 def _change(case: _Case) -> tuple[CertificateVerdict, str]:
     """Whether and where the function changed."""
-    if case.baseline.out_of_reach and _shifts_the_stream(case):
+    shifts_the_stream = case.found.stream_digest != case.baseline.stream_digest
+    if case.baseline.out_of_reach and shifts_the_stream:
         case.checks["change"] = "cannot be told from another initialisation"
         return CertificateVerdict.REFUSED, (
             "the model keeps random numbers where they cannot be copied from, so a change cannot "
@@ -189,16 +190,14 @@ def _nothing(case: _Case) -> str:
 
 
 def _counts(case: _Case, key: str) -> bool:
-    part = key.partition("/")[2]
-    if part in ("gradients", "inputs"):
-        return case.variant.kind is AblationKind.DISABLE
-    return True
+    is_indirect = key.endswith(("/gradients", "/inputs"))
+    return not is_indirect or case.variant.kind is AblationKind.DISABLE
 
 
 def _exceeds(case: _Case, key: str) -> bool:
-    difference, limit = case.found.differences[key], _threshold(case, key)
-    exceeds = not difference.identical and difference.relative > limit
+    difference = case.found.differences[key]
     relative = difference.relative
+    exceeds = not difference.identical and relative > _threshold(case, key)
     weights, _, part = key.partition("/")
     case.checks[f"{part}, {weights} weights"] = (
         f"changed by {relative:.2g}"
@@ -219,24 +218,13 @@ def _frozen(case: _Case) -> list[str]:
     """A component that no longer learns has changed, though not yet its output."""
     if case.variant.kind is not AblationKind.REINIT_FROZEN:
         return []
-    missing = set(case.found.without_gradient) - set(case.baseline.without_gradient)
-    frozen = missing & set(case.variant.cut_parameters)
+    frozen, _ = case.detached
     return [f"what learns ({_some(frozen)} are frozen)"] if frozen else []
 
 
 def _places(changed: set[str], weights: str) -> list[str]:
-    words = {
-        "evaluation": "the output in evaluation mode",
-        "training": "the output in training mode",
-        "loss": "the loss",
-        "gradients": "the gradients",
-        "inputs": "the batch",
-    }
+    words = PART_WORDS | {"inputs": "the batch"}
     return [word for part, word in words.items() if f"{weights}/{part}" in changed]
-
-
-def _shifts_the_stream(case: _Case) -> bool:
-    return case.found.stream_digest != case.baseline.stream_digest
 
 
 def _some(names: set[str] | list[str]) -> str:

@@ -56,15 +56,15 @@ class Workplace:
 
     def cold_import_job(self, variant: Variant) -> Job:
         """Prepare the import of a variant's files in a fresh Python."""
-        code, project = self._code(variant.folder), self.project
-        entries = (project.build, project.inputs, project.step)
-        files = [*variant.edited, *(entry.file for entry in entries if entry is not None)]
+        code = self._code(variant.folder)
+        edited = [module_name(self.project, file) for file in variant.edited]
+        names = [*edited, *(name for _, _, name in code.functions.values())]
         return Job(
             target=import_cold,
             folder=code.folder,
             arguments={
                 "paths": list(code.paths),
-                "names": list(dict.fromkeys(module_name(project, file) for file in files)),
+                "names": list(dict.fromkeys(names)),
                 "hidden": list(self.hidden),
             },
         )

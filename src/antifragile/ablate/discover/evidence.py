@@ -6,6 +6,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from antifragile.ablate.records import NoLegalEdit, Project, SiteKey
@@ -13,7 +14,31 @@ from antifragile.ablate.source.syntax import SourceFile, read_source
 from antifragile.ablate.trace.records import ModuleRun, Run, SiteRun, Trace
 from antifragile.errors import SpecError
 
-_INDEX = re.compile(r"^(\d+|\*)$")
+
+@dataclass(frozen=True, kw_only=True)
+class SeenSite:
+    """One numbered site: its file, its node, and what the watched run saw there."""
+
+    key: SiteKey
+    source: SourceFile
+    node: ast.AST
+    run: SiteRun
+
+    @property
+    def function(self) -> str:
+        """The dotted name of the function around it; the file at top level."""
+        return self.source.qualified_name(self.node) or self.source.file
+
+    @property
+    def class_name(self) -> str | None:
+        """The name of the class around it."""
+        found = self.source.class_of(self.node)
+        return found.name if found else None
+
+    @property
+    def label(self) -> str:
+        """Its expression in a few characters."""
+        return label(self.source, self.node)
 
 
 class Evidence:
@@ -28,26 +53,21 @@ class Evidence:
             if trace.sha256.get(file) != source.sha256:
                 raise SpecError(f"{file} changed since it was traced. Run discover again.")
 
-    def source(self, key: SiteKey) -> SourceFile:
-        """Return the file of a site."""
-        return self.sources[key[0]]
-
-    def node(self, key: SiteKey) -> ast.AST:
-        """Return the node of a site."""
-        return self.sources[key[0]].sites[key[1]]
+    def site(self, key: SiteKey) -> SeenSite:
+        """Return a site by its key; one that was not seen has an empty run."""
+        source, run = self.sources[key[0]], self.trace.sites.get(key, SiteRun())
+        return SeenSite(key=key, source=source, node=source.sites[key[1]], run=run)
 
     def run_of(self, source: SourceFile, node: ast.AST) -> SiteRun | None:
         """Return the run of a node, when it is a site that was seen."""
         number = source.number(node)
         return None if number is None else self.trace.sites.get((source.file, number))
 
-    def ran_sites(self) -> Iterator[tuple[SiteKey, SiteRun]]:
+    def ran_sites(self) -> Iterator[SeenSite]:
         """Yield the sites that ran in a forward, in the order of the source."""
         for file in self.sources:
             keys = sorted(key for key in self.trace.sites if key[0] == file)
-            for key in keys:
-                if self.trace.sites[key].ran:
-                    yield key, self.trace.sites[key]
+            yield from (self.site(key) for key in keys if self.trace.sites[key].ran)
 
     def module(self, number: int) -> ModuleRun:
         """Return a module by its number."""
@@ -98,10 +118,7 @@ class Evidence:
     def owner_of(self, module: ModuleRun, class_name: str | None) -> tuple[str, str, str] | None:
         """Return the owner of a module whose class holds its construction; else the nearest."""
         owners = list(self.owners(module))
-        for owner in owners:
-            if owner[0] == class_name:
-                return owner
-        return owners[0] if owners else None
+        return next((owner for owner in owners if owner[0] == class_name), next(iter(owners), None))
 
     def delta(self, numbers: Sequence[int]) -> int:
         """Return how the number of parameters changes when some modules leave the model."""
@@ -160,15 +177,12 @@ class Evidence:
 
     def below(self, numbers: Sequence[int]) -> set[int]:
         """Return modules and all that hangs below them and below nothing else."""
-        tops = [name for number in numbers for name in self.module(number).names]
-        inside = set(numbers)
-        for number, module in enumerate(self.trace.modules):
-            if module.names and all(
-                any(name == top or name.startswith(f"{top}.") for top in tops)
-                for name in module.names
-            ):
-                inside.add(number)
-        return inside
+        tops = tuple(f"{name}." for number in numbers for name in self.module(number).names)
+        return set(numbers) | {
+            number
+            for number, module in enumerate(self.trace.modules)
+            if module.names and all(f"{name}.".startswith(tops) for name in module.names)
+        }
 
 
 def cut_of(run: Run, way: str) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -191,7 +205,7 @@ def index_path(path: str) -> str:
     """Turn a module's name into Python: "transformer.h.3" -> "transformer.h[3]"."""
     text = ""
     for part in path.split("."):
-        if _INDEX.match(part):
+        if part.isdecimal() or part == "*":
             text += f"[{part}]"
         elif part.rstrip("*").isidentifier() or part.split("[")[0].isidentifier():
             text += f".{part}"

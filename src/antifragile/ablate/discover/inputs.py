@@ -21,14 +21,12 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
         evidence: Source and execution.
         groups: Name -> "input[first:last]", counted along the feature axis.
     """
-    root = evidence.module(0)
-    found = evidence.classes.get(root.type.rpartition(".")[2])
-    function = forward_of(found[1]) if found else None
+    found = evidence.classes.get(evidence.module(0).type.rpartition(".")[2])
+    arguments = arguments_of(found[1]) if found else []
     for place, value in enumerate(evidence.trace.inputs):
         if value is None:
             continue
-        name = argument_name(function, place)
-        if found is None or function is None or name is None:
+        if found is None or place >= len(arguments):
             span = Span(
                 file=evidence.project.inputs.file,
                 start_line=1,
@@ -39,21 +37,20 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
             reason = "no forward in the source files takes it by name"
             yield Target(component=input_component(f"input {place}", value, span, reason))
             continue
-        span = found[0].span(argument_node(function, place))
+        name, span = arguments[place].arg, found[0].span(arguments[place])
         options = {"input": name, "class": found[1].name}
         yield Target(component=input_component(f"input:{name}", value, span), options=options)
         axis, count = feature_axis(value)
-        for feature in range(count):
-            component = input_component(f"input:{name}[{feature}]", value, span)
-            part = {"axis": str(axis), "first": str(feature), "last": str(feature + 1)}
-            yield Target(component=component, options=options | part)
+        parts = [(f"{name}[{item}]", str(item), str(item + 1)) for item in range(count)]
         for title, text in (groups or {}).items():
             base, _, inside = text.rstrip("]").partition("[")
             first, _, last = inside.partition(":")
             if base == name and first.isdigit() and last.isdigit():
-                component = input_component(f"input:{title}", value, span)
-                part = {"axis": str(max(axis, 1)), "first": first, "last": last}
-                yield Target(component=component, options=options | part)
+                parts.append((title, first, last))
+        for title, first, last in parts:
+            component = input_component(f"input:{title}", value, span)
+            part = {"axis": str(axis), "first": first, "last": last}
+            yield Target(component=component, options=options | part)
 
 
 def input_component(name: str, value: Value, span: Span, reason: str | None = None) -> Component:
@@ -70,25 +67,16 @@ def input_component(name: str, value: Value, span: Span, reason: str | None = No
     )
 
 
-def forward_of(node: ast.ClassDef) -> ast.FunctionDef | None:
-    """Return the forward method of a class."""
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "forward":
-            return item
-    return None
+def method_of(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    """Return a method of a class."""
+    functions = [item for item in node.body if isinstance(item, ast.FunctionDef)]
+    return next((item for item in functions if item.name == name), None)
 
 
-def argument_node(function: ast.FunctionDef, place: int) -> ast.arg:
-    """Return the argument that takes a positional input (self is not counted)."""
-    return [*function.args.posonlyargs, *function.args.args][place + 1]
-
-
-def argument_name(function: ast.FunctionDef | None, place: int) -> str | None:
-    """Return the name of a positional input in forward; None when it lands in *args."""
-    if function is None:
-        return None
-    names = [*function.args.posonlyargs, *function.args.args]
-    return names[place + 1].arg if place + 1 < len(names) else None
+def arguments_of(node: ast.ClassDef) -> list[ast.arg]:
+    """Return the arguments of forward that take positional inputs, without self and *args."""
+    function = method_of(node, "forward")
+    return [*function.args.posonlyargs, *function.args.args][1:] if function else []
 
 
 def feature_axis(value: Value) -> tuple[int, int]:
@@ -96,9 +84,6 @@ def feature_axis(value: Value) -> tuple[int, int]:
     shape = value.shape
     if not value.is_floating or len(shape) < 2:
         return 1, 0
-    if len(shape) == 2:
-        return 1, shape[1] if 2 <= shape[1] <= _MAX_FEATURES else 0
-    if len(shape) == 3:
-        axis = 2 if shape[2] <= shape[1] else 1
-        return axis, shape[axis] if 2 <= shape[axis] <= _MAX_CHANNELS else 0
-    return 1, shape[1] if 2 <= shape[1] <= _MAX_CHANNELS else 0
+    axis = 2 if len(shape) == 3 and shape[2] <= shape[1] else 1
+    most = _MAX_FEATURES if len(shape) == 2 else _MAX_CHANNELS
+    return axis, shape[axis] if 2 <= shape[axis] <= most else 0

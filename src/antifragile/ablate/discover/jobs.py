@@ -13,20 +13,16 @@ from antifragile.ablate.source.project import enter_project
 from antifragile.ablate.trace.records import Trace
 
 
-def look(code: CodeFields) -> int:
+def look(code: CodeFields) -> None:
     """Build the model and run it once in both modes, so that a fault is reported in words.
 
     Args:
         code: Fields of the `ModelCode`.
 
-    Returns:
-        The number of parameters.
-
     Raises:
         Refusal: It does not run.
     """
-    seen = Subject(code).observe({})
-    return sum(seen.parameters.values())
+    Subject(code).observe({})
 
 
 def parameter_sizes(code: CodeFields) -> dict[str, int]:

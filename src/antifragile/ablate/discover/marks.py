@@ -44,9 +44,8 @@ def marked_node(source: SourceFile, line: int) -> ast.AST | None:
     statement = max(around, key=lambda item: item.lineno, default=None)
     if statement is None:
         return None
-    if not isinstance(statement, ast.If | ast.For | ast.While | ast.With | ast.FunctionDef):
-        return marked_part(statement, line) or statement
-    return statement
+    is_block = isinstance(statement, ast.If | ast.For | ast.While | ast.With | ast.FunctionDef)
+    return statement if is_block else marked_part(statement, line) or statement
 
 
 def marked_part(statement: ast.stmt, line: int) -> ast.AST | None:
@@ -68,9 +67,9 @@ def marked_part(statement: ast.stmt, line: int) -> ast.AST | None:
 def has_run(evidence: Evidence, source: SourceFile, node: ast.AST | None) -> bool:
     """Whether a marked place ran; a place without a site counts as run when its function did."""
     while node is not None and node is not source.tree:
-        runs = [evidence.run_of(source, item) for item in ast.walk(node)]
-        known = [source.number(item) is not None for item in ast.walk(node)]
-        if any(known):
+        sites = [item for item in ast.walk(node) if source.number(item) is not None]
+        if sites:
+            runs = [evidence.run_of(source, site) for site in sites]
             return any(run is not None and (run.ran or run.other_calls) for run in runs)
         node = source.parents[node]
     return False

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from antifragile.ablate.discover.evidence import Evidence, index_path, label
-from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
+from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
+from antifragile.ablate.discover.sites import SUMS, target_at
+from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
 from antifragile.ablate.trace.records import ModuleRun
+
+Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
 
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _MOVERS = ("Flatten", "Unflatten", "Rearrange", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle")
@@ -35,58 +38,53 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
             continue
         if not any(module.names or module.ran for module in modules):
             continue  # belongs to another model in the same file
-        paths = layer_paths(evidence, key, numbers)
-        yield group_target(evidence, key, numbers, is_repeated=len(paths) > 1)
+        site = evidence.site(key)
+        paths = layer_paths(evidence, site, numbers)
+        yield group_target(evidence, site, numbers, paths)
         if len(paths) > 1:
             for (owner, path), layer in paths.items():
-                yield layer_target(evidence, key, owner, path, layer)
-        yield from use_targets(evidence, key, numbers)
+                yield layer_target(evidence, site, owner, path, layer)
+        yield from use_targets(evidence, numbers)
     yield from stray_targets(evidence)
 
 
-def layer_paths(
-    evidence: Evidence, key: SiteKey, numbers: Sequence[int]
-) -> dict[tuple[str, str], list[int]]:
+def layer_paths(evidence: Evidence, site: SeenSite, numbers: Sequence[int]) -> Layers:
     """Return the modules by (owner's class, path below the owner)."""
-    node = evidence.source(key).class_of(evidence.node(key))
-    found: dict[tuple[str, str], list[int]] = {}
+    found: Layers = {}
     for number in numbers:
-        owner = evidence.owner_of(evidence.module(number), node.name if node else None)
+        owner = evidence.owner_of(evidence.module(number), site.class_name)
         if owner is not None:
             found.setdefault((owner[0], owner[2]), []).append(number)
     return found
 
 
 def group_target(
-    evidence: Evidence, key: SiteKey, numbers: Sequence[int], *, is_repeated: bool
+    evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths: Layers
 ) -> Target:
     """Make the component of all modules that one call builds."""
-    modules = [evidence.module(number) for number in numbers]
-    kind = ComponentKind.REPEATED if is_repeated else kind_of(modules[0])
+    name, kind = group_name(evidence, site, numbers, paths), kind_of(evidence.module(numbers[0]))
     kinds: tuple[AblationKind, ...] = _MODULE_KINDS
-    if kind is ComponentKind.REPEATED:
+    if len(paths) > 1:
+        name, kind = f"{name} (all)", ComponentKind.REPEATED
         kinds = (AblationKind.IDENTITY, AblationKind.SHRINK, *_MODULE_KINDS[1:])
     elif kind is ComponentKind.EMBEDDING:
         kinds = (*_MODULE_KINDS[1:], AblationKind.IDENTITY)
-    name = group_name(evidence, key, numbers)
-    return module_target(
-        evidence, key, numbers, name + (" (all)" if is_repeated else ""), kind, kinds
-    )
+    return module_target(evidence, site, numbers, name, kind, kinds)
 
 
 def layer_target(
-    evidence: Evidence, key: SiteKey, owner: str, path: str, numbers: Sequence[int]
+    evidence: Evidence, site: SeenSite, owner: str, path: str, numbers: Sequence[int]
 ) -> Target:
     """Make the component of one layer of a stack."""
     kinds = _SUMMED_KINDS if is_summed(evidence, numbers) else _MODULE_KINDS
     name = f"{owner}.{index_path(path)}"
-    target = module_target(evidence, key, numbers, name, ComponentKind.REPEATED, kinds)
+    target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     return replace(target, owner=owner, path=path)
 
 
 def module_target(
     evidence: Evidence,
-    key: SiteKey,
+    site: SeenSite,
     numbers: Sequence[int],
     name: str,
     kind: ComponentKind,
@@ -100,7 +98,7 @@ def module_target(
     component = Component(
         name=name,
         kind=kind,
-        span=evidence.source(key).span(evidence.node(key)),
+        span=site.source.span(site.node),
         ran=any(module.ran for module in modules),
         calls=sum(module.calls or module.eval_calls for module in modules),
         parameters=sum(evidence.trace.parameters[name] for name in parameters),
@@ -110,7 +108,7 @@ def module_target(
         kinds=() if reason else tuple(k for k in kinds if parameters or k != "reinit-frozen"),
         reason=reason,
     )
-    return Target(component=component, site=key, modules=tuple(numbers))
+    return Target(component=component, site=site.key, modules=tuple(numbers))
 
 
 def kind_of(module: ModuleRun) -> ComponentKind:
@@ -143,16 +141,15 @@ def why_not(modules: Sequence[ModuleRun]) -> str | None:
     return None
 
 
-def group_name(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> str:
+def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths: Layers) -> str:
     """Name the modules that a call builds: by class and attribute, or by function and callee."""
-    source, node = evidence.source(key), evidence.node(key)
-    paths = list(layer_paths(evidence, key, numbers))
-    if paths and source.class_of(node) is not None:
-        return f"{paths[0][0]}.{index_path(common_path([path for _, path in paths]))}"
+    if paths and site.class_name is not None:
+        owner, _ = next(iter(paths))
+        return f"{owner}.{index_path(common_path([path for _, path in paths]))}"
     names = [evidence.module(number).name for number in numbers if evidence.module(number).name]
     if len(names) == 1:
         return index_path(names[0])
-    return f"{source.qualified_name(node) or source.file}:{label(source, node)}"
+    return f"{site.function}:{site.label}"
 
 
 def common_path(paths: Sequence[str]) -> str:
@@ -179,18 +176,17 @@ def merged_words(words: Sequence[str]) -> str:
 
 def is_summed(evidence: Evidence, numbers: Sequence[int]) -> bool:
     """Whether the results of modules are added to something: zero removes them then."""
-    groups = {number: evidence.module(number).built_at for number in numbers}
     makers = {
         evidence.module(value.made_by).built_at
-        for _, run in evidence.ran_sites()
-        if run.name in ("+", "+=", "add", "add_")
-        for value in run.operands.values()
+        for site in evidence.ran_sites()
+        if site.run.name in SUMS
+        for value in site.run.operands.values()
         if value.made_by is not None
     }
-    return any(built in makers for built in groups.values() if built)
+    return not makers.isdisjoint({evidence.module(number).built_at for number in numbers} - {()})
 
 
-def use_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> Iterator[Target]:
+def use_targets(evidence: Evidence, numbers: Sequence[int]) -> Iterator[Target]:
     """Yield each use of modules that are called from more than one place."""
     uses = dict.fromkeys(
         site
@@ -200,21 +196,11 @@ def use_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> Ite
     )
     if len(uses) < 2:
         return
-    for place, site in enumerate(uses, start=1):
-        run, source = evidence.trace.sites[site], evidence.source(site)
-        node = evidence.node(site)
-        component = Component(
-            name=f"{source.qualified_name(node)}:{label(source, node)} (use {place})",
-            kind=kind_of(evidence.module(numbers[0])),
-            span=source.span(node),
-            ran=run.ran,
-            calls=run.calls or run.eval_calls,
-            input_shapes=tuple(value.shape for value in run.operands.values()),
-            output_shapes=tuple(value.shape for value in run.outputs),
-            modules=tuple(evidence.module(number).name for number in run.modules),
-            kinds=_MODULE_KINDS[:4],
-        )
-        yield Target(component=component, site=site, options={"use": str(place)})
+    for place, site in enumerate(map(evidence.site, uses), start=1):
+        kind, name = kind_of(evidence.module(numbers[0])), f"{site.label} (use {place})"
+        target = target_at(site, name, kind, _MODULE_KINDS[:4], options={"use": str(place)})
+        modules = tuple(evidence.module(number).name for number in site.run.modules)
+        yield replace(target, component=replace(target.component, modules=modules))
 
 
 def stray_targets(evidence: Evidence) -> Iterator[Target]:
@@ -222,17 +208,17 @@ def stray_targets(evidence: Evidence) -> Iterator[Target]:
     for number, module in enumerate(evidence.trace.modules):
         if number == 0 or module.built_at or not module.ran or not module.used_at:
             continue
-        site = module.used_at[0]
-        if number not in evidence.trace.sites[site].modules:
+        site = evidence.site(module.used_at[0])
+        if number not in site.run.modules:
             continue  # called inside a library's module, which is a component itself
         component = Component(
             name=index_path(module.name) or short_type(module),
             kind=kind_of(module),
-            span=evidence.source(site).span(evidence.node(site)),
+            span=site.source.span(site.node),
             ran=True,
             calls=module.calls,
             parameters=sum(evidence.trace.parameters[name] for name in module.parameters),
             modules=module.names,
             kinds=_MODULE_KINDS[:4],
         )
-        yield Target(component=component, site=site, options={"use": "1"})
+        yield Target(component=component, site=site.key, options={"use": "1"})

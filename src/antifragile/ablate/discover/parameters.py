@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.discover.sites import component_at
-from antifragile.ablate.records import AblationKind, ComponentKind, SiteKey, Target
+from antifragile.ablate.discover.evidence import Evidence, SeenSite
+from antifragile.ablate.discover.sites import target_at
+from antifragile.ablate.records import AblationKind, ComponentKind, Target
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee
 
@@ -18,38 +18,35 @@ _WEIGHTS = ("linear", "bilinear", "embedding", "matmul", "bmm", "einsum", "mm")
 
 def parameter_targets(evidence: Evidence) -> Iterator[Target]:
     """Yield raw parameters that a forward reads, all uses in one class together."""
-    found: dict[tuple[str, str], list[SiteKey]] = {}
-    for key, run in evidence.ran_sites():
-        if run.callee is Callee.ATTRIBUTE and run.outputs[0].parameter is not None:
-            source, node = evidence.source(key), evidence.node(key)
-            owner = source.class_of(node)
-            text = source.source(node).removeprefix("self.")
-            found.setdefault((owner.name if owner else source.file, text), []).append(key)
-    for (owner_name, text), keys in found.items():
-        run = evidence.trace.sites[keys[0]]
-        component = component_at(
-            evidence, keys[0], run, "", ComponentKind.PARAMETER, parameter_kinds(evidence, keys[0])
+    found: dict[str, list[SeenSite]] = {}
+    for site in evidence.ran_sites():
+        if site.run.callee is Callee.ATTRIBUTE and site.run.outputs[0].parameter is not None:
+            text = site.source.source(site.node).removeprefix("self.")
+            name = f"{site.class_name or site.source.file}.{text}"
+            found.setdefault(name, []).append(site)
+    for name, sites in found.items():
+        names = {parameter for site in sites for parameter in site.run.parameters}
+        size = sum(evidence.trace.parameters[parameter] for parameter in names)
+        target = target_at(
+            sites[0], "", ComponentKind.PARAMETER, parameter_kinds(evidence, sites[0])
         )
-        names = {name for key in keys for name in evidence.trace.sites[key].parameters}
-        size = sum(evidence.trace.parameters[name] for name in names)
-        component = replace(component, name=f"{owner_name}.{text}", parameters=size)
-        yield Target(component=component, site=keys[0], sites=tuple(keys))
+        component = replace(target.component, name=name, parameters=size)
+        yield replace(target, component=component, sites=tuple(site.key for site in sites))
 
 
-def parameter_kinds(evidence: Evidence, key: SiteKey) -> tuple[AblationKind, ...]:
+def parameter_kinds(evidence: Evidence, site: SeenSite) -> tuple[AblationKind, ...]:
     """Return the kinds for a parameter: zero of summands, one of factors, the mean of weights."""
-    role = role_of(evidence, key)
     first = {
         "factor": (AblationKind.CONSTANT, AblationKind.MEAN),
         "weight": (AblationKind.MEAN,),
         "summand": (AblationKind.ZERO, AblationKind.MEAN),
-    }[role]
+    }[role_of(evidence, site)]
     return (*first, AblationKind.REINIT_FROZEN)
 
 
-def role_of(evidence: Evidence, key: SiteKey) -> str:
+def role_of(evidence: Evidence, site: SeenSite) -> str:
     """Return how the nearest arithmetic around a parameter uses it."""
-    source, node = evidence.source(key), evidence.node(key)
+    source, node = site.source, site.node
     while not isinstance(node, ast.stmt):
         parent = source.parents[node]
         if isinstance(parent, ast.BinOp):
@@ -67,8 +64,8 @@ def role_in_call(evidence: Evidence, source: SourceFile, call: ast.Call, argumen
     run = evidence.run_of(source, call)
     name = run.name if run else ""
     is_bias = "bias" in source.source(argument)
-    if name in _FACTORS or name in ("mul", "addcmul"):
-        return "summand" if is_bias else "factor"
-    if name in _WEIGHTS or name.startswith("conv"):
-        return "summand" if is_bias else "weight"
-    return "summand"
+    if is_bias:
+        return "summand"
+    if name in (*_FACTORS, "mul", "addcmul"):
+        return "factor"
+    return "weight" if name in _WEIGHTS or name.startswith("conv") else "summand"

@@ -4,43 +4,52 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from antifragile.ablate.discover.evidence import Evidence, label
-from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
+from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
+from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
+from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun, Value
 
-_SUMS = ("+", "+=", "add", "add_")
+SUMS = ("+", "+=", "add", "add_")
 _PRODUCTS = ("*", "*=", "mul", "mul_", "multiply")
 _CONCATENATIONS = ("cat", "concat", "concatenate", "hstack", "vstack", "dstack", "stack")
 _MERGES = ("view", "reshape", "flatten", "rearrange")
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "Softmax")
 _GATES = re.compile(r"Sigmoid|Tanh|Softmax|Hard|Silu|Gelu|Relu", re.IGNORECASE)
-_FUNCTIONAL_KINDS = (
-    AblationKind.IDENTITY,
-    AblationKind.ZERO,
-    AblationKind.MEAN,
-    AblationKind.SHUFFLE,
-)
+_ONE_HEAD = "one head only"
+_KINDS = {
+    ComponentKind.FUNCTIONAL: (
+        AblationKind.IDENTITY,
+        AblationKind.ZERO,
+        AblationKind.MEAN,
+        AblationKind.SHUFFLE,
+    ),
+    ComponentKind.RESIDUAL: (AblationKind.REMOVE_BRANCH, AblationKind.REMOVE_SKIP),
+    ComponentKind.GATE: (AblationKind.IDENTITY, AblationKind.MEAN, AblationKind.SHUFFLE),
+    ComponentKind.CONCATENATION: (AblationKind.ZERO, AblationKind.MEAN, AblationKind.SHUFFLE),
+    ComponentKind.HEADS: (AblationKind.DROP_HEAD,),
+}
 
 
 def site_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Target]:
     """Yield the components of the forward's own code, in the order of the source."""
-    for key, run in evidence.ran_sites():
+    for site in evidence.ran_sites():
+        run = site.run
         is_call = run.callee in (Callee.FUNCTION, Callee.METHOD) and run.is_tensor
         if is_call and is_named(run.name, functions):
-            yield from functional_target(evidence, key, run)
-        if run.name in _SUMS:
-            yield from sum_target(evidence, key, run)
+            yield from functional_target(site)
+        if run.name in SUMS:
+            yield from sum_target(evidence, site)
         elif run.name in _PRODUCTS:
-            yield from gate_target(evidence, key, run)
+            yield from gate_target(evidence, site)
         elif run.name in _CONCATENATIONS and run.callee is Callee.FUNCTION:
-            yield from concatenation_targets(evidence, key, run)
+            yield from concatenation_targets(site)
         elif run.name in _MERGES:
-            yield from heads_target(evidence, key, run)
+            yield from heads_target(evidence, site)
         elif run.callee is Callee.MODULE:
-            yield from attention_module_target(evidence, key, run)
+            yield from attention_module_target(evidence, site)
     yield from idle_targets(evidence, functions)
 
 
@@ -49,50 +58,48 @@ def is_named(name: str, functions: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in functions)
 
 
-def component_at(
-    evidence: Evidence,
-    key: SiteKey,
-    run: SiteRun,
+def target_at(
+    site: SeenSite,
     name: str,
     kind: ComponentKind,
-    kinds: Sequence[AblationKind],
+    kinds: Sequence[AblationKind] | None = None,
+    *,
     reason: str | None = None,
-) -> Component:
-    """Make the component of one place in a forward."""
-    source, node = evidence.source(key), evidence.node(key)
-    return Component(
-        name=f"{source.qualified_name(node) or source.file}:{name}",
+    operand: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Target:
+    """Make the target of one place in a forward; its ablations are those of its kind."""
+    run = site.run
+    component = Component(
+        name=f"{site.function}:{name}",
         kind=kind,
-        span=source.span(node),
+        span=site.source.span(site.node),
         ran=run.ran,
         calls=run.calls or run.eval_calls,
         input_shapes=tuple(value.shape for value in run.operands.values()),
         output_shapes=tuple(value.shape for value in run.outputs),
-        kinds=() if reason else tuple(kinds),
+        kinds=() if reason else tuple(_KINDS[kind] if kinds is None else kinds),
         reason=reason,
     )
+    return Target(component=component, site=site.key, operand=operand, options=options or {})
 
 
-def functional_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def functional_target(site: SeenSite) -> Iterator[Target]:
     """Yield a call of a function that has a template: activation, dropout, norm, pooling."""
-    reason = None
-    if run.name in ("mean", "amax") and not (
-        len(run.outputs[0].shape) >= 2 and len(next(iter(run.operands.values())).shape) >= 3
+    run, reason = site.run, None
+    if run.name in ("mean", "amax") and (
+        len(run.outputs[0].shape) < 2
+        or len(next(iter(run.operands.values())).shape) < 3
+        or run.arguments.get("keepdim")
     ):
-        return
-    if run.name in ("mean", "amax") and run.arguments.get("keepdim"):
         return
     if "dropout" in run.name and 0 in (run.arguments.get("p"), run.arguments.get("1")):
         reason = "dropout with probability 0: it changes nothing"
-    name = label(evidence.source(key), evidence.node(key))
-    kind = ComponentKind.FUNCTIONAL
-    component = component_at(evidence, key, run, name, kind, _FUNCTIONAL_KINDS, reason)
-    yield Target(component=component, site=key)
+    yield target_at(site, site.label, ComponentKind.FUNCTIONAL, reason=reason)
 
 
-def is_raw_parameter(evidence: Evidence, key: SiteKey, node: ast.AST) -> bool:
+def is_raw_parameter(evidence: Evidence, source: SourceFile, node: ast.AST) -> bool:
     """Whether an operand is a parameter itself, perhaps sliced or reshaped."""
-    source = evidence.source(key)
     while True:
         run = evidence.run_of(source, node)
         if run is not None and run.callee is Callee.ATTRIBUTE:
@@ -131,36 +138,30 @@ def is_pair(run: SiteRun) -> bool:
     )
 
 
-def sum_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def sides_of(evidence: Evidence, site: SeenSite) -> dict[str, ast.expr]:
+    """Return the operands of a sum or product that is a component; none when it is not."""
+    nodes, names = operand_nodes(site.node), site.run.operands
+    if not is_pair(site.run) or any(name not in nodes for name in names):
+        return {}
+    sides = {name: nodes[name] for name in names}
+    is_raw = any(is_raw_parameter(evidence, site.source, side) for side in sides.values())
+    return {} if is_raw else sides
+
+
+def sum_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield a sum `x + f(x)`: branch and skip; of unrelated summands the second is the branch."""
-    nodes = operand_nodes(evidence.node(key))
-    if not is_pair(run) or any(name not in nodes for name in run.operands):
-        return
-    sides = [nodes[name] for name in run.operands]
-    if any(is_raw_parameter(evidence, key, side) for side in sides):
-        return
-    source = evidence.source(key)
-    name = " + ".join(label(source, side) for side in sides)
-    kinds = (AblationKind.REMOVE_BRANCH, AblationKind.REMOVE_SKIP)
-    component = component_at(evidence, key, run, name, ComponentKind.RESIDUAL, kinds)
-    yield Target(component=component, site=key, operand=run.skip or next(iter(run.operands)))
+    if sides := sides_of(evidence, site):
+        name = " + ".join(label(site.source, side) for side in sides.values())
+        operand = site.run.skip or next(iter(sides))
+        yield target_at(site, name, ComponentKind.RESIDUAL, operand=operand)
 
 
-def gate_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def gate_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield a product `a * sigmoid(b)`: the factor that looks like a gate, and the gated value."""
-    nodes = operand_nodes(evidence.node(key))
-    if not is_pair(run) or any(name not in nodes for name in run.operands):
-        return
-    source = evidence.source(key)
-    sides = {name: nodes[name] for name in run.operands}
-    texts = {source.source(side) for side in sides.values()}
-    if len(texts) < 2 or any(is_raw_parameter(evidence, key, side) for side in sides.values()):
-        return
-    gate = gate_of(run)
-    name = " * ".join(label(source, side) for side in sides.values())
-    kinds = (AblationKind.IDENTITY, AblationKind.MEAN, AblationKind.SHUFFLE)
-    component = component_at(evidence, key, run, name, ComponentKind.GATE, kinds)
-    yield Target(component=component, site=key, operand=gate)
+    sides = sides_of(evidence, site)
+    if len({site.source.source(side) for side in sides.values()}) == 2:
+        name = " * ".join(label(site.source, side) for side in sides.values())
+        yield target_at(site, name, ComponentKind.GATE, operand=gate_of(site.run))
 
 
 def gate_of(run: SiteRun) -> str:
@@ -176,55 +177,42 @@ def gate_of(run: SiteRun) -> str:
     return first if likeness(first) > likeness(second) else second
 
 
-def concatenation_targets(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def concatenation_targets(site: SeenSite) -> Iterator[Target]:
     """Yield each operand of `torch.cat([a, b])`."""
-    node, source = evidence.node(key), evidence.source(key)
-    assert isinstance(node, ast.Call)
-    given = operand_nodes(node)
-    items = given.get("0", given.get("tensors"))
+    run, kind, given = site.run, ComponentKind.CONCATENATION, operand_nodes(site.node)
     prefix = "0" if "0" in given else "tensors"
-    kinds = (AblationKind.ZERO, AblationKind.MEAN, AblationKind.SHUFFLE)
-    kind = ComponentKind.CONCATENATION
+    items = given.get(prefix)
     if not isinstance(items, ast.List | ast.Tuple):
-        reason = (
-            None if isinstance(items, ast.Name | ast.Attribute) else "its operands have no names"
-        )
-        component = component_at(evidence, key, run, f"{run.name}[last]", kind, kinds[:1], reason)
-        yield Target(component=component, site=key)
+        is_plain = isinstance(items, ast.Name | ast.Attribute)
+        reason = None if is_plain else "its operands have no names"
+        yield target_at(site, f"{run.name}[last]", kind, _KINDS[kind][:1], reason=reason)
         return
     for place, item in enumerate(items.elts):
-        value = run.operands.get(f"{prefix}.{place}")
-        if value is None or isinstance(item, ast.Starred) or not value.is_floating:
-            continue
-        name = f"{run.name}[{label(source, item)}]"
-        component = component_at(evidence, key, run, name, kind, kinds)
-        yield Target(component=component, site=key, operand=f"{prefix}.{place}")
+        operand = f"{prefix}.{place}"
+        value = run.operands.get(operand)
+        if value is not None and value.is_floating and not isinstance(item, ast.Starred):
+            yield target_at(site, f"{run.name}[{label(site.source, item)}]", kind, operand=operand)
 
 
-def heads_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def heads_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield the merge of attention heads, `view(B, T, C)` in a function with attention."""
-    if not run.is_tensor or not run.operands or not attends(evidence, key):
+    run = site.run
+    if not run.is_tensor or not run.operands or not attends(evidence, site):
         return
     name, value = next(iter(run.operands.items()))
     axis = head_axis(run, value.shape, run.outputs[0].shape)
-    if axis is None or name not in operand_nodes(evidence.node(key)):
-        return
-    heads = value.shape[axis]
-    reason = "one head only" if heads < 2 else None
-    kinds = (AblationKind.DROP_HEAD,)
-    component = component_at(evidence, key, run, "heads", ComponentKind.HEADS, kinds, reason)
-    options = {"heads": str(heads), "axis": str(axis)}
-    yield Target(component=component, site=key, operand=name, options=options)
+    if axis is not None and name in operand_nodes(site.node):
+        kind, heads = ComponentKind.HEADS, value.shape[axis]
+        facts = {"heads": str(heads), "axis": str(axis)}
+        reason = _ONE_HEAD if heads < 2 else None
+        yield target_at(site, "heads", kind, reason=reason, operand=name, options=facts)
 
 
-def attends(evidence: Evidence, key: SiteKey) -> bool:
+def attends(evidence: Evidence, site: SeenSite) -> bool:
     """Whether the function around a site holds a softmax or an attention call that ran."""
-    source = evidence.source(key)
-    function = source.function_of(evidence.node(key))
-    if function is None:
-        return False
-    for node in ast.walk(function):
-        run = evidence.run_of(source, node) if isinstance(node, ast.Call) else None
+    function = site.source.function_of(site.node)
+    for node in ast.walk(function) if function else ():
+        run = evidence.run_of(site.source, node) if isinstance(node, ast.Call) else None
         if run is not None and run.ran:
             types = {evidence.module(number).type.rpartition(".")[2] for number in run.modules}
             if run.name in _ATTENTION or types & set(_ATTENTION):
@@ -251,17 +239,14 @@ def pattern_axis(pattern: str) -> int | None:
     return names.index(group[1])
 
 
-def attention_module_target(evidence: Evidence, key: SiteKey, run: SiteRun) -> Iterator[Target]:
+def attention_module_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield the heads of a call of nn.MultiheadAttention."""
-    modules = [evidence.module(number) for number in run.modules]
-    if not modules or any(not module.type.endswith(".MultiheadAttention") for module in modules):
-        return
-    heads = {int(str(module.settings.get("num_heads", 1))) for module in modules}
-    reason = "one head only" if max(heads) < 2 else None
-    name = f"{label(evidence.source(key), evidence.node(key))} heads"
-    kinds = (AblationKind.DROP_HEAD,)
-    component = component_at(evidence, key, run, name, ComponentKind.HEADS, kinds, reason)
-    yield Target(component=component, site=key, options={"heads": str(min(heads))})
+    modules = [evidence.module(number) for number in site.run.modules]
+    if modules and all(module.type.endswith(".MultiheadAttention") for module in modules):
+        heads = {int(str(module.settings.get("num_heads", 1))) for module in modules}
+        reason, name = _ONE_HEAD if max(heads) < 2 else None, f"{site.label} heads"
+        facts = {"heads": str(min(heads))}
+        yield target_at(site, name, ComponentKind.HEADS, reason=reason, options=facts)
 
 
 def idle_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Target]:
@@ -270,14 +255,9 @@ def idle_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Targe
         for number, node in enumerate(source.sites):
             if not isinstance(node, ast.Call) or source.class_of(node) is None:
                 continue
-            run = evidence.trace.sites.get((source.file, number), SiteRun())
-            callee = source.source(node.func).split(".")
+            site, callee = evidence.site((source.file, number)), source.source(node.func).split(".")
             is_function = callee[0] in ("F", "torch", "nn", "functional")
-            if run.ran or run.other_calls or not is_function or not is_named(callee[-1], functions):
-                continue
-            reason = "never ran in the traced forward"
-            name, kind = label(source, node), ComponentKind.FUNCTIONAL
-            key = (source.file, number)
-            yield Target(
-                component=component_at(evidence, key, run, name, kind, (), reason), site=key
-            )
+            is_idle = not site.run.ran and not site.run.other_calls
+            if is_idle and is_function and is_named(callee[-1], functions):
+                reason = "never ran in the traced forward"
+                yield target_at(site, site.label, ComponentKind.FUNCTIONAL, reason=reason)

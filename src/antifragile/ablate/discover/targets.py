@@ -42,10 +42,8 @@ def find_targets(
 
 def unique(targets: Sequence[Target]) -> Iterator[Target]:
     """Number targets of the same name: the second gets #2."""
-    total = Counter(target.component.name for target in targets)
     seen: Counter[str] = Counter()
     for target in targets:
         name = target.component.name
         seen[name] += 1
-        is_later = total[name] > 1 and seen[name] > 1
-        yield target.named(f"{name} #{seen[name]}") if is_later else target
+        yield target.named(f"{name} #{seen[name]}") if seen[name] > 1 else target

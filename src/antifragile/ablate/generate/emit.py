@@ -35,20 +35,13 @@ def files_of(project: Project) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def write_baseline(project: Project, out: Path) -> None:
-    """Copy the files as they are, byte for byte."""
-    write_files(project, out / BASELINE, {})
-
-
 def write_files(project: Project, folder: Path, changed: Mapping[str, str]) -> None:
-    """Write a project's files, some of them changed."""
+    """Write a project's files, some of them changed, the others byte for byte."""
     for file in files_of(project):
-        target = folder / file
+        text, target = changed.get(file), folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        if file in changed:
-            target.write_bytes(changed[file].encode("utf-8"))
-        else:
-            target.write_bytes(Path(project.root, file).read_bytes())
+        original = Path(project.root, file)
+        target.write_bytes(original.read_bytes() if text is None else text.encode("utf-8"))
 
 
 def changed_texts(project: Project, edits: Sequence[Edit]) -> dict[str, tuple[str, str]]:
@@ -58,13 +51,6 @@ def changed_texts(project: Project, edits: Sequence[Edit]) -> dict[str, tuple[st
         text = Path(project.root, file).read_bytes().decode("utf-8")
         found[file] = (text, apply_edits(text, [edit for edit in edits if edit.file == file]))
     return found
-
-
-def kept_edits(texts: Mapping[str, tuple[str, str]]) -> tuple[Edit, ...]:
-    """Return the smallest edits that make the new texts, for combining variants later."""
-    return tuple(
-        edit for file, (old, new) in texts.items() for edit in smallest_edits(old, new, file=file)
-    )
 
 
 def unified(texts: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -101,7 +87,9 @@ def write_variant(
         kind=kind,
         folder=name,
         edited=tuple(texts),
-        edits=kept_edits(texts),
+        edits=tuple(
+            edit for file, pair in texts.items() for edit in smallest_edits(*pair, file=file)
+        ),
         diff_lines=sum(1 for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")),
         parameter_delta=planned.parameter_delta,
         cut_parameters=planned.cut_parameters,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from antifragile.ablate.generate.emit import write_baseline, write_variant
+from antifragile.ablate.generate.emit import BASELINE, write_files, write_variant
 from antifragile.ablate.records import (
     AblationKind,
     AblationPlan,
@@ -34,7 +34,7 @@ def generate(
     Returns:
         The variants, refused ones (without a folder) included.
     """
-    write_baseline(plan.project, out)
+    write_files(plan.project, out / BASELINE, {})
     return tuple(
         variant
         for item in plan.plans
@@ -49,8 +49,7 @@ def chosen_kinds(
     """Return the kinds to make of a component: those asked for, or its default."""
     if kinds is not None:
         return tuple(kind for kind in component.kinds if kind in kinds)
-    both = component.kind is ComponentKind.RESIDUAL
-    return component.kinds if both else component.kinds[:1]
+    return component.kinds if component.kind is ComponentKind.RESIDUAL else component.kinds[:1]
 
 
 def variants_of(

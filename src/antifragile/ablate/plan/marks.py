@@ -5,23 +5,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.marks import marked_node
-from antifragile.ablate.records import Edit, NoLegalEdit, Planned, Target
-from antifragile.ablate.source.edits import (
-    operand_text,
-    remove_statement,
-)
+from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.records import Edit, NoLegalEdit, Planned
+from antifragile.ablate.source.edits import operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 
 
-def plan_marked(evidence: Evidence, target: Target) -> Planned:
+def plan_marked(attempt: Attempt) -> Planned:
     """Remove the marked lines."""
     edits: list[Edit] = []
-    for place in target.options["lines"].split(","):
+    for place in attempt.target.options["lines"].split(","):
         file, _, line = place.rpartition(":")
-        source = evidence.sources[file]
+        source = attempt.evidence.sources[file]
         node = marked_node(source, int(line))
         if node is None:
             raise NoLegalEdit("the mark stands at no statement")
@@ -36,10 +33,10 @@ def removal(source: SourceFile, node: ast.AST, line: int) -> Edit:
         if any(name_is_needed(source, node)):
             raise NoLegalEdit("later lines use what the marked line makes: mark the use instead")
         return remove_statement(source, node)
-    text = source.text[source.line_start(line) : source.line_start(line + 1)].strip()
+    start, end = source.line_start(line), source.line_start(line + 1)
+    text = source.text[start:end].strip()
     starts_with_sign = text[:1] in "+-" and isinstance(parent, ast.BinOp) and parent.right is node
     if starts_with_sign or not isinstance(parent, ast.BinOp):
-        start, end = source.line_start(line), source.line_start(line + 1)
         return Edit(file=source.file, start=start, end=end, text="")
     kept = parent.left if parent.right is node else parent.right
     return replace_node(source, parent, operand_text(source, kept, inside=parent))

@@ -5,12 +5,13 @@ project + trace -> evidence -> targets -> (target, kind) -> Planned or Refused
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.targets import find_targets
+from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, function_patterns, load_templates
 from antifragile.ablate.plan.inputs import plan_input
 from antifragile.ablate.plan.marks import plan_marked
@@ -36,6 +37,15 @@ from antifragile.ablate.records import (
     Target,
 )
 from antifragile.ablate.trace.records import Trace
+
+_PLANNERS: dict[ComponentKind, Callable[[Attempt], Planned]] = {
+    ComponentKind.RESIDUAL: plan_sum,
+    ComponentKind.GATE: plan_gate,
+    ComponentKind.CONCATENATION: plan_concatenation,
+    ComponentKind.INPUT: plan_input,
+    ComponentKind.PARAMETER: plan_parameter,
+    ComponentKind.MARKED: plan_marked,
+}
 
 
 def plan_ablations(
@@ -85,39 +95,20 @@ def plan_kind(
 ) -> tuple[Planned, ...] | Refused:
     """Plan the variants of one component and kind, one (or one per head), or refuse."""
     try:
+        attempt = Attempt(evidence=evidence, target=target, kind=kind, templates=templates)
         if target.component.kind is ComponentKind.HEADS:
-            return tuple(plan_heads(evidence, target))
-        return (plan_one(evidence, target, kind, templates),)
+            return tuple(plan_heads(attempt))
+        return (planner_of(attempt)(attempt),)
     except NoLegalEdit as error:
         return Refused(reason=str(error))
 
 
-def plan_one(
-    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Planned:
-    """Plan the one variant of a component and kind; attention heads have several.
-
-    Raises:
-        NoLegalEdit: There is none.
-    """
-    if kind is AblationKind.SHRINK:
-        return plan_shrink(evidence, target)
-    if target.path is not None:
-        return plan_layer(evidence, target, kind, templates)
-    if target.modules:
-        return plan_modules(evidence, target, kind, templates)
-    match target.component.kind:
-        case ComponentKind.RESIDUAL:
-            return plan_sum(evidence, target, kind)
-        case ComponentKind.GATE:
-            return plan_gate(evidence, target, kind)
-        case ComponentKind.CONCATENATION:
-            return plan_concatenation(evidence, target, kind)
-        case ComponentKind.INPUT:
-            return plan_input(evidence, target, kind)
-        case ComponentKind.PARAMETER:
-            return plan_parameter(evidence, target, kind)
-        case ComponentKind.MARKED:
-            return plan_marked(evidence, target)
-        case _:
-            return plan_call(evidence, target, kind, templates)
+def planner_of(attempt: Attempt) -> Callable[[Attempt], Planned]:
+    """Return the function that plans the one variant of a component that is no attention head."""
+    if attempt.kind is AblationKind.SHRINK:
+        return plan_shrink
+    if attempt.target.path is not None:
+        return plan_layer
+    if attempt.target.modules:
+        return plan_modules
+    return _PLANNERS.get(attempt.target.component.kind, plan_call)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
@@ -22,59 +22,40 @@ from antifragile.ablate.plan.operands import (
     shape_relations,
     shape_words,
 )
-from antifragile.ablate.records import (
-    AblationKind,
-    ComponentKind,
-    Edit,
-    NoLegalEdit,
-    Planned,
-    Target,
-)
+from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
+from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import ModuleRun
 
 _ORDINALS = ("its first", "its second", "its third", "its fourth")
 _OTHERS = ("first", "second", "third", "fourth", "fifth", "sixth")
-_SEVERAL = "it returns more than one tensor"
 
 
-def plan_modules(
-    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Planned:
+def plan_modules(attempt: Attempt) -> Planned:
     """Edit the expression that builds the modules."""
-    assert target.site is not None
-    source, node = evidence.source(target.site), evidence.node(target.site)
-    filled = filled_template(evidence, target, kind, templates, source.source(node))
+    source, node = attempt.site.source, attempt.site.node
+    filled = filled_template(attempt, source, source.source(node))
     edit = replace_node(source, node, filled.text)
-    edits = with_helper(evidence, source, node, edit, filled.helper)
-    return with_effects(evidence, target, kind, filled.template, edits)
+    edits = with_helper(attempt.evidence, source, node, edit, filled.helper)
+    return with_effects(attempt, filled.template, edits)
 
 
-def with_effects(
-    evidence: Evidence,
-    target: Target,
-    kind: AblationKind,
-    template: Template,
-    edits: tuple[Edit, ...],
-) -> Planned:
+def with_effects(attempt: Attempt, template: Template, edits: tuple[Edit, ...]) -> Planned:
     """Join edits with the predicted effects."""
+    modules = attempt.target.modules
     return Planned(
         edits=edits,
         substitute=template.substitute,
-        parameter_delta=0 if template.keep else evidence.delta(target.modules),
-        cut_parameters=cut_parameters(evidence, target, kind, template),
+        parameter_delta=0 if template.keep else attempt.evidence.delta(modules),
+        cut_parameters=cut_parameters(attempt, template),
     )
 
 
-def cut_parameters(
-    evidence: Evidence, target: Target, kind: AblationKind, template: Template
-) -> tuple[str, ...]:
+def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     """Predict which parameters vanish or lose their gradient."""
-    runs = [module for module in map(evidence.module, target.modules) if module.ran]
+    evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
     if kind is AblationKind.REINIT_FROZEN:
-        own = {
-            name for module in map(evidence.module, target.modules) for name in module.parameters
-        }
+        own = {name for module in attempt.modules for name in module.parameters}
         if own >= set(evidence.trace.gradients.parameters):
             raise NoLegalEdit("no parameter would be left to train")
         return tuple(name for name in evidence.trace.parameters if name in own)
@@ -84,32 +65,30 @@ def cut_parameters(
     elif kind is AblationKind.IDENTITY:
         found = set(evidence.lost(runs, template.bypass or passed_operand(runs)))
     if not template.keep:
-        found |= set(evidence.vanishing(target.modules))
+        found |= set(evidence.vanishing(attempt.target.modules))
     return tuple(name for name in evidence.trace.parameters if name in found)
 
 
-def filled_template(
-    evidence: Evidence,
-    target: Target,
-    kind: AblationKind,
-    templates: Sequence[Template],
-    call: str,
-) -> FilledTemplate:
-    """Choose the template that fits, and fill it."""
-    modules = [evidence.module(number) for number in target.modules]
-    runs = [module for module in modules if module.ran]
-    source = evidence.source(target.site) if target.site else next(iter(evidence.sources.values()))
-    if target.owner is not None:
-        source = evidence.classes[target.owner][0]
+def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTemplate:
+    """Choose the template that fits, and fill it.
+
+    Args:
+        attempt: The modules and the kind of ablation.
+        source: The file that will hold the text.
+        call: The expression that makes the modules or reads the one.
+    """
+    evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
     if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
         check_batch(evidence, runs)
-    if kind is AblationKind.REINIT_FROZEN and any(module.is_reassigned for module in modules):
+    if kind is AblationKind.REINIT_FROZEN and any(
+        module.is_reassigned for module in attempt.modules
+    ):
         raise NoLegalEdit(
             "its parameters are replaced after construction: freezing them has no effect"
         )
     operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
     pairs = shape_pairs(runs, operand)
-    template = chosen(evidence, target, kind, templates, runs, pairs)
+    template = chosen(attempt, pairs)
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     values = {
@@ -123,24 +102,17 @@ def filled_template(
     return fill_template(template, values)
 
 
-def chosen(
-    evidence: Evidence,
-    target: Target,
-    kind: AblationKind,
-    templates: Sequence[Template],
-    runs: Sequence[ModuleRun],
-    pairs: Sequence[tuple[Shape, Shape]],
-) -> Template:
+def chosen(attempt: Attempt, pairs: Sequence[tuple[Shape, Shape]]) -> Template:
     """Return the first template that fits, or refuse with the obstacle."""
-    modules = [evidence.module(number) for number in target.modules]
+    target, kind, modules = attempt.target, attempt.kind, attempt.modules
     holds = {name for module in modules for name in module.parameters}
-    shares = holds != set(evidence.vanishing(target.modules))
+    shares = holds != set(attempt.evidence.vanishing(target.modules))
     relations = shape_relations(pairs)
     names = {name for module in modules for name in module.extra}
     several_names = target.path is not None and any(len(module.names) > 1 for module in modules)
     must_keep = any(module.touched for module in modules) or several_names
-    of_tensors = all(module.is_tensor for module in runs)
-    for template in templates:
+    of_tensors = all(module.is_tensor for module in attempt.runs)
+    for template in attempt.templates:
         if not all(template.fits(ComponentKind.MODULE, kind, module.type) for module in modules):
             continue
         if template.shapes not in relations or (must_keep and not template.keep):
@@ -154,7 +126,7 @@ def chosen(
             continue
         return template
     if not of_tensors:
-        raise NoLegalEdit(_SEVERAL)
+        raise NoLegalEdit("it returns more than one tensor")
     before, after = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
     raise NoLegalEdit(
         f"it turns shape {before} into {after}: nothing of that shape stands in for it"

@@ -17,23 +17,12 @@ def library_names(evidence: Evidence, source: SourceFile) -> dict[str, str]:
     return framework.placeholders(evidence.trace.aliases[source.file])
 
 
-def needs_import(evidence: Evidence, source: SourceFile, text: str) -> bool:
-    """Whether an inserted text names the framework in a file that does not import it."""
-    library = evidence.trace.framework
-    return f"{library}." in text and library not in evidence.trace.aliases[source.file]
-
-
-def with_import(evidence: Evidence, source: SourceFile, helper: str, *texts: str) -> str:
-    """Put the import of the framework above a helper where the file lacks it."""
-    if any(needs_import(evidence, source, text) for text in (helper, *texts)):
-        line = f"import {evidence.trace.framework}"
-        return f"{line}\n\n\n{helper}" if helper else line
-    return helper
-
-
 def with_helper(
     evidence: Evidence, source: SourceFile, node: ast.AST, edit: Edit, helper: str = ""
 ) -> tuple[Edit, ...]:
     """Return an edit at a node, and one that puts its helper or a missing import above."""
-    helper = with_import(evidence, source, helper, edit.text)
+    library = evidence.trace.framework
+    is_named = any(f"{library}." in text for text in (helper, edit.text))
+    if is_named and library not in evidence.trace.aliases[source.file]:
+        helper = f"import {library}\n\n\n{helper}" if helper else f"import {library}"
     return (edit, insert_helper(source, node, helper)) if helper else (edit,)

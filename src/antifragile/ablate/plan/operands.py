@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
+from operator import eq
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.records import NoLegalEdit
@@ -23,34 +25,29 @@ def shape_pairs(runs: Sequence[Run], operand: str) -> list[tuple[Shape, Shape]]:
     return list(found)
 
 
-def shape_relations(
-    pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-) -> set[str]:
+def shape_relations(pairs: Sequence[tuple[Shape, Shape]]) -> set[str]:
     """Return the relations of output shapes to input shapes that hold over all calls.
 
     Args:
         pairs: (input shape, output shape) of every distinct call.
     """
-    found = {"any"}
-    if not pairs:
-        return found
-    if all(one == two for one, two in pairs):
-        found.add("same")
-    if all(can_resize(one, two) for one, two in pairs):
-        found.add("resized")
-    if all(can_thin(one, two) for one, two in pairs):
-        found.add("pooled")
-    if all(len(two) < len(one) and two and two[0] == one[0] for one, two in pairs):
-        found.add("reduced")
-    return found
+    relations = {"same": eq, "resized": can_resize, "pooled": can_thin, "reduced": can_reduce}
+    return {"any"} | {
+        name for name, holds in relations.items() if pairs and all(starmap(holds, pairs))
+    }
 
 
-def can_resize(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+def can_reduce(one: Shape, two: Shape) -> bool:
+    """Whether axes behind the first may be averaged away to lead from one shape to the other."""
+    return 0 < len(two) < len(one) and two[0] == one[0]
+
+
+def can_resize(one: Shape, two: Shape) -> bool:
     """Whether plain averages lead from one shape to the other: the first axis must stay."""
     return len(one) >= 2 and len(two) >= 2 and one[0] == two[0] and 0 not in (*one, *two)
 
 
-def can_thin(one: tuple[int, ...], two: tuple[int, ...]) -> bool:
+def can_thin(one: Shape, two: Shape) -> bool:
     """Whether every n-th position leads from one shape to the other, axes 0 and 1 untouched."""
     if len(one) != len(two) or len(one) < 3 or one[:2] != two[:2]:
         return False
@@ -66,15 +63,16 @@ def step_of(old: int, new: int) -> int:
 
 def shape_words(pairs: Sequence[tuple[Shape, Shape]]) -> dict[str, str]:
     """Return the placeholders that depend on shapes: {stride}, {pool}."""
-    before, after = pairs[0]
+    after = pairs[0][1]
     steps = {
         tuple(step_of(old, new) for old, new in zip(one[2:], two[2:], strict=False))
         for one, two in pairs
     }
-    words = {"stride": ", ".join(f"::{step}" for step in min(steps))}
-    same_rank = all(len(one) == len(two) for one, two in pairs) and len(before) == len(after)
-    words["pool"] = POOLS.get(len(after), "") if same_rank else ""
-    return words
+    same_rank = all(len(one) == len(two) for one, two in pairs)
+    return {
+        "stride": ", ".join(f"::{step}" for step in min(steps)),
+        "pool": POOLS.get(len(after), "") if same_rank else "",
+    }
 
 
 def passed_operand(runs: Sequence[Run]) -> str:

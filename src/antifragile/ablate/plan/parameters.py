@@ -5,25 +5,26 @@ from __future__ import annotations
 import ast
 
 from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.names import library_names, with_helper
-from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned, Target
-from antifragile.ablate.source.edits import (
-    operand_text,
-)
+from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
+from antifragile.ablate.source.edits import operand_text
 from antifragile.ablate.source.edits import replace as replace_node
 
 _FACTS = ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")
 
 
-def plan_parameter(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
+def plan_parameter(attempt: Attempt) -> Planned:
     """Replace every read of a raw parameter, or freeze it where it is made."""
+    evidence, kind = attempt.evidence, attempt.kind
+    reads = [evidence.site(key) for key in attempt.target.sites]
     if kind is AblationKind.REINIT_FROZEN:
-        return freeze_parameter(evidence, target)
-    if kind is AblationKind.MEAN and target.component.parameters == 1:
+        return freeze_parameter(evidence, {name for read in reads for name in read.run.parameters})
+    if kind is AblationKind.MEAN and attempt.target.component.parameters == 1:
         raise NoLegalEdit("a single number: its mean is itself")
     edits: list[Edit] = []
-    for key in target.sites:
-        source, node = evidence.source(key), evidence.node(key)
+    for read in reads:
+        source, node = read.source, read.node
         parent = source.parents[node]
         if isinstance(parent, ast.Attribute) and parent.attr in _FACTS:
             continue
@@ -37,18 +38,18 @@ def plan_parameter(evidence: Evidence, target: Target, kind: AblationKind) -> Pl
         edits += [edit] if edits else with_helper(evidence, source, node, edit)
     if not edits:
         raise NoLegalEdit("only its shape is read")
-    runs = [evidence.trace.sites[key] for key in target.sites]
-    lost = () if kind is AblationKind.MEAN else evidence.lost_leaves(runs)
+    is_mean = kind is AblationKind.MEAN
+    lost = () if is_mean else evidence.lost_leaves([read.run for read in reads])
     words = {AblationKind.CONSTANT: "ones", AblationKind.MEAN: "one number, its mean"}.get(kind)
     return Planned(edits=tuple(edits), substitute=words, cut_parameters=lost)
 
 
-def freeze_parameter(evidence: Evidence, target: Target) -> Planned:
-    """Keep a parameter at its initial values."""
-    names = {name for key in target.sites for name in evidence.trace.sites[key].parameters}
+def freeze_parameter(evidence: Evidence, names: set[str]) -> Planned:
+    """Keep parameters at their initial values."""
     for key, made in evidence.trace.parameter_sites.items():
         if names & set(made):
-            source, node = evidence.source(key), evidence.node(key)
-            text = f"{operand_text(source, node)}.requires_grad_(False)"
-            return Planned(edits=(replace_node(source, node, text),), cut_parameters=made)
+            site = evidence.site(key)
+            text = f"{operand_text(site.source, site.node)}.requires_grad_(False)"
+            edit = replace_node(site.source, site.node, text)
+            return Planned(edits=(edit,), cut_parameters=made)
     raise NoLegalEdit("the expression that makes it is not in the source files")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.discover.sites import operand_nodes
+from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
@@ -17,21 +18,13 @@ from antifragile.ablate.plan.operands import (
     shape_relations,
     shape_words,
 )
-from antifragile.ablate.records import (
-    AblationKind,
-    ComponentKind,
-    Edit,
-    NoLegalEdit,
-    Planned,
-    SiteKey,
-    Target,
-)
+from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
 
-BATCH_MEAN = '''def batch_mean(x):
+_BATCH_MEAN = '''def batch_mean(x):
     """The mean over the batch, for every sample: what is told about single samples is gone."""
     return x.mean(dim=0, keepdim=True).expand_as(x).clone()
 '''
@@ -50,19 +43,9 @@ _ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
 '''
 
 
-def place_of(evidence: Evidence, target: Target) -> tuple[SiteKey, SourceFile, ast.AST, SiteRun]:
-    """Return the site of a target, its file, its node and its run."""
-    assert target.site is not None
-    key = target.site
-    return key, evidence.source(key), evidence.node(key), evidence.trace.sites[key]
-
-
-def plan_call(
-    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Planned:
+def plan_call(attempt: Attempt) -> Planned:
     """Replace a functional call, or one use of a module, by a template."""
-    _, source, node, run = place_of(evidence, target)
-    assert isinstance(node, ast.Call)
+    evidence, kind, run = attempt.evidence, attempt.kind, attempt.site.run
     if not run.is_tensor:
         raise NoLegalEdit("it returns more than one tensor")
     if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
@@ -74,7 +57,7 @@ def plan_call(
     template = next(
         (
             item
-            for item in templates
+            for item in attempt.templates
             if item.fits(ComponentKind.FUNCTIONAL, kind, name) and item.shapes in relations
         ),
         None,
@@ -83,7 +66,7 @@ def plan_call(
         raise NoLegalEdit(
             f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
         )
-    values = call_words(evidence, source, node, run, operand, template) | shape_words(pairs)
+    values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs)
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
         check_numbers([run], bypass)
@@ -92,7 +75,7 @@ def plan_call(
     if template.dead or kind is AblationKind.IDENTITY:
         lost = evidence.lost([run], "" if template.dead else bypass)
     return Planned(
-        edits=replaced(evidence, source, node, filled.text, filled.helper),
+        edits=replaced(attempt, attempt.site.node, filled.text, filled.helper),
         substitute=template.substitute,
         cut_parameters=lost,
     )
@@ -106,23 +89,17 @@ def bypassed(run: SiteRun, template: Template, operand: str) -> str:
     return template.arguments[place] if place < len(template.arguments) else operand
 
 
-def replaced(
-    evidence: Evidence, source: SourceFile, node: ast.AST, text: str, helper: str = ""
-) -> tuple[Edit, ...]:
+def replaced(attempt: Attempt, node: ast.AST, text: str, helper: str = "") -> tuple[Edit, ...]:
     """Replace a node; add a helper above, with an import where it needs one."""
-    return with_helper(evidence, source, node, replace_node(source, node, text), helper)
+    source = attempt.site.source
+    return with_helper(attempt.evidence, source, node, replace_node(source, node, text), helper)
 
 
 def call_words(
-    evidence: Evidence,
-    source: SourceFile,
-    node: ast.Call,
-    run: SiteRun,
-    operand: str,
-    template: Template,
+    evidence: Evidence, site: SeenSite, operand: str, template: Template
 ) -> dict[str, str]:
     """Return the placeholders that depend on a call's text."""
-    given = operand_nodes(node)
+    source, node, run, given = site.source, site.node, site.run, operand_nodes(site.node)
     if operand not in given:
         raise NoLegalEdit("its input is not written as an argument of its own")
     subscripted = "{input}[" in template.replacement or "{input}." in template.replacement
@@ -133,19 +110,19 @@ def call_words(
         key = str(place - offset) if place >= offset else "self"
         if key in given:
             words.setdefault(name, operand_text(source, given[key], inside=node))
-    for name, value in template.defaults.items():
-        words.setdefault(name, value)
-    words |= {
+    words = {
+        **template.defaults,
+        **words,
         "input": operand_text(source, given[operand], inside=inside),
         "call": source.source(node),
         **library_names(evidence, source),
     }
     if "{first}" in template.replacement:
-        words["first"] = first_positions(run, words)
+        words["first"] = first_positions(run)
     return words
 
 
-def first_positions(run: SiteRun, words: dict[str, str]) -> str:
+def first_positions(run: SiteRun) -> str:
     """Return the index that takes position 0 of the axes a reduction went over: ":, 0"."""
     place = "0" if run.callee is Callee.METHOD else "1"
     axes = run.arguments.get("dim", run.arguments.get("axis", run.arguments.get(place)))
@@ -157,26 +134,31 @@ def first_positions(run: SiteRun, words: dict[str, str]) -> str:
     return ", ".join("0" if axis in positive else ":" for axis in range(max(positive) + 1))
 
 
-def plan_sum(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
+def plan_sum(attempt: Attempt) -> Planned:
     """Keep the skip (remove-branch) or the branch (remove-skip)."""
-    run = place_of(evidence, target)[3]
-    skip = target.operand
-    other = next(name for name in run.operands if name != skip)
+    skip = attempt.target.operand
     assert skip is not None
-    return keep_operand(evidence, target, skip if kind is AblationKind.REMOVE_BRANCH else other)
+    keeps_skip = attempt.kind is AblationKind.REMOVE_BRANCH
+    return keep_operand(attempt, skip if keeps_skip else other_operand(attempt, skip))
 
 
-def keep_operand(evidence: Evidence, target: Target, kept: str) -> Planned:
+def other_operand(attempt: Attempt, operand: str) -> str:
+    """Return the operand of a sum or product beside a given one."""
+    return next(name for name in attempt.site.run.operands if name != operand)
+
+
+def keep_operand(attempt: Attempt, kept: str) -> Planned:
     """Put one operand in the place of a sum or product."""
-    _, source, node, run = place_of(evidence, target)
+    run = attempt.site.run
     if "same" not in shape_relations(shape_pairs([run], kept)):
         shape = run.operands[kept].shape
         raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
     if run.arguments.get(f"mixed {kept}"):
         raise NoLegalEdit("what would remain is not always a tensor")
     check_numbers([run], kept)
-    lost = evidence.lost([run], kept)
-    return Planned(edits=(kept_edit(source, node, kept),), cut_parameters=lost)
+    lost = attempt.evidence.lost([run], kept)
+    edit = kept_edit(attempt.site.source, attempt.site.node, kept)
+    return Planned(edits=(edit,), cut_parameters=lost)
 
 
 def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
@@ -197,80 +179,68 @@ def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
     return replace_node(source, node, operand_text(source, side, inside=node))
 
 
-def plan_gate(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
+def plan_gate(attempt: Attempt) -> Planned:
     """Open a gate (identity), or replace it by its mean or another sample's."""
-    _, source, node, run = place_of(evidence, target)
-    gate = target.operand
+    source, run, gate = attempt.site.source, attempt.site.run, attempt.target.operand
     assert gate is not None
-    if kind is AblationKind.IDENTITY:
-        value = next(name for name in run.operands if name != gate)
-        return keep_operand(evidence, target, value)
-    side = operand_nodes(node)[gate]
+    if attempt.kind is AblationKind.IDENTITY:
+        return keep_operand(attempt, other_operand(attempt, gate))
+    side = operand_nodes(attempt.site.node)[gate]
     text = operand_text(source, side)
-    if kind is AblationKind.MEAN:
+    if attempt.kind is AblationKind.MEAN:
         return Planned(
             edits=(replace_node(source, side, f"{text}.mean()"),),
             substitute="one number, the mean of the gate, in place of the gate",
         )
-    check_batch(evidence, [run])
+    check_batch(attempt.evidence, [run])
     shape = run.operands[gate].shape
     if shape[0] != run.outputs[0].shape[0] or len(shape) != len(run.outputs[0].shape):
         raise NoLegalEdit("the gate's first axis is not the batch")
     return Planned(edits=(replace_node(source, side, f"{text}.roll(1, 0)"),))
 
 
-def plan_concatenation(evidence: Evidence, target: Target, kind: AblationKind) -> Planned:
+def plan_concatenation(attempt: Attempt) -> Planned:
     """Replace one part of a concatenation, in its own shape."""
-    _, source, node, run = place_of(evidence, target)
+    evidence, kind, source = attempt.evidence, attempt.kind, attempt.site.source
+    run, operand, given = attempt.site.run, attempt.target.operand, operand_nodes(attempt.site.node)
     torch = library_names(evidence, source)["torch"]
-    given = operand_nodes(node)
-    if target.operand is None:
+    if operand is None:
         items = given.get("0", given.get("tensors"))
         assert items is not None
         name, last = source.source(items), list(run.operands)[-1]
-        text = f"[*{name}[:-1], {torch}.zeros_like({name}[-1])]"
-        edits = replaced(evidence, source, items, text)
+        edits = replaced(attempt, items, f"[*{name}[:-1], {torch}.zeros_like({name}[-1])]")
         return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{last}"))
-    prefix, _, place = target.operand.partition(".")
+    prefix, _, place = operand.partition(".")
     collection = given[prefix]
     assert isinstance(collection, ast.List | ast.Tuple)
     item = collection.elts[int(place)]
     text = operand_text(source, item)
     if kind is AblationKind.ZERO:
-        edits = replaced(evidence, source, item, f"{torch}.zeros_like({source.source(item)})")
-        return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{target.operand}"))
+        edits = replaced(attempt, item, f"{torch}.zeros_like({source.source(item)})")
+        return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{operand}"))
     check_batch(evidence, [run])
     if kind is AblationKind.MEAN:
-        return Planned(edits=replaced(evidence, source, item, f"batch_mean({text})", BATCH_MEAN))
-    return Planned(edits=replaced(evidence, source, item, f"{text}.roll(1, 0)"))
+        return Planned(edits=replaced(attempt, item, f"batch_mean({text})", _BATCH_MEAN))
+    return Planned(edits=replaced(attempt, item, f"{text}.roll(1, 0)"))
 
 
-def plan_heads(evidence: Evidence, target: Target) -> list[Planned]:
+def plan_heads(attempt: Attempt) -> Iterator[Planned]:
     """Silence each head in turn, before the output projection."""
-    _, source, node, _ = place_of(evidence, target)
-    assert isinstance(node, ast.Call)
-    torch = library_names(evidence, source)["torch"]
-    plans = []
+    source, node, target = attempt.site.source, attempt.site.node, attempt.target
+    torch = library_names(attempt.evidence, source)["torch"]
     for head in range(int(target.options["heads"])):
         if target.operand is None:
-            text = attention_call(source, node, head)
-            edits = replaced(evidence, source, node, text, in_torch(_ATTENTION_WITHOUT_HEAD, torch))
+            helper, text = _ATTENTION_WITHOUT_HEAD, attention_call(source, node, head)
         else:
-            side = operand_nodes(node)[target.operand]
-            axis = target.options["axis"]
-            text = f"without_head({source.source(side)}, {head}, axis={axis})"
-            edits = replaced(evidence, source, side, text, in_torch(_WITHOUT_HEAD, torch))
-        plans.append(Planned(edits=edits, options={"head": str(head)}))
-    return plans
+            node, helper = operand_nodes(attempt.site.node)[target.operand], _WITHOUT_HEAD
+            text = f"without_head({source.source(node)}, {head}, axis={target.options['axis']})"
+        edits = replaced(attempt, node, text, helper.replace("{torch}", torch))
+        yield Planned(edits=edits, options={"head": str(head)})
 
 
-def in_torch(helper: str, torch: str) -> str:
-    """Name torch in a helper as its file does."""
-    return helper.replace("{torch}", torch)
-
-
-def attention_call(source: SourceFile, node: ast.Call, head: int) -> str:
+def attention_call(source: SourceFile, node: ast.AST, head: int) -> str:
     """Write `without_head(self.attn, 3, q, k, v)` for `self.attn(q, k, v)`."""
+    assert isinstance(node, ast.Call)
     callee, end = source.source(node.func), source.place(node)[1]
     arguments = source.text[source.place(node.func)[1] : end].lstrip()
     return f"without_head({callee}, {head}, {arguments[1:].lstrip()}"

@@ -6,36 +6,35 @@ Both are a line behind the statement of `__init__` after which the stack is comp
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 
 from antifragile.ablate.discover.evidence import Evidence, dotted, index_path
-from antifragile.ablate.plan.catalogue import Template
+from antifragile.ablate.discover.inputs import method_of
+from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.modules import filled_template, with_effects
 from antifragile.ablate.plan.names import with_helper
 from antifragile.ablate.plan.operands import shape_pairs, shape_relations
-from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned, Target
+from antifragile.ablate.records import NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import insert_after
 from antifragile.ablate.source.syntax import SourceFile
 
 
-def plan_layer(
-    evidence: Evidence, target: Target, kind: AblationKind, templates: Sequence[Template]
-) -> Planned:
+def plan_layer(attempt: Attempt) -> Planned:
     """Edit one layer of a stack: a line behind the statement that builds the stack."""
+    evidence, target = attempt.evidence, attempt.target
     assert target.path is not None
-    source, statement = building_statement(evidence, target, target.path)
+    assert target.owner is not None
+    source, statement = building_statement(evidence, target, target.owner, target.path)
     attribute = f"self.{index_path(target.path)}"
-    filled = filled_template(evidence, target, kind, templates, attribute)
+    filled = filled_template(attempt, source, attribute)
     line = filled.text if filled.template.keep else f"{attribute} = {filled.text}"
-    edit = insert_after(source, statement, guarded(evidence, target, line))
+    edit = insert_after(source, statement, guarded(evidence, target, attribute, line))
     edits = with_helper(evidence, source, statement, edit, filled.helper)
-    return with_effects(evidence, target, kind, filled.template, edits)
+    return with_effects(attempt, filled.template, edits)
 
 
-def guarded(evidence: Evidence, target: Target, line: str) -> str:
+def guarded(evidence: Evidence, target: Target, attribute: str, line: str) -> str:
     """Put a line under an `if` where some objects of the owner's class lack the layer."""
-    assert target.path is not None
     owners = [
         module
         for module in evidence.trace.modules
@@ -43,31 +42,32 @@ def guarded(evidence: Evidence, target: Target, line: str) -> str:
     ]
     if len(owners) <= len(target.modules):
         return line
-    container, _, index = index_path(target.path).partition("[")
+    container, _, index = attribute.removeprefix("self.").partition("[")
     question = f'hasattr(self, "{container}")'
     if index and "." not in container:
         question = f"len(self.{container}) > {index.partition(']')[0]}"
     return f"if {question}:\n    {line}"
 
 
-def plan_shrink(evidence: Evidence, target: Target) -> Planned:
+def plan_shrink(attempt: Attempt) -> Planned:
     """Keep the first half of each stack: `self.blocks = self.blocks[:6]`."""
-    stacks = stacks_of(evidence, target)
+    evidence, target = attempt.evidence, attempt.target
+    stacks = stacks_of(attempt)
     if target.path is not None or not stacks:
         raise NoLegalEdit("it is not one stack of layers in a list or nn.Sequential")
-    lines, dropped = [], set[int]()
-    for (owner, container), members in stacks.items():
-        keep = len(members) - len(members) // 2
-        gone = [number for _, number in sorted(members.items())[keep:]]
-        check_droppable(evidence, gone)
-        dropped.update(gone)
-        name = f"self.{index_path(container)}"
-        lines.append((owner, container, f"{name} = {name}[:{keep}]"))
+    kept = {place: len(members) - len(members) // 2 for place, members in stacks.items()}
+    dropped = {
+        number
+        for place, members in stacks.items()
+        for _, number in sorted(members.items())[kept[place] :]
+    }
+    check_droppable(evidence, dropped)
     edits = []
-    for owner, container, line in lines:
-        place = replace(target, owner=owner, path=container)
+    for (owner, container), keep in kept.items():
         check_iterated(evidence, owner, container)
-        edits.append(insert_after(*building_statement(evidence, place, container), line))
+        name = f"self.{index_path(container)}"
+        place = building_statement(evidence, target, owner, container)
+        edits.append(insert_after(*place, f"{name} = {name}[:{keep}]"))
     numbers = sorted(dropped)
     return Planned(
         edits=tuple(edits),
@@ -77,13 +77,11 @@ def plan_shrink(evidence: Evidence, target: Target) -> Planned:
     )
 
 
-def stacks_of(evidence: Evidence, target: Target) -> dict[tuple[str, str], dict[int, int]]:
+def stacks_of(attempt: Attempt) -> dict[tuple[str, str], dict[int, int]]:
     """Return the stacks of a target: (owner, path of the stack) -> index -> module to drop."""
-    assert target.site is not None
-    node = evidence.source(target.site).class_of(evidence.node(target.site))
-    rows = []
-    for number in target.modules:
-        owner = evidence.owner_of(evidence.module(number), node.name if node else None)
+    evidence, rows = attempt.evidence, []
+    for module in attempt.modules:
+        owner = evidence.owner_of(module, attempt.site.class_name)
         if owner is None:
             return {}
         rows.append((owner[0], owner[1], dotted(owner[2]).split(".")))
@@ -106,7 +104,7 @@ def stacks_of(evidence: Evidence, target: Target) -> dict[tuple[str, str], dict[
     return {key: members for key, members in found.items() if len(members) > 1}
 
 
-def check_droppable(evidence: Evidence, numbers: Sequence[int]) -> None:
+def check_droppable(evidence: Evidence, numbers: Iterable[int]) -> None:
     """Refuse to drop layers behind which the shape differs."""
     for number in numbers:
         module = evidence.module(number)
@@ -125,26 +123,21 @@ def check_iterated(evidence: Evidence, owner: str, container: str) -> None:
 
 
 def building_statement(
-    evidence: Evidence, target: Target, path: str
+    evidence: Evidence, target: Target, owner: str, path: str
 ) -> tuple[SourceFile, ast.stmt]:
     """Find the statement of the owner's __init__ behind which a stack is complete."""
-    assert target.owner is not None
-    source, owner = evidence.classes[target.owner]
-    init = next(
-        (n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
-    )
+    source, node = evidence.classes[owner]
+    init = method_of(node, "__init__")
     if init is None:
-        raise NoLegalEdit(
-            f"{target.owner} has no __init__ behind which the layer could be replaced"
-        )
+        raise NoLegalEdit(f"{owner} has no __init__ behind which the layer could be replaced")
     module = evidence.module(target.modules[0])
     sites = [*module.built_under, *module.built_at]
-    nodes = [evidence.node(site) for site in sites if site[0] == source.file]
+    nodes = [source.sites[number] for file, number in sites if file == source.file]
     inside = [node for node in nodes if source.function_of(node) is init]
     first = path.split(".")[0].split("[")[0]
     inside += [node for node in ast.walk(init) if binds(node, first)]
     if not inside:
-        raise NoLegalEdit(f"__init__ of {target.owner} does not build it")
+        raise NoLegalEdit(f"__init__ of {owner} does not build it")
     statements = [source.outer_statement_of(node, init) for node in inside]
     return source, max(statements, key=lambda statement: statement.lineno)
 

@@ -94,12 +94,12 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}{_place(error)}"
 
 
-def import_file(file: str, name: str | None = None) -> ModuleType:
+def import_file(file: str, name: str) -> ModuleType:
     """Import a file of the working folder under the name by which its neighbours would import it.
 
     Args:
         file: Path relative to the working folder.
-        name: Dotted module name; the path with dots where nothing is said.
+        name: Dotted module name.
 
     Raises:
         Refusal: It is not there, or raised an exception.
@@ -107,21 +107,22 @@ def import_file(file: str, name: str | None = None) -> ModuleType:
     path = Path(file).resolve()
     if not path.is_file():
         raise Refusal(f"there is no file {file}")
-    name = name or ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
     with stage(f"importing {file}"):
-        module = None if _is_taken(name, path) else importlib.import_module(name)
-        if module is None or not _is_at(module, path):
+        module = sys.modules.get(name)
+        if module is None:
+            module = importlib.import_module(name)
+        if not _is_at(module, path):  # the name is taken by another module: random.py, types.py
             module = import_by_path(f"_ablated_{name.replace('.', '_')}", path)
     return module
 
 
-def load_function(file: str, function: str, name: str | None = None) -> Callable[..., Any]:
+def load_function(file: str, function: str, name: str) -> Callable[..., Any]:
     """Import a file of the working folder and take a function from it.
 
     Args:
         file: Path relative to the working folder.
         function: The function's name.
-        name: Dotted module name of the file, where it is not simply the path.
+        name: Dotted module name of the file.
 
     Raises:
         Refusal: It is not there, or not callable.
@@ -135,12 +136,6 @@ def load_function(file: str, function: str, name: str | None = None) -> Callable
     if not callable(found):
         raise Refusal(f"{function!r} of {file} is not a function but a {type(found).__name__}")
     return found  # type: ignore[no-any-return]  # getattr; known to be callable
-
-
-def _is_taken(name: str, path: Path) -> bool:
-    """Whether a module of that name, not this file, is loaded already (random.py, types.py)."""
-    loaded = sys.modules.get(name)
-    return loaded is not None and not _is_at(loaded, path)
 
 
 def _is_at(module: ModuleType, path: Path) -> bool:

@@ -22,10 +22,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from antifragile.ablate.sandbox.job import Job
@@ -108,12 +107,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def preload(self, *modules: str) -> None:
@@ -151,19 +145,16 @@ class Server:
             WorldError: The server itself could not start, or died.
         """
         waiting = {self._submit(job): position for position, job in enumerate(jobs)}
-        return self._endings(waiting, jobs)
+        return self._endings(waiting)
 
-    def _endings(
-        self, waiting: dict[int, int], jobs: Sequence[Job]
-    ) -> Iterator[tuple[int, Outcome]]:
+    def _endings(self, waiting: dict[int, int]) -> Iterator[tuple[int, Outcome]]:
         while waiting:
             number = next((number for number in waiting if number in self._ended), None)
             if number is None:
                 ended = self._read()  # perhaps of another run
                 self._ended[ended["id"]] = ended
             else:
-                position = waiting.pop(number)
-                yield position, self._outcome(self._ended.pop(number), jobs[position])
+                yield waiting.pop(number), self._outcome(self._ended.pop(number))
 
     def run_one(self, job: Job) -> Outcome:
         """Run one job to its end."""
@@ -179,8 +170,7 @@ class Server:
             "folder": job.folder,
             "paths": job.paths,
             "answer": str(self._answer_path(self._count)),
-            "timeout_s": self._limits.timeout_s,
-            "memory_bytes": self._limits.memory_bytes,
+            **asdict(self._limits),
         }
         self._send(request)
         return self._count
@@ -213,7 +203,7 @@ class Server:
     def _answer_path(self, number: int) -> Path:
         return Path(self._answers.name) / f"{number}.answer"
 
-    def _outcome(self, ended: dict[str, Any], job: Job) -> Outcome:
+    def _outcome(self, ended: dict[str, Any]) -> Outcome:
         path = self._answer_path(ended["id"])
         stage_path = path.with_suffix(".stage")
         stage = stage_path.read_text(errors="replace") if stage_path.exists() else ""

@@ -142,10 +142,8 @@ def _with_edit(
 
 def _touch(one: Edit, two: Edit) -> bool:
     """Whether they share a character, or insert at one place."""
-    if one.start == one.end or two.start == two.end:
-        inside = one.start < two.end and two.start < one.end
-        return inside or (one.start, one.end) == (two.start, two.end)
-    return one.start < two.end and two.start < one.end
+    is_same_place = (one.start, one.end) == (two.start, two.end)
+    return is_same_place or (one.start < two.end and two.start < one.end)
 
 
 def _removes(one: Edit, two: Edit) -> bool:

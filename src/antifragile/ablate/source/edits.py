@@ -12,7 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from antifragile.ablate.records import Edit
 from antifragile.ablate.source.syntax import SourceFile
@@ -40,25 +40,23 @@ def smallest_edits(base: str, text: str, *, file: str) -> Iterator[Edit]:
     A planned edit may replace more than it changes: `x + f(x)` by `x` removes ` + f(x)` alone.
     Small edits of several variants overlap only where the variants really meet.
     """
-    old, new = base.splitlines(keepends=True), text.splitlines(keepends=True)
-    starts = [0]
-    for line in old:
-        starts.append(starts[-1] + len(line))
+    lines = base.splitlines(keepends=True), text.splitlines(keepends=True)
+    for start, old, new in _changes(*lines, offset=0):
+        parts = [(start, old, new)]
+        if old and new:
+            parts = list(_changes(_WORD.findall(old), _WORD.findall(new), offset=start))
+        for place, before, after in parts:
+            yield Edit(file=file, start=place, end=place + len(before), text=after)
+
+
+def _changes(
+    old: Sequence[str], new: Sequence[str], *, offset: int
+) -> Iterator[tuple[int, str, str]]:
+    """Yield the place, old text and new text wherever two lists of pieces differ."""
+    places = list(accumulate(map(len, old), initial=offset))
     for tag, i1, i2, j1, j2 in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
-        if tag == "replace":
-            yield from _word_edits(old[i1:i2], new[j1:j2], starts[i1], file)
-        elif tag != "equal":
-            yield Edit(file=file, start=starts[i1], end=starts[i2], text="".join(new[j1:j2]))
-
-
-def _word_edits(old: Sequence[str], new: Sequence[str], offset: int, file: str) -> Iterator[Edit]:
-    before, after = _WORD.findall("".join(old)), _WORD.findall("".join(new))
-    places = [offset]
-    for word in before:
-        places.append(places[-1] + len(word))
-    for tag, i1, i2, j1, j2 in SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
         if tag != "equal":
-            yield Edit(file=file, start=places[i1], end=places[i2], text="".join(after[j1:j2]))
+            yield places[i1], "".join(old[i1:i2]), "".join(new[j1:j2])
 
 
 def replace(source: SourceFile, node: ast.AST, text: str) -> Edit:
@@ -77,11 +75,8 @@ def operand_text(source: SourceFile, node: ast.AST, *, inside: ast.AST | None = 
     if not stands_alone(text):
         return f"({text})"
     is_number = isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
-    if (
-        isinstance(node, _ATOMS)
-        or is_number
-        or (inside is not None and is_enclosed(source, inside))
-    ):
+    is_free = inside is not None and is_enclosed(source, inside)
+    if isinstance(node, _ATOMS) or is_number or is_free:
         return text
     if isinstance(node, ast.BinOp) and isinstance(inside, ast.BinOp):
         is_tight = isinstance(node.op, ast.Mult | ast.Div | ast.MatMult | ast.Pow)
@@ -109,11 +104,10 @@ def stands_alone(text: str) -> bool:
 
 def remove_statement(source: SourceFile, statement: ast.stmt) -> Edit:
     """Remove the lines of a statement; a block that would become empty gets `pass`."""
-    decorators = getattr(statement, "decorator_list", [])
-    first = min([statement.lineno, *(item.lineno for item in decorators)])
+    first = first_line(statement)
     assert statement.end_lineno is not None
     start, end = source.place(statement)
-    if decorators:
+    if first < statement.lineno:
         start = source.line_start(first) + len(indent_of(source, statement))
     block = block_of(source, statement)
     shares_line = any(
@@ -127,6 +121,12 @@ def remove_statement(source: SourceFile, statement: ast.stmt) -> Edit:
     return Edit(file=source.file, start=source.line_start(first), end=last, text="")
 
 
+def first_line(statement: ast.stmt) -> int:
+    """Return the line at which a statement begins, decorators included."""
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return min([statement.lineno, *(item.lineno for item in decorators)])
+
+
 def on_header_line(source: SourceFile, statement: ast.stmt) -> bool:
     """Whether a statement stands behind a colon: `if x: y = 1`."""
     before = source.text[source.line_start(statement.lineno) : source.place(statement)[0]]
@@ -136,11 +136,9 @@ def on_header_line(source: SourceFile, statement: ast.stmt) -> bool:
 def block_of(source: SourceFile, statement: ast.stmt) -> list[ast.stmt]:
     """Return the statements of the block that holds a statement."""
     parent = source.parents[statement]
-    for part in ("body", "orelse", "finalbody"):
-        block = getattr(parent, part, [])
-        if isinstance(block, list) and statement in block:
-            return block
-    return [statement]
+    blocks = (getattr(parent, part, None) for part in ("body", "orelse", "finalbody"))
+    found = (block for block in blocks if isinstance(block, list) and statement in block)
+    return next(found, [statement])
 
 
 def indent_of(source: SourceFile, statement: ast.stmt) -> str:
@@ -174,21 +172,15 @@ def insert_helper(source: SourceFile, node: ast.AST, code: str) -> Edit:
     while source.parents[statement] is not source.tree:
         statement = source.parents[statement]
     assert isinstance(statement, ast.stmt)
-    decorators = getattr(statement, "decorator_list", [])
-    line = min([statement.lineno, *(item.lineno for item in decorators)])
-    lines = source.text.splitlines()
+    line, lines = first_line(statement), source.text.splitlines()
     while line > 1 and lines[line - 2].startswith("#"):
         line -= 1
     start = source.line_start(line)
     return Edit(file=source.file, start=start, end=start, text=code.strip("\n") + "\n\n\n")
 
 
-def is_docstring(statement: ast.stmt) -> bool:
-    """Whether a statement is a text alone."""
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
 def first_statement(function: ast.FunctionDef) -> ast.stmt:
     """Return the first statement of a function behind its docstring."""
-    body = function.body
-    return body[1] if is_docstring(body[0]) and len(body) > 1 else body[0]
+    first, *others = function.body
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return others[0] if is_text and others else first

@@ -111,8 +111,8 @@ def top_level_names(body: Sequence[ast.stmt]) -> Iterator[str]:
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from (alias.asname or alias.name.split(".")[0] for alias in node.names)
-        for part in ("body", "orelse", "finalbody"):
-            if isinstance(node, ast.If | ast.Try | ast.With):
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            for part in ("body", "orelse", "finalbody"):
                 yield from top_level_names(getattr(node, part, []))
 
 
@@ -126,15 +126,14 @@ def package_top(path: Path) -> Path:
 
 def companions_of(files: Sequence[Path], tops: Sequence[Path]) -> list[Path]:
     """Follow imports from the files to every local file they need, package openings included."""
-    seen: dict[Path, None] = {}
-    queue = list(files)
+    seen, queue = set[Path](), list(files)
     while queue:
         path = queue.pop(0)
         if path in seen:
             continue
-        seen[path] = None
+        seen.add(path)
         queue += package_openings(path)
-        queue += [found for name in imported_names(path) for found in local_files(name, path, tops)]
+        queue += filter(None, (local_file(name, path, tops) for name in imported_names(path)))
     return sorted(seen)
 
 
@@ -159,23 +158,23 @@ def imported_names(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.level, prefix + alias.name) for alias in node.names)
 
 
-def local_files(name: tuple[int, str], path: Path, tops: Sequence[Path]) -> list[Path]:
-    """Return the local files behind one imported name: none when it belongs to a library."""
+def local_file(name: tuple[int, str], path: Path, tops: Sequence[Path]) -> Path | None:
+    """Return the local file behind one imported name: none when it belongs to a library."""
     level, dotted = name
     starts = [path.parents[level - 1]] if level else [package_top(path), *tops]
     for start in starts:
         target = start.joinpath(*dotted.split(".")) if dotted else start
         for candidate in (target.with_suffix(".py"), target / "__init__.py"):
             if target.name and candidate.is_file():
-                return [candidate, *package_openings(candidate)]
-    return []
+                return candidate
+    return None
 
 
 def module_name(project: Project, file: str) -> str:
     """Return the dotted name under which a file is imported, from the deepest search path."""
     path = Path(project.root, file)
     top = package_top(path)
-    if str(top.relative_to(project.root).as_posix()) not in project.search_paths:
+    if top.relative_to(project.root).as_posix() not in project.search_paths:
         top = Path(project.root)
     parts = path.relative_to(top).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

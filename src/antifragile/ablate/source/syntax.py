@@ -14,6 +14,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 from antifragile.ablate.records import Span
@@ -23,6 +24,7 @@ _FRAME_SENSITIVE = {
     *("range", "int", "float", "str", "bool", "hasattr", "setattr", "type", "id", "repr"),
     *("namedtuple", "NamedTuple", "TypeVar", "NewType", "dataclass", "field"),
 }
+_NOT_RUN = {"annotation", "returns", "decorator_list", "args", "bases", "pattern"}
 _MARK = re.compile(r"#\s*ablate:\s*([^#]*)")
 _CLASS_GUARD = re.compile(r"isinstance|hasattr|type\(|__class__|__name__|class_?name")
 
@@ -47,10 +49,7 @@ class SourceFile:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        starts = [0]
-        for line in self.text.splitlines(keepends=True):
-            starts.append(starts[-1] + len(line))
-        return starts
+        return list(accumulate(map(len, self._lines), initial=0))
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -102,31 +101,24 @@ class SourceFile:
         """Return the offset at which a line (1-based) starts."""
         return self._line_starts[line - 1]
 
-    def above(self, node: ast.AST, kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> ast.AST:
-        """Return the nearest node of a kind above a node; the module when there is none."""
+    def above(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield the nodes above a node, the nearest first, the module last."""
         while node is not self.tree:
             node = self.parents[node]
-            if isinstance(node, kind):
-                return node
-        return self.tree
+            yield node
 
     def function_of(self, node: ast.AST) -> ast.FunctionDef | None:
         """Return the innermost `def` around a node."""
-        found = self.above(node, ast.FunctionDef)
-        return found if isinstance(found, ast.FunctionDef) else None
+        return next((one for one in self.above(node) if isinstance(one, ast.FunctionDef)), None)
 
     def class_of(self, node: ast.AST) -> ast.ClassDef | None:
         """Return the innermost class around a node."""
-        found = self.above(node, ast.ClassDef)
-        return found if isinstance(found, ast.ClassDef) else None
+        return next((one for one in self.above(node) if isinstance(one, ast.ClassDef)), None)
 
     def qualified_name(self, node: ast.AST) -> str:
         """Return the dotted name of the classes and functions around a node; "" at top level."""
-        names = []
-        while node is not self.tree:
-            node = self.parents[node]
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                names.append(node.name)
+        kinds = ast.FunctionDef | ast.ClassDef
+        names = [one.name for one in self.above(node) if isinstance(one, kinds)]
         return ".".join(reversed(names))
 
     def outer_statement_of(self, node: ast.AST, function: ast.FunctionDef) -> ast.stmt:
@@ -138,14 +130,8 @@ class SourceFile:
 
     def class_guard(self, node: ast.AST) -> bool:
         """Whether an `if` around a node asks for the class or the attributes of something."""
-        while node is not self.tree:
-            above = self.parents[node]
-            if isinstance(above, ast.If | ast.IfExp) and _CLASS_GUARD.search(
-                ast.unparse(above.test)
-            ):
-                return True
-            node = above
-        return False
+        tests = [one.test for one in self.above(node) if isinstance(one, ast.If | ast.IfExp)]
+        return any(_CLASS_GUARD.search(ast.unparse(test)) for test in tests)
 
     @cached_property
     def marks(self) -> tuple[tuple[str, int], ...]:
@@ -172,18 +158,9 @@ def _sites_below(node: ast.AST, *, inside_class: bool) -> Iterator[ast.AST]:
 
 def _evaluated_children(node: ast.AST) -> Iterator[ast.AST]:
     """Yield children that run: no decorators, annotations, defaults or f-strings."""
-    skipped: tuple[str, ...] = (
-        "annotation",
-        "returns",
-        "decorator_list",
-        "args",
-        "bases",
-        "pattern",
-    )
-    if isinstance(node, ast.Call):
-        skipped = ()
+    is_call, is_class = isinstance(node, ast.Call), isinstance(node, ast.ClassDef)
     for name, value in ast.iter_fields(node):
-        if name in skipped or (name == "keywords" and isinstance(node, ast.ClassDef)):
+        if (name in _NOT_RUN and not is_call) or (name == "keywords" and is_class):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr):
