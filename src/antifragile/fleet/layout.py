@@ -52,7 +52,9 @@ class FlatLayout:
     def parameters(self, flat: Tensor) -> list[Tensor]:
         """View every parameter in ``flat`` (..., P), in order, with the same leading dimensions."""
         parts = torch.split(flat, self.counts, dim=-1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return [
+            torch.unflatten(part, -1, shape) for part, shape in zip(parts, self.shapes, strict=True)
+        ]
 
     def views(self, flat: Tensor) -> Weights:
         """Return the named weights in ``flat`` (P,); they share its memory."""
