@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import geometric_mean
 
 import torch
 
@@ -20,7 +21,7 @@ from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload
-from antifragile.fleet.rates import geometric_mean, matrix_peak_gflops, paper_trials
+from antifragile.fleet.rates import matrix_peak_gflops, paper_trials
 from antifragile.fleet.rates import seconds_per_meta_loop as fleet_seconds
 from benchmarks.speed.loops import plain_epoch, seconds_per_meta_loop, tuned_epoch
 

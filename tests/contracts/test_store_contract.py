@@ -19,7 +19,7 @@ from antifragile.store.records import DataFacts, Environment, TrialStatus
 from antifragile.store.store import Store
 
 FACTS = DataFacts(
-    sha256="5" * 64, n_train=32, n_validation=16, n_test=16, zero_r_validation=4, zero_r_test=3
+    data_sha256="5" * 64, n_train=32, n_validation=16, n_test=16, zero_r_validation=4, zero_r_test=3
 )
 HERE = Environment(
     kernel="plain",

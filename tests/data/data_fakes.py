@@ -37,15 +37,14 @@ class Mini:
         self.archives = {
             f"{key}.gz": gzip.compress(content, mtime=0) for key, content in self.contents.items()
         }
-        files = {key.replace("-", "_"): self._file(key) for key in self.arrays}
         self.image_set = ImageSet(
             name=name,
             summary="a miniature",
+            files=tuple(self._file(key) for key in self.arrays),
             n_validation=10,
             mean_sd=(0.5, 0.25),
             mirrors=(),
             is_default_owner=True,
-            **files,
         )
 
     def _file(self, key: str) -> PublishedFile:

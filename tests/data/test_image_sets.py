@@ -115,7 +115,7 @@ def test_a_corrupted_file_is_named_and_never_replaced(
         load(mini, tmp_path, download=True, mirrors=(server.url,))
     message = str(caught.value)
     assert message.startswith(f"{path} is corrupted")
-    assert mini.image_set.train_images.content_sha256 in message
+    assert mini.image_set.files[0].content_sha256 in message
     assert "sha256" in message.split("expected")[0]
     assert "delete it or put a fresh copy in its place" in message
     assert path.read_bytes() == bad
@@ -202,9 +202,7 @@ def test_fashion_mnist_is_never_mistaken_for_mnist(mnist_dir: Path, tmp_path: Pa
     (tmp_path / "fashion-mnist").mkdir()
     (tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(found.read_bytes())
     with pytest.raises(DataError, match=r"corrupted or another file: got .*, expected 67da17c7"):
-        FASHION_MNIST.test_labels.read_path(
-            tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz"
-        )
+        FASHION_MNIST.files[3].read_path(tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz")
     with pytest.raises(DataError, match=r"'fashion-mnist' lacks 4 of its 4 files"):
         load_dataset("fashion-mnist", data_dir=source, download=False)
 

@@ -11,7 +11,6 @@ from antifragile.config.architecture import Architecture
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import workload
 from antifragile.fleet.rates import (
-    geometric_mean,
     matrix_peak_gflops,
     measure_rate,
     paper_trials,
@@ -45,7 +44,3 @@ def test_seconds_are_those_of_the_clock_over_the_replicas() -> None:
     times = seconds_per_meta_loop(specs, data, plan, clock=lambda: 12.0 * next(ticks))
     assert [next(times), next(times)] == [1.0, 1.0]
     assert next(seconds_per_meta_loop(specs, data, plan, clock=time.process_time)) >= 0
-
-
-def test_twice_as_fast_and_half_as_fast_cancel_out() -> None:
-    assert geometric_mean([2.0, 0.5]) == pytest.approx(1.0)

@@ -96,10 +96,12 @@ def test_a_killed_run_goes_on_with_the_same_bits(
     assert all(same_bits(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
-@needs_native
-def test_trials_may_stand_at_different_meta_loops(single: Dataset) -> None:
+@pytest.mark.parametrize(("kernel", "precision"), KERNELS)
+def test_trials_may_stand_at_different_meta_loops(
+    single: Dataset, kernel: str, precision: str
+) -> None:
     specs = make_specs("2*7", modes=("none", "full"), meta_loops=4)
-    plan = make_plan(specs, single)
+    plan = make_plan(specs, single, kernel=kernel, precision=precision)
     _, whole = run_fleet(specs, single, plan)
     begun = next(iter(fleet_meta_loops(specs, single, plan=plan)))[1].trial_states()
     _, mixed = run_fleet(specs, single, plan, start=[begun[0], None, None, begun[3]])

@@ -139,11 +139,9 @@ def test_finishing_tests_the_lkg_as_the_engine_does(kernel: str) -> None:
         pytest.skip("the compiled kernel was not built here")
     specs = make_specs("2*7", meta_loops=2)
     plan = make_plan(specs, data, kernel=kernel)
-    state = list(fleet_meta_loops(specs, data, plan=plan))[-1][1]
-    results = fleet_finish(specs, data, state, plan=plan)
-    assert results == [
-        finish(spec, data, trial) for spec, trial in zip(specs, state.trial_states(), strict=True)
-    ]
+    states = list(fleet_meta_loops(specs, data, plan=plan))[-1][1].trial_states()
+    results = fleet_finish(specs, data, states, plan=plan)
+    assert results == [finish(spec, data, trial) for spec, trial in zip(specs, states, strict=True)]
 
 
 @pytest.mark.parametrize("mode", PAPER_MODES)

@@ -173,7 +173,7 @@ def fill_store(path: Path, spec: StudySpec) -> None:
         )
     )
     facts = DataFacts(
-        sha256="0" * 64,
+        data_sha256="0" * 64,
         n_train=50_000,
         n_validation=N_VALIDATION,
         n_test=10_000,

@@ -7,8 +7,9 @@ import pytest
 from antifragile.cli.study.plan import print_plan
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.study import StudySpec
+from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
-from antifragile.study.equations import study_equations, trial_equation
+from antifragile.study.equations import plan_trial, study_equations
 from antifragile.study.options import RunOptions
 from antifragile.study.runner import preview_study
 from tests.study.conftest import make_spec
@@ -49,8 +50,9 @@ def test_a_perturbation_of_every_mode_separates_none() -> None:
 def test_the_readable_engine_computes_in_fp32_only() -> None:
     with pytest.raises(UsageError, match=r"sam evaluates the gradient twice .* got 'bf16'"):
         study_equations(make_spec(modes=["none", "sam"]), RunOptions(precision="bf16"))
+    (spec,) = make_spec(architectures=["1*4"], modes=["sam"], trials=1).trial_specs()
     with pytest.raises(UsageError, match="Use --precision fp32"):
-        trial_equation([Perturbation.of("sam")], "sam", RunOptions(precision="bf16"))
+        plan_trial(spec, load_dataset("tiny"), RunOptions(precision="bf16"))
 
 
 def test_a_plan_says_who_trains_which_modes_and_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from statistics import geometric_mean
 from typing import Annotated, Literal
 
 import typer
@@ -12,7 +13,7 @@ from antifragile.cli.options import DataDirOption, JsonOption
 from antifragile.config.architecture import Architecture
 from antifragile.data.datasets import load_dataset
 from antifragile.engine.epoch import exact_numerics
-from antifragile.fleet.rates import FleetRate, geometric_mean, matrix_peak_gflops, measure_rate
+from antifragile.fleet.rates import FleetRate, matrix_peak_gflops, measure_rate
 
 SHAPES = ("4*4", "18*18", "1*16", "2*59", "1*256", "4*119")
 """The default set: narrow, square and wide shapes that take half a minute together."""

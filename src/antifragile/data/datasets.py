@@ -18,15 +18,7 @@ from antifragile.data.source import DatasetSource
 from antifragile.data.splits import Dataset
 from antifragile.errors import DataError, nearest
 
-_SOURCES: dict[str, DatasetSource] = {}
-
-
-def register_dataset(source: DatasetSource) -> DatasetSource:
-    """Add a data set under its name; a second one of the same name is our own mistake."""
-    assert source.name not in _SOURCES, f"data set {source.name!r} is registered twice"
-    assert not source.name.startswith(PREFIX), f"{PREFIX} is for files"
-    _SOURCES[source.name] = source
-    return source
+_SOURCES = {source.name: source for source in (*image_sets.SOURCES, *embedded.SOURCES)}
 
 
 def dataset_sources() -> tuple[DatasetSource, ...]:
@@ -96,7 +88,3 @@ def _parse_normalization(text: str) -> Normalization:
         raise DataError(
             f"unknown normalization {text!r}; {nearest(str(text), map(str, Normalization))}"
         ) from None
-
-
-for _source in (*image_sets.SOURCES, *embedded.SOURCES):
-    register_dataset(_source)

@@ -32,7 +32,7 @@ def download_file(
     folder: Path,
     *,
     mirrors: Sequence[str],
-    progress: Progress | None = None,
+    progress: Progress,
     timeout_s: float = STALL_TIMEOUT_S,
 ) -> np.ndarray:
     """Fetch one ``.gz`` file into a folder from the first mirror that has the right bytes.
@@ -68,22 +68,17 @@ def download_file(
     raise DataError(f"cannot download {file.archive_name}: {'; '.join(reasons) or 'no mirrors'}.")
 
 
-@contextmanager
-def progress_bars(enabled: bool) -> Iterator[Progress | None]:
-    """Bars on stderr for the downloads inside the block, or none."""
-    if not enabled:
-        yield None
-        return
+def progress_bars(enabled: bool) -> Progress:
+    """Bars on stderr for the downloads inside a ``with`` block; never drawn unless enabled."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     console = Console(stderr=True)
-    with Progress(
+    return Progress(
         *columns,
         TransferSpeedColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        yield progress
+        disable=not (enabled and console.is_terminal),
+    )
 
 
 class _Inbox:
@@ -94,10 +89,12 @@ class _Inbox:
         self.last_growth_s = time.monotonic()
         self.is_closed = False
         self.response: Any = None
+        self.total_bytes: int | None = None
         self._max_bytes = max_bytes
 
     def begin(self, response: Any, **_: object) -> None:
         self.response = response
+        self.total_bytes = int(response.headers.get("Content-Length", 0)) or None
 
     def write(self, chunk: bytes) -> None:
         if self.is_closed:
@@ -109,13 +106,8 @@ class _Inbox:
 
     def flush(self) -> None: ...
 
-    @property
-    def total_bytes(self) -> int | None:
-        headers = {} if self.response is None else self.response.headers
-        return int(headers.get("Content-Length", 0)) or None
 
-
-def _get(url: str, max_bytes: int, progress: Progress | None, timeout_s: float) -> bytes:
+def _get(url: str, max_bytes: int, progress: Progress, timeout_s: float) -> bytes:
     """Download into memory, or say in a DataError why this mirror failed.
 
     The transfer runs in a thread because the timeouts of sockets count per address of a host,
@@ -149,17 +141,15 @@ def _get(url: str, max_bytes: int, progress: Progress | None, timeout_s: float) 
 
 
 def _watch(
-    thread: threading.Thread, inbox: _Inbox, timeout_s: float, progress: Progress | None, name: str
+    thread: threading.Thread, inbox: _Inbox, timeout_s: float, progress: Progress, name: str
 ) -> None:
     """Wait until a download ends or has been silent for too long, drawing its progress."""
-    task = None if progress is None else progress.add_task(name, total=None)
+    task = progress.add_task(name, total=None)
     while thread.is_alive() and not inbox.is_closed:
         thread.join(min(timeout_s, _REDRAW_S))
         inbox.is_closed = time.monotonic() - inbox.last_growth_s > timeout_s
-        if progress is not None and task is not None:
-            progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
-    if progress is not None and task is not None:
-        progress.update(task, visible=False)
+        progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
+    progress.update(task, visible=False)
 
 
 def _brief(error: Exception) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,12 +141,10 @@ class PublishedFile:
         return array
 
 
-def candidates(file: PublishedFile, folders: tuple[Path, ...]) -> Iterator[Path]:
-    """The paths in `folders` that exist under an accepted name, in order."""
-    for folder in folders:
-        for name in file.accepted_names:
-            if os.path.isfile(folder / name):  # unlike Path.is_file, never raises
-                yield folder / name
+def candidates(file: PublishedFile, folder: Path) -> list[Path]:
+    """The paths in a folder that exist under an accepted name, in order."""
+    paths = [folder / name for name in file.accepted_names]
+    return [path for path in paths if os.path.isfile(path)]  # unlike Path.is_file, never raises
 
 
 def user_cache() -> Path:

@@ -7,7 +7,7 @@ file is the test split.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,7 @@ class ImageSet:
     Args:
         name: Its registered name, and the name of its folder.
         summary: One line about it.
-        train_images: (N, rows, columns).
-        train_labels: (N,).
-        test_images: (M, rows, columns).
-        test_labels: (M,).
+        files: Training images (N, rows, columns) and labels (N,), then those of the test split.
         n_validation: Number of the N training samples that are held out.
         mean_sd: The usual constants for ``standardize``, of unit pixels.
         mirrors: Base addresses.
@@ -45,19 +42,11 @@ class ImageSet:
 
     name: str
     summary: str
-    train_images: PublishedFile
-    train_labels: PublishedFile
-    test_images: PublishedFile
-    test_labels: PublishedFile
+    files: tuple[PublishedFile, ...]
     n_validation: int
     mean_sd: tuple[float, float]
     mirrors: tuple[str, ...]
     is_default_owner: bool
-
-    @property
-    def files(self) -> tuple[PublishedFile, ...]:
-        """The four files."""
-        return (self.train_images, self.train_labels, self.test_images, self.test_labels)
 
 
 def load_image_set(image_set: ImageSet, access: Access, normalization: Normalization) -> Dataset:
@@ -67,8 +56,7 @@ def load_image_set(image_set: ImageSet, access: Access, normalization: Normaliza
         DataError: A file is corrupted, or missing and not to be had.
         WorldError: A file cannot be read or written.
     """
-    raw = _read_files(image_set, access)
-    images, labels = raw[image_set.train_images.name], raw[image_set.train_labels.name]
+    images, labels, test_images, test_labels = _read_files(image_set, access)
     n_train = len(labels) - image_set.n_validation
     train, validation = seeded_split(len(labels), (n_train, image_set.n_validation))
     return assemble(
@@ -77,7 +65,7 @@ def load_image_set(image_set: ImageSet, access: Access, normalization: Normaliza
         arrays={
             "train": _unit(images[train], labels[train]),
             "validation": _unit(images[validation], labels[validation]),
-            "test": _unit(raw[image_set.test_images.name], raw[image_set.test_labels.name]),
+            "test": _unit(test_images, test_labels),
         },
         n_classes=_N_CLASSES,
         normalization=normalization,
@@ -96,8 +84,8 @@ def _unit(images: np.ndarray, labels: np.ndarray) -> Arrays:
     return np.divide(flat, _GREY_LEVELS, dtype=np.float32), labels
 
 
-def _read_files(image_set: ImageSet, access: Access) -> Mapping[str, np.ndarray]:
-    """Return the arrays by file name, downloading the files that are in none of the folders."""
+def _read_files(image_set: ImageSet, access: Access) -> list[np.ndarray]:
+    """Return the arrays of the four files, downloading those that are in none of the folders."""
     found = {file: _find(image_set, file, access) for file in image_set.files}
     missing = [file for file, array in found.items() if array is None]
     if missing and not access.download:
@@ -111,15 +99,15 @@ def _read_files(image_set: ImageSet, access: Access) -> Mapping[str, np.ndarray]
             except DataError as error:
                 still = [other for other in missing if found[other] is None]
                 raise DataError(_by_hand(image_set, still, access, str(error))) from error
-    return {file.name: array for file, array in found.items() if array is not None}
+    return [array for array in found.values() if array is not None]
 
 
 def _find(image_set: ImageSet, file: PublishedFile, access: Access) -> np.ndarray | None:
     """Return the verified array of the first copy in the folders, or None."""
     for place in access.places():
-        for path in candidates(file, (place / image_set.name,)):
+        for path in candidates(file, place / image_set.name):
             return file.read_path(path)
-        for path in candidates(file, (place,)):
+        for path in candidates(file, place):
             try:
                 return file.read_path(path)
             except DataError:
@@ -130,13 +118,11 @@ def _find(image_set: ImageSet, file: PublishedFile, access: Access) -> np.ndarra
 
 def _is_of_another_set(image_set: ImageSet, file: PublishedFile, path: Path) -> bool:
     """Whether a file of a shared name is the intact file of another data set."""
-    for other in IMAGE_SETS:
-        for twin in other.files:
-            if other is not image_set and twin.name == file.name:
-                try:
-                    twin.read_path(path)
-                except DataError:
-                    continue
+    others = [twin for other in IMAGE_SETS if other is not image_set for twin in other.files]
+    for twin in others:
+        with suppress(DataError):
+            if twin.name == file.name:
+                twin.read_path(path)
                 return True
     return False
 
@@ -150,28 +136,31 @@ def _by_hand(image_set: ImageSet, missing: list[PublishedFile], access: Access, 
     )
 
 
+_NAMES_AND_SHAPES: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("train-images-idx3-ubyte", (60000, 28, 28)),
+    ("train-labels-idx1-ubyte", (60000,)),
+    ("t10k-images-idx3-ubyte", (10000, 28, 28)),
+    ("t10k-labels-idx1-ubyte", (10000,)),
+)
+
+
+def _published(checksum: str, *sums: str) -> tuple[PublishedFile, ...]:
+    """The four files with their SHA-256 sums, which are of the content or of the archive."""
+    return tuple(
+        PublishedFile(name=name, shape=shape, **{checksum: sha256})
+        for (name, shape), sha256 in zip(_NAMES_AND_SHAPES, sums, strict=True)
+    )
+
+
 MNIST = ImageSet(
     name="mnist",
     summary="70,000 handwritten digits of 28x28 pixels (LeCun, Cortes and Burges)",
-    train_images=PublishedFile(
-        name="train-images-idx3-ubyte",
-        shape=(60000, 28, 28),
-        content_sha256="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    ),
-    train_labels=PublishedFile(
-        name="train-labels-idx1-ubyte",
-        shape=(60000,),
-        content_sha256="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    ),
-    test_images=PublishedFile(
-        name="t10k-images-idx3-ubyte",
-        shape=(10000, 28, 28),
-        content_sha256="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    ),
-    test_labels=PublishedFile(
-        name="t10k-labels-idx1-ubyte",
-        shape=(10000,),
-        content_sha256="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    files=_published(
+        "content_sha256",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
     n_validation=10000,
     mean_sd=(0.1307, 0.3081),
@@ -186,25 +175,12 @@ MNIST = ImageSet(
 FASHION_MNIST = ImageSet(
     name="fashion-mnist",
     summary="70,000 articles of clothing of 28x28 pixels (Zalando; arXiv:1708.07747)",
-    train_images=PublishedFile(
-        name="train-images-idx3-ubyte",
-        shape=(60000, 28, 28),
-        archive_sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    ),
-    train_labels=PublishedFile(
-        name="train-labels-idx1-ubyte",
-        shape=(60000,),
-        archive_sha256="a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    ),
-    test_images=PublishedFile(
-        name="t10k-images-idx3-ubyte",
-        shape=(10000, 28, 28),
-        archive_sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    ),
-    test_labels=PublishedFile(
-        name="t10k-labels-idx1-ubyte",
-        shape=(10000,),
-        archive_sha256="67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    files=_published(
+        "archive_sha256",
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     ),
     n_validation=10000,
     mean_sd=(0.2860, 0.3530),
@@ -221,7 +197,7 @@ SOURCES = tuple(
     DatasetSource(
         name=image_set.name,
         summary=image_set.summary,
-        n_inputs=math.prod(image_set.train_images.shape[1:]),
+        n_inputs=math.prod(image_set.files[0].shape[1:]),
         n_classes=_N_CLASSES,
         load=partial(load_image_set, image_set),
         is_present=partial(is_present, image_set),

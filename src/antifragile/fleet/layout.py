@@ -8,6 +8,7 @@ Shape letters: R replicas, P parameters.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from antifragile.config.architecture import Architecture
 from antifragile.model.networks import Weights
-from antifragile.model.neurons import AblationTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,48 +34,39 @@ class FlatLayout:
         return self.architecture.layer_sizes(self.n_inputs, self.n_classes)
 
     @cached_property
-    def starts(self) -> tuple[int, ...]:
-        """Offset of every linear layer, and P at the end: length L + 2."""
-        starts = [0]
-        for fan_in, fan_out in pairwise(self.sizes):
-            starts.append(starts[-1] + fan_out * (fan_in + 1))
-        return tuple(starts)
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of every parameter: weight and bias of one linear layer after the other."""
+        layers = pairwise(self.sizes)
+        return tuple(s for fan_in, fan_out in layers for s in ((fan_out, fan_in), (fan_out,)))
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Numbers in every parameter; their sum is P."""
+        return [math.prod(shape) for shape in self.shapes]
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters, P."""
-        return self.starts[-1]
+        return sum(self.counts)
+
+    def parameters(self, flat: Tensor) -> list[Tensor]:
+        """View every parameter in ``flat`` (..., P), in order, with the same leading dimensions."""
+        parts = torch.split(flat, self.counts, dim=-1)
+        return [
+            torch.unflatten(part, -1, shape) for part, shape in zip(parts, self.shapes, strict=True)
+        ]
 
     def views(self, flat: Tensor) -> Weights:
         """Return the named weights in ``flat`` (P,); they share its memory."""
-        named: dict[str, Tensor] = {}
-        for layer in range(len(self.sizes) - 1):
-            named[f"layers.{layer}.weight"] = self.weight(flat, layer)
-            named[f"layers.{layer}.bias"] = self.bias(flat, layer)
-        return named
-
-    def weight(self, flat: Tensor, layer: int) -> Tensor:
-        """View the weight matrix of one layer in ``flat`` (..., P): (..., fan_out, fan_in)."""
-        fan_in, fan_out = self.sizes[layer], self.sizes[layer + 1]
-        part = flat[..., self.starts[layer] : self.starts[layer] + fan_out * fan_in]
-        return torch.unflatten(part, -1, (fan_out, fan_in))
-
-    def bias(self, flat: Tensor, layer: int) -> Tensor:
-        """View the bias of one layer in ``flat`` (..., P): (..., fan_out)."""
-        return flat[..., self.starts[layer + 1] - self.sizes[layer + 1] : self.starts[layer + 1]]
+        layers = range(len(self.sizes) - 1)
+        names = [f"layers.{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+        return dict(zip(names, self.parameters(flat), strict=True))
 
     def flatten(self, weights: Weights, out: Tensor) -> Tensor:
         """Copy named weights into ``out`` (P,) and return it."""
         for name, view in self.views(out).items():
             view.copy_(weights[name])
         return out
-
-    def ablate(self, flat: Tensor, target: AblationTarget) -> None:
-        """Zero the target's entries of ``flat`` (P,) in place, as `neurons.ablate` in a copy."""
-        self.weight(flat, target.layer)[target.neuron].zero_()
-        self.bias(flat, target.layer)[target.neuron].zero_()
-        if target.ablation.zeroes_outgoing:
-            self.weight(flat, target.layer + 1)[:, target.neuron].zero_()
 
     def empty(self, replicas: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """Allocate the weights of a fleet, (R, P), uninitialised."""

@@ -6,7 +6,6 @@ to predicted seconds says how much longer or shorter a study takes on this one.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,11 +96,6 @@ def measure_rate(
         predicted_seconds=plan.predicted_seconds_per_meta_loop,
         gflops=work.flops_per_meta_loop / best / 1e9,
     )
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """Average ratios so that twice as fast and half as fast cancel out."""
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
 def paper_trials(

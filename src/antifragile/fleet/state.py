@@ -39,9 +39,9 @@ class FleetState:
     final_correct: list[int]
 
     @classmethod
-    def fresh(cls, layout: FlatLayout, lkg: Tensor) -> FleetState:
-        """Make a fleet before meta-loop 1 from its initial weights (R, P)."""
-        n = len(lkg)
+    def empty(cls, layout: FlatLayout, n: int, dtype: torch.dtype, device: str) -> FleetState:
+        """Make a fleet of ``n`` replicas before meta-loop 1; weights are still to be filled in."""
+        lkg = layout.empty(n, dtype, device)
         return cls(layout, lkg, [0] * n, [-1] * n, [0] * n, [0] * n)
 
     @property
@@ -98,8 +98,3 @@ class FleetState:
                 self.bounty[replica] = correct[row]
                 self.lkg_meta_loop[replica] = self.meta_loop[replica]
         return promoted
-
-
-def empty_fleet(layout: FlatLayout, replicas: int, dtype: torch.dtype, device: str) -> FleetState:
-    """Make a fleet whose weights are still to be filled in."""
-    return FleetState.fresh(layout, layout.empty(replicas, dtype, device))

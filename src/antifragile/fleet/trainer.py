@@ -32,9 +32,9 @@ from antifragile.fleet.planning.grouping import active_replicas, epoch_job
 from antifragile.fleet.planning.plan import FleetPlan, plan_fleet
 from antifragile.fleet.planning.sharing import leading_replicas
 from antifragile.fleet.planning.workloads import workload
-from antifragile.fleet.state import FleetState, empty_fleet
+from antifragile.fleet.state import FleetState
 from antifragile.fleet.torch.kernel import TorchKernel
-from antifragile.model.neurons import AblationTarget, choose_target
+from antifragile.model.neurons import AblationTarget, ablate_in_place, choose_target
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -69,46 +69,32 @@ def fleet_meta_loops(
             equation, or no kernel knows their update equation.
     """
     _check_alike(specs)
-    layout = FlatLayout(
-        architecture=specs[0].architecture, n_inputs=data.n_inputs, n_classes=data.n_classes
-    )
-    plan = plan or plan_fleet(workload(specs, data), threads=threads)
+    work = workload(specs, data)
+    plan = plan or plan_fleet(work, threads=threads)
     data = _in_precision(data, plan)
-    kernel = make_kernel(plan, layout, data)
-    state = _starting_state(specs, data, layout, start, plan)
+    kernel = make_kernel(plan, work.layout, data)
+    state = _starting_state(specs, data, work.layout, start)
     while active := active_replicas(specs, state):
         yield _turn(specs, data, kernel, plan, state, active, harm=harm), state
 
 
 def fleet_finish(
-    specs: Sequence[TrialSpec], data: Dataset, state: FleetState, *, plan: FleetPlan
+    specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState], *, plan: FleetPlan
 ) -> list[TrialResult]:
     """Test every LKG once, at the end; the test split is never used for selection."""
     data = _in_precision(data, plan)
-    counts = make_kernel(plan, state.layout, data).count_correct(state.lkg, data.test)
-    assert len(specs) == len(counts)
+    fleet = _starting_state(specs, data, workload(specs, data).layout, states)
+    counts = make_kernel(plan, fleet.layout, data).count_correct(fleet.lkg, data.test)
     return [
         TrialResult(
-            meta_loops=state.meta_loop[replica],
-            peak_correct=state.bounty[replica],
-            peak_meta_loop=state.lkg_meta_loop[replica],
-            final_correct=state.final_correct[replica],
+            meta_loops=state.meta_loop,
+            peak_correct=state.lkg.bounty,
+            peak_meta_loop=state.lkg.meta_loop,
+            final_correct=state.final_correct,
             test_correct=count,
         )
-        for replica, count in enumerate(counts)
+        for state, count in zip(states, counts, strict=True)
     ]
-
-
-def fleet_of(specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]) -> FleetState:
-    """Make a fleet from the states of trials of one architecture."""
-    layout = FlatLayout(
-        architecture=specs[0].architecture, n_inputs=data.n_inputs, n_classes=data.n_classes
-    )
-    weights = states[0].lkg.weights["layers.0.bias"]
-    fleet = empty_fleet(layout, len(states), weights.dtype, str(weights.device))
-    for replica, state in enumerate(states):
-        fleet.put(replica, state)
-    return fleet
 
 
 def make_kernel(plan: FleetPlan, layout: FlatLayout, data: Dataset) -> Kernel:
@@ -155,11 +141,10 @@ def _starting_state(
     data: Dataset,
     layout: FlatLayout,
     start: Sequence[TrialState | None] | None,
-    plan: FleetPlan,
 ) -> FleetState:
     """Load the states given, or draw fresh networks, once for all trials that share them."""
-    dtype = _DTYPES[plan.precision]
-    state = empty_fleet(layout, len(specs), dtype, str(data.train.images.device))
+    images = data.train.images
+    state = FleetState.empty(layout, len(specs), images.dtype, str(images.device))
     drawn: dict[tuple[str | int, ...], int] = {}
     for replica, spec in enumerate(specs):
         begin = start[replica] if start else None
@@ -169,7 +154,7 @@ def _starting_state(
         elif name in drawn:
             state.lkg[replica].copy_(state.lkg[drawn[name]])
         else:
-            layout.flatten(initial_weights(spec, data, dtype=dtype), state.lkg[replica])
+            layout.flatten(initial_weights(spec, data, dtype=images.dtype), state.lkg[replica])
             drawn[name] = replica
     return state
 
@@ -193,9 +178,12 @@ def _turn(
     candidates = state.lkg[trained]  # copies, (trained, P)
     for candidate, replica in zip(candidates, trained, strict=True):
         if target := targets[replica]:
-            state.layout.ablate(candidate, target)
-    ablated = [targets[replica] is not None for replica in trained]
-    counts = _count_ablated(kernel, data, candidates, ablated) if harm else {}
+            ablate_in_place(state.layout.views(candidate), target)
+    counts: dict[int, int] = {}
+    ablated = [row for row, replica in enumerate(trained) if targets[replica]]
+    if harm and ablated:
+        correct = kernel.count_correct(candidates[ablated], data.validation)
+        counts = dict(zip(ablated, correct, strict=True))
     outcome = kernel.run_epoch(epoch_job(specs, data, plan, state, trained, candidates))
     rows = {replica: row for row, replica in enumerate(trained)}
     row_of = {replica: rows[leader] for replica, leader in leaders.items()}
@@ -211,17 +199,6 @@ def _target(spec: TrialSpec, state: FleetState, replica: int) -> AblationTarget 
         return None
     rng = spec.streams().ablation.generator(done + 1)
     return choose_target(ablation, state.layout.sizes, rng=rng)
-
-
-def _count_ablated(
-    kernel: Kernel, data: Dataset, candidates: torch.Tensor, ablated: Sequence[bool]
-) -> dict[int, int]:
-    """Count correct validation samples of every ablated clone before its epoch, by row."""
-    rows = [row for row, is_ablated in enumerate(ablated) if is_ablated]
-    if not rows:
-        return {}
-    counts = kernel.count_correct(candidates[rows], data.validation)
-    return dict(zip(rows, counts, strict=True))
 
 
 def _records(

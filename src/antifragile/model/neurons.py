@@ -46,8 +46,13 @@ def choose_target(
 def ablate(weights: Weights, target: AblationTarget) -> Weights:
     """Return a copy of ``weights`` with the target's entries zeroed; the argument is untouched."""
     ablated = {name: value.clone() for name, value in weights.items()}
-    ablated[f"layers.{target.layer}.weight"][target.neuron] = 0
-    ablated[f"layers.{target.layer}.bias"][target.neuron] = 0
-    if target.ablation.zeroes_outgoing:
-        ablated[f"layers.{target.layer + 1}.weight"][:, target.neuron] = 0
+    ablate_in_place(ablated, target)
     return ablated
+
+
+def ablate_in_place(weights: Weights, target: AblationTarget) -> None:
+    """Zero the target's entries of ``weights``."""
+    weights[f"layers.{target.layer}.weight"][target.neuron] = 0
+    weights[f"layers.{target.layer}.bias"][target.neuron] = 0
+    if target.ablation.zeroes_outgoing:
+        weights[f"layers.{target.layer + 1}.weight"][:, target.neuron] = 0

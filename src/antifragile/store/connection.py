@@ -254,18 +254,14 @@ def _missing_tables(connection: Connection) -> list[Table]:
 
 
 def _missing_columns(connection: Connection) -> list[Column[Any]]:
-    inspector = inspect(connection)
-    known = {
-        (table, column["name"])
-        for table in inspector.get_table_names()
-        for column in inspector.get_columns(table)
-    }
-    there = {table for table, _ in known}
+    present = inspect(connection).get_multi_columns()
+    known = {(table, column["name"]) for (_, table), found in present.items() for column in found}
     return [
         column
         for table in schema.metadata.sorted_tables
         for column in table.columns
-        if column.nullable and table.name in there and (table.name, column.name) not in known
+        if column.nullable and (None, table.name) in present
+        if (table.name, column.name) not in known
     ]
 
 

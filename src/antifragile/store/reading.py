@@ -7,7 +7,7 @@ sentence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import Row, Table
@@ -16,11 +16,12 @@ from antifragile.config.study import StudySpec
 from antifragile.engine.records import TrialResult
 from antifragile.errors import AntifragileError, SpecError, StoreError
 from antifragile.store import schema
-from antifragile.store.records import DataFacts, StoredStudy, StoredTrial
+from antifragile.store.records import DataFacts, Environment, StoredStudy, StoredTrial
 
 _RESULT = ("meta_loops", "peak_correct", "peak_meta_loop", "final_correct", "test_correct")
 _LARGEST = 2**53  # larger whole numbers are no counts
 Columns = dict[str, np.ndarray]
+Record = TypeVar("Record", DataFacts, Environment)
 
 
 def check_row(table: Table, row: Mapping[Any, Any], store: object) -> None:
@@ -47,6 +48,11 @@ def _check_column(table: Table, name: str, values: Sequence[object], store: obje
         raise StoreError(f"store {store} is damaged: a {name} is {found[0]!r:.60}.")
 
 
+def read_fields(kind: type[Record], row: Row[Any]) -> Record:
+    """Make a record whose fields have the names of columns."""
+    return kind(**{field: getattr(row, field) for field in kind.__annotations__})
+
+
 def read_study(row: Row[Any], store: object) -> StoredStudy:
     """Read a study from its row.
 
@@ -63,15 +69,7 @@ def read_study(row: Row[Any], store: object) -> StoredStudy:
         raise StoreError(
             f"store {store} is damaged: the spec of study {row.name!r} is wrong ({reason})."
         ) from error
-    data = DataFacts(
-        sha256=row.data_sha256,
-        n_train=row.n_train,
-        n_validation=row.n_validation,
-        n_test=row.n_test,
-        zero_r_validation=row.zero_r_validation,
-        zero_r_test=row.zero_r_test,
-    )
-    return StoredStudy(spec=spec, data=data, created_at=row.created_at)
+    return StoredStudy(spec=spec, data=read_fields(DataFacts, row), created_at=row.created_at)
 
 
 def read_trial(row: Row[Any], store: object) -> StoredTrial:

@@ -51,7 +51,7 @@ class Environment:
 class DataFacts:
     """The data set of a study: checksum of its content, sizes and majority counts."""
 
-    sha256: str
+    data_sha256: str
     n_train: int
     n_validation: int
     n_test: int

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Row, Select, inspect
 
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
@@ -25,7 +25,14 @@ from antifragile.store.connection import (
     translated,
     upgrade_tables,
 )
-from antifragile.store.reading import Columns, look_up, read_columns, read_study, read_trial
+from antifragile.store.reading import (
+    Columns,
+    look_up,
+    read_columns,
+    read_fields,
+    read_study,
+    read_trial,
+)
 from antifragile.store.records import (
     DataFacts,
     Environment,
@@ -100,8 +107,7 @@ class Store:
 
     def study_names(self) -> list[str]:
         """All studies, in the order they were added."""
-        with self._transaction() as connection:
-            return [str(name) for name in connection.execute(queries.study_names()).scalars()]
+        return [str(row.name) for row in self._rows(queries.study_names())]
 
     def find_study(self, name: str) -> StoredStudy | None:
         """The study of this name, or None.
@@ -109,9 +115,8 @@ class Store:
         Raises:
             StoreError: Its stored spec cannot be read.
         """
-        with self._transaction() as connection:
-            row = connection.execute(queries.study_by_name(name)).first()
-        return None if row is None else read_study(row, self)
+        rows = self._rows(queries.study_by_name(name))
+        return read_study(rows[0], self) if rows else None
 
     def study(self, name: str | None = None) -> StoredStudy:
         """The study of this name, or the only one.
@@ -132,9 +137,7 @@ class Store:
 
     def trials(self, study: str) -> list[StoredTrial]:
         """Every trial of a study with its progress, in planned order."""
-        with self._transaction() as connection:
-            rows = connection.execute(queries.trials_with_progress(study)).all()
-        return [read_trial(row, self) for row in rows]
+        return [read_trial(row, self) for row in self._rows(queries.trials_with_progress(study))]
 
     def progress(self, study: str, meta_loops: int) -> StoredProgress:
         """Measure the progress of a study of so many meta-loops by three cheap queries."""
@@ -169,11 +172,8 @@ class Store:
 
     def environments(self, study: str, modes: Sequence[str] | None = None) -> list[Environment]:
         """Every environment that computed a record of this study, or of some of its modes."""
-        with self._transaction() as connection:
-            rows = connection.execute(queries.environments(study, modes)).mappings().all()
-        return [
-            Environment(**{k: v for k, v in row.items() if k != "environment_id"}) for row in rows
-        ]
+        rows = self._rows(queries.environments(study, modes))
+        return [read_fields(Environment, row) for row in rows]
 
     def record_columns(self, study: str) -> Columns:
         """Every meta-loop record with its trial and environment, an array per column, in order.
@@ -210,9 +210,7 @@ class Store:
 
     def robustness_rows(self, study: str) -> list[dict[str, Any]]:
         """Every draw of damage with its trial, as flat rows, in order."""
-        with self._transaction() as connection:
-            found = connection.execute(queries.robustness(study)).mappings()
-            return [dict(row) for row in found]
+        return [dict(row._mapping) for row in self._rows(queries.robustness(study))]
 
     # Inside
 
@@ -228,6 +226,10 @@ class Store:
             hint = nearest(chosen, names) if names else "it has none."
             raise StoreError(f"store {self} has no {kind}study {chosen!r}; {hint}")
         return chosen
+
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with self._transaction() as connection:
+            return connection.execute(query).all()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -36,8 +36,7 @@ def put_study(connection: Connection, spec: StudySpec, data: DataFacts) -> None:
     row = {
         "name": spec.name,
         "spec": spec.canonical_json(),
-        "data_sha256": data.sha256,
-        **{k: v for k, v in asdict(data).items() if k != "sha256"},
+        **asdict(data),
         "created_at": utc_now(),
     }
     insert_new(connection, schema.studies, [row])
@@ -69,7 +68,7 @@ def put_records(
     """Add meta-loop records, by trial."""
     key = put_environment(connection, environment)
     rows = [
-        {"trial_id": trial_id, "environment_id": key, **_record_values(record)}
+        {"trial_id": trial_id, "environment_id": key, **record_values(record)}
         for trial_id, group in records.items()
         for record in group
     ]
@@ -88,6 +87,14 @@ def put_result(connection: Connection, trial_id: int, result: TrialResult) -> No
     connection.execute(trials.update().where(where).values(**values, finished_at=utc_now()))
     connection.execute(robustness.delete().where(robustness.c.trial_id == trial_id))
     insert_new(connection, robustness, [{"trial_id": trial_id, **row} for row in damaged])
+
+
+def record_values(record: MetaLoopRecord) -> dict[str, Any]:
+    """The fields of a record; a loss that is not finite is None."""
+    values = asdict(record)
+    if not math.isfinite(record.train_loss):
+        values["train_loss"] = None
+    return values
 
 
 def utc_now() -> str:
@@ -109,10 +116,3 @@ def _put_trials(connection: Connection, spec: StudySpec) -> None:
         for trial in spec.trial_specs()
     ]
     insert_new(connection, schema.trials, rows)
-
-
-def _record_values(record: MetaLoopRecord) -> dict[str, Any]:
-    values = asdict(record)
-    if not math.isfinite(record.train_loss):
-        values["train_loss"] = None
-    return values

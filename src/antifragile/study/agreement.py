@@ -25,7 +25,7 @@ def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
 def data_facts(data: Dataset) -> DataFacts:
     """Facts about a data set, as the store keeps them."""
     return DataFacts(
-        sha256=data.sha256,
+        data_sha256=data.sha256,
         n_train=data.train.n_samples,
         n_validation=data.validation.n_samples,
         n_test=data.test.n_samples,
@@ -53,7 +53,7 @@ def agreed_spec(store: Store, spec: StudySpec, data: Dataset) -> StudySpec:
             f"study {spec.name!r} in store {store} differs from this spec ({'; '.join(differences)}"
             f"); {advice}, or use another store."
         )
-    if stored.data.sha256 != data.sha256:
+    if stored.data.data_sha256 != data.sha256:
         raise StoreError(
             f"study {spec.name!r} in store {store} was run on other data than {spec.dataset!r} "
             "holds now; bring the old data back, or give the study another name."

@@ -12,7 +12,7 @@ there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
@@ -55,13 +55,15 @@ class TrainingPlan:
 
     Args:
         equation: The modes, and the engine that trains them.
-        work: All that is trained, finished or not.
+        specs: All trials that are trained, finished or not, in the order of the study.
+        work: Their workload.
         fleet: Kernel and shapes, with predicted time and memory.
         trainer: Trains the trials of a task.
         environment: The origin that the records will name.
     """
 
     equation: UpdateEquation
+    specs: tuple[TrialSpec, ...]
     work: Workload
     fleet: FleetPlan
     trainer: Trainer
@@ -76,25 +78,12 @@ def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquatio
     Raises:
         UsageError: The readable engine has to take modes over and cannot compute as asked.
     """
-    if options.engine is EngineName.PLAIN:
-        return (_as_asked(spec.modes),)
+    is_plain = options.engine is EngineName.PLAIN
     modes: dict[tuple[Perturbation, ...], list[str]] = {}
     for mode in spec.modes:
-        modes.setdefault(spec.training.perturbations_in(mode), []).append(mode)
+        perturbations = () if is_plain else spec.training.perturbations_in(mode)
+        modes.setdefault(perturbations, []).append(mode)
     return tuple(_equation(names, common, options) for common, names in modes.items())
-
-
-def trial_equation(
-    perturbations: Sequence[Perturbation], mode: str, options: RunOptions
-) -> UpdateEquation:
-    """The update equation of one trial outside any study.
-
-    Raises:
-        UsageError: As `study_equations`.
-    """
-    if options.engine is EngineName.PLAIN:
-        return _as_asked((mode,))
-    return _equation([mode], tuple(perturbations), options)
 
 
 def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
@@ -104,18 +93,18 @@ def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple
         UsageError: The memory budget is too small, or nothing trains this as asked.
     """
     equations = study_equations(spec, options)
-    environments = [_environment(equation, options) for equation in equations]
-    budget = options.memory_budget_bytes(options.most_workers)
-    return tuple(
-        _plan_training(
-            _workload(spec, architecture, data, equation),
-            equation,
-            environment,
-            budget,
-            harm=spec.evaluate.harm,
-        )
+    specs: dict[tuple[Architecture, UpdateEquation], list[TrialSpec]] = {
+        (architecture, equation): []
         for architecture in spec.architectures
-        for equation, environment in zip(equations, environments, strict=True)
+        for equation in equations
+    }
+    equation_of = {mode: equation for equation in equations for mode in equation.modes}
+    for trial in spec.trial_specs():
+        specs[trial.architecture, equation_of[trial.mode]].append(trial)
+    workers, harm = options.most_workers, spec.evaluate.harm
+    return tuple(
+        _plan_training(trials, data, equation, options, workers=workers, harm=harm)
+        for (_, equation), trials in specs.items()
     )
 
 
@@ -125,20 +114,15 @@ def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingP
     Raises:
         UsageError: As `plan_trainings`.
     """
-    equation = trial_equation(spec.perturbations, spec.mode, options)
-    environment = _environment(equation, options)
-    budget = options.memory_budget_bytes(workers=1)
-    return _plan_training(workload([spec], data), equation, environment, budget)
-
-
-def _as_asked(modes: tuple[str, ...]) -> UpdateEquation:
-    return UpdateEquation(modes=modes, engine=EngineName.PLAIN, reason="as asked")
+    equation = _equation([spec.mode], spec.perturbations, options)
+    return _plan_training([spec], data, equation, options, workers=1, harm=False)
 
 
 def _equation(
     modes: list[str], perturbations: tuple[Perturbation, ...], options: RunOptions
 ) -> UpdateEquation:
-    obstacle = why_not_batched(perturbations)
+    is_plain = options.engine is EngineName.PLAIN
+    obstacle = "as asked" if is_plain else why_not_batched(perturbations)
     if obstacle is None:
         return UpdateEquation(modes=tuple(modes), perturbations=perturbations)
     if options.precision != "fp32":
@@ -166,51 +150,43 @@ def _environment(equation: UpdateEquation, options: RunOptions) -> Environment:
     )
 
 
-def _workload(
-    spec: StudySpec, architecture: Architecture, data: Dataset, equation: UpdateEquation
-) -> Workload:
-    """All that one update equation trains on one architecture, finished or not."""
-    modes = equation.modes
-    is_paired = spec.pairing is Pairing.PAIRED
-    has_placebo = spec.training.decay_is_placebo and {"none", "decay"} <= set(modes)
-    return Workload(
-        architecture=architecture,
-        n_inputs=data.n_inputs,
-        n_classes=data.n_classes,
-        n_train=data.train.n_samples,
-        n_validation=data.validation.n_samples,
-        replicas=len(modes) * spec.trials,
-        modes=len(modes) if is_paired else 1,
-        placebos=int(is_paired and has_placebo),
-        batch_size=spec.training.batch_size,
-        mode_order=modes,
-        perturbations=equation.perturbations,
-    )
-
-
 def _plan_training(
-    work: Workload,
+    specs: Sequence[TrialSpec],
+    data: Dataset,
     equation: UpdateEquation,
-    environment: Environment,
-    budget_bytes: int,
+    options: RunOptions,
     *,
-    harm: bool = False,
+    workers: int,
+    harm: bool,
 ) -> TrainingPlan:
+    environment = _environment(equation, options)
+    device, precision = environment.device, environment.precision
+    work = _workload(specs, data, equation)
     trainer: Trainer
     if equation.engine is EngineName.PLAIN:
-        fleet = plan_plain(
-            work, threads=THREADS_PER_TASK, device=environment.device, reason=equation.reason
-        )
+        fleet = plan_plain(work, threads=THREADS_PER_TASK, device=device, reason=equation.reason)
         trainer = PlainTrainer(threads=THREADS_PER_TASK, harm=harm)
     else:
         fleet = plan_fleet(
             work,
             threads=THREADS_PER_TASK,
-            device=environment.device,
-            precision=environment.precision,
-            memory_budget_bytes=budget_bytes,
+            device=device,
+            precision=precision,
+            memory_budget_bytes=options.memory_budget_bytes(workers),
         )
         trainer = FleetTrainer(plan=fleet, harm=harm)
     return TrainingPlan(
-        equation=equation, work=work, fleet=fleet, trainer=trainer, environment=environment
+        equation=equation,
+        specs=tuple(specs),
+        work=work,
+        fleet=fleet,
+        trainer=trainer,
+        environment=environment,
     )
+
+
+def _workload(specs: Sequence[TrialSpec], data: Dataset, equation: UpdateEquation) -> Workload:
+    """The workload of these trials, with the modes that need not be trained beside others."""
+    is_paired = specs[0].pairing is Pairing.PAIRED
+    has_placebo = specs[0].training.decay_is_placebo and {"none", "decay"} <= set(equation.modes)
+    return replace(workload(specs, data), placebos=int(is_paired and has_placebo))

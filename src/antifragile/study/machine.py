@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -60,6 +61,7 @@ def current_environment(
     )
 
 
+@cache
 def _cpu_vendor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

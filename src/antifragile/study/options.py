@@ -100,17 +100,14 @@ class RunOptions:
         return int(self.memory_budget_gib * 2**30 / workers)
 
     def _check_numbers(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers must be at least 1; got {self.workers}.")
-        if not self.checkpoint_every_s >= 0:
-            raise UsageError(
-                f"--checkpoint-every must be at least 0 seconds; got {self.checkpoint_every_s}."
-            )
-        if not self.memory_budget_gib >= _SMALLEST_BUDGET_GIB:
-            raise UsageError(
-                f"--memory-budget must be at least {_SMALLEST_BUDGET_GIB:.3f} GiB; got "
-                f"{self.memory_budget_gib}."
-            )
+        workers, smallest = 1 if self.workers is None else self.workers, _SMALLEST_BUDGET_GIB
+        for option, value, least, shown in (
+            ("--workers", workers, 1, "1"),
+            ("--checkpoint-every", self.checkpoint_every_s, 0, "0 seconds"),
+            ("--memory-budget", self.memory_budget_gib, smallest, f"{smallest:.3f} GiB"),
+        ):
+            if not value >= least:
+                raise UsageError(f"{option} must be at least {shown}; got {value}.")
 
     def _check_precision(self) -> None:
         if self.precision not in PRECISIONS:

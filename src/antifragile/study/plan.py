@@ -6,10 +6,10 @@ that the store lacks. The tasks, the executor and every display are made from it
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.config.study import StudySpec
@@ -98,13 +98,13 @@ class StudyPlan:
     @property
     def seconds(self) -> float:
         """Predicted wall time of what is left, the workers evenly busy."""
-        return sum(row.seconds for row in self.rows_left) / self.workers
+        return sum(row.seconds for row in self.rows) / self.workers
 
     @property
     def memory_bytes(self) -> int:
         """Predicted peak of data and buffers of all workers together."""
-        largest = sorted((row.training.fleet.memory_bytes for row in self.rows_left), reverse=True)
-        return sum(largest[: self.workers])
+        needed = [row.training.fleet.memory_bytes for row in self.rows_left]
+        return sum(heapq.nlargest(self.workers, needed))
 
     def share_done(self, records: Mapping[str, int]) -> float:
         """The share of the study's predicted seconds that is recorded; exactly 1 at the end.
@@ -114,11 +114,10 @@ class StudyPlan:
         """
         each = len(self.spec.modes) * self.spec.trials * self.spec.meta_loops
         total = done = 0.0
-        for architecture in self.spec.architectures:
-            rows = [row for row in self.rows if row.training.work.architecture == architecture]
-            seconds = sum(row.whole_s for row in rows)
-            total += seconds
-            done += seconds * min(1.0, records.get(architecture.name, 0) / each)
+        for row in self.rows:
+            recorded = records.get(row.training.work.architecture.name, 0)
+            total += row.whole_s
+            done += row.whole_s * min(1.0, recorded / each)
         return done / total
 
 
@@ -138,12 +137,8 @@ def plan_study(
         trainings: As `plan_trainings` made them.
         missing: Its trials that are not finished, in the order of the spec.
     """
-    all_, left = _by_architecture(_all_trials(spec)), _by_architecture(missing)
-    rows = tuple(
-        _row(spec, training, data, all_[architecture], left.get(architecture, []))
-        for training in trainings
-        for architecture in [training.work.architecture]
-    )
+    left = {trial.spec: trial for trial in missing}
+    rows = tuple(_row(spec, training, data, left) for training in trainings)
     workers = options.workers
     if workers is None:
         quick = sum(row.seconds for row in rows) < _WORTH_WORKERS_S
@@ -155,8 +150,9 @@ def plan_study(
 
 def missing_trials(store: Store | None, spec: StudySpec) -> list[MissingTrial]:
     """The unfinished trials, in the spec's order; all of them without a store."""
-    if store is None:
-        return _all_trials(spec)
+    if store is None:  # the numbers are those that an empty store would give
+        every = enumerate(spec.trial_specs(), start=1)
+        return [MissingTrial(trial_id=number, spec=trial) for number, trial in every]
     stored = {(t.architecture, t.mode, t.trial): t for t in store.trials(spec.name)}
     missing = []
     for trial in spec.trial_specs():
@@ -181,14 +177,10 @@ def _row(
     spec: StudySpec,
     training: TrainingPlan,
     data: Dataset,
-    all_trials: Sequence[MissingTrial],
-    missing: Sequence[MissingTrial],
+    missing: Mapping[TrialSpec, MissingTrial],
 ) -> PlanRow:
-    modes = training.equation.modes
-    whole, left = (
-        tuple(trial for trial in trials if trial.spec.mode in modes)
-        for trials in (all_trials, missing)
-    )
+    whole = [MissingTrial(trial_id=0, spec=trial) for trial in training.specs]
+    left = tuple(missing[trial] for trial in training.specs if trial in missing)
     return PlanRow(
         training=training,
         trials=left,
@@ -214,20 +206,3 @@ def _evaluation_s(
     if spec.evaluate.robustness:
         seconds += len(trials) * seconds_of_robustness(work, data.test.n_samples)
     return seconds
-
-
-def _all_trials(spec: StudySpec) -> list[MissingTrial]:
-    """All trials of a study, with the numbers that an empty store would give them."""
-    return [
-        MissingTrial(trial_id=number, spec=trial)
-        for number, trial in enumerate(spec.trial_specs(), start=1)
-    ]
-
-
-def _by_architecture(
-    trials: Sequence[MissingTrial],
-) -> dict[Architecture, list[MissingTrial]]:
-    grouped: dict[Architecture, list[MissingTrial]] = {}
-    for trial in trials:
-        grouped.setdefault(trial.spec.architecture, []).append(trial)
-    return grouped

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import make_folder, write_atomically
+from antifragile._records import from_json
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
@@ -24,6 +25,7 @@ from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store.records import Environment
+from antifragile.store.writing import record_values
 from antifragile.study.equations import plan_trial
 from antifragile.study.options import RunOptions
 from antifragile.study.trainers import Trainer
@@ -138,7 +140,7 @@ class SingleTrial:
             "peak_meta_loop": self.state.lkg.meta_loop,
             "peak_validation_accuracy": self.state.lkg.bounty * validation,
             "test_accuracy": test,
-            "records": [_finite(asdict(record)) for record in self.records],
+            "records": [record_values(record) for record in self.records],
         }
 
 
@@ -178,22 +180,13 @@ def open_single_trial(
 def _read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
     try:
         story = json.loads(path.read_text(encoding="utf-8"))
-        segments = [Segment(**item) for item in story["segments"]]
-        records = [MetaLoopRecord(**_nan(item)) for item in story["records"]]
-        numbers = [n for segment in segments for n in (segment.first, segment.last)]
-        if not all(isinstance(n, int) for n in (*numbers, *(r.meta_loop for r in records))):
-            raise TypeError("meta-loops are whole numbers")
+        segments = from_json(tuple[Segment, ...], story["segments"])
+        records = from_json(tuple[MetaLoopRecord, ...], [_nan(item) for item in story["records"]])
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is missing or damaged; restore it, or start anew in another folder."
         ) from error
-    return segments, records
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    if not math.isfinite(values["train_loss"]):
-        values["train_loss"] = None
-    return values
+    return list(segments), list(records)
 
 
 def _nan(values: dict[str, Any]) -> dict[str, Any]:

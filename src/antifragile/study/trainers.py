@@ -16,7 +16,7 @@ from antifragile.engine.loop import TrialState, finish, meta_loops
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.planning.plan import FleetPlan
-from antifragile.fleet.trainer import fleet_finish, fleet_meta_loops, fleet_of
+from antifragile.fleet.trainer import fleet_finish, fleet_meta_loops
 
 
 class EngineName(StrEnum):
@@ -98,7 +98,7 @@ class FleetTrainer:
         self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
     ) -> list[TrialResult]:
         """Test every LKG once."""
-        return fleet_finish(specs, data, fleet_of(specs, data, states), plan=self.plan)
+        return fleet_finish(specs, data, states, plan=self.plan)
 
 
 def kernel_name(engine: EngineName, device: str, precision: str, *, perturbed: bool = False) -> str:

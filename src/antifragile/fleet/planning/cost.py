@@ -56,7 +56,7 @@ def memory_needed(work: Workload, kernel: str, precision: str, group_size: int) 
 
     Args:
         work: The workload.
-        kernel: ``native`` or ``torch``.
+        kernel: ``native``, ``torch`` or ``plain``.
         precision: ``fp32``, ``fp64`` or ``bf16``.
         group_size: Replicas that train together.
     """
@@ -78,32 +78,35 @@ def memory_needed(work: Workload, kernel: str, precision: str, group_size: int) 
     )
 
 
-def native_seconds_per_meta_loop(
-    work: Workload, precision: str, *, threads: int, group_size: int
+def seconds_of_meta_loop(
+    work: Workload, kernel: str, precision: str, *, threads: int, group_size: int, groups: int
 ) -> float:
-    """Predicted seconds of one meta-loop of one replica with the compiled kernel."""
+    """Predicted seconds of one meta-loop of one replica.
+
+    Args:
+        work: The workload.
+        kernel: ``native``, or any that computes by torch operations.
+        precision: ``fp32``, ``fp64`` or ``bf16``.
+        threads: Threads of this process.
+        group_size: Replicas that train together.
+        groups: Groups that train at a time; their replicas share the cost of every torch call.
+    """
+    if kernel == "native":
+        return _native_seconds(work, precision, group_size) / threads
+    steps = -(-work.n_train // work.batch_size)
+    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S
+    together = min(work.replicas, group_size * groups)
+    return work.flops_per_meta_loop / (_TORCH_RATE * threads * 1e9) + calls / together
+
+
+def _native_seconds(work: Workload, precision: str, group_size: int) -> float:
     flops = work.flops_per_meta_loop
     library = load_native(bf16=True) if precision == "bf16" else None
     if library is not None and library.has_bf16:
         flops *= 1 - work.rounded_share * (1 - _NATIVE_RATE / _NATIVE_BF16_RATE)
     pixels = work.n_train * work.n_inputs / (50_000 * 784)
     fixed = _NATIVE_FIXED_S + pixels * _NATIVE_BATCHES_S / group_size
-    return (flops / (_NATIVE_RATE * 1e9) + fixed) / threads
-
-
-def torch_seconds_per_meta_loop(work: Workload, *, threads: int, together: int) -> float:
-    """Predicted seconds of one meta-loop of one replica with batched torch operations.
-
-    Args:
-        work: The workload.
-        threads: Threads of this process.
-        together: Replicas that train at a time and share the cost of every call.
-    """
-    steps = -(-work.n_train // work.batch_size)
-    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S
-    return work.flops_per_meta_loop / (_TORCH_RATE * threads * 1e9) + calls / min(
-        work.replicas, together
-    )
+    return flops / (_NATIVE_RATE * 1e9) + fixed
 
 
 def seconds_per_count(work: Workload, kernel: str, n_samples: int) -> float:

@@ -10,8 +10,7 @@ from antifragile.fleet.planning.cost import (
     VALUE_BYTES,
     MemoryNeeds,
     memory_needed,
-    native_seconds_per_meta_loop,
-    torch_seconds_per_meta_loop,
+    seconds_of_meta_loop,
 )
 from antifragile.fleet.planning.workloads import Workload
 from antifragile.fleet.torch.updates import why_not_batched
@@ -104,25 +103,12 @@ def plan_fleet(
         shape = _choose_shape(work, chosen, precision, threads, memory_budget_bytes)
     if shape.fleet_size < 1:
         raise _too_large(work, shape, memory_budget_bytes)
-    shares_work = chosen == "native"  # its results are the same bits whatever else is in the batch
-    placebos = work.placebos if shares_work and precision != "fp64" else 0
-    seconds = _seconds_per_meta_loop(work, chosen, precision, threads, shape)
-    return FleetPlan(
-        kernel=chosen,
-        fleet_size=shape.fleet_size,
-        group_size=shape.group_size,
-        groups_at_once=shape.groups_at_once,
-        threads=threads,
-        precision=precision,
-        device=device,
-        predicted_seconds_per_meta_loop=seconds * (1 - placebos / work.modes),
-        memory_bytes=shape.needs.total_bytes(
-            replicas=shape.fleet_size, groups=shape.groups_at_once
-        ),
-        mode_order=work.mode_order,
-        shares_work=shares_work,
-        reason=f"{why}; {_explain_group(work, shape.group_size)}{_explain_placebos(placebos)}",
-    )
+    if chosen != "native" or precision == "fp64":
+        work = replace(work, placebos=0)  # these train decay as well
+    why += f"; {_explain_group(work, shape.group_size)}"
+    if work.placebos:
+        why += "; decay rounds away, so none is trained for both"
+    return _plan(work, chosen, precision, shape, threads=threads, device=device, reason=why)
 
 
 def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason: str) -> FleetPlan:
@@ -135,22 +121,39 @@ def plan_plain(work: Workload, *, threads: int = 1, device: str = "cpu", reason:
         reason: Why the readable engine trains them.
     """
     alone = replace(_alone(work), replicas=1)
-    needs = memory_needed(alone, "torch", "fp32", 1)
+    needs = memory_needed(alone, "plain", "fp32", 1)
+    shape = _Shape(group_size=1, groups_at_once=1, fleet_size=1, needs=needs)
+    reason = f"readable engine, {reason}; one trial at a time"
+    return _plan(alone, "plain", "fp32", shape, threads=threads, device=device, reason=reason)
+
+
+def _plan(
+    work: Workload,
+    kernel: str,
+    precision: str,
+    shape: _Shape,
+    *,
+    threads: int,
+    device: str,
+    reason: str,
+) -> FleetPlan:
+    group_size, groups, fleet_size = shape.group_size, shape.groups_at_once, shape.fleet_size
+    seconds = seconds_of_meta_loop(
+        work, kernel, precision, threads=threads, group_size=group_size, groups=groups
+    )
     return FleetPlan(
-        kernel="plain",
-        fleet_size=1,
-        group_size=1,
-        groups_at_once=1,
+        kernel=kernel,
+        fleet_size=fleet_size,
+        group_size=group_size,
+        groups_at_once=groups,
         threads=threads,
-        precision="fp32",
+        precision=precision,
         device=device,
-        predicted_seconds_per_meta_loop=torch_seconds_per_meta_loop(
-            alone, threads=threads, together=1
-        ),
-        memory_bytes=needs.total_bytes(replicas=1, groups=1),
+        predicted_seconds_per_meta_loop=seconds * (1 - work.placebos / work.modes),
+        memory_bytes=shape.needs.total_bytes(replicas=fleet_size, groups=groups),
         mode_order=work.mode_order,
-        shares_work=False,
-        reason=f"readable engine, {reason}; one trial at a time",
+        shares_work=kernel == "native",  # its bits are the same whatever else is in the batch
+        reason=reason,
     )
 
 
@@ -218,17 +221,6 @@ def _too_large(work: Workload, shape: _Shape, budget_bytes: int) -> UsageError:
     )
 
 
-def _seconds_per_meta_loop(
-    work: Workload, kernel: str, precision: str, threads: int, shape: _Shape
-) -> float:
-    if kernel == "native":
-        return native_seconds_per_meta_loop(
-            work, precision, threads=threads, group_size=shape.group_size
-        )
-    together = shape.group_size * shape.groups_at_once
-    return torch_seconds_per_meta_loop(work, threads=threads, together=together)
-
-
 def _group_size(work: Workload, kernel: str, threads: int) -> int:
     """Replicas that share a batch: all modes of a trial, unless they would leave the cache."""
     if work.layout.n_parameters > _SHARED_BATCH_PARAMETERS:
@@ -265,10 +257,6 @@ def _explain_group(work: Workload, group_size: int) -> str:
             f"{work.layout.n_parameters:,} parameters would not stay in the cache"
         )
     return f"{group_size} modes of a trial share each batch and one first-layer product"
-
-
-def _explain_placebos(placebos: int) -> str:
-    return "; decay rounds away, so none is trained for both" if placebos else ""
 
 
 def _alone(work: Workload) -> Workload:

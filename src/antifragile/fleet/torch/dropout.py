@@ -26,48 +26,25 @@ class BatchedDropout:
     so that a step is the same sequence of operations on the same memory and can be recorded.
 
     Args:
+        job: The epoch.
+        replicas: (R,) replica of each slot.
         slots: (K,) the slots that use dropout.
-        keys: Their dropout streams' 64-bit keys.
-        meta_loops: Their meta-loops.
-        probabilities: Their drop probabilities.
         n_layers: Hidden layers.
-        like: A tensor of the weights' device and dtype.
     """
 
     def __init__(
-        self,
-        slots: Sequence[int],
-        keys: Sequence[int],
-        meta_loops: Sequence[int],
-        probabilities: Sequence[float],
-        *,
-        n_layers: int,
-        like: Tensor,
+        self, job: EpochJob, replicas: Sequence[int], slots: Sequence[int], n_layers: int
     ) -> None:
-        device = like.device
-        self.streams = tuple(zip(keys, meta_loops, strict=True))
+        device, dtype = job.weights.device, job.weights.dtype
+        owners = [replicas[slot] for slot in slots]
+        self.streams = [(job.dropout_keys[owner], job.meta_loops[owner]) for owner in owners]
         self.slots = torch.tensor(slots).to(device)
         self.words = torch.zeros(n_layers, len(slots), 2, dtype=torch.int64).to(device)
+        probabilities = [job.dropout[owner] for owner in owners]
         thresholds = [int(p * 2**32) for p in probabilities]
         self.thresholds = torch.tensor(thresholds).to(device)[:, None, None]
         scales = torch.tensor([1 / (1 - p) for p in probabilities], dtype=torch.float64)
-        self.scales = scales.to(device, like.dtype)[:, None, None]
-
-    @classmethod
-    def of(cls, job: EpochJob, replicas: Sequence[int], n_layers: int) -> BatchedDropout | None:
-        """Make the dropout of a block of slots, or None when none of them uses it."""
-        slots = [slot for slot, replica in enumerate(replicas) if job.dropout[replica] > 0]
-        if not slots:
-            return None
-        owners = [replicas[slot] for slot in slots]
-        return cls(
-            slots,
-            [job.dropout_keys[owner] for owner in owners],
-            [job.meta_loops[owner] for owner in owners],
-            [job.dropout[owner] for owner in owners],
-            n_layers=n_layers,
-            like=job.weights,
-        )
+        self.scales = scales.to(device, dtype)[:, None, None]
 
     def begin(self, step: int) -> None:
         """Prepare for one batch, given its 0-based step."""

@@ -69,17 +69,17 @@ class TorchKernel:
                 block = _Block(job, groups, self)
                 block_losses = block.train(self.data.train)
                 counts = self._count(block.weights, self.data.validation)
-                for slot, replica in block.owners():
+                for slot, replica in block.owners:
                     job.weights[replica].copy_(block.weights[slot])
                     losses[replica], correct[replica] = float(block_losses[slot]), counts[slot]
         return EpochOutcome(train_loss=losses, correct=correct)
 
     def _blocks(self, job: EpochJob) -> list[list[Group]]:
-        """Return the groups that train at once; perturbed ones must be in the same meta-loop."""
+        """Return the groups that train at once: each has its own place, all one meta-loop."""
         blocks: dict[tuple[int, int], list[Group]] = {}
         for group in job.groups:
-            meta_loop = job.meta_loops[group.start] if job.perturbations else 0
-            blocks.setdefault((group.place // self.groups, meta_loop), []).append(group)
+            key = group.place // self.groups, job.meta_loops[group.start]
+            blocks.setdefault(key, []).append(group)
         return [blocks[key] for key in sorted(blocks)]
 
     def count_correct(self, weights: Tensor, split: Split) -> list[int]:
@@ -98,7 +98,7 @@ class TorchKernel:
         for images, labels in batches:
             groups = -(-len(weights) // self.members)
             x = images.to(self.compute_dtype)[None].expand(groups, *images.shape)  # (G, B, d)
-            logits = forward(self.layout, shaped, x)[-1]  # (R, B, C)
+            logits = forward(self.layout.parameters(shaped), x)[-1]  # (R, B, C)
             best, predicted = logits.max(dim=2)
             correct += ((predicted == labels) & ~best.isnan()).sum(dim=1)
         return [int(count) for count in correct.cpu()]
@@ -112,7 +112,8 @@ class _Block:
     """The groups of a study that train at once, every group and replica at its fixed position.
 
     Products over many matrices may round differently by position, so positions are fixed, and
-    missing or finished replicas are replaced by copies of others whose results are ignored.
+    missing or finished replicas are replaced by copies of others whose results are ignored:
+    ``owners`` has (slot, replica) of every slot that is not such padding.
     """
 
     def __init__(self, job: EpochJob, groups: Sequence[Group], kernel: TorchKernel) -> None:
@@ -125,15 +126,17 @@ class _Block:
             for group in chosen
             for slot in range(kernel.members)
         ]
-        self.present = [
-            place in present and slot in present[place].members
-            for place in range(kernel.groups)
-            for slot in range(kernel.members)
+        self.owners = [
+            (place * kernel.members + slot, replica)
+            for place, group in present.items()
+            for slot, replica in group.members.items()
         ]
         self.weights = job.weights[self.replicas]  # (R, P)
         device = self.weights.device
         self.orders = torch.stack([group.order for group in chosen]).to(device)  # (G, N)
-        self.dropout = BatchedDropout.of(job, self.replicas, len(kernel.layout.sizes) - 2)
+        slots = [slot for slot, replica in enumerate(self.replicas) if job.dropout[replica] > 0]
+        n_layers = len(kernel.layout.sizes) - 2
+        self.dropout = BatchedDropout(job, self.replicas, slots, n_layers) if slots else None
         self.keep = torch.tensor(
             [
                 1 - job.options.learning_rate * job.weight_decay[replica]
@@ -142,14 +145,6 @@ class _Block:
             dtype=torch.float64,
             device="cpu",
         ).to(device, self.weights.dtype)[:, None]  # (R, 1)
-
-    def owners(self) -> list[tuple[int, int]]:
-        """Return (slot, replica) of every slot that is not padding."""
-        return [
-            (slot, replica)
-            for slot, (replica, present) in enumerate(zip(self.replicas, self.present, strict=True))
-            if present
-        ]
 
     def train(self, train: Split) -> Tensor:
         """Train one epoch in place; return the mean loss of each slot, (R,) float64."""
@@ -187,19 +182,18 @@ class _Block:
 
     def _gradient(self, update: Update, train: Split, rows: Tensor) -> Tensor:
         """Fill the update's gradients from one batch; return the mean losses (R,)."""
-        layout, dtype = update.layout, self.kernel.compute_dtype
-        weights = update.weights.to(dtype)
+        dtype = self.kernel.compute_dtype
+        parameters = update.parameters(update.weights.to(dtype))
         chosen = train.images.index_select(0, rows.flatten())  # twice as fast as images[rows]
         x = chosen.view(*rows.shape, -1).to(dtype)  # (G, B, d)
         labels = train.labels[rows].repeat_interleave(self.kernel.members, dim=0)[..., None]
-        activations = forward(layout, weights, x, self.dropout)
+        activations = forward(parameters, x, self.dropout)
         logits = activations[-1].to(update.weights.dtype)  # (R, B, C)
         log_p = torch.log_softmax(logits, dim=2)
         losses = -log_p.gather(2, labels)[..., 0].mean(dim=1)
         gradient = log_p.exp_()
         gradient.scatter_add_(2, labels, torch.full_like(log_p[..., :1], -1))
         gradient.div_(rows.shape[1])
-        backward(
-            layout, weights, x, activations, gradient.to(dtype), update.gradients, self.dropout
-        )
+        out = update.parameters(update.gradients)
+        backward(parameters, x, activations, gradient.to(dtype), out, self.dropout)
         return losses.double()

@@ -15,7 +15,7 @@ Shape letters: R replicas (slots of a block, padding included), P parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -38,70 +38,29 @@ def why_not_batched(perturbations: Sequence[Perturbation]) -> str | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParameterMajor:
-    """The position of each parameter in a buffer (R, P) that holds parameter after parameter.
+def parameter_major(layout: FlatLayout, buffer: Tensor) -> list[Tensor]:
+    """View every parameter in a buffer (R, P) that holds parameter after parameter.
 
-    Has the methods of `FlatLayout`, for the other order of the same numbers.
+    The views are contiguous, with the replicas on their leading dimension.
     """
-
-    flat: FlatLayout
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Units from input to logits, length L + 2."""
-        return self.flat.sizes
-
-    def weight(self, buffer: Tensor, layer: int) -> Tensor:
-        """The weight matrices of one layer, (R, fan_out, fan_in), contiguous."""
-        fan_in, fan_out = self.sizes[layer], self.sizes[layer + 1]
-        start = self.flat.starts[layer]
-        return self._part(buffer, start, fan_out * fan_in).view(-1, fan_out, fan_in)
-
-    def bias(self, buffer: Tensor, layer: int) -> Tensor:
-        """The biases of one layer, (R, fan_out), contiguous."""
-        fan_out = self.sizes[layer + 1]
-        return self._part(buffer, self.flat.starts[layer + 1] - fan_out, fan_out)
-
-    def parameters(self, buffer: Tensor) -> list[Tensor]:
-        """Views of every parameter, in the order of the state dict."""
-        layers = range(len(self.sizes) - 1)
-        return [part(buffer, layer) for layer in layers for part in (self.weight, self.bias)]
-
-    def gather(self, weights: Tensor) -> Tensor:
-        """Copy replicas (R, P) into this order."""
-        buffer = torch.empty_like(weights)
-        for layer in range(len(self.sizes) - 1):
-            self.weight(buffer, layer).copy_(self.flat.weight(weights, layer))
-            self.bias(buffer, layer).copy_(self.flat.bias(weights, layer))
-        return buffer
-
-    def scatter(self, buffer: Tensor, weights: Tensor) -> None:
-        """Copy a buffer of this order back into replicas (R, P)."""
-        for layer in range(len(self.sizes) - 1):
-            self.flat.weight(weights, layer).copy_(self.weight(buffer, layer))
-            self.flat.bias(weights, layer).copy_(self.bias(buffer, layer))
-
-    def _part(self, buffer: Tensor, start: int, size: int) -> Tensor:
-        replicas = len(buffer)
-        return buffer.view(-1)[replicas * start : replicas * (start + size)].view(replicas, size)
-
-
-Layout = FlatLayout | ParameterMajor
+    replicas = len(buffer)
+    parts = torch.split(buffer.view(-1), [replicas * count for count in layout.counts])
+    return [part.view(replicas, *s) for part, s in zip(parts, layout.shapes, strict=True)]
 
 
 class Update(Protocol):
     """An optimizer of the weights of a block.
 
     Args:
-        layout: Layout of weights and gradients.
         weights: (R, P), the point at which the next gradients are computed.
         gradients: (R, P), to be filled before every step.
     """
 
-    layout: Layout
     weights: Tensor
     gradients: Tensor
+
+    def parameters(self, buffer: Tensor) -> list[Tensor]:
+        """View every parameter in a buffer (R, P) of the order of weights and gradients."""
 
     def step(self) -> None:
         """Update the weights from the gradients."""
@@ -123,7 +82,7 @@ class FlatAdamW:
     def __init__(
         self, layout: FlatLayout, weights: Tensor, options: TrainingOptions, keep: Tensor
     ) -> None:
-        self.layout: Layout = layout
+        self.parameters = layout.parameters
         self.weights, self.keep = weights, keep
         self.decays = bool((keep != 1).any())
         self.gradients = weights.grad = torch.zeros_like(weights)
@@ -144,7 +103,7 @@ class PerturbedAdamW:
     """A fresh AdamW over a block's weights with perturbation rules attached.
 
     Args:
-        flat: Layout of the block's weights.
+        layout: Layout of the block's weights.
         weights: (R, P) of all slots; written back by `finish`.
         options: The training options.
         keep: (R, 1) factors of decoupled weight decay, one per slot.
@@ -155,7 +114,7 @@ class PerturbedAdamW:
 
     def __init__(
         self,
-        flat: FlatLayout,
+        layout: FlatLayout,
         weights: Tensor,
         options: TrainingOptions,
         keep: Tensor,
@@ -164,12 +123,12 @@ class PerturbedAdamW:
         keys: Sequence[int],
         first_step: int,
     ) -> None:
-        self.layout: Layout = (layout := ParameterMajor(flat=flat))
-        self.by_parameter, self.flat_weights = layout, weights
-        self.weights = layout.gather(weights)
+        self.parameters = partial(parameter_major, layout)
+        self.own = layout.parameters(weights)
+        self.weights = torch.cat([view.flatten() for view in self.own]).view_as(weights)
         self.gradients = torch.zeros_like(self.weights)
-        parameters = [torch.nn.Parameter(view) for view in layout.parameters(self.weights)]
-        for parameter, gradient in zip(parameters, layout.parameters(self.gradients), strict=True):
+        parameters = [torch.nn.Parameter(view) for view in self.parameters(self.weights)]
+        for parameter, gradient in zip(parameters, self.parameters(self.gradients), strict=True):
             parameter.grad = gradient
         self.optimizer = _fresh_adamw(parameters, options)
         rules = rules_of(perturbations)
@@ -187,10 +146,11 @@ class PerturbedAdamW:
     def finish(self) -> None:
         """Write the clean weights back to the block's weights."""
         self.handle.remove()
-        self.by_parameter.scatter(self.weights, self.flat_weights)
+        for view, clean in zip(self.own, self.parameters(self.weights), strict=True):
+            view.copy_(clean)
 
     def _decay(self, keep: Tensor) -> None:
-        for parameter in self.by_parameter.parameters(self.weights):
+        for parameter in self.parameters(self.weights):
             parameter.mul_(keep.view(-1, *[1] * (parameter.dim() - 1)))
 
 
