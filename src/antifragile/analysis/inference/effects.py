@@ -69,7 +69,7 @@ def means_with_intervals(grouped: SeriesGroupBy[Any, Any], confidence: float) ->
     Returns:
         Columns n, mean, low, high; the groups as index.
     """
-    frame = grouped.agg(n="count", mean="mean", sem="sem")
+    frame = grouped.agg(["count", "mean", "sem"]).rename(columns={"count": "n"})
     reach = student.ppf((1 + confidence) / 2, (frame["n"] - 1).clip(lower=1)) * frame.pop("sem")
     return frame.assign(low=frame["mean"] - reach, high=frame["mean"] + reach)
 

@@ -97,10 +97,11 @@ def parameter_table(survey: Survey) -> Table:
     Source: PSA paper, table IV.
     """
     sizes = input_sizes(survey.source)
-    places = survey.landscape.rename(columns={"matching": "parameter matching"})
+    places = survey.landscape
+    matching = places["matching"].where(places["matching"] != "", None)
     known = f"{sizes[0]} inputs and {sizes[1]} classes" if sizes else "an unknown data set"
     return frame_table(
-        places.replace({"parameter matching": {"": None}}),
+        places.assign(**{"parameter matching": matching}),
         title=f"{survey.source.name}: parameters of {len(places)} architectures",
         columns=[
             *text_columns("architecture"),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,7 @@ def tracked_runs(source: Source) -> Iterator[TrackedRun]:
     }
     begin = datetime.fromisoformat(source.origin["created_at"]).timestamp()
     finished = source.trials.set_index(TRIAL_KEY).reindex(columns=_RESULTS).astype(float)
-    results = finished.to_dict(orient="index")
+    results: dict[Any, dict[Any, float]] = finished.to_dict(orient="index")
     for key, rows in records.groupby(TRIAL_KEY, sort=False):
         architecture, mode, trial = str(key[0]), str(key[1]), int(str(key[2]))
         about: dict[str, Value] = {"architecture": architecture, "mode": mode, "trial": trial}
