@@ -156,6 +156,13 @@ def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
     assert sizes == {"contribution": 3, "interaction": 2, "joint contribution": 2}
 
 
+def test_a_repeated_study_lists_its_combinations_in_the_same_order(run: Run) -> None:
+    """The first run certifies some of them and refuses others; the second finds all of them."""
+    first, second = (run(LAST, BRANCH, SKIP, TANH).manifest.combinations or () for _ in range(2))
+    assert first == second
+    assert [c.ablated for c in first] == sorted(c.ablated for c in first)
+
+
 def test_what_does_not_fit_together_fails_and_is_not_run(run: Run) -> None:
     """Eight values in two windows of four give the two outputs; four values give one."""
     outcome = run(WIDTH, LAST)

@@ -193,7 +193,7 @@ class _Study:
             baseline_sha256=folder.sha256([]),
             arms=tuple(folder.arm(name) for name in request.arms),
             left_out=folder.left_out,
-            combinations=tuple(runs.combinations.judged.values()),
+            combinations=tuple(sorted(runs.combinations.judged.values(), key=lambda c: c.ablated)),
             runs=tuple(ManifestRun.of(plan, runs.keys[plan]) for plan in runs.ended),
         )
         runs.store.put_manifest(request.name, manifest.to_json())
@@ -231,7 +231,7 @@ class _Study:
     def _certify(self, wanted: Sequence[PlannedRun]) -> None:
         """Judge the combinations among them, and say so if the rest cannot answer anything."""
         combined, runs = self.runs.combinations, self.runs
-        asked = {plan.ablated for plan in wanted}
+        asked = dict.fromkeys(plan.ablated for plan in wanted)  # in the order of the plan
         n_asked, ended = sum(len(configuration) > 1 for configuration in asked), count(1)
 
         def listen(label: str) -> None:
