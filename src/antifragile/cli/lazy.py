@@ -91,10 +91,10 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that the first word names, and import it."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if name is not None and name in self.verbs:
-            command = load_verb(name, self.verbs[name])
-        return name, command, rest
+        name, *rest = args
+        if name in self.verbs:
+            return name, load_verb(name, self.verbs[name]), rest
+        return super().resolve_command(ctx, args)
 
 
 def lazy_group(help: str, verbs: Mapping[str, str], *, name: str | None = None) -> typer.Typer:
