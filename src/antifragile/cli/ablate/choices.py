@@ -12,6 +12,7 @@ from antifragile.ablate.study.folder import AblationFolder, choose_arms
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
+from antifragile.cli.ablate.options import words_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class StudyFlags:
     @property
     def wanted_kinds(self) -> list[str]:
         """The kinds of ablation asked for; none for all."""
-        return [word.strip() for word in self.kinds.split(",")] if self.kinds else []
+        return words_of(self.kinds) if self.kinds else []
 
     def request(self, name: str, folder: AblationFolder) -> AblationRequest:
         """The study of this name that the options ask for, of the folder's variants."""

@@ -14,6 +14,11 @@ from antifragile.ablate.request import ModelRequest, parse_size
 from antifragile.ablate.sandbox.server import Limits, Server
 
 
+def words_of(text: str) -> list[str]:
+    """The words of an option that takes several, as in "identity,zero"."""
+    return [word.strip() for word in text.split(",")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelFlags:
     """The files and functions of a model."""
@@ -61,7 +66,7 @@ class ModelFlags:
             "build": self.build,
             "inputs": self.inputs,
             "step": self.step,
-            "kinds": None if kinds is None else [word.strip() for word in kinds.split(",")],
+            "kinds": None if kinds is None else words_of(kinds),
             "templates": self.templates,
         }
         return ModelRequest.read(self.spec, {key: value for key, value in given.items() if value})

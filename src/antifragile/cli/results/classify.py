@@ -13,10 +13,7 @@ from antifragile.analysis.regimes.classification import classify_source, modes_l
 from antifragile.analysis.regimes.words import RegimeRules, RegimeVerdict
 from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
-from antifragile.cli.options import (
-    JsonOption,
-    MeasureOption,
-)
+from antifragile.cli.options import JsonOption, MeasureOption
 from antifragile.cli.results.source import SourceFlags
 
 

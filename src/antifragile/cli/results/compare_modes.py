@@ -17,10 +17,7 @@ from antifragile.analysis.inference.comparisons import (
 )
 from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stdout
-from antifragile.cli.options import (
-    JsonOption,
-    MeasureOption,
-)
+from antifragile.cli.options import JsonOption, MeasureOption
 from antifragile.cli.results.source import SourceFlags
 
 

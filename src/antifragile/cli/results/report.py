@@ -11,12 +11,7 @@ from antifragile.analysis.convergence import read_curves_csv
 from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source, open_source
 from antifragile.cli.console import stdout
-from antifragile.cli.options import (
-    ConvergenceOption,
-    RulesOption,
-    SourceArgument,
-    StudyOption,
-)
+from antifragile.cli.options import ConvergenceOption, RulesOption, SourceArgument, StudyOption
 from antifragile.cli.results.source import SourceFlags
 from antifragile.report.page.page import write_report
 

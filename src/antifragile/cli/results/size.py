@@ -11,10 +11,7 @@ from rich.markup import escape
 from antifragile.analysis.capacity import SizeAdvice, advise_size
 from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stdout
-from antifragile.cli.options import (
-    JsonOption,
-    MeasureOption,
-)
+from antifragile.cli.options import JsonOption, MeasureOption
 from antifragile.cli.results.source import SourceFlags
 
 
