@@ -37,7 +37,7 @@ def marked_node(source: SourceFile, line: int) -> ast.AST | None:
     """Return the code that a mark means: a term or item on its line, the statement, or the next."""
     statements = [node for node in ast.walk(source.tree) if isinstance(node, ast.stmt)]
     around = [s for s in statements if s.lineno <= line <= (s.end_lineno or s.lineno)]
-    behind = source.text.splitlines()[line - 1].strip()
+    behind = source.lines[line - 1].strip()
     if behind.startswith("#"):
         below = [item for item in statements if item.lineno > line]
         return min(below, key=lambda item: (item.lineno, -(item.end_lineno or 0)), default=None)

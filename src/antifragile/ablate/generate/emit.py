@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from antifragile._files import safe_name
 from antifragile.ablate.records import (
     AblationKind,
     AblationPlan,
     Component,
     Edit,
+    NoLegalEdit,
     Planned,
     Project,
     Variant,
 )
-from antifragile.ablate.source.edits import apply_edits, smallest_edits
+from antifragile.ablate.source.combine import DIFF
+from antifragile.ablate.source.edits import edited, smallest_edits
+from antifragile.ablate.source.text import decoded, diff_of
 
 BASELINE = "baseline"
-
-
-def slug(component: str, kind: AblationKind, options: Mapping[str, str]) -> str:
-    """Return a folder name: "gpt-transformer-h-3--identity", "attention-heads--drop-head-0"."""
-    words = safe_name(component.replace("*", "any"), at_most=80).lower()
-    return "-".join([f"{words}--{kind}", *options.values()])
+ChangedFiles = Mapping[str, tuple[bytes, bytes]]  # file -> (old content, new content)
 
 
 def files_of(project: Project) -> tuple[str, ...]:
@@ -35,37 +31,41 @@ def files_of(project: Project) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def write_files(project: Project, folder: Path, changed: Mapping[str, str]) -> None:
+def write_files(project: Project, folder: Path, changed: Mapping[str, bytes]) -> None:
     """Write a project's files, some of them changed, the others byte for byte."""
     for file in files_of(project):
-        text, target = changed.get(file), folder / file
+        content, target = changed.get(file), folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        original = Path(project.root, file)
-        target.write_bytes(original.read_bytes() if text is None else text.encode("utf-8"))
+        target.write_bytes(Path(project.root, file).read_bytes() if content is None else content)
 
 
-def changed_texts(project: Project, edits: Sequence[Edit]) -> dict[str, tuple[str, str]]:
-    """Return (old text, new text) of every file that the edits touch."""
+def changed_files(project: Project, edits: Sequence[Edit]) -> ChangedFiles:
+    """Return (old bytes, new bytes) of every file that the edits touch.
+
+    Raises:
+        NoLegalEdit: An edit's text cannot be written in the encoding of its file.
+    """
     found = {}
     for file in dict.fromkeys(edit.file for edit in edits):
-        text = Path(project.root, file).read_bytes().decode("utf-8")
-        found[file] = (text, apply_edits(text, [edit for edit in edits if edit.file == file]))
+        content = Path(project.root, file).read_bytes()
+        try:
+            new = edited(content, [edit for edit in edits if edit.file == file])
+        except UnicodeEncodeError as error:
+            lost = error.object[error.start : error.end]
+            raise NoLegalEdit(
+                f"the encoding of {file}, {error.encoding}, cannot write {lost!r}"
+            ) from error
+        found[file] = (content, new)
     return found
 
 
-def unified(texts: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Return the unified diff of some files."""
-    return [
-        line
-        for file, (old, new) in texts.items()
-        for line in difflib.unified_diff(
-            old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{file}", f"b/{file}"
-        )
-    ]
-
-
 def write_variant(
-    plan: AblationPlan, component: Component, kind: AblationKind, planned: Planned, out: Path
+    plan: AblationPlan,
+    component: Component,
+    kind: AblationKind,
+    planned: Planned,
+    changed: ChangedFiles,
+    place: Path,
 ) -> Variant:
     """Write one variant's folder.
 
@@ -74,21 +74,26 @@ def write_variant(
         component: The component that is ablated.
         kind: The kind of ablation.
         planned: The edits and their effects.
-        out: The output folder.
+        changed: The files that the edits touch, as `changed_files` returns them.
+        place: The variant's folder.
     """
     project = plan.project
-    texts = changed_texts(project, planned.edits)
-    name = slug(component.name, kind, planned.options)
-    write_files(project, out / name, {file: new for file, (_, new) in texts.items()})
-    lines = unified(texts)
-    (out / name / "change.diff").write_text("".join(terminated(lines)), encoding="utf-8")
+    write_files(project, place, {file: new for file, (_, new) in changed.items()})
+    lines = [
+        line
+        for file, (old, new) in changed.items()
+        for line in diff_of(old, new, f"a/{file}", f"b/{file}")
+    ]
+    (place / DIFF).write_bytes("".join(lines).encode())
     variant = Variant(
         component=component.name,
         kind=kind,
-        folder=name,
-        edited=tuple(texts),
+        folder=place.name,
+        edited=tuple(changed),
         edits=tuple(
-            edit for file, pair in texts.items() for edit in smallest_edits(*pair, file=file)
+            edit
+            for file, (old, new) in changed.items()
+            for edit in smallest_edits(decoded(old), decoded(new), file=file)
         ),
         diff_lines=sum(1 for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")),
         parameter_delta=planned.parameter_delta,
@@ -97,14 +102,8 @@ def write_variant(
         options=dict(planned.options),
     )
     text = variant_toml(project, plan.sha256, variant)
-    (out / name / "variant.toml").write_text(text, encoding="utf-8")
+    (place / "variant.toml").write_bytes(text.encode())
     return variant
-
-
-def terminated(lines: Sequence[str]) -> list[str]:
-    """End every line of a diff, also where a file does not end in a line break."""
-    ends = "\n\\ No newline at end of file\n"
-    return [line if line.endswith("\n") else line + ends for line in lines]
 
 
 def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) -> str:

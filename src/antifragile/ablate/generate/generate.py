@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from antifragile.ablate.generate.emit import BASELINE, write_files, write_variant
+from antifragile.ablate.generate.emit import BASELINE, changed_files, write_files, write_variant
+from antifragile.ablate.generate.names import VariantKey, names_in
 from antifragile.ablate.records import (
     AblationKind,
     AblationPlan,
     Component,
     ComponentKind,
     ComponentPlan,
+    NoLegalEdit,
+    Planned,
     Refused,
     Variant,
 )
@@ -35,11 +38,12 @@ def generate(
         The variants, refused ones (without a folder) included.
     """
     write_files(plan.project, out / BASELINE, {})
+    writer = _Writer(plan, out)
     return tuple(
         variant
         for item in plan.plans
         for kind in chosen_kinds(item.component, kinds)
-        for variant in variants_of(plan, item, kind, out)
+        for variant in writer.variants_of(item, kind)
     )
 
 
@@ -52,13 +56,45 @@ def chosen_kinds(
     return component.kinds if component.kind is ComponentKind.RESIDUAL else component.kinds[:1]
 
 
-def variants_of(
-    plan: AblationPlan, item: ComponentPlan, kind: AblationKind, out: Path
-) -> Iterator[Variant]:
-    """Write the variants of one component and kind, or pass on the reason why there is none."""
-    outcome = item.outcomes[kind]
-    if isinstance(outcome, Refused):
-        yield Variant(component=item.component.name, kind=kind, folder="", refusal=outcome.reason)
-        return
-    for planned in outcome:
-        yield write_variant(plan, item.component, kind, planned, out)
+class _Writer:
+    """Writes the variants of one plan; an edit that was made under another name is not made again.
+
+    Args:
+        plan: The components with their planned edits.
+        out: The output folder.
+    """
+
+    def __init__(self, plan: AblationPlan, out: Path) -> None:
+        self.plan, self.out = plan, out
+        self._names = names_in(plan)
+        self._made: dict[tuple[tuple[str, bytes], ...], str] = {}  # changed files -> its variant
+
+    def variants_of(self, item: ComponentPlan, kind: AblationKind) -> Iterator[Variant]:
+        """Write the variants of one component and kind, or pass on why there is none."""
+        outcome = item.outcomes[kind]
+        if isinstance(outcome, Refused):
+            yield Variant(
+                component=item.component.name, kind=kind, folder="", refusal=outcome.reason
+            )
+            return
+        for planned in outcome:
+            try:
+                yield self._write(item.component, kind, planned)
+            except NoLegalEdit as reason:
+                yield Variant(
+                    component=item.component.name,
+                    kind=kind,
+                    folder="",
+                    refusal=str(reason),
+                    options=dict(planned.options),
+                )
+
+    def _write(self, component: Component, kind: AblationKind, planned: Planned) -> Variant:
+        changed = changed_files(self.plan.project, planned.edits)
+        contents = tuple(sorted((file, new) for file, (_, new) in changed.items()))
+        words = " ".join([component.name, kind, *planned.options.values()])
+        first = self._made.setdefault(contents, words)
+        if first is not words:
+            raise NoLegalEdit(f"the same edit as {first}")
+        name = self._names[VariantKey.of(component.name, kind, planned)]
+        return write_variant(self.plan, component, kind, planned, changed, self.out / name)

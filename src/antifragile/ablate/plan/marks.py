@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from antifragile.ablate.discover.marks import marked_node
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import Edit, NoLegalEdit, Planned
-from antifragile.ablate.source.edits import operand_text, remove_statement
+from antifragile.ablate.source.edits import edit_at, operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 
@@ -37,7 +37,7 @@ def removal(source: SourceFile, node: ast.AST, line: int) -> Edit:
     text = source.text[start:end].strip()
     starts_with_sign = text[:1] in "+-" and isinstance(parent, ast.BinOp) and parent.right is node
     if starts_with_sign or not isinstance(parent, ast.BinOp):
-        return Edit(file=source.file, start=start, end=end, text="")
+        return edit_at(source, start, end, "")
     kept = parent.left if parent.right is node else parent.right
     return replace_node(source, parent, operand_text(source, kept, inside=parent))
 

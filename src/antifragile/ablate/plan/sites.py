@@ -19,7 +19,7 @@ from antifragile.ablate.plan.operands import (
     shape_words,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
-from antifragile.ablate.source.edits import operand_text, remove_statement
+from antifragile.ablate.source.edits import edit_at, operand_text, remove_statement
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
@@ -169,7 +169,7 @@ def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
             return remove_statement(source, node)
         start, end = source.place(node.target)[1], source.place(node.value)[0]
         sign = source.text.index("=", start, end)
-        return Edit(file=source.file, start=sign - 1, end=sign + 1, text="=")
+        return edit_at(source, sign - 1, sign + 1, "=")
     statement = source.parents[node]
     if isinstance(statement, ast.Expr):  # x.add_(y) on a line of its own
         if kept == "self":

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from difflib import unified_diff
 from pathlib import Path
 
 from antifragile._files import make_folder, write_atomically
 from antifragile.ablate.records import Edit
-from antifragile.ablate.source.edits import apply_edits
+from antifragile.ablate.source.edits import apply_edits, edited
+from antifragile.ablate.source.text import decoded, diff_of, encoded, parsed
 from antifragile.errors import StoreError, UsageError
 
 DIFF = "change.diff"
@@ -39,30 +39,26 @@ def combine_variants(
         CombineError: Two edits overlap, or the result is not Python.
         StoreError: A variant's files differ from what its kept edits make.
     """
-    merged, diff = dict[str, str](), list[str]()
+    merged, diff = dict[str, bytes](), list[str]()
     for file in files:
-        base = _text(out / "baseline" / file)
+        base = (out / "baseline" / file).read_bytes()
         edits = {
             name: [edit for edit in kept if edit.file == file] for name, kept in variants.items()
         }
         for name, kept in edits.items():
-            if _text(out / name / file) != apply_edits(base, kept):
+            if (out / name / file).read_bytes() != edited(base, kept):
                 raise StoreError(
                     f"{out / name / file} is not what its kept edits make of the baseline; "
                     "generate the variants again."
                 )
-        merged[file] = merge_edits(base, edits, file=file)
-        old, new = base.splitlines(keepends=True), merged[file].splitlines(keepends=True)
-        diff += unified_diff(old, new, f"baseline/{file}", f"combined/{file}")
-    for file, text in merged.items():
+        merged[file] = base
+        if any(edits.values()):
+            merged[file] = encoded(merge_edits(decoded(base), edits, file=file), base)
+        diff += diff_of(base, merged[file], f"baseline/{file}", f"combined/{file}")
+    for file, content in merged.items():
         make_folder((to / file).parent)
-        write_atomically(to / file, text.encode(), durable=False)
+        write_atomically(to / file, content, durable=False)
     write_atomically(to / DIFF, "".join(diff).encode(), durable=False)
-
-
-def _text(path: Path) -> str:
-    """Read a file with its line ends as they are."""
-    return path.read_bytes().decode("utf-8")
 
 
 def merge_edits(base: str, variants: Mapping[str, Sequence[Edit]], *, file: str) -> str:
@@ -83,7 +79,7 @@ def merge_edits(base: str, variants: Mapping[str, Sequence[Edit]], *, file: str)
             kept = _with_edit(kept, name, edit, base)
     merged = apply_edits(base, [edit for _, edit in kept])
     try:
-        ast.parse(merged)
+        parsed(merged)
     except SyntaxError as error:
         names = " and ".join(variants)
         raise CombineError(
@@ -112,7 +108,7 @@ def _check_new_names(base: str, variants: Mapping[str, Sequence[Edit]], file: st
 def _bindings(text: str) -> dict[str, set[str]]:
     """Return the definitions and assignments of each name of a file, whatever its scope."""
     found: dict[str, set[str]] = {}
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.setdefault(node.name, set()).add(ast.dump(node))
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):

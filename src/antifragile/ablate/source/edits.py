@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate, pairwise
 
-from antifragile.ablate.records import Edit
+from antifragile.ablate.records import Edit, NoLegalEdit
 from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.source.text import decoded, encoded, line_end, lines_of
 
+_BARE_LINE_FEED = re.compile(r"(?<!\r)\n")
+_NUMBER = re.compile(r"(?:.*\W)?[0-9][0-9_]*", re.DOTALL)  # no attribute may follow it
 _WORD = re.compile(r"\w+|[^\S\n]+|\n|.", re.DOTALL)
 _ATOMS = (
     *(ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Constant),
@@ -34,13 +37,22 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     return text
 
 
+def edited(content: bytes, edits: Sequence[Edit]) -> bytes:
+    """Return the bytes of a file with edits of its text; all others stay.
+
+    Raises:
+        UnicodeEncodeError: The file's encoding lacks a character of an edit.
+    """
+    return encoded(apply_edits(decoded(content), edits), content) if edits else content
+
+
 def smallest_edits(base: str, text: str, *, file: str) -> Iterator[Edit]:
     """Yield the smallest edits that turn a base into a text: whole lines, else single words.
 
     A planned edit may replace more than it changes: `x + f(x)` by `x` removes ` + f(x)` alone.
     Small edits of several variants overlap only where the variants really meet.
     """
-    lines = base.splitlines(keepends=True), text.splitlines(keepends=True)
+    lines = lines_of(base), lines_of(text)
     for start, old, new in _changes(*lines, offset=0):
         parts = [(start, old, new)]
         if old and new:
@@ -59,10 +71,36 @@ def _changes(
             yield places[i1], "".join(old[i1:i2]), "".join(new[j1:j2])
 
 
+def edit_at(source: SourceFile, start: int, end: int, text: str) -> Edit:
+    """Replace a span of a file: its words stay apart, its lines end as those around them."""
+    before, after = source.text[start - 1 : start], source.text[end : end + 1]
+    end_of_line = line_end_at(source, start)
+    if end_of_line != "\n":
+        text = _BARE_LINE_FEED.sub(end_of_line, text)
+    if is_word(before) and (is_word(text[:1]) or text[:1] in ("'", '"')):
+        text = " " + text
+    if is_word((text or before)[-1:]) and is_word(after):
+        text += " "
+    elif after == "." and text and _NUMBER.fullmatch(text):
+        text += " "
+    return Edit(file=source.file, start=start, end=end, text=text)
+
+
+def is_word(character: str) -> bool:
+    """Whether a character belongs to a name, a keyword or a number; an empty text does not."""
+    return bool(character) and f"_{character}".isidentifier()
+
+
+def line_end_at(source: SourceFile, offset: int) -> str:
+    """Return the end of the line at an offset; where that is the last, of the one before."""
+    line, _ = source.line_column(offset)
+    found = (line_end(text) for text in reversed(source.lines[max(line - 2, 0) : line]))
+    return next(filter(None, found), "\n")
+
+
 def replace(source: SourceFile, node: ast.AST, text: str) -> Edit:
     """Replace an expression, keeping the parentheses around it."""
-    start, end = source.place(node)
-    return Edit(file=source.file, start=start, end=end, text=text)
+    return edit_at(source, *source.place(node), text)
 
 
 def operand_text(source: SourceFile, node: ast.AST, *, inside: ast.AST | None = None) -> str:
@@ -116,9 +154,9 @@ def remove_statement(source: SourceFile, statement: ast.stmt) -> Edit:
         for other in block
     )
     if len(block) == 1 or shares_line or on_header_line(source, statement):
-        return Edit(file=source.file, start=start, end=end, text="pass")
+        return edit_at(source, start, end, "pass")
     last = source.line_start(statement.end_lineno + 1)
-    return Edit(file=source.file, start=source.line_start(first), end=last, text="")
+    return edit_at(source, source.line_start(first), last, "")
 
 
 def first_line(statement: ast.stmt) -> int:
@@ -143,27 +181,39 @@ def block_of(source: SourceFile, statement: ast.stmt) -> list[ast.stmt]:
 
 def indent_of(source: SourceFile, statement: ast.stmt) -> str:
     """Return the white space before a statement."""
-    line = source.text[source.line_start(statement.lineno) :]
-    return line[: len(line) - len(line.lstrip(" \t"))]
+    line = source.lines[statement.lineno - 1]
+    return line[: len(line) - len(line.lstrip(" \t\f"))]
 
 
 def insert_before(source: SourceFile, statement: ast.stmt, code: str) -> Edit:
     """Add lines above a statement, at its indentation."""
     lines = textwrap.indent(code, indent_of(source, statement)) + "\n"
-    start = source.line_start(statement.lineno)
+    start = source.line_start(first_line(statement))
     if on_header_line(source, statement):
         start, lines = source.place(statement)[0], "; ".join(code.splitlines()) + "; "
-    return Edit(file=source.file, start=start, end=start, text=lines)
+    return edit_at(source, start, start, lines)
 
 
 def insert_after(source: SourceFile, statement: ast.stmt, code: str) -> Edit:
-    """Add lines below a statement, at its indentation."""
+    """Add lines below a statement, at its indentation; behind it where its block is one line.
+
+    Raises:
+        NoLegalEdit: A block cannot stand there.
+    """
     assert statement.end_lineno is not None
-    lines = textwrap.indent(code, indent_of(source, statement)) + "\n"
-    start = source.line_start(statement.end_lineno + 1)
-    if start == len(source.text) and not source.text.endswith("\n"):
+    parent = source.parents[statement]
+    if isinstance(parent, ast.stmt) and parent.lineno == statement.lineno:
+        if code.rstrip().count("\n"):
+            raise NoLegalEdit("its block stands on the line of its heading")
+        end = source.place(statement)[1]
+        return edit_at(source, end, end, f"; {code.strip()}")
+    lines, last = textwrap.indent(code, indent_of(source, statement)) + "\n", statement.end_lineno
+    for other in block_of(source, statement):  # those behind a semicolon
+        last = max(last, other.end_lineno or 0) if other.lineno == last else last
+    start = source.line_start(last + 1)
+    if start == len(source.text) and not line_end(source.lines[-1]):
         lines = "\n" + lines.rstrip("\n")
-    return Edit(file=source.file, start=start, end=start, text=lines)
+    return edit_at(source, start, start, lines)
 
 
 def insert_helper(source: SourceFile, node: ast.AST, code: str) -> Edit:
@@ -172,11 +222,11 @@ def insert_helper(source: SourceFile, node: ast.AST, code: str) -> Edit:
     while source.parents[statement] is not source.tree:
         statement = source.parents[statement]
     assert isinstance(statement, ast.stmt)
-    line, lines = first_line(statement), source.text.splitlines()
+    line, lines = first_line(statement), source.lines
     while line > 1 and lines[line - 2].startswith("#"):
         line -= 1
     start = source.line_start(line)
-    return Edit(file=source.file, start=start, end=start, text=code.strip("\n") + "\n\n\n")
+    return edit_at(source, start, start, code.strip("\n") + "\n\n\n")
 
 
 def first_statement(function: ast.FunctionDef) -> ast.stmt:

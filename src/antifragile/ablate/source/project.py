@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.source.text import parse_file
 from antifragile.errors import SpecError, nearest
 
 
@@ -83,16 +84,6 @@ def split_entry(role: str, text: str, sources: Sequence[Path]) -> tuple[Path, st
             if source.name == file or (source.parent / file).is_file():
                 return (source.parent / file).resolve(), function
     return existing_file(Path(file)), function
-
-
-def parse_file(path: Path) -> ast.Module:
-    """Return the syntax tree of a file, or say where it does not parse."""
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except SyntaxError as error:
-        raise SpecError(f"{path}:{error.lineno}: {error.msg}. The file must be Python.") from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise SpecError(f"{path}: {error}. The file must be Python text in UTF-8.") from error
 
 
 def check_function(path: Path, function: str) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import io
 import re
-import tokenize
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 
 from antifragile.ablate.records import Span
+from antifragile.ablate.source.text import comments_of, decoded, lines_of, parsed
 
 _FRAME_SENSITIVE = {
     *("super", "locals", "globals", "vars", "dir", "eval", "exec", "print", "isinstance", "len"),
@@ -30,12 +30,19 @@ _CLASS_GUARD = re.compile(r"isinstance|hasattr|type\(|__class__|__name__|class_?
 
 
 class SourceFile:
-    """One file: its text, its tree, its numbered sites."""
+    """One file: its text, its tree, its numbered sites.
 
-    def __init__(self, file: str, text: str) -> None:
+    Args:
+        file: Its name, relative to the project's root.
+        text: Its text, as `text.decoded` returns it.
+        content: Its bytes; those of the text in UTF-8 when None.
+    """
+
+    def __init__(self, file: str, text: str, content: bytes | None = None) -> None:
         self.file = file
         self.text = text
-        self.tree = ast.parse(text)
+        self.content = text.encode() if content is None else content
+        self.tree = parsed(text)
         self.sites = sites_of(self.tree)
         self.parents = {
             child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)
@@ -44,16 +51,17 @@ class SourceFile:
 
     @property
     def sha256(self) -> str:
-        """Hash of the text as it lies on disk."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Hash of the bytes as they lie on disk."""
+        return hashlib.sha256(self.content).hexdigest()
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        return list(accumulate(map(len, self._lines), initial=0))
+        return list(accumulate(map(len, self.lines), initial=0))
 
     @cached_property
-    def _lines(self) -> list[str]:
-        return self.text.splitlines(keepends=True)
+    def lines(self) -> list[str]:
+        """The lines, their ends included."""
+        return lines_of(self.text)
 
     def number(self, node: ast.AST) -> int | None:
         """Return the number of the site that a node is, if it is one."""
@@ -61,7 +69,7 @@ class SourceFile:
 
     def offset(self, line: int, byte_column: int) -> int:
         """Turn a line (1-based) and a column in UTF-8 bytes into a character offset."""
-        characters = self._lines[line - 1].encode()[:byte_column].decode()
+        characters = self.lines[line - 1].encode()[:byte_column].decode()
         return self._line_starts[line - 1] + len(characters)
 
     def place(self, node: ast.AST) -> tuple[int, int]:
@@ -94,8 +102,8 @@ class SourceFile:
 
     def line_column(self, offset: int) -> tuple[int, int]:
         """Turn an offset into a line (1-based) and a column (0-based, in characters)."""
-        before = self.text[:offset]
-        return before.count("\n") + 1, offset - (before.rfind("\n") + 1)
+        line = min(bisect_right(self._line_starts, offset), max(len(self.lines), 1))
+        return line, offset - self._line_starts[line - 1]
 
     def line_start(self, line: int) -> int:
         """Return the offset at which a line (1-based) starts."""
@@ -136,9 +144,7 @@ class SourceFile:
     @cached_property
     def marks(self) -> tuple[tuple[str, int], ...]:
         """Names and lines of the comments `# ablate: name`."""
-        tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
-        comments = [token for token in tokens if token.type == tokenize.COMMENT]
-        found = [(_MARK.search(token.string), token.start[0]) for token in comments]
+        found = [(_MARK.search(comment), line) for comment, line in comments_of(self.text)]
         return tuple((match[1].strip(), line) for match, line in found if match)
 
 
@@ -190,11 +196,10 @@ def _is_plain_target(target: ast.expr) -> bool:
 
 
 def read_source(root: str, file: str) -> SourceFile:
-    """Return a file of the project; the same object while its text stays the same."""
-    text = Path(root, file).read_bytes().decode("utf-8")
-    return _parsed(file, text)
+    """Return a file of the project; the same object while its bytes stay the same."""
+    return _source(file, Path(root, file).read_bytes())
 
 
 @lru_cache(maxsize=64)
-def _parsed(file: str, text: str) -> SourceFile:
-    return SourceFile(file, text)
+def _source(file: str, content: bytes) -> SourceFile:
+    return SourceFile(file, decoded(content), content)

@@ -24,6 +24,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from antifragile.ablate.source.syntax import SourceFile, sites_of
+from antifragile.ablate.source.text import parsed
 
 Hooks = Mapping[str, object]  # the functions `__af_*__` that instrumented code calls
 
@@ -77,7 +78,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the reporting copy afresh: no bytecode is read or written."""
-        tree = ast.parse(self.source.text, filename=self.path)
+        tree = parsed(self.source.text)
         changed = ast.fix_missing_locations(_Instrumenter(self.source.file, tree).visit(tree))
         return compile(changed, self.path, "exec", dont_inherit=True)
 
