@@ -7,12 +7,38 @@ files which lack its key are written as they were read.
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 MAY_BE_ABSENT = {"may be absent": True}
+
+
+def read_json(path: Path) -> Any:
+    """JSON data of a file.
+
+    Raises:
+        ValueError: It is not JSON in UTF-8, nested too deeply, or holds NaN or an infinity.
+        OSError: It cannot be read.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text:.20} is no number that we write")
+    return number
 
 
 def to_json(value: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablate.study.small_study import make_folder, write
+from tests.ablate.study.small_study import make_folder, recertify, write
 from tests.cli.commands import Said
 from tests.cli.conftest import Cli
 
@@ -46,6 +46,10 @@ def test_a_study_from_run_to_page_and_back(cli: Cli, home: Path, variants: Path)
 
     changed = variants / "model-gate--identity" / "model.py"
     changed.write_text(changed.read_text() + "\n# another\n")
+    refused = cli("ablate", "run", "variants", *words)
+    assert refused.code == 2
+    assert "model-gate--identity: model.py was changed after it was certified" in refused.err
+    recertify(variants)
     refused = cli("ablate", "run", "variants", *words)
     assert refused.code == 2
     assert "differ from those of the manifest: model-gate--identity" in refused.err

@@ -220,7 +220,10 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """The proof of one variant: each check with its result in words."""
+    """The proof of one variant: each check with its result in words.
+
+    It holds for files with the hashes of `files` (the variant's) and `baseline_files` alone.
+    """
 
     component: str
     kind: AblationKind
@@ -230,3 +233,5 @@ class Certificate:
     parameter_delta: int = 0
     without_gradient: tuple[str, ...] = ()
     seconds: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)  # path in its folder -> SHA-256
+    baseline_files: dict[str, str] = field(default_factory=dict)

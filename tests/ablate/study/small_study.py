@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from antifragile.ablate.generate.digests import digests_of
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
@@ -105,6 +106,11 @@ def make_folder(
         variant, certificate = certified(component, AblationKind(kind), name)
         edits = smallest_edits(model, model.replace(old, new), file="model.py")
         variant = replace(variant, edits=tuple(edits))
+        certificate = replace(
+            certificate,
+            files=digests_of(out / name),
+            baseline_files=digests_of(out / "baseline"),
+        )
         write(out / name / "certificate.json", json.dumps(asdict(certificate)))
         variants.append(variant)
         certificates.append(certificate)
@@ -123,6 +129,16 @@ def make_folder(
     }
     write(out / "ablations.json", json.dumps(index))
     return out
+
+
+def recertify(out: Path) -> None:
+    """Tie the certificates of a folder to its files as they are now."""
+    index = json.loads((out / "ablations.json").read_text())
+    for variant, certificate in zip(index["variants"], index["certificates"], strict=True):
+        if variant["folder"]:
+            certificate["files"] = digests_of(out / variant["folder"])
+            certificate["baseline_files"] = digests_of(out / "baseline")
+    write(out / "ablations.json", json.dumps(index))
 
 
 def certified(component: str, kind: AblationKind, folder: str) -> tuple[Variant, Certificate]:

@@ -24,7 +24,7 @@ from antifragile.ablate.study.server import StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
-from tests.ablate.study.small_study import make_folder
+from tests.ablate.study.small_study import make_folder, recertify
 
 Run = Callable[..., AblationOutcome]
 Certifying = Callable[[], Combinations]
@@ -204,6 +204,7 @@ def append(variants: Path, name: str, text: str) -> None:
     end = len(MODEL)
     variant["edits"].append({"file": "model.py", "start": end, "end": end, "text": text})
     index.write_text(json.dumps(plain))
+    recertify(variants)
 
 
 def test_variants_of_an_older_version_are_not_combined(variants: Path) -> None:

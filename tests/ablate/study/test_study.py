@@ -20,7 +20,14 @@ from antifragile.ablate.study.server import StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
-from tests.ablate.study.small_study import CUTS, EXPERIMENT, MODEL, make_folder, write
+from tests.ablate.study.small_study import (
+    CUTS,
+    EXPERIMENT,
+    MODEL,
+    make_folder,
+    recertify,
+    write,
+)
 
 Run = Callable[..., AblationOutcome]
 SEEDS = (1, 2, 3)
@@ -210,6 +217,7 @@ def test_failures_are_kept_with_their_reason_and_tried_again_alone(
     text = broken.read_text()
     line = "    def forward(self, x):\n"
     write(broken, text.replace(line, line + "        raise ValueError('no gate')\n"))
+    recertify(variants)
     arms = ["model-gate--identity", "model-tanh--identity"]
     outcome = run(tmp_path, arms=arms)
     assert outcome.n_failed == len(SEEDS)
@@ -220,6 +228,7 @@ def test_failures_are_kept_with_their_reason_and_tried_again_alone(
     again = run(tmp_path, arms=arms)
     assert (again.n_run, again.n_failed) == (len(SEEDS), len(SEEDS))
     write(broken, text)
+    recertify(variants)
     mended = run(tmp_path, arms=arms)
     assert (mended.n_run, mended.n_failed) == (len(SEEDS), 0)
 
@@ -230,6 +239,7 @@ def test_a_run_that_never_ends_is_ended(tmp_path: Path, run: Run) -> None:
     hanging = variants / "model-gate--identity" / "model.py"
     line = "    def forward(self, x):\n"
     write(hanging, MODEL.replace(line, line + "        while True:\n            pass\n"))
+    recertify(variants)
     limits = Limits(timeout_s=20)
     outcome = run(tmp_path, arms=["model-gate--identity"], seeds=(1,), limits=limits)
     (failure,) = read_results(outcome.manifest).failures
@@ -313,5 +323,5 @@ def test_patterns_that_fit_nothing_and_folders_of_others_are_refused(tmp_path: P
     with pytest.raises(UsageError, match=r"holds no generated variants \(no ablations.json\)"):
         read_ablation_folder(tmp_path)
     (tmp_path / "variants" / "model-gate--identity" / "model.py").unlink()
-    with pytest.raises(UsageError, match=r"model-gate--identity lacks model.py"):
+    with pytest.raises(UsageError, match=r"model-gate--identity: model.py is missing; run 'antif"):
         read_ablation_folder(tmp_path / "variants")

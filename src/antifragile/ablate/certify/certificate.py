@@ -22,6 +22,8 @@ from antifragile.ablate.certify.measurements import BaselineMeasurement
 from antifragile.ablate.certify.verdict import judge, refused
 from antifragile.ablate.certify.workplace import Workplace, open_workplace
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, installed_framework
+from antifragile.ablate.generate.digests import CERTIFICATE, digests_of
+from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.records import (
     AblationKind,
     Certificate,
@@ -93,14 +95,19 @@ def certify(
         WorldError: The server died.
     """
     certificates: dict[int, Certificate] = {}
+    folders = [BASELINE, *(variant.folder for variant in variants if variant.folder)]
+    digests = {folder: digests_of(out / folder) for folder in folders}
     with open_workplace(project, out, framework) as place:
         for position, certificate in _judged(place, variants, server, cold_imports):
-            certificates[position] = certificate
             variant = variants[position]
             if variant.folder:
+                certificate = replace(
+                    certificate, files=digests[variant.folder], baseline_files=digests[BASELINE]
+                )
                 content = json.dumps(asdict(certificate), indent=1).encode() + b"\n"
-                path = out / variant.folder / "certificate.json"
+                path = out / variant.folder / CERTIFICATE
                 write_atomically(path, content, durable=False)
+            certificates[position] = certificate
             if listener is not None:
                 listener(variant, certificate)
     return tuple(certificates[position] for position in range(len(variants)))

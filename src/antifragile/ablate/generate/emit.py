@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from antifragile.ablate.generate.digests import DESCRIPTION
 from antifragile.ablate.records import (
     AblationKind,
     AblationPlan,
@@ -102,7 +103,7 @@ def write_variant(
         options=dict(planned.options),
     )
     text = variant_toml(project, plan.sha256, variant)
-    (place / "variant.toml").write_bytes(text.encode())
+    (place / DESCRIPTION).write_bytes(text.encode())
     return variant
 
 

@@ -12,16 +12,16 @@ combination is certified twice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from antifragile._records import from_json, read_json
 from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.discover.jobs import parameter_sizes
 from antifragile.ablate.frameworks.subject import ModelCode
+from antifragile.ablate.generate.digests import CERTIFICATE, changed_since
 from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.server import Server
@@ -30,7 +30,6 @@ from antifragile.ablate.study.folder import RUNNABLE, AblationFolder, Arm, diges
 from antifragile.ablate.study.manifest import ManifestCombination
 from antifragile.errors import StoreError
 
-CERTIFICATE = "certificate.json"
 _WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)
 
 
@@ -46,6 +45,8 @@ class Combinations:
         self.folder, self._certifier = folder, certifier
         self._is_first = True  # some of the first are also imported by a fresh Python
         self.judged: dict[Configuration, ManifestCombination] = {}
+        self._digests: dict[Configuration, Mapping[str, str]] = {}  # of certified combinations
+        self._sha256: dict[Configuration, str] = {}  # of all files, when they were first asked for
 
     def judge(
         self, configurations: Iterable[Configuration], listener: Callable[[str], None]
@@ -63,17 +64,19 @@ class Combinations:
         for configuration in dict.fromkeys(configurations):
             if len(configuration) < 2 or configuration in self.judged:
                 continue
+            names = sorted(configuration)
+            place = self.folder.place(names)
+            known = read_certificate(place / CERTIFICATE)
+            if known is not None:
+                self._check(place, known)
+                self._take(configuration, place, known)
+                continue
             try:
-                place = self.folder.write_combination(sorted(configuration))
+                (place / CERTIFICATE).unlink(missing_ok=True)  # of an older version
+                new[configuration] = self.folder.write_combination(names)
             except CombineError as error:
                 reason = str(error).removesuffix(".")
                 self._note(configuration, "", CertificateVerdict.REFUSED, reason)
-                continue
-            known = read_verdict(place / CERTIFICATE)
-            if known is None:
-                new[configuration] = place
-            else:
-                self._note(configuration, self._relative(place), *known)
         if new:
             self._certify(new, listener)
 
@@ -84,12 +87,22 @@ class Combinations:
             return None
         return f"{found.verdict}: {found.reason}"
 
+    def certified(self, configuration: Configuration) -> dict[str, Mapping[str, str]]:
+        """The certified hashes of the files that a run of a configuration reads, by folder."""
+        names = sorted(configuration)
+        single = names[0] if names else BASELINE
+        own = self._digests[configuration] if len(names) > 1 else self.folder.digests[single]
+        places = {self.folder.place(names): own, self.folder.place([]): self.folder.digests[BASELINE]}
+        return {str(place.resolve()): files for place, files in places.items()}
+
     def sha256(self, configuration: Configuration) -> str:
         """Hash of a configuration's files; of its parts' files if their edits clash."""
         names = sorted(configuration)
         if configuration in self.judged and not self.judged[configuration].folder:
             return self.folder.sha256_of_parts(names)
-        return self.folder.sha256(names)
+        if configuration not in self._sha256:
+            self._sha256[configuration] = self.folder.sha256(names)
+        return self._sha256[configuration]
 
     def _note(
         self, configuration: Configuration, place: str, verdict: CertificateVerdict, reason: str
@@ -98,6 +111,18 @@ class Combinations:
         self.judged[configuration] = ManifestCombination(
             ablated=ablated, folder=place, verdict=verdict, reason=reason
         )
+
+    def _take(self, configuration: Configuration, place: Path, found: Certificate) -> None:
+        self._digests[configuration] = found.files
+        self._note(configuration, self._relative(place), found.verdict, found.reason)
+
+    def _check(self, place: Path, found: Certificate) -> None:
+        """Refuse a combination whose files are not those that were certified."""
+        change = changed_since(place, found.files)
+        if found.baseline_files != self.folder.digests[BASELINE]:
+            change = "it was certified with another baseline"
+        if change is not None:
+            raise StoreError(f"{place}: {change}; remove that folder and run again.")
 
     def _relative(self, place: Path) -> str:
         return place.relative_to(self.folder.path).as_posix()
@@ -119,7 +144,7 @@ class Combinations:
         )
         self._is_first = False
         for (configuration, place), found in zip(new.items(), certificates, strict=True):
-            self._note(configuration, self._relative(place), found.verdict, found.reason)
+            self._take(configuration, place, found)
 
     def _variant(self, configuration: Configuration, place: Path) -> Variant:
         """The combination as one variant, with its expected effect."""
@@ -166,8 +191,8 @@ def joint_delta(arms: Sequence[Arm], sizes: Mapping[str, int]) -> int:
     return total
 
 
-def read_verdict(path: Path) -> tuple[CertificateVerdict, str] | None:
-    """The verdict of a certificate that is there.
+def read_certificate(path: Path) -> Certificate | None:
+    """The certificate that is there; None if there is none that names its files.
 
     Raises:
         StoreError: It is damaged.
@@ -175,7 +200,9 @@ def read_verdict(path: Path) -> tuple[CertificateVerdict, str] | None:
     if not path.exists():
         return None
     try:
-        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return CertificateVerdict(plain["verdict"]), str(plain["reason"])
+        found: Certificate = from_json(Certificate, read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} is damaged ({error!r}); remove it and run again.") from error
+        raise StoreError(
+            f"{path} is damaged ({repr(error):.200}); remove it and run again."
+        ) from error
+    return found if found.files else None

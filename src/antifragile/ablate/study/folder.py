@@ -11,19 +11,21 @@ Several ablations at once are a combined folder below them; `write_combination` 
 from __future__ import annotations
 
 import hashlib
-import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
 
-from antifragile._records import MAY_BE_ABSENT, from_json
+from antifragile._records import MAY_BE_ABSENT, from_json, read_json
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
+from antifragile.ablate.generate.digests import AGAIN, CERTIFICATE, changed_since
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.pipeline import INDEX
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
-from antifragile.ablate.source.combine import DIFF, combine_variants
+from antifragile.ablate.source.combine import combine_variants
 from antifragile.errors import StoreError, UsageError
 
 COMBINED = "combinations"
@@ -68,6 +70,7 @@ class AblationFolder:
         left_out: (folder or component and kind, reason) of the others.
         framework: Whose models they are, ``torch`` or ``keras``.
         edits: The edits of each variant, by its folder; none where an older version kept none.
+        digests: The hashes of all files of the baseline and each arm, as they were certified.
     """
 
     path: Path
@@ -76,6 +79,7 @@ class AblationFolder:
     left_out: tuple[tuple[str, str], ...]
     framework: str = DEFAULT_FRAMEWORK
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -94,15 +98,17 @@ class AblationFolder:
         return self.path / COMBINED / self.sha256_of_parts(names)[:16]
 
     def write_combination(self, ablated: Sequence[str]) -> Path:
-        """Write the folder with several arms' ablations, unless it is there.
+        """Write the folder with several arms' ablations, unless it is there with a certificate.
 
         Raises:
             CombineError: Their edits clash.
             StoreError: No edits were kept, or the files differ from them.
         """
         place = self.place(ablated)
-        if (place / DIFF).exists():
+        if (place / CERTIFICATE).exists():
             return place
+        if place.exists():
+            shutil.rmtree(place)
         edits = {name: self.edits[name] for name in sorted(ablated)}
         if not all(edits.values()):
             raise StoreError(
@@ -114,6 +120,8 @@ class AblationFolder:
 
     def sha256(self, ablated: Sequence[str]) -> str:
         """Hash of the names and contents of a configuration's files."""
+        if len(ablated) == 1:
+            return self.arm(ablated[0]).sha256  # of the files that were certified
         return digest_of(self.place(ablated), self.files)
 
     def cut_parameters(self, ablated: Sequence[str]) -> tuple[str, ...]:
@@ -122,7 +130,7 @@ class AblationFolder:
 
     def sha256_of_parts(self, names: Sequence[str]) -> str:
         """Hash of the files of each of these arms alone."""
-        digests = [(name, digest_of(self.path / name, self.files)) for name in names]
+        digests = [(name, self.arm(name).sha256) for name in names]
         return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
@@ -131,7 +139,8 @@ def read_ablation_folder(path: Path) -> AblationFolder:
 
     Raises:
         UsageError: There is none, or no variant in it was certified.
-        StoreError: The index is damaged.
+        StoreError: The index is damaged, or leads outside the folder; the files of the baseline or
+            a certified variant are not those that were certified.
     """
     index = path / INDEX
     if not index.is_file():
@@ -139,29 +148,87 @@ def read_ablation_folder(path: Path) -> AblationFolder:
             f"{path} holds no generated variants (no {INDEX}); make them with 'ablate generate "
             f"--out {path}'."
         )
-    try:
-        plain = json.loads(index.read_text(encoding="utf-8"))
-        project: Project = from_json(Project, plain["project"])
-        framework = str(plain.get("framework", DEFAULT_FRAMEWORK))
-        variants: tuple[Variant, ...] = from_json(tuple[Variant, ...], plain["variants"])
-        certificates = from_json(tuple[Certificate, ...], plain["certificates"])
-        pairs = list(zip(variants, certificates, strict=True))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{index} is damaged or not finished ({error!r}); generate the variants again."
-        ) from error
-    files, runnable = files_of(project), [(v, c) for v, c in pairs if c.verdict in RUNNABLE]
-    for place in (BASELINE, *(variant.folder for variant, _ in runnable)):
-        if missing := [file for file in files if not (path / place / file).is_file()]:
-            raise StoreError(f"{path / place} lacks {missing[0]}; generate the variants again.")
+    project, framework, pairs = _read_index(index)
+    runnable, files = [(v, c) for v, c in pairs if c.verdict in RUNNABLE], files_of(project)
+    digests = _certified_digests(index, files, runnable)
+    if (path / COMBINED).is_symlink():
+        raise StoreError(f"{path / COMBINED} is a link; remove it and run again.")
+    for name, certified in digests.items():
+        if change := changed_since(path / name, certified):
+            raise StoreError(f"{path / name}: {change}; {AGAIN}.")
     return AblationFolder(
         path=path,
         project=project,
         arms=tuple(_arm(v, c, digest_of(path / v.folder, files)) for v, c in runnable),
         left_out=tuple(_reason(v, c) for v, c in pairs if c.verdict not in RUNNABLE),
         framework=framework,
-        edits={variant.folder: variant.edits for variant in variants},
+        edits={variant.folder: variant.edits for variant, _ in pairs},
+        digests=digests,
     )
+
+
+def _read_index(index: Path) -> tuple[Project, str, list[tuple[Variant, Certificate]]]:
+    try:
+        plain = read_json(index)
+        project: Project = from_json(Project, plain["project"])
+        framework: str = from_json(str, plain.get("framework", DEFAULT_FRAMEWORK))
+        variants: tuple[Variant, ...] = from_json(tuple[Variant, ...], plain["variants"])
+        certificates = from_json(tuple[Certificate, ...], plain["certificates"])
+        pairs = list(zip(variants, certificates, strict=True))
+        _check_paths(project, [v for v, c in pairs if v.folder or c.verdict in RUNNABLE])
+        for variant, found in pairs:
+            if (variant.component, variant.kind) != (found.component, found.kind):
+                raise ValueError(f"the certificate beside {variant.component!r:.80} is another's")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{index} is damaged or not finished ({repr(error):.200}); {AGAIN}."
+        ) from error
+    return project, framework, pairs
+
+
+def _certified_digests(
+    index: Path, files: Sequence[str], runnable: Sequence[tuple[Variant, Certificate]]
+) -> dict[str, Mapping[str, str]]:
+    """Return the certified hashes of the baseline and of each variant that may run."""
+    digests: dict[str, Mapping[str, str]] = {}
+    for variant, found in runnable:
+        baseline = digests.setdefault(BASELINE, found.baseline_files)
+        if found.baseline_files != baseline or not found.files.keys() & baseline.keys() >= {*files}:
+            raise StoreError(
+                f"{index}: the certificate of {variant.folder} does not name the files it was made "
+                f"for, so it proves nothing about them; {AGAIN}."
+            )
+        digests[variant.folder] = found.files
+    return digests
+
+
+def _check_paths(project: Project, variants: Sequence[Variant]) -> None:
+    """Check that every file and folder of an index lies inside the set, each folder its own.
+
+    Raises:
+        ValueError: One does not, or the edits of a variant fit no file.
+    """
+    files, seen = files_of(project), {BASELINE, COMBINED}
+    for text in (*files, *project.search_paths):
+        if not is_inside(text):
+            raise ValueError(f"{text!r:.80} is no path inside a variant's folder")
+    for variant in variants:
+        name = variant.folder
+        if not is_inside(name) or len(PurePosixPath(name).parts) != 1:
+            raise ValueError(f"{name!r:.80} is no name of a folder beside the index")
+        if name.casefold() in seen:
+            raise ValueError(f"{name!r:.80} is taken by another row, or by ourselves")
+        seen.add(name.casefold())
+        edits = sorted(variant.edits, key=lambda edit: (edit.file, edit.start, edit.end))
+        overlap = any(a.file == b.file and a.end > b.start for a, b in pairwise(edits))
+        if overlap or any(e.file not in files or not 0 <= e.start <= e.end for e in edits):
+            raise ValueError(f"the edits of {name!r:.80} fit no file")
+
+
+def is_inside(text: str) -> bool:
+    """Whether a relative path leads nowhere outside the folder that it starts in."""
+    path = PurePosixPath(text)
+    return bool(text) and "\0" not in text and not path.is_absolute() and ".." not in path.parts
 
 
 def choose_arms(

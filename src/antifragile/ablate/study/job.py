@@ -22,8 +22,8 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from antifragile._records import from_json
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
 from antifragile.ablate.frameworks.registry import framework_named
+from antifragile.ablate.generate.digests import AGAIN, changed_since
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
@@ -59,6 +60,7 @@ class RunArguments:
         trained: File of values to load instead of training (post-hoc).
         keep: File in which to leave the trained values.
         cut: Parameters that trained values are not loaded into.
+        certified: The hashes of the files in each folder that is run, as they were certified.
     """
 
     project: dict[str, Any]
@@ -71,6 +73,7 @@ class RunArguments:
     trained: str | None = None
     keep: str | None = None
     cut: Sequence[str] = ()
+    certified: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def run_job(run: dict[str, Any]) -> dict[str, float]:
@@ -86,6 +89,9 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: Something is wrong with the model or the experiment.
     """
     given = RunArguments(**run)
+    for place, certified in given.certified.items():
+        if change := changed_since(Path(place), certified):
+            raise Refusal(f"{place}: {change}; {AGAIN}")
     project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     is_baseline = Path(given.folder) == Path(given.baseline)

@@ -232,7 +232,7 @@ def load_manifest(path: Path) -> AblationManifest:
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read the manifest {path}: {error}.") from error
     return manifest_from(plain, str(path))
 

@@ -196,6 +196,7 @@ class AblationRuns:
             trained=str(self._kept_file(trained)) if is_post_hoc else None,
             keep=str(self._kept_file(plan)) if keeps else None,
             cut=self.folder.cut_parameters(names),
+            certified=self.combinations.certified(plan.ablated),
         )
         return Job(
             target=run_job,
@@ -211,7 +212,7 @@ class AblationRuns:
         build = self.folder.project.build
         what = {
             "source": self.combinations.sha256(plan.ablated),
-            "baseline": self.folder.sha256([]),
+            "baseline": self.combinations.sha256(BASELINE),
             "build": [build.file, build.function],
             "cut": self.folder.cut_parameters(sorted(plan.ablated)),
             "experiment": self.request.experiment.sha256,

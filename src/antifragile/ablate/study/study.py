@@ -190,7 +190,7 @@ class _Study:
             seeds=tuple(request.seeds),
             looks=tuple(request.looks),
             judgement=request.judgement,
-            baseline_sha256=folder.sha256([]),
+            baseline_sha256=runs.combinations.sha256(BASELINE),
             arms=tuple(folder.arm(name) for name in request.arms),
             left_out=folder.left_out,
             combinations=tuple(sorted(runs.combinations.judged.values(), key=lambda c: c.ablated)),

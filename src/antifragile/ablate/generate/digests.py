@@ -1,0 +1,64 @@
+"""Digests of the files in a variant's folder, to which its certificate is tied.
+
+All files count but those that we write beside the model's own (the change, its description, the
+certificate) and Python's compiled copies. Nothing in a folder may be a link: it could lead to
+another file tomorrow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from antifragile.ablate.source.combine import DIFF
+
+AGAIN = "run 'antifragile ablate generate' again"  # the advice when files were changed
+CERTIFICATE, DESCRIPTION = "certificate.json", "variant.toml"
+_CODE = (".py", ".pyc", ".pyw", ".so", ".pyd")  # what an import could find
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a variant or the baseline, by its path in the folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _files_in(folder)
+    }
+
+
+def changed_since(folder: Path, certified: Mapping[str, str]) -> str | None:
+    """Say, as a clause, which file is no longer as it was certified; None if all are.
+
+    Args:
+        folder: A variant's folder, or the baseline's.
+        certified: What `digests_of` returned when the certificate was made.
+    """
+    if folder.is_symlink():
+        return "the folder is a link"
+    try:
+        there = {path.relative_to(folder).as_posix(): path for path in _files_in(folder)}
+        for file, path in there.items():
+            if path.is_symlink():
+                return f"{file} is a link"
+            if file not in certified and path.suffix in _CODE:
+                return f"{file} was added after it was certified"
+        for file, sha256 in certified.items():
+            if file not in there:
+                return f"{file} is missing"
+            if hashlib.sha256(there[file].read_bytes()).hexdigest() != sha256:
+                return f"{file} was changed after it was certified"
+    except OSError as error:
+        return f"its files cannot be read ({error.strerror})"
+    return None
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder, and links to folders, which are not followed."""
+    for place, folders, files in os.walk(folder):
+        if "__pycache__" in folders:
+            folders.remove("__pycache__")
+        here = Path(place)
+        yield from (here / name for name in sorted(folders) if (here / name).is_symlink())
+        ours = (CERTIFICATE, DESCRIPTION, DIFF) if here == folder else ()
+        yield from (here / name for name in sorted(files) if name not in ours)

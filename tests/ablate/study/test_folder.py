@@ -1,0 +1,216 @@
+"""Certificates hold for the files they were made for, and an index leads to no other place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.study.folder import is_inside, read_ablation_folder
+from antifragile.ablate.study.job import RunArguments, run_job
+from antifragile.errors import StoreError, UsageError
+from tests.ablate.study.small_study import make_folder, recertify
+
+NAME = "model-gate--identity"
+AGAIN = "run 'antifragile ablate generate' again"
+Index = dict[str, Any]
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> Path:
+    return make_folder(tmp_path)
+
+
+def said_of(variants: Path) -> str:
+    """The sentence with which a folder is refused, which is one line."""
+    with pytest.raises(UsageError) as caught:
+        read_ablation_folder(variants)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def change_index(variants: Path, change: Callable[[Index], object]) -> None:
+    index = variants / "ablations.json"
+    plain = json.loads(index.read_text())
+    change(plain)
+    index.write_text(json.dumps(plain))
+
+
+def test_files_as_they_were_certified_may_run(variants: Path) -> None:
+    folder = read_ablation_folder(variants)
+    assert set(folder.digests) == {"baseline", *(arm.name for arm in folder.arms)}
+    for note in ("note.txt", "__pycache__/model.cpython-311.pyc"):
+        (variants / NAME / note).parent.mkdir(exist_ok=True)
+        (variants / NAME / note).write_text("read by no one")
+    assert read_ablation_folder(variants).digests == folder.digests
+
+
+def edit(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\n")
+
+
+def add(file: Path) -> None:
+    file.with_name("torch.py").write_text("")
+
+
+def link(file: Path) -> None:
+    file.rename(file.parents[1] / "elsewhere.py")
+    file.symlink_to(file.parents[1] / "elsewhere.py")
+
+
+def link_package(file: Path) -> None:
+    (file.parent / "torch").symlink_to(file.parents[1] / "baseline")
+
+
+def link_folder(file: Path) -> None:
+    file.parent.rename(file.parents[1] / "elsewhere")
+    file.parent.symlink_to(file.parents[1] / "elsewhere")
+
+
+@pytest.mark.parametrize("place", [NAME, "baseline"])
+@pytest.mark.parametrize(
+    ("change", "clause"),
+    [
+        (edit, "model.py was changed after it was certified"),
+        (Path.unlink, "model.py is missing"),
+        (add, "torch.py was added after it was certified"),
+        (link, "model.py is a link"),
+        (link_package, "torch is a link"),
+        (link_folder, "the folder is a link"),
+    ],
+)
+def test_another_file_is_refused_before_anything_runs(
+    variants: Path, place: str, change: Callable[[Path], object], clause: str
+) -> None:
+    change(variants / place / "model.py")
+    assert said_of(variants) == f"{variants / place}: {clause}; {AGAIN}."
+
+
+def test_a_file_that_changes_during_a_study_is_refused_by_its_run(variants: Path) -> None:
+    folder = read_ablation_folder(variants)
+    place = variants / NAME
+    arguments = RunArguments(
+        project=asdict(folder.project),
+        framework="torch",
+        folder=str(place),
+        baseline=str(variants / "baseline"),
+        experiment={},
+        seeds={},
+        scratch="",
+        certified={str(place): folder.digests[NAME]},
+    )
+    (place / "model.py").write_text("raise SystemExit('imported')\n")
+    with pytest.raises(Refusal, match=r"model\.py was changed after it was certified; run 'antif"):
+        run_job(asdict(arguments))
+
+
+def test_certificates_that_name_no_files_prove_nothing(variants: Path) -> None:
+    def forget(plain: Index) -> None:
+        for certificate in plain["certificates"]:
+            del certificate["files"], certificate["baseline_files"]
+
+    change_index(variants, forget)
+    assert f"does not name the files it was made for, so it proves nothing about them; {AGAIN}" in (
+        said_of(variants)
+    )
+
+
+def test_a_certificate_of_another_baseline_is_refused(variants: Path) -> None:
+    change_index(
+        variants, lambda plain: plain["certificates"][1]["baseline_files"].update({"model.py": "0"})
+    )
+    assert "does not name the files it was made for" in said_of(variants)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("../evil", "/tmp", "", ".", "..", "baseline", "Combinations", "a/b", "a\0b"),
+        *("model-extra--identity", "MODEL-extra--identity"),
+    ],
+)
+def test_a_folder_outside_the_set_or_taken_is_refused(variants: Path, folder: str) -> None:
+    place = 2  # a certified variant behind model-extra--identity
+    change_index(variants, lambda plain: plain["variants"][place].update(folder=folder))
+    said = said_of(variants)
+    assert "ablations.json is damaged" in said
+    assert "no name of a folder beside the index" in said or "is taken by another row" in said
+
+
+@pytest.mark.parametrize("part", ["sources", "search_paths", "companions"])
+@pytest.mark.parametrize("path", ["../evil.py", "/evil.py", "", "a/../../evil.py"])
+def test_a_project_that_leads_outside_is_refused(variants: Path, part: str, path: str) -> None:
+    change_index(variants, lambda plain: plain["project"][part].append(path))
+    assert "is no path inside a variant's folder" in said_of(variants)
+
+
+@pytest.mark.parametrize("path", ["model.py", ".", "a/b.py", "a/./b.py", "größe.py", "a b.py"])
+def test_a_path_inside_is_one(path: str) -> None:
+    assert is_inside(path)
+
+
+def test_a_link_in_place_of_the_combinations_is_refused(variants: Path, tmp_path: Path) -> None:
+    (variants / "combinations").symlink_to(tmp_path)
+    assert said_of(variants).endswith("combinations is a link; remove it and run again.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", "3", "null", '"text"', "[" * 100_000, '{"a":' * 100_000, "\0", "NaN"),
+        *('{"project": 1}', "1" * 5000, '{"project": {}, "variants": [], "certificates": []}'),
+        "\ud800",
+    ],
+)
+def test_an_index_of_another_shape_is_one_sentence(variants: Path, text: str) -> None:
+    (variants / "ablations.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert "ablations.json is damaged or not finished (" in said_of(variants)
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("variants", {"component": 3}),
+        ("variants", {"kind": "sideways"}),
+        ("variants", {"kind": ["identity"]}),
+        ("variants", {"edits": [{"file": "model.py", "start": 1}]}),
+        ("variants", {"edits": [{"file": "model.py", "start": -1, "end": 0, "text": ""}]}),
+        ("variants", {"edits": [{"file": "other.py", "start": 0, "end": 0, "text": ""}]}),
+        ("variants", {"edits": [{"file": "model.py", "start": 0, "end": 9, "text": ""}] * 2}),
+        ("variants", {"options": {"head": 3}}),
+        ("variants", {"cut_parameters": None}),
+        ("certificates", {"verdict": "certainly"}),
+        ("certificates", {"seconds": float("nan")}),
+        ("certificates", {"seconds": float("inf")}),
+        ("certificates", {"seconds": "3"}),
+        ("certificates", {"parameter_delta": 1.5}),
+        ("certificates", {"files": ["model.py"]}),
+        ("certificates", {"files": {"model.py": 7}}),
+        ("certificates", {"checks": [[]]}),
+        ("certificates", {"component": "another"}),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(
+    variants: Path, table: str, values: Mapping[str, object]
+) -> None:
+    change_index(variants, lambda plain: plain[table][0].update(values))
+    assert "ablations.json is damaged or not finished (" in said_of(variants)
+
+
+def test_a_row_without_its_certificate_is_one_sentence(variants: Path) -> None:
+    change_index(variants, lambda plain: plain["certificates"].pop())
+    assert "ablations.json is damaged or not finished (" in said_of(variants)
+
+
+def test_a_folder_that_was_generated_again_may_run(variants: Path) -> None:
+    edit(variants / NAME / "model.py")
+    with pytest.raises(StoreError):
+        read_ablation_folder(variants)
+    recertify(variants)
+    assert read_ablation_folder(variants).arm(NAME)
