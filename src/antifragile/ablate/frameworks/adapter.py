@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
+import numpy as np
+
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.trace.nested import Named, flatten, names_of_each
@@ -86,7 +88,7 @@ class Adapter(ABC):
         for path, tensor in self._dense(model):
             value = values.get(path)
             if value is not None and value.shape == tuple(tensor.shape):
-                self.assign(tensor, value)
+                self.assign(tensor, np.asarray(value))  # without axes, NumPy computes scalars
 
     @abstractmethod
     def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
