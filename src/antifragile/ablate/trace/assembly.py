@@ -62,6 +62,7 @@ class Assembly(ABC):
             inputs=tuple(notes.value(item) if notes.is_tensor(item) else None for item in inputs),
             outputs=tuple(map(notes.value, tensors_in(outputs, notes.is_tensor))),
             parameter_sites={key: names for key, names in made.items() if names},
+            lost=tuple(notes.lost),
         )
 
     @abstractmethod

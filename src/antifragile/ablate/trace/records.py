@@ -145,6 +145,7 @@ class Trace:
         inputs: The model's inputs; None for those that are no tensors.
         outputs: The tensors in the model's output.
         parameter_sites: Names of the parameters that a site created.
+        lost: Failures of the recorder, in words; the notes it was about to take are missing.
     """
 
     framework: str
@@ -157,3 +158,4 @@ class Trace:
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value, ...]
     parameter_sites: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
