@@ -102,8 +102,8 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
             f"of the model: {outcome.reason}."
         )
     trace: Trace = outcome.value
-    for failure in trace.lost:
-        logger.warning("the tracer left out some operations of the model; %s", failure)
+    for remark in trace.remarks:
+        logger.warning("%s.", remark)
     return trace
 
 

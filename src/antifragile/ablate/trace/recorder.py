@@ -57,7 +57,7 @@ class Recorder(ABC):
         self.clock = 0
         self.keep: list[object] = []
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
-        self.lost: dict[str, None] = {}  # failures of this recorder, in words
+        self.remarks: dict[str, None] = {}  # what the user should know about the trace, in words
         self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
 
     def hooks(self) -> dict[str, object]:
@@ -104,6 +104,14 @@ class Recorder(ABC):
         finally:
             self.phase = Phase.OTHER
 
+    def forget_forwards(self) -> None:
+        """Drop the notes of both forwards, which did not come to their end."""
+        for notes in [*self.sites.values(), *self.modules.values()]:
+            notes.calls |= {Phase.TRAIN: 0, Phase.EVAL: 0}
+            notes.operands, notes.outputs = {}, ()
+            notes.signatures.clear()
+            notes.nodes.clear()
+
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
     ) -> Any:
@@ -137,7 +145,10 @@ class Recorder(ABC):
         except MemoryError:
             raise
         except Exception as error:
-            self.lost.setdefault(f"{take.__name__} raised {describe(error)}")
+            self.remarks.setdefault(
+                "the tracer left out some operations of the model, which is a failure of "
+                f"antifragile: {take.__name__} raised {describe(error)}"
+            )
             return {}
 
     def operands(
