@@ -9,6 +9,7 @@ replace what an earlier one wrote, and nothing else.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,8 @@ from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.trace.records import Trace
 from antifragile.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 INDEX = "ablations.json"
 
@@ -89,11 +92,18 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
         ),
     ]
     looking, tracing = [server.run([job]) for job in jobs]  # both start at once
-    for running in (looking, tracing):
-        [(_, outcome)] = running
-        if outcome.failure is not None:
-            raise ModelError(f"the model does not run: {outcome.reason}.")
+    [(_, outcome)] = looking
+    if outcome.failure is not None:
+        raise ModelError(f"the model does not run: {outcome.reason}.")
+    [(_, outcome)] = tracing
+    if outcome.failure is not None:
+        raise ModelError(
+            f"the model runs, but not while it is traced, which is a failure of antifragile, not "
+            f"of the model: {outcome.reason}."
+        )
     trace: Trace = outcome.value
+    for remark in trace.remarks:
+        logger.warning("%s.", remark)
     return trace
 
 

@@ -184,17 +184,24 @@ class Entry:
 class Project:
     """A model as its author left it: files below one root, and the functions that bring it to life.
 
-    `build()` returns the model, `inputs()` the tuple of positional inputs, `step(model, *inputs)`,
-    where given, the loss of one training step (marked lines are judged by it).
+    `build()` returns the model, `inputs()` its inputs (see `trace.calls`), `step(model, *inputs)`,
+    where given, the loss of one training step (marked lines are judged by it). Without `inputs`,
+    `step(model)` makes its own batch and calls the model.
     """
 
     root: str  # absolute
     sources: tuple[str, ...]  # files that may be edited, relative to the root
     build: Entry
-    inputs: Entry
+    inputs: Entry | None = None
     step: Entry | None = None
     search_paths: tuple[str, ...] = (".",)  # folders for sys.path, relative to the root
     companions: tuple[str, ...] = ()  # further local files that the sources import, copied as is
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The functions that are given, by role."""
+        roles = {"build": self.build, "inputs": self.inputs, "step": self.step}
+        return {role: entry for role, entry in roles.items() if entry is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ class ModelRequest:
 
     source: tuple[Path, ...]
     build: str
-    inputs: str
+    inputs: str | None = None
     step: str | None = None
     kinds: tuple[AblationKind, ...] | None = None
     templates: Path | None = None
@@ -56,13 +56,13 @@ class ModelRequest:
         """
         values = {**(_read_toml(spec) if spec is not None else {}), **given}
         for key in ("source", "build", "inputs"):
-            if not values.get(key):
+            if not values.get(key) and not (key == "inputs" and values.get("step")):
                 raise SpecError(f"--{key} is missing; give it, or {key} = ... in a --spec file.")
         kinds, templates = values.get("kinds"), values.get("templates")
         return cls(
             source=tuple(Path(path) for path in values["source"]),
             build=values["build"],
-            inputs=values["inputs"],
+            inputs=values.get("inputs"),
             step=values.get("step"),
             kinds=None if kinds is None else tuple(_kind(word) for word in kinds),
             templates=None if templates is None else Path(templates),

@@ -116,7 +116,8 @@ def _output_shape(case: _Case) -> str | None:
 def _inputs(case: _Case) -> str | None:
     changed = not case.found.differences["given/inputs"].identical
     case.checks["inputs"] = "changed" if changed else "as the baseline's"
-    if changed and case.project.inputs.file not in case.variant.edited:
+    made_by = case.project.entries.get("inputs")
+    if changed and made_by is not None and made_by.file not in case.variant.edited:
         return "the inputs differ from the baseline's, although nothing they come from was edited"
     return None
 

@@ -93,7 +93,8 @@ class Workplace:
 def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Workplace]:
     """Make a workplace; variants may use this package only where the project itself does."""
     with tempfile.TemporaryDirectory(prefix="antifragile-certify-") as scratch:
-        files = {*project.sources, *project.companions, project.build.file, project.inputs.file}
+        entries = project.entries.values()
+        files = {*project.sources, *project.companions, *(entry.file for entry in entries)}
         texts = [(out / "baseline" / file) for file in files if file.endswith(".py")]
         uses_us = any(_US in path.read_text(errors="replace") for path in texts if path.is_file())
         yield Workplace(

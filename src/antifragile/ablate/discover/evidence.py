@@ -64,10 +64,16 @@ class Evidence:
         return None if number is None else self.trace.sites.get((source.file, number))
 
     def ran_sites(self) -> Iterator[SeenSite]:
-        """Yield the sites that ran in a forward, in the order of the source."""
+        """Yield the sites that ran in a forward, in the order of the source; the step is none."""
         for file in self.sources:
             keys = sorted(key for key in self.trace.sites if key[0] == file)
-            yield from (self.site(key) for key in keys if self.trace.sites[key].ran)
+            sites = (self.site(key) for key in keys if self.trace.sites[key].ran)
+            yield from (site for site in sites if not self._is_in_step(site))
+
+    def _is_in_step(self, site: SeenSite) -> bool:
+        """Whether a site lies in the step, which may run the model but is no part of it."""
+        step, function = self.project.step, site.function.split(".")[0]
+        return step is not None and (step.file, step.function) == (site.key[0], function)
 
     def module(self, number: int) -> ModuleRun:
         """Return a module by its number."""

@@ -23,34 +23,44 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
     """
     found = evidence.classes.get(evidence.module(0).type.rpartition(".")[2])
     arguments = arguments_of(found[1]) if found else []
-    for place, value in enumerate(evidence.trace.inputs):
+    for title, value in given_inputs(evidence).items():
         if value is None:
             continue
-        if found is None or place >= len(arguments):
-            span = Span(
-                file=evidence.project.inputs.file,
-                start_line=1,
-                start_column=0,
-                end_line=1,
-                end_column=0,
-            )
-            reason = "no forward in the source files takes it by name"
-            yield Target(component=input_component(f"input {place}", value, span, reason))
+        argument = next((item for item in arguments if item.arg == title), None)
+        if found is None or argument is None:
+            file = evidence.project.entries.get("inputs", evidence.project.build).file
+            span = Span(file=file, start_line=1, start_column=0, end_line=1, end_column=0)
+            reason = "it lies inside another input"
+            if "[" not in title:
+                reason = "no forward in the source files takes it by name"
+            yield Target(component=input_component(f"input {title}", value, span, reason))
             continue
-        name, span = arguments[place].arg, found[0].span(arguments[place])
+        name, span = title, found[0].span(argument)
         options = {"input": name, "class": found[1].name}
         yield Target(component=input_component(f"input:{name}", value, span), options=options)
         axis, count = feature_axis(value)
         parts = [(f"{name}[{item}]", str(item), str(item + 1)) for item in range(count)]
-        for title, text in (groups or {}).items():
+        for group, text in (groups or {}).items():
             base, _, inside = text.rstrip("]").partition("[")
             first, _, last = inside.partition(":")
             if base == name and first.isdigit() and last.isdigit():
-                parts.append((title, first, last))
-        for title, first, last in parts:
-            component = input_component(f"input:{title}", value, span)
+                parts.append((group, first, last))
+        for part_name, first, last in parts:
+            component = input_component(f"input:{part_name}", value, span)
             part = {"axis": str(axis), "first": first, "last": last}
             yield Target(component=component, options=options | part)
+
+
+def given_inputs(evidence: Evidence) -> dict[str, Value | None]:
+    """Return the inputs by the names that the model's forward gives them, as far as it does."""
+    found = evidence.classes.get(evidence.module(0).type.rpartition(".")[2])
+    names = [argument.arg for argument in arguments_of(found[1])] if found else []
+    titles = []
+    for name in evidence.trace.input_names:
+        place, bracket, inside = name.partition("[")
+        is_known = place.isdigit() and int(place) < len(names)
+        titles.append((names[int(place)] if is_known else place) + bracket + inside)
+    return dict(zip(titles, evidence.trace.inputs, strict=True))
 
 
 def input_component(name: str, value: Value, span: Span, reason: str | None = None) -> Component:
@@ -74,9 +84,12 @@ def method_of(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
 
 
 def arguments_of(node: ast.ClassDef) -> list[ast.arg]:
-    """Return the arguments of forward that take positional inputs, without self and *args."""
+    """Return the named arguments of forward, those by keyword alone last; without self."""
     function = method_of(node, "forward")
-    return [*function.args.posonlyargs, *function.args.args][1:] if function else []
+    if function is None:
+        return []
+    given = function.args
+    return [*[*given.posonlyargs, *given.args][1:], *given.kwonlyargs]
 
 
 def feature_axis(value: Value) -> tuple[int, int]:

@@ -7,13 +7,16 @@ inputs and outputs stay opaque.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
+
+import numpy as np
 
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
-from antifragile.ablate.trace.nested import Named, flatten, names_of_each
+from antifragile.ablate.trace.calls import Call
+from antifragile.ablate.trace.nested import Named, containers, flatten, names_of_each
 
 
 class Adapter(ABC):
@@ -21,9 +24,13 @@ class Adapter(ABC):
 
     Attributes:
         builds_late: Whether parameters appear at a layer's first call; uncalled ones never do.
+        dict_is_one_input: Whether a dictionary of inputs is one positional input, not keywords.
+        has_modes: Whether a model is in one of two modes; else each call names its mode.
     """
 
     builds_late: ClassVar[bool] = False
+    dict_is_one_input: ClassVar[bool] = False
+    has_modes: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, model: Any, source: str) -> None:
@@ -54,8 +61,8 @@ class Adapter(ABC):
         return randomness.stream_independent(salt)
 
     @abstractmethod
-    def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
-        """Make the model create what it creates at its first call."""
+    def prepare(self, model: Any, forward: Callable[[], object]) -> None:
+        """Make the model create what it creates at its first call, which `forward` makes."""
 
     @abstractmethod
     def parameters(self, model: Any) -> dict[str, int]:
@@ -86,11 +93,15 @@ class Adapter(ABC):
         for path, tensor in self._dense(model):
             value = values.get(path)
             if value is not None and value.shape == tuple(tensor.shape):
-                self.assign(tensor, value)
+                self.assign(tensor, np.asarray(value))  # without axes, NumPy computes scalars
 
     @abstractmethod
-    def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """Copies of the inputs, which the model may change in place."""
+    def copy_tensor(self, tensor: Any) -> Any:
+        """A copy of an input, which the model may change in place."""
+
+    def copy_inputs(self, call: Call) -> Call:
+        """Copies of the inputs, however deep they lie, which the model may change in place."""
+        return call.changed(self.is_tensor, self.copy_tensor)
 
     @abstractmethod
     def is_tensor(self, value: object) -> bool:
@@ -118,7 +129,8 @@ class Adapter(ABC):
 
     def signature(self, value: Any) -> list[str]:
         """Structure, shapes and types of a nested value, a line each."""
-        return [
+        held = [f"{path} a {kind}" for path, kind in containers(value, self.is_tensor) if path]
+        return held + [
             f"{path or 'output'} {self.array(item).shape} {self.type_name(item)}"
             for path, item in self.flat(value)
         ]
@@ -129,14 +141,21 @@ class Adapter(ABC):
         return max((self.unit(item) for _, item in found), default=0.0)
 
     @abstractmethod
-    def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in evaluation mode."""
+    def mode(
+        self, model: Any, *, training: bool, with_gradients: bool
+    ) -> AbstractContextManager[None]:
+        """Put the model in a mode, if it has modes, and compute gradients inside or not."""
 
-    @abstractmethod
-    def forward_in_training(
-        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
-    ) -> Any:
-        """Output in training mode."""
+    def forward(self, model: Any, call: Call, *, training: bool, with_gradients: bool) -> Any:
+        """Output of one call in a mode."""
+        options = {} if self.has_modes else {"training": training}
+        with self.mode(model, training=training, with_gradients=with_gradients):
+            return call.output_of(model, **options)
+
+    @contextmanager
+    def watching_outputs(self, model: Any) -> Iterator[list[Any]]:
+        """Collect what calls of the model itself return inside, where that can be seen."""
+        yield []
 
     def recording(self) -> AbstractContextManager[Any]:
         """Record operations inside; `gradients` takes the record that this yields."""

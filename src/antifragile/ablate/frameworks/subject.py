@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -21,6 +22,7 @@ from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.loading import Refusal, hide, load_function, stage
 from antifragile.ablate.source.project import module_name
+from antifragile.ablate.trace.calls import Call, read_call
 
 MODES = ("evaluation", "training")
 SEED, OTHER_SEED = 20, 21  # for what build draws
@@ -53,11 +55,9 @@ class ModelCode:
         cls, project: Project, folder: Path, framework: str, hidden: Sequence[str] = ()
     ) -> ModelCode:
         """Locate a project's functions in a copy of its files."""
-        roles = {"build": project.build, "inputs": project.inputs, "step": project.step}
         functions = {
             role: (entry.file, entry.function, module_name(project, entry.file))
-            for role, entry in roles.items()
-            if entry is not None
+            for role, entry in project.entries.items()
         }
         paths = tuple(str((folder / path).resolve()) for path in project.search_paths)
         return cls(
@@ -134,6 +134,7 @@ class Subject:
         self._functions = {role: load_function(*found) for role, found in functions.items()}
         self.is_random = True  # until a run has shown that nothing is drawn
         self.draws = 0
+        self._refused = ""  # why the model cannot be called on its inputs without the step
 
     @contextmanager
     def drawing(self, salt: int = 0) -> Iterator[None]:
@@ -153,39 +154,54 @@ class Subject:
         self.adapter.check(model, self._names["build"])
         return model
 
-    def inputs(self) -> list[Any]:
-        """Make the positional inputs."""
+    def inputs(self) -> Call:
+        """Make the inputs; none where the step makes its own."""
+        if "inputs" not in self._functions:
+            return Call()
         name = self._names["inputs"]
         self.adapter.seed(_INPUT_SEED)
         with stage(name):
             found = self._functions["inputs"]()
-        if not isinstance(found, (tuple, list)):
-            kind = type(found).__name__
-            raise Refusal(f"{name} must return the tuple of positional inputs; got a {kind}")
-        return list(found)
+        return read_call(found, name, dict_is_one_input=self.adapter.dict_is_one_input)
 
-    def ready(self, seed: int = SEED) -> tuple[Any, str, list[Any]]:
+    @cached_property
+    def needs_step(self) -> bool:
+        """Whether only the step can call the model: there are no inputs, or it refuses them."""
+        if "step" not in self._functions or "inputs" not in self._functions:
+            return "step" in self._functions
+        model, call = self.build(), self.inputs()
+        try:
+            with stage("the forward pass in evaluation mode"):
+                self._evaluate(model, call)
+        except Refusal as refusal:
+            self._refused = f", and without the step {refusal}"
+            return True
+        return False
+
+    def ready(self, seed: int = SEED) -> tuple[Any, str, Call]:
         """Return a new model with all its parameters, the stream digest after it, and inputs."""
+        run = self._evaluate_by_step if self.needs_step else self._evaluate
         model = self.build(seed)
         stream = self.adapter.stream_digest()
-        inputs = self.inputs()
+        call = self.inputs()
         self.adapter.seed(seed)
         with stage("the first forward pass"):
-            self.adapter.prepare(model, inputs)
+            self.adapter.prepare(model, partial(run, model, call))
         self.adapter.seed(_RUN_SEED)
-        return model, stream, inputs
+        return model, stream, call
 
     def observe(
         self, values: Mapping[str, Array], seed: int = SEED, *, backward: bool = True
     ) -> Observation:
         """Build, copy values in, run forward in both modes, and backward where asked to."""
         adapter = self.adapter
-        model, stream, inputs = self.ready(seed)
+        model, stream, call = self.ready(seed)
         adapter.set_tensors(model, values)
         with self.drawing():
             with stage("the forward pass in evaluation mode"):
-                evaluated = adapter.evaluate(model, adapter.copy_inputs(inputs))
-            trained, loss, gradients = self._train(model, inputs, backward=backward)
+                run = self._evaluate_by_step if self.needs_step else self._evaluate
+                evaluated = run(model, call)
+            trained, loss, gradients = self._train(model, call, backward=backward)
         outputs = {MODES[0]: adapter.leaves(evaluated), MODES[1]: adapter.leaves(trained)}
         if "step" in self._functions:
             outputs["loss"] = adapter.leaves(loss)
@@ -193,37 +209,67 @@ class Subject:
             outputs=outputs,
             signature=adapter.signature((evaluated, trained)),
             gradients=gradients,
-            inputs=adapter.leaves(inputs),
+            inputs=adapter.leaves(call.named),
             parameters=adapter.parameters(model),
             stream_digest=stream,
             unit=adapter.rounding_unit(model, (evaluated, trained)),
         )
 
-    def _train(
-        self, model: Any, inputs: list[Any], *, backward: bool
-    ) -> tuple[Any, Any, GradientArrays]:
+    def _evaluate(self, model: Any, call: Call) -> Any:
+        """The output in evaluation mode."""
+        inputs = self.adapter.copy_inputs(call)
+        return self.adapter.forward(model, inputs, training=False, with_gradients=False)
+
+    def _evaluate_by_step(self, model: Any, call: Call) -> Any:
+        """The loss and outputs of a step in evaluation mode; empty if it runs in training alone."""
+        if not self.adapter.has_modes:
+            return {}
+        with suppress(Refusal), self.adapter.mode(model, training=False, with_gradients=False):
+            return self._step(model, call)[0]
+        return {}
+
+    def _step(self, model: Any, call: Call) -> tuple[Any, Any]:
+        """Run the step: its loss with all that the model returned meanwhile, and the loss alone."""
+        name = self._names["step"]
+        inputs = self.adapter.copy_inputs(call)
+        try:
+            with stage(name), self.adapter.watching_outputs(model) as outputs:
+                loss = inputs.of(self._functions["step"], model)
+        except Refusal as refusal:
+            raise Refusal(f"{refusal}{self._refused}") from refusal
+        return {"loss": loss, "outputs": outputs}, loss
+
+    def _train(self, model: Any, call: Call, *, backward: bool) -> tuple[Any, Any, GradientArrays]:
         """Run forward in training mode, and backward where asked to: output, loss, gradients."""
-        adapter, step = self.adapter, self._functions.get("step")
+        adapter = self.adapter
         with adapter.recording() as recorded:
-            with stage("the forward pass in training mode"):
-                output = adapter.forward_in_training(
-                    model, adapter.copy_inputs(inputs), with_gradients=True
-                )
-            if step is None:
-                loss = adapter.projection(output)
-            else:
-                with stage(self._names["step"]):
-                    loss = step(model, *adapter.copy_inputs(inputs))
+            output, loss = self._forward(model, call)
+            if "step" in self._functions:
                 adapter.check_loss(loss, self._names["step"])
         if not backward:
             return output, loss, {}
         with stage("the backward pass"):
             return output, loss, adapter.gradients(model, loss, recorded)
 
+    def _forward(self, model: Any, call: Call) -> tuple[Any, Any]:
+        """The output in training mode, and the loss."""
+        adapter = self.adapter
+        if self.needs_step:
+            with adapter.mode(model, training=True, with_gradients=True):
+                return self._step(model, call)
+        with stage("the forward pass in training mode"):
+            inputs = adapter.copy_inputs(call)
+            output = adapter.forward(model, inputs, training=True, with_gradients=True)
+        if "step" not in self._functions:
+            return output, adapter.projection(output)
+        return output, self._step(model, call)[1]
+
     def draw_again(self, values: Mapping[str, Array], salt: int) -> Leaves:
         """Return the training-mode output with other draws."""
-        model, _, inputs = self.ready()
+        model, _, call = self.ready()
         self.adapter.set_tensors(model, values)
         with self.drawing(salt):
-            drawn = self.adapter.forward_in_training(model, inputs, with_gradients=False)
+            if self.needs_step:
+                return self.adapter.leaves(self._forward(model, call)[0])
+            drawn = self.adapter.forward(model, call, training=True, with_gradients=False)
             return self.adapter.leaves(drawn)

@@ -27,7 +27,7 @@ ChangedFiles = Mapping[str, tuple[bytes, bytes]]  # file -> (old content, new co
 
 def files_of(project: Project) -> tuple[str, ...]:
     """Return every file that a variant's folder holds."""
-    entries = [project.build, project.inputs, *([project.step] if project.step else [])]
+    entries = project.entries.values()
     names = [*project.sources, *(entry.file for entry in entries), *project.companions]
     return tuple(dict.fromkeys(names))
 
@@ -109,12 +109,11 @@ def write_variant(
 
 def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) -> str:
     """Return the description with which exactly this variant can be generated and run again."""
-    entries = {"build": project.build, "inputs": project.inputs, "step": project.step}
     lines = [
         "# What made this folder; the change itself is in change.diff.",
         f"component = {quoted(variant.component)}",
         f"kind = {quoted(variant.kind)}",
-        *(f"{role} = {quoted(f'{e.file}:{e.function}')}" for role, e in entries.items() if e),
+        *(f"{role} = {quoted(f'{e.file}:{e.function}')}" for role, e in project.entries.items()),
         f"search_paths = {quoted(list(project.search_paths))}",
         f"edited = {quoted(list(variant.edited))}",
         f"parameter_delta = {variant.parameter_delta}",

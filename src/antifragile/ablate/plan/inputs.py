@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from antifragile.ablate.discover.inputs import arguments_of, method_of
+from antifragile.ablate.discover.inputs import given_inputs, method_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned
@@ -18,8 +18,7 @@ def plan_input(attempt: Attempt) -> Planned:
     source, node = evidence.classes[target.options["class"]]
     function = method_of(node, "forward")
     assert function is not None
-    place = [argument.arg for argument in arguments_of(node)].index(name)
-    value = evidence.trace.inputs[place]
+    value = given_inputs(evidence)[name]
     assert value is not None
     if kind is not AblationKind.ZERO and value.shape[0] < 2:
         raise NoLegalEdit("the inputs hold one sample; mixing samples needs two")

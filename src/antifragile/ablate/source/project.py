@@ -21,14 +21,14 @@ from antifragile.errors import SpecError, nearest
 
 
 def load_project(
-    sources: Sequence[Path], build: str, inputs: str, step: str | None = None
+    sources: Sequence[Path], build: str, inputs: str | None, step: str | None = None
 ) -> Project:
     """Read the files of a model and find the files that belong to it; nothing is imported or run.
 
     Args:
         sources: Python files that may be edited.
         build: `FILE.py:function`; returns the model.
-        inputs: `FILE.py:function`; returns the tuple of positional inputs.
+        inputs: `FILE.py:function`; returns the model's inputs. None where the step makes its own.
         step: `FILE.py:function`; takes the model and the inputs, returns the loss of one step.
 
     Returns:
@@ -40,8 +40,8 @@ def load_project(
     if not sources:
         raise SpecError("no source file given. Name at least one, as in --source MODEL.py.")
     editable = [existing_file(Path(source)) for source in sources]
-    texts = [("build", build), ("inputs", inputs)] + ([("step", step)] if step else [])
-    entries = {role: split_entry(role, text, editable) for role, text in texts}
+    texts = {"build": build, "inputs": inputs, "step": step}
+    entries = {role: split_entry(role, text, editable) for role, text in texts.items() if text}
     files = list(dict.fromkeys([*editable, *(file for file, _ in entries.values())]))
     for path in files:
         parse_file(path)
@@ -58,7 +58,7 @@ def load_project(
         root=str(root),
         sources=tuple(map(below, dict.fromkeys(editable))),
         build=found["build"],
-        inputs=found["inputs"],
+        inputs=found.get("inputs"),
         step=found.get("step"),
         companions=tuple(
             below(path) for path in companions_of(files, tops) if path not in editable

@@ -24,6 +24,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
+from antifragile.ablate.trace.calls import read_call
 
 State = dict[str, Array]
 EVALUATE = "evaluate"
@@ -136,18 +138,27 @@ class PairedBuilder:
         words = f"{entry.function}() of {entry.file}"
         with stage(words), adapter.streams_untouched():
             build = entry_function(self._project, entry)
-            inputs: list[Any] = []  # for layers that create their weights at their first call
-            if adapter.builds_late:
-                inputs = list(entry_function(self._project, self._project.inputs)())
+            run = self._first_call() if adapter.builds_late else None
             adapter.seed_run(self._seed)
             model = build()
             adapter.check(model, words)
-            if adapter.builds_late:
-                adapter.prepare(model, inputs)
+            if run is not None:
+                adapter.prepare(model, partial(run, model))
         if self._start is not None:
             adapter.set_tensors(model, self._start)
         self._built = model
         return model
+
+    def _first_call(self) -> Callable[[Any], Any]:
+        """The call at which a model's layers create their weights: on the inputs, or a step."""
+        inputs, step, adapter = self._project.inputs, self._project.step, self._adapter
+        if inputs is None:
+            assert step is not None
+            return entry_function(self._project, step)
+        found = entry_function(self._project, inputs)()
+        source = f"{inputs.function}() of {inputs.file}"
+        call = read_call(found, source, dict_is_one_input=adapter.dict_is_one_input)
+        return partial(adapter.forward, call=call, training=False, with_gradients=False)
 
     def last_state(self) -> State:
         """All tensors of the model that was built last."""

@@ -23,7 +23,7 @@ from antifragile import __version__
 from antifragile._files import safe_name, write_atomically
 from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.records import CertificateVerdict, Entry, Project
+from antifragile.ablate.records import CertificateVerdict, Project
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.request import (
     Experiment,
@@ -48,22 +48,22 @@ class ManifestProject:
 
     source: tuple[str, ...]
     build: str
-    inputs: str
+    inputs: str | None
     step: str | None
 
     @classmethod
     def of(cls, project: Project) -> ManifestProject:
         """Describe a project by paths that hold from the current folder."""
         root = Path(project.root)
-
-        def entry(item: Entry) -> str:
-            return f"{shown_path(root / item.file)}:{item.function}"
-
+        functions = {
+            role: f"{shown_path(root / entry.file)}:{entry.function}"
+            for role, entry in project.entries.items()
+        }
         return cls(
             source=tuple(shown_path(root / file) for file in project.sources),
-            build=entry(project.build),
-            inputs=entry(project.inputs),
-            step=None if project.step is None else entry(project.step),
+            build=functions["build"],
+            inputs=functions.get("inputs"),
+            step=functions.get("step"),
         )
 
 

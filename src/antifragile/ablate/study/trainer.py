@@ -6,6 +6,7 @@ are given the shape that the model's own inputs() have. Metrics: test accuracy (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.project import entry_function
+from antifragile.ablate.trace.calls import read_call
 from antifragile.config.seeds import SeedTree
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
@@ -47,15 +49,25 @@ def trainer(
     """The experiment as a function of ``(build_model or model, seed, data_order_seed)``."""
     data = load_dataset(experiment["dataset"])
     options = TrainerOptions(**experiment["options"])
-    with stage(f"{project.inputs.function}() of {project.inputs.file}"):
-        (example, *_) = entry_function(project, project.inputs)()
-    shape = tuple(example.shape[1:])
-    if example.shape[1:].numel() != data.n_inputs:
+    shape = _shape(project)
+    if math.prod(shape) != data.n_inputs:
         raise Refusal(
-            f"the model takes inputs of shape {shape}, {example.shape[1:].numel()} values; data "
+            f"the model takes inputs of shape {shape}, {math.prod(shape)} values; data "
             f"set {data.name} has {data.n_inputs} per sample"
         )
     return partial(_evaluate, data, shape) if evaluates else partial(_train, data, shape, options)
+
+
+def _shape(project: Project) -> tuple[int, ...]:
+    """The shape of one sample: that of the model's first input."""
+    if project.inputs is None:
+        raise Refusal("the built-in experiment needs the shape of a sample; give --inputs")
+    source = f"{project.inputs.function}() of {project.inputs.file}"
+    with stage(source):
+        call = read_call(entry_function(project, project.inputs)(), source)
+    if not call.args or not isinstance(call.args[0], torch.Tensor):
+        raise Refusal(f"the built-in experiment calls model(images); {source} gives no such tensor")
+    return tuple(call.args[0].shape[1:])
 
 
 def _train(

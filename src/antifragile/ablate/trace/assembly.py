@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from antifragile.ablate.records import Project
-from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.trace.calls import Call
+from antifragile.ablate.trace.nested import data_in, flatten
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace, Value
@@ -47,9 +48,10 @@ class Assembly(ABC):
         self.numbers: dict[int | None, int] = {key: number for number, key in enumerate(modules)}
         self._parameter_names = {id(value): name for name, value in parameters.items()}
 
-    def trace(self, project: Project, inputs: Iterable[Any], outputs: Any) -> Trace:
+    def trace(self, project: Project, call: Call, outputs: Any) -> Trace:
         """Assemble everything."""
         notes, libraries = self.notes, self.libraries()
+        inputs = self._inputs(call)
         made = {key: self._named(found.new_parameters) for key, found in notes.sites.items()}
         return Trace(
             framework=self.framework,
@@ -59,10 +61,27 @@ class Assembly(ABC):
             parameters={name: math.prod(value.shape) for name, value in self.parameters.items()},
             gradients=self.gradients(),
             aliases={file: library_names(project, file, libraries) for file in notes.sources},
-            inputs=tuple(notes.value(item) if notes.is_tensor(item) else None for item in inputs),
-            outputs=tuple(map(notes.value, tensors_in(outputs, notes.is_tensor))),
+            inputs=tuple(inputs.values()),
+            input_names=tuple(inputs),
+            outputs=tuple(map(notes.value, data_in(outputs, notes.is_tensor))),
             parameter_sites={key: names for key, names in made.items() if names},
+            remarks=tuple(notes.remarks),
         )
+
+    def _inputs(self, call: Call) -> dict[str, Value | None]:
+        """The inputs by name, None for those that are no tensors; then the tensors inside these."""
+        notes = self.notes
+        found = {
+            name: notes.value(item) if notes.is_tensor(item) else None
+            for name, item in call.named.items()
+        }
+        inside = {
+            name + path: notes.value(item)
+            for name, value in call.named.items()
+            for path, item in flatten(value, notes.is_tensor)
+            if path and notes.is_tensor(item)
+        }
+        return found | inside
 
     @abstractmethod
     def libraries(self) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -44,19 +45,40 @@ def flatten(value: Any, is_tensor: Callable[[Any], bool]) -> list[Named]:
     """
 
     def is_data(item: Any) -> bool:
-        return is_tensor(item) or isinstance(item, NUMBERS)
+        is_number = isinstance(item, (np.ndarray, np.generic)) and item.dtype.kind in "biufc"
+        return is_number or isinstance(item, NUMBERS) or is_tensor(item)
+
+    def ends(item: Any) -> bool:
+        return is_data(item) or isinstance(item, np.ndarray)
+
+    return [(path, item) for path, item in _whole(value, ends) if is_data(item)]
+
+
+def containers(value: Any, is_tensor: Callable[[Any], bool]) -> list[tuple[str, str]]:
+    """List what holds the data of a nested output: each container's path and type."""
+    inside = [path for path, _ in flatten(value, is_tensor)]
+    return [
+        (path, type(item).__name__)
+        for path, item in _whole(value, is_tensor)
+        if any(leaf.startswith(f"{path}[") for leaf in inside)
+    ]
+
+
+def data_in(value: Any, is_leaf: Callable[[Any], bool]) -> list[Any]:
+    """List the leaves of a nested value, those in attributes of plain objects included."""
+    return [item for _, item in _whole(value, is_leaf) if is_leaf(item)]
+
+
+def _whole(value: Any, ends: Callable[[Any], bool]) -> Iterator[Named]:
+    """Walk through containers and plain objects, down to where `ends` says so."""
 
     def children_of(path: str, item: Any) -> list[Named]:
-        if is_data(item) or isinstance(item, np.ndarray):
+        if ends(item):
             return []
         inside = _items(item)
         return [(f"{path}[{key}]", child) for key, child in inside or _attributes(item)]
 
-    return [
-        (path, item)
-        for path, item in walk("", value, children_of)
-        if is_data(item) or (isinstance(item, np.ndarray) and item.dtype.kind in "biufc")
-    ]
+    return walk("", value, children_of)
 
 
 def tensors_in(value: Any, is_tensor: Callable[[Any], bool]) -> list[Any]:
@@ -72,7 +94,7 @@ def _items(value: Any) -> list[Named]:
     """The items of a container by key, place or field name."""
     if isinstance(value, Mapping):
         return [(str(key), item) for key, item in value.items()]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque | ValuesView):
         return [(str(index), item) for index, item in enumerate(value)]
     if is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value) if hasattr(value, field.name)]
@@ -81,10 +103,19 @@ def _items(value: Any) -> list[Named]:
 
 
 def _attributes(value: Any) -> list[Named]:
-    """The attributes of a plain object."""
+    """The attributes of a plain object, those in slots included."""
     if isinstance(value, Mapping | list | tuple | type) or callable(value) or is_dataclass(value):
         return []
-    return sorted(getattr(value, "__dict__", {}).items())
+    slots = [name for kind in type(value).__mro__ for name in _slots(kind)]
+    found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return sorted((found | getattr(value, "__dict__", {})).items())
+
+
+def _slots(kind: type) -> list[str]:
+    """The public slots that a class itself names."""
+    slots = vars(kind).get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in names if not name.startswith("_")]
 
 
 def names_of_each(named: Iterable[Named]) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import SiteKey
-from antifragile.ablate.sandbox.loading import stage
+from antifragile.ablate.sandbox.loading import describe, stage
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.instrument import ReportingFinder
 from antifragile.ablate.trace.nested import Named, tensors_in
@@ -57,6 +57,7 @@ class Recorder(ABC):
         self.clock = 0
         self.keep: list[object] = []
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
+        self.remarks: dict[str, None] = {}  # what the user should know about the trace, in words
         self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
 
     def hooks(self) -> dict[str, object]:
@@ -97,9 +98,19 @@ class Recorder(ABC):
     def forward(self, phase: Phase, words: str) -> Iterator[None]:
         """Make what runs inside one of the two forwards."""
         self.phase = phase
-        with stage(f"the forward pass in {words} mode"):
-            yield
-        self.phase = Phase.OTHER
+        try:
+            with stage(f"the forward pass in {words} mode"):
+                yield
+        finally:
+            self.phase = Phase.OTHER
+
+    def forget_forwards(self) -> None:
+        """Drop the notes of both forwards, which did not come to their end."""
+        for notes in [*self.sites.values(), *self.modules.values()]:
+            notes.calls |= {Phase.TRAIN: 0, Phase.EVAL: 0}
+            notes.operands, notes.outputs = {}, ()
+            notes.signatures.clear()
+            notes.nodes.clear()
 
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
@@ -107,21 +118,38 @@ class Recorder(ABC):
         """Evaluate `function(*args, **kwargs)` and note it."""
         notes = self.sites.setdefault(key, Notes())
         notes.calls[self.phase] += 1
-        before = self.operands(function, args, kwargs) if self.is_watching else {}
-        self.note_method(key, function)
+        before = self.noted(self.operands, function, args, kwargs) if self.is_watching else {}
+        self.noted(self.note_method, key, function)
         started = self.clock
         self.stack.append(key)
         try:
             result = function(*args, **kwargs)
         finally:
             self.stack.pop()
-        self.note_callee(key, notes, function)
+        self.noted(self.note_callee, key, notes, function)
         if self.is_watching:
             if not notes.arguments:
                 notes.arguments.update(plain_arguments(args, kwargs))
-            self.note_values(notes, before, result, seen=self.seen_by(notes, before))
-        self.note_made(key, result, started)
+            self.noted(self.note_values, notes, before, result, seen=self.seen_by(notes, before))
+        self.noted(self.note_made, key, result, started)
         return result
+
+    def noted(self, take: Callable[..., Any], *args: object, **kwargs: object) -> Any:
+        """Take a note; where that fails, the failure is ours, and the model runs on without it.
+
+        Returns:
+            The note, or an empty one.
+        """
+        try:
+            return take(*args, **kwargs)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self.remarks.setdefault(
+                "the tracer left out some operations of the model, which is a failure of "
+                f"antifragile: {take.__name__} raised {describe(error)}"
+            )
+            return {}
 
     def operands(
         self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -190,12 +218,12 @@ class Recorder(ABC):
         """Evaluate `left + right` or `left * right` and note it when both are tensors."""
         is_seen = self.is_watching and self.is_tensor(left) and self.is_tensor(right)
         if is_seen:
-            operation = self._operation(sign, left, right)
+            operation = self.noted(self._operation, sign, left, right)
         else:
-            self.note_mixed(key, left, right)
+            operation = self.noted(self.note_mixed, key, left, right)
         result = left + right if sign == "+" else left * right
-        if is_seen:
-            self._note_operation(key, operation, result)
+        if is_seen and operation:
+            self.noted(self._note_operation, key, operation, result)
         return result
 
     @abstractmethod
@@ -205,13 +233,15 @@ class Recorder(ABC):
     def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> object:
         """Keep the operands of `target += value`, which may change the target; return `value`."""
         if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
-            self._pending[key] = self._operation(sign, target, value)
+            operation = self.noted(self._operation, sign, target, value)
+            if operation:
+                self._pending[key] = operation
         return value
 
     def on_done(self, key: SiteKey, target: object) -> None:
         """Note the result of `target += value`."""
         if key in self._pending:
-            self._note_operation(key, self._pending.pop(key), target)
+            self.noted(self._note_operation, key, self._pending.pop(key), target)
 
     def _operation(self, sign: str, left: object, right: object) -> _Operation:
         before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
@@ -221,14 +251,14 @@ class Recorder(ABC):
         sign, before, values = operation
         notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
         notes.name = sign
-        notes.calls[self.phase] += 1
         self.note_values(notes, before, result, values=values)
+        notes.calls[self.phase] += 1
 
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note attributes of modules that an identity lacks."""
         result = getattr(owner, name)
         if isinstance(owner, self._module_class):
-            self.note_touched(key, owner, name)
+            self.noted(self.note_touched, key, owner, name)
         return result
 
     def on_module(
@@ -241,12 +271,12 @@ class Recorder(ABC):
         """Call a module and note its operands and results."""
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
-        before = self.operands(None, args, kwargs)
+        before = self.noted(self.operands, None, args, kwargs)
         given = [name for name in kwargs if name not in self.modes]
         notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
         result, seen = self.run_module(module, before, partial(original, module, *args, **kwargs))
-        self.note_values(notes, before, result, seen=seen)
-        for tensor in tensors_in(result, self.is_tensor):
+        self.noted(self.note_values, notes, before, result, seen=seen)
+        for tensor in self.noted(tensors_in, result, self.is_tensor):
             self.makers[id(tensor)] = id(module)
         return result
 

@@ -145,6 +145,8 @@ class Trace:
         inputs: The model's inputs; None for those that are no tensors.
         outputs: The tensors in the model's output.
         parameter_sites: Names of the parameters that a site created.
+        input_names: The names of `inputs`: "0" by position, "mask" by keyword, "0[a]" inside one.
+        remarks: Sentences for the user: what could not be noted, how the model had to be called.
     """
 
     framework: str
@@ -157,3 +159,5 @@ class Trace:
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value, ...]
     parameter_sites: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
+    input_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()

@@ -38,13 +38,16 @@ class ModelFlags:
     inputs: Annotated[
         str | None,
         typer.Option(
-            help="FILE.py:function that returns the tuple of positional inputs.", show_default=False
+            help="FILE.py:function that returns the inputs: a tensor, a tuple, a dictionary of "
+            "keywords, or (args, kwargs).",
+            show_default=False,
         ),
     ] = None
     step: Annotated[
         str | None,
         typer.Option(
-            help="FILE.py:function(model, *inputs) that returns the loss of a training step.",
+            help="FILE.py:function(model, *inputs) that returns the loss of a training step; "
+            "without --inputs it makes its own batch.",
             show_default=False,
         ),
     ] = None

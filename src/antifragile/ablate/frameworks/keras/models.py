@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import random
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -36,6 +36,8 @@ class KerasModels(Adapter):
     """Keras models: Sequential, functional and subclassed."""
 
     builds_late = True
+    dict_is_one_input = True  # as functional models take it
+    has_modes = False
 
     def __init__(self) -> None:
         self._backend = open_backend()
@@ -77,9 +79,9 @@ class KerasModels(Adapter):
         backend = importlib.import_module(keras.backend.backend())
         return f"keras {keras.__version__} on {backend.__name__} {backend.__version__}"
 
-    def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
+    def prepare(self, model: Any, forward: Callable[[], object]) -> None:
         """Call the model once: Keras creates weights then."""
-        self.evaluate(model, inputs)
+        forward()
 
     def parameters(self, model: Any) -> dict[str, int]:
         """Number of elements of each trainable or frozen parameter, by path."""
@@ -97,9 +99,9 @@ class KerasModels(Adapter):
         """Copy a value of the same shape into a variable."""
         tensor.assign(value)
 
-    def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """Copies of the inputs, which a forward pass may change in place."""
-        return [_copied(item) for item in inputs]
+    def copy_tensor(self, tensor: Any) -> Any:
+        """A copy of an input, which a forward pass may change in place."""
+        return keras.ops.copy(tensor)
 
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of Keras's back end."""
@@ -107,7 +109,7 @@ class KerasModels(Adapter):
 
     def array(self, value: Any) -> Array:
         """A tensor, variable, array or number as an array."""
-        if isinstance(value, (np.ndarray, *NUMBERS)):
+        if isinstance(value, (np.ndarray, np.generic, *NUMBERS)):
             return np.asarray(value)
         array = np.asarray(keras.ops.convert_to_numpy(value))
         return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
@@ -120,17 +122,11 @@ class KerasModels(Adapter):
         """Relative spacing of a floating type; 0.0 for others."""
         return _UNITS.get(self.type_name(value), 0.0)
 
-    def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in evaluation mode."""
-        with self._backend.without_gradients():
-            return model(*inputs, training=False)
-
-    def forward_in_training(
-        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
-    ) -> Any:
-        """Output in training mode."""
-        with nullcontext() if with_gradients else self._backend.without_gradients():
-            return model(*inputs, training=True)
+    def mode(
+        self, model: Any, *, training: bool, with_gradients: bool
+    ) -> AbstractContextManager[None]:
+        """Compute gradients inside or not; each call names its mode."""
+        return nullcontext() if with_gradients else self._backend.without_gradients()
 
     def recording(self) -> AbstractContextManager[Any]:
         """Record on the back end's tape, if it has one."""
@@ -173,9 +169,3 @@ def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:
         return keras.random.SeedGenerator(seed=zlib.crc32(f"{draws.seed('keras')}".encode()))
 
     return generator
-
-
-def _copied(item: Any) -> Any:
-    if isinstance(item, list | tuple):
-        return type(item)(map(_copied, item))
-    return keras.ops.copy(item) if keras.ops.is_tensor(item) else item

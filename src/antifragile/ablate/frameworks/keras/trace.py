@@ -8,6 +8,8 @@ the inputs count as running.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,12 @@ from antifragile.ablate.frameworks.keras.models import KerasModels
 from antifragile.ablate.frameworks.keras.recorder import KerasRecorder
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.assembly import Assembly
-from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.trace.calls import Call
+from antifragile.ablate.trace.nested import data_in
 from antifragile.ablate.trace.notes import ModuleNotes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients, Trace
-from antifragile.ablate.trace.session import call_entry, read_sources
+from antifragile.ablate.trace.session import call_entry, call_inputs, read_sources, run_forwards
 
 _SEED = 0
 _CONTAINERS = ("Sequential", "Functional")
@@ -41,26 +44,52 @@ def trace_keras(project: Project) -> Trace:
     models.seed(_SEED)
     with recorder.watching(project.root):
         model = call_entry(project, project.build)
-        inputs = [
-            keras.ops.convert_to_tensor(item) if isinstance(item, np.ndarray) else item
-            for item in call_entry(project, project.inputs)
-        ]
-        models.prepare(model, inputs)
-        outputs = run_twice(recorder, models, model, inputs)
-    return KerasAssembly(recorder, model).trace(project, inputs, outputs)
+        given = call_inputs(project, dict_is_one_input=models.dict_is_one_input)
+        given = given.changed(lambda item: isinstance(item, np.ndarray), convert)
+        outputs = run_forwards(
+            recorder,
+            project,
+            forward=partial(_run_twice, recorder, models, model, given),
+            step=partial(_step_once, recorder, model, given),
+        )
+    return KerasAssembly(recorder, model).trace(project, given, outputs)
 
 
-def run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, inputs: list[Any]) -> Any:
+def convert(array: Any) -> Any:
+    """Turn an array into a tensor; one of texts stays."""
+    return keras.ops.convert_to_tensor(array) if array.dtype.kind in "biufc" else array
+
+
+def _run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, given: Call) -> Any:
     """One forward in training mode and one in evaluation mode."""
+    evaluate = partial(models.forward, model, given, training=False, with_gradients=False)
+    models.prepare(model, evaluate)
     with recorder.forward(Phase.TRAIN, "training"):
-        given = tensors_in(inputs, recorder.is_tensor)
-        recorder.inputs += [node for node in map(recorder.node, given) if node is not None]
-        outputs = model(*inputs, training=True)
-        made = map(recorder.node, tensors_in(outputs, recorder.is_tensor))
-        recorder.starts += [node for node in made if node is not None]
+        tensors = data_in(given.named, recorder.is_tensor)
+        recorder.inputs += [node for node in map(recorder.node, tensors) if node is not None]
+        outputs = given.output_of(model, training=True)
+        _note_starts(recorder, outputs)
     with recorder.forward(Phase.EVAL, "evaluation"):
-        models.evaluate(model, inputs)
+        evaluate()
     return outputs
+
+
+def _step_once(
+    recorder: KerasRecorder, model: Any, given: Call, step: Callable[..., Any], *, is_all: bool
+) -> Any:
+    """A step where nothing else runs the model; calls in it name their own mode."""
+    if is_all:
+        given.of(step, model)  # creates the weights
+        with recorder.forward(Phase.TRAIN, "training"):
+            loss = given.of(step, model)
+            _note_starts(recorder, loss)
+        return loss
+    return None
+
+
+def _note_starts(recorder: KerasRecorder, outputs: Any) -> None:
+    made = map(recorder.node, data_in(outputs, recorder.is_tensor))
+    recorder.starts += [node for node in made if node is not None]
 
 
 class KerasAssembly(Assembly):

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
 
 from antifragile.ablate.trace.records import Gradients
 
@@ -20,13 +19,17 @@ Node = Any  # torch.autograd.graph.Node; kept alive here, so that identity holds
 
 
 def node_of(tensor: Tensor) -> Node | None:
-    """Return the node that made a tensor; for a leaf, the one that would collect its gradient."""
+    """Return the node that made a tensor; for a leaf, the one that would collect its gradient.
+
+    A view made without gradients says that it requires one, yet has no node of either kind.
+    """
     if not tensor.requires_grad:
         return None
     if tensor.grad_fn is not None:
         return tensor.grad_fn
     with torch.enable_grad():
-        return get_gradient_edge(tensor).node
+        above = tensor.view_as(tensor).grad_fn
+    return None if above is None else above.next_functions[0][0]
 
 
 class Graph:

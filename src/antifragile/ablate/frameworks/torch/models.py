@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from antifragile.ablate.frameworks.arrays import Array, GradientArrays
 from antifragile.ablate.frameworks.torch import meta_shapes
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
+
+_NUMPY_TYPES = (torch.float16, torch.float32, torch.float64)
 
 
 class TorchModels(Adapter):
@@ -37,10 +39,10 @@ class TorchModels(Adapter):
         """Seed the global streams."""
         randomness.seed_everything(seed)
 
-    def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
+    def prepare(self, model: Any, forward: Callable[[], object]) -> None:
         """Let lazy modules see their first input."""
         if any(_is_lazy(tensor) for _, tensor in self.held(model)):
-            self.evaluate(model, self.copy_inputs(inputs))
+            forward()
 
     def parameters(self, model: Any) -> dict[str, int]:
         """Numbers of elements by name, each parameter once, hidden ones included."""
@@ -67,27 +69,33 @@ class TorchModels(Adapter):
         if not torch.equal(tensor.detach(), new):
             tensor.data.copy_(new)
 
-    def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """Copies of the inputs, which a forward pass may change in place."""
-        return [
-            item.detach().clone() if isinstance(item, torch.Tensor) else item for item in inputs
-        ]
+    def copy_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of an input, which a forward pass may change in place."""
+        copied = tensor.detach().clone()
+        return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied
 
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of torch."""
         return isinstance(value, torch.Tensor)
 
     def flat(self, value: Any) -> list[tuple[str, torch.Tensor]]:
-        """Tensors, arrays and numbers as tensors, of a nested value."""
-        return [(path, torch.as_tensor(item)) for path, item in super().flat(value)]
+        """Tensors, arrays and numbers as tensors, of a nested value; ragged ones in parts."""
+        found = [(path, torch.as_tensor(item)) for path, item in super().flat(value)]
+        return [
+            (path + place, part)
+            for path, item in found
+            for place, part in (_parts_of(item) if item.is_nested else [("", item)])
+        ]
 
     def array(self, value: torch.Tensor) -> Array:
         """A tensor as an array."""
         plain = value.detach()
+        if plain.is_quantized:
+            plain = plain.dequantize()
         if plain.layout is not torch.strided:
             plain = plain.to_dense()
-        if plain.dtype is torch.bfloat16:  # NumPy has no such type; float32 holds it exactly
-            plain = plain.float()
+        if plain.is_floating_point() and plain.dtype not in _NUMPY_TYPES:
+            plain = plain.float()  # bfloat16 and smaller: float32 holds them exactly
         return plain.cpu().resolve_conj().resolve_neg().numpy()
 
     def type_name(self, value: torch.Tensor) -> str:
@@ -99,19 +107,22 @@ class TorchModels(Adapter):
         is_spaced = value.is_floating_point() or value.is_complex()
         return float(torch.finfo(value.dtype).eps) if is_spaced else 0.0
 
-    def evaluate(self, model: Any, inputs: Sequence[Any]) -> Any:
-        """Output in evaluation mode."""
-        model.eval()
-        with torch.no_grad():
-            return model(*inputs)
-
-    def forward_in_training(
-        self, model: Any, inputs: Sequence[Any], *, with_gradients: bool
-    ) -> Any:
-        """Output in training mode."""
-        model.train()
+    @contextmanager
+    def mode(self, model: Any, *, training: bool, with_gradients: bool) -> Iterator[None]:
+        """Put the model in a mode, and compute gradients inside or not."""
+        model.train(training)
         with nullcontext() if with_gradients else torch.no_grad():
-            return model(*inputs)
+            yield
+
+    @contextmanager
+    def watching_outputs(self, model: Any) -> Iterator[list[Any]]:
+        """Collect what calls of the model itself return inside."""
+        outputs: list[Any] = []
+        hook = model.register_forward_hook(lambda _model, _given, output: outputs.append(output))
+        try:
+            yield outputs
+        finally:
+            hook.remove()
 
     def projection(self, output: Any) -> torch.Tensor:
         """The sum of all differentiable outputs times fixed weights, of order one."""
@@ -123,7 +134,8 @@ class TorchModels(Adapter):
                 real = torch.view_as_real(dense).sum(-1) if item.is_complex() else dense
                 terms.append((real.reshape(-1).to(torch.float64) * weights.to(item.device)).sum())
         if not terms:
-            raise Refusal("no output of the forward pass depends on a parameter")
+            found = "" if self.flat(output) else f": it returned {kind_of(output)}, without tensors"
+            raise Refusal(f"no output of the forward pass depends on a parameter{found}")
         return torch.stack(terms).sum()
 
     def check_loss(self, loss: Any, source: str) -> None:
@@ -141,6 +153,12 @@ class TorchModels(Adapter):
             for path, tensor in self.held(model, learning=True)
             if tensor.requires_grad
         }
+
+
+def _parts_of(ragged: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """The dense tensors in a ragged one."""
+    parts = ragged.unbind()
+    return [(f"[{place}]", part) for place, part in enumerate(parts)]
 
 
 def _is_lazy(tensor: torch.Tensor) -> bool:

@@ -95,12 +95,17 @@ class TorchRecorder(Recorder):
         """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
         result = super().on_attribute(key, owner, name)
         if self.is_watching and isinstance(result, nn.Parameter):
-            notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
-            notes.calls[self.phase] += 1
-            self.note_values(notes, {}, result)
-            if id(result) in self.parameters:
-                notes.parameters[self.parameters[id(result)]] = None
+            self.noted(self.note_parameter, key, name, result)
         return result
+
+    def note_parameter(self, key: SiteKey, name: str, parameter: nn.Parameter) -> None:
+        """Note that a parameter was read in a forward."""
+        notes = self.sites.get(key, Notes(callee=Callee.ATTRIBUTE, name=name))
+        self.note_values(notes, {}, parameter)
+        notes.calls[self.phase] += 1
+        self.sites[key] = notes
+        if id(parameter) in self.parameters:
+            notes.parameters[self.parameters[id(parameter)]] = None
 
     def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
         """The arguments, items of lists, and the tensor whose method is called."""

@@ -5,8 +5,9 @@ The `Trace` is plain data, the same for every framework, so everything behind it
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.records import Project
-from antifragile.ablate.trace.nested import tensors_in
+from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.trace.calls import Call
+from antifragile.ablate.trace.nested import data_in
 from antifragile.ablate.trace.notes import Phase
 from antifragile.ablate.trace.records import Trace
-from antifragile.ablate.trace.session import call_entry, read_sources
+from antifragile.ablate.trace.session import call_entry, call_inputs, read_sources, run_forwards
 
 _SEED = 0
 
@@ -33,26 +36,60 @@ def trace_torch(project: Project) -> Trace:
         model = call_entry(project, project.build)
         parameters = all_parameters(model, project.root)
         recorder.parameters = {id(value): name for name, value in parameters.items()}
-        given = call_entry(project, project.inputs)
-        leaves, inputs = attached(given)
-        with recorder.forward(Phase.TRAIN, "training"):
-            outputs = model.train()(*inputs)
-        with recorder.forward(Phase.EVAL, "evaluation"), torch.no_grad():
-            model.eval()(*copy.deepcopy(given))
-        graph = Graph(tensors_in(outputs, recorder.is_tensor))
-        if project.step is not None:  # for the sites that only it reaches
-            call_entry(project, project.step, model.train(), *call_entry(project, project.inputs))
+        given = call_inputs(project)
+        leaves, fed = attached(given)
+        outputs = run_forwards(
+            recorder,
+            project,
+            forward=partial(_run_twice, recorder, model, fed, given),
+            step=partial(_step_twice, recorder, model, given),
+        )
+        graph = Graph(data_in(outputs, recorder.is_tensor))
     return TorchAssembly(recorder, model, parameters, graph, leaves).trace(project, given, outputs)
 
 
-def attached(given: Iterable[Any]) -> tuple[list[Tensor], list[Any]]:
-    """Return leaves with gradients for the floating inputs, and non-leaf copies to feed in."""
-    leaves, inputs = [], []
-    for value in given:
-        if isinstance(value, Tensor) and value.is_floating_point():
-            leaf = value.detach().clone().requires_grad_()
-            leaves.append(leaf)
-            inputs.append(leaf.clone())
-        else:
-            inputs.append(copy.deepcopy(value))
-    return leaves, inputs
+def attached(given: Call) -> tuple[list[Tensor], Call]:
+    """Return leaves with gradients for the floating inputs, and the call with copies of these."""
+    leaves: list[Tensor] = []
+
+    def copied(value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value.clone()
+        leaves.append(value.detach().clone().requires_grad_())
+        return leaves[-1].clone()
+
+    return leaves, given.changed(_is_tensor, copied)
+
+
+def _run_twice(recorder: TorchRecorder, model: Any, fed: Call, given: Call) -> Any:
+    """One forward on the inputs in training mode and one in evaluation mode."""
+    with recorder.forward(Phase.TRAIN, "training"):
+        outputs = fed.output_of(model.train())
+    with recorder.forward(Phase.EVAL, "evaluation"), torch.no_grad():
+        _copied(given).output_of(model.eval())
+    return outputs
+
+
+def _step_twice(
+    recorder: TorchRecorder, model: Any, given: Call, step: Callable[..., Any], *, is_all: bool
+) -> Any:
+    """A step in training mode, and where nothing else runs the model one in evaluation mode."""
+    if not is_all:
+        return _copied(given).of(step, model.train())
+    with recorder.forward(Phase.TRAIN, "training"):
+        loss = _copied(given).of(step, model.train())
+    with (
+        suppress(Refusal),  # a step may need gradients, or the loss of training mode
+        recorder.forward(Phase.EVAL, "evaluation"),
+        torch.no_grad(),
+    ):
+        _copied(given).of(step, model.eval())
+    return loss
+
+
+def _copied(given: Call) -> Call:
+    return given.changed(_is_tensor, lambda value: value.detach().clone())
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor)
