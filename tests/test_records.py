@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -76,3 +77,48 @@ def test_a_field_that_may_be_absent_is_written_when_it_is_there() -> None:
 def test_other_types_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         from_json(Everything, DATA | changes)
+
+
+@dataclass(frozen=True)
+class Chain:
+    by_place: Mapping[tuple[str, int], Point]
+    points: list[Point] = field(default_factory=list)
+    plain: Mapping[str, object] = field(default_factory=dict)
+    below: Chain | None = None
+
+
+CHAIN = Chain(
+    by_place={("a.py", 1): Point(1.0)},
+    points=[Point(2.0)],
+    plain={"kernel": (3, (1, None)), "low": float("-inf"), "on": True},
+    below=Chain(by_place={}),
+)
+
+
+def test_dictionaries_with_other_keys_become_pairs_and_come_back() -> None:
+    data = to_json(CHAIN)
+    assert data["by_place"] == [[["a.py", 1], {"x": 1.0, "name": "origin"}]]
+    assert from_json(Chain, json.loads(json.dumps(data))) == CHAIN
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"by_place": {"a.py": {"x": 1.0}}},
+        {"by_place": [["a.py", 1]]},
+        {"by_place": [[["a.py", 1]]]},
+        {"points": {"x": 1.0}},
+        {"plain": {"deep": {"x": 1}}},
+        {"plain": []},
+        {"below": []},
+    ],
+)
+def test_pairs_lists_and_plain_values_are_checked(changes: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        from_json(Chain, to_json(CHAIN) | changes)
+
+
+def test_what_is_plain_stays_what_it_is() -> None:
+    data = {"a": [1, 2.5, "x", None, True], "b": {}}
+    assert to_json(data) == data
+    assert from_json(None.__class__, None) is None

@@ -21,7 +21,6 @@ from antifragile.errors import nearest
 
 _MESSAGE_LENGTH = 300
 _stage_file: int | None = None  # descriptor
-_hidden: dict[str, ModuleType] = {}
 
 
 class Refusal(Exception):
@@ -60,17 +59,12 @@ def stage(words: str) -> Iterator[None]:
 
 
 def hide(packages: Sequence[str]) -> None:
-    """Make packages impossible to import until `show`; code that runs keeps its references."""
+    """Make packages impossible to import from now on; code that runs keeps its references."""
     for name in list(sys.modules):
         if name.partition(".")[0] in packages:
-            _hidden[name] = sys.modules.pop(name)
+            del sys.modules[name]
     for name in packages:
         sys.modules[name] = None  # type: ignore[assignment]  # how Python marks "not importable"
-
-
-def show() -> None:
-    """Undo `hide`: records in an answer are found by their module's name."""
-    sys.modules.update(_hidden)
 
 
 def kind_of(value: object) -> str:

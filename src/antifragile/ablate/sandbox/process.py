@@ -2,7 +2,7 @@
 
 Run by `server.Server` as ``python -m antifragile.ablate.sandbox.process WORKERS MODULE...``.
 Requests come as JSON lines on stdin, endings go as JSON lines to stdout; a child leaves its answer
-in a file that the request names. When stdin closes, everything ends: children are killed.
+in the scratch folder that the request names. When stdin closes, all ends: children are killed.
 
     child: own session, no terminal, no output -> limits -> folder -> target(**arguments) -> answer
 
@@ -18,7 +18,6 @@ import gc
 import importlib
 import json
 import os
-import pickle
 import resource
 import select
 import signal
@@ -30,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.sandbox import loading
+from antifragile.ablate.sandbox import answers, loading
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2  # how often shared memory, which no limit counts, is looked at
@@ -221,38 +220,39 @@ def _private_bytes() -> int:
 
 def _answer(request: dict[str, Any]) -> None:
     """Call the target; leave the value it returned, or the reason for none, in a file."""
-    path = Path(request["answer"])
+    scratch = Path(request["scratch"])
+    path = scratch / answers.ANSWER
     try:
-        value = _call(request, path)
-        loading.show()
-        content = pickle.dumps({"value": value})
+        answers.write_value(path, _call(request, scratch))
     except BaseException as error:
         _lift_limit()
-        content = pickle.dumps(_explain(error))
-    path.write_bytes(content)
+        answers.write_failure(path, *_explain(error))
     os._exit(0)
 
 
-def _call(request: dict[str, Any], path: Path) -> Any:
+def _call(request: dict[str, Any], scratch: Path) -> Any:
     gc.enable()
     sys.dont_write_bytecode = True
     os.chdir(request["folder"])
     sys.path[:0] = request["paths"] or [request["folder"]]
     module, _, name = request["target"].partition(":")
     target: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    loading.note_stages_in(path.with_suffix(".stage"))
+    loading.note_stages_in(scratch / answers.STAGE)
     _limit(request["memory_bytes"])
     return target(**request["arguments"])
 
 
-def _explain(error: BaseException) -> dict[str, str]:
+def _explain(error: BaseException) -> tuple[str, str]:
+    """The name of a failure (see `server.Failure`) and its reason."""
     if isinstance(error, loading.Refusal):
-        return {"failure": "refused", "reason": str(error)}
+        return "refused", str(error)
+    if isinstance(error, answers.MalformedAnswer):
+        return "malformed", str(error)
     if loading.is_out_of_memory(error) or "out of memory" in str(error):
-        return {"failure": "memory", "reason": ""}
+        return "memory", ""
     if isinstance(error, SystemExit):
-        return {"failure": "exited", "reason": f"called sys.exit({error.code!r})"}
-    return {"failure": "raised", "reason": f"raised {loading.describe(error)}"}
+        return "exited", f"called sys.exit({error.code!r})"
+    return "raised", f"raised {loading.describe(error)}"
 
 
 if __name__ == "__main__":

@@ -4,29 +4,36 @@ Model code that a user names may hang, crash, fill the memory, print or call `sy
 that may reach us. So a fresh Python is started that imports the framework and our own small job
 modules and nothing else, and forks one child per job: a child costs milliseconds and starts from
 the same clean state as every other. It has a time limit, a limit on how far its memory may grow, a
-process group of its own, no terminal, and the folder it is to work in. Its answer is plain data:
-built-in types and this package's own records; anything else is refused when it is read.
+process group of its own, no terminal, and the folder it is to work in. Its answer is JSON data of
+the type that the job's target declares; anything else is a failure in words (see `answers`).
 
 The other end of the pipe, with the limits, is `process`.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, is_dataclass
-from enum import Enum, StrEnum
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from antifragile.ablate.sandbox.answers import (
+    ANSWER,
+    STAGE,
+    Answer,
+    MalformedAnswer,
+    read_answer,
+    read_words,
+)
 from antifragile.ablate.sandbox.job import Job
 from antifragile.errors import WorldError
 
@@ -47,6 +54,7 @@ class Failure(StrEnum):
     CRASHED = "crashed"  # a signal: segmentation fault, abort
     TIMEOUT = "timeout"
     MEMORY = "memory"
+    MALFORMED = "malformed"  # its answer is no plain data of the type that was declared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,17 +152,18 @@ class Server:
         Raises:
             WorldError: The server itself could not start, or died.
         """
-        waiting = {self._submit(job): position for position, job in enumerate(jobs)}
+        waiting = {self._submit(job): (place, job) for place, job in enumerate(jobs)}
         return self._endings(waiting)
 
-    def _endings(self, waiting: dict[int, int]) -> Iterator[tuple[int, Outcome]]:
+    def _endings(self, waiting: dict[int, tuple[int, Job]]) -> Iterator[tuple[int, Outcome]]:
         while waiting:
             number = next((number for number in waiting if number in self._ended), None)
             if number is None:
                 ended = self._read()  # perhaps of another run
                 self._ended[ended["id"]] = ended
             else:
-                yield waiting.pop(number), self._outcome(self._ended.pop(number))
+                position, job = waiting.pop(number)
+                yield position, self._outcome(job, self._ended.pop(number))
 
     def run_one(self, job: Job) -> Outcome:
         """Run one job to its end."""
@@ -169,9 +178,10 @@ class Server:
             "arguments": dict(job.arguments),
             "folder": job.folder,
             "paths": job.paths,
-            "answer": str(self._answer_path(self._count)),
+            "scratch": str(self._scratch(self._count)),
             **asdict(self._limits),
         }
+        self._scratch(self._count).mkdir()
         self._send(request)
         return self._count
 
@@ -186,9 +196,10 @@ class Server:
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line:
-            raise self._died()
-        ended: dict[str, Any] = json.loads(line)
+        try:
+            ended: dict[str, Any] = json.loads(line)
+        except ValueError as error:  # no line: it ended
+            raise self._died() from error
         return ended
 
     def _died(self) -> WorldError:
@@ -200,50 +211,29 @@ class Server:
             "mend that and run the same command again."
         )
 
-    def _answer_path(self, number: int) -> Path:
-        return Path(self._answers.name) / f"{number}.answer"
+    def _scratch(self, number: int) -> Path:
+        return Path(self._answers.name) / str(number)
 
-    def _outcome(self, ended: dict[str, Any]) -> Outcome:
-        path = self._answer_path(ended["id"])
-        stage_path = path.with_suffix(".stage")
-        stage = stage_path.read_text(errors="replace") if stage_path.exists() else ""
-        answer = _read_answer(path)
-        for used in (path, stage_path):
-            used.unlink(missing_ok=True)
+    def _outcome(self, job: Job, ended: dict[str, Any]) -> Outcome:
+        scratch = self._scratch(ended["id"])
+        try:
+            answer = read_answer(scratch / ANSWER, get_type_hints(job.target)["return"])
+        except MalformedAnswer as error:
+            answer = Answer(failure=Failure.MALFORMED, reason=str(error))
+        stage = read_words(scratch / STAGE)
+        shutil.rmtree(scratch, ignore_errors=True)
         return _judge(ended, answer, stage, self._limits)
 
 
-def _read_answer(path: Path) -> dict[str, Any] | None:
-    try:
-        answer = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError):
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds built-in types and this package's records and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith("antifragile.ablate."):
-            raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
-        found = super().find_class(module, name)
-        if not is_dataclass(found) and not (isinstance(found, type) and issubclass(found, Enum)):
-            raise pickle.UnpicklingError(f"{module}.{name} is not a record")
-        return found
-
-
-def _judge(
-    ended: dict[str, Any], answer: dict[str, Any] | None, stage: str, limits: Limits
-) -> Outcome:
+def _judge(ended: dict[str, Any], answer: Answer | None, stage: str, limits: Limits) -> Outcome:
     """Turn an exit status and what was answered into an outcome."""
     seconds, where = ended["seconds"], f"{stage} " if stage else ""
     if ended["how"] == "timeout":
         failure, reason = Failure.TIMEOUT, f"did not end within {limits.timeout_s:g} s"
     elif answer is not None and ended["how"] == "exit":
-        if "failure" not in answer:
-            return Outcome(value=answer["value"], seconds=seconds)
-        failure, reason = Failure(answer["failure"]), answer["reason"]
+        if answer.failure is None:
+            return Outcome(value=answer.value, seconds=seconds)
+        failure, reason = _told(answer.failure), answer.reason
         if failure is Failure.REFUSED:
             return Outcome(failure=failure, reason=reason, seconds=seconds)
     elif ended["how"] == "memory":
@@ -255,6 +245,13 @@ def _judge(
     if failure is Failure.MEMORY:
         reason = f"needed more than the memory limit of {limits.memory_bytes / GIB:.3g} GiB"
     return Outcome(failure=failure, reason=where + reason, seconds=seconds)
+
+
+def _told(failure: str) -> Failure:
+    """The failure that a child names; one that only we can see is none that it may name."""
+    unseen = (Failure.TIMEOUT, Failure.CRASHED)
+    known = [item for item in Failure if item == failure and item not in unseen]
+    return known[0] if known else Failure.MALFORMED
 
 
 def _signal_name(number: int) -> str:

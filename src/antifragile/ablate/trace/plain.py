@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
 def is_plain(value: object) -> bool:
-    """Whether a value is a number, a text, or a short tuple of them."""
+    """Whether a value is a number, a text, or a short tuple of them; NaN is no number."""
     if isinstance(value, tuple | list):
         return len(value) <= 8 and all(map(is_plain, value))
+    if isinstance(value, float) and math.isnan(value):
+        return False
     return isinstance(value, bool | int | float | str) or value is None
 
 

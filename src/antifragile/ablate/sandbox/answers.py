@@ -1,0 +1,158 @@
+"""Answers of child processes: JSON data of a declared type, in a file of limited length.
+
+    child:   value -> `write_value`   or   failure, reason -> `write_failure`
+    parent:  `read_answer(path, kind)` -> the value, as the type that the job's target declares
+
+The child runs others' code, so the parent believes nothing: it reads only a regular file, only up
+to a length, and builds only records, tuples, dictionaries, enums, numbers and text of the declared
+types. Whatever else lies there is a `MalformedAnswer`, whose message is one plain clause.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from antifragile._records import from_json, to_json
+
+ANSWER, STAGE = "answer", "stage"  # files in a job's scratch folder
+MOST_BYTES = 64 * 2**20  # the trace of a transformer of 24 blocks has 0.4 MiB
+_MOST_DIGITS = 40
+_MOST_WORDS = 1000  # characters
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class MalformedAnswer(Exception):
+    """An answer that cannot be one of ours; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a child left: a value, or the name of a failure with its reason."""
+
+    value: Any = None
+    failure: str | None = None
+    reason: str = ""
+
+
+def write_value(path: Path, value: object) -> None:
+    """Leave a value for the parent.
+
+    Raises:
+        MalformedAnswer: It is not plain data.
+    """
+    try:
+        text = json.dumps({"value": to_json(value)}, ensure_ascii=False)
+    except RecursionError as error:
+        raise MalformedAnswer("returned something that is nested too deep") from error
+    except (TypeError, ValueError) as error:
+        raise MalformedAnswer(f"returned something that is no plain data ({error})") from error
+    path.write_bytes(text.encode("utf-8", "replace"))
+
+
+def write_failure(path: Path, failure: str, reason: str) -> None:
+    """Leave a failure for the parent."""
+    text = json.dumps({"failure": failure, "reason": reason}, ensure_ascii=False)
+    path.write_bytes(text.encode("utf-8", "replace"))
+
+
+def read_answer(path: Path, kind: Any) -> Answer | None:
+    """Read what a child left; None where it left nothing.
+
+    Args:
+        path: The file.
+        kind: Type of the value.
+
+    Raises:
+        MalformedAnswer: There is something else than an answer.
+    """
+    content = _read_file(path)
+    if content is None:
+        return None
+    data = _parsed(content)
+    if not isinstance(data, dict) or not ("value" in data) ^ ("failure" in data):
+        raise MalformedAnswer("answered with something else than a value or a failure")
+    if "failure" in data:
+        return Answer(failure=_words(data, "failure"), reason=_words(data, "reason"))
+    try:
+        return Answer(value=from_json(kind, data["value"]))
+    except KeyError as error:
+        raise MalformedAnswer(f"answered with a record that lacks {error}") from error
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        why = " ".join(str(error).split())[:_MOST_WORDS]
+        raise MalformedAnswer(f"answered with a value of another type ({why})") from error
+
+
+def read_words(path: Path) -> str:
+    """Read what a child noted in a few words; nothing where it is not a short text."""
+    try:
+        return _one_line((_read_file(path) or b"").decode("utf-8", "replace"))
+    except MalformedAnswer:
+        return ""
+
+
+def _read_file(path: Path) -> bytes | None:
+    """The bytes of a regular file that is not too long; nothing is waited for or followed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MalformedAnswer("left something else than a file as its answer") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise MalformedAnswer("left something else than a file as its answer")
+        if found.st_size > MOST_BYTES:
+            raise MalformedAnswer(
+                f"answered with {found.st_size:,} bytes, more than the {MOST_BYTES:,} allowed"
+            )
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MOST_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(content: bytes) -> Any:
+    if not content:
+        raise MalformedAnswer("left an empty answer")
+    try:
+        text = content.decode("utf-8")
+        data = json.loads(text, parse_int=_whole_number, parse_constant=_constant)
+        if _SURROGATE.search(content):  # text that nobody could print
+            json.dumps(data, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise MalformedAnswer("left an answer that is not JSON, or only a part of it") from error
+    return data
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)
+
+
+def _constant(text: str) -> float:
+    return float(text) if text != "NaN" else _refuse_nan()
+
+
+def _refuse_nan() -> NoReturn:
+    raise ValueError("NaN")
+
+
+def _words(data: dict[str, Any], key: str) -> str:
+    words = data.get(key)
+    if not isinstance(words, str):
+        raise MalformedAnswer(f"answered with a failure without {key}")
+    return _one_line(words)
+
+
+def _one_line(words: str) -> str:
+    """A text on one line, without characters that steer a terminal."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in words)
+    return " ".join(printable.split())[:_MOST_WORDS]
