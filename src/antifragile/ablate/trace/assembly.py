@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from antifragile.ablate.records import Project
+from antifragile.ablate.trace.batch import axes_of_calls, feature_means
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.recorder import Recorder
@@ -59,9 +60,10 @@ class Assembly(ABC):
             parameters={name: math.prod(value.shape) for name, value in self.parameters.items()},
             gradients=self.gradients(),
             aliases={file: library_names(project, file, libraries) for file in notes.sources},
-            inputs=tuple(notes.value(item) if notes.is_tensor(item) else None for item in inputs),
+            inputs=tuple(self._input(item) if notes.is_tensor(item) else None for item in inputs),
             outputs=tuple(map(notes.value, tensors_in(outputs, notes.is_tensor))),
             parameter_sites={key: names for key, names in made.items() if names},
+            batch=notes.found.batch,
         )
 
     @abstractmethod
@@ -96,14 +98,31 @@ class Assembly(ABC):
     def _numbered(self, value: Value) -> Value:
         return replace(value, made_by=self.numbers.get(value.made_by))
 
+    def _input(self, tensor: Any) -> Value:
+        """An input with its batch axis and the means of its features."""
+        value, found = self.notes.value(tensor), self.notes.found
+        axis = found.axes.get(id(tensor))
+        axes = () if axis is None else (axis,)
+        known = None if found.samples is None else axes
+        means = feature_means(self.notes.array(tensor)) if value.is_floating else ()
+        return replace(value, batch_axes=known, means=means)
+
     def _run(self, notes: Notes) -> dict[str, Any]:
         """The fields that the records of sites and modules share."""
+        axes = axes_of_calls(notes.shapes, self.notes.found.samples)
+        operands = {name: self._numbered(value) for name, value in notes.operands.items()}
+        outputs = map(self._numbered, notes.outputs)
         return {
             "calls": notes.calls[Phase.TRAIN],
             "eval_calls": notes.calls[Phase.EVAL],
             "other_calls": notes.calls[Phase.OTHER],
-            "operands": {name: self._numbered(value) for name, value in notes.operands.items()},
-            "outputs": tuple(map(self._numbered, notes.outputs)),
+            "operands": {
+                name: replace(value, batch_axes=axes.get(name)) for name, value in operands.items()
+            },
+            "outputs": tuple(
+                replace(value, batch_axes=axes.get(f"-> {place}"))
+                for place, value in enumerate(outputs)
+            ),
             "is_tensor": notes.is_tensor,
             "signatures": tuple(notes.signatures),
             "nodes": tuple(self.nodes(made, operands) for made, operands in notes.nodes),

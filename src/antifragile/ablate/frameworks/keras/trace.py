@@ -7,7 +7,9 @@ the inputs count as running.
 
 from __future__ import annotations
 
+import copy
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from antifragile.ablate.frameworks.keras.models import KerasModels
 from antifragile.ablate.frameworks.keras.recorder import KerasRecorder
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.assembly import Assembly
+from antifragile.ablate.trace.batch import FoundBatch, Samples, first_axis_batch
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
@@ -47,6 +50,7 @@ def trace_keras(project: Project) -> Trace:
         ]
         models.prepare(model, inputs)
         outputs = run_twice(recorder, models, model, inputs)
+        recorder.found = batch_of(recorder, models, model, inputs)
     return KerasAssembly(recorder, model).trace(project, inputs, outputs)
 
 
@@ -61,6 +65,25 @@ def run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, inputs: 
     with recorder.forward(Phase.EVAL, "evaluation"):
         models.evaluate(model, inputs)
     return outputs
+
+
+def batch_of(
+    recorder: KerasRecorder, models: KerasModels, model: Any, inputs: list[Any]
+) -> FoundBatch:
+    """Run on another number of samples, which lie along axis 0 in Keras; shapes are noted."""
+    leaves = tensors_in(inputs, recorder.is_tensor)
+
+    def run(some: Sequence[Any], phase: Phase) -> None:
+        new = dict(zip(map(id, leaves), some, strict=True))
+        with recorder.noting_shapes(phase):
+            models.evaluate(model, copy.deepcopy(inputs, new))
+
+    return first_axis_batch(leaves, run, taken)
+
+
+def taken(tensor: Any, axis: int, samples: Samples) -> Any:
+    """Take samples of a tensor along an axis; the first stands for those made up."""
+    return keras.ops.take(tensor, [item or 0 for item in samples.taken], axis=axis)
 
 
 class KerasAssembly(Assembly):

@@ -6,23 +6,26 @@ The `Trace` is plain data, the same for every framework, so everything behind it
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.assembly import TorchAssembly
 from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.records import Project
+from antifragile.ablate.trace.batch import FoundBatch, Samples, find_batch
 from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Phase
 from antifragile.ablate.trace.records import Trace
 from antifragile.ablate.trace.session import call_entry, read_sources
 
 _SEED = 0
+_IDLE = 1e-3  # parameters this small everywhere let pass next to nothing
 
 
 def trace_torch(project: Project) -> Trace:
@@ -39,6 +42,7 @@ def trace_torch(project: Project) -> Trace:
             outputs = model.train()(*inputs)
         with recorder.forward(Phase.EVAL, "evaluation"), torch.no_grad():
             model.eval()(*copy.deepcopy(given))
+        recorder.found = batch_of(recorder, model, given, list(parameters.values()))
         graph = Graph(tensors_in(outputs, recorder.is_tensor))
         if project.step is not None:  # for the sites that only it reaches
             call_entry(project, project.step, model.train(), *call_entry(project, project.inputs))
@@ -56,3 +60,75 @@ def attached(given: Iterable[Any]) -> tuple[list[Tensor], list[Any]]:
         else:
             inputs.append(copy.deepcopy(value))
     return leaves, inputs
+
+
+def batch_of(
+    recorder: TorchRecorder, model: nn.Module, given: Any, parameters: Sequence[Tensor]
+) -> FoundBatch:
+    """Find the batch axis by further forwards in evaluation mode, in which shapes are noted."""
+    leaves = tensors_in(given, recorder.is_tensor)
+    floating = [item for item in (*parameters, *leaves) if item.is_floating_point()]
+
+    def run(some: Sequence[Tensor], phase: Phase) -> list[Any]:
+        new = {id(leaf): item.detach().clone() for leaf, item in zip(leaves, some, strict=True)}
+        torch.manual_seed(_SEED)
+        with recorder.noting_shapes(phase), torch.no_grad():
+            outputs = model.eval()(*copy.deepcopy(given, new))
+        return [recorder.array(item) for item in tensors_in(outputs, recorder.is_tensor)]
+
+    unit = max((float(torch.finfo(item.dtype).eps) for item in floating), default=0.0)
+    with awake(parameters), every_layer_called():
+        return find_batch(leaves, run, taken, unit)
+
+
+def taken(tensor: Tensor, axis: int, samples: Samples) -> Tensor:
+    """Take samples of a tensor along an axis; one made up is the first, all else in it reversed."""
+    places = [item or 0 for item in samples.taken]
+    found = tensor.detach().index_select(axis, torch.tensor(places, device=tensor.device))
+    others = [other for other in range(tensor.ndim) if other != axis]
+    for place, item in enumerate(samples.taken):
+        if item is None:
+            found.select(axis, place).copy_(tensor.detach().flip(others).select(axis, 0))
+    return found
+
+
+@contextmanager
+def awake(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Give parameters that are all zero or all the same other values for a while.
+
+    What is multiplied by zero at initialisation would not show that it mixes samples.
+    """
+    generator, before = torch.Generator().manual_seed(_SEED), []
+    try:
+        for tensor in parameters:
+            if is_idle(tensor):
+                before.append((tensor, tensor.detach().clone()))
+                fan_in = tensor[0].numel() if tensor.ndim > 1 else 100
+                noise = torch.randn(tensor.shape, generator=generator) * fan_in**-0.5
+                tensor.data.add_(noise.to(tensor))
+        yield
+    finally:
+        for tensor, old in before:
+            tensor.data.copy_(old)
+
+
+@contextmanager
+def every_layer_called() -> Iterator[None]:
+    """Keep torch from computing encoder layers as a whole, past the layers inside, for a while."""
+    mha = getattr(torch.backends, "mha", None)  # of torch 2.3 and later
+    was_fast = mha is not None and mha.get_fastpath_enabled()
+    if was_fast:
+        mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        if was_fast:
+            mha.set_fastpath_enabled(True)
+
+
+def is_idle(tensor: Tensor) -> bool:
+    """Whether a parameter is the same everywhere, or next to zero."""
+    if tensor.layout is not torch.strided or not tensor.is_floating_point() or not tensor.numel():
+        return False
+    low, high = (float(bound) for bound in torch.aminmax(tensor.detach()))
+    return low == high or max(-low, high) < _IDLE
