@@ -71,7 +71,9 @@ def features(
     words = f"its mean over the given inputs, {', '.join(texts)}"
     if is_one:
         return f"{copy}{part} = {texts[0]}", words
-    tail = f".view(-1{', 1' * (len(value.shape) - axis - 1)})" if axis < len(value.shape) - 1 else ""
+    tail = (
+        f".view(-1{', 1' * (len(value.shape) - axis - 1)})" if axis < len(value.shape) - 1 else ""
+    )
     return f"{copy}{part} = {name}.new_tensor([{', '.join(texts)}]){tail}", words
 
 

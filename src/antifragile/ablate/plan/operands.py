@@ -14,6 +14,7 @@ from antifragile.ablate.trace.records import Run, Value
 
 Shape = tuple[int, ...]
 _FIRST = re.compile(r"conv|batchnorm|groupnorm|instancenorm|.*pool|upsample|interpolate")
+_AVERAGES = re.compile(r"^mean$|avg_pool|AvgPool|AveragePooling")
 _LAST = re.compile(r"linear|dense|layernorm|rmsnorm|embedding|multiheadattention|lstm|gru|rnn")
 POOLS = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
 
@@ -128,7 +129,9 @@ class Averaged:
     words: str  # "positions (axes 2, 3), for each sample"
 
 
-def averaged(evidence: Evidence, values: Sequence[Value], names: Sequence[str]) -> Averaged:
+def averaged(
+    evidence: Evidence, values: Sequence[Value], names: Sequence[str], *, is_pooled: bool = False
+) -> Averaged:
     """Choose the axes of a mean: the positions of each channel, else the features of each sample.
 
     Args:
@@ -136,6 +139,7 @@ def averaged(evidence: Evidence, values: Sequence[Value], names: Sequence[str]) 
         values: The value in each of several places that change together.
         names: The functions or types of modules that made it, the last first: they tell which axis
             holds channels.
+        is_pooled: Whether its mean over positions is taken anyway: then it is over the features.
 
     Raises:
         NoLegalEdit: The axis of the samples is not known, or the mean is the value itself.
@@ -147,8 +151,9 @@ def averaged(evidence: Evidence, values: Sequence[Value], names: Sequence[str]) 
     free = [axis for axis in range(len(value.shape)) if axis not in taken]
     channels = channel_axis(free, value, names, evidence.trace.framework)
     axes = tuple(axis for axis in free if axis != channels and value.shape[axis] > 1)
-    over = "positions" if axes else "features"
-    axes = axes or tuple(axis for axis in free if value.shape[axis] > 1)
+    over, features = "positions", tuple(axis for axis in free if axis == channels)
+    if not axes or (is_pooled and features and value.shape[channels] > 1):
+        over, axes = "features", tuple(axis for axis in features if value.shape[axis] > 1)
     if not axes:
         raise NoLegalEdit("it is one number for each sample: its mean is itself")
     place = f"({'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))})"
@@ -187,7 +192,22 @@ def words_of_results(
     made = [value.made_by for run in runs for value in run.operands.values()]
     makers = [evidence.module(number).type for number in made if number is not None]
     values = [run.outputs[0] for run in runs if run.outputs]
-    return batch_words(evidence, kind, values, shapes, [*names, *makers])
+    is_pooled = is_averaged_next(evidence, runs)
+    return batch_words(evidence, kind, values, shapes, [*names, *makers], is_pooled=is_pooled)
+
+
+def is_averaged_next(evidence: Evidence, runs: Sequence[Run]) -> bool:
+    """Whether the mean of what modules return is all that goes on: another mean changes nothing."""
+    modules, sites = evidence.trace.modules, evidence.trace.sites.values()
+    numbers = {place for place, module in enumerate(modules) if any(module is run for run in runs)}
+    users = [(site.name, site.operands) for site in sites]
+    users += [(module.type, module.operands) for module in modules]
+    names = [
+        name
+        for name, operands in users
+        if any(value.made_by in numbers for value in operands.values())
+    ]
+    return bool(names) and all(_AVERAGES.search(name) for name in names)
 
 
 def words_of_operand(
@@ -206,6 +226,8 @@ def batch_words(
     values: Sequence[Value],
     shapes: Sequence[Shape],
     names: Sequence[str],
+    *,
+    is_pooled: bool = False,
 ) -> dict[str, str]:
     """Return the placeholders of templates that mix samples, {batch}, or average, {axes} {over}.
 
@@ -215,12 +237,13 @@ def batch_words(
         values: The value in each of the places that change together.
         shapes: Its shapes in all calls.
         names: What made it, see `averaged`.
+        is_pooled: Whether its mean over positions is taken anyway.
     """
     if kind is AblationKind.SHUFFLE:
         return {"batch": str(batch_axis(evidence, values))}
+    mean = averaged(evidence, values, names, is_pooled=is_pooled)
     if len({len(shape) for shape in shapes}) > 1:
         raise NoLegalEdit("it has another number of axes from call to call")
-    mean = averaged(evidence, values, names)
     return {"axes": str(mean.axes), "over": mean.words}
 
 

@@ -179,14 +179,13 @@ def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
 
 def plan_gate(attempt: Attempt) -> Planned:
     """Open a gate (identity), or replace it by its mean or another sample's."""
-    source, run, gate = attempt.site.source, attempt.site.run, attempt.target.operand
+    gate, node = attempt.target.operand, attempt.site.node
     assert gate is not None
     if attempt.kind is AblationKind.IDENTITY:
         return keep_operand(attempt, other_operand(attempt, gate))
-    side = operand_nodes(attempt.site.node)[gate]
-    if isinstance(attempt.site.node, ast.AugAssign) and gate == "0":
+    if isinstance(node, ast.AugAssign) and gate == "0":
         raise NoLegalEdit("the gate is what is written to")
-    return plan_stand_in(attempt, side, gate)
+    return plan_stand_in(attempt, operand_nodes(node)[gate], gate)
 
 
 def plan_stand_in(attempt: Attempt, node: ast.AST, operand: str) -> Planned:

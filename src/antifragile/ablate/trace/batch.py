@@ -91,7 +91,7 @@ def find_batch(
     """
     try:
         whole = run(leaves, Phase.WHOLE)
-    except Exception as error:  # noqa: BLE001  # the user's code; the two forwards have passed
+    except Exception as error:  # the user's code; the two forwards have passed
         reason = f"the model does not run once more ({type(error).__name__})"
         return FoundBatch(batch=Batch(reason=reason))
     tolerance = min(_ROUNDING_UNITS * unit, _MOST_TOLERANCE)
@@ -129,7 +129,7 @@ def first_axis_batch(
         run(leaves, Phase.WHOLE)
         pairs = zip(leaves, held, strict=True)
         run([take(leaf, 0, samples) if is_held else leaf for leaf, is_held in pairs], Phase.PART)
-    except Exception as error:  # noqa: BLE001  # the user's code, on other inputs than it knows
+    except Exception as error:  # the user's code, on other inputs than it knows
         reason = f"the model does not run on another number of samples ({type(error).__name__})"
         return FoundBatch(batch=Batch(reason=reason))
     axes = {id(leaf): 0 for leaf, is_held in zip(leaves, held, strict=True) if is_held}
@@ -154,7 +154,7 @@ def runs_apart(
                 for leaf, axis in zip(leaves, axes, strict=True)
             ]
             part = run(some, Phase.PART)
-        except Exception:  # noqa: BLE001  # the user's code, called in a way that may not fit
+        except Exception:  # the user's code, called in a way that may not fit
             return False
     return all_follow(whole, part, samples, tolerance)
 

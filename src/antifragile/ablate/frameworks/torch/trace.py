@@ -42,10 +42,10 @@ def trace_torch(project: Project) -> Trace:
             outputs = model.train()(*inputs)
         with recorder.forward(Phase.EVAL, "evaluation"), torch.no_grad():
             model.eval()(*copy.deepcopy(given))
-        recorder.found = batch_of(recorder, model, given, list(parameters.values()))
         graph = Graph(tensors_in(outputs, recorder.is_tensor))
         if project.step is not None:  # for the sites that only it reaches
             call_entry(project, project.step, model.train(), *call_entry(project, project.inputs))
+        recorder.found = batch_of(recorder, model, given, list(parameters.values()))
     return TorchAssembly(recorder, model, parameters, graph, leaves).trace(project, given, outputs)
 
 
@@ -66,7 +66,7 @@ def batch_of(
     recorder: TorchRecorder, model: nn.Module, given: Any, parameters: Sequence[Tensor]
 ) -> FoundBatch:
     """Find the batch axis by further forwards in evaluation mode, in which shapes are noted."""
-    leaves = tensors_in(given, recorder.is_tensor)
+    leaves = [item for item in tensors_in(given, recorder.is_tensor) if is_plain(item)]
     floating = [item for item in (*parameters, *leaves) if item.is_floating_point()]
 
     def run(some: Sequence[Tensor], phase: Phase) -> list[Any]:
@@ -104,8 +104,9 @@ def awake(parameters: Iterable[Tensor]) -> Iterator[None]:
             if is_idle(tensor):
                 before.append((tensor, tensor.detach().clone()))
                 fan_in = tensor[0].numel() if tensor.ndim > 1 else 100
-                noise = torch.randn(tensor.shape, generator=generator) * fan_in**-0.5
-                tensor.data.add_(noise.to(tensor))
+                noise = torch.randn(tensor.shape, generator=generator).to(tensor) * fan_in**-0.5
+                away = noise.abs() * tensor.sign()  # no sign changes: it may enter a logarithm
+                tensor.data.add_(torch.where(tensor == 0, noise, away).detach())
         yield
     finally:
         for tensor, old in before:
@@ -115,20 +116,26 @@ def awake(parameters: Iterable[Tensor]) -> Iterator[None]:
 @contextmanager
 def every_layer_called() -> Iterator[None]:
     """Keep torch from computing encoder layers as a whole, past the layers inside, for a while."""
-    mha = getattr(torch.backends, "mha", None)  # of torch 2.3 and later
-    was_fast = mha is not None and mha.get_fastpath_enabled()
-    if was_fast:
-        mha.set_fastpath_enabled(False)
+    was_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        if was_fast:
-            mha.set_fastpath_enabled(True)
+        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 def is_idle(tensor: Tensor) -> bool:
     """Whether a parameter is the same everywhere, or next to zero."""
-    if tensor.layout is not torch.strided or not tensor.is_floating_point() or not tensor.numel():
+    if not is_plain(tensor) or not tensor.is_floating_point() or not tensor.numel():
         return False
     low, high = (float(bound) for bound in torch.aminmax(tensor.detach()))
     return low == high or max(-low, high) < _IDLE
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is none of another layout or kind, as nested and sparse ones are."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout is torch.strided
+        and not (tensor.is_nested or tensor.is_quantized)
+    )
