@@ -22,7 +22,15 @@ from antifragile.ablate.records import (
 )
 from antifragile.ablate.source.edits import apply_edits
 from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.trace.records import Callee, Gradients, ModuleRun, SiteRun, Trace, Value
+from antifragile.ablate.trace.records import (
+    Batch,
+    Callee,
+    Gradients,
+    ModuleRun,
+    SiteRun,
+    Trace,
+    Value,
+)
 
 FILE, ASSIGNED = "model.py", "result = "
 ALIASES = {
@@ -83,7 +91,9 @@ def target_of(template: Template, source: SourceFile) -> Target:
 
 def traced_by_hand(framework: str, template: Template, source: SourceFile) -> Trace:
     """A trace of the example in which all tensors have the shapes that the template is for."""
-    before, after = (Value(shape=shape, dtype="float32") for shape in SHAPES[template.shapes])
+    before, after = (
+        Value(shape=shape, dtype="float32", batch_axes=(0,)) for shape in SHAPES[template.shapes]
+    )
     key = site_of(source)
     call = source.sites[key[1]]
     assert isinstance(call, ast.Call)
@@ -126,6 +136,7 @@ def traced_by_hand(framework: str, template: Template, source: SourceFile) -> Tr
         aliases={FILE: ALIASES[framework]},
         inputs=(before,),
         outputs=(after,),
+        batch=Batch(size=2),
     )
 
 

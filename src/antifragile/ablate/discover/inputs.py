@@ -98,5 +98,7 @@ def feature_axis(value: Value) -> tuple[int, int]:
     if not value.is_floating or len(shape) < 2:
         return 1, 0
     axis = 2 if len(shape) == 3 and shape[2] <= shape[1] else 1
+    if axis in (value.batch_axes or ()):  # samples are no features
+        axis = len(shape) - 1 if axis < len(shape) - 1 else 0
     most = _MAX_FEATURES if len(shape) == 2 else _MAX_CHANNELS
     return axis, shape[axis] if 2 <= shape[axis] <= most else 0

@@ -138,15 +138,20 @@ def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FilledTemplate:
-    """A template with the new expression and the helper code (or "") that it writes somewhere."""
+    """A template with the new expression and the helper code (or "") that it writes somewhere.
+
+    `substitute` says in words what stands there now.
+    """
 
     template: Template
     text: str
     helper: str
+    substitute: str | None
 
 
 def fill_template(template: Template, values: Mapping[str, str]) -> FilledTemplate:
-    """Fill the placeholders of a template's replacement and helper."""
+    """Fill the placeholders of a template's replacement, helper and substitute."""
     helper = fill((template.helper or "").strip("\n"), values, where=template.file)
     text = fill(template.replacement, values, where=template.file)
-    return FilledTemplate(template=template, text=text, helper=helper)
+    words = fill(template.substitute or "", values, where=template.file) or None
+    return FilledTemplate(template=template, text=text, helper=helper, substitute=words)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 
+from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.inputs import given_inputs, method_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.names import library_names, with_helper
+from antifragile.ablate.plan.operands import averaged, batch_axis
 from antifragile.ablate.records import AblationKind, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import first_statement, insert_before
+from antifragile.ablate.trace.records import Value
+
+_NEIGHBOURS = "every sample gets what belongs to its neighbour in the batch"
 
 
 def plan_input(attempt: Attempt) -> Planned:
@@ -20,30 +26,67 @@ def plan_input(attempt: Attempt) -> Planned:
     assert function is not None
     value = given_inputs(evidence)[name]
     assert value is not None
-    if kind is not AblationKind.ZERO and value.shape[0] < 2:
-        raise NoLegalEdit("the inputs hold one sample; mixing samples needs two")
-    if kind is AblationKind.MEAN and not value.is_floating:
-        raise NoLegalEdit("the mean of whole numbers is none")
     is_whole = "axis" not in target.options
     if kind is AblationKind.ZERO and is_whole and len(evidence.trace.inputs) < 2:
         raise NoLegalEdit("it is the only input: the output would no longer depend on any")
-    lines = ablated_lines(name, kind, library_names(evidence, source)["torch"], target.options)
-    edit = insert_before(source, first_statement(function), lines)
-    return Planned(edits=with_helper(evidence, source, node, edit))
+    names = library_names(evidence, source)
+    if is_whole:
+        line, words = whole_input(evidence, kind, name, value, names)
+    else:
+        line, words = features(evidence, kind, name, value, target.options)
+    edit = insert_before(source, first_statement(function), line)
+    edits = with_helper(evidence, source, node, edit)
+    return Planned(edits=edits, substitute=words)
 
 
-def ablated_lines(name: str, kind: AblationKind, torch: str, options: Mapping[str, str]) -> str:
-    """Return the lines that ablate an input, or some features of it."""
-    copy = ""
-    part, zero, fitted = name, f"{torch}.zeros_like({name})", f".expand_as({name}).clone()"
-    if "axis" in options:
-        axis, first, last = (int(options[key]) for key in ("axis", "first", "last"))
-        index = str(first) if last == first + 1 else f"{first}:{last}"
-        part, zero, fitted = f"{name}[{':, ' * axis}{index}]", "0", ""
-        copy = f"{name} = {name}.clone()\n"
-    value = {
-        AblationKind.ZERO: zero,
-        AblationKind.MEAN: f"{part}.mean(dim=0, keepdim=True){fitted}",
-        AblationKind.SHUFFLE: f"{part}.roll(1, 0)",
-    }[kind]
-    return f"{copy}{part} = {value}"
+def whole_input(
+    evidence: Evidence, kind: AblationKind, name: str, value: Value, names: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Return the line that ablates an input, and what stands there then in words."""
+    if kind is AblationKind.ZERO:
+        return f"{name} = {names['torch']}.zeros_like({name})", None
+    if kind is AblationKind.SHUFFLE:
+        return f"{name} = {name}.roll(1, {batch_axis(evidence, [value])})", _NEIGHBOURS
+    mean = averaged(evidence, [value], [])
+    line = f"{name} = {name}.mean(dim={mean.axes}, keepdim=True).expand_as({name}).clone()"
+    return line, f"its mean over {mean.words}"
+
+
+def features(
+    evidence: Evidence, kind: AblationKind, name: str, value: Value, options: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Return the lines that ablate some features of an input, and what stands there then."""
+    axis, first, last = (int(options[key]) for key in ("axis", "first", "last"))
+    is_one = last == first + 1
+    part = f"{name}[{':, ' * axis}{first if is_one else f'{first}:{last}'}]"
+    copy, words = f"{name} = {name}.clone()\n", None
+    if kind is AblationKind.ZERO:
+        return f"{copy}{part} = 0", None
+    if kind is AblationKind.SHUFFLE:
+        batch = batch_axis(evidence, [value])
+        return f"{copy}{part} = {part}.roll(1, {batch - (is_one and axis < batch)})", _NEIGHBOURS
+    means = given_means(value, axis, first, last)
+    texts = [f"{number:.6g}" for number in means]
+    words = f"its mean over the given inputs, {', '.join(texts)}"
+    if is_one:
+        return f"{copy}{part} = {texts[0]}", words
+    tail = (
+        f".view(-1{', 1' * (len(value.shape) - axis - 1)})" if axis < len(value.shape) - 1 else ""
+    )
+    return f"{copy}{part} = {name}.new_tensor([{', '.join(texts)}]){tail}", words
+
+
+def given_means(value: Value, axis: int, first: int, last: int) -> tuple[float, ...]:
+    """Return the means of some features over the inputs of the traced run.
+
+    Raises:
+        NoLegalEdit: They were not noted, or are no numbers.
+    """
+    if not value.is_floating:
+        raise NoLegalEdit("the mean of whole numbers is none")
+    means = value.means[axis][first:last] if axis < len(value.means) else ()
+    if len(means) != last - first:
+        raise NoLegalEdit("the means of so many features are not noted")
+    if not all(map(isfinite, means)):
+        raise NoLegalEdit("its mean over the given inputs is no number")
+    return means

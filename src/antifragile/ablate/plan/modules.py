@@ -15,12 +15,12 @@ from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     POOLS,
     Shape,
-    check_batch,
     check_numbers,
     passed_operand,
     shape_pairs,
     shape_relations,
     shape_words,
+    words_of_results,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
@@ -37,15 +37,15 @@ def plan_modules(attempt: Attempt) -> Planned:
     filled = filled_template(attempt, source, source.source(node))
     edit = replace_node(source, node, filled.text)
     edits = with_helper(attempt.evidence, source, node, edit, filled.helper)
-    return with_effects(attempt, filled.template, edits)
+    return with_effects(attempt, filled, edits)
 
 
-def with_effects(attempt: Attempt, template: Template, edits: tuple[Edit, ...]) -> Planned:
+def with_effects(attempt: Attempt, filled: FilledTemplate, edits: tuple[Edit, ...]) -> Planned:
     """Join edits with the predicted effects."""
-    modules = attempt.target.modules
+    modules, template = attempt.target.modules, filled.template
     return Planned(
         edits=edits,
-        substitute=template.substitute,
+        substitute=filled.substitute,
         parameter_delta=0 if template.keep else attempt.evidence.delta(modules),
         cut_parameters=cut_parameters(attempt, template),
     )
@@ -78,8 +78,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         call: The expression that makes the modules or reads the one.
     """
     evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
-    if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
-        check_batch(evidence, runs)
+    words = words_of_results(evidence, kind, runs, [module.type for module in runs])
     if kind is AblationKind.REINIT_FROZEN and any(
         module.is_reassigned for module in attempt.modules
     ):
@@ -97,6 +96,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         **library_names(evidence, source),
         **signature_words(operand, runs),
         **shape_words(pairs),
+        **words,
     }
     values["pooled"] = pooled(values["functional"], pairs)
     return fill_template(template, values)

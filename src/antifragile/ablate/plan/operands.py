@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import starmap
 from operator import eq
 
 from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.records import NoLegalEdit
-from antifragile.ablate.trace.records import Run
+from antifragile.ablate.records import AblationKind, NoLegalEdit
+from antifragile.ablate.trace.records import Run, Value
 
 Shape = tuple[int, ...]
+_FIRST = re.compile(r"conv|batchnorm|groupnorm|instancenorm|.*pool|upsample|interpolate")
+_AVERAGES = re.compile(r"^mean$|avg_pool|AvgPool|AveragePooling")
+_LAST = re.compile(r"linear|dense|layernorm|rmsnorm|embedding|multiheadattention|lstm|gru|rnn")
 POOLS = {2: "adaptive_avg_pool1d", 3: "adaptive_avg_pool2d", 4: "adaptive_avg_pool3d"}
 
 
@@ -87,14 +92,159 @@ def passed_operand(runs: Sequence[Run]) -> str:
     return names[0]
 
 
-def check_batch(evidence: Evidence, runs: Sequence[Run]) -> None:
-    """Refuse to mix samples when there is one sample, or when axis 0 is not the batch."""
-    sizes = [value.shape[0] for value in evidence.trace.inputs if value is not None and value.shape]
-    if not sizes or sizes[0] < 2:
+def batch_axis(evidence: Evidence, values: Sequence[Value]) -> int:
+    """Return the axis along which values hold samples, for edits that give one another's.
+
+    Raises:
+        NoLegalEdit: There is one sample, or no such axis is known.
+    """
+    axes = sample_axes(evidence, values)
+    if evidence.trace.batch.size < 2:
         raise NoLegalEdit("the inputs hold one sample; mixing samples needs two")
-    shapes = [shape for run in runs for _, after in run.signatures for shape in after]
-    if any(not shape or shape[0] != sizes[0] for shape in shapes):
-        raise NoLegalEdit("its first axis is not the batch")
+    if not axes:
+        raise NoLegalEdit("it holds nothing of single samples: no axis is the batch")
+    return axes[0]
+
+
+def sample_axes(evidence: Evidence, values: Sequence[Value]) -> tuple[int, ...]:
+    """Return the axis of the samples that all values share, or none where they hold no samples.
+
+    Raises:
+        NoLegalEdit: It is not known.
+    """
+    if evidence.trace.batch.reason:
+        raise NoLegalEdit(f"no batch axis was found: {evidence.trace.batch.reason}")
+    found = {value.batch_axes for value in values}
+    axes = found.pop() if len(found) == 1 else None
+    if axes is None:
+        raise NoLegalEdit("samples lie along no axis of their own there, or not the same each time")
+    return axes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """The axes over which the mean of a value goes, never that of the samples; and in words."""
+
+    axes: tuple[int, ...]
+    words: str  # "positions (axes 2, 3), for each sample"
+
+
+def averaged(
+    evidence: Evidence, values: Sequence[Value], names: Sequence[str], *, is_pooled: bool = False
+) -> Averaged:
+    """Choose the axes of a mean: the positions of each channel, else the features of each sample.
+
+    Args:
+        evidence: Source and execution.
+        values: The value in each of several places that change together.
+        names: The functions or types of modules that made it, the last first: they tell which axis
+            holds channels.
+        is_pooled: Whether its mean over positions is taken anyway: then it is over the features.
+
+    Raises:
+        NoLegalEdit: The axis of the samples is not known, or the mean is the value itself.
+    """
+    taken = sample_axes(evidence, values)
+    value = values[0]
+    if not all(item.is_floating for item in values):
+        raise NoLegalEdit("the mean of whole numbers is none")
+    free = [axis for axis in range(len(value.shape)) if axis not in taken]
+    channels = channel_axis(free, value, names, evidence.trace.framework)
+    axes = tuple(axis for axis in free if axis != channels and value.shape[axis] > 1)
+    over, features = "positions", tuple(axis for axis in free if axis == channels)
+    if not axes or (is_pooled and features and value.shape[channels] > 1):
+        over, axes = "features", tuple(axis for axis in features if value.shape[axis] > 1)
+    if not axes:
+        raise NoLegalEdit("it is one number for each sample: its mean is itself")
+    place = f"({'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))})"
+    return Averaged(axes=axes, words=f"{over} {place}{', for each sample' if taken else ''}")
+
+
+def channel_axis(free: Sequence[int], value: Value, names: Sequence[str], framework: str) -> int:
+    """Return the axis that holds channels: what made the value says so, else its rank does.
+
+    In torch convolutions, poolings and norms of images have channels behind the samples, linear
+    layers have them last; what only computes number by number says nothing. Images have them
+    behind the samples, all else has them last. In Keras they are last.
+    """
+    if not free:
+        return 0
+    kinds = [name.rpartition(".")[2].replace("_", "").lower() for name in names]
+    decisive = next((kind for kind in kinds if _FIRST.match(kind) or _LAST.match(kind)), "")
+    is_first = bool(_FIRST.match(decisive)) or (not decisive and len(value.shape) >= 4)
+    return free[0] if is_first and framework == "torch" else free[-1]
+
+
+def words_of_results(
+    evidence: Evidence, kind: AblationKind, runs: Sequence[Run], names: Sequence[str]
+) -> dict[str, str]:
+    """Return the placeholders of `batch_words` for the results of places that change together.
+
+    Args:
+        evidence: Source and execution.
+        kind: The kind of ablation.
+        runs: The places.
+        names: The functions or types of modules there.
+    """
+    if kind not in (AblationKind.MEAN, AblationKind.SHUFFLE):
+        return {}
+    shapes = [after[0] for run in runs for _, after in run.signatures if after]
+    made = [value.made_by for run in runs for value in run.operands.values()]
+    makers = [evidence.module(number).type for number in made if number is not None]
+    values = [run.outputs[0] for run in runs if run.outputs]
+    is_pooled = is_averaged_next(evidence, runs)
+    return batch_words(evidence, kind, values, shapes, [*names, *makers], is_pooled=is_pooled)
+
+
+def is_averaged_next(evidence: Evidence, runs: Sequence[Run]) -> bool:
+    """Whether the mean of what modules return is all that goes on: another mean changes nothing."""
+    modules, sites = evidence.trace.modules, evidence.trace.sites.values()
+    numbers = {place for place, module in enumerate(modules) if any(module is run for run in runs)}
+    users = [(site.name, site.operands) for site in sites]
+    users += [(module.type, module.operands) for module in modules]
+    names = [
+        name
+        for name, operands in users
+        if any(value.made_by in numbers for value in operands.values())
+    ]
+    return bool(names) and all(_AVERAGES.search(name) for name in names)
+
+
+def words_of_operand(
+    evidence: Evidence, kind: AblationKind, run: Run, operand: str
+) -> dict[str, str]:
+    """Return the placeholders of `batch_words` for one operand of a place."""
+    value = run.operands[operand]
+    shapes = [before for before, _ in shape_pairs([run], operand)]
+    names = [] if value.made_by is None else [evidence.module(value.made_by).type]
+    return batch_words(evidence, kind, [value], shapes, names)
+
+
+def batch_words(
+    evidence: Evidence,
+    kind: AblationKind,
+    values: Sequence[Value],
+    shapes: Sequence[Shape],
+    names: Sequence[str],
+    *,
+    is_pooled: bool = False,
+) -> dict[str, str]:
+    """Return the placeholders of templates that mix samples, {batch}, or average, {axes} {over}.
+
+    Args:
+        evidence: Source and execution.
+        kind: The kind of ablation.
+        values: The value in each of the places that change together.
+        shapes: Its shapes in all calls.
+        names: What made it, see `averaged`.
+        is_pooled: Whether its mean over positions is taken anyway.
+    """
+    if kind is AblationKind.SHUFFLE:
+        return {"batch": str(batch_axis(evidence, values))}
+    mean = averaged(evidence, values, names, is_pooled=is_pooled)
+    if len({len(shape) for shape in shapes}) > 1:
+        raise NoLegalEdit("it has another number of axes from call to call")
+    return {"axes": str(mean.axes), "over": mean.words}
 
 
 def check_numbers(runs: Sequence[Run], operand: str) -> None:

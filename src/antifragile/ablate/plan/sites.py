@@ -11,12 +11,13 @@ from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
-    check_batch,
     check_numbers,
     passed_operand,
     shape_pairs,
     shape_relations,
     shape_words,
+    words_of_operand,
+    words_of_results,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import edit_at, operand_text, remove_statement
@@ -24,10 +25,7 @@ from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
 
-_BATCH_MEAN = '''def batch_mean(x):
-    """The mean over the batch, for every sample: what is told about single samples is gone."""
-    return x.mean(dim=0, keepdim=True).expand_as(x).clone()
-'''
+_CALL = ComponentKind.FUNCTIONAL
 _WITHOUT_HEAD = '''def without_head(x, head, axis):
     """Silences one attention head before the heads are merged and projected."""
     keep = {torch}.arange(x.shape[axis], device=x.device) != head
@@ -48,8 +46,8 @@ def plan_call(attempt: Attempt) -> Planned:
     evidence, kind, run = attempt.evidence, attempt.kind, attempt.site.run
     if not run.is_tensor:
         raise NoLegalEdit("it returns more than one tensor")
-    if kind in (AblationKind.MEAN, AblationKind.SHUFFLE):
-        check_batch(evidence, [run])
+    types = [evidence.module(number).type for number in run.modules]
+    words = words_of_results(evidence, kind, [run], [run.name, *types])
     name = "module call" if run.callee is Callee.MODULE else run.name
     operand = passed_operand([run])
     pairs = shape_pairs([run], operand)
@@ -66,7 +64,7 @@ def plan_call(attempt: Attempt) -> Planned:
         raise NoLegalEdit(
             f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
         )
-    values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs)
+    values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs) | words
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
         check_numbers([run], bypass)
@@ -76,7 +74,7 @@ def plan_call(attempt: Attempt) -> Planned:
         lost = evidence.lost([run], "" if template.dead else bypass)
     return Planned(
         edits=replaced(attempt, attempt.site.node, filled.text, filled.helper),
-        substitute=template.substitute,
+        substitute=filled.substitute,
         cut_parameters=lost,
     )
 
@@ -181,22 +179,28 @@ def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
 
 def plan_gate(attempt: Attempt) -> Planned:
     """Open a gate (identity), or replace it by its mean or another sample's."""
-    source, run, gate = attempt.site.source, attempt.site.run, attempt.target.operand
+    gate, node = attempt.target.operand, attempt.site.node
     assert gate is not None
     if attempt.kind is AblationKind.IDENTITY:
         return keep_operand(attempt, other_operand(attempt, gate))
-    side = operand_nodes(attempt.site.node)[gate]
-    text = operand_text(source, side)
-    if attempt.kind is AblationKind.MEAN:
-        return Planned(
-            edits=(replace_node(source, side, f"{text}.mean()"),),
-            substitute="one number, the mean of the gate, in place of the gate",
-        )
-    check_batch(attempt.evidence, [run])
-    shape = run.operands[gate].shape
-    if shape[0] != run.outputs[0].shape[0] or len(shape) != len(run.outputs[0].shape):
-        raise NoLegalEdit("the gate's first axis is not the batch")
-    return Planned(edits=(replace_node(source, side, f"{text}.roll(1, 0)"),))
+    if isinstance(node, ast.AugAssign) and gate == "0":
+        raise NoLegalEdit("the gate is what is written to")
+    return plan_stand_in(attempt, operand_nodes(node)[gate], gate)
+
+
+def plan_stand_in(attempt: Attempt, node: ast.AST, operand: str) -> Planned:
+    """Replace an operand by its mean or other samples', as a template of calls writes it."""
+    evidence, source, kind = attempt.evidence, attempt.site.source, attempt.kind
+    words = words_of_operand(evidence, kind, attempt.site.run, operand)
+    fitting = (item for item in attempt.templates if item.fits(_CALL, kind, "operand"))
+    template = next(fitting, None)
+    if template is None:
+        raise NoLegalEdit("no template says what stands in for it")
+    text = operand_text(source, node)
+    names = library_names(evidence, source)
+    filled = fill_template(template, {"call": text, "input": text, **names, **words})
+    edits = replaced(attempt, node, filled.text, filled.helper)
+    return Planned(edits=edits, substitute=filled.substitute)
 
 
 def plan_concatenation(attempt: Attempt) -> Planned:
@@ -214,14 +218,10 @@ def plan_concatenation(attempt: Attempt) -> Planned:
     collection = given[prefix]
     assert isinstance(collection, ast.List | ast.Tuple)
     item = collection.elts[int(place)]
-    text = operand_text(source, item)
     if kind is AblationKind.ZERO:
         edits = replaced(attempt, item, f"{torch}.zeros_like({source.source(item)})")
         return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{operand}"))
-    check_batch(evidence, [run])
-    if kind is AblationKind.MEAN:
-        return Planned(edits=replaced(attempt, item, f"batch_mean({text})", _BATCH_MEAN))
-    return Planned(edits=replaced(attempt, item, f"{text}.roll(1, 0)"))
+    return plan_stand_in(attempt, item, operand)
 
 
 def plan_heads(attempt: Attempt) -> Iterator[Planned]:

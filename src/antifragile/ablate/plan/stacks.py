@@ -30,7 +30,7 @@ def plan_layer(attempt: Attempt) -> Planned:
     line = filled.text if filled.template.keep else f"{attribute} = {filled.text}"
     edit = insert_after(source, statement, guarded(evidence, target, attribute, line))
     edits = with_helper(evidence, source, statement, edit, filled.helper)
-    return with_effects(attempt, filled.template, edits)
+    return with_effects(attempt, filled, edits)
 
 
 def guarded(evidence: Evidence, target: Target, attribute: str, line: str) -> str:

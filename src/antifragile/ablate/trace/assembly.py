@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from antifragile.ablate.records import Project
+from antifragile.ablate.trace.batch import axes_of_calls, feature_means
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import data_in, flatten
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
@@ -66,17 +67,18 @@ class Assembly(ABC):
             outputs=tuple(map(notes.value, data_in(outputs, notes.is_tensor))),
             parameter_sites={key: names for key, names in made.items() if names},
             remarks=tuple(notes.remarks),
+            batch=notes.found.batch,
         )
 
     def _inputs(self, call: Call) -> dict[str, Value | None]:
         """The inputs by name, None for those that are no tensors; then the tensors inside these."""
         notes = self.notes
         found = {
-            name: notes.value(item) if notes.is_tensor(item) else None
+            name: self._input(item) if notes.is_tensor(item) else None
             for name, item in call.named.items()
         }
         inside = {
-            name + path: notes.value(item)
+            name + path: self._input(item)
             for name, value in call.named.items()
             for path, item in flatten(value, notes.is_tensor)
             if path and notes.is_tensor(item)
@@ -115,14 +117,31 @@ class Assembly(ABC):
     def _numbered(self, value: Value) -> Value:
         return replace(value, made_by=self.numbers.get(value.made_by))
 
+    def _input(self, tensor: Any) -> Value:
+        """An input with its batch axis and the means of its features."""
+        value, found = self.notes.value(tensor), self.notes.found
+        axis = found.axes.get(id(tensor))
+        axes = () if axis is None else (axis,)
+        known = None if found.samples is None else axes
+        means = feature_means(self.notes.array(tensor)) if value.is_floating else ()
+        return replace(value, batch_axes=known, means=means)
+
     def _run(self, notes: Notes) -> dict[str, Any]:
         """The fields that the records of sites and modules share."""
+        axes = axes_of_calls(notes.shapes, self.notes.found.samples)
+        operands = {name: self._numbered(value) for name, value in notes.operands.items()}
+        outputs = map(self._numbered, notes.outputs)
         return {
             "calls": notes.calls[Phase.TRAIN],
             "eval_calls": notes.calls[Phase.EVAL],
             "other_calls": notes.calls[Phase.OTHER],
-            "operands": {name: self._numbered(value) for name, value in notes.operands.items()},
-            "outputs": tuple(map(self._numbered, notes.outputs)),
+            "operands": {
+                name: replace(value, batch_axes=axes.get(name)) for name, value in operands.items()
+            },
+            "outputs": tuple(
+                replace(value, batch_axes=axes.get(f"-> {place}"))
+                for place, value in enumerate(outputs)
+            ),
             "is_tensor": notes.is_tensor,
             "signatures": tuple(notes.signatures),
             "nodes": tuple(self.nodes(made, operands) for made, operands in notes.nodes),

@@ -11,6 +11,7 @@ from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.records import Callee, Value
 
 Operands = Mapping[str, tuple[Any, Any]]  # name of the argument -> (tensor, node)
+Shapes = Mapping[str, tuple[int, ...]]  # of one call: of operand "0", "self", ..., of output "-> 0"
 
 
 class Phase(StrEnum):
@@ -19,6 +20,8 @@ class Phase(StrEnum):
     OTHER = "other"
     TRAIN = "train"
     EVAL = "eval"
+    WHOLE = "whole"  # evaluation once more, only shapes are noted; see `trace.batch`
+    PART = "part"  # the same on another number of samples
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Notes:
     outputs: tuple[Value, ...] = ()
     is_tensor: bool = False
     signatures: dict[Any, None] = field(default_factory=dict)
+    shapes: dict[Phase, list[Shapes]] = field(default_factory=dict)  # of the two last phases
     nodes: list[tuple[list[Any], dict[str, Any]]] = field(default_factory=list)
     callee: Callee = Callee.OTHER
     name: str = ""

@@ -19,13 +19,15 @@ from typing import Any
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.sandbox.loading import describe, stage
 from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.trace.batch import FoundBatch
 from antifragile.ablate.trace.instrument import ReportingFinder
 from antifragile.ablate.trace.nested import Named, tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.plain import named, plain_arguments
-from antifragile.ablate.trace.records import Callee, Value
+from antifragile.ablate.trace.records import Batch, Callee, Value
 
 _MAX_SIGNATURES = 64
+_MAX_CALLS = 256  # of one place, of which shapes are noted to find the batch axis
 
 _Operation = tuple[str, Operands, Mapping[str, Value]]  # sign, operands, these in plain data
 
@@ -58,6 +60,7 @@ class Recorder(ABC):
         self.keep: list[object] = []
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
         self.remarks: dict[str, None] = {}  # what the user should know about the trace, in words
+        self.found = FoundBatch(batch=Batch(reason="it was not looked for"))
         self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
 
     def hooks(self) -> dict[str, object]:
@@ -111,6 +114,18 @@ class Recorder(ABC):
             notes.operands, notes.outputs = {}, ()
             notes.signatures.clear()
             notes.nodes.clear()
+
+    @contextmanager
+    def noting_shapes(self, phase: Phase) -> Iterator[None]:
+        """Note only shapes in a further forward; those of an earlier one are forgotten."""
+        for notes in [*self.sites.values(), *self.modules.values()]:
+            notes.shapes.pop(phase, None)
+        self.phase = phase
+        try:
+            yield
+        finally:
+            self.phase = Phase.OTHER
+            self._pending.clear()
 
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
@@ -195,6 +210,10 @@ class Recorder(ABC):
     @abstractmethod
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of the framework."""
+
+    @abstractmethod
+    def array(self, tensor: Any) -> Any:
+        """A tensor's values as an array of NumPy, real numbers in double precision."""
 
     @abstractmethod
     def node(self, tensor: Any) -> Any:
@@ -324,6 +343,9 @@ class Recorder(ABC):
             values: The operands in plain data, where they were described before the call.
         """
         outputs = tensors_in(result, self.is_tensor)
+        if self.phase in (Phase.WHOLE, Phase.PART):
+            self._note_shapes(notes, before, outputs)
+            return
         if len(notes.signatures) < _MAX_SIGNATURES:
             given = tuple(tuple(value.shape) for value, _ in before.values())
             notes.signatures.setdefault((given, tuple(tuple(value.shape) for value in outputs)))
@@ -335,6 +357,13 @@ class Recorder(ABC):
             self.keep += [outputs, before]
             made = self.nodes_of(outputs, before, seen)
             notes.nodes.append((made, {name: node for name, (_, node) in before.items()}))
+
+    def _note_shapes(self, notes: Notes, before: Operands, outputs: Sequence[Any]) -> None:
+        calls = notes.shapes.setdefault(self.phase, [])
+        if len(calls) < _MAX_CALLS:
+            shapes = {name: tuple(tensor.shape) for name, (tensor, _) in before.items()}
+            shapes |= {f"-> {place}": tuple(item.shape) for place, item in enumerate(outputs)}
+            calls.append(shapes)
 
     def _values(self, before: Operands, *, check_bounds: bool = False) -> dict[str, Value]:
         return {

@@ -1,7 +1,8 @@
 """Records of one watched run of a model, joined with the numbered sites of its source.
 
 A framework's `trace` imports reporting copies of the sources, runs build and inputs, one forward in
-training mode and one in evaluation mode (and the step, if the project has one). Which parameters
+training mode and one in evaluation mode (and the step, if the project has one), and further ones on
+another number of samples, which show along which axes samples lie. Which parameters
 would lose their gradient if a site were cut is read off the gradient graph of the first forward.
 The records are plain data: they can be sent to another process. The code that runs is the user's,
 so tracing belongs in a process of its own.
@@ -37,6 +38,9 @@ class Value:
     producer: str = ""  # the operation that made it, e.g. "SigmoidBackward0"
     made_by: int | None = None  # the module whose call returned it
     bounded: bool = False  # every value within [-1, 1] (noted for factors only)
+    batch_axes: tuple[int, ...] | None = None  # of the samples, in every call: (axis,), or () where
+    # no size depends on their number; None: they lie along no axis of their own, or it is not known
+    means: tuple[tuple[float, ...], ...] = ()  # of an input: along each axis, over all the others
 
     @property
     def is_floating(self) -> bool:
@@ -105,6 +109,14 @@ class ModuleRun(Run):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The samples in the inputs: how many, or why it is not known along which axis they lie."""
+
+    size: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gradients:
     """The autograd graph of the training forward as numbers: node -> the nodes it depends on.
 
@@ -147,6 +159,7 @@ class Trace:
         parameter_sites: Names of the parameters that a site created.
         input_names: The names of `inputs`: "0" by position, "mask" by keyword, "0[a]" inside one.
         remarks: Sentences for the user: what could not be noted, how the model had to be called.
+        batch: The samples in the inputs.
     """
 
     framework: str
@@ -161,3 +174,4 @@ class Trace:
     parameter_sites: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
     input_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    batch: Batch = Batch(reason="it was not looked for")

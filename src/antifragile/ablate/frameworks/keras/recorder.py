@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from antifragile.ablate.frameworks.keras.layers import is_floating, keras, own_variables, type_of
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
@@ -51,6 +53,12 @@ class KerasRecorder(Recorder):
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of Keras's back end, or a symbol of one."""
         return bool(keras.ops.is_tensor(value))
+
+    def array(self, tensor: Any) -> Any:
+        """A tensor's values as an array, real numbers in double precision."""
+        wide = keras.ops.cast(tensor, "float32") if type_of(tensor) == "bfloat16" else tensor
+        array = np.asarray(keras.ops.convert_to_numpy(wide))
+        return array.astype(np.float64) if array.dtype.kind == "f" else array
 
     def node(self, tensor: Any) -> int | None:
         """The node of a tensor in the training forward; None for numbers that carry no gradient."""

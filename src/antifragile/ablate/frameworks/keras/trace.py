@@ -8,7 +8,7 @@ the inputs count as running.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from antifragile.ablate.frameworks.keras.models import KerasModels
 from antifragile.ablate.frameworks.keras.recorder import KerasRecorder
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.assembly import Assembly
+from antifragile.ablate.trace.batch import FoundBatch, Samples, first_axis_batch
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import data_in
 from antifragile.ablate.trace.notes import ModuleNotes, Phase
@@ -52,6 +53,7 @@ def trace_keras(project: Project) -> Trace:
             forward=partial(_run_twice, recorder, models, model, given),
             step=partial(_step_once, recorder, model, given),
         )
+        recorder.found = batch_of(recorder, models, model, given)
     return KerasAssembly(recorder, model).trace(project, given, outputs)
 
 
@@ -90,6 +92,24 @@ def _step_once(
 def _note_starts(recorder: KerasRecorder, outputs: Any) -> None:
     made = map(recorder.node, data_in(outputs, recorder.is_tensor))
     recorder.starts += [node for node in made if node is not None]
+
+
+def batch_of(recorder: KerasRecorder, models: KerasModels, model: Any, given: Call) -> FoundBatch:
+    """Run on another number of samples, which lie along axis 0 in Keras; shapes are noted."""
+    leaves = data_in(given.named, recorder.is_tensor)
+
+    def run(some: Sequence[Any], phase: Phase) -> None:
+        new = dict(zip(map(id, leaves), some, strict=True))
+        with recorder.noting_shapes(phase):
+            call = given.changed(recorder.is_tensor, lambda leaf: new[id(leaf)])
+            models.forward(model, call, training=False, with_gradients=False)
+
+    return first_axis_batch(leaves, run, taken)
+
+
+def taken(tensor: Any, axis: int, samples: Samples) -> Any:
+    """Take samples of a tensor along an axis; the first stands for those made up."""
+    return keras.ops.take(tensor, [item or 0 for item in samples.taken], axis=axis)
 
 
 class KerasAssembly(Assembly):

@@ -63,6 +63,13 @@ class TorchRecorder(Recorder):
         """Whether something is a tensor of torch."""
         return isinstance(value, Tensor)
 
+    def array(self, tensor: Tensor) -> Any:
+        """A tensor's values as an array, real numbers in double precision."""
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        if plain.is_floating_point():  # NumPy lacks bfloat16
+            plain = plain.to(torch.float64)
+        return plain.numpy()
+
     def node(self, tensor: Any) -> Node | None:
         """The autograd node of a tensor in the training forward."""
         return node_of(tensor) if self.phase is Phase.TRAIN else None
