@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from antifragile.ablate.generate.digests import digests_of
+from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import is_inside, read_ablation_folder
 from antifragile.ablate.study.job import RunArguments, run_job
 from antifragile.errors import StoreError, UsageError
@@ -214,3 +218,71 @@ def test_a_folder_that_was_generated_again_may_run(variants: Path) -> None:
         read_ablation_folder(variants)
     recertify(variants)
     assert read_ablation_folder(variants).arm(NAME)
+
+
+PAIR = ("model-gate--identity", "model-tanh--identity")
+
+
+def judged(variants: Path) -> Combinations:
+    """The verdict on a pair that has a certificate; nothing is certified here."""
+
+    def nobody() -> Server:
+        raise AssertionError("it is certified already")
+
+    combined = Combinations(read_ablation_folder(variants), nobody)
+    combined.judge([frozenset(PAIR)], print)
+    return combined
+
+
+@pytest.fixture
+def pair(variants: Path) -> Path:
+    """The folder of a certified combination."""
+    folder = read_ablation_folder(variants)
+    place = folder.write_combination(PAIR)
+    certificate = Certificate(
+        component=" + ".join(PAIR),
+        kind=AblationKind.IDENTITY,
+        verdict=CertificateVerdict.CERTIFIED,
+        reason="legal",
+        files=digests_of(place),
+        baseline_files=digests_of(variants / "baseline"),
+    )
+    (place / "certificate.json").write_text(json.dumps(asdict(certificate)))
+    return place
+
+
+def test_a_combination_is_tied_to_its_files_too(variants: Path, pair: Path) -> None:
+    certified = judged(variants).certified(frozenset(PAIR))
+    assert certified == {
+        str(pair.resolve()): digests_of(pair),
+        str((variants / "baseline").resolve()): digests_of(variants / "baseline"),
+    }
+    edit(pair / "model.py")
+    with pytest.raises(StoreError, match=r"model\.py was changed after it was certified; remove"):
+        judged(variants)
+
+
+def test_a_combination_of_another_baseline_is_refused(variants: Path, pair: Path) -> None:
+    (variants / "baseline" / "more.txt").write_text("data")
+    recertify(variants)
+    with pytest.raises(StoreError, match="it was certified with another baseline; remove"):
+        judged(variants)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "{}", '{"verdict": 3}', "NaN"])
+def test_a_damaged_certificate_of_a_combination_is_one_sentence(
+    variants: Path, pair: Path, text: str
+) -> None:
+    (pair / "certificate.json").write_text(text)
+    with pytest.raises(StoreError, match=r"certificate\.json is damaged .* remove it and run"):
+        judged(variants)
+
+
+def test_a_combination_without_a_certificate_is_written_anew(variants: Path, pair: Path) -> None:
+    (pair / "certificate.json").unlink()
+    add(pair / "model.py")
+    edit(pair / "model.py")
+    with pytest.raises(AssertionError, match="certified already"):
+        judged(variants)
+    assert not (pair / "torch.py").exists()
+    assert not (pair / "model.py").read_text().endswith("\n\n")

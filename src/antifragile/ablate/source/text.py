@@ -94,13 +94,11 @@ def comments_of(text: str) -> Iterator[tuple[str, int]]:
 
 
 def diff_of(old: bytes, new: bytes, old_name: str, new_name: str) -> list[str]:
-    """Return the unified diff of two versions of a file; its lines end at \\n, as others expect."""
-    sides = []
-    for content in (old, new):
-        text = content.decode(encoding_of(content).removesuffix("-sig"))  # the mark stays
-        sides.append(io.StringIO(text, newline="\n").readlines())
+    """Return the unified diff of two versions of a file; its lines end at \\n, as other programs expect."""
+    encoding = encoding_of(old).removesuffix("-sig")  # so that the mark stays
+    texts = [io.StringIO(content.decode(encoding), newline="\n") for content in (old, new)]
     ends = "\n\\ No newline at end of file\n"
-    lines = unified_diff(*sides, old_name, new_name)
+    lines = unified_diff(*[text.readlines() for text in texts], old_name, new_name)
     return [line if line.endswith("\n") else line + ends for line in lines]
 
 
