@@ -271,7 +271,7 @@ def test_combined_variants_keep_the_bytes_too(tmp_path: Path) -> None:
         ("    async def f[T](x): ...", "3.12 or later (type parameters)"),
         ("class Block[T = int]: ...", "3.13 or later (type defaults)"),
         ("type Pair[T] = tuple[T, T]", "3.12 or later (a type statement)"),
-        ("x = f\"bad {f\"{x.shape}\"}\"", "3.12 or later (quotes within an f-string's own)"),
+        ('x = f"bad {f"{x.shape}"}"', "3.12 or later (quotes within an f-string's own)"),
         ("    except ValueError, TypeError:", "3.14 or later (exceptions without parentheses)"),
         ("x = t'{y}'", "3.14 or later (t-strings)"),
     ],
@@ -297,7 +297,7 @@ class Version(tuple[int, ...]):
     minor = property(lambda self: self[1])
 
 
-@pytest.mark.parametrize("line", ["x = (1,", "def f(:", "print 'a'", "x = f\"{a\"", "class A(B)[T]:"])
+@pytest.mark.parametrize("line", ["x = (1,", "def f(:", "print 'a'", 'x = f"{a"', "class A(B)[T]:"])
 def test_a_line_that_no_python_reads_needs_none(line: str) -> None:
     assert needed_python(line).startswith("The file must be Python; Python 3.")
 
@@ -357,7 +357,9 @@ def test_bytes_outside_an_edit_are_the_files_own(
     assert content[start + len(old) :] == found[start + len(edit.text) :]
     assert edit.text.strip().replace("\r\n", "\n").replace("\r", "\n") == new
     compile(found, "model.py", "exec")
-    again = smallest_edits(code.text, found.decode("utf-8-sig" if head[0] == MARK else head[1]), file="m")
+    again = smallest_edits(
+        code.text, found.decode("utf-8-sig" if head[0] == MARK else head[1]), file="m"
+    )
     assert edited(content, list(again)) == found
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import py_compile
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +18,7 @@ from antifragile.ablate.generate.digests import digests_of
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import is_inside, read_ablation_folder
 from antifragile.ablate.study.job import RunArguments, run_job
@@ -286,3 +291,30 @@ def test_a_combination_without_a_certificate_is_written_anew(variants: Path, pai
         judged(variants)
     assert not (pair / "torch.py").exists()
     assert not (pair / "model.py").read_text().endswith("\n\n")
+
+
+IMPORTS = """\
+import json, sys
+from pathlib import Path
+from antifragile._records import from_json
+from antifragile.ablate.records import Project
+from antifragile.ablate.source.project import enter_project, entry_function
+project = from_json(Project, json.loads(sys.argv[1]))
+enter_project(project, Path(sys.argv[2]))
+print(entry_function(project, project.build)())
+"""
+
+
+def test_a_compiled_copy_of_other_code_is_not_run(tmp_path: Path) -> None:
+    model = tmp_path / "model.py"
+    texts = [f"def build():\n    return {n}\n\n\ndef inputs(): ...\n" for n in (1, 2)]
+    model.write_text(texts[0])
+    os.utime(model, (1e9, 1e9))
+    project = load_project([model], f"{model}:build", f"{model}:inputs")
+    py_compile.compile(str(model))
+    model.write_text(texts[1])
+    os.utime(model, (1e9, 1e9))  # as old and as long as what was compiled
+    command = [sys.executable, "-c", IMPORTS, json.dumps(asdict(project)), str(tmp_path)]
+    assert subprocess.check_output(command, text=True) == "2\n"
+    plain = [sys.executable, "-c", "import model; print(model.build())"]
+    assert subprocess.check_output(plain, text=True, cwd=tmp_path) == "1\n"

@@ -92,7 +92,10 @@ class Combinations:
         names = sorted(configuration)
         single = names[0] if names else BASELINE
         own = self._digests[configuration] if len(names) > 1 else self.folder.digests[single]
-        places = {self.folder.place(names): own, self.folder.place([]): self.folder.digests[BASELINE]}
+        places = {
+            self.folder.place(names): own,
+            self.folder.place([]): self.folder.digests[BASELINE],
+        }
         return {str(place.resolve()): files for place, files in places.items()}
 
     def sha256(self, configuration: Configuration) -> str:
