@@ -80,9 +80,8 @@ def edit_at(source: SourceFile, start: int, end: int, text: str) -> Edit:
         text = _BARE_LINE_FEED.sub(end_of_line, text)
     if is_word(before) and (is_word(text[:1]) or text[:1] in ("'", '"')):
         text = " " + text
-    if is_word((text or before)[-1:]) and is_word(after):
-        text += " "
-    elif after == "." and text and _NUMBER.fullmatch(text):
+    is_number = after == "." and _NUMBER.fullmatch(text) is not None
+    if is_number or (is_word((text or before)[-1:]) and is_word(after)):
         text += " "
     return Edit(file=source.file, start=start, end=end, text=text)
 

@@ -205,7 +205,5 @@ def read_certificate(path: Path) -> Certificate | None:
     try:
         found: Certificate = from_json(Certificate, read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged ({repr(error):.200}); remove it and run again."
-        ) from error
+        raise StoreError(f"{path} is damaged ({error!r:.200}); remove it and run again.") from error
     return found if found.files else None

@@ -181,7 +181,7 @@ def _read_index(index: Path) -> tuple[Project, str, list[tuple[Variant, Certific
                 raise ValueError(f"the certificate beside {variant.component!r:.80} is another's")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{index} is damaged or not finished ({repr(error):.200}); {AGAIN}."
+            f"{index} is damaged or not finished ({error!r:.200}); {AGAIN}."
         ) from error
     return project, framework, pairs
 
