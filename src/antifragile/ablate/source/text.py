@@ -1,7 +1,8 @@
 """Source files as text and back as bytes: the encoding, the mark and the line ends stay.
 
 `decoded` and `encoded` are the one way in and out, so that a file without a change has its own
-bytes again. Lines are Python's: they end at a line feed, a carriage return or both in this order, and at nothing else.
+bytes again. Lines are Python's: they end at a line feed, a carriage return or both in this order,
+and at nothing else.
 """
 
 from __future__ import annotations
