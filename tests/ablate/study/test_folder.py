@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import py_compile
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +14,12 @@ from typing import Any
 
 import pytest
 
+from antifragile.ablate.generate.digests import digests_of
+from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import is_inside, read_ablation_folder
 from antifragile.ablate.study.job import RunArguments, run_job
 from antifragile.errors import StoreError, UsageError
@@ -214,3 +223,98 @@ def test_a_folder_that_was_generated_again_may_run(variants: Path) -> None:
         read_ablation_folder(variants)
     recertify(variants)
     assert read_ablation_folder(variants).arm(NAME)
+
+
+PAIR = ("model-gate--identity", "model-tanh--identity")
+
+
+def judged(variants: Path) -> Combinations:
+    """The verdict on a pair that has a certificate; nothing is certified here."""
+
+    def nobody() -> Server:
+        raise AssertionError("it is certified already")
+
+    combined = Combinations(read_ablation_folder(variants), nobody)
+    combined.judge([frozenset(PAIR)], print)
+    return combined
+
+
+@pytest.fixture
+def pair(variants: Path) -> Path:
+    """The folder of a certified combination."""
+    folder = read_ablation_folder(variants)
+    place = folder.write_combination(PAIR)
+    certificate = Certificate(
+        component=" + ".join(PAIR),
+        kind=AblationKind.IDENTITY,
+        verdict=CertificateVerdict.CERTIFIED,
+        reason="legal",
+        files=digests_of(place),
+        baseline_files=digests_of(variants / "baseline"),
+    )
+    (place / "certificate.json").write_text(json.dumps(asdict(certificate)))
+    return place
+
+
+def test_a_combination_is_tied_to_its_files_too(variants: Path, pair: Path) -> None:
+    certified = judged(variants).certified(frozenset(PAIR))
+    assert certified == {
+        str(pair.resolve()): digests_of(pair),
+        str((variants / "baseline").resolve()): digests_of(variants / "baseline"),
+    }
+    edit(pair / "model.py")
+    with pytest.raises(StoreError, match=r"model\.py was changed after it was certified; remove"):
+        judged(variants)
+
+
+def test_a_combination_of_another_baseline_is_refused(variants: Path, pair: Path) -> None:
+    (variants / "baseline" / "more.txt").write_text("data")
+    recertify(variants)
+    with pytest.raises(StoreError, match="it was certified with another baseline; remove"):
+        judged(variants)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "{}", '{"verdict": 3}', "NaN"])
+def test_a_damaged_certificate_of_a_combination_is_one_sentence(
+    variants: Path, pair: Path, text: str
+) -> None:
+    (pair / "certificate.json").write_text(text)
+    with pytest.raises(StoreError, match=r"certificate\.json is damaged .* remove it and run"):
+        judged(variants)
+
+
+def test_a_combination_without_a_certificate_is_written_anew(variants: Path, pair: Path) -> None:
+    (pair / "certificate.json").unlink()
+    add(pair / "model.py")
+    edit(pair / "model.py")
+    with pytest.raises(AssertionError, match="certified already"):
+        judged(variants)
+    assert not (pair / "torch.py").exists()
+    assert not (pair / "model.py").read_text().endswith("\n\n")
+
+
+IMPORTS = """\
+import json, sys
+from pathlib import Path
+from antifragile._records import from_json
+from antifragile.ablate.records import Project
+from antifragile.ablate.source.project import enter_project, entry_function
+project = from_json(Project, json.loads(sys.argv[1]))
+enter_project(project, Path(sys.argv[2]))
+print(entry_function(project, project.build)())
+"""
+
+
+def test_a_compiled_copy_of_other_code_is_not_run(tmp_path: Path) -> None:
+    model = tmp_path / "model.py"
+    texts = [f"def build():\n    return {n}\n\n\ndef inputs(): ...\n" for n in (1, 2)]
+    model.write_text(texts[0])
+    os.utime(model, (1e9, 1e9))
+    project = load_project([model], f"{model}:build", f"{model}:inputs")
+    py_compile.compile(str(model))
+    model.write_text(texts[1])
+    os.utime(model, (1e9, 1e9))  # as old and as long as what was compiled
+    command = [sys.executable, "-c", IMPORTS, json.dumps(asdict(project)), str(tmp_path)]
+    assert subprocess.check_output(command, text=True) == "2\n"
+    plain = [sys.executable, "-c", "import model; print(model.build())"]
+    assert subprocess.check_output(plain, text=True, cwd=tmp_path) == "1\n"

@@ -16,6 +16,7 @@ from antifragile.ablate.records import AblationKind, Project, Variant
 from antifragile.ablate.sandbox.cold import import_cold
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.source.project import module_name
+from antifragile.ablate.source.text import decoded
 
 _US = "antifragile"
 
@@ -72,7 +73,9 @@ class Workplace:
     def wanted_modules(self, variants: Sequence[Variant]) -> tuple[str, ...]:
         """Modules that are worth importing once for all these variants."""
         texts = [
-            "\n".join((self.out / variant.folder / file).read_text() for file in variant.edited)
+            "\n".join(
+                decoded((self.out / variant.folder / file).read_bytes()) for file in variant.edited
+            )
             for variant in variants
             if variant.substitute is not None
         ]

@@ -32,7 +32,7 @@ def changed_since(folder: Path, certified: Mapping[str, str]) -> str | None:
 
     Args:
         folder: A variant's folder, or the baseline's.
-        certified: What `digests_of` returned when the certificate was made.
+        certified: The result of `digests_of` when the certificate was made.
     """
     if folder.is_symlink():
         return "the folder is a link"

@@ -19,7 +19,7 @@ from antifragile.ablate.records import (
 )
 from antifragile.ablate.source.combine import DIFF
 from antifragile.ablate.source.edits import edited, smallest_edits
-from antifragile.ablate.source.text import decoded, diff_of
+from antifragile.ablate.source.text import decoded, diff_of, encoding_of
 
 BASELINE = "baseline"
 ChangedFiles = Mapping[str, tuple[bytes, bytes]]  # file -> (old content, new content)
@@ -54,7 +54,7 @@ def changed_files(project: Project, edits: Sequence[Edit]) -> ChangedFiles:
         except UnicodeEncodeError as error:
             lost = error.object[error.start : error.end]
             raise NoLegalEdit(
-                f"the encoding of {file}, {error.encoding}, cannot write {lost!r}"
+                f"the encoding of {file}, {encoding_of(content)}, cannot write {lost!r}"
             ) from error
         found[file] = (content, new)
     return found
@@ -94,7 +94,7 @@ def write_variant(
         edits=tuple(
             edit
             for file, (old, new) in changed.items()
-            for edit in smallest_edits(decoded(old), decoded(new), file=file)
+            for edit in smallest_edits(decoded(old), new.decode(encoding_of(old)), file=file)
         ),
         diff_lines=sum(1 for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")),
         parameter_delta=planned.parameter_delta,

@@ -68,7 +68,7 @@ def in_ascii(text: str) -> str:
 def _ascii_letter(letter: str) -> str:
     if letter.isascii() or not letter.isalnum():
         return letter
-    plain = "".join(c for c in unicodedata.normalize("NFKD", letter) if c.isascii())
+    plain = "".join(c for c in unicodedata.normalize("NFKD", letter.casefold()) if c.isascii())
     named = _LETTER.search(unicodedata.name(letter, ""))
     return plain or (named[1].lower() if named else f"u{ord(letter):x}")
 

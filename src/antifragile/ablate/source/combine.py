@@ -54,7 +54,7 @@ def combine_variants(
         merged[file] = base
         if any(edits.values()):
             merged[file] = encoded(merge_edits(decoded(base), edits, file=file), base)
-        diff += diff_of(base, merged[file], f"baseline/{file}", f"combined/{file}")
+            diff += diff_of(base, merged[file], f"baseline/{file}", f"combined/{file}")
     for file, content in merged.items():
         make_folder((to / file).parent)
         write_atomically(to / file, content, durable=False)

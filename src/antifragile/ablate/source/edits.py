@@ -19,6 +19,7 @@ from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.source.text import decoded, encoded, line_end, lines_of
 
 _BARE_LINE_FEED = re.compile(r"(?<!\r)\n")
+_FILE_COMMENT = re.compile(r"#!|#.*coding[:=]")  # those must stay the first lines of a file
 _NUMBER = re.compile(r"(?:.*\W)?[0-9][0-9_]*", re.DOTALL)  # no attribute may follow it
 _WORD = re.compile(r"\w+|[^\S\n]+|\n|.", re.DOTALL)
 _ATOMS = (
@@ -79,9 +80,8 @@ def edit_at(source: SourceFile, start: int, end: int, text: str) -> Edit:
         text = _BARE_LINE_FEED.sub(end_of_line, text)
     if is_word(before) and (is_word(text[:1]) or text[:1] in ("'", '"')):
         text = " " + text
-    if is_word((text or before)[-1:]) and is_word(after):
-        text += " "
-    elif after == "." and text and _NUMBER.fullmatch(text):
+    is_number = after == "." and _NUMBER.fullmatch(text) is not None
+    if is_number or (is_word((text or before)[-1:]) and is_word(after)):
         text += " "
     return Edit(file=source.file, start=start, end=end, text=text)
 
@@ -223,7 +223,7 @@ def insert_helper(source: SourceFile, node: ast.AST, code: str) -> Edit:
         statement = source.parents[statement]
     assert isinstance(statement, ast.stmt)
     line, lines = first_line(statement), source.lines
-    while line > 1 and lines[line - 2].startswith("#"):
+    while line > 1 and lines[line - 2].startswith("#") and not _FILE_COMMENT.match(lines[line - 2]):
         line -= 1
     start = source.line_start(line)
     return edit_at(source, start, start, code.strip("\n") + "\n\n\n")

@@ -1,7 +1,8 @@
 """Source files as text and back as bytes: the encoding, the mark and the line ends stay.
 
 `decoded` and `encoded` are the one way in and out, so that a file without a change has its own
-bytes again. Lines are Python's: they end at \\n, \\r\\n or \\r and at no other character.
+bytes again. Lines are Python's: they end at a line feed, a carriage return or both in this order,
+and at nothing else.
 """
 
 from __future__ import annotations
@@ -94,13 +95,13 @@ def comments_of(text: str) -> Iterator[tuple[str, int]]:
 
 
 def diff_of(old: bytes, new: bytes, old_name: str, new_name: str) -> list[str]:
-    """Return the unified diff of two versions of a file; its lines end at \\n, as others expect."""
-    sides = []
-    for content in (old, new):
-        text = content.decode(encoding_of(content).removesuffix("-sig"))  # the mark stays
-        sides.append(io.StringIO(text, newline="\n").readlines())
+    """Return the unified diff of two versions of a file, its lines as other programs split them."""
+    encoding = encoding_of(old).removesuffix("-sig")  # so that the mark stays
+    before, after = (
+        io.StringIO(content.decode(encoding), newline="\n").readlines() for content in (old, new)
+    )
     ends = "\n\\ No newline at end of file\n"
-    lines = unified_diff(*sides, old_name, new_name)
+    lines = unified_diff(before, after, old_name, new_name)
     return [line if line.endswith("\n") else line + ends for line in lines]
 
 

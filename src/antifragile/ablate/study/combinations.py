@@ -92,7 +92,10 @@ class Combinations:
         names = sorted(configuration)
         single = names[0] if names else BASELINE
         own = self._digests[configuration] if len(names) > 1 else self.folder.digests[single]
-        places = {self.folder.place(names): own, self.folder.place([]): self.folder.digests[BASELINE]}
+        places = {
+            self.folder.place(names): own,
+            self.folder.place([]): self.folder.digests[BASELINE],
+        }
         return {str(place.resolve()): files for place, files in places.items()}
 
     def sha256(self, configuration: Configuration) -> str:
@@ -202,7 +205,5 @@ def read_certificate(path: Path) -> Certificate | None:
     try:
         found: Certificate = from_json(Certificate, read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged ({repr(error):.200}); remove it and run again."
-        ) from error
+        raise StoreError(f"{path} is damaged ({error!r:.200}); remove it and run again.") from error
     return found if found.files else None
