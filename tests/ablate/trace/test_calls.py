@@ -1,4 +1,4 @@
-"""What `inputs()` returns is read in one way; copies are deep, and errors say what is accepted."""
+"""All forms of inputs are read in one place; copies are deep, errors say what is accepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.trace.calls import Call, read_call
 
 X, MASK = torch.ones(2, 3), torch.zeros(2)
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024  # a plain one, as models use them
+Pair = namedtuple("Pair", "left right")
 
 
 @dataclass
