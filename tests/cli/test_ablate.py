@@ -127,10 +127,11 @@ WRONG_MODEL = {
         "the forward pass in evaluation mode raised RuntimeError: mat1 and mat2 shapes cannot be "
         "multiplied (4x9 and 8x8) (model.py, line 13).",
     ),
-    "not a tuple": (
+    "no inputs": (
         "(torch.randn(4, 8),)",
-        "torch.randn(4, 8)",
-        "inputs() of model.py must return the tuple of positional inputs; got a Tensor.",
+        "None",
+        "inputs() of model.py must return a tensor, a tuple of inputs, a dictionary of keywords, "
+        "or (args, kwargs); got None.",
     ),
     "not a model": (
         "return Model()",

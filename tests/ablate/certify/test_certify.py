@@ -442,7 +442,7 @@ def test_a_model_that_cannot_be_measured_is_told_in_a_sentence(bench: Bench, old
     assert reason in str(caught.value)
 
 
-def test_inputs_must_be_a_tuple(bench: Bench) -> None:
-    inputs = INPUTS.replace("(torch.randn(4, 8),)", "torch.randn(4, 8)")
-    with pytest.raises(ModelError, match=r"must return the tuple .*; got a Tensor\."):
+def test_inputs_must_be_inputs(bench: Bench) -> None:
+    inputs = INPUTS.replace("(torch.randn(4, 8),)", "'a text'")
+    with pytest.raises(ModelError, match=r"must return a tensor, a tuple .*; got a str\."):
         bench.certify(MODEL, Cut(old="x", new="x"), inputs=inputs)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.trace.nested import flatten, tensors_in, walk
+from antifragile.ablate.trace.nested import containers, flatten, tensors_in, walk
 
 
 @dataclass
@@ -54,3 +55,21 @@ def test_a_shared_object_appears_under_each_path() -> None:
 
     found = [path for path, value in walk("x", [shared, shared], below) if value == "a"]
     assert found == ["x.0.0", "x.1.0"]
+
+
+class Slotted:
+    __slots__ = ("_cache", "x")
+
+    def __init__(self, x: Any) -> None:
+        self.x, self._cache = x, "b"
+
+
+def test_slots_views_queues_and_scalars_are_data() -> None:
+    value = [Slotted("a"), {"k": "b"}.values(), deque("c"), np.float32(0.5), np.array(True)]
+    found = flatten(value, is_text)
+    assert [path for path, _ in found] == ["[0][x]", "[1][0]", "[2][0]", "[3]", "[4]"]
+
+
+def test_objects_that_hold_data_are_listed_by_type() -> None:
+    value = (Output(logits=["a"]), {"k": Slotted("b")}, Output(logits=None), Slotted(None))
+    assert containers(value, is_text) == [("[0]", "Output"), ("[1][k]", "Slotted")]

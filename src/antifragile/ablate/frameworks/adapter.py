@@ -129,11 +129,10 @@ class Adapter(ABC):
 
     def signature(self, value: Any) -> list[str]:
         """Structure, shapes and types of a nested value, a line each."""
-        held = [f"{path} a {kind}" for path, kind in containers(value, self.is_tensor) if path]
-        return held + [
+        return [
             f"{path or 'output'} {self.array(item).shape} {self.type_name(item)}"
             for path, item in self.flat(value)
-        ]
+        ] + [f"{path or 'output'} {kind}" for path, kind in containers(value, self.is_tensor)]
 
     def rounding_unit(self, model: Any, output: Any) -> float:
         """Relative spacing of the coarsest floating type among parameters and outputs."""

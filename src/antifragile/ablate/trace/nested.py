@@ -55,12 +55,16 @@ def flatten(value: Any, is_tensor: Callable[[Any], bool]) -> list[Named]:
 
 
 def containers(value: Any, is_tensor: Callable[[Any], bool]) -> list[tuple[str, str]]:
-    """List what holds the data of a nested output: each container's path and type."""
+    """List the objects that hold the data of a nested output, by path and type.
+
+    Tuples, lists and dictionaries are left out: the paths inside them tell which is which.
+    """
     inside = [path for path, _ in flatten(value, is_tensor)]
     return [
         (path, type(item).__name__)
         for path, item in _whole(value, is_tensor)
-        if any(leaf.startswith(f"{path}[") for leaf in inside)
+        if type(item) not in (tuple, list, dict)
+        and any(leaf.startswith(f"{path}[") for leaf in inside)
     ]
 
 
