@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from antifragile.ablate.frameworks.randomness import seed_everything
 from antifragile.ablate.frameworks.torch.assembly import TorchAssembly
 from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
@@ -71,7 +72,7 @@ def batch_of(
 
     def run(some: Sequence[Tensor], phase: Phase) -> list[Any]:
         new = {id(leaf): item.detach().clone() for leaf, item in zip(leaves, some, strict=True)}
-        torch.manual_seed(_SEED)
+        seed_everything(_SEED)
         with recorder.noting_shapes(phase), torch.no_grad():
             outputs = model.eval()(*copy.deepcopy(given, new))
         return [recorder.array(item) for item in tensors_in(outputs, recorder.is_tensor)]
