@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,11 +49,8 @@ def together_and_alone(out: Path, backend: str) -> dict[str, list[float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
 def test_a_mean_is_that_of_one_sample(tmp_path: Path, backend: str) -> None:
-    said = generated(tmp_path, "recurrent", backend, "--kinds", "mean,shuffle")
-    status: dict[Any, list[str]] = {"mean": [], "shuffle": []}
-    for item in said["variants"]:
-        status[item["kind"]].append(item["status"])
-    assert status == {"mean": ["certified"] * 4 + ["refused"], "shuffle": ["certified"] * 5}
+    said = generated(tmp_path, "recurrent", backend, "--kinds", "mean")
+    assert [item["status"] for item in said["variants"]] == ["certified"] * 4 + ["refused"]
     [last] = [item for item in said["variants"] if item["status"] == "refused"]
     assert last["reason"] == "it is one number for each sample: its mean is itself"
     found = together_and_alone(tmp_path / "out", backend)
