@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from antifragile.ablate.frameworks.randomness import seed_everything
 from antifragile.ablate.frameworks.torch.assembly import TorchAssembly
 from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
@@ -108,7 +109,7 @@ def batch_of(
     def run(some: Sequence[Tensor], phase: Phase) -> list[Any]:
         new = dict(zip(map(id, leaves), some, strict=True))
         call = given.changed(_is_tensor, lambda leaf: new.get(id(leaf), leaf).detach().clone())
-        torch.manual_seed(_SEED)
+        seed_everything(_SEED)
         with recorder.noting_shapes(phase), torch.no_grad():
             outputs = call.output_of(model.eval())
         return [recorder.array(item) for item in data_in(outputs, _is_tensor)]
