@@ -11,7 +11,7 @@ import torch
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays
-from antifragile.ablate.frameworks.torch import meta_shapes
+from antifragile.ablate.frameworks.torch import compiler
 from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
 
@@ -22,7 +22,7 @@ class TorchModels(Adapter):
     def __init__(self, *, folder: str) -> None:
         self._folder = folder
         randomness.install()
-        meta_shapes.install()
+        compiler.install()
 
     def check(self, model: Any, source: str) -> None:
         """Refuse what is not a model.

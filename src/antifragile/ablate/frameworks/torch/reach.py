@@ -99,7 +99,7 @@ class _Visitor:
 def _of_module(path: str, module: torch.nn.Module) -> list[Named]:
     dot = f"{path}." if path else ""
     public = {key: item for key, item in vars(module).items() if not key.startswith("_")}
-    tables = [*(vars(module)[table] for table in _MODULE_TABLES), public]
+    tables = [*(getattr(module, table) for table in _MODULE_TABLES), public]
     return [(dot + key, item) for table in tables for key, item in table.items()]
 
 

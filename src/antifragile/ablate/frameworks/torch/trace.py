@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from antifragile.ablate.frameworks.torch import compiler
 from antifragile.ablate.frameworks.torch.assembly import TorchAssembly
 from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
@@ -27,6 +28,7 @@ _SEED = 0
 
 def trace_torch(project: Project) -> Trace:
     """Run the model once and note what every site did."""
+    compiler.install(tracing=True)
     recorder = TorchRecorder(read_sources(project))
     torch.manual_seed(_SEED)
     with recorder.watching(project.root):
