@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
@@ -23,7 +23,7 @@ class Adapter(ABC):
         builds_late: Whether parameters appear at a layer's first call; uncalled ones never do.
     """
 
-    builds_late: ClassVar[bool] = False
+    builds_late: bool = False
 
     @abstractmethod
     def check(self, model: Any, source: str) -> None:

@@ -131,6 +131,8 @@ class Assembly(ABC):
             built_under=notes.built_under,
             used_at=tuple(notes.used_at),
             extra=tuple(notes.extra),
+            skips_hooks=notes.skips_hooks,
+            is_late=notes.is_late,
             touched=tuple(notes.touched),
             **self.module_fields(notes, module),
         )

@@ -12,7 +12,7 @@ import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Recorder(ABC):
         self.stack: list[SiteKey] = []
         self.clock = 0
         self.keep: list[object] = []
+        self.running: set[int] = set()  # ids of the modules whose call is under way
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
         self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
 
@@ -82,8 +83,9 @@ class Recorder(ABC):
         ReportingFinder(paths, self.hooks()).install()
         original = self._module_class.__call__
 
+        @wraps(original)
         def watched(module: Any, *args: object, **kwargs: object) -> Any:
-            if self.phase is Phase.OTHER:
+            if not self.is_watching or id(module) in self.running:
                 return original(module, *args, **kwargs)
             return self.on_module(module, original, args, kwargs)
 
@@ -101,6 +103,11 @@ class Recorder(ABC):
             yield
         self.phase = Phase.OTHER
 
+    def forget(self) -> None:
+        """Drop all notes on sites and modules."""
+        self.sites.clear()
+        self.modules.clear()
+
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
     ) -> Any:
@@ -112,7 +119,7 @@ class Recorder(ABC):
         started = self.clock
         self.stack.append(key)
         try:
-            result = function(*args, **kwargs)
+            result = self.noting_module(function)(*args, **kwargs)
         finally:
             self.stack.pop()
         self.note_callee(key, notes, function)
@@ -122,6 +129,22 @@ class Recorder(ABC):
             self.note_values(notes, before, result, seen=self.seen_by(notes, before))
         self.note_made(key, result, started)
         return result
+
+    def noting_module(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, or one that also notes the module that it runs, unseen by `watching`."""
+        module = self.unseen_module(function) if self.is_watching else None
+        if module is None or id(module) in self.running:
+            return function
+
+        def noted(*args: object, **kwargs: object) -> Any:
+            self.module_notes(module).skips_hooks = True
+            return self.on_module(module, lambda _, *a, **k: function(*a, **k), args, kwargs)
+
+        return noted
+
+    def unseen_module(self, function: Callable[..., Any]) -> Any:
+        """The module that a call runs where it passes by the module class's `__call__`, or None."""
+        return None
 
     def operands(
         self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -244,7 +267,12 @@ class Recorder(ABC):
         before = self.operands(None, args, kwargs)
         given = [name for name in kwargs if name not in self.modes]
         notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
-        result, seen = self.run_module(module, before, partial(original, module, *args, **kwargs))
+        self.running.add(id(module))
+        try:
+            call = partial(original, module, *args, **kwargs)
+            result, seen = self.run_module(module, before, call)
+        finally:
+            self.running.discard(id(module))
         self.note_values(notes, before, result, seen=seen)
         for tensor in tensors_in(result, self.is_tensor):
             self.makers[id(tensor)] = id(module)

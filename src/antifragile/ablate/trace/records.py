@@ -96,6 +96,8 @@ class ModuleRun(Run):
     touched: tuple[str, ...] = ()  # attributes read from it that nn.Identity lacks
     settings: Mapping[str, object] = field(default_factory=dict)  # plain attributes: p, num_heads
     is_reassigned: bool = False  # a parameter was replaced after construction, e.g. tied
+    skips_hooks: bool = False  # called by its forward, or by a `__call__` of its own class
+    is_late: bool = False  # its parameters appeared at its first call
     is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list
 
     @property

@@ -12,7 +12,7 @@ from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays
 from antifragile.ablate.frameworks.torch import compiler
-from antifragile.ablate.frameworks.torch.reach import reachable_tensors
+from antifragile.ablate.frameworks.torch.reach import is_lazy, reachable_tensors
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
 
 
@@ -39,7 +39,8 @@ class TorchModels(Adapter):
 
     def prepare(self, model: Any, inputs: Sequence[Any]) -> None:
         """Let lazy modules see their first input."""
-        if any(_is_lazy(tensor) for _, tensor in self.held(model)):
+        if any(is_lazy(tensor) for _, tensor in self.held(model)):
+            self.builds_late = True
             self.evaluate(model, self.copy_inputs(inputs))
 
     def parameters(self, model: Any) -> dict[str, int]:
@@ -48,6 +49,7 @@ class TorchModels(Adapter):
         found = {
             id(tensor): (named.get(id(tensor), path), tensor.numel())
             for path, tensor in reversed(list(self.held(model, learning=True)))
+            if not is_lazy(tensor)  # never called
         }
         return dict(sorted(found.values()))
 
@@ -59,7 +61,7 @@ class TorchModels(Adapter):
 
     def is_dense(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is neither sparse nor quantized nor to be created yet."""
-        return tensor.layout is torch.strided and not tensor.is_quantized and not _is_lazy(tensor)
+        return tensor.layout is torch.strided and not tensor.is_quantized and not is_lazy(tensor)
 
     def assign(self, tensor: torch.Tensor, value: Array) -> None:
         """Copy a value of the same shape into a tensor, where it is another."""
@@ -141,7 +143,3 @@ class TorchModels(Adapter):
             for path, tensor in self.held(model, learning=True)
             if tensor.requires_grad
         }
-
-
-def _is_lazy(tensor: torch.Tensor) -> bool:
-    return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))

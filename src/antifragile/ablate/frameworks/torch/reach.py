@@ -55,6 +55,11 @@ def reachable_tensors(model: Any, *, folder: str) -> dict[str, torch.Tensor]:
     }
 
 
+def is_lazy(tensor: torch.Tensor) -> bool:
+    """Whether a parameter or buffer gets its shape at the first call of its layer."""
+    return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))
+
+
 class _Visitor:
     """Lists what lies right below an object, and counts the visits to each.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
+from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import Named
@@ -41,6 +42,14 @@ class TorchRecorder(Recorder):
         if isinstance(owner, nn.Module):
             self.note_touched(key, owner, getattr(function, "__name__", ""))
 
+    def unseen_module(self, function: Callable[..., Any]) -> nn.Module | None:
+        """The module whose forward is called, or whose class has a `__call__` of its own."""
+        if isinstance(function, nn.Module):
+            return function if type(function).__call__ is not nn.Module.__call__ else None
+        owner = getattr(function, "__self__", None)
+        is_forward = getattr(function, "__name__", "") == "forward"
+        return owner if is_forward and isinstance(owner, nn.Module) else None
+
     def is_guarded(self, file: str, number: int) -> bool:
         """Whether an attribute is read behind a check of the class, or by its own object."""
         source = self.sources[file]
@@ -54,6 +63,7 @@ class TorchRecorder(Recorder):
         if isinstance(result, nn.Module) and self.modules[id(result)].built_at:
             parameters = list(result.parameters())
             self.modules[id(result)].first_parameters = set(map(id, parameters))
+            self.modules[id(result)].is_late = any(map(is_lazy, parameters))
             self.keep += parameters
         elif isinstance(result, nn.Parameter):
             self.sites[key].new_parameters[id(result)] = None
