@@ -165,7 +165,12 @@ def merged_words(words: Sequence[str]) -> str:
     """Return one word for several: itself, "*" for numbers, "layer*" for layer1 and layer2."""
     if len(words) == 1:
         return words[0]
-    stems = {word.partition("[")[0] for word in words}
+    stems, keys = (
+        {word.partition("[")[0] for word in words},
+        {word.partition("[")[2] for word in words},
+    )
+    if len(stems) > 1 and len(keys) == 1 and all(keys):  # "0['norm']" and "1['norm']"
+        return f"{merged_words(sorted(stems))}[{keys.pop()}"
     if len(stems) == 1 and all(word.endswith("]") for word in words):
         return f"{stems.pop()}[*]"
     if all(word.isdigit() for word in words):

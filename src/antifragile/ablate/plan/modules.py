@@ -7,7 +7,7 @@ forward hook replaces what it returns; its parameters stay without gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
@@ -18,8 +18,8 @@ from antifragile.ablate.plan.operands import (
     check_batch,
     check_numbers,
     passed_operand,
+    relations_of,
     shape_pairs,
-    shape_relations,
     shape_words,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
@@ -88,7 +88,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         )
     operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
     pairs = shape_pairs(runs, operand)
-    template = chosen(attempt, pairs)
+    template = chosen(attempt, pairs, relations_of(runs, operand))
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     values = {
@@ -102,12 +102,13 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     return fill_template(template, values)
 
 
-def chosen(attempt: Attempt, pairs: Sequence[tuple[Shape, Shape]]) -> Template:
+def chosen(
+    attempt: Attempt, pairs: Sequence[tuple[Shape, Shape]], relations: Collection[str]
+) -> Template:
     """Return the first template that fits, or refuse with the obstacle."""
     target, kind, modules = attempt.target, attempt.kind, attempt.modules
     holds = {name for module in modules for name in module.parameters}
     shares = holds != set(attempt.evidence.vanishing(target.modules))
-    relations = shape_relations(pairs)
     names = {name for module in modules for name in module.extra}
     several_names = target.path is not None and any(len(module.names) > 1 for module in modules)
     must_keep = any(module.touched for module in modules) or several_names

@@ -45,7 +45,10 @@ def guarded(evidence: Evidence, target: Target, attribute: str, line: str) -> st
     container, _, index = attribute.removeprefix("self.").partition("[")
     question = f'hasattr(self, "{container}")'
     if index and "." not in container:
-        question = f"len(self.{container}) > {index.partition(']')[0]}"
+        place = index.partition("]")[0]
+        question = f"len(self.{container}) > {place}"
+        if not place.isdecimal():  # the key of a dictionary
+            question = f"{place} in self.{container}"
     return f"if {question}:\n    {line}"
 
 

@@ -66,6 +66,7 @@ class Recorder(ABC):
             "__af_call__": self.on_call,
             "__af_binary__": self.on_binary,
             "__af_attribute__": self.on_attribute,
+            "__af_item__": self.on_item,
             "__af_operand__": self.on_operand,
             "__af_done__": self.on_done,
         }
@@ -253,6 +254,10 @@ class Recorder(ABC):
         if isinstance(owner, self._module_class):
             self.note_touched(key, owner, name)
         return result
+
+    def on_item(self, key: SiteKey, owner: Any, index: object) -> Any:
+        """Evaluate `owner[index]`."""
+        return owner[index]
 
     def on_module(
         self,

@@ -37,6 +37,7 @@ class Value:
     producer: str = ""  # the operation that made it, e.g. "SigmoidBackward0"
     made_by: int | None = None  # the module whose call returned it
     bounded: bool = False  # every value within [-1, 1] (noted for factors only)
+    masked: bool = False  # some values are -infinity, or so low that they stand for it
 
     @property
     def is_floating(self) -> bool:

@@ -17,7 +17,7 @@ from antifragile.ablate.trace.notes import ModuleNotes, Notes
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients
 
-_CONTAINERS = (nn.ModuleList, nn.ModuleDict)
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _SUMS = ("+", "+=", "add", "add_")
 
 

@@ -6,6 +6,7 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ _FUNCTION_NAMES = {
     for name, function in vars(space).items()
     if callable(function)
 }
+
+_MASKED = -1e4  # scores below stand for -infinity; the templates of masked scores know it too
 
 
 class TorchRecorder(Recorder):
@@ -104,13 +107,23 @@ class TorchRecorder(Recorder):
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
         result = super().on_attribute(key, owner, name)
-        if self.is_watching and isinstance(result, nn.Parameter):
+        self.note_parameter(key, name, result)
+        return result
+
+    def on_item(self, key: SiteKey, owner: Any, index: object) -> Any:
+        """Evaluate `owner[index]`; note a parameter out of a list or dictionary."""
+        result = super().on_item(key, owner, index)
+        self.note_parameter(key, str(index), result)
+        return result
+
+    def note_parameter(self, key: SiteKey, name: str, value: object) -> None:
+        """Note what a forward reads, where it is a parameter."""
+        if self.is_watching and isinstance(value, nn.Parameter):
             notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
             notes.calls[self.phase] += 1
-            self.note_values(notes, {}, result)
-            if id(result) in self.parameters:
-                notes.parameters[self.parameters[id(result)]] = None
-        return result
+            self.note_values(notes, {}, value)
+            if id(value) in self.parameters:
+                notes.parameters[self.parameters[id(value)]] = None
 
     def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
         """The arguments, items of lists, and the tensor whose method is called."""
@@ -150,6 +163,7 @@ class TorchRecorder(Recorder):
             producer=type(node).__name__ if node is not None else "",
             made_by=self.makers.get(id(tensor)),
             bounded=check_bounds and _is_bounded(tensor),
+            masked=_is_masked(tensor),
         )
 
 
@@ -161,7 +175,18 @@ def _is_library_function(function: Callable[..., Any]) -> bool:
 
 def _is_bounded(tensor: Tensor) -> bool:
     """Whether every value lies in [-1, 1]."""
-    if not tensor.is_floating_point() or tensor.numel() == 0:
+    return _holds(tensor, lambda values: values.abs().max() <= 1)
+
+
+def _is_masked(tensor: Tensor) -> bool:
+    """Whether some values are -infinity, or so low that they stand for it."""
+    return tensor.dim() > 1 and _holds(tensor, lambda values: values.min() < _MASKED)
+
+
+def _holds(tensor: Tensor, test: Callable[[Tensor], Tensor]) -> bool:
+    """Whether something is true of a tensor's values; False where they cannot be read."""
+    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
         return False
-    with torch.no_grad():
-        return bool(tensor.abs().max() <= 1)
+    with torch.no_grad(), suppress(RuntimeError):  # inside vmap no value can be read
+        return bool(test(tensor))
+    return False
