@@ -92,6 +92,7 @@ class ModuleRun(Run):
     children: int = 0
     built_at: tuple[SiteKey, ...] = ()  # sites that returned it as new, innermost first
     built_under: tuple[SiteKey, ...] = ()  # the calls that were active then, outermost first
+    first_seen: int = 0  # its place in the order in which modules were seen; 0: never by itself
     used_at: tuple[SiteKey, ...] = ()
     extra: tuple[str, ...] = ()  # arguments it was given beside the first: "1", "mask"
     touched: tuple[str, ...] = ()  # attributes read from it that nn.Identity lacks

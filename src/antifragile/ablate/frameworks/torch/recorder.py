@@ -5,8 +5,10 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import wraps
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import Named
-from antifragile.ablate.trace.notes import Notes, Operands, Phase
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
 
@@ -38,6 +40,49 @@ class TorchRecorder(Recorder):
         super().__init__(nn.Module, frozenset(dir(nn.Identity())), sources)
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
+
+    @contextmanager
+    def watching(self, root: str) -> Iterator[None]:
+        """Take notes; a deep copy of a module inherits those on its original's construction."""
+        original = copy.deepcopy
+
+        @wraps(original)
+        def followed(value: Any, memo: dict[int, Any] | None = None, *rest: Any) -> Any:
+            memo = {} if memo is None else memo
+            result = original(value, memo, *rest)
+            if not self.is_watching:
+                self.note_copies(memo)
+            return result
+
+        copy.deepcopy = followed
+        try:
+            with super().watching(root):
+                yield
+        finally:
+            copy.deepcopy = original
+
+    def note_copies(self, copies: Mapping[int, Any]) -> None:
+        """Note what a deep copy made: id of an original -> its copy."""
+        for key, copied in list(copies.items()):
+            known = self.modules.get(key)
+            if known is None or not isinstance(copied, nn.Module) or id(copied) in self.modules:
+                continue
+            known.built_under += tuple(self.stack)  # an edit of the original comes after the copy
+            parameters = list(copied.parameters())
+            self.keep += parameters
+            self.modules[id(copied)] = ModuleNotes(
+                module=copied,
+                first_seen=known.first_seen,
+                built_at=list(known.built_at),
+                returned_at=list(known.returned_at),
+                built_under=known.built_under,
+                first_parameters=set(map(id, parameters)),
+                is_late=known.is_late,
+            )
+        for notes in self.sites.values():
+            made = [copies[key] for key in notes.new_parameters if key in copies]
+            notes.new_parameters |= dict.fromkeys(map(id, made))
+            self.keep += made
 
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Note the method of a module that an identity lacks."""
