@@ -39,6 +39,7 @@ ALIASES = {
 }
 SHAPES = {
     "same": ((2, 4, 8, 8), (2, 4, 8, 8)),
+    "masked": ((2, 4, 8, 8), (2, 4, 8, 8)),
     "any": ((2, 4, 8, 8), (2, 4, 8, 8)),
     "pooled": ((2, 4, 8, 8), (2, 4, 4, 4)),
     "resized": ((2, 8), (2, 4)),
@@ -91,8 +92,10 @@ def target_of(template: Template, source: SourceFile) -> Target:
 
 def traced_by_hand(framework: str, template: Template, source: SourceFile) -> Trace:
     """A trace of the example in which all tensors have the shapes that the template is for."""
+    is_masked = template.shapes == "masked"
     before, after = (
-        Value(shape=shape, dtype="float32", batch_axes=(0,)) for shape in SHAPES[template.shapes]
+        Value(shape=shape, dtype="float32", batch_axes=(0,), masked=is_masked)
+        for shape in SHAPES[template.shapes]
     )
     key = site_of(source)
     call = source.sites[key[1]]

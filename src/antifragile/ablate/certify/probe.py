@@ -51,7 +51,7 @@ def measure_baseline(code: CodeFields, results: str, keep_gradients: bool) -> Ba
     subject = Subject(code)
     model, _, _ = subject.ready()
     given = subject.adapter.tensors(model)
-    others = given | randomised(given, subject.adapter.aliases(model))
+    others = _other_weights(subject, given, subject.adapter.aliases(model))
     first = subject.observe(given)
     subject.is_random = subject.draws > 0
     _check_repeats(first, subject.observe(given))
@@ -114,6 +114,14 @@ def measure_variant(
         differences=differences,
         redrawn=_redrawn_difference(subject, weights["randomised"], kept) if is_same else 0.0,
     )
+
+
+def _other_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
+    """New values for every parameter, of both signs where the model stays finite with these."""
+    others = given | randomised(given, aliases)
+    seen = subject.observe(others, backward=False)
+    is_usable = all(map(is_finite, seen.outputs.values()))
+    return others if is_usable else given | randomised(given, aliases, both_signs=False)
 
 
 def _facts(first: Observation, seen: Mapping[str, Observation]) -> dict[str, Any]:

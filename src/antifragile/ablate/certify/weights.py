@@ -15,12 +15,16 @@ from antifragile.ablate.frameworks.arrays import Array, Leaves
 _SEED = 20
 
 
-def randomised(given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
+def randomised(
+    given: Leaves, aliases: Mapping[str, list[str]], *, both_signs: bool = True
+) -> Leaves:
     """Draw new values for every parameter, of the same mean and spread; constants get a spread.
 
     Args:
         given: All values by path.
         aliases: All paths of each parameter, by the first of them.
+        both_signs: Turn the sign of every third value of a constant, so that what acts on one sign
+            alone is seen.
 
     Returns:
         The parameters alone; one that has several paths has the same array under each.
@@ -33,6 +37,8 @@ def randomised(given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
         seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
         noise = np.random.Generator(np.random.Philox(seed)).standard_normal(old.shape, np.float32)
         new = (old.mean() + _spread(old) * noise).astype(old.dtype)
+        if both_signs and old.size > 1 and not np.std(old):
+            new.flat[1::3] *= -1
         values |= dict.fromkeys(paths, new)
     return values
 

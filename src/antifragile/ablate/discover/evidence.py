@@ -211,9 +211,10 @@ def index_path(path: str) -> str:
     """Turn a module's name into Python: "transformer.h.3" -> "transformer.h[3]"."""
     text = ""
     for part in path.split("."):
-        if part.isdecimal() or part == "*":
-            text += f"[{part}]"
-        elif part.rstrip("*").isidentifier() or part.split("[")[0].isidentifier():
+        base, bracket, inside = part.partition("[")
+        if base.isdecimal() or base == "*":
+            text += f"[{base}]{bracket}{inside}"
+        elif base.rstrip("*").isidentifier():
             text += f".{part}"
         else:
             text += f"[{part!r}]"

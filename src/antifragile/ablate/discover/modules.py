@@ -145,7 +145,9 @@ def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths
     """Name the modules that a call builds: by class and attribute, or by function and callee."""
     if paths and site.class_name is not None:
         owner, _ = next(iter(paths))
-        return f"{owner}.{index_path(common_path([path for _, path in paths]))}"
+        words = common_path([path for _, path in paths])
+        if words != "*":
+            return f"{owner}.{index_path(words)}"
     names = [evidence.module(number).name for number in numbers if evidence.module(number).name]
     if len(names) == 1:
         return index_path(names[0])
@@ -165,7 +167,12 @@ def merged_words(words: Sequence[str]) -> str:
     """Return one word for several: itself, "*" for numbers, "layer*" for layer1 and layer2."""
     if len(words) == 1:
         return words[0]
-    stems = {word.partition("[")[0] for word in words}
+    stems, keys = (
+        {word.partition("[")[0] for word in words},
+        {word.partition("[")[2] for word in words},
+    )
+    if len(stems) > 1 and len(keys) == 1 and all(keys):  # "0['norm']" and "1['norm']"
+        return f"{merged_words(sorted(stems))}[{keys.pop()}"
     if len(stems) == 1 and all(word.endswith("]") for word in words):
         return f"{stems.pop()}[*]"
     if all(word.isdigit() for word in words):
@@ -204,21 +211,36 @@ def use_targets(evidence: Evidence, numbers: Sequence[int]) -> Iterator[Target]:
 
 
 def stray_targets(evidence: Evidence) -> Iterator[Target]:
-    """Yield modules that ran but were built outside the files that may be edited."""
-    for number, module in enumerate(evidence.trace.modules):
-        if number == 0 or module.built_at or not module.ran or not module.used_at:
-            continue
-        site = evidence.site(module.used_at[0])
-        if number not in site.run.modules:
-            continue  # called inside a library's module, which is a component itself
-        component = Component(
-            name=index_path(module.name) or short_type(module),
-            kind=kind_of(module),
-            span=site.source.span(site.node),
-            ran=True,
-            calls=module.calls,
-            parameters=sum(evidence.trace.parameters[name] for name in module.parameters),
-            modules=module.names,
-            kinds=_MODULE_KINDS[:4],
-        )
-        yield Target(component=component, site=site.key, options={"use": "1"})
+    """Yield calls of modules that were built outside the files that may be edited."""
+    sites = dict.fromkeys(
+        key
+        for number, module in enumerate(evidence.trace.modules)
+        if number > 0 and not module.built_at and module.ran
+        for key in module.used_at
+        if number in evidence.site(key).run.modules
+    )  # others are called inside a library's module, which is a component itself
+    yield from (stray_target(evidence, evidence.site(key)) for key in sites)
+
+
+def stray_target(evidence: Evidence, site: SeenSite) -> Target:
+    """Make the component of one call and of all modules that are called there."""
+    modules = [evidence.module(number) for number in site.run.modules]
+    parameters = dict.fromkeys(name for module in modules for name in module.parameters)
+    names = [module.name for module in modules if module.name]
+    places = list(modules[0].used_at)
+    name = index_path(common_path(names)) if names else short_type(modules[0])
+    if any(module.built_at for module in modules):
+        name = f"{site.function}:{site.label}"
+    if len(places) > 1:
+        name = f"{name} (use {places.index(site.key) + 1})"
+    component = Component(
+        name=name,
+        kind=kind_of(modules[0]),
+        span=site.source.span(site.node),
+        ran=True,
+        calls=site.run.calls,
+        parameters=sum(evidence.trace.parameters[name] for name in parameters),
+        modules=tuple(name for module in modules for name in module.names),
+        kinds=_MODULE_KINDS[:4],
+    )
+    return Target(component=component, site=site.key, options={"use": "1"})

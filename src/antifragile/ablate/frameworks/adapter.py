@@ -28,7 +28,7 @@ class Adapter(ABC):
         has_modes: Whether a model is in one of two modes; else each call names its mode.
     """
 
-    builds_late: ClassVar[bool] = False
+    builds_late: bool = False
     dict_is_one_input: ClassVar[bool] = False
     has_modes: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ forward hook replaces what it returns; its parameters stay without gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
@@ -17,8 +17,8 @@ from antifragile.ablate.plan.operands import (
     Shape,
     check_numbers,
     passed_operand,
+    relations_of,
     shape_pairs,
-    shape_relations,
     shape_words,
     words_of_results,
 )
@@ -87,7 +87,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         )
     operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
     pairs = shape_pairs(runs, operand)
-    template = chosen(attempt, pairs)
+    template = chosen(attempt, pairs, relations_of(runs, operand))
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     values = {
@@ -102,31 +102,38 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     return fill_template(template, values)
 
 
-def chosen(attempt: Attempt, pairs: Sequence[tuple[Shape, Shape]]) -> Template:
+def chosen(
+    attempt: Attempt, pairs: Sequence[tuple[Shape, Shape]], relations: Collection[str]
+) -> Template:
     """Return the first template that fits, or refuse with the obstacle."""
     target, kind, modules = attempt.target, attempt.kind, attempt.modules
     holds = {name for module in modules for name in module.parameters}
     shares = holds != set(attempt.evidence.vanishing(target.modules))
-    relations = shape_relations(pairs)
     names = {name for module in modules for name in module.extra}
     several_names = target.path is not None and any(len(module.names) > 1 for module in modules)
     must_keep = any(module.touched for module in modules) or several_names
+    skips_hooks = any(module.skips_hooks for module in modules)
+    is_late = any(module.is_late for module in modules)
     of_tensors = all(module.is_tensor for module in attempt.runs)
     for template in attempt.templates:
         if not all(template.fits(ComponentKind.MODULE, kind, module.type) for module in modules):
             continue
         if template.shapes not in relations or (must_keep and not template.keep):
             continue
+        if skips_hooks and "register_forward_hook" in (template.helper or ""):
+            continue
         if template.arity is not None and len(names) + 1 != template.arity:
             continue
         if template.match == ("*",) and kind is not AblationKind.REINIT_FROZEN and not of_tensors:
             continue
         moves = template.shapes == "resized" and not template.keep
-        if moves and (shares or not all(map(str.isdigit, names))):
+        if moves and (shares or is_late or not all(map(str.isdigit, names))):
             continue
         return template
     if not of_tensors:
         raise NoLegalEdit("it returns more than one tensor")
+    if skips_hooks and (must_keep or kind is not AblationKind.IDENTITY):
+        raise NoLegalEdit("its forward is called directly: no hook sees what it returns")
     before, after = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
     raise NoLegalEdit(
         f"it turns shape {before} into {after}: nothing of that shape stands in for it"

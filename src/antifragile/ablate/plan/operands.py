@@ -42,6 +42,14 @@ def shape_relations(pairs: Sequence[tuple[Shape, Shape]]) -> set[str]:
     }
 
 
+def relations_of(runs: Sequence[Run], operand: str) -> set[str]:
+    """Return what holds of one operand over all calls; "masked": the same shape, parts masked."""
+    relations = shape_relations(shape_pairs(runs, operand))
+    values = [run.operands[operand] for run in runs if operand in run.operands]
+    is_masked = "same" in relations and any(value.masked for value in values)
+    return relations | ({"masked"} if is_masked else set())
+
+
 def can_reduce(one: Shape, two: Shape) -> bool:
     """Whether axes behind the first may be averaged away to lead from one shape to the other."""
     return 0 < len(two) < len(one) and two[0] == one[0]

@@ -13,6 +13,7 @@ from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_numbers,
     passed_operand,
+    relations_of,
     shape_pairs,
     shape_relations,
     shape_words,
@@ -51,7 +52,7 @@ def plan_call(attempt: Attempt) -> Planned:
     name = "module call" if run.callee is Callee.MODULE else run.name
     operand = passed_operand([run])
     pairs = shape_pairs([run], operand)
-    relations = shape_relations(pairs)
+    relations = relations_of([run], operand)
     template = next(
         (
             item

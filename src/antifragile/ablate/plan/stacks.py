@@ -45,7 +45,10 @@ def guarded(evidence: Evidence, target: Target, attribute: str, line: str) -> st
     container, _, index = attribute.removeprefix("self.").partition("[")
     question = f'hasattr(self, "{container}")'
     if index and "." not in container:
-        question = f"len(self.{container}) > {index.partition(']')[0]}"
+        place = index.partition("]")[0]
+        question = f"len(self.{container}) > {place}"
+        if not place.isdecimal():  # the key of a dictionary
+            question = f"{place} in self.{container}"
     return f"if {question}:\n    {line}"
 
 
@@ -81,6 +84,8 @@ def stacks_of(attempt: Attempt) -> dict[tuple[str, str], dict[int, int]]:
     """Return the stacks of a target: (owner, path of the stack) -> index -> module to drop."""
     evidence, rows = attempt.evidence, []
     for module in attempt.modules:
+        if not module.names:  # only copies of it are in the model
+            continue
         owner = evidence.owner_of(module, attempt.site.class_name)
         if owner is None:
             return {}
@@ -133,13 +138,25 @@ def building_statement(
     module = evidence.module(target.modules[0])
     sites = [*module.built_under, *module.built_at]
     nodes = [source.sites[number] for file, number in sites if file == source.file]
-    inside = [node for node in nodes if source.function_of(node) is init]
+    inside: list[ast.AST] = [node for node in nodes if source.function_of(node) is init]
+    if not inside and was_put_there_later(evidence, target, owner):
+        raise NoLegalEdit(f"it takes its place in {owner} only after __init__")
     first = path.split(".")[0].split("[")[0]
     inside += [node for node in ast.walk(init) if binds(node, first)]
     if not inside:
         raise NoLegalEdit(f"__init__ of {owner} does not build it")
     statements = [source.outer_statement_of(node, init) for node in inside]
     return source, max(statements, key=lambda statement: statement.lineno)
+
+
+def was_put_there_later(evidence: Evidence, target: Target, owner: str) -> bool:
+    """Whether a layer was made after its owner: by code that wraps or swaps layers, or forward."""
+    modules = [evidence.module(number) for number in target.modules]
+    found = [(module, evidence.owner_of(module, owner)) for module in modules]
+    owners = [
+        (module, evidence.module(evidence.by_name[place[1]])) for module, place in found if place
+    ]
+    return any(0 < above.first_seen < module.first_seen for module, above in owners)
 
 
 def binds(node: ast.AST, name: str) -> bool:

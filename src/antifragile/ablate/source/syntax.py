@@ -185,6 +185,9 @@ def _is_site(node: ast.AST, parent: ast.AST) -> bool:
         is_callee = isinstance(parent, ast.Call) and parent.func is node
         is_private = node.attr.startswith("__")
         return isinstance(node.ctx, ast.Load) and not is_callee and not is_private
+    if isinstance(node, ast.Subscript):  # self.gains["a"], self.scales[i]
+        is_one = isinstance(node.slice, ast.Constant | ast.Name)
+        return isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Attribute) and is_one
     return False
 
 

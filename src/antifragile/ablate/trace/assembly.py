@@ -167,8 +167,11 @@ class Assembly(ABC):
             parameters=self._named(map(id, self.held(module, below=True))),
             own_parameters=self._named(map(id, self.held(module, below=False))),
             built_under=notes.built_under,
+            first_seen=notes.first_seen,
             used_at=tuple(notes.used_at),
             extra=tuple(notes.extra),
+            skips_hooks=notes.skips_hooks,
+            is_late=notes.is_late,
             touched=tuple(notes.touched),
             **self.module_fields(notes, module),
         )

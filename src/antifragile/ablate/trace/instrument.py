@@ -5,6 +5,7 @@ Each site `E` becomes a call of a reporter that evaluates it as before and takes
     f(x)      ->  __af_call__(KEY, f, x)
     a + b     ->  __af_binary__(KEY, "+", a, b)
     m.weight  ->  __af_attribute__(KEY, m, "weight")
+    m.ps[i]   ->  __af_item__(KEY, m.ps, i)
     out += y  ->  out += __af_operand__(KEY, "+=", out, y); __af_done__(KEY, out)
 
 KEY is the site's file and number. Line numbers stay, so that tracebacks still point into the
@@ -58,6 +59,10 @@ class _Instrumenter(ast.NodeTransformer):
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         return self._hook("__af_attribute__", node, node.value, ast.Constant(node.attr))
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        return self._hook("__af_item__", node, node.value, node.slice)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt]:
         node.value = self.visit(node.value)

@@ -56,3 +56,5 @@ class ModuleNotes(Notes):
     touched: dict[str, None] = field(default_factory=dict)
     first_parameters: set[int] = field(default_factory=set)  # ids, when construction ended
     extra: dict[str, None] = field(default_factory=dict)  # arguments beside the first
+    skips_hooks: bool = False  # called by its forward, or by a `__call__` of its own class
+    is_late: bool = False  # its parameters appeared at its first call

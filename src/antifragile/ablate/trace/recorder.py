@@ -12,7 +12,7 @@ import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Recorder(ABC):
         self.stack: list[SiteKey] = []
         self.clock = 0
         self.keep: list[object] = []
+        self.running: set[int] = set()  # ids of the modules whose call is under way
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
         self.remarks: dict[str, None] = {}  # what the user should know about the trace, in words
         self.found = FoundBatch(batch=Batch(reason="it was not looked for"))
@@ -69,6 +70,7 @@ class Recorder(ABC):
             "__af_call__": self.on_call,
             "__af_binary__": self.on_binary,
             "__af_attribute__": self.on_attribute,
+            "__af_item__": self.on_item,
             "__af_operand__": self.on_operand,
             "__af_done__": self.on_done,
         }
@@ -86,8 +88,9 @@ class Recorder(ABC):
         ReportingFinder(paths, self.hooks()).install()
         original = self._module_class.__call__
 
+        @wraps(original)
         def watched(module: Any, *args: object, **kwargs: object) -> Any:
-            if self.phase is Phase.OTHER:
+            if not self.is_watching or id(module) in self.running:
                 return original(module, *args, **kwargs)
             return self.on_module(module, original, args, kwargs)
 
@@ -127,6 +130,11 @@ class Recorder(ABC):
             self.phase = Phase.OTHER
             self._pending.clear()
 
+    def forget(self) -> None:
+        """Drop all notes on sites and modules."""
+        self.sites.clear()
+        self.modules.clear()
+
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
     ) -> Any:
@@ -138,7 +146,7 @@ class Recorder(ABC):
         started = self.clock
         self.stack.append(key)
         try:
-            result = function(*args, **kwargs)
+            result = self.noting_module(function)(*args, **kwargs)
         finally:
             self.stack.pop()
         self.noted(self.note_callee, key, notes, function)
@@ -165,6 +173,21 @@ class Recorder(ABC):
                 f"antifragile: {take.__name__} raised {describe(error)}"
             )
             return {}
+    def noting_module(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, or one that also notes the module that it runs, unseen by `watching`."""
+        module = self.unseen_module(function) if self.is_watching else None
+        if module is None or id(module) in self.running:
+            return function
+
+        def noted(*args: object, **kwargs: object) -> Any:
+            self.module_notes(module).skips_hooks = True
+            return self.on_module(module, lambda _, *a, **k: function(*a, **k), args, kwargs)
+
+        return noted
+
+    def unseen_module(self, function: Callable[..., Any]) -> Any:
+        """The module that a call runs where it passes by the module class's `__call__`, or None."""
+        return None
 
     def operands(
         self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -280,6 +303,10 @@ class Recorder(ABC):
             self.noted(self.note_touched, key, owner, name)
         return result
 
+    def on_item(self, key: SiteKey, owner: Any, index: object) -> Any:
+        """Evaluate `owner[index]`."""
+        return owner[index]
+
     def on_module(
         self,
         module: Any,
@@ -293,7 +320,12 @@ class Recorder(ABC):
         before = self.noted(self.operands, None, args, kwargs)
         given = [name for name in kwargs if name not in self.modes]
         notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
-        result, seen = self.run_module(module, before, partial(original, module, *args, **kwargs))
+        self.running.add(id(module))
+        try:
+            call = partial(original, module, *args, **kwargs)
+            result, seen = self.run_module(module, before, call)
+        finally:
+            self.running.discard(id(module))
         self.noted(self.note_values, notes, before, result, seen=seen)
         for tensor in self.noted(tensors_in, result, self.is_tensor):
             self.makers[id(tensor)] = id(module)

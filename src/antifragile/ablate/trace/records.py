@@ -41,6 +41,7 @@ class Value:
     batch_axes: tuple[int, ...] | None = None  # of the samples, in every call: (axis,), or () where
     # no size depends on their number; None: they lie along no axis of their own, or it is not known
     means: tuple[tuple[float, ...], ...] = ()  # of an input: along each axis, over all the others
+    masked: bool = False  # some values are -infinity, or so low that they stand for it
 
     @property
     def is_floating(self) -> bool:
@@ -95,11 +96,14 @@ class ModuleRun(Run):
     children: int = 0
     built_at: tuple[SiteKey, ...] = ()  # sites that returned it as new, innermost first
     built_under: tuple[SiteKey, ...] = ()  # the calls that were active then, outermost first
+    first_seen: int = 0  # its place in the order in which modules were seen; 0: never by itself
     used_at: tuple[SiteKey, ...] = ()
     extra: tuple[str, ...] = ()  # arguments it was given beside the first: "1", "mask"
     touched: tuple[str, ...] = ()  # attributes read from it that nn.Identity lacks
     settings: Mapping[str, object] = field(default_factory=dict)  # plain attributes: p, num_heads
     is_reassigned: bool = False  # a parameter was replaced after construction, e.g. tied
+    skips_hooks: bool = False  # called by its forward, or by a `__call__` of its own class
+    is_late: bool = False  # its parameters appeared at its first call
     is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list
 
     @property

@@ -17,7 +17,7 @@ from antifragile.ablate.trace.notes import ModuleNotes, Notes
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients
 
-_CONTAINERS = (nn.ModuleList, nn.ModuleDict)
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _SUMS = ("+", "+=", "add", "add_")
 
 
@@ -48,7 +48,9 @@ class TorchAssembly(Assembly):
         """Nodes through which the output depends on the inputs: floating inputs, embeddings."""
         found = {self.graph.find(leaf) for leaf in leaves}
         leaf_modules = [
-            notes for notes in self.recorder.modules.values() if not any(notes.module.children())
+            notes
+            for notes in self.recorder.modules.values()
+            if next(notes.module.children(), None) is None
         ]
         calls = [notes for notes in self.recorder.sites.values() if notes.name == "embedding"]
         for notes in [*leaf_modules, *calls]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from antifragile.ablate.frameworks.adapter import Adapter
 
 _META = '.to("meta")'
-_SIMPLE = re.compile(r"ShapeOnly\((\w+\.)*(Linear|Conv[123]d)\(")  # see `meta_shapes`
+_SIMPLE = re.compile(r"ShapeOnly\((\w+\.)*(Linear|Conv[123]d)\(")  # see `compiler`
 
 
 def _trace(project: Project) -> Trace:
@@ -58,5 +58,6 @@ TORCH = Framework(
     preload_for=_preload_for,
     # Optimizers import it when first used, a second of work; here it is done once.
     preload_training=("torch._dynamo",),
+    environment={"TORCHDYNAMO_DISABLE": "1"},  # for what libraries compile; see `compiler`
     trains_data_sets=True,
 )

@@ -11,8 +11,8 @@ import torch
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays
-from antifragile.ablate.frameworks.torch import meta_shapes
-from antifragile.ablate.frameworks.torch.reach import reachable_tensors
+from antifragile.ablate.frameworks.torch import compiler
+from antifragile.ablate.frameworks.torch.reach import is_lazy, reachable_tensors
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
 
 _NUMPY_TYPES = (torch.float16, torch.float32, torch.float64)
@@ -24,7 +24,7 @@ class TorchModels(Adapter):
     def __init__(self, *, folder: str) -> None:
         self._folder = folder
         randomness.install()
-        meta_shapes.install()
+        compiler.install()
 
     def check(self, model: Any, source: str) -> None:
         """Refuse what is not a model.
@@ -41,7 +41,8 @@ class TorchModels(Adapter):
 
     def prepare(self, model: Any, forward: Callable[[], object]) -> None:
         """Let lazy modules see their first input."""
-        if any(_is_lazy(tensor) for _, tensor in self.held(model)):
+        if any(is_lazy(tensor) for _, tensor in self.held(model)):
+            self.builds_late = True
             forward()
 
     def parameters(self, model: Any) -> dict[str, int]:
@@ -50,6 +51,7 @@ class TorchModels(Adapter):
         found = {
             id(tensor): (named.get(id(tensor), path), tensor.numel())
             for path, tensor in reversed(list(self.held(model, learning=True)))
+            if not is_lazy(tensor)  # never called
         }
         return dict(sorted(found.values()))
 
@@ -61,7 +63,7 @@ class TorchModels(Adapter):
 
     def is_dense(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is neither sparse nor quantized nor to be created yet."""
-        return tensor.layout is torch.strided and not tensor.is_quantized and not _is_lazy(tensor)
+        return tensor.layout is torch.strided and not tensor.is_quantized and not is_lazy(tensor)
 
     def assign(self, tensor: torch.Tensor, value: Array) -> None:
         """Copy a value of the same shape into a tensor, where it is another."""
@@ -159,7 +161,3 @@ def _parts_of(ragged: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
     """The dense tensors in a ragged one."""
     parts = ragged.unbind()
     return [(f"[{place}]", part) for place, part in enumerate(parts)]
-
-
-def _is_lazy(tensor: torch.Tensor) -> bool:
-    return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))

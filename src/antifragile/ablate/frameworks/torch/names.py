@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -31,17 +33,30 @@ def module_names(model: nn.Module) -> dict[int, list[str]]:
             continue
         known.append(prefix)
         queue += [
-            (f"{prefix}.{name}".lstrip("."), child)
+            (path_of(prefix, module, name), child)
             for name, child in [*module._modules.items(), *hidden_children(module)]
             if child is not None
         ]
     return names
 
 
+def path_of(prefix: str, module: nn.Module, name: str) -> str:
+    """Return the name of a child; in a dictionary as Python writes it, "acts['0']"."""
+    if isinstance(module, nn.ModuleDict):
+        return f"{prefix}[{name!r}]"
+    return f"{prefix}.{name}".lstrip(".")
+
+
 def hidden_children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield modules that lie in plain lists, tuples and dictionaries of a module's attributes."""
+    """Yield modules in plain lists, tuples, dictionaries and records of a module's attributes."""
     for name, value in vars(module).items():
-        if name.startswith("_") or not isinstance(value, list | tuple | dict):
+        if name.startswith("_"):
+            continue
+        if is_dataclass(value) or isinstance(value, SimpleNamespace):
+            fields = getattr(value, "__dict__", {}).items()
+            inside = [(key, item) for key, item in fields if isinstance(item, nn.Module)]
+            yield from ((f"{name}.{key}", item) for key, item in inside)
+        if not isinstance(value, list | tuple | dict):
             continue
         items: Iterable[tuple[Any, Any]] = (
             value.items() if isinstance(value, dict) else enumerate(value)

@@ -55,6 +55,11 @@ def reachable_tensors(model: Any, *, folder: str) -> dict[str, torch.Tensor]:
     }
 
 
+def is_lazy(tensor: torch.Tensor) -> bool:
+    """Whether a parameter or buffer gets its shape at the first call of its layer."""
+    return isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer))
+
+
 class _Visitor:
     """Lists what lies right below an object, and counts the visits to each.
 
@@ -99,7 +104,7 @@ class _Visitor:
 def _of_module(path: str, module: torch.nn.Module) -> list[Named]:
     dot = f"{path}." if path else ""
     public = {key: item for key, item in vars(module).items() if not key.startswith("_")}
-    tables = [*(vars(module)[table] for table in _MODULE_TABLES), public]
+    tables = [*(getattr(module, table) for table in _MODULE_TABLES), public]
     return [(dot + key, item) for table in tables for key, item in table.items()]
 
 

@@ -5,17 +5,21 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
+from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import Named
-from antifragile.ablate.trace.notes import Notes, Operands, Phase
+from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
 
@@ -26,6 +30,8 @@ _FUNCTION_NAMES = {
     if callable(function)
 }
 
+_MASKED = -1e4  # scores below stand for -infinity; the templates of masked scores know it too
+
 
 class TorchRecorder(Recorder):
     """The notes of one trace of a torch model."""
@@ -35,11 +41,62 @@ class TorchRecorder(Recorder):
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
 
+    @contextmanager
+    def watching(self, root: str) -> Iterator[None]:
+        """Take notes; a deep copy of a module inherits those on its original's construction."""
+        original = copy.deepcopy
+
+        @wraps(original)
+        def followed(value: Any, memo: dict[int, Any] | None = None, *rest: Any) -> Any:
+            memo = {} if memo is None else memo
+            result = original(value, memo, *rest)
+            if not self.is_watching:
+                self.note_copies(memo)
+            return result
+
+        copy.deepcopy = followed
+        try:
+            with super().watching(root):
+                yield
+        finally:
+            copy.deepcopy = original
+
+    def note_copies(self, copies: Mapping[int, Any]) -> None:
+        """Note what a deep copy made: id of an original -> its copy."""
+        for key, copied in list(copies.items()):
+            known = self.modules.get(key)
+            if known is None or not isinstance(copied, nn.Module) or id(copied) in self.modules:
+                continue
+            known.built_under += tuple(self.stack)  # an edit of the original comes after the copy
+            parameters = list(copied.parameters())
+            self.keep += parameters
+            self.modules[id(copied)] = ModuleNotes(
+                module=copied,
+                first_seen=known.first_seen,
+                built_at=list(known.built_at),
+                returned_at=list(known.returned_at),
+                built_under=known.built_under,
+                first_parameters=set(map(id, parameters)),
+                is_late=known.is_late,
+            )
+        for notes in self.sites.values():
+            made = [copies[key] for key in notes.new_parameters if key in copies]
+            notes.new_parameters |= dict.fromkeys(map(id, made))
+            self.keep += made
+
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Note the method of a module that an identity lacks."""
         owner = getattr(function, "__self__", None)
         if isinstance(owner, nn.Module):
             self.note_touched(key, owner, getattr(function, "__name__", ""))
+
+    def unseen_module(self, function: Callable[..., Any]) -> nn.Module | None:
+        """The module whose forward is called, or whose class has a `__call__` of its own."""
+        if isinstance(function, nn.Module):
+            return function if type(function).__call__ is not nn.Module.__call__ else None
+        owner = getattr(function, "__self__", None)
+        is_forward = getattr(function, "__name__", "") == "forward"
+        return owner if is_forward and isinstance(owner, nn.Module) else None
 
     def is_guarded(self, file: str, number: int) -> bool:
         """Whether an attribute is read behind a check of the class, or by its own object."""
@@ -54,6 +111,7 @@ class TorchRecorder(Recorder):
         if isinstance(result, nn.Module) and self.modules[id(result)].built_at:
             parameters = list(result.parameters())
             self.modules[id(result)].first_parameters = set(map(id, parameters))
+            self.modules[id(result)].is_late = any(map(is_lazy, parameters))
             self.keep += parameters
         elif isinstance(result, nn.Parameter):
             self.sites[key].new_parameters[id(result)] = None
@@ -101,18 +159,25 @@ class TorchRecorder(Recorder):
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
         result = super().on_attribute(key, owner, name)
-        if self.is_watching and isinstance(result, nn.Parameter):
-            self.noted(self.note_parameter, key, name, result)
+        self.noted(self.note_parameter, key, name, result)
         return result
 
-    def note_parameter(self, key: SiteKey, name: str, parameter: nn.Parameter) -> None:
-        """Note that a parameter was read in a forward."""
+    def on_item(self, key: SiteKey, owner: Any, index: object) -> Any:
+        """Evaluate `owner[index]`; note a parameter out of a list or dictionary."""
+        result = super().on_item(key, owner, index)
+        self.noted(self.note_parameter, key, str(index), result)
+        return result
+
+    def note_parameter(self, key: SiteKey, name: str, value: object) -> None:
+        """Note what a forward reads, where it is a parameter."""
+        if not self.is_watching or not isinstance(value, nn.Parameter):
+            return
         notes = self.sites.get(key, Notes(callee=Callee.ATTRIBUTE, name=name))
-        self.note_values(notes, {}, parameter)
+        self.note_values(notes, {}, value)
         notes.calls[self.phase] += 1
         self.sites[key] = notes
-        if id(parameter) in self.parameters:
-            notes.parameters[self.parameters[id(parameter)]] = None
+        if id(value) in self.parameters:
+            notes.parameters[self.parameters[id(value)]] = None
 
     def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
         """The arguments, items of lists, and the tensor whose method is called."""
@@ -152,6 +217,7 @@ class TorchRecorder(Recorder):
             producer=type(node).__name__ if node is not None else "",
             made_by=self.makers.get(id(tensor)),
             bounded=check_bounds and _is_bounded(tensor),
+            masked=_is_masked(tensor),
         )
 
 
@@ -163,7 +229,18 @@ def _is_library_function(function: Callable[..., Any]) -> bool:
 
 def _is_bounded(tensor: Tensor) -> bool:
     """Whether every value lies in [-1, 1]."""
-    if not tensor.is_floating_point() or tensor.numel() == 0:
+    return _holds(tensor, lambda values: values.abs().max() <= 1)
+
+
+def _is_masked(tensor: Tensor) -> bool:
+    """Whether some values are -infinity, or so low that they stand for it."""
+    return tensor.dim() > 1 and _holds(tensor, lambda values: values.min() < _MASKED)
+
+
+def _holds(tensor: Tensor, test: Callable[[Tensor], Tensor]) -> bool:
+    """Whether something is true of a tensor's values; False where they cannot be read."""
+    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
         return False
-    with torch.no_grad():
-        return bool(tensor.abs().max() <= 1)
+    with torch.no_grad(), suppress(RuntimeError):  # inside vmap no value can be read
+        return bool(test(tensor))
+    return False

@@ -14,18 +14,26 @@ import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.randomness import seed_everything
+from antifragile.ablate.frameworks.torch import compiler
 from antifragile.ablate.frameworks.torch.assembly import TorchAssembly
 from antifragile.ablate.frameworks.torch.gradients import Graph
 from antifragile.ablate.frameworks.torch.names import all_parameters
+from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.records import Project
-from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.trace.batch import FoundBatch, Samples, find_batch
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import data_in
 from antifragile.ablate.trace.notes import Phase
 from antifragile.ablate.trace.records import Trace
-from antifragile.ablate.trace.session import call_entry, call_inputs, read_sources, run_forwards
+from antifragile.ablate.trace.session import (
+    call_entry,
+    call_inputs,
+    load_entry,
+    read_sources,
+    run_forwards,
+)
 
 _SEED = 0
 _IDLE = 1e-3  # parameters this small everywhere let pass next to nothing
@@ -33,23 +41,51 @@ _IDLE = 1e-3  # parameters this small everywhere let pass next to nothing
 
 def trace_torch(project: Project) -> Trace:
     """Run the model once and note what every site did."""
+    compiler.install(tracing=True)
     recorder = TorchRecorder(read_sources(project))
     torch.manual_seed(_SEED)
     with recorder.watching(project.root):
-        model = call_entry(project, project.build)
-        parameters = all_parameters(model, project.root)
-        recorder.parameters = {id(value): name for name, value in parameters.items()}
-        given = call_inputs(project)
-        leaves, fed = attached(given)
-        outputs = run_forwards(
-            recorder,
-            project,
-            forward=partial(_run_twice, recorder, model, fed, given),
-            step=partial(_step_twice, recorder, model, given),
-        )
+        for runs_first in (False, True):
+            model, given = ready(recorder, project, runs_first=runs_first)
+            parameters = all_parameters(model, project.root)
+            recorder.parameters = {id(value): name for name, value in parameters.items()}
+            leaves, fed = attached(given)
+            n_modules = len(list(model.modules()))
+            outputs = run_forwards(
+                recorder,
+                project,
+                forward=partial(_run_twice, recorder, model, fed, given),
+                step=partial(_step_twice, recorder, model, given),
+            )
+            if len(list(model.modules())) == n_modules:
+                break
+            recorder.forget()  # it makes layers in its first forward
         graph = Graph(data_in(outputs, recorder.is_tensor))
         recorder.found = batch_of(recorder, model, given, list(parameters.values()))
     return TorchAssembly(recorder, model, parameters, graph, leaves).trace(project, given, outputs)
+
+
+def ready(recorder: TorchRecorder, project: Project, *, runs_first: bool) -> tuple[nn.Module, Call]:
+    """Return a new model and its inputs, both from the user's functions.
+
+    Args:
+        recorder: It knows all layers before the model runs.
+        project: The project.
+        runs_first: Run the model once, so that what its first forward makes is there; a model with
+            lazy layers is run in any case.
+    """
+    model: nn.Module = call_entry(project, project.build)
+    given = call_inputs(project)
+    if runs_first or any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        for module in model.modules():
+            recorder.module_notes(module)
+        with stage("the first forward pass"), torch.no_grad():
+            if project.inputs is None:
+                assert project.step is not None
+                load_entry(project, project.step)(model.eval())
+            else:
+                _copied(given).output_of(model.eval())
+    return model, given
 
 
 def attached(given: Call) -> tuple[list[Tensor], Call]:

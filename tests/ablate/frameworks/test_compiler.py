@@ -7,9 +7,9 @@ import sys
 
 ASK = """
 import sys, torch
-from antifragile.ablate.frameworks.torch import meta_shapes
-meta_shapes.install()
-meta_shapes.install()
+from antifragile.ablate.frameworks.torch import compiler
+compiler.install()
+compiler.install()
 layer = torch.nn.Linear(4, 5, dtype=torch.float64).to("meta")
 for shape in SHAPES:
     answer = layer(torch.empty(*shape, device="meta", dtype=torch.float64, requires_grad=True))
