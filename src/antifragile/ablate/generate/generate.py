@@ -58,7 +58,13 @@ def variants_of(
     """Write the variants of one component and kind, or pass on the reason why there is none."""
     outcome = item.outcomes[kind]
     if isinstance(outcome, Refused):
-        yield Variant(component=item.component.name, kind=kind, folder="", refusal=outcome.reason)
+        yield Variant(
+            component=item.component.name,
+            kind=kind,
+            folder="",
+            removes=item.component.removes.get(kind),
+            refusal=outcome.reason,
+        )
         return
     for planned in outcome:
         yield write_variant(plan, item.component, kind, planned, out)

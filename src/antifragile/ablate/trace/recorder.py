@@ -9,10 +9,13 @@ a new module. A framework's own recorder says what its tensors, nodes and module
 from __future__ import annotations
 
 import ast
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,16 @@ from antifragile.ablate.trace.records import Callee, Value
 
 _MAX_SIGNATURES = 64
 
-_Operation = tuple[str, Operands, Mapping[str, Value]]  # sign, operands, these in plain data
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+PRODUCTS = ("*", "*=", "mul", "mul_", "multiply", "multiply_")
+
+# sign, operands, these in plain data, operands that are numbers
+_Operation = tuple[str, Operands, Mapping[str, Value], Mapping[str, float]]
 
 
 class Recorder(ABC):
@@ -57,7 +69,7 @@ class Recorder(ABC):
         self.clock = 0
         self.keep: list[object] = []
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
-        self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
+        self._pending: dict[SiteKey, _Operation | None] = {}  # each `+=` that is under way
 
     def hooks(self) -> dict[str, object]:
         """Return the reporters under the names the instrumented code uses."""
@@ -108,6 +120,8 @@ class Recorder(ABC):
         notes = self.sites.setdefault(key, Notes())
         notes.calls[self.phase] += 1
         before = self.operands(function, args, kwargs) if self.is_watching else {}
+        is_product = bool(before) and getattr(function, "__name__", "") in PRODUCTS
+        values = self._values(before, check_range=True) if is_product else None
         self.note_method(key, function)
         started = self.clock
         self.stack.append(key)
@@ -119,7 +133,8 @@ class Recorder(ABC):
         if self.is_watching:
             if not notes.arguments:
                 notes.arguments.update(plain_arguments(args, kwargs))
-            self.note_values(notes, before, result, seen=self.seen_by(notes, before))
+            seen = self.seen_by(notes, before)
+            self.note_values(notes, before, result, seen=seen, values=values)
         self.note_made(key, result, started)
         return result
 
@@ -183,43 +198,58 @@ class Recorder(ABC):
         """
 
     @abstractmethod
-    def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
-        """Describe a tensor in plain data; `check_bounds`: look if it lies within [-1, 1]."""
+    def value(self, tensor: Any, node: Any = None, *, check_range: bool = False) -> Value:
+        """Describe a tensor in plain data; `check_range`: look if it lies within [0, 1]."""
 
     def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
-        """Evaluate `left + right` or `left * right` and note it when both are tensors."""
-        is_seen = self.is_watching and self.is_tensor(left) and self.is_tensor(right)
-        if is_seen:
-            operation = self._operation(sign, left, right)
-        else:
-            self.note_mixed(key, left, right)
-        result = left + right if sign == "+" else left * right
-        if is_seen:
-            self._note_operation(key, operation, result)
+        """Evaluate `left + right`, or another operator, and note it when a tensor takes part."""
+        operation = self._operation(key, sign, left, right)
+        result = OPERATORS[sign](left, right)
+        self._note_operation(key, operation, result)
         return result
-
-    @abstractmethod
-    def note_mixed(self, key: SiteKey, *operands: object) -> None:
-        """Note operands of which some are no tensors."""
 
     def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> object:
         """Keep the operands of `target += value`, which may change the target; return `value`."""
-        if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
-            self._pending[key] = self._operation(sign, target, value)
+        self._pending[key] = self._operation(key, sign, target, value)
         return value
 
     def on_done(self, key: SiteKey, target: object) -> None:
         """Note the result of `target += value`."""
-        if key in self._pending:
-            self._note_operation(key, self._pending.pop(key), target)
+        self._note_operation(key, self._pending.pop(key, None), target)
 
-    def _operation(self, sign: str, left: object, right: object) -> _Operation:
-        before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
-        return sign, before, self._values(before, check_bounds=sign != "+")
+    def _operation(self, key: SiteKey, sign: str, *sides: object) -> _Operation | None:
+        """Describe operands before the call, which may change them; None when it is not noted."""
+        tensors = {str(place): item for place, item in enumerate(sides) if self.is_tensor(item)}
+        if not (self.is_watching and tensors):
+            return None
+        numbers = {}
+        if len(tensors) < len(sides):
+            numbers = self._note_mixed(key, sides)
+            if not numbers or sign[0] not in "*/":
+                return None
+        before = {name: (item, self.node(item)) for name, item in tensors.items()}
+        is_product = sign[0] == "*" and len(tensors) == len(sides)
+        return sign, before, self._values(before, check_range=is_product), numbers
 
-    def _note_operation(self, key: SiteKey, operation: _Operation, result: object) -> None:
-        sign, before, values = operation
+    def _note_mixed(self, key: SiteKey, sides: Sequence[object]) -> dict[str, float]:
+        """Note which operands are no tensors: `x + skip` where skip starts as 0; the numbers."""
+        arguments = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR)).arguments
+        others = {str(place): item for place, item in enumerate(sides) if not self.is_tensor(item)}
+        arguments.update({f"mixed {place}": True for place in others})
+        return {place: float(item) for place, item in others.items() if isinstance(item, Real)}
+
+    def _note_operation(self, key: SiteKey, operation: _Operation | None, result: object) -> None:
+        if operation is None:
+            return
+        sign, before, values, numbers = operation
         notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
+        if notes.outputs and set(notes.operands) < set(before):  # a number stood there at first
+            notes = self.sites[key] = Notes(callee=notes.callee, arguments=notes.arguments)
+        elif notes.outputs and set(notes.operands) != set(before):
+            return
+        for place, number in numbers.items():
+            if notes.arguments.get(place, 1.0) == 1.0:  # the first that does anything
+                notes.arguments[place] = number
         notes.name = sign
         notes.calls[self.phase] += 1
         self.note_values(notes, before, result, values=values)
@@ -301,13 +331,23 @@ class Recorder(ABC):
             notes.operands = self._values(before) if values is None else values
             notes.outputs = tuple(map(self.value, outputs))
             notes.is_tensor = self.is_tensor(result)
+        elif values is not None and any(value.in_unit for value in notes.operands.values()):
+            notes.operands = in_unit_everywhere(notes.operands, values)
         if self.phase is Phase.TRAIN:
             self.keep += [outputs, before]
             made = self.nodes_of(outputs, before, seen)
             notes.nodes.append((made, {name: node for name, (_, node) in before.items()}))
 
-    def _values(self, before: Operands, *, check_bounds: bool = False) -> dict[str, Value]:
+    def _values(self, before: Operands, *, check_range: bool = False) -> dict[str, Value]:
         return {
-            name: self.value(tensor, node, check_bounds=check_bounds)
+            name: self.value(tensor, node, check_range=check_range)
             for name, (tensor, node) in before.items()
         }
+
+
+def in_unit_everywhere(first: Mapping[str, Value], later: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the operands of the first call; within [0, 1] only where those of a later one are."""
+    return {
+        name: replace(value, in_unit=value.in_unit and name in later and later[name].in_unit)
+        for name, value in first.items()
+    }

@@ -5,6 +5,7 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,12 @@ _FUNCTION_NAMES = {
     for name, function in vars(space).items()
     if callable(function)
 }
+
+_MOVES = re.compile(  # nodes of views and copies: they only say where a value stands
+    r"((Unsafe)?View|ReshapeAlias|Alias|AsStrided|Clone|ToCopy|Expand|Repeat|Select|Slice|Squeeze|"
+    r"Unsqueeze|Transpose|Permute|T|Movedim|(Unsafe)?Split|SplitWithSizes|Unbind|Index|IndexSelect|"
+    r"Flip|Roll)Backward\d*"
+)
 
 
 class TorchRecorder(Recorder):
@@ -77,14 +84,6 @@ class TorchRecorder(Recorder):
                 self.bases[tensor.grad_fn] = node_of(tensor._base)
         return [node for node in map(node_of, outputs) if node is not None]
 
-    def note_mixed(self, key: SiteKey, *operands: object) -> None:
-        """Note operands that are sometimes no tensors: `x + skip` where skip starts as 0."""
-        if self.is_watching and any(isinstance(item, Tensor) for item in operands):
-            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
-            for place, item in enumerate(operands):
-                if not isinstance(item, Tensor):
-                    notes.arguments[f"mixed {place}"] = True
-
     def on_done(self, key: SiteKey, target: object) -> None:
         """Note the result of `target += value`; where that is a view, its base holds more."""
         super().on_done(key, target)
@@ -129,7 +128,7 @@ class TorchRecorder(Recorder):
         notes.name = name
 
     def value(
-        self, tensor: Tensor, node: Node | None = None, *, check_bounds: bool = False
+        self, tensor: Tensor, node: Node | None = None, *, check_range: bool = False
     ) -> Value:
         """Describe a tensor in plain data."""
         node = node if node is not None else tensor.grad_fn
@@ -137,9 +136,9 @@ class TorchRecorder(Recorder):
             shape=tuple(tensor.shape),
             dtype=str(tensor.dtype),
             parameter=self.parameters.get(id(tensor)),
-            producer=type(node).__name__ if node is not None else "",
+            producer=_producer(node),
             made_by=self.makers.get(id(tensor)),
-            bounded=check_bounds and _is_bounded(tensor),
+            in_unit=check_range and _is_in_unit(tensor),
         )
 
 
@@ -149,9 +148,19 @@ def _is_library_function(function: Callable[..., Any]) -> bool:
     return module.split(".")[0] in {"torch", "einops"} or "torch" in type(function).__module__
 
 
-def _is_bounded(tensor: Tensor) -> bool:
-    """Whether every value lies in [-1, 1]."""
+def _producer(node: Node | None) -> str:
+    """Name the operation that made a value, looked for below views and copies of it."""
+    while node is not None and _MOVES.fullmatch(type(node).__name__) and node.next_functions:
+        node = node.next_functions[0][0]
+    return type(node).__name__ if node is not None else ""
+
+
+def _is_in_unit(tensor: Tensor) -> bool:
+    """Whether every value lies in [0, 1]; False where they cannot be asked."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return False
-    with torch.no_grad():
-        return bool(tensor.abs().max() <= 1)
+    try:
+        least, most = tensor.detach().aminmax()
+        return bool(least >= 0) and bool(most <= 1)
+    except RuntimeError:  # sparse, of 8 bits, or batched by vmap
+        return False
