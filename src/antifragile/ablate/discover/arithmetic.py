@@ -119,6 +119,7 @@ def is_raw_parameter(evidence: Evidence, source: SourceFile, node: ast.AST) -> b
 def labels_of(source: SourceFile, sides: Mapping[str, ast.expr]) -> dict[str, str]:
     """Name two operands in a few characters, so that a reader can tell them apart."""
     found = {name: label(source, side) for name, side in sides.items()}
+    found |= {name: found[name][1:-1] for name in found if isinstance(sides[name], ast.BinOp)}
     if len(set(found.values())) == 1:
         texts = {name: " ".join(source.source(side).split()) for name, side in sides.items()}
         if len(set(texts.values())) > 1 and max(map(len, texts.values())) <= 32:

@@ -181,8 +181,8 @@ def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> E
             text = f"{source.source(node.target)} = {sign}{operand_text(source, side)}"
             return replace_node(source, node, text)
         start, end = source.place(node.target)[1], source.place(node.value)[0]
-        sign = source.text.index("=", start, end)
-        return Edit(file=source.file, start=sign - 1, end=sign + 1, text="=")
+        equals = source.text.index("=", start, end)
+        return Edit(file=source.file, start=equals - 1, end=equals + 1, text="=")
     statement = source.parents[node]
     if isinstance(statement, ast.Expr):  # x.add_(y) on a line of its own
         if kept == "self":
