@@ -102,8 +102,8 @@ EXPECTED = {
         Net.forward:x * g | gate | 1
         Net.forward:x.amax | functional | 1
         Net.forward:torch.sigmoid #2 | functional | 1
-        Net.forward:(t * torch.tanh) of (t * torch.tanh) + ((1 - t) * x) | sum | 1
-        Net.forward:((1 - t) * x) of (t * torch.tanh) + ((1 - t) * x) | sum | 1
+        Net.forward:t * torch.tanh of (t * torch.tanh) + ((1 - t) * x) | sum | 1
+        Net.forward:(1 - t) * x of (t * torch.tanh) + ((1 - t) * x) | sum | 1
         Net.forward:t * torch.tanh | gate | 1
         Net.forward:torch.tanh | functional | 1
         Net.forward:(1 - t) * x | gate | 1

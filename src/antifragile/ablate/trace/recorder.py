@@ -219,10 +219,12 @@ class Recorder(ABC):
 
     def _operation(self, key: SiteKey, sign: str, *sides: object) -> _Operation | None:
         """Describe operands before the call, which may change them; None when it is not noted."""
-        tensors = {str(place): item for place, item in enumerate(sides) if self.is_tensor(item)}
-        if not (self.is_watching and tensors):
+        if not self.is_watching:
             return None
-        numbers = {}
+        tensors = {str(place): item for place, item in enumerate(sides) if self.is_tensor(item)}
+        if not tensors:
+            return None
+        numbers: Mapping[str, float] = {}
         if len(tensors) < len(sides):
             numbers = self._note_mixed(key, sides)
             if not numbers or sign[0] not in "*/":

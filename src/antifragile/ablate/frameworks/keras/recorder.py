@@ -132,5 +132,8 @@ def _is_in_unit(tensor: Any) -> bool:
     """Whether every value lies in [0, 1]; a symbol has none."""
     if isinstance(tensor, keras.KerasTensor) or not is_floating(tensor):
         return False
-    values = keras.ops.convert_to_numpy(tensor)
+    try:
+        values = keras.ops.convert_to_numpy(tensor)
+    except (TypeError, AttributeError, NotImplementedError):  # a symbol of the back end
+        return False
     return values.size > 0 and bool(values.min() >= 0) and bool(values.max() <= 1)
