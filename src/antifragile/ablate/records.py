@@ -21,8 +21,11 @@ class ComponentKind(StrEnum):
     MODULE = "module"  # a leaf nn.Module
     BLOCK = "block"  # an nn.Module with children
     FUNCTIONAL = "functional"  # F.relu(x), x.tanh(), torch.dropout(...)
-    RESIDUAL = "residual"  # x + f(x): branch f(x) and skip x, cut separately
+    RESIDUAL = "residual"  # x + f(x), x - f(x): branch f(x) and skip x, cut separately
+    SUM = "sum"  # a + b, neither computed from the other: one of the two
     GATE = "gate"  # a * sigmoid(b)
+    PRODUCT = "product"  # a * b, neither plainly a gate: one of the two
+    SCALE = "scale"  # 0.5 * a, a / sqrt(d), a / a.norm(): the factor or divisor
     CONCATENATION = "concatenation"  # torch.cat([a, b]): one operand at a time
     HEADS = "heads"  # attention heads, cut before the output projection
     EMBEDDING = "embedding"  # nn.Embedding, position parameters
@@ -84,7 +87,8 @@ class Component:
 
     `shapes` are those of the first call: inputs, then output, e.g. ((2, 3, 8), (2, 3, 8)).
     `kinds` are the ablations that make sense for it, legal ones first (the first is the default);
-    empty when `reason` says why none does.
+    empty when `reason` says why none does. `removes` says of an operator which operand each kind
+    takes away.
     """
 
     name: str  # unique, a path a reader can find: "Block.forward:attn", "transformer.h.3.mlp"
@@ -98,6 +102,7 @@ class Component:
     modules: tuple[str, ...] = ()  # qualified module names (named_modules) that it stands for
     kinds: tuple[AblationKind, ...] = ()
     reason: str | None = None
+    removes: Mapping[AblationKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +226,7 @@ class Variant:
     parameter_delta: int = 0
     cut_parameters: tuple[str, ...] = ()
     substitute: str | None = None  # "average pool 2x2 and zero padding of 32 channels"
+    removes: str | None = None  # the operand that goes, where a component has several
     refusal: str | None = None  # the reason, when no legal edit exists
     options: dict[str, str] = field(default_factory=dict)  # head = "3", block = "1", ...
 

@@ -13,6 +13,7 @@ EXPECTED = {
         Net.library | block | 1
         Net.head | module | 1
         ByHand.forward:F.softmax | functional | 1
+        ByHand.forward:(q @ k.transpose) / math.sqrt | scale | 1
         ByHand.forward:heads | heads | 1
         Net.forward:self.attend heads | heads | 1
         Net.forward:x + y | residual | 1
@@ -101,7 +102,8 @@ EXPECTED = {
         Net.forward:x * g | gate | 1
         Net.forward:x.amax | functional | 1
         Net.forward:torch.sigmoid #2 | functional | 1
-        Net.forward:(t * torch.tanh) + ((1 - t) * x) | residual | 1
+        Net.forward:t * torch.tanh of (t * torch.tanh) + ((1 - t) * x) | sum | 1
+        Net.forward:(1 - t) * x of (t * torch.tanh) + ((1 - t) * x) | sum | 1
         Net.forward:t * torch.tanh | gate | 1
         Net.forward:torch.tanh | functional | 1
         Net.forward:(1 - t) * x | gate | 1
@@ -131,7 +133,8 @@ EXPECTED = {
         Net.shortcut | module | 1
         Net.head | module | 1
         Net.forward:F.gelu | functional | 1
-        Net.forward:self.conv + self.shortcut | residual | 1
+        Net.forward:self.conv of self.conv + self.shortcut | sum | 1
+        Net.forward:self.shortcut of self.conv + self.shortcut | sum | 1
         Net.forward:out.mean | functional | 1
         input:x | input | 1
     """,
@@ -146,9 +149,11 @@ EXPECTED = {
         Net.layers[3] | repeated | 1
         Net.head | module | 1
         Layer.forward:x + (self.drop * scale) | residual | 4
+        Layer.forward:self.drop * scale | scale | 4
         input:x | input | 1
     """,
     "nested_module_list": """
+        Net.pairs[*] (all) | repeated | 2
         Net.pairs[*][0] (all) | repeated | 2
         Net.pairs[0][0] | repeated | 1
         Net.pairs[1][0] | repeated | 1
@@ -204,7 +209,8 @@ EXPECTED = {
         Net.forward:cat[x] | concatenation | 1
         Net.forward:torch.relu | functional | 1
         Net.forward:F.linear | functional | 1
-        Net.forward:x + x.mean | residual | 1
+        Net.forward:x of x + x.mean | sum | 1
+        Net.forward:x.mean of x + x.mean | sum | 1
         Net.forward:x.mean | functional | 1
         input:x | input | 1
         Net.token | parameter | 1
@@ -266,7 +272,8 @@ EXPECTED = {
         Net.head | module | 1
         Stack.forward:torch.relu | functional | 4
         Stack.forward:layer + before | residual | 2
-        Net.forward:x + self.shift | residual | 1
+        Net.forward:x of x + self.shift | sum | 1
+        Net.forward:self.shift of x + self.shift | sum | 1
         Net.forward:self.flat.mean | functional | 1
         input:x | input | 1
     """,

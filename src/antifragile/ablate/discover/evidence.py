@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from antifragile.ablate.records import NoLegalEdit, Project, SiteKey
-from antifragile.ablate.source.syntax import SourceFile, read_source
+from antifragile.ablate.source.syntax import SIGNS, SourceFile, read_source
 from antifragile.ablate.trace.records import ModuleRun, Run, SiteRun, Trace
 from antifragile.errors import SpecError
 
@@ -109,6 +109,33 @@ class Evidence:
     def reached(self) -> set[int]:
         """Autograd nodes that the outputs depend on, nothing cut."""
         return self.trace.gradients.walk({})
+
+    @cached_property
+    def fed(self) -> set[int]:
+        """Autograd nodes that depend on the model's inputs."""
+        above: dict[int, list[int]] = {}
+        for number, below in enumerate(self.trace.gradients.successors):
+            for node in below:
+                above.setdefault(node, []).append(number)
+        found = set(self.trace.gradients.origins)
+        queue = list(found)
+        while queue:
+            fresh = [node for node in above.get(queue.pop(), ()) if node not in found]
+            found.update(fresh)
+            queue += fresh
+        return found
+
+    def depends(self, node: int, on: int) -> bool:
+        """Whether an autograd node depends on another one."""
+        seen, queue = {node}, [node]
+        while queue:
+            below = self.trace.gradients.successors[queue.pop()]
+            if on in below:
+                return True
+            fresh = [item for item in dict.fromkeys(below) if item not in seen]
+            seen.update(fresh)
+            queue += fresh
+        return False
 
     def owners(self, module: ModuleRun) -> Iterator[tuple[str, str, str]]:
         """Yield (class name, owner's name, path below it) of the local classes above a module."""
@@ -232,7 +259,7 @@ def label(source: SourceFile, node: ast.AST) -> str:
     if isinstance(node, ast.Subscript):
         return label(source, node.value)
     if isinstance(node, ast.BinOp):
-        signs = {ast.Add: "+", ast.Mult: "*", ast.Sub: "-", ast.MatMult: "@", ast.Div: "/"}
+        signs = {**SIGNS, ast.MatMult: "@", ast.Pow: "**", ast.FloorDiv: "//", ast.Mod: "%"}
         sign = signs.get(type(node.op), "?")
         return f"({label(source, node.left)} {sign} {label(source, node.right)})"
     text = " ".join(source.source(node).split())

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
+from antifragile.ablate.discover.arithmetic import SUMS
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
-from antifragile.ablate.discover.sites import SUMS, target_at
-from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
+from antifragile.ablate.discover.sites import target_at
+from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
 from antifragile.ablate.trace.records import ModuleRun
 
 Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
@@ -35,6 +36,7 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
     for key, numbers in evidence.groups.items():
         modules = [evidence.module(number) for number in numbers]
         if any(module.is_container for module in modules):
+            yield from container_targets(evidence, key, numbers)
             continue
         if not any(module.names or module.ran for module in modules):
             continue  # belongs to another model in the same file
@@ -46,6 +48,26 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
                 yield layer_target(evidence, site, owner, path, layer)
         yield from use_targets(evidence, numbers)
     yield from stray_targets(evidence)
+
+
+def container_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) -> Iterator[Target]:
+    """Yield a stack whose items are lists of layers, `[[mixer, mlp], ...]`: it can be shortened."""
+    site = evidence.site(key)
+    paths = layer_paths(evidence, site, numbers)
+    calls = sum(calls_inside(evidence, number) for number in numbers)
+    if len(paths) < 2 or not calls or not all(evidence.module(n).is_container for n in numbers):
+        return
+    name = f"{group_name(evidence, site, numbers, paths)} (all)"
+    kinds = (AblationKind.SHRINK,)
+    target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
+    component = replace(target.component, ran=True, calls=calls, kinds=kinds, reason=None)
+    yield replace(target, component=component)
+
+
+def calls_inside(evidence: Evidence, number: int) -> int:
+    """Return how often the layers of a list are called, the busiest of them."""
+    modules = map(evidence.module, evidence.below([number]))
+    return max(module.calls or module.eval_calls for module in modules)
 
 
 def layer_paths(evidence: Evidence, site: SeenSite, numbers: Sequence[int]) -> Layers:

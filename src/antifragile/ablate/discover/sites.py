@@ -1,23 +1,21 @@
-"""Components of a forward that are no modules: functional calls, sums, gates, heads, ..."""
+"""Components of a forward that are no modules: calls, operators, concatenations, heads."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from antifragile.ablate.discover.arithmetic import operand_nodes, operations
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
-from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.trace.records import Callee, SiteRun, Value
+from antifragile.ablate.trace.records import Callee, SiteRun
 
-SUMS = ("+", "+=", "add", "add_")
-_PRODUCTS = ("*", "*=", "mul", "mul_", "multiply")
 _CONCATENATIONS = ("cat", "concat", "concatenate", "hstack", "vstack", "dstack", "stack")
 _MERGES = ("view", "reshape", "flatten", "rearrange")
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "Softmax")
-_GATES = re.compile(r"Sigmoid|Tanh|Softmax|Hard|Silu|Gelu|Relu", re.IGNORECASE)
 _ONE_HEAD = "one head only"
 _KINDS = {
     ComponentKind.FUNCTIONAL: (
@@ -26,8 +24,6 @@ _KINDS = {
         AblationKind.MEAN,
         AblationKind.SHUFFLE,
     ),
-    ComponentKind.RESIDUAL: (AblationKind.REMOVE_BRANCH, AblationKind.REMOVE_SKIP),
-    ComponentKind.GATE: (AblationKind.IDENTITY, AblationKind.MEAN, AblationKind.SHUFFLE),
     ComponentKind.CONCATENATION: (AblationKind.ZERO, AblationKind.MEAN, AblationKind.SHUFFLE),
     ComponentKind.HEADS: (AblationKind.DROP_HEAD,),
 }
@@ -40,11 +36,8 @@ def site_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Targe
         is_call = run.callee in (Callee.FUNCTION, Callee.METHOD) and run.is_tensor
         if is_call and is_named(run.name, functions):
             yield from functional_target(site)
-        if run.name in SUMS:
-            yield from sum_target(evidence, site)
-        elif run.name in _PRODUCTS:
-            yield from gate_target(evidence, site)
-        elif run.name in _CONCATENATIONS and run.callee is Callee.FUNCTION:
+        yield from operation_targets(evidence, site)
+        if run.name in _CONCATENATIONS and run.callee is Callee.FUNCTION:
             yield from concatenation_targets(site)
         elif run.name in _MERGES:
             yield from heads_target(evidence, site)
@@ -84,6 +77,14 @@ def target_at(
     return Target(component=component, site=site.key, operand=operand, options=options or {})
 
 
+def operation_targets(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
+    """Yield what a sum, product or quotient is made of: residual, gate, scale, operands."""
+    for item in operations(evidence, site):
+        kinds = tuple(item.removes)
+        target = target_at(site, item.name, item.kind, kinds, operand=item.operand)
+        yield replace(target, component=replace(target.component, removes=item.removes))
+
+
 def functional_target(site: SeenSite) -> Iterator[Target]:
     """Yield a call of a function that has a template: activation, dropout, norm, pooling."""
     run, reason = site.run, None
@@ -96,85 +97,6 @@ def functional_target(site: SeenSite) -> Iterator[Target]:
     if "dropout" in run.name and 0 in (run.arguments.get("p"), run.arguments.get("1")):
         reason = "dropout with probability 0: it changes nothing"
     yield target_at(site, site.label, ComponentKind.FUNCTIONAL, reason=reason)
-
-
-def is_raw_parameter(evidence: Evidence, source: SourceFile, node: ast.AST) -> bool:
-    """Whether an operand is a parameter itself, perhaps sliced or reshaped."""
-    while True:
-        run = evidence.run_of(source, node)
-        if run is not None and run.callee is Callee.ATTRIBUTE:
-            return True
-        if isinstance(node, ast.Subscript | ast.Attribute):
-            node = node.value
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            node = node.func.value
-        else:
-            return False
-
-
-def operand_nodes(node: ast.AST) -> dict[str, ast.expr]:
-    """Return the operands of a sum or product by their keys."""
-    if isinstance(node, ast.BinOp):
-        return {"0": node.left, "1": node.right}
-    if isinstance(node, ast.AugAssign):
-        return {"0": node.target, "1": node.value}
-    assert isinstance(node, ast.Call)
-    found: dict[str, ast.expr] = {str(place): item for place, item in enumerate(node.args)}
-    found |= {item.arg: item.value for item in node.keywords if item.arg}
-    if isinstance(node.func, ast.Attribute):
-        found["self"] = node.func.value
-    return found
-
-
-def is_pair(run: SiteRun) -> bool:
-    """Whether a sum or product takes two floating tensors, and is not part of a loss."""
-    values = list(run.operands.values())
-    return (
-        len(values) == 2
-        and all(value.is_floating for value in values)
-        and bool(run.outputs)
-        and len(run.outputs[0].shape) >= 2
-        and all(value.shape for value in values)
-    )
-
-
-def sides_of(evidence: Evidence, site: SeenSite) -> dict[str, ast.expr]:
-    """Return the operands of a sum or product that is a component; none when it is not."""
-    nodes, names = operand_nodes(site.node), site.run.operands
-    if not is_pair(site.run) or any(name not in nodes for name in names):
-        return {}
-    sides = {name: nodes[name] for name in names}
-    is_raw = any(is_raw_parameter(evidence, site.source, side) for side in sides.values())
-    return {} if is_raw else sides
-
-
-def sum_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
-    """Yield a sum `x + f(x)`: branch and skip; of unrelated summands the second is the branch."""
-    if sides := sides_of(evidence, site):
-        name = " + ".join(label(site.source, side) for side in sides.values())
-        operand = site.run.skip or next(iter(sides))
-        yield target_at(site, name, ComponentKind.RESIDUAL, operand=operand)
-
-
-def gate_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
-    """Yield a product `a * sigmoid(b)`: the factor that looks like a gate, and the gated value."""
-    sides = sides_of(evidence, site)
-    if len({site.source.source(side) for side in sides.values()}) == 2:
-        name = " * ".join(label(site.source, side) for side in sides.values())
-        yield target_at(site, name, ComponentKind.GATE, operand=gate_of(site.run))
-
-
-def gate_of(run: SiteRun) -> str:
-    """Return the operand that gates: an activation's output, bounded, broadcast, or the second."""
-
-    def likeness(name: str) -> tuple[bool, bool, bool, bool]:
-        value: Value = run.operands[name]
-        is_small = value.shape != run.outputs[0].shape
-        squashed = re.search("Sigmoid|Softmax|Tanh|Hard", value.producer) is not None
-        return (is_small, squashed, bool(_GATES.search(value.producer)), value.bounded)
-
-    first, second = run.operands
-    return first if likeness(first) > likeness(second) else second
 
 
 def concatenation_targets(site: SeenSite) -> Iterator[Target]:

@@ -100,6 +100,7 @@ def write_variant(
         parameter_delta=planned.parameter_delta,
         cut_parameters=planned.cut_parameters,
         substitute=planned.substitute,
+        removes=component.removes.get(kind),
         options=dict(planned.options),
     )
     text = variant_toml(project, plan.sha256, variant)
@@ -119,6 +120,7 @@ def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) 
         f"parameter_delta = {variant.parameter_delta}",
         f"cut_parameters = {quoted(list(variant.cut_parameters))}",
         *([f"substitute = {quoted(variant.substitute)}"] if variant.substitute else []),
+        *([f"removes = {quoted(variant.removes)}"] if variant.removes else []),
         "",
         "[options]",
         *(f"{name} = {quoted(value)}" for name, value in variant.options.items()),

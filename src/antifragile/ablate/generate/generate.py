@@ -74,7 +74,11 @@ class _Writer:
         outcome = item.outcomes[kind]
         if isinstance(outcome, Refused):
             yield Variant(
-                component=item.component.name, kind=kind, folder="", refusal=outcome.reason
+                component=item.component.name,
+                kind=kind,
+                folder="",
+                removes=item.component.removes.get(kind),
+                refusal=outcome.reason,
             )
             return
         for planned in outcome:
@@ -85,6 +89,7 @@ class _Writer:
                     component=item.component.name,
                     kind=kind,
                     folder="",
+                    removes=item.component.removes.get(kind),
                     refusal=str(reason),
                     options=dict(planned.options),
                 )

@@ -20,9 +20,10 @@ from antifragile.ablate.plan.parameters import plan_parameter
 from antifragile.ablate.plan.sites import (
     plan_call,
     plan_concatenation,
-    plan_gate,
+    plan_factor,
     plan_heads,
-    plan_sum,
+    plan_residual,
+    plan_without,
 )
 from antifragile.ablate.plan.stacks import plan_layer, plan_shrink
 from antifragile.ablate.records import (
@@ -39,8 +40,11 @@ from antifragile.ablate.records import (
 from antifragile.ablate.trace.records import Trace
 
 _PLANNERS: dict[ComponentKind, Callable[[Attempt], Planned]] = {
-    ComponentKind.RESIDUAL: plan_sum,
-    ComponentKind.GATE: plan_gate,
+    ComponentKind.RESIDUAL: plan_residual,
+    ComponentKind.SUM: plan_without,
+    ComponentKind.GATE: plan_factor,
+    ComponentKind.PRODUCT: plan_factor,
+    ComponentKind.SCALE: plan_without,
     ComponentKind.CONCATENATION: plan_concatenation,
     ComponentKind.INPUT: plan_input,
     ComponentKind.PARAMETER: plan_parameter,

@@ -1,12 +1,12 @@
-"""Edits of a forward's own code: calls, sums, gates, concatenations, attention heads."""
+"""Edits of a forward's own code: calls, operators, concatenations, attention heads."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
+from antifragile.ablate.discover.arithmetic import DIFFERENCES, operand_nodes, two_sides
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
-from antifragile.ablate.discover.sites import operand_nodes
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
@@ -133,7 +133,7 @@ def first_positions(run: SiteRun) -> str:
     return ", ".join("0" if axis in positive else ":" for axis in range(max(positive) + 1))
 
 
-def plan_sum(attempt: Attempt) -> Planned:
+def plan_residual(attempt: Attempt) -> Planned:
     """Keep the skip (remove-branch) or the branch (remove-skip)."""
     skip = attempt.target.operand
     assert skip is not None
@@ -141,14 +141,23 @@ def plan_sum(attempt: Attempt) -> Planned:
     return keep_operand(attempt, skip if keeps_skip else other_operand(attempt, skip))
 
 
+def plan_without(attempt: Attempt) -> Planned:
+    """Take one operand away."""
+    assert attempt.target.operand is not None
+    return keep_operand(attempt, other_operand(attempt, attempt.target.operand))
+
+
 def other_operand(attempt: Attempt, operand: str) -> str:
-    """Return the operand of a sum or product beside a given one."""
-    return next(name for name in attempt.site.run.operands if name != operand)
+    """Return the operand of an operator beside a given one."""
+    return next(name for name in two_sides(attempt.site) if name != operand)
 
 
 def keep_operand(attempt: Attempt, kept: str) -> Planned:
-    """Put one operand in the place of a sum or product."""
+    """Put one operand in the place of an operator; what was subtracted keeps its sign."""
     run = attempt.site.run
+    is_second = kept == list(two_sides(attempt.site))[1]
+    if is_second and run.arguments.get("alpha", 1) != 1:
+        raise NoLegalEdit("what would remain is scaled by alpha")
     if "same" not in shape_relations(shape_pairs([run], kept)):
         shape = run.operands[kept].shape
         raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
@@ -156,37 +165,43 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
         raise NoLegalEdit("what would remain is not always a tensor")
     check_numbers([run], kept)
     lost = attempt.evidence.lost([run], kept)
-    edit = kept_edit(attempt.site.source, attempt.site.node, kept)
+    sign = "-" if is_second and run.name in DIFFERENCES else ""
+    edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
     return Planned(edits=(edit,), cut_parameters=lost)
 
 
-def kept_edit(source: SourceFile, node: ast.AST, kept: str) -> Edit:
-    """Write the edit that leaves one operand."""
+def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
+    """Write the edit that leaves one operand, with a sign."""
     side = operand_nodes(node)[kept]
     if isinstance(node, ast.AugAssign):
         if kept == "0":
             return remove_statement(source, node)
+        if sign:
+            text = f"{source.source(node.target)} = {sign}{operand_text(source, side)}"
+            return replace_node(source, node, text)
         start, end = source.place(node.target)[1], source.place(node.value)[0]
-        sign = source.text.index("=", start, end)
-        return edit_at(source, sign - 1, sign + 1, "=")
+        equals = source.text.index("=", start, end)
+        return edit_at(source, equals - 1, equals + 1, "=")
     statement = source.parents[node]
     if isinstance(statement, ast.Expr):  # x.add_(y) on a line of its own
         if kept == "self":
             return remove_statement(source, statement)
         receiver = source.source(operand_nodes(node)["self"])
-        return replace_node(source, node, f"{receiver} = {source.source(side)}")
-    return replace_node(source, node, operand_text(source, side, inside=node))
+        text = f"{sign}{operand_text(source, side)}" if sign else source.source(side)
+        return replace_node(source, node, f"{receiver} = {text}")
+    text = operand_text(source, side, inside=None if sign else node)
+    return replace_node(source, node, f"{sign}{text}")
 
 
-def plan_gate(attempt: Attempt) -> Planned:
-    """Open a gate (identity), or replace it by its mean or another sample's."""
-    gate, node = attempt.target.operand, attempt.site.node
-    assert gate is not None
+def plan_factor(attempt: Attempt) -> Planned:
+    """Take a factor away (identity), or replace it by its mean or another sample's."""
+    factor, node = attempt.target.operand, attempt.site.node
+    assert factor is not None
     if attempt.kind is AblationKind.IDENTITY:
-        return keep_operand(attempt, other_operand(attempt, gate))
-    if isinstance(node, ast.AugAssign) and gate == "0":
-        raise NoLegalEdit("the gate is what is written to")
-    return plan_stand_in(attempt, operand_nodes(node)[gate], gate)
+        return plan_without(attempt)
+    if isinstance(node, ast.AugAssign) and factor == "0":
+        raise NoLegalEdit("the factor is what is written to")
+    return plan_stand_in(attempt, operand_nodes(node)[factor], factor)
 
 
 def plan_stand_in(attempt: Attempt, node: ast.AST, operand: str) -> Planned:

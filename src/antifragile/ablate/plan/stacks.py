@@ -17,6 +17,7 @@ from antifragile.ablate.plan.operands import shape_pairs, shape_relations
 from antifragile.ablate.records import NoLegalEdit, Planned, Target
 from antifragile.ablate.source.edits import insert_after
 from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.trace.records import ModuleRun
 
 
 def plan_layer(attempt: Attempt) -> Planned:
@@ -64,6 +65,7 @@ def plan_shrink(attempt: Attempt) -> Planned:
         for place, members in stacks.items()
         for _, number in sorted(members.items())[kept[place] :]
     }
+    check_alone(attempt, dropped)
     check_droppable(evidence, dropped)
     edits = []
     for (owner, container), keep in kept.items():
@@ -104,17 +106,37 @@ def stacks_of(attempt: Attempt) -> dict[tuple[str, str], dict[int, int]]:
     place, found = varying[-1], dict[tuple[str, str], dict[int, int]]()
     for owner_class, owner_name, parts in rows:
         name = ".".join(filter(None, [owner_name, *parts[: place + 1]]))
+        if name not in evidence.by_name:
+            return {}
         stack = found.setdefault((owner_class, ".".join(parts[:place])), {})
         stack[int(parts[place])] = evidence.by_name[name]
     return {key: members for key, members in found.items() if len(members) > 1}
+
+
+def check_alone(attempt: Attempt, numbers: Iterable[int]) -> None:
+    """Refuse to drop items of a list that hold more than the component: `[mixer, mlp]`."""
+    evidence, target = attempt.evidence, attempt.target
+    gone = evidence.below(sorted(numbers))
+    others = [evidence.module(number) for number in gone - evidence.below(target.modules)]
+    if any(module.own_parameters or not module.is_container for module in others):
+        raise NoLegalEdit("the list holds other layers beside it, which would go too")
 
 
 def check_droppable(evidence: Evidence, numbers: Iterable[int]) -> None:
     """Refuse to drop layers behind which the shape differs."""
     for number in numbers:
         module = evidence.module(number)
-        if module.ran and "same" not in shape_relations(shape_pairs([module], "0")):
+        modules = [module] if module.ran else layers_of(evidence, number)
+        if any("same" not in shape_relations(shape_pairs([one], "0")) for one in modules):
             raise NoLegalEdit("its last layers change the shape: the stack cannot be shortened")
+
+
+def layers_of(evidence: Evidence, number: int) -> list[ModuleRun]:
+    """Return the modules that ran right below a container, or below containers in it."""
+    found = [evidence.module(one) for one in evidence.below([number]) if one != number]
+    ran = [module for module in found if module.ran]
+    names = tuple(f"{name}." for module in ran for name in module.names)
+    return [module for module in ran if not module.name.startswith(names)]
 
 
 def check_iterated(evidence: Evidence, owner: str, container: str) -> None:

@@ -19,6 +19,12 @@ from pathlib import Path
 from antifragile.ablate.records import Span
 from antifragile.ablate.source.text import comments_of, decoded, lines_of, parsed
 
+SIGNS: dict[type[ast.operator], str] = {  # of the operators that are sites
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+}
 _FRAME_SENSITIVE = {
     *("super", "locals", "globals", "vars", "dir", "eval", "exec", "print", "isinstance", "len"),
     *("range", "int", "float", "str", "bool", "hasattr", "setattr", "type", "id", "repr"),
@@ -178,9 +184,9 @@ def _is_site(node: ast.AST, parent: ast.AST) -> bool:
         name = node.func.id if isinstance(node.func, ast.Name) else None
         return name not in _FRAME_SENSITIVE
     if isinstance(node, ast.BinOp):
-        return isinstance(node.op, ast.Add | ast.Mult)
+        return type(node.op) in SIGNS
     if isinstance(node, ast.AugAssign):
-        return isinstance(node.op, ast.Add | ast.Mult) and _is_plain_target(node.target)
+        return type(node.op) in SIGNS and _is_plain_target(node.target)
     if isinstance(node, ast.Attribute):
         is_callee = isinstance(parent, ast.Call) and parent.func is node
         is_private = node.attr.startswith("__")

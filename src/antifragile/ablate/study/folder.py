@@ -42,6 +42,7 @@ class Arm:
         name: Its folder, unique in the study.
         component: The component that it cuts, as discovery named it.
         kind: The kind of ablation.
+        removes: The operand that goes, where the component is an operator.
         cut_parameters: Parameters of the baseline that it takes away or detaches.
         detached: Those of them that are still there, without gradient.
         parameter_delta: Change in the number of parameters.
@@ -52,6 +53,7 @@ class Arm:
     name: str
     component: str
     kind: str
+    removes: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     cut_parameters: tuple[str, ...]
     detached: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
     parameter_delta: int | None = field(default=None, metadata=MAY_BE_ABSENT)
@@ -288,6 +290,7 @@ def _arm(variant: Variant, certificate: Certificate, sha256: str) -> Arm:
         name=variant.folder,
         component=variant.component,
         kind=variant.kind,
+        removes=variant.removes,
         cut_parameters=cut,
         detached=tuple(name for name in cut if name in certificate.without_gradient),
         parameter_delta=certificate.parameter_delta,

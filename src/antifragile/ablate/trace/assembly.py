@@ -105,10 +105,6 @@ class Assembly(ABC):
         """Number the nodes of one call."""
         return tuple(made), operands
 
-    def skip(self, notes: Notes) -> str | None:
-        """Name the operand of a sum that is nearer to the input, where that is known."""
-        return None
-
     def _named(self, parameters: Iterable[int]) -> tuple[str, ...]:
         """The names of parameters, given by id; those that are not the model's are left out."""
         names = self._parameter_names
@@ -154,7 +150,6 @@ class Assembly(ABC):
             name=notes.name,
             modules=tuple(self.numbers[key] for key in notes.modules if key in self.numbers),
             parameters=tuple(notes.parameters),
-            skip=self.skip(notes),
             arguments=notes.arguments,
         )
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from antifragile.ablate.source.syntax import SourceFile, sites_of
+from antifragile.ablate.source.syntax import SIGNS, SourceFile, sites_of
 from antifragile.ablate.source.text import parsed
 
 Hooks = Mapping[str, object]  # the functions `__af_*__` that instrumented code calls
@@ -53,7 +53,7 @@ class _Instrumenter(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
-        sign = ast.Constant("+" if isinstance(node.op, ast.Add) else "*")
+        sign = ast.Constant(SIGNS[type(node.op)])
         return self._hook("__af_binary__", node, sign, node.left, node.right)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -67,7 +67,7 @@ class _Instrumenter(ast.NodeTransformer):
     def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt]:
         node.value = self.visit(node.value)
         target = ast.parse(ast.unparse(node.target), mode="eval").body
-        sign = ast.Constant("+=" if isinstance(node.op, ast.Add) else "*=")
+        sign = ast.Constant(f"{SIGNS[type(node.op)]}=")
         node.value = self._hook("__af_operand__", node, sign, target, node.value)
         note = ast.Expr(self._hook("__af_done__", node, target))
         return [node, ast.copy_location(note, node)]

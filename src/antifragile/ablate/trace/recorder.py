@@ -9,10 +9,13 @@ a new module. A framework's own recorder says what its tensors, nodes and module
 from __future__ import annotations
 
 import ast
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial, wraps
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,16 @@ from antifragile.ablate.trace.records import Batch, Callee, Value
 _MAX_SIGNATURES = 64
 _MAX_CALLS = 256  # of one place, of which shapes are noted to find the batch axis
 
-_Operation = tuple[str, Operands, Mapping[str, Value]]  # sign, operands, these in plain data
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+PRODUCTS = ("*", "*=", "mul", "mul_", "multiply", "multiply_")
+
+# sign, operands, these in plain data, operands that are numbers
+_Operation = tuple[str, Operands, Mapping[str, Value], Mapping[str, float]]
 
 
 class Recorder(ABC):
@@ -62,7 +74,7 @@ class Recorder(ABC):
         self.makers: dict[int, int] = {}  # id of a tensor -> id of the module that returned it
         self.remarks: dict[str, None] = {}  # what the user should know about the trace, in words
         self.found = FoundBatch(batch=Batch(reason="it was not looked for"))
-        self._pending: dict[SiteKey, _Operation] = {}  # each `+=` that is under way
+        self._pending: dict[SiteKey, _Operation | None] = {}  # each `+=` that is under way
 
     def hooks(self) -> dict[str, object]:
         """Return the reporters under the names the instrumented code uses."""
@@ -142,6 +154,8 @@ class Recorder(ABC):
         notes = self.sites.setdefault(key, Notes())
         notes.calls[self.phase] += 1
         before = self.noted(self.operands, function, args, kwargs) if self.is_watching else {}
+        is_product = bool(before) and getattr(function, "__name__", "") in PRODUCTS
+        values = self.noted(self._values, before, check_range=True) if is_product else None
         self.noted(self.note_method, key, function)
         started = self.clock
         self.stack.append(key)
@@ -153,7 +167,8 @@ class Recorder(ABC):
         if self.is_watching:
             if not notes.arguments:
                 notes.arguments.update(plain_arguments(args, kwargs))
-            self.noted(self.note_values, notes, before, result, seen=self.seen_by(notes, before))
+            seen = self.seen_by(notes, before)
+            self.noted(self.note_values, notes, before, result, seen=seen, values=values or None)
         self.noted(self.note_made, key, result, started)
         return result
 
@@ -253,45 +268,60 @@ class Recorder(ABC):
         """
 
     @abstractmethod
-    def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
-        """Describe a tensor in plain data; `check_bounds`: look if it lies within [-1, 1]."""
+    def value(self, tensor: Any, node: Any = None, *, check_range: bool = False) -> Value:
+        """Describe a tensor in plain data; `check_range`: look if it lies within [0, 1]."""
 
     def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
-        """Evaluate `left + right` or `left * right` and note it when both are tensors."""
-        is_seen = self.is_watching and self.is_tensor(left) and self.is_tensor(right)
-        if is_seen:
-            operation = self.noted(self._operation, sign, left, right)
-        else:
-            operation = self.noted(self.note_mixed, key, left, right)
-        result = left + right if sign == "+" else left * right
-        if is_seen and operation:
-            self.noted(self._note_operation, key, operation, result)
+        """Evaluate `left + right`, or another operator, and note it when a tensor takes part."""
+        operation = self.noted(self._operation, key, sign, left, right) or None
+        result = OPERATORS[sign](left, right)
+        self.noted(self._note_operation, key, operation, result)
         return result
-
-    @abstractmethod
-    def note_mixed(self, key: SiteKey, *operands: object) -> None:
-        """Note operands of which some are no tensors."""
 
     def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> object:
         """Keep the operands of `target += value`, which may change the target; return `value`."""
-        if self.is_watching and self.is_tensor(target) and self.is_tensor(value):
-            operation = self.noted(self._operation, sign, target, value)
-            if operation:
-                self._pending[key] = operation
+        self._pending[key] = self.noted(self._operation, key, sign, target, value) or None
         return value
 
     def on_done(self, key: SiteKey, target: object) -> None:
         """Note the result of `target += value`."""
-        if key in self._pending:
-            self.noted(self._note_operation, key, self._pending.pop(key), target)
+        self.noted(self._note_operation, key, self._pending.pop(key, None), target)
 
-    def _operation(self, sign: str, left: object, right: object) -> _Operation:
-        before = {"0": (left, self.node(left)), "1": (right, self.node(right))}
-        return sign, before, self._values(before, check_bounds=sign != "+")
+    def _operation(self, key: SiteKey, sign: str, *sides: object) -> _Operation | None:
+        """Describe operands before the call, which may change them; None when it is not noted."""
+        if not self.is_watching:
+            return None
+        tensors = {str(place): item for place, item in enumerate(sides) if self.is_tensor(item)}
+        if not tensors:
+            return None
+        numbers: Mapping[str, float] = {}
+        if len(tensors) < len(sides):
+            numbers = self._note_mixed(key, sides)
+            if not numbers or sign[0] not in "*/":
+                return None
+        before = {name: (item, self.node(item)) for name, item in tensors.items()}
+        is_product = sign[0] == "*" and len(tensors) == len(sides)
+        return sign, before, self._values(before, check_range=is_product), numbers
 
-    def _note_operation(self, key: SiteKey, operation: _Operation, result: object) -> None:
-        sign, before, values = operation
+    def _note_mixed(self, key: SiteKey, sides: Sequence[object]) -> dict[str, float]:
+        """Note which operands are no tensors: `x + skip` where skip starts as 0; the numbers."""
+        arguments = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR)).arguments
+        others = {str(place): item for place, item in enumerate(sides) if not self.is_tensor(item)}
+        arguments.update({f"mixed {place}": True for place in others})
+        return {place: float(item) for place, item in others.items() if isinstance(item, Real)}
+
+    def _note_operation(self, key: SiteKey, operation: _Operation | None, result: object) -> None:
+        if operation is None:
+            return
+        sign, before, values, numbers = operation
         notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
+        if notes.outputs and set(notes.operands) < set(before):  # a number stood there at first
+            notes = self.sites[key] = Notes(callee=notes.callee, arguments=notes.arguments)
+        elif notes.outputs and set(notes.operands) != set(before):
+            return
+        for place, number in numbers.items():
+            if notes.arguments.get(place, 1.0) == 1.0:  # the first that does anything
+                notes.arguments[place] = number
         notes.name = sign
         self.note_values(notes, before, result, values=values)
         notes.calls[self.phase] += 1
@@ -385,6 +415,8 @@ class Recorder(ABC):
             notes.operands = self._values(before) if values is None else values
             notes.outputs = tuple(map(self.value, outputs))
             notes.is_tensor = self.is_tensor(result)
+        elif values is not None and any(value.in_unit for value in notes.operands.values()):
+            notes.operands = in_unit_everywhere(notes.operands, values)
         if self.phase is Phase.TRAIN:
             self.keep += [outputs, before]
             made = self.nodes_of(outputs, before, seen)
@@ -397,8 +429,16 @@ class Recorder(ABC):
             shapes |= {f"-> {place}": tuple(item.shape) for place, item in enumerate(outputs)}
             calls.append(shapes)
 
-    def _values(self, before: Operands, *, check_bounds: bool = False) -> dict[str, Value]:
+    def _values(self, before: Operands, *, check_range: bool = False) -> dict[str, Value]:
         return {
-            name: self.value(tensor, node, check_bounds=check_bounds)
+            name: self.value(tensor, node, check_range=check_range)
             for name, (tensor, node) in before.items()
         }
+
+
+def in_unit_everywhere(first: Mapping[str, Value], later: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the operands of the first call; within [0, 1] only where those of a later one are."""
+    return {
+        name: replace(value, in_unit=value.in_unit and name in later and later[name].in_unit)
+        for name, value in first.items()
+    }

@@ -24,7 +24,7 @@ class Callee(StrEnum):
     FUNCTION = "function"  # of torch or another library
     METHOD = "method"  # of a tensor
     OTHER = "other"
-    OPERATOR = "operator"  # a + b, a * b, out += b
+    OPERATOR = "operator"  # a + b, a - b, a * b, a / b, out += b
     ATTRIBUTE = "attribute"  # the value is a parameter
 
 
@@ -35,9 +35,9 @@ class Value:
     shape: tuple[int, ...]
     dtype: str
     parameter: str | None = None  # its name, when it is a parameter of the model
-    producer: str = ""  # the operation that made it, e.g. "SigmoidBackward0"
+    producer: str = ""  # the operation that made it, views left out, e.g. "SigmoidBackward0"
     made_by: int | None = None  # the module whose call returned it
-    bounded: bool = False  # every value within [-1, 1] (noted for factors only)
+    in_unit: bool = False  # every value within [0, 1] over all calls (noted for factors only)
     batch_axes: tuple[int, ...] | None = None  # of the samples, in every call: (axis,), or () where
     # no size depends on their number; None: they lie along no axis of their own, or it is not known
     means: tuple[tuple[float, ...], ...] = ()  # of an input: along each axis, over all the others
@@ -81,7 +81,6 @@ class SiteRun(Run):
     name: str = ""  # the function's: "relu", "cat", "rearrange"
     modules: tuple[int, ...] = ()  # called here, as numbers in `Trace.modules`
     parameters: tuple[str, ...] = ()  # read here, over all calls
-    skip: str | None = None  # for sums: the operand that is nearer to the input
     arguments: Mapping[str, object] = field(default_factory=dict)  # plain numbers and texts
 
 

@@ -14,7 +14,13 @@ from rich.markup import escape
 
 from antifragile.ablate.certify.certificate import CertificateListener
 from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
-from antifragile.ablate.records import AblationPlan, Certificate, Component, Variant
+from antifragile.ablate.records import (
+    AblationKind,
+    AblationPlan,
+    Certificate,
+    Component,
+    Variant,
+)
 from antifragile.ablate.request import ModelRequest
 from antifragile.ablate.sandbox.server import Server
 from antifragile.cli.ablate.options import ModelFlags, SandboxFlags
@@ -107,6 +113,7 @@ def _component(item: Component) -> dict[str, Any]:
         "calls": item.calls,
         "parameters": item.parameters,
         "kinds": [kind.value for kind in item.kinds],
+        "removes": {kind.value: operand for kind, operand in item.removes.items()},
         "reason": item.reason,
     }
 
@@ -115,6 +122,7 @@ def _variant(variant: Variant, certificate: Certificate) -> dict[str, Any]:
     return {
         "component": variant.component,
         "kind": variant.kind.value,
+        "removes": variant.removes,
         "status": certificate.verdict.value,
         "reason": certificate.reason,
         "diff_lines": variant.diff_lines,
@@ -129,6 +137,15 @@ def _span(item: Component) -> str:
     return f"{span.file}:{span.start_line}:{span.start_column}-{span.end_line}:{span.end_column}"
 
 
+def _kind(kind: AblationKind, removes: str | None, *options: str) -> str:
+    """A kind in words: with its options, and the operand that goes."""
+    return " ".join([kind.value, *options, *([f"({removes})"] if removes else [])])
+
+
+def _not(item: Component) -> str:
+    return f"not: {item.reason}"
+
+
 def _print_components(components: tuple[Component, ...]) -> None:
     table = plain_table("component", "kind", "where", ">calls", ">parameters", "can be cut by")
     for item in components:
@@ -138,7 +155,7 @@ def _print_components(components: tuple[Component, ...]) -> None:
             escape(f"{item.span.file}:{item.span.start_line}"),
             str(item.calls) if item.ran else "never",
             f"{item.parameters:,}" if item.parameters else "",
-            escape(", ".join(item.kinds) or f"not: {item.reason}"),
+            escape(", ".join(_kind(k, item.removes.get(k)) for k in item.kinds) or _not(item)),
         )
     stdout().print(table)
     ran = sum(item.ran for item in components)
@@ -150,7 +167,7 @@ def _print_variants(made: Ablations) -> None:
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         table.add_row(
             escape(variant.component),
-            " ".join([variant.kind.value, *variant.options.values()]),
+            escape(_kind(variant.kind, variant.removes, *variant.options.values())),
             certificate.verdict.value,
             str(variant.diff_lines) if variant.folder else "",
             f"{certificate.parameter_delta:+,}" if variant.folder else "",

@@ -99,9 +99,9 @@ def _row(results: AblationResults, row: pd.Series, question: str) -> list[Cell]:
 
 
 def arm_kind(arm: Arm) -> str:
-    """The ablation of an arm in words: its kind, its option, whether it is inactive at first."""
+    """The ablation of an arm in words: kind, option, what goes, whether it is inactive at first."""
     option = arm.name.rpartition(f"--{arm.kind}")[2].strip("-")
-    words = f"{arm.kind} {option}".strip()
+    words = " ".join(filter(None, [arm.kind, option, arm.removes and f"({arm.removes})"]))
     return f"{words} (inactive at start)" if arm.is_inactive else words
 
 

@@ -74,9 +74,6 @@ class KerasRecorder(Recorder):
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Do nothing: methods of layers are noted where they are read."""
 
-    def note_mixed(self, key: SiteKey, *operands: object) -> None:
-        """Do nothing: a sum with something else than a tensor is no component."""
-
     def note_callee(self, key: SiteKey, notes: Notes, function: Callable[..., Any]) -> None:
         """Note the layer that was called, at build too, or the kind of function."""
         if isinstance(function, keras.Layer):
@@ -129,10 +126,22 @@ class KerasRecorder(Recorder):
             nodes += [] if node is None else [node]
         return nodes
 
-    def value(self, tensor: Any, node: Any = None, *, check_bounds: bool = False) -> Value:
+    def value(self, tensor: Any, node: Any = None, *, check_range: bool = False) -> Value:
         """Describe a tensor in plain data."""
         return Value(
             shape=tuple(int(size) for size in tensor.shape),
             dtype=type_of(tensor),
             made_by=self.makers.get(id(tensor)),
+            in_unit=check_range and _is_in_unit(tensor),
         )
+
+
+def _is_in_unit(tensor: Any) -> bool:
+    """Whether every value lies in [0, 1]; a symbol has none."""
+    if isinstance(tensor, keras.KerasTensor) or not is_floating(tensor):
+        return False
+    try:
+        values = keras.ops.convert_to_numpy(tensor)
+    except (TypeError, AttributeError, NotImplementedError):  # a symbol of the back end
+        return False
+    return values.size > 0 and bool(values.min() >= 0) and bool(values.max() <= 1)

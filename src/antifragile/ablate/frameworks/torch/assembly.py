@@ -13,12 +13,11 @@ from antifragile.ablate.frameworks.torch.names import module_names
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.trace.assembly import Assembly, Nodes
-from antifragile.ablate.trace.notes import ModuleNotes, Notes
+from antifragile.ablate.trace.notes import ModuleNotes
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
-_SUMS = ("+", "+=", "add", "add_")
 
 
 class TorchAssembly(Assembly):
@@ -78,23 +77,6 @@ class TorchAssembly(Assembly):
         seen = [node if node in numbers else bases.get(node) for node in made]
         known = tuple(numbers[node] for node in seen if node in numbers)
         return known, {name: numbers.get(node) for name, node in operands.items()}
-
-    def skip(self, notes: Notes) -> str | None:
-        """Name the operand of a sum that is nearer to the input, or None if neither is."""
-        if notes.name not in _SUMS or not notes.nodes or len(notes.nodes[0][1]) != 2:
-            return None
-        (left, left_node), (right, right_node) = notes.nodes[0][1].items()
-        numbers = [self.graph.numbers.get(node) for node in (left_node, right_node)]
-        if numbers[0] is None or numbers[1] is None:
-            return left if numbers[0] is None and numbers[1] is not None else None
-        below_left, below_right = map(self.graph.below, (numbers[0], numbers[1]))
-        if numbers[0] in below_right or numbers[1] in below_left:
-            return left if numbers[0] in below_right else right
-        shared = {number for number in below_left & below_right if self.graph.successors[number]}
-        shared |= below_left & below_right & self.origins
-        if not shared:
-            return None
-        return left if len(below_left - shared) <= len(below_right - shared) else right
 
     def _built_at(self, notes: ModuleNotes) -> tuple[SiteKey, ...]:
         """The sites that made a module, and the calls right around them that passed it on."""

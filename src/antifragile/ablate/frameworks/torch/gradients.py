@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antifragile.ablate.trace.records import Gradients
-
 Node = Any  # torch.autograd.graph.Node; kept alive here, so that identity holds
 
 
@@ -55,10 +53,6 @@ class Graph:
             seen.update(fresh)
             queue += fresh
         return tuple(successors[number] for number in range(len(self.numbers)))
-
-    def below(self, start: int) -> set[int]:
-        """Return everything that one node depends on, itself included."""
-        return Gradients(successors=self.successors, starts=(start,)).walk({})
 
     def find(self, tensor: Tensor) -> int | None:
         """Return the number of a tensor's node, if the outputs depend on it."""

@@ -6,6 +6,7 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -31,6 +32,11 @@ _FUNCTION_NAMES = {
 }
 
 _MASKED = -1e4  # scores below stand for -infinity; the templates of masked scores know it too
+_MOVES = re.compile(  # nodes of views and copies: they only say where a value stands
+    r"((Unsafe)?View|ReshapeAlias|Alias|AsStrided|Clone|ToCopy|Expand|Repeat|Select|Slice|Squeeze|"
+    r"Unsqueeze|Transpose|Permute|T|Movedim|(Unsafe)?Split|SplitWithSizes|Unbind|Index|IndexSelect|"
+    r"Flip|Roll)Backward\d*"
+)
 
 
 class TorchRecorder(Recorder):
@@ -142,14 +148,6 @@ class TorchRecorder(Recorder):
                 self.bases[tensor.grad_fn] = node_of(tensor._base)
         return [node for node in map(node_of, outputs) if node is not None]
 
-    def note_mixed(self, key: SiteKey, *operands: object) -> None:
-        """Note operands that are sometimes no tensors: `x + skip` where skip starts as 0."""
-        if self.is_watching and any(isinstance(item, Tensor) for item in operands):
-            notes = self.sites.setdefault(key, Notes(callee=Callee.OPERATOR))
-            for place, item in enumerate(operands):
-                if not isinstance(item, Tensor):
-                    notes.arguments[f"mixed {place}"] = True
-
     def on_done(self, key: SiteKey, target: object) -> None:
         """Note the result of `target += value`; where that is a view, its base holds more."""
         super().on_done(key, target)
@@ -206,7 +204,7 @@ class TorchRecorder(Recorder):
         notes.name = name
 
     def value(
-        self, tensor: Tensor, node: Node | None = None, *, check_bounds: bool = False
+        self, tensor: Tensor, node: Node | None = None, *, check_range: bool = False
     ) -> Value:
         """Describe a tensor in plain data."""
         node = node if node is not None else tensor.grad_fn
@@ -214,9 +212,9 @@ class TorchRecorder(Recorder):
             shape=tuple(tensor.shape),
             dtype=str(tensor.dtype),
             parameter=self.parameters.get(id(tensor)),
-            producer=type(node).__name__ if node is not None else "",
+            producer=_producer(node),
             made_by=self.makers.get(id(tensor)),
-            bounded=check_bounds and _is_bounded(tensor),
+            in_unit=check_range and _is_in_unit(tensor),
             masked=_is_masked(tensor),
         )
 
@@ -227,9 +225,16 @@ def _is_library_function(function: Callable[..., Any]) -> bool:
     return module.split(".")[0] in {"torch", "einops"} or "torch" in type(function).__module__
 
 
-def _is_bounded(tensor: Tensor) -> bool:
-    """Whether every value lies in [-1, 1]."""
-    return _holds(tensor, lambda values: values.abs().max() <= 1)
+def _producer(node: Node | None) -> str:
+    """Name the operation that made a value, looked for below views and copies of it."""
+    while node is not None and _MOVES.fullmatch(type(node).__name__) and node.next_functions:
+        node = node.next_functions[0][0]
+    return type(node).__name__ if node is not None else ""
+
+
+def _is_in_unit(tensor: Tensor) -> bool:
+    """Whether every value lies in [0, 1]; False where they cannot be asked."""
+    return _holds(tensor, lambda values: ((values >= 0) & (values <= 1)).all())
 
 
 def _is_masked(tensor: Tensor) -> bool:
@@ -241,6 +246,6 @@ def _holds(tensor: Tensor, test: Callable[[Tensor], Tensor]) -> bool:
     """Whether something is true of a tensor's values; False where they cannot be read."""
     if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
         return False
-    with torch.no_grad(), suppress(RuntimeError):  # inside vmap no value can be read
+    with torch.no_grad(), suppress(RuntimeError):  # sparse, of 8 bits, or batched by vmap
         return bool(test(tensor))
     return False
