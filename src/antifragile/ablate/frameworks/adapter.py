@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.other_inputs import other_values, with_other_values
 from antifragile.ablate.trace.nested import Named, flatten, names_of_each
 
 
@@ -91,6 +92,20 @@ class Adapter(ABC):
     @abstractmethod
     def copy_inputs(self, inputs: Sequence[Any]) -> list[Any]:
         """Copies of the inputs, which the model may change in place."""
+
+    def other_inputs(self, inputs: Any, choice: str) -> Any:
+        """Inputs of the same shapes and types with other values; see `other_inputs`."""
+
+        def change(tensor: Any) -> Any:
+            old = self.array(tensor)
+            new = other_values(old, choice)
+            return tensor if new is old else self.like(tensor, new)
+
+        return with_other_values(inputs, self.is_tensor, change)
+
+    @abstractmethod
+    def like(self, tensor: Any, values: Array) -> Any:
+        """Make a tensor of the type and place of another one."""
 
     @abstractmethod
     def is_tensor(self, value: object) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.other_inputs import NO_INPUTS
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.job import Job
@@ -176,11 +177,18 @@ class Subject:
         return model, stream, inputs
 
     def observe(
-        self, values: Mapping[str, Array], seed: int = SEED, *, backward: bool = True
+        self,
+        values: Mapping[str, Array],
+        seed: int = SEED,
+        *,
+        backward: bool = True,
+        other_inputs: str = NO_INPUTS,
     ) -> Observation:
         """Build, copy values in, run forward in both modes, and backward where asked to."""
         adapter = self.adapter
         model, stream, inputs = self.ready(seed)
+        if other_inputs != NO_INPUTS:
+            inputs = adapter.other_inputs(inputs, other_inputs)
         adapter.set_tensors(model, values)
         with self.drawing():
             with stage("the forward pass in evaluation mode"):

@@ -101,6 +101,10 @@ class KerasModels(Adapter):
         """Copies of the inputs, which a forward pass may change in place."""
         return [_copied(item) for item in inputs]
 
+    def like(self, tensor: Any, values: Array) -> Any:
+        """Make a tensor of the type of another one."""
+        return keras.ops.convert_to_tensor(values, dtype=self.type_name(tensor))
+
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of Keras's back end."""
         return bool(keras.ops.is_tensor(value))

@@ -73,6 +73,11 @@ class TorchModels(Adapter):
             item.detach().clone() if isinstance(item, torch.Tensor) else item for item in inputs
         ]
 
+    def like(self, tensor: torch.Tensor, values: Array) -> torch.Tensor:
+        """Make a tensor of the type and place of another one."""
+        new = torch.from_numpy(values).to(tensor)
+        return new if tensor.layout is torch.strided else tensor
+
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of torch."""
         return isinstance(value, torch.Tensor)

@@ -1,0 +1,65 @@
+"""Other values for a model's inputs, of the same shapes and types, as plausible as those given.
+
+A model whose output stays the same when its inputs change computes nothing from them. Floating
+values shrink toward zero, each by a factor of its own, so signs, zeros and bounds stay; integers
+are drawn from those that the same tensor holds, so an index stays a valid one. Booleans stay: they
+mostly say which positions count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from antifragile.ablate.frameworks.arrays import Array
+
+CHOICES = ("all", "floating")  # which inputs change, the widest choice first
+NO_INPUTS = ""
+_SEED = 24
+
+
+def with_other_values(
+    value: Any, is_tensor: Callable[[Any], bool], change: Callable[[Any], Any]
+) -> Any:
+    """Rebuild nested inputs with every tensor changed.
+
+    Args:
+        value: Tensors in lists, tuples, dictionaries and data classes; other things stay.
+        is_tensor: Whether something is a tensor of the framework.
+        change: Gives the tensor to put in a tensor's place.
+    """
+    if is_tensor(value):
+        return change(value)
+    inside = partial(with_other_values, is_tensor=is_tensor, change=change)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
+        return type(value)(*map(inside, value))
+    if isinstance(value, list | tuple):
+        return type(value)(map(inside, value))
+    if type(value) is dict:
+        return {key: inside(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        given = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        return replace(value, **{name: inside(item) for name, item in given.items()})
+    return value
+
+
+def other_values(values: Array, choice: str) -> Array:
+    """Other values in place of an input's.
+
+    Args:
+        values: The input.
+        choice: One of `CHOICES`.
+    """
+    generator = np.random.Generator(np.random.Philox(_SEED))
+    if values.dtype.kind in "fc":
+        factors = generator.uniform(0.5, 1.0, values.shape)
+        if not values.any():
+            return np.asarray(0.1 * factors, values.dtype)
+        return np.asarray(values * factors, values.dtype)
+    if values.dtype.kind in "iu" and choice == "all" and values.size:
+        return np.asarray(generator.choice(values.reshape(-1), values.shape), values.dtype)
+    return values
