@@ -132,5 +132,7 @@ class Assembly(ABC):
             used_at=tuple(notes.used_at),
             extra=tuple(notes.extra),
             touched=tuple(notes.touched),
+            passes_input=notes.passes_input
+            and notes.calls[Phase.TRAIN] + notes.calls[Phase.EVAL] > 0,
             **self.module_fields(notes, module),
         )

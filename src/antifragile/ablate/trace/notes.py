@@ -52,3 +52,4 @@ class ModuleNotes(Notes):
     touched: dict[str, None] = field(default_factory=dict)
     first_parameters: set[int] = field(default_factory=set)  # ids, when construction ended
     extra: dict[str, None] = field(default_factory=dict)  # arguments beside the first
+    passes_input: bool = True  # until a call returns something else than what it was given

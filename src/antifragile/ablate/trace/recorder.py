@@ -169,6 +169,14 @@ class Recorder(ABC):
         """Whether something is a tensor of the framework."""
 
     @abstractmethod
+    def copied(self, tensor: Any) -> Any:
+        """A copy of a tensor's values, which later writes in place do not change."""
+
+    @abstractmethod
+    def is_equal(self, one: Any, other: Any) -> bool:
+        """Whether two tensors hold the same values."""
+
+    @abstractmethod
     def node(self, tensor: Any) -> Any:
         """The node of a tensor in the gradient graph of the training forward, or None."""
 
@@ -242,9 +250,13 @@ class Recorder(ABC):
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
         before = self.operands(None, args, kwargs)
-        given = [name for name in kwargs if name not in self.modes]
-        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
+        named = [name for name in kwargs if name not in self.modes]
+        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *named]))
+        tensors = [tensor for tensor, _ in before.values()]
+        given = self.copied(tensors[0]) if notes.passes_input and len(tensors) == 1 else None
         result, seen = self.run_module(module, before, partial(original, module, *args, **kwargs))
+        if given is None or result is not tensors[0] or not self.is_equal(result, given):
+            notes.passes_input = False
         self.note_values(notes, before, result, seen=seen)
         for tensor in tensors_in(result, self.is_tensor):
             self.makers[id(tensor)] = id(module)

@@ -96,6 +96,7 @@ class ModuleRun(Run):
     touched: tuple[str, ...] = ()  # attributes read from it that nn.Identity lacks
     settings: Mapping[str, object] = field(default_factory=dict)  # plain attributes: p, num_heads
     is_reassigned: bool = False  # a parameter was replaced after construction, e.g. tied
+    passes_input: bool = False  # every call returned the one tensor it was given, as it was
     is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list
 
     @property
