@@ -417,9 +417,8 @@ TRAPS: dict[str, Trap] = {
         FAILED,
         "parameters vanished that were not to be cut",
         "self.last = nn.Linear(8, 8)",
-        "self.other = self.last = nn.Linear(8, 8)",
-        init="self.last = nn.Linear(8, 8)",
-        forward="return self.last(x)",
+        "torch.rand(1); self.other = nn.Linear(8, 8)",
+        forward="return [*self.children()][1](torch.tanh(self.first(x)))",
     ),
     "without weight norm": trap(
         Guard.PARAMETERS,
@@ -430,13 +429,12 @@ TRAPS: dict[str, Trap] = {
         init="self.last = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))",
         forward="return self.last(x)",
     ),
-    "untied": trap(
+    "a layer more": trap(
         Guard.PARAMETERS,
         FAILED,
-        "the number of parameters changed by +64 instead of +0",
-        "self.last.weight = self.first.weight",
-        "pass",
-        init=BOTH + "\nself.last.weight = self.first.weight",
+        "the number of parameters changed by +72 instead of +0",
+        "self.last = nn.Linear(8, 8)",
+        "self.last = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))",
         forward=_CHAIN,
     ),
     # ------------------------------------------------------------------ repetition
