@@ -155,7 +155,7 @@ CUTS = {
         (
             "everything",
             CertificateVerdict.REFUSED,
-            "it also cuts the gradient of parameters that are not",
+            "dead: the output no longer depends on the inputs (evaluation[0], evaluation[1]",
         ),
         (
             "frozen",

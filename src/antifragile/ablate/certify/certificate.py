@@ -1,11 +1,18 @@
 """Certificates: whether each variant is a real and legal change, one process per variant.
 
-    baseline (once)      deterministic? -> weights, outputs, noise floor
+    baseline (once)      child: weights, outputs -> here: deterministic? noise floor
     three variants       imported by a fresh Python that cannot import us
-    every variant        build, forward, backward, repeat, compare (`probe`) -> `verdict`
+    every variant        child: build, forward, backward, repeat (`probe`), sends arrays
+                         here: compare (`measure`) -> judge (`verdict`)
 
 "Changed" is said only where nothing but the cut can explain it: same inputs, same values in every
 tensor that survived, draws that do not depend on earlier draws, and a difference above rounding.
+
+Children run the user's code; this process never imports it. What a hostile model can still do: it
+computes its own results, so it can lie about these (for instance by looking at its own source), and
+it runs as the same user, so it could search the disk for files of a run in progress. What it cannot
+do: change the code that judges, the baseline's results, which are read into memory before the first
+variant runs, or the weights that others are run on without being noticed.
 """
 
 from __future__ import annotations
@@ -18,7 +25,8 @@ from pathlib import Path
 
 from antifragile._files import write_atomically
 from antifragile.ablate.certify import probe
-from antifragile.ablate.certify.measurements import BaselineMeasurement
+from antifragile.ablate.certify.bench import Bench
+from antifragile.ablate.certify.measure import Unmeasured, read_results
 from antifragile.ablate.certify.verdict import judge, refused
 from antifragile.ablate.certify.workplace import Workplace, open_workplace
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, installed_framework
@@ -120,19 +128,18 @@ def _judged(
     legal = [position for position, variant in enumerate(variants) if variant.refusal is None]
     drawn = random.Random(len(legal)).sample(legal, min(cold_imports, len(legal)))
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)
-    baseline_run = server.run([place.baseline_job(keep_gradients=marked)])
+    results = place.new_results()
+    baseline_run = server.run([place.baseline_job(results, keep_gradients=marked)])
     cold_run = server.run([place.cold_import_job(variants[position]) for position in drawn])
     if wanted := place.wanted_modules(variants):
         server.preload(*wanted)  # while those run
-    baseline = _found(baseline_run)
+    bench = _bench(place, server, results, baseline_run, keep_gradients=marked)
     for position in sorted(set(range(len(variants))) - set(legal)):
         yield position, refused(variants[position])
-    is_random = baseline.is_random
-    jobs = [place.variant_job(variants[position], is_random=is_random) for position in legal]
     held: dict[int, Certificate] = {}
-    for number, outcome in server.run(jobs):
+    for number, outcome in bench.measured([variants[position] for position in legal]):
         position = legal[number]
-        certificate = judge(place.project, variants[position], baseline, outcome)
+        certificate = judge(place.project, variants[position], bench.baseline, outcome)
         if position in drawn:
             held[position] = certificate
         else:
@@ -141,12 +148,25 @@ def _judged(
         yield drawn[number], _with_cold_import(held[drawn[number]], outcome)
 
 
-def _found(baseline_run: Iterator[tuple[int, Outcome]]) -> BaselineMeasurement:
+def _bench(
+    place: Workplace,
+    server: Server,
+    results: Path,
+    baseline_run: Iterator[tuple[int, Outcome]],
+    *,
+    keep_gradients: bool,
+) -> Bench:
+    """Read the baseline's results, which all variants are compared with."""
     [(_, outcome)] = baseline_run
-    if outcome.failure is not None:
-        raise ModelError(f"the unchanged model cannot be measured: {outcome.reason}.")
-    found: BaselineMeasurement = outcome.value
-    return found
+    reason = outcome.reason
+    if outcome.failure is None:
+        try:
+            return Bench.of_baseline(
+                place, server, outcome, read_results(results), keep_gradients=keep_gradients
+            )
+        except Unmeasured as error:
+            reason = str(error)
+    raise ModelError(f"the unchanged model cannot be measured: {reason}.")
 
 
 def _with_cold_import(certificate: Certificate, outcome: Outcome) -> Certificate:

@@ -15,6 +15,8 @@ from antifragile.ablate.frameworks.arrays import Array, Leaves
 
 ROUNDING_UNITS = 64.0  # below this many, a difference is noise whatever the model
 NOISE_MARGIN = 10.0  # times the response of the baseline to moving its parameters by one unit
+CONSTANT_UNITS = 4.0  # up to this many, a value that should move stands still
+MOST_CONSTANT = 1e-3  # however coarse the type
 MOST_THRESHOLD = 0.05  # a chaotic model must still be able to show a change
 PART_WORDS = {  # what two runs are compared by
     "evaluation": "the output in evaluation mode",
@@ -72,6 +74,29 @@ def threshold(unit: float, noise: float) -> float:
         noise: Relative response of the baseline to moving its parameters by one such unit.
     """
     return min(max(ROUNDING_UNITS * unit, NOISE_MARGIN * noise), MOST_THRESHOLD)
+
+
+def stands_still(one: Array, other: Array, unit: float) -> bool:
+    """Whether a floating array stays what it was, up to a few rounding units."""
+    return one.shape == other.shape and _relative(one, other) <= min(
+        CONSTANT_UNITS * unit, MOST_CONSTANT
+    )
+
+
+def moves(one: Array, other: Array, unit: float) -> bool:
+    """Whether a floating array moves by clearly more than rounding could."""
+    return one.shape != other.shape or _relative(one, other) > threshold(unit, 0.0)
+
+
+def is_clear_gradient(peak: float, largest: float, unit: float) -> bool:
+    """Whether a parameter's gradient is more than what rounding leaves of zero.
+
+    Args:
+        peak: Its largest absolute value.
+        largest: That of all parameters.
+        unit: Relative spacing of the coarsest floating type.
+    """
+    return peak > min(ROUNDING_UNITS * unit, MOST_CONSTANT) * largest
 
 
 def is_finite(leaves: Leaves) -> bool:

@@ -1,18 +1,21 @@
-"""Measurements of one folder, baseline or variant, in a child process.
+"""Runs of one folder, baseline or variant, in a child process: it runs and sends, never judges.
 
-The baseline is measured once and leaves its tensors and outputs in a file. A variant is then built
+The baseline leaves its tensors in one file and its results in another. A variant is then built
 with the same seed, gets the baseline's value for every tensor that survived, under the same name,
-and is compared on the weights as given and on randomised ones, in evaluation and in training mode:
+and runs on the weights as given and on randomised ones, in evaluation and in training mode:
 
-    baseline -> given weights, randomised weights, outputs, noise floor -> file
-    variant  -> same inputs, same weights, same draws -> differences
+    baseline -> given weights, randomised weights -> file of weights
+    variant  -> same inputs, same weights, same draws -> file of results
 
-A model may keep random values where they cannot be copied from. The baseline's control run (another
-seed, values copied) shows that, and then no variant that shifts the random stream is judged.
+What a child sends are arrays in such a file and a `ModelRun` of plain facts; `measure` compares
+them in a process that never imports a model. So a model can lie about its own results, since it
+computes them anyway, but it has no hand in what they are compared with, in the comparison or in
+the verdict.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.certify.arrays import load_arrays, save_arrays
-from antifragile.ablate.certify.compare import PART_WORDS, are_identical, difference, is_finite
-from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
+from antifragile.ablate.certify.compare import is_finite
+from antifragile.ablate.certify.measurements import BaselineRun, ModelRun
 from antifragile.ablate.certify.weights import moved, randomised
-from antifragile.ablate.frameworks.arrays import Leaves
+from antifragile.ablate.frameworks.arrays import Array, Leaves
+from antifragile.ablate.frameworks.other_inputs import CHOICES, NO_INPUTS
 from antifragile.ablate.frameworks.subject import (
+    MODES,
     OTHER_SEED,
     CodeFields,
     Observation,
@@ -33,169 +38,229 @@ from antifragile.ablate.frameworks.subject import (
 from antifragile.ablate.sandbox.loading import Refusal
 
 WEIGHTS = ("given", "randomised")
+OTHER_INPUTS = "other inputs/"  # begins the names of outputs on other inputs
 SALTS = 32  # further draws tried before a random forward pass is said not to change
-_CLEAR = 1e-3  # relative difference from which on no further draws are needed
 
 
-def measure_baseline(code: CodeFields, results: str, keep_gradients: bool) -> BaselineMeasurement:
-    """Measure the unchanged model; leave the arrays that variants are compared with in a file.
+def run_baseline(
+    code: CodeFields, weights_file: str, results: str, keep_gradients: bool
+) -> BaselineRun:
+    """Run the unchanged model; leave its weights and its results in files.
 
     Args:
         code: Fields of the baseline's `ModelCode`.
-        results: Path of the file to write.
-        keep_gradients: Keep the gradients as well (marked lines are judged by them).
+        weights_file: Path of the file of weights to write.
+        results: Path of the file of results to write.
+        keep_gradients: Send whole gradients (marked lines are judged by them).
 
     Raises:
-        Refusal: It does not run, or is not deterministic.
+        Refusal: It does not run.
     """
     subject = Subject(code)
     model, _, _ = subject.ready()
     given = subject.adapter.tensors(model)
-    others = _other_weights(subject, given, subject.adapter.aliases(model))
+    new = _new_weights(subject, given, subject.adapter.aliases(model))
+    weights = {"given": given, "randomised": given | new}
     first = subject.observe(given)
     subject.is_random = subject.draws > 0
-    _check_repeats(first, subject.observe(given))
-    weights = {"given": given, "randomised": others}
-    seen = {"given": first, "randomised": subject.observe(others, backward=keep_gradients)}
-    redrawn = [
-        subject.draw_again(others, salt) for salt in range(1, SALTS + 1) if subject.is_random
-    ]
-    _save(Path(results), weights, seen, redrawn, keep_gradients)
-    return BaselineMeasurement(
-        **_facts(first, seen),
+    again = subject.observe(given)
+    seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
+    sent = _results(seen, keep_gradients) | _control_runs(subject, weights, seen, keep_gradients)
+    if subject.is_random:
+        sent |= _further_draws(subject, weights["randomised"])
+    choice, others = _first_that_runs(subject, weights)
+    save_arrays(Path(weights_file), _under("given/", given) | _under("randomised/", new))
+    save_arrays(Path(results), sent | others)
+    return BaselineRun(
+        **_facts(first, again),
         unit=first.unit,
-        noise={
-            name: _noise(subject, weights[name], seen[name], keep_gradients) for name in WEIGHTS
-        },
-        out_of_reach=bool(
-            _unequal(first.outputs, subject.observe(given, OTHER_SEED, backward=False).outputs)
-        ),
         is_random=subject.is_random,
         builds_late=subject.adapter.builds_late,
+        other_inputs=choice,
     )
 
 
-def measure_variant(
-    code: CodeFields, results: str, is_random: bool, kept_apart: Sequence[str]
-) -> VariantMeasurement:
-    """Measure one variant against the baseline's file.
+def run_variant(
+    code: CodeFields,
+    weights_file: str,
+    results: str,
+    is_random: bool,
+    keep_gradients: bool,
+    other_inputs: str,
+    kept_apart: Sequence[str],
+) -> ModelRun:
+    """Run one variant on the baseline's weights; leave its results in a file.
 
     Args:
         code: Fields of the variant's `ModelCode`.
-        results: The file that `measure_baseline` wrote.
+        weights_file: The file of weights that `run_baseline` wrote.
+        results: Path of the file of results to write.
         is_random: Whether the baseline draws numbers in its forward pass.
+        keep_gradients: Send whole gradients.
+        other_inputs: The inputs that get other values in one more run, as in `BaselineRun`.
         kept_apart: Parameters that keep the variant's own values.
 
     Raises:
-        Refusal: It does not run, or does not repeat.
+        Refusal: It does not run.
     """
     subject = Subject(code)
     subject.is_random = is_random
-    kept = load_arrays(Path(results))
-    weights = {name: _below(kept, f"{name}/weights/") for name in WEIGHTS}
-    weights["randomised"] = weights["given"] | weights["randomised"]
-    for values in weights.values():
-        for name in kept_apart:
-            values.pop(name, None)
-    compares_gradients = "keeps_gradients" in kept
+    weights = _weights(weights_file, kept_apart)
     first = subject.observe(weights["given"])
-    second = subject.observe(weights["randomised"], backward=compares_gradients)
-    _check_repeats(first, subject.observe(weights["given"]))
-    seen = {"given": first, "randomised": second}
-    differences = {
-        f"{name}/{part}": difference(_below(kept, f"{name}/{part}/"), leaves)
-        for name in WEIGHTS
-        for part, leaves in seen[name].parts.items()
-        if part != "gradients" or compares_gradients
-    }
-    is_same = max(found.relative for found in differences.values()) < _CLEAR
-    return VariantMeasurement(
-        **_facts(first, seen),
-        differences=differences,
-        redrawn=_redrawn_difference(subject, weights["randomised"], kept) if is_same else 0.0,
-    )
+    seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
+    again = subject.observe(weights["given"])
+    sent = _results(seen, keep_gradients)
+    if other_inputs != NO_INPUTS:
+        try:
+            sent |= _some_on_other_inputs(subject, weights, other_inputs, sent)
+        except Refusal as reason:
+            raise Refusal(f"on other inputs of the same shapes, {reason}") from reason
+    save_arrays(Path(results), sent)
+    return ModelRun(**_facts(first, again))
 
 
-def _other_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
+def _new_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
     """New values for every parameter, of both signs where the model stays finite with these."""
-    others = given | randomised(given, aliases)
-    seen = subject.observe(others, backward=False)
+    new = randomised(given, aliases)
+    seen = subject.observe(given | new, backward=False)
     is_usable = all(map(is_finite, seen.outputs.values()))
-    return others if is_usable else given | randomised(given, aliases, both_signs=False)
+    return new if is_usable else randomised(given, aliases, both_signs=False)
 
 
-def _facts(first: Observation, seen: Mapping[str, Observation]) -> dict[str, Any]:
-    """The fields that the measurements of baseline and variants share."""
+def draw_again(code: CodeFields, weights_file: str, results: str, kept_apart: Sequence[str]) -> int:
+    """Run one variant in training mode with further draws; leave the outputs in a file.
+
+    Args:
+        code: Fields of the variant's `ModelCode`.
+        weights_file: The file of weights that `run_baseline` wrote.
+        results: Path of the file of results to write.
+        kept_apart: Parameters that keep the variant's own values.
+
+    Returns:
+        Number of draws.
+    """
+    subject = Subject(code)
+    weights = _weights(weights_file, kept_apart)
+    save_arrays(Path(results), _further_draws(subject, weights["randomised"]))
+    return SALTS
+
+
+def _weights(path: str, kept_apart: Sequence[str]) -> dict[str, Leaves]:
+    kept = load_arrays(Path(path))
+    given, new = (_below(kept, f"{name}/", kept_apart) for name in WEIGHTS)
+    return {"given": given, "randomised": given | new}
+
+
+def _facts(first: Observation, again: Observation) -> dict[str, Any]:
+    """The fields that the records of baseline and variants share."""
     return {
         "parameters": first.parameters,
         "signature": first.signature,
         "without_gradient": first.without_gradient,
         "stream_digest": first.stream_digest,
-        "finite": {name: all(map(is_finite, seen[name].outputs.values())) for name in WEIGHTS},
+        "repeats": {
+            part: [_digest(leaves), _digest(again.parts[part])]
+            for part, leaves in first.parts.items()
+        },
     }
 
 
-def _redrawn_difference(subject: Subject, values: Leaves, kept: Leaves) -> float:
-    """The relative difference in training mode over further draws, until one is clear."""
-    largest = 0.0
-    for salt in range(1, SALTS + 1):
-        expected = _below(kept, f"redrawn/{salt}/")
-        if not expected or largest > _CLEAR:
-            break
-        largest = max(largest, difference(expected, subject.draw_again(values, salt)).relative)
-    return largest
+def _results(seen: Mapping[str, Observation], with_gradients: bool) -> Leaves:
+    """The parts of each observation, "given/training/...", and the peaks of its gradients."""
+    sent: Leaves = {}
+    for name, found in seen.items():
+        sent |= _parts(name, found, with_gradients)
+        gradients = found.parts["gradients"].items()
+        sent |= _under(f"{name}/peaks/", {path: _peak(array) for path, array in gradients})
+    return sent
 
 
-def _save(
-    path: Path,
+def _control_runs(
+    subject: Subject,
     weights: Mapping[str, Leaves],
     seen: Mapping[str, Observation],
-    redrawn: list[Leaves],
-    keep_gradients: bool,
-) -> None:
-    arrays: Leaves = {"keeps_gradients": np.zeros(0)} if keep_gradients else {}
-    given = weights["given"]
-    for name in WEIGHTS:
-        changed = {k: v for k, v in weights[name].items() if name == "given" or v is not given[k]}
-        arrays |= _under(f"{name}/weights/", changed)
-        for part, leaves in seen[name].parts.items():
-            if part != "gradients" or keep_gradients:
-                arrays |= _under(f"{name}/{part}/", leaves)
-    for salt, leaves in enumerate(redrawn, start=1):
-        arrays |= _under(f"redrawn/{salt}/", leaves)
-    save_arrays(path, arrays)
+    with_gradients: bool,
+) -> Leaves:
+    """The baseline with moved weights, for the noise floor, and from another seed."""
+    sent: Leaves = {}
+    for name, found in seen.items():
+        shaken = moved(weights[name], found.unit, found.parameters)
+        observed = subject.observe(shaken, backward=with_gradients)
+        sent |= _parts(f"moved/{name}", observed, with_gradients)
+    other = subject.observe(weights["given"], OTHER_SEED, backward=False)
+    return sent | _parts("other seed", other, with_gradients=False)
+
+
+def _first_that_runs(subject: Subject, weights: Mapping[str, Leaves]) -> tuple[str, Leaves]:
+    """The widest choice of inputs whose values can be others, and the outputs then."""
+    for choice in CHOICES:
+        try:
+            return choice, _on_other_inputs(subject, weights, choice)
+        except Refusal:  # the model checks its inputs
+            continue
+    return NO_INPUTS, {}
+
+
+def _on_other_inputs(
+    subject: Subject, weights: Mapping[str, Leaves], choice: str, names: Sequence[str] = WEIGHTS
+) -> Leaves:
+    sent: Leaves = {}
+    for name in names:
+        observed = subject.observe(weights[name], backward=False, other_inputs=choice)
+        sent |= _parts(f"{OTHER_INPUTS}{name}", observed, with_gradients=False)
+    return sent
+
+
+def _some_on_other_inputs(
+    subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves
+) -> Leaves:
+    """The outputs on other inputs: of the randomised weights alone where all of them changed."""
+    sent = _on_other_inputs(subject, weights, choice, WEIGHTS[1:])
+    same = [
+        path
+        for path, leaf in sent.items()
+        if path.split("/")[2] in MODES and _is_same(leaf, seen.get(path.removeprefix(OTHER_INPUTS)))
+    ]
+    return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[:1]) if same else sent
+
+
+def _further_draws(subject: Subject, values: Leaves) -> Leaves:
+    sent: Leaves = {}
+    for salt in range(1, SALTS + 1):
+        sent |= _under(f"redrawn/{salt}/", subject.draw_again(values, salt))
+    return sent
+
+
+def _parts(prefix: str, found: Observation, with_gradients: bool) -> Leaves:
+    sent: Leaves = {}
+    for part, leaves in found.parts.items():
+        if part != "gradients" or with_gradients:
+            sent |= _under(f"{prefix}/{part}/", leaves)
+    return sent
+
+
+def _is_same(leaf: Array, other: Array | None) -> bool:
+    return other is not None and leaf.tobytes() == other.tobytes()
+
+
+def _peak(gradient: Array) -> Array:
+    return np.asarray(np.abs(gradient).max(initial=0.0), np.float64)
+
+
+def _digest(leaves: Leaves) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path, leaf in leaves.items():
+        digest.update(f"{path} {leaf.dtype.str} {leaf.shape}\n".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()
 
 
 def _under(prefix: str, leaves: Leaves) -> Leaves:
     return {prefix + path: leaf for path, leaf in leaves.items()}
 
 
-def _below(arrays: Leaves, prefix: str) -> Leaves:
-    return {
+def _below(arrays: Leaves, prefix: str, left_out: Sequence[str]) -> Leaves:
+    found = {
         path.removeprefix(prefix): leaf for path, leaf in arrays.items() if path.startswith(prefix)
     }
-
-
-def _noise(
-    subject: Subject, values: Leaves, seen: Observation, with_gradients: bool
-) -> dict[str, float]:
-    """Relative response of each part when every parameter moves by one rounding unit."""
-    shaken = moved(values, seen.unit, seen.parameters)
-    parts = subject.observe(shaken, backward=with_gradients).parts
-    return {
-        part: difference(leaves, parts[part]).relative
-        for part, leaves in seen.parts.items()
-        if part != "gradients" or with_gradients
-    }
-
-
-def _check_repeats(first: Observation, second: Observation) -> None:
-    unequal = _unequal(first.parts, second.parts)
-    if unequal:
-        parts = ", ".join(PART_WORDS[name] for name in unequal)
-        raise Refusal(f"not deterministic: with the same seed and weights, {parts} differed")
-
-
-def _unequal(one: Mapping[str, Leaves], other: Mapping[str, Leaves]) -> list[str]:
-    """The parts that are not the same bit by bit."""
-    return [name for name in one if not are_identical(one[name], other[name])]
+    return {path: leaf for path, leaf in found.items() if path not in left_out}

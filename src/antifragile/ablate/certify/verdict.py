@@ -1,7 +1,8 @@
 """The verdict that measurements lead to: pure functions, no process and no file.
 
 failed    it does not run, or breaks a promise of its generator (shape, parameters, gradients)
-refused   it runs, but changes nothing, or takes more away than its component
+refused   it runs, but changes nothing, takes more away than its component, or is dead: its output
+          no longer depends on the inputs or on the parameters
 certified-inactive-at-init   the function changes only once weights have moved
 certified
 """
@@ -9,8 +10,9 @@ certified
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
-from antifragile.ablate.certify.compare import PART_WORDS, threshold
+from antifragile.ablate.certify.compare import PART_WORDS, is_clear_gradient, threshold
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.records import (
     AblationKind,
@@ -21,6 +23,11 @@ from antifragile.ablate.records import (
 )
 from antifragile.ablate.sandbox.server import Outcome
 
+_INPUT_WORDS = {
+    "all": "yes, tried with other inputs",
+    "floating": "yes, tried with other floating inputs",
+    "": "not tried: the model takes no other inputs",
+}
 _LISTED = 4  # names shown before "and N more"
 
 
@@ -44,8 +51,29 @@ class _Case:
     def detached(self) -> tuple[set[str], set[str]]:
         """Parameters that get no gradient any more: those to be cut, and others."""
         missing = set(self.found.without_gradient) - set(self.baseline.without_gradient)
+        missing |= {name for name in self._reached if self._is_zero(name)}
         cut = set(self.variant.cut_parameters)
         return missing & cut, missing - cut
+
+    @property
+    def has_no_gradient(self) -> bool:
+        """Whether no parameter gets a gradient, on either weights, where the baseline's do."""
+        return bool(self._reached) and all(map(self._is_zero, self.found.parameters))
+
+    @property
+    def _reached(self) -> set[str]:
+        """The surviving parameters that get a clear gradient in the baseline, on some weights."""
+        unit, found = self.baseline.unit, set[str]()
+        for peaks in self.baseline.gradient_peaks.values():
+            largest = max(filter(isfinite, peaks.values()), default=0.0)
+            found |= {
+                name for name, peak in peaks.items() if is_clear_gradient(peak, largest, unit)
+            }
+        return found & set(self.found.parameters)
+
+    def _is_zero(self, name: str) -> bool:
+        """Whether a parameter's gradient is zero or absent on all weights."""
+        return all(peaks.get(name, 0.0) == 0.0 for peaks in self.found.gradient_peaks.values())
 
 
 def judge(
@@ -57,7 +85,7 @@ def judge(
         project: The project.
         variant: The generated files, and the effects they promise.
         baseline: Measurement of the unchanged model.
-        outcome: The end of `probe.measure_variant`.
+        outcome: The end of the variant's run; its value is the measurement.
     """
     if outcome.failure is not None:
         failed = _unmeasured(variant, CertificateVerdict.FAILED, outcome.reason)
@@ -67,7 +95,7 @@ def judge(
     case.checks["repeat"] = "bit-identical"
     verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
     if reason is None:
-        verdict, reason = CertificateVerdict.REFUSED, _takes_more(case)
+        verdict, reason = CertificateVerdict.REFUSED, _dead(case) or _takes_more(case)
     if reason is None:
         verdict, reason = _change(case)
     return Certificate(
@@ -142,6 +170,25 @@ def _finite(case: _Case) -> str | None:
     if case.baseline.finite["given"] and not case.found.finite["given"]:
         case.checks["finite"] = "no"
         return "the output holds infinities or NaN, the baseline's does not"
+    here, there = (side.gradient_peaks["given"].values() for side in (case.found, case.baseline))
+    if all(map(isfinite, there)) and not all(map(isfinite, here)):
+        case.checks["finite"] = "the output, not the gradients"
+        return "the gradients hold infinities or NaN, the baseline's do not"
+    return None
+
+
+def _dead(case: _Case) -> str | None:
+    """Why the variant computes nothing from its inputs or learns nothing, or None."""
+    found, inputs = case.found, case.baseline.other_inputs
+    case.checks["depends on the inputs"] = _INPUT_WORDS[inputs]
+    if found.same_for_other_inputs:
+        paths = _some(found.same_for_other_inputs)
+        case.checks["depends on the inputs"] = f"no longer: {paths}"
+        return f"dead: the output no longer depends on the inputs ({paths})"
+    if found.ignores_parameters:
+        return "dead: the output no longer depends on any parameter"
+    if case.has_no_gradient:
+        return "dead: no parameter gets a gradient any more"
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -39,21 +41,57 @@ class Workplace:
     framework: str
     hidden: tuple[str, ...]
 
-    def baseline_job(self, *, keep_gradients: bool) -> Job:
-        """Prepare the measurement of the unchanged model."""
+    def baseline_job(self, results: Path, *, keep_gradients: bool) -> Job:
+        """Prepare the run of the unchanged model."""
         return self._code("baseline").job(
-            probe.measure_baseline, results=self._results, keep_gradients=keep_gradients
+            probe.run_baseline,
+            weights_file=str(self.weights),
+            results=str(results),
+            keep_gradients=keep_gradients,
         )
 
-    def variant_job(self, variant: Variant, *, is_random: bool) -> Job:
-        """Prepare the measurement of a variant against the baseline's results."""
-        frozen = variant.kind is AblationKind.REINIT_FROZEN
+    def variant_job(
+        self,
+        variant: Variant,
+        results: Path,
+        *,
+        is_random: bool,
+        keep_gradients: bool,
+        other_inputs: str,
+    ) -> Job:
+        """Prepare the run of a variant on the baseline's weights."""
         return self._code(variant.folder).job(
-            probe.measure_variant,
-            results=self._results,
+            probe.run_variant,
+            weights_file=str(self.weights),
+            results=str(results),
             is_random=is_random,
-            kept_apart=list(variant.cut_parameters) if frozen else [],
+            keep_gradients=keep_gradients,
+            other_inputs=other_inputs,
+            kept_apart=_kept_apart(variant),
         )
+
+    def draws_job(self, variant: Variant, results: Path) -> Job:
+        """Prepare further runs of a variant with other draws."""
+        return self._code(variant.folder).job(
+            probe.draw_again,
+            weights_file=str(self.weights),
+            results=str(results),
+            kept_apart=_kept_apart(variant),
+        )
+
+    def new_results(self) -> Path:
+        """A path for the results of one run, of a name that no other run can know."""
+        return self.scratch / f"results-{secrets.token_hex(16)}"
+
+    def weights_digest(self) -> str:
+        """Digest of the file of weights; empty where it is gone."""
+        try:
+            with self.weights.open("rb") as file:
+                return hashlib.file_digest(
+                    file, lambda: hashlib.blake2b(digest_size=16)
+                ).hexdigest()
+        except OSError:
+            return ""
 
     def cold_import_job(self, variant: Variant) -> Job:
         """Prepare the import of a variant's files in a fresh Python."""
@@ -82,14 +120,21 @@ class Workplace:
         return framework_named(self.framework).preload_for(texts)
 
     @property
-    def _results(self) -> str:
-        return str(self.scratch / "baseline.safetensors")
+    def weights(self) -> Path:
+        """The file of the baseline's weights, which every variant reads."""
+        return self.scratch / "weights.safetensors"
 
     def _code(self, folder: str) -> ModelCode:
         place = self.scratch / "folders" / folder
         if not place.exists():
             shutil.copytree(self.out / folder, place)
         return ModelCode.in_folder(self.project, place, self.framework, self.hidden)
+
+
+def _kept_apart(variant: Variant) -> list[str]:
+    """The parameters that keep the values a variant gives them."""
+    frozen = variant.kind is AblationKind.REINIT_FROZEN
+    return list(variant.cut_parameters) if frozen else []
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from antifragile.ablate.trace.records import ModuleRun
 
 Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
 
+_LIBRARIES = ("torch", "keras", "einops")  # what a class is called says what it does there
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _MOVERS = ("Flatten", "Unflatten", "Rearrange", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle")
 _MODULE_KINDS = (
@@ -145,18 +146,24 @@ def short_type(module: ModuleRun) -> str:
     return module.type.rpartition(".")[2]
 
 
+def is_of_library(module: ModuleRun) -> bool:
+    """Whether a module's class is a library's own; a user's class may do anything."""
+    return module.type.partition(".")[0] in _LIBRARIES
+
+
 def why_not(modules: Sequence[ModuleRun]) -> str | None:
     """Return the reason why modules cannot be ablated, or None."""
     first = modules[0]
     if not any(module.ran for module in modules):
         return "never called in the traced forward"
-    if all(short_type(module) == "Identity" for module in modules):
-        return "already an identity: nothing to take away"
-    if all(short_type(module) == "Sequential" and not module.children for module in modules):
-        return "an empty nn.Sequential: nothing to take away"
-    if "Dropout" in first.type and all(module.settings.get("p") == 0 for module in modules):
+    is_dropout = "Dropout" in first.type and is_of_library(first)
+    if is_dropout and all(module.settings.get("p") == 0 for module in modules):
         return "dropout with probability 0: it changes nothing"
-    if all(short_type(module) in _MOVERS for module in modules):
+    if all(module.passes_input or not module.ran for module in modules):
+        if all(short_type(module) == "Sequential" and not module.children for module in modules):
+            return "an empty nn.Sequential: nothing to take away"
+        return "already an identity: nothing to take away"
+    if all(short_type(module) in _MOVERS and is_of_library(module) for module in modules):
         return "only moves values to another shape: nothing to take away"
     if not any(module.outputs for module in modules):
         return "returns no tensor"

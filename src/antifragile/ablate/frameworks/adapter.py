@@ -15,6 +15,7 @@ import numpy as np
 
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.other_inputs import other_values
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import Named, containers, flatten, names_of_each
 
@@ -102,6 +103,20 @@ class Adapter(ABC):
     def copy_inputs(self, call: Call) -> Call:
         """Copies of the inputs, however deep they lie, which the model may change in place."""
         return call.changed(self.is_tensor, self.copy_tensor)
+
+    def other_inputs(self, call: Call, choice: str) -> Call:
+        """Inputs of the same shapes and types with other values; see `other_inputs`."""
+
+        def change(tensor: Any) -> Any:
+            old = self.array(tensor)
+            new = other_values(old, choice)
+            return tensor if new is old else self.like(tensor, new)
+
+        return call.changed(self.is_tensor, change)
+
+    @abstractmethod
+    def like(self, tensor: Any, values: Array) -> Any:
+        """Make a tensor of the type and place of another one."""
 
     @abstractmethod
     def is_tensor(self, value: object) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.other_inputs import NO_INPUTS
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.job import Job
@@ -191,11 +192,18 @@ class Subject:
         return model, stream, call
 
     def observe(
-        self, values: Mapping[str, Array], seed: int = SEED, *, backward: bool = True
+        self,
+        values: Mapping[str, Array],
+        seed: int = SEED,
+        *,
+        backward: bool = True,
+        other_inputs: str = NO_INPUTS,
     ) -> Observation:
         """Build, copy values in, run forward in both modes, and backward where asked to."""
         adapter = self.adapter
         model, stream, call = self.ready(seed)
+        if other_inputs != NO_INPUTS:
+            call = adapter.other_inputs(call, other_inputs)
         adapter.set_tensors(model, values)
         with self.drawing():
             with stage("the forward pass in evaluation mode"):

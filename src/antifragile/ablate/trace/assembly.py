@@ -168,5 +168,7 @@ class Assembly(ABC):
             skips_hooks=notes.skips_hooks,
             is_late=notes.is_late,
             touched=tuple(notes.touched),
+            passes_input=notes.passes_input
+            and notes.calls[Phase.TRAIN] + notes.calls[Phase.EVAL] > 0,
             **self.module_fields(notes, module),
         )

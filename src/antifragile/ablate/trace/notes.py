@@ -58,3 +58,4 @@ class ModuleNotes(Notes):
     extra: dict[str, None] = field(default_factory=dict)  # arguments beside the first
     skips_hooks: bool = False  # called by its forward, or by a `__call__` of its own class
     is_late: bool = False  # its parameters appeared at its first call
+    passes_input: bool = True  # until a call returns something else than what it was given

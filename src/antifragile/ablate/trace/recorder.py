@@ -254,6 +254,14 @@ class Recorder(ABC):
         """A tensor's values as an array of NumPy, real numbers in double precision."""
 
     @abstractmethod
+    def copied(self, tensor: Any) -> Any:
+        """A copy of a tensor's values, which later writes in place do not change."""
+
+    @abstractmethod
+    def is_equal(self, one: Any, other: Any) -> bool:
+        """Whether two tensors hold the same values."""
+
+    @abstractmethod
     def node(self, tensor: Any) -> Any:
         """The node of a tensor in the gradient graph of the training forward, or None."""
 
@@ -348,18 +356,29 @@ class Recorder(ABC):
         notes = self.module_notes(module)
         notes.calls[self.phase] += 1
         before = self.noted(self.operands, None, args, kwargs)
-        given = [name for name in kwargs if name not in self.modes]
-        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *given]))
+        named = [name for name in kwargs if name not in self.modes]
+        notes.extra.update(dict.fromkeys([*map(str, range(1, len(args))), *named]))
+        only = self.noted(self._only_input, notes, before)
         self.running.add(id(module))
         try:
             call = partial(original, module, *args, **kwargs)
             result, seen = self.run_module(module, before, call)
         finally:
             self.running.discard(id(module))
+        if not only or result is not only[0] or not self.is_equal(result, only[1]):
+            notes.passes_input = False
         self.noted(self.note_values, notes, before, result, seen=seen)
         for tensor in self.noted(tensors_in, result, self.is_tensor):
             self.makers[id(tensor)] = id(module)
         return result
+
+    def _only_input(self, notes: ModuleNotes, before: Operands) -> tuple[Any, Any] | None:
+        """The one tensor that a module is given and a copy, while it may be an identity."""
+        if not notes.passes_input or len(before) != 1:
+            return None
+        [(tensor, _)] = before.values()
+        copy = self.copied(tensor)
+        return None if copy is None else (tensor, copy)
 
     def run_module(
         self, module: Any, before: Operands, call: Callable[[], Any]

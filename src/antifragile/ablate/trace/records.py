@@ -103,6 +103,7 @@ class ModuleRun(Run):
     is_reassigned: bool = False  # a parameter was replaced after construction, e.g. tied
     skips_hooks: bool = False  # called by its forward, or by a `__call__` of its own class
     is_late: bool = False  # its parameters appeared at its first call
+    passes_input: bool = False  # every call returned the one tensor it was given, as it was
     is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list
 
     @property

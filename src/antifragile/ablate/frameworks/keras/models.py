@@ -103,6 +103,10 @@ class KerasModels(Adapter):
         """A copy of an input, which a forward pass may change in place."""
         return keras.ops.copy(tensor)
 
+    def like(self, tensor: Any, values: Array) -> Any:
+        """Make a tensor of the type of another one."""
+        return keras.ops.convert_to_tensor(values, dtype=self.type_name(tensor))
+
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of Keras's back end."""
         return bool(keras.ops.is_tensor(value))

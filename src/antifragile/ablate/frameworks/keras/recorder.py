@@ -60,6 +60,14 @@ class KerasRecorder(Recorder):
         array = np.asarray(keras.ops.convert_to_numpy(wide))
         return array.astype(np.float64) if array.dtype.kind == "f" else array
 
+    def copied(self, tensor: Any) -> Any:
+        """A copy of a tensor's values; symbols have none."""
+        return None if isinstance(tensor, keras.KerasTensor) else keras.ops.copy(tensor)
+
+    def is_equal(self, one: Any, other: Any) -> bool:
+        """Whether two tensors hold the same values."""
+        return bool(keras.ops.all(keras.ops.equal(one, other)))
+
     def node(self, tensor: Any) -> int | None:
         """The node of a tensor in the training forward; None for numbers that carry no gradient."""
         if self.phase is not Phase.TRAIN or not is_floating(tensor):

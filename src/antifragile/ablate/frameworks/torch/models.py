@@ -76,6 +76,11 @@ class TorchModels(Adapter):
         copied = tensor.detach().clone()
         return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied
 
+    def like(self, tensor: torch.Tensor, values: Array) -> torch.Tensor:
+        """Make a tensor of the type and place of another one."""
+        new = torch.from_numpy(values).to(tensor)
+        return new if tensor.layout is torch.strided else tensor
+
     def is_tensor(self, value: object) -> bool:
         """Whether something is a tensor of torch."""
         return isinstance(value, torch.Tensor)

@@ -134,6 +134,15 @@ class TorchRecorder(Recorder):
             plain = plain.to(torch.float64)
         return plain.numpy()
 
+    def copied(self, tensor: Any) -> Tensor:
+        """A copy of a tensor's values."""
+        copy: Tensor = tensor.detach().clone()
+        return copy
+
+    def is_equal(self, one: Any, other: Any) -> bool:
+        """Whether two tensors hold the same values; of a meta tensor nobody knows."""
+        return not one.is_meta and torch.equal(one, other)
+
     def node(self, tensor: Any) -> Node | None:
         """The autograd node of a tensor in the training forward."""
         return node_of(tensor) if self.phase is Phase.TRAIN else None

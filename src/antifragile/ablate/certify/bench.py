@@ -1,0 +1,147 @@
+"""Runs of variants, one process each, measured against the baseline as their results arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from antifragile.ablate.certify.measure import (
+    Unmeasured,
+    measure_baseline,
+    measure_variant,
+    needs_further_draws,
+    read_results,
+    redrawn_difference,
+)
+from antifragile.ablate.certify.measurements import (
+    BaselineMeasurement,
+    BaselineRun,
+    ModelRun,
+    VariantMeasurement,
+)
+from antifragile.ablate.certify.workplace import Workplace
+from antifragile.ablate.frameworks.arrays import Leaves
+from antifragile.ablate.records import Variant
+from antifragile.ablate.sandbox.server import Failure, Outcome, Server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The baseline's results, held in memory, and what is needed to run variants beside them.
+
+    Args:
+        place: Copies of the folders, and the jobs.
+        server: Runs the models.
+        baseline: Measurement of the unchanged model.
+        kept: Its arrays.
+        weights_digest: Digest of the file of weights that the baseline left.
+        keep_gradients: Whether whole gradients are compared.
+    """
+
+    place: Workplace
+    server: Server
+    baseline: BaselineMeasurement
+    kept: Leaves
+    weights_digest: str
+    keep_gradients: bool
+
+    @classmethod
+    def of_baseline(
+        cls,
+        place: Workplace,
+        server: Server,
+        outcome: Outcome,
+        kept: Leaves,
+        *,
+        keep_gradients: bool,
+    ) -> Bench:
+        """Measure the baseline.
+
+        Raises:
+            Unmeasured: It is not deterministic, or answered with something else than a run.
+        """
+        if not isinstance(outcome.value, BaselineRun):
+            raise Unmeasured("answered with something else than the facts of its run")
+        return cls(
+            place=place,
+            server=server,
+            baseline=measure_baseline(outcome.value, kept),
+            kept=kept,
+            weights_digest=place.weights_digest(),
+            keep_gradients=keep_gradients,
+        )
+
+    def measured(self, variants: Sequence[Variant]) -> Iterator[tuple[int, Outcome]]:
+        """Run variants; yield positions and outcomes, whose values are measurements, as they end.
+
+        A random model that shows no clear change is run again with further draws, after the others.
+        """
+        paths = [self.place.new_results() for _ in variants]
+        jobs = [
+            self.place.variant_job(
+                variant,
+                path,
+                is_random=self.baseline.is_random,
+                keep_gradients=self.keep_gradients,
+                other_inputs=self.baseline.other_inputs,
+            )
+            for variant, path in zip(variants, paths, strict=True)
+        ]
+        unclear: dict[int, Outcome] = {}
+        for number, outcome in self.server.run(jobs):
+            found = self._with_measurement(outcome, paths[number])
+            value = found.value
+            if found.failure is None and needs_further_draws(self.baseline, value):
+                unclear[number] = found
+            else:
+                yield number, found
+        yield from self._drawn_again(variants, unclear)
+
+    def _drawn_again(
+        self, variants: Sequence[Variant], unclear: dict[int, Outcome]
+    ) -> Iterator[tuple[int, Outcome]]:
+        numbers, paths = list(unclear), [self.place.new_results() for _ in unclear]
+        jobs = [
+            self.place.draws_job(variants[number], path)
+            for number, path in zip(numbers, paths, strict=True)
+        ]
+        for place, outcome in self.server.run(jobs):
+            before = unclear[numbers[place]]
+            seconds = before.seconds + outcome.seconds
+            if outcome.failure is not None:
+                yield numbers[place], replace(outcome, seconds=seconds)
+                continue
+            try:
+                largest = redrawn_difference(self.kept, self._results(paths[place]))
+            except Unmeasured as error:
+                yield numbers[place], _unmeasured(error, seconds)
+            else:
+                value = replace(before.value, redrawn=largest)
+                yield numbers[place], replace(before, value=value, seconds=seconds)
+
+    def _with_measurement(self, outcome: Outcome, path: Path) -> Outcome:
+        """Put the measurement in the place of what the child answered."""
+        if outcome.failure is not None:
+            return outcome
+        try:
+            found = self._measurement(outcome.value, path)
+        except Unmeasured as error:
+            return _unmeasured(error, outcome.seconds)
+        return replace(outcome, value=found)
+
+    def _measurement(self, answer: object, path: Path) -> VariantMeasurement:
+        if not isinstance(answer, ModelRun):
+            raise Unmeasured("answered with something else than the facts of its run")
+        return measure_variant(self.baseline, self.kept, answer, self._results(path))
+
+    def _results(self, path: Path) -> Leaves:
+        """Read a run's results, once it is clear that its weights were the baseline's."""
+        sent = read_results(path, self.kept)
+        if self.place.weights_digest() != self.weights_digest:
+            raise Unmeasured("the file of weights that all variants are run on was changed")
+        return sent
+
+
+def _unmeasured(error: Unmeasured, seconds: float) -> Outcome:
+    return Outcome(failure=Failure.REFUSED, reason=str(error), seconds=seconds)

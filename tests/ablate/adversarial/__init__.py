@@ -1,0 +1,1 @@
+"""Models in which a careless certificate would be wrong."""
