@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from antifragile._files import check_folder_path, make_folder, write_atomically
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
 from antifragile.ablate.discover.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.frameworks.subject import ModelCode
+from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.generate.generate import generate
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import (
@@ -30,8 +32,10 @@ from antifragile.ablate.records import (
     Project,
     Variant,
 )
+from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.sandbox.preload import third_party_imports
+from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.trace.records import Trace
 from antifragile.errors import UsageError
 
@@ -81,30 +85,51 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
     Raises:
         ModelError: The model does not run; the sentence says where and why.
     """
-    code = ModelCode.in_folder(project, Path(project.root), framework)
-    jobs = [
-        code.job(look),
-        Job(
-            target=trace_job,
-            folder=project.root,
-            paths=tuple(code.paths),
-            arguments={"project": asdict(project), "framework": framework},
-        ),
-    ]
-    looking, tracing = [server.run([job]) for job in jobs]  # both start at once
-    [(_, outcome)] = looking
-    if outcome.failure is not None:
-        raise ModelError(f"the model does not run: {outcome.reason}.")
-    [(_, outcome)] = tracing
-    if outcome.failure is not None:
-        raise ModelError(
-            f"the model runs, but not while it is traced, which is a failure of antifragile, not "
-            f"of the model: {outcome.reason}."
+    with open_copies(Path(project.root), files_of(project)) as copies:
+        server.note(copies.note)
+        packages = third_party_imports(project, files_of(project))
+        jobs = [
+            _code_in(copies, project, framework).job(look, packages=packages),
+            _trace_in(copies, project, framework),
+        ]
+        looking, tracing = [server.run([job]) for job in jobs]  # both start at once
+        server.packages = tuple(_value(looking, "the model does not run"))
+        trace: Trace = _value(
+            tracing,
+            "the model runs, but not while it is traced, which is a failure of antifragile, not "
+            "of the model",
         )
-    trace: Trace = outcome.value
     for remark in trace.remarks:
         logger.warning("%s.", remark)
     return trace
+
+
+def _value(running: Iterator[tuple[int, Outcome]], failure: str) -> Any:
+    """What a job answered; `failure` begins the sentence that says why it did not."""
+    [(_, outcome)] = running
+    if outcome.failure is not None:
+        raise ModelError(f"{failure}: {outcome.reason}.")
+    return outcome.value
+
+
+def _code_in(copies: Copies, project: Project, framework: str) -> ModelCode:
+    """The model's functions in a copy of its own."""
+    code = ModelCode.in_folder(project, copies.new_place(), framework)
+    return replace(code, copied_from=(str(copies.original),))
+
+
+def _trace_in(copies: Copies, project: Project, framework: str) -> Job:
+    """Prepare the trace of a copy."""
+    code = _code_in(copies, project, framework)
+    copied = asdict(replace(project, root=code.folder))
+    return Job(
+        target=trace_job,
+        folder=code.folder,
+        paths=tuple(code.paths),
+        arguments={"project": copied, "framework": framework},
+        script=code.script,
+        copied_from=tuple(code.copied_from),
+    )
 
 
 def make_ablations(
@@ -129,6 +154,7 @@ def make_ablations(
         UsageError: `out` holds something else.
     """
     check_is_ours(out)
+    server.preload(*server.packages)  # while the variants are written
     clear(out)
     variants = generate(plan, out, kinds)
     certificates = certify(

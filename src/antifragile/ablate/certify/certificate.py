@@ -71,6 +71,7 @@ def open_server(
         limits=limits,
         preload=(*found.preload, probe.__name__, import_cold.__module__),
         environment=found.environment,
+        has_private_home=True,
     )
 
 

@@ -1,21 +1,22 @@
-"""Copies of the variants' folders while they are measured, and the jobs that measure them."""
+"""Jobs that measure the variants, each in a copy of the project with the variant's files in it."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from antifragile.ablate.certify import probe
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
+from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import AblationKind, Project, Variant
 from antifragile.ablate.sandbox.cold import import_cold
+from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.source.project import module_name
 from antifragile.ablate.source.text import decoded
@@ -30,7 +31,8 @@ class Workplace:
     Args:
         project: The project.
         out: The generated variants.
-        scratch: The scratch folder.
+        scratch: The scratch folder, in which children leave their results.
+        copies: Copies of the project's files.
         framework: Name of the framework.
         hidden: Packages that variants must not need.
     """
@@ -38,6 +40,7 @@ class Workplace:
     project: Project
     out: Path
     scratch: Path
+    copies: Copies
     framework: str
     hidden: tuple[str, ...]
 
@@ -106,6 +109,8 @@ class Workplace:
                 "names": list(dict.fromkeys(names)),
                 "hidden": list(self.hidden),
             },
+            script=code.script,
+            copied_from=tuple(code.copied_from),
         )
 
     def wanted_modules(self, variants: Sequence[Variant]) -> tuple[str, ...]:
@@ -125,10 +130,10 @@ class Workplace:
         return self.scratch / "weights.safetensors"
 
     def _code(self, folder: str) -> ModelCode:
-        place = self.scratch / "folders" / folder
-        if not place.exists():
-            shutil.copytree(self.out / folder, place)
-        return ModelCode.in_folder(self.project, place, self.framework, self.hidden)
+        place = self.copies.new_place()
+        code = ModelCode.in_folder(self.project, place, self.framework, self.hidden)
+        sources = (str(self.copies.original), str(self.out.resolve() / folder))
+        return replace(code, copied_from=sources, writable=(str(self.scratch),))
 
 
 def _kept_apart(variant: Variant) -> list[str]:
@@ -140,7 +145,10 @@ def _kept_apart(variant: Variant) -> list[str]:
 @contextmanager
 def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Workplace]:
     """Make a workplace; variants may use this package only where the project itself does."""
-    with tempfile.TemporaryDirectory(prefix="antifragile-certify-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="antifragile-certify-") as scratch,
+        open_copies(Path(project.root), files_of(project)) as copies,
+    ):
         entries = project.entries.values()
         files = {*project.sources, *project.companions, *(entry.file for entry in entries)}
         texts = [(out / "baseline" / file) for file in files if file.endswith(".py")]
@@ -149,6 +157,7 @@ def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Work
             project=project,
             out=out,
             scratch=Path(scratch).resolve(),
+            copies=copies,
             framework=framework,
             hidden=() if uses_us else (_US,),
         )

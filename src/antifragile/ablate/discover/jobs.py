@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antifragile._records import from_json
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import CodeFields, Subject
 from antifragile.ablate.records import Project
+from antifragile.ablate.sandbox.preload import harmless
 from antifragile.ablate.source.project import enter_project
 from antifragile.ablate.trace.records import Trace
 
 
-def look(code: CodeFields) -> None:
+def look(code: CodeFields, packages: Sequence[str]) -> list[str]:
     """Build the model and run it once in both modes, so that a fault is reported in words.
 
     Args:
         code: Fields of the `ModelCode`.
+        packages: Third-party modules that its files import (see `sandbox.preload`).
+
+    Returns:
+        Those of the modules that can be imported ahead of later runs.
 
     Raises:
         Refusal: It does not run.
     """
+    found = harmless(packages)
+    path = list(sys.path)
     Subject(code).observe({})
+    return found if sys.path == path else []  # else another place may hold modules of these names
 
 
 def parameter_sizes(code: CodeFields) -> dict[str, int]:

@@ -43,6 +43,8 @@ class ModelCode:
         functions: File, function and module name of ``build``, ``inputs`` and perhaps ``step``.
         paths: First folders of the import path.
         hidden: Packages that the user's code must not need.
+        copied_from: Folders that a child copies into `folder` before it runs (see `Job`).
+        writable: Further folders in which it may write.
     """
 
     folder: str
@@ -50,6 +52,13 @@ class ModelCode:
     functions: Mapping[str, Sequence[str]]
     paths: Sequence[str]
     hidden: Sequence[str] = ()
+    copied_from: Sequence[str] = ()
+    writable: Sequence[str] = ()
+
+    @property
+    def script(self) -> str:
+        """The file that the user would run: it is the first word of a command line."""
+        return str(Path(self.folder, self.functions["build"][0]))
 
     @classmethod
     def in_folder(
@@ -82,6 +91,9 @@ class ModelCode:
             folder=self.folder,
             paths=tuple(self.paths),
             arguments=call.arguments,
+            script=self.script,
+            copied_from=tuple(self.copied_from),
+            writable=tuple(self.writable),
         )
 
 

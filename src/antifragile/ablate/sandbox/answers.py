@@ -20,10 +20,11 @@ from typing import Any, NoReturn
 
 from antifragile._records import from_json, to_json
 
-ANSWER, STAGE = "answer", "stage"  # files in a job's scratch folder
+ANSWER, STAGE, WRITES = "answer", "stage", "writes"  # files in a job's scratch folder
 MOST_BYTES = 64 * 2**20  # the trace of a transformer of 24 blocks has 0.4 MiB
 _MOST_DIGITS = 40
 _MOST_WORDS = 1000  # characters
+_MOST_LINES = 50
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -33,7 +34,7 @@ class MalformedAnswer(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a child left: a value, or the name of a failure with its reason."""
+    """A value that a child left, or the name of a failure with its reason."""
 
     value: Any = None
     failure: str | None = None
@@ -89,11 +90,18 @@ def read_answer(path: Path, kind: Any) -> Answer | None:
 
 
 def read_words(path: Path) -> str:
-    """Read what a child noted in a few words; nothing where it is not a short text."""
+    """Read what a child noted in a few words; nothing where it is no file."""
+    return " ".join(read_lines(path))[:_MOST_WORDS]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read what a child noted in some lines; nothing where it is no file."""
     try:
-        return _one_line((_read_file(path) or b"").decode("utf-8", "replace"))
+        content = _read_file(path) or b""
     except MalformedAnswer:
-        return ""
+        return []
+    lines = content[: _MOST_LINES * _MOST_WORDS].decode("utf-8", "replace").splitlines()
+    return [_one_line(line) for line in lines[:_MOST_LINES]]
 
 
 def _read_file(path: Path) -> bytes | None:

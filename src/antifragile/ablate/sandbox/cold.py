@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from antifragile.ablate.sandbox import confinement
 from antifragile.ablate.sandbox.loading import Refusal
 
 _COLD = """
@@ -13,7 +14,9 @@ gc.disable()
 for package in {hidden!r}:
     sys.modules[package] = None
 sys.dont_write_bytecode = True
+{fence}
 sys.path[:0] = {paths!r}
+sys.argv[:] = {argv!r}
 for name in {names!r}:
     importlib.import_module(name)
 os._exit(0)  # what torch would do at exit takes half a second
@@ -31,7 +34,9 @@ def import_cold(paths: list[str], names: list[str], hidden: list[str]) -> float:
     Raises:
         Refusal: The import failed; the reason is the last line that Python said.
     """
-    script = _COLD.format(paths=paths, names=names, hidden=hidden)
+    script = _COLD.format(
+        paths=paths, names=names, hidden=hidden, argv=sys.argv, fence=confinement.script()
+    )
     ended = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False
     )

@@ -19,12 +19,20 @@ class Job:
         folder: Working directory.
         arguments: Plain data (JSON); what the function returns must be plain data as well.
         paths: First folders of the import path; `folder` where none are given.
+        script: The one word of `sys.argv`: the file that the user would run.
+        copied_from: Folders that the child copies into `folder`, later ones over earlier ones. Such
+            a job is confined: it has a private HOME, and writes in its copy and `writable` alone.
+            The copy is removed when the job has ended.
+        writable: Further folders of a confined job.
     """
 
     target: Callable[..., Any]
     folder: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    script: str = ""
+    copied_from: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that a child can import the target, and that the arguments are its own."""

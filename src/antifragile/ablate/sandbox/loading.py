@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import os
 import sys
 import traceback
@@ -56,6 +57,29 @@ def stage(words: str) -> Iterator[None]:
             raise MemoryError from error
         raise Refusal(f"{words} raised {describe(error)}") from error
     _note("")
+
+
+class LastWords(io.TextIOBase):
+    """An error stream that keeps the last line alone, for the reason of an exit."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        """Take what is written; forget what came long before."""
+        self.text = (self.text + text)[-_MESSAGE_LENGTH:]
+        return len(text)
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+
+def last_words() -> str:
+    """The last line that was written to the error stream, as a clause; empty if none was."""
+    text = sys.stderr.text if isinstance(sys.stderr, LastWords) else ""
+    lines = text.strip().splitlines()
+    return f" after it said {lines[-1]!r}" if lines else ""
 
 
 def hide(packages: Sequence[str]) -> None:

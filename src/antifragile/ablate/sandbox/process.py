@@ -4,7 +4,8 @@ Run by `server.Server` as ``python -m antifragile.ablate.sandbox.process WORKERS
 Requests come as JSON lines on stdin, endings go as JSON lines to stdout; a child leaves its answer
 in the scratch folder that the request names. When stdin closes, all ends: children are killed.
 
-    child: own session, no terminal, no output -> limits -> folder -> target(**arguments) -> answer
+    child: own session, no terminal, no output -> copy, confinement -> folder -> limits
+           -> target(**arguments) -> answer
 
 Linux counts in RLIMIT_DATA what a process may write in private: heap, anonymous maps, stacks. Torch
 reserves much address space (RLIMIT_AS would count that), but its data is 180 MB after the import;
@@ -22,6 +23,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +31,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.sandbox import answers, loading
+from antifragile.ablate.sandbox import answers, confinement, copies, loading
+from antifragile.ablate.sandbox.home import private_home
+from antifragile.ablate.sandbox.preload import import_named
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2  # how often shared memory, which no limit counts, is looked at
@@ -71,9 +75,7 @@ def _serve(workers: int) -> None:
         while waiting and ("import" in waiting[0] or len(children) < workers):
             request = waiting.pop(0)
             if "import" in request:
-                for name in request["import"]:
-                    with suppress(ImportError):
-                        _import([name])
+                _import_quietly(request["import"])
             else:
                 children[_fork(request, (woken, wake))] = _timed(request)
         ready = select.select([0, woken], [], [], _seconds_left(children))[0]
@@ -93,8 +95,25 @@ def _serve(workers: int) -> None:
 def _import(names: list[str]) -> None:
     """Import modules; exempt them from garbage collection, so that children share their pages."""
     for name in names:
-        importlib.import_module(name)
+        import_named(name)
     gc.freeze()
+
+
+def _import_quietly(names: list[str]) -> None:
+    """Import modules that may print or fail; nothing of it may reach the pipe of the endings."""
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number, _ in kept:
+        os.dup2(nowhere, number)
+    for name in names:
+        with suppress(Exception, SystemExit):
+            _import([name])
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    for number, copy in kept:
+        os.dup2(copy, number)
+        os.close(copy)
+    os.close(nowhere)
 
 
 def _timed(request: dict[str, Any]) -> _Child:
@@ -233,6 +252,10 @@ def _answer(request: dict[str, Any]) -> None:
 def _call(request: dict[str, Any], scratch: Path) -> Any:
     gc.enable()
     sys.dont_write_bytecode = True
+    sys.stderr = loading.LastWords()
+    sys.argv[:] = [request["script"]]
+    if request["copied_from"]:
+        _move_into_copy(request, scratch)
     os.chdir(request["folder"])
     sys.path[:0] = request["paths"] or [request["folder"]]
     module, _, name = request["target"].partition(":")
@@ -240,6 +263,16 @@ def _call(request: dict[str, Any], scratch: Path) -> Any:
     loading.note_stages_in(scratch / answers.STAGE)
     _limit(request["memory_bytes"])
     return target(**request["arguments"])
+
+
+def _move_into_copy(request: dict[str, Any], scratch: Path) -> None:
+    """Make the copy that the job runs in, and let it write there and in a home of its own."""
+    folder: str = request["folder"]
+    copies.fill(Path(folder), request["copied_from"])
+    os.environ.update(private_home(scratch))
+    tempfile.tempdir = os.environ["TMPDIR"]
+    own = (folder, str(scratch), *request["writable"])
+    confinement.confine(own, str(scratch / answers.WRITES), folder)
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
@@ -251,7 +284,7 @@ def _explain(error: BaseException) -> tuple[str, str]:
     if loading.is_out_of_memory(error) or "out of memory" in str(error):
         return "memory", ""
     if isinstance(error, SystemExit):
-        return "exited", f"called sys.exit({error.code!r})"
+        return "exited", f"called sys.exit({error.code!r}){loading.last_words()}"
     return "raised", f"raised {loading.describe(error)}"
 
 

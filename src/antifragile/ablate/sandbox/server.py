@@ -29,11 +29,14 @@ from typing import Any, get_type_hints
 from antifragile.ablate.sandbox.answers import (
     ANSWER,
     STAGE,
+    WRITES,
     Answer,
     MalformedAnswer,
     read_answer,
+    read_lines,
     read_words,
 )
+from antifragile.ablate.sandbox.home import known_caches, private_home
 from antifragile.ablate.sandbox.job import Job
 from antifragile.errors import WorldError
 
@@ -88,6 +91,11 @@ class Server:
         limits: Time and memory for each.
         preload: Modules the server imports before it forks.
         environment: Variables set besides one thread per library and a fixed hash seed.
+        has_private_home: Whether a home of its own hides the user's from it and from its children.
+
+    Attributes:
+        notes: Sentences about what the jobs did beside their answers, for the user.
+        packages: Modules that the model's code imports and `preload` may take (see `preload`).
     """
 
     def __init__(
@@ -97,9 +105,13 @@ class Server:
         limits: Limits | None = None,
         preload: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        has_private_home: bool = False,
     ) -> None:
         self._limits = limits or Limits()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
+        self._home = Path(self._answers.name, "server") if has_private_home else None
+        self.notes: list[str] = []
+        self.packages: tuple[str, ...] = ()
         self._count = 0
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
         command = [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process"]
@@ -108,9 +120,18 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD, "PYTHONHASHSEED": "0", **(environment or {})},
+            env={**os.environ, **self._own_variables(), **(environment or {})},
             start_new_session=True,
         )
+
+    def _own_variables(self) -> dict[str, str]:
+        found = {**_ONE_THREAD, "PYTHONHASHSEED": "0"}
+        return found if self._home is None else found | known_caches() | private_home(self._home)
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence for the user; nothing if it is empty or kept already."""
+        if sentence and sentence not in self.notes:
+            self.notes.append(sentence)
 
     def __enter__(self) -> Server:
         return self
@@ -120,6 +141,8 @@ class Server:
 
     def preload(self, *modules: str) -> None:
         """Import further modules in the server, so that later children need not; does not wait.
+
+        A module is named as in "package.module", or with a name taken from it: "module:name".
 
         It happens when the jobs before it have started; no other starts until it is done.
         """
@@ -178,6 +201,9 @@ class Server:
             "arguments": dict(job.arguments),
             "folder": job.folder,
             "paths": job.paths,
+            "script": job.script,
+            "copied_from": job.copied_from,
+            "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
             **asdict(self._limits),
         }
@@ -221,8 +247,18 @@ class Server:
         except MalformedAnswer as error:
             answer = Answer(failure=Failure.MALFORMED, reason=str(error))
         stage = read_words(scratch / STAGE)
+        for line in read_lines(scratch / WRITES):
+            self.note(_about_write(*line.split(" ", 1)))
         shutil.rmtree(scratch, ignore_errors=True)
+        if job.copied_from:
+            shutil.rmtree(job.folder, ignore_errors=True)
         return _judge(ended, answer, stage, self._limits)
+
+
+def _about_write(where: str, path: str = "") -> str:
+    if where == "outside":
+        return f"the model tried to write to {path}, outside its copy, and was not let."
+    return f"the model wrote to {path} in its copy; your own files are as they were."
 
 
 def _judge(ended: dict[str, Any], answer: Answer | None, stage: str, limits: Limits) -> Outcome:

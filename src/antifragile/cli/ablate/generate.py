@@ -6,6 +6,8 @@ component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +34,7 @@ from antifragile.study.machine import usable_cores
 def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = False) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
     request = model.request()
-    with sandbox.server(workers=1) as server:
+    with sandbox.server(workers=1) as server, _notes_of(server):
         plan = _find(request, server, sandbox.framework)
     if as_json:
         print_json({"components": [_component(item) for item in plan.components]})
@@ -60,7 +62,7 @@ def generate(
     """Write one variant of the source per component and kind, and certify each."""
     request = model.request(kinds)
     check_is_ours(out)
-    with sandbox.server(workers or usable_cores()) as server:
+    with sandbox.server(workers or usable_cores()) as server, _notes_of(server):
         plan = _find(request, server, sandbox.framework)
         listener = None if as_json else _say_progress()
         made = make_ablations(plan, out, server=server, kinds=request.kinds, listener=listener)
@@ -78,6 +80,16 @@ def _find(request: ModelRequest, server: Server, framework: str) -> AblationPlan
         templates=request.templates,
         groups=request.groups,
     )
+
+
+@contextmanager
+def _notes_of(server: Server) -> Iterator[None]:
+    """Print at the end what the server noted about the model's runs, also where these failed."""
+    try:
+        yield
+    finally:
+        for sentence in server.notes:
+            stderr().print(escape(f"note: {sentence}"), soft_wrap=True)
 
 
 def _say_progress() -> CertificateListener:

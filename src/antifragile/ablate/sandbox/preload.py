@@ -1,0 +1,141 @@
+"""Third-party modules that a model imports, imported once in the server instead of in every child.
+
+    source files -> `third_party_imports` -> names -> (first child) `harmless` -> `Server.packages`
+
+Only what comes from site-packages is taken, never a file of the project. The first child imports
+each name by itself and looks at the state of the process before and after: an import that starts a
+thread, opens a GPU, draws or seeds random numbers, changes the import path, the working folder, a
+default of torch or a signal's handler ends the list, as later ones may build on it. Variables that
+an import sets are the same in every process that makes it, so they are let be.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.records import Project
+from antifragile.ablate.source.project import parse_file
+
+_SITES = ("site-packages", "dist-packages")
+_OURS = "antifragile"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+
+
+def third_party_imports(project: Project, files: Sequence[str]) -> tuple[str, ...]:
+    """Modules of site-packages that a model's files import, as "package.module" or "module:name".
+
+    Args:
+        project: The project.
+        files: Its files; imports at their top and in the functions that the user named count.
+    """
+    entries = (project.build, project.inputs, project.step)
+    found: dict[str, None] = {}
+    for file in files:
+        if file.endswith(".py") and Path(project.root, file).is_file():
+            named = {entry.function for entry in entries if entry and entry.file == file}
+            tree = parse_file(Path(project.root, file))
+            found |= dict.fromkeys(_imports(tree.body, named))
+    return tuple(name for name in found if _is_third_party(name, project))
+
+
+def harmless(names: Sequence[str]) -> list[str]:
+    """Import modules one by one in this process; return those before the first that does more."""
+    kept = []
+    for name in names:
+        before = _state()
+        try:
+            import_named(name)
+        except (Exception, SystemExit):  # the model's own import tells why
+            break
+        if _state() != before:
+            break
+        kept.append(name)
+    return kept
+
+
+def import_named(name: str) -> None:
+    """Import "package.module", or take a name from it as in "module:name"."""
+    module, _, attribute = name.partition(":")
+    found = importlib.import_module(module)
+    if attribute and not hasattr(found, attribute):  # many packages import when asked for a name
+        importlib.import_module(f"{module}.{attribute}")
+
+
+def _imports(body: Sequence[ast.stmt], functions: set[str]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from (
+                node.module if alias.name == "*" else f"{node.module}:{alias.name}"
+                for alias in node.names
+            )
+        elif isinstance(node, ast.FunctionDef) and node.name in functions:
+            yield from _imports(node.body, set())
+        elif isinstance(node, ast.Try | ast.With):
+            yield from _imports(node.body, functions)
+
+
+def _is_third_party(name: str, project: Project) -> bool:
+    """Whether it comes from site-packages, and no file of the project has its name."""
+    top = name.partition(":")[0].partition(".")[0]
+    folders = [Path(project.root, path) for path in project.search_paths]
+    if top == _OURS or any((f / top).exists() or (f / f"{top}.py").exists() for f in folders):
+        return False
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
+    return any(site in Path(place).parts for site in _SITES for place in places)
+
+
+def _state() -> list[Any]:
+    """All that an import must leave as it is."""
+    return [
+        threading.active_count(),
+        _native_threads(),
+        list(sys.path),
+        os.getcwd(),
+        random.getstate(),
+        [signal.getsignal(number) for number in _SIGNALS],
+        *_numpy_state(),
+        *_torch_state(),
+    ]
+
+
+def _native_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
+
+
+def _numpy_state() -> list[Any]:
+    numpy = sys.modules.get("numpy.random")
+    return [repr(numpy.get_state())] if numpy else []
+
+
+def _torch_state() -> list[Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return []
+    return [
+        torch.get_rng_state().tolist(),
+        torch.get_default_dtype(),
+        str(torch.get_default_device()),
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.cuda.is_initialized(),
+    ]
