@@ -51,7 +51,7 @@ class Workplace:
             probe.measure_variant,
             results=self._results,
             is_random=is_random,
-            kept_apart=list(variant.cut_parameters) if frozen else [],
+            kept_apart=[*variant.own_values, *(variant.cut_parameters if frozen else ())],
         )
 
     def cold_import_job(self, variant: Variant) -> Job:

@@ -93,6 +93,7 @@ def write_variant(
         diff_lines=sum(1 for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")),
         parameter_delta=planned.parameter_delta,
         cut_parameters=planned.cut_parameters,
+        own_values=planned.own_values,
         substitute=planned.substitute,
         options=dict(planned.options),
     )
@@ -119,6 +120,7 @@ def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) 
         f"edited = {quoted(list(variant.edited))}",
         f"parameter_delta = {variant.parameter_delta}",
         f"cut_parameters = {quoted(list(variant.cut_parameters))}",
+        *([f"own_values = {quoted(list(variant.own_values))}"] if variant.own_values else []),
         *([f"substitute = {quoted(variant.substitute)}"] if variant.substitute else []),
         "",
         "[options]",

@@ -196,6 +196,7 @@ class AblationRuns:
             trained=str(self._kept_file(trained)) if is_post_hoc else None,
             keep=str(self._kept_file(plan)) if keeps else None,
             cut=self.folder.cut_parameters(names),
+            own_values=self.folder.own_values(names),
         )
         return Job(
             target=run_job,

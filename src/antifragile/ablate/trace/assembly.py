@@ -62,7 +62,12 @@ class Assembly(ABC):
             inputs=tuple(notes.value(item) if notes.is_tensor(item) else None for item in inputs),
             outputs=tuple(map(notes.value, tensors_in(outputs, notes.is_tensor))),
             parameter_sites={key: names for key, names in made.items() if names},
+            **self.construction(project),
         )
+
+    def construction(self, project: Project) -> dict[str, Any]:
+        """Fields about the values that parameters get while the model is built."""
+        return {}
 
     @abstractmethod
     def libraries(self) -> Mapping[str, Any]:

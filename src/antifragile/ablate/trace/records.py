@@ -130,6 +130,21 @@ class Gradients:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Initialisation:
+    """Parameters that one call of the model's construction filled, under all their names.
+
+    Args:
+        filled: All of them.
+        told: Those whose values look otherwise than without the call.
+        needed: Those that would hold no values without it.
+    """
+
+    filled: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trace:
     """All that discovery and generation know about the run.
 
@@ -145,6 +160,8 @@ class Trace:
         inputs: The model's inputs; None for those that are no tensors.
         outputs: The tensors in the model's output.
         parameter_sites: Names of the parameters that a site created.
+        initialisations: Parameters that a call of the construction filled.
+        parameter_reads: All names of the parameter that an attribute showed in the construction.
     """
 
     framework: str
@@ -157,3 +174,5 @@ class Trace:
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value, ...]
     parameter_sites: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
+    initialisations: Mapping[SiteKey, Initialisation] = field(default_factory=dict)
+    parameter_reads: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
