@@ -33,6 +33,7 @@ class ComponentKind(StrEnum):
     PARAMETER = "parameter"  # a raw nn.Parameter used in forward
     INITIALISATION = "initialisation"  # a statement that fills parameters by hand
     TIED = "tied"  # `head.weight = embedding.weight`
+    FLAG = "flag"  # an option of a class that is switched on
     MARKED = "marked"  # lines the user marked with `# ablate: name`
 
 
@@ -144,7 +145,7 @@ class Planned:
 
     edits: tuple[Edit, ...]
     substitute: str | None = None
-    parameter_delta: int = 0
+    parameter_delta: int | None = 0
     cut_parameters: tuple[str, ...] = ()
     own_values: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
@@ -207,7 +208,8 @@ class Variant:
     """One generated folder: the files with one ablation, and the effects it promises.
 
     `cut_parameters` are the names (named_parameters of the baseline) that vanish or lose their
-    gradient; `parameter_delta` is the predicted change in the number of parameters. `own_values`
+    gradient; `parameter_delta` is the predicted change in the number of parameters, None where only
+    a run can tell (an option of the model is switched off). `own_values`
     are parameters whose initial values are what is ablated: they keep the variant's own, where all
     others start from the baseline's.
     """
@@ -218,7 +220,7 @@ class Variant:
     edited: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()  # the smallest that make it; kept to combine variants
     diff_lines: int = 0  # added plus removed lines of the unified diff
-    parameter_delta: int = 0
+    parameter_delta: int | None = 0
     cut_parameters: tuple[str, ...] = ()
     own_values: tuple[str, ...] = ()
     substitute: str | None = None  # "average pool 2x2 and zero padding of 32 channels"

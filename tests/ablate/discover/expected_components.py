@@ -18,6 +18,11 @@ EXPECTED = {
         Net.forward:x + y | residual | 1
         Net.forward:x + self.by_hand | residual | 1
         input:x | input | 1
+        Net.library norm1 | part | 1
+        Net.library norm2 | part | 1
+        Net.library self-attention | part | 1
+        Net.library feed-forward | part | 1
+        Net.library activation | part | 1
     """,
     "bare_script": """
         Net.one | module | 1

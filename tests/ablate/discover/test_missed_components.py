@@ -465,3 +465,87 @@ def test_inputs_are_components_when_asked_for_and_labels_never(bench: Bench) -> 
     assert names == ["input:x", *features, "input:kind"]
     grouped = bench.plan(LABELLED, groups={"left": "x[0:2]"})
     assert "input:left" in [item.name for item in grouped.components]
+
+
+FLAGS = """
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Config:
+    width: int = 8
+    use_gate: bool = True
+    unread: bool = True
+
+
+class Block(nn.Module):
+    def __init__(self, width, bias=True, *, dropout=0.4, is_residual=True, given=True):
+        super().__init__()
+        self.layer = nn.Linear(width, width, bias=bias)
+        self.dropout, self.is_residual, self.given = nn.Dropout(dropout), is_residual, given
+
+    def forward(self, x):
+        y = self.dropout(self.layer(x))
+        y = y if self.given else y.tanh()
+        return x + y if self.is_residual else y
+
+
+class Net(nn.Module):
+    def __init__(self, config, double=False):
+        super().__init__()
+        self.block = Block(config.width, given=True)
+        self.gate = nn.Linear(8, 8) if config.use_gate else None
+        self.double = double
+
+    def forward(self, x):
+        x = self.block(x)
+        if self.gate is not None:
+            x = x * self.gate(x).sigmoid()
+        return 2 * x if self.double else x
+
+
+def build():
+    return Net(Config(), double=True)
+
+
+def inputs():
+    return (torch.randn(3, 8),)
+"""
+
+
+def flags(model: Any, x: Tensor, without: str) -> Tensor:
+    """The forward in evaluation mode with an option switched off."""
+    weight, bias = model.block.layer.weight, model.block.layer.bias
+    y = nn.functional.linear(x, weight, None if without == "bias" else bias)
+    y = y.tanh() if without == "given" else y
+    x = y if without == "is_residual" else x + y
+    x = x if without == "use_gate" else x * model.gate(x).sigmoid()
+    return x if without == "double" else 2 * x
+
+
+FLAG_ROWS = {
+    "Config use_gate=True": ("use_gate", -72),
+    "Block bias=True": ("bias", -8),
+    "Block is_residual=True": ("is_residual", 0),
+    "Net.__init__:Block given=True": ("given", 0),
+    "build:Net double=True": ("double", 0),
+}
+
+
+def test_options_that_are_on_are_switched_off(bench: Bench) -> None:
+    found = bench.certified(FLAGS)
+    rows = {name: row for name, row in found.items() if row[0].kind == "disable"}
+    assert set(rows) == {*FLAG_ROWS, "Block dropout=0.4"}
+    for name, (variant, certificate) in rows.items():
+        assert is_certified(certificate), (name, certificate.reason)
+        without, delta = FLAG_ROWS.get(name, ("dropout", 0))
+        assert certificate.parameter_delta == delta
+        assert variant.diff_lines == 2
+        module = bench.imported(variant.folder)
+        model, (x,) = module.build().eval(), module.inputs()
+        torch.testing.assert_close(model(x), flags(model, x, without))
+        if without == "dropout":
+            torch.testing.assert_close(model.train()(x), flags(model, x, without))

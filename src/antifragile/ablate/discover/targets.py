@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from antifragile.ablate.discover.calls import call_targets, one_unit_each
+from antifragile.ablate.discover.construction.flags import flag_targets
 from antifragile.ablate.discover.construction.library import library_targets
 from antifragile.ablate.discover.construction.statements import statement_targets
 from antifragile.ablate.discover.evidence import Evidence
@@ -47,6 +48,7 @@ def find_targets(
         *parameter_targets(evidence),
         *library_targets(evidence),
         *statement_targets(evidence),
+        *flag_targets(evidence),
         *marked_targets(evidence),
     ]
     return list(unique(list(one_unit_each(evidence, found))))

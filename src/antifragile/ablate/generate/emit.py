@@ -111,6 +111,7 @@ def terminated(lines: Sequence[str]) -> list[str]:
 def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) -> str:
     """Return the description with which exactly this variant can be generated and run again."""
     entries = {"build": project.build, "inputs": project.inputs, "step": project.step}
+    delta = variant.parameter_delta
     lines = [
         "# What made this folder; the change itself is in change.diff.",
         f"component = {quoted(variant.component)}",
@@ -118,7 +119,7 @@ def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) 
         *(f"{role} = {quoted(f'{e.file}:{e.function}')}" for role, e in entries.items() if e),
         f"search_paths = {quoted(list(project.search_paths))}",
         f"edited = {quoted(list(variant.edited))}",
-        f"parameter_delta = {variant.parameter_delta}",
+        *([] if delta is None else [f"parameter_delta = {delta}"]),
         f"cut_parameters = {quoted(list(variant.cut_parameters))}",
         *([f"own_values = {quoted(list(variant.own_values))}"] if variant.own_values else []),
         *([f"substitute = {quoted(variant.substitute)}"] if variant.substitute else []),

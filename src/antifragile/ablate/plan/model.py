@@ -17,7 +17,11 @@ from antifragile.ablate.plan.calls.masks import plan_mask
 from antifragile.ablate.plan.calls.pass_through import plan_pass_through
 from antifragile.ablate.plan.catalogue import Template, function_patterns, load_templates
 from antifragile.ablate.plan.construction.library import plan_part
-from antifragile.ablate.plan.construction.statements import plan_initialisation, plan_untied
+from antifragile.ablate.plan.construction.statements import (
+    plan_flag,
+    plan_initialisation,
+    plan_untied,
+)
 from antifragile.ablate.plan.inputs import plan_input
 from antifragile.ablate.plan.marks import plan_marked
 from antifragile.ablate.plan.modules import plan_modules
@@ -49,6 +53,7 @@ _PLANNERS: dict[ComponentKind, Callable[[Attempt], Planned]] = {
     ComponentKind.CONCATENATION: plan_concatenation,
     ComponentKind.INPUT: plan_input,
     ComponentKind.MASK: plan_mask,
+    ComponentKind.FLAG: plan_flag,
     ComponentKind.PART: plan_part,
     ComponentKind.INITIALISATION: plan_initialisation,
     ComponentKind.TIED: plan_untied,

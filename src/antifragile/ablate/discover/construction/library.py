@@ -133,12 +133,9 @@ def argument_targets(
 ) -> Iterator[Target]:
     """Yield dropout and activation, which are arguments of the construction."""
     for argument, place in _ARGUMENTS.get(layer, {}).items():
-        reason = None
         if argument == "dropout" and not any(drops(evidence, module) for module in modules):
-            reason = "dropout with probability 0: it changes nothing"
-        target = library_target(
-            evidence, site, argument, AblationKind.IDENTITY, modules, reason=reason
-        )
+            continue
+        target = library_target(evidence, site, argument, AblationKind.IDENTITY, modules)
         yield replace(target, options={"argument": argument, "place": str(place)})
 
 
@@ -159,11 +156,9 @@ def library_target(
     part: str,
     kind: AblationKind,
     modules: Sequence[ModuleRun],
-    *,
-    reason: str | None = None,
 ) -> Target:
     """Make the target of one part of some layers."""
-    target = target_at(site, part, ComponentKind.PART, (kind,), reason=reason)
+    target = target_at(site, part, ComponentKind.PART, (kind,))
     component = replace(
         target.component,
         name=part,

@@ -1,6 +1,6 @@
-"""Removal of statements of the construction: initialisation by hand, and tied weights.
+"""Edits of the construction: initialisation by hand and tied weights removed, options off.
 
-What such a statement decides are initial values. So the parameters concerned keep the variant's own
+What the first two decide are initial values. So the parameters concerned keep the variant's own
 initial values where all others start from the baseline's: else the pairing would undo the ablation.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 
 from antifragile.ablate.plan.attempt import Attempt
-from antifragile.ablate.records import NoLegalEdit, Planned
+from antifragile.ablate.records import Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import remove_statement
 from antifragile.ablate.source.syntax import SourceFile
 
@@ -41,6 +41,18 @@ def plan_untied(attempt: Attempt) -> Planned:
         parameter_delta=size * len(owners),
         own_values=names,
     )
+
+
+def plan_flag(attempt: Attempt) -> Planned:
+    """Switch an option off; what it builds and what it does only a run can tell."""
+    options = attempt.target.options
+    edit = Edit(
+        file=options["file"],
+        start=int(options["start"]),
+        end=int(options["end"]),
+        text=options["new"],
+    )
+    return Planned(edits=(edit,), parameter_delta=None)
 
 
 def statement_of(source: SourceFile, node: ast.AST) -> ast.stmt:
