@@ -21,8 +21,6 @@ Array = np.ndarray[Any, Any]
 
 _DEVIATIONS = 5.0  # of mean and logarithmic spread, in standard errors
 _KOLMOGOROV = 2.2  # critical value for a level near 1e-4
-_MOST_VALUES = 4096  # kept of a parameter
-_LARGEST_MATRIX = 2**18  # elements up to which singular values are computed
 _LEAST = 16  # values below which two draws are never told apart
 
 
@@ -37,15 +35,6 @@ class Sample:
 
     values: Array
     is_orthogonal: bool = False
-
-    @classmethod
-    def of(cls, values: Array) -> Sample:
-        """Describe all values of a parameter, or of a part of it."""
-        flat = values.reshape(-1)
-        return cls(
-            values=flat[:: -(-flat.size // _MOST_VALUES)].astype(np.float64),
-            is_orthogonal=_is_orthogonal(values),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +123,9 @@ def look_alike(before: Sample, after: Sample) -> bool:
     return not (is_shifted or is_wider or _distance(one, two) > _KOLMOGOROV * math.sqrt(2 / n))
 
 
-def _is_orthogonal(values: Array) -> bool:
+def is_orthogonal(values: Array) -> bool:
     """Whether the rows, or the columns, of a matrix are of one length and at right angles."""
-    if values.ndim < 2 or values.size > _LARGEST_MATRIX or not np.isfinite(values).all():
+    if values.ndim < 2 or not np.isfinite(values).all():
         return False
     matrix = values.reshape(len(values), -1).astype(np.float64)
     if min(matrix.shape) < 2:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.trace.initial_values import Fill, InitialValues, Sample
+from antifragile.ablate.trace.initial_values import Fill, InitialValues, Sample, is_orthogonal
 from antifragile.ablate.trace.nested import Named
 from antifragile.ablate.trace.notes import Notes, Operands, Phase
 from antifragile.ablate.trace.recorder import Recorder
@@ -30,6 +30,8 @@ _FUNCTION_NAMES = {
 
 _UNSET = ("empty", "empty_like", "new_empty", "empty_strided", "Tensor", "FloatTensor")
 _ADJUSTING = ("mul_", "add_", "sub_", "div_", "clamp_", "neg_", "abs_", "pow_", "masked_fill_")
+_SAMPLE = 4096  # values of a parameter that are kept to compare initial values
+_LARGEST_MATRIX = 2**14  # elements up to which singular values are computed
 _UNCHANGING = ("requires_grad_", "detach_", "share_memory_")
 
 
@@ -206,8 +208,14 @@ def filled_by(
 
 
 def _sample(tensor: Tensor) -> Sample:
-    """The values of a tensor as they are now."""
-    return Sample.of(tensor.detach().to("cpu", torch.float64).numpy())
+    """Some values of a tensor, evenly spread, as they are now."""
+    values, size = tensor.detach().cpu(), tensor.numel()
+    some = values.reshape(-1)[:: -(-size // _SAMPLE)].to(torch.float64, copy=True)
+    is_small = size <= _LARGEST_MATRIX
+    return Sample(
+        values=some.numpy(),
+        is_orthogonal=is_small and is_orthogonal(values.to(torch.float64).numpy()),
+    )
 
 
 def _is_library_function(function: Callable[..., Any]) -> bool:
