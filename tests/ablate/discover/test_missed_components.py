@@ -27,7 +27,7 @@ from antifragile.ablate.records import (
     Variant,
 )
 from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.study.job import RunArguments, run_job
 from tests.ablate.model_projects import part_of, written_project
 
@@ -320,7 +320,7 @@ def test_a_run_starts_from_what_an_ablated_initialisation_leaves(bench: Bench) -
     experiment.write_text(MEASURE)
     project, out = bench.plan(BUILT).project, bench.folder / "out"
 
-    def measured(folder: str, own_values: tuple[str, ...]) -> dict[str, float]:
+    def run(folder: str, own_values: tuple[str, ...], trained: str | None = None) -> Outcome:
         arguments = RunArguments(
             project=asdict(project),
             framework="torch",
@@ -330,10 +330,14 @@ def test_a_run_starts_from_what_an_ablated_initialisation_leaves(bench: Bench) -
             seeds=dict.fromkeys(("seed", "init", "stream", "order"), 3),
             scratch=str(bench.folder / "start.safetensors"),
             own_values=own_values,
+            trained=trained,
         )
-        paths, run = (str(out / folder),), {"run": asdict(arguments)}
-        job = Job(target=run_job, folder=str(bench.folder), paths=paths, arguments=run)
-        outcome = bench.server.run_one(job)
+        paths, words = (str(out / folder),), {"run": asdict(arguments)}
+        job = Job(target=run_job, folder=str(bench.folder), paths=paths, arguments=words)
+        return bench.server.run_one(job)
+
+    def measured(folder: str, own_values: tuple[str, ...]) -> dict[str, float]:
+        outcome = run(folder, own_values)
         assert outcome.failure is None, outcome.reason
         return dict(outcome.value)
 
@@ -343,6 +347,8 @@ def test_a_run_starts_from_what_an_ablated_initialisation_leaves(bench: Bench) -
     assert plain["gram"] > 0.1
     assert plain["embedding"] == untied["embedding"] == before["embedding"] == before["head"]
     assert untied["head"] != untied["embedding"]
+    post_hoc = run(variants[0].folder, variants[0].own_values, trained="kept.safetensors")
+    assert "which a trained model no longer has: retrain it" in post_hoc.reason
 
 
 LIBRARY = """

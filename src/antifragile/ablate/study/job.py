@@ -92,6 +92,8 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     is_baseline = Path(given.folder) == Path(given.baseline)
+    if given.trained is not None and given.own_values:
+        raise Refusal("it ablates initial values, which a trained model no longer has: retrain it")
     start = None if is_baseline else _state_in_child(project, given)
     if start is not None:
         start = {path: value for path, value in start.items() if path not in given.own_values}
