@@ -42,8 +42,9 @@ def model_trace(server: Server, name: str) -> Trace:
 
 @cache
 def model_plan(server: Server, name: str) -> AblationPlan:
-    """The plan of a test model."""
-    return plan_ablations(model_project(name), model_trace(server, name))
+    """The plan of a test model, its inputs included."""
+    trace = model_trace(server, name)
+    return plan_ablations(model_project(name), trace, inputs_as_components=True)
 
 
 def model_components(server: Server, name: str) -> tuple[Component, ...]:

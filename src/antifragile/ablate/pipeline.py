@@ -62,6 +62,7 @@ def find_components(
     framework: str = DEFAULT_FRAMEWORK,
     templates: Path | None = None,
     groups: Mapping[str, str] | None = None,
+    inputs_as_components: bool = False,
 ) -> AblationPlan:
     """Run the model once, list its components and plan every edit of each.
 
@@ -71,12 +72,19 @@ def find_components(
         framework: Name of the framework.
         templates: A folder of further edit templates.
         groups: Named groups of input features.
+        inputs_as_components: List the model's inputs too; naming groups of them asks for it.
 
     Raises:
         ModelError: The model does not run; the sentence says where and why.
     """
     trace = run_traced(project, server=server, framework=framework)
-    return plan_ablations(project, trace, templates=templates, groups=groups)
+    return plan_ablations(
+        project,
+        trace,
+        templates=templates,
+        groups=groups,
+        inputs_as_components=inputs_as_components,
+    )
 
 
 def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRAMEWORK) -> Trace:

@@ -31,7 +31,12 @@ class ComponentKind(StrEnum):
     EMBEDDING = "embedding"  # nn.Embedding, position parameters
     REPEATED = "repeated"  # blocks of one ModuleList, list or loop: one of them or all
     INPUT = "input"  # an input tensor, a feature of it, or a group of features
+    PART = "part"  # of a library's transformer layer: its norm, attention, feed-forward, ...
+    MASK = "mask"  # a mask that a call of attention is given
     PARAMETER = "parameter"  # a raw nn.Parameter used in forward
+    INITIALISATION = "initialisation"  # a statement that fills parameters by hand
+    TIED = "tied"  # `head.weight = embedding.weight`
+    FLAG = "flag"  # an option of a class that is switched on
     MARKED = "marked"  # lines the user marked with `# ablate: name`
 
 
@@ -145,8 +150,9 @@ class Planned:
 
     edits: tuple[Edit, ...]
     substitute: str | None = None
-    parameter_delta: int = 0
+    parameter_delta: int | None = 0
     cut_parameters: tuple[str, ...] = ()
+    own_values: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -214,7 +220,10 @@ class Variant:
     """One generated folder: the files with one ablation, and the effects it promises.
 
     `cut_parameters` are the names (named_parameters of the baseline) that vanish or lose their
-    gradient; `parameter_delta` is the predicted change in the number of parameters.
+    gradient; `parameter_delta` is the predicted change in the number of parameters, None where only
+    a run can tell (an option of the model is switched off). `own_values`
+    are parameters whose initial values are what is ablated: they keep the variant's own, where all
+    others start from the baseline's.
     """
 
     component: str
@@ -223,8 +232,9 @@ class Variant:
     edited: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()  # the smallest that make it; kept to combine variants
     diff_lines: int = 0  # added plus removed lines of the unified diff
-    parameter_delta: int = 0
+    parameter_delta: int | None = 0
     cut_parameters: tuple[str, ...] = ()
+    own_values: tuple[str, ...] = ()
     substitute: str | None = None  # "average pool 2x2 and zero padding of 32 channels"
     removes: str | None = None  # the operand that goes, where a component has several
     refusal: str | None = None  # the reason, when no legal edit exists

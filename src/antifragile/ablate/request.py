@@ -5,6 +5,7 @@
     inputs = "made.py:inputs"
     kinds = ["identity", "remove-branch"]
     templates = "my_templates"
+    inputs_as_components = true
     [groups]
     pixels = "x[0:8]"
 
@@ -24,8 +25,8 @@ from antifragile.ablate.records import AblationKind, Project
 from antifragile.ablate.source.project import load_project
 from antifragile.errors import SpecError, UsageError, nearest
 
-_KEYS = ("source", "build", "inputs", "step", "kinds", "templates", "groups")
-_LISTS = ("source", "kinds")
+_LISTS, _FLAGS = ("source", "kinds"), ("inputs_as_components",)
+_KEYS = ("source", "build", "inputs", "step", "kinds", "templates", "groups", *_FLAGS)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LEAST_BYTES = 2**20
@@ -42,6 +43,7 @@ class ModelRequest:
     kinds: tuple[AblationKind, ...] | None = None
     templates: Path | None = None
     groups: Mapping[str, str] | None = None
+    inputs_as_components: bool = False
 
     @classmethod
     def read(cls, spec: Path | None, given: Mapping[str, Any]) -> ModelRequest:
@@ -67,6 +69,7 @@ class ModelRequest:
             kinds=None if kinds is None else tuple(_kind(word) for word in kinds),
             templates=None if templates is None else Path(templates),
             groups=values.get("groups"),
+            inputs_as_components=values.get("inputs_as_components", False),
         )
 
     def project(self) -> Project:
@@ -115,7 +118,9 @@ def _check(path: Path, key: str, value: object) -> None:
         raise SpecError(f"{path}: {key} must be a list of texts; got {value!r}.")
     if key == "groups" and not is_table:
         raise SpecError(f'{path}: groups must be a table of texts "input[0:8]"; got {value!r}.')
-    if key not in (*_LISTS, "groups") and not isinstance(value, str):
+    if key in _FLAGS and not isinstance(value, bool):
+        raise SpecError(f"{path}: {key} must be true or false; got {value!r}.")
+    if key not in (*_LISTS, *_FLAGS, "groups") and not isinstance(value, str):
         raise SpecError(f"{path}: {key} must be a text; got {value!r}.")
 
 
@@ -125,7 +130,7 @@ def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
     def placed(key: str, value: Any) -> Any:
         if key == "source":
             return [folder / item for item in value]
-        return value if key in ("kinds", "groups") else str(folder / value)
+        return value if key in ("kinds", "groups", *_FLAGS) else str(folder / value)
 
     return {key: placed(key, value) for key, value in data.items()}
 

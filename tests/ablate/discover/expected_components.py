@@ -19,6 +19,11 @@ EXPECTED = {
         Net.forward:x + y | residual | 1
         Net.forward:x + self.by_hand | residual | 1
         input:x | input | 1
+        Net.library norm1 | part | 1
+        Net.library norm2 | part | 1
+        Net.library self-attention | part | 1
+        Net.library feed-forward | part | 1
+        Net.library activation | part | 1
     """,
     "bare_script": """
         Net.one | module | 1
@@ -132,6 +137,7 @@ EXPECTED = {
         Net.conv | module | 1
         Net.shortcut | module | 1
         Net.head | module | 1
+        Net.__init__:F.pad | functional | 1
         Net.forward:F.gelu | functional | 1
         Net.forward:self.conv of self.conv + self.shortcut | sum | 1
         Net.forward:self.shortcut of self.conv + self.shortcut | sum | 1
@@ -251,6 +257,7 @@ EXPECTED = {
         Net.norm | module | 1
         Net.head | module | 1
         input:ids | input | 1
+        Net.__init__:self.head.weight = self.tokens.weight | tied | 1
     """,
     "training_script": """
         Net.one | module | 1
@@ -302,6 +309,9 @@ EXPECTED = {
         Net.forward:torch.relu.mean | functional | 1
         Net.forward:torch.relu | functional | 1
         input:x | input | 1
+        Net.__init__:self.reset | initialisation | 1
+        Net.reset:self.head.weight.data.normal_ | initialisation | 1 | its effect cannot be told
+        Net.reset:nn.init.zeros_ module.bias | initialisation | 1
     """,
     "zero_initialised": """
         Net.body | module | 1
@@ -311,5 +321,7 @@ EXPECTED = {
         Net.forward:x + self.second | residual | 1
         Net.forward:torch.relu | functional | 1
         input:x | input | 1
+        Net.__init__:nn.init.zeros_ self.second.weight | initialisation | 1
+        Net.__init__:nn.init.zeros_ self.second.bias | initialisation | 1
     """,
 }

@@ -78,7 +78,8 @@ def is_consistent(variant: Variant, found: Certificate) -> bool:
         return found.verdict is CertificateVerdict.REFUSED
     if found.verdict not in GOOD:
         return True
-    return found.parameter_delta == variant.parameter_delta and variant.diff_lines > 0
+    is_kept = variant.parameter_delta in (None, found.parameter_delta)
+    return is_kept and variant.diff_lines > 0
 
 
 def test_a_branch_that_starts_at_zero_is_not_called_changed(

@@ -93,6 +93,8 @@ def judge(
     case = _Case(project=project, variant=variant, baseline=baseline, found=outcome.value)
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
+    if variant.own_values:
+        case.checks["initial values"] = f"{_some(set(variant.own_values))} keep the variant's own"
     verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
     if reason is None:
         verdict, reason = CertificateVerdict.REFUSED, _dead(case) or _takes_more(case)
@@ -152,6 +154,9 @@ def _inputs(case: _Case) -> str | None:
 
 def _parameters(case: _Case) -> str | None:
     promised, got = case.variant.parameter_delta, case.parameter_delta
+    if promised is None:
+        case.checks["parameters"] = f"{got:+,}, as measured: nothing was promised"
+        return None
     sizes, cut = case.baseline.parameters, set(case.variant.cut_parameters)
     gone = set(sizes) - set(case.found.parameters)
     if case.baseline.builds_late and gone <= cut and got != promised:

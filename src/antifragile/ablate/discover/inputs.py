@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.labels import is_label
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, Span, Target
 from antifragile.ablate.trace.records import Value
 
@@ -16,6 +17,8 @@ _INPUT_KINDS = (AblationKind.ZERO, AblationKind.MEAN, AblationKind.SHUFFLE)
 
 def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -> Iterator[Target]:
     """Yield each input of the model, its features or channels, and named groups of them.
+
+    Labels, which only a loss reads, are no components.
 
     Args:
         evidence: Source and execution.
@@ -36,6 +39,8 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
             yield Target(component=input_component(f"input {title}", value, span, reason))
             continue
         name, span = title, found[0].span(argument)
+        if is_label(found[1], name, value):
+            continue
         options = {"input": name, "class": found[1].name}
         yield Target(component=input_component(f"input:{name}", value, span), options=options)
         axis, count = feature_axis(value)

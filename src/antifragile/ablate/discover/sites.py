@@ -17,6 +17,11 @@ _CONCATENATIONS = ("cat", "concat", "concatenate", "hstack", "vstack", "dstack",
 _MERGES = ("view", "reshape", "flatten", "rearrange")
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "Softmax")
 _ONE_HEAD = "one head only"
+_PLAIN = (
+    *("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_max", "abs", "abs_", "sign", "roll"),
+    *("flip", "cumsum", "masked_fill", "masked_fill_", "tril", "tril_", "triu", "triu_"),
+    *("pad", "interpolate"),
+)
 _KINDS = {
     ComponentKind.FUNCTIONAL: (
         AblationKind.IDENTITY,
@@ -96,7 +101,26 @@ def functional_target(site: SeenSite) -> Iterator[Target]:
         return
     if "dropout" in run.name and 0 in (run.arguments.get("p"), run.arguments.get("1")):
         reason = "dropout with probability 0: it changes nothing"
-    yield target_at(site, site.label, ComponentKind.FUNCTIONAL, reason=reason)
+    kinds = plain_kinds(run)
+    if kinds is None or kinds:
+        yield target_at(site, site.label, ComponentKind.FUNCTIONAL, kinds, reason=reason)
+
+
+def plain_kinds(run: SiteRun) -> tuple[AblationKind, ...] | None:
+    """Return the kinds for a call that computes no features; None for any other call.
+
+    Of a constant mask, `triu` names what is hidden and `tril` what is seen. Whole numbers and truth
+    values are indices or conditions, which have no neutral value.
+    """
+    if run.name not in _PLAIN:
+        return None
+    if not run.outputs[0].is_floating:
+        return ()
+    is_constant = not any(value.producer for value in run.operands.values())
+    is_triangle = run.name in ("tril", "triu") and is_constant
+    if is_triangle:
+        return (AblationKind.ZERO if run.name == "triu" else AblationKind.IDENTITY,)
+    return _KINDS[ComponentKind.FUNCTIONAL]
 
 
 def concatenation_targets(site: SeenSite) -> Iterator[Target]:

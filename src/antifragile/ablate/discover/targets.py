@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from antifragile.ablate.discover.calls import call_targets, one_unit_each
+from antifragile.ablate.discover.construction.flags import flag_targets
+from antifragile.ablate.discover.construction.library import library_targets
+from antifragile.ablate.discover.construction.statements import statement_targets
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.inputs import input_targets
 from antifragile.ablate.discover.marks import marked_targets
@@ -21,7 +25,11 @@ from antifragile.ablate.records import Target
 
 
 def find_targets(
-    evidence: Evidence, functions: Sequence[str], groups: Mapping[str, str] | None = None
+    evidence: Evidence,
+    functions: Sequence[str],
+    groups: Mapping[str, str] | None = None,
+    *,
+    inputs_as_components: bool = False,
 ) -> list[Target]:
     """Find all targets, in the order of the source, and give each a name of its own.
 
@@ -29,15 +37,21 @@ def find_targets(
         evidence: Source and execution.
         functions: Patterns (``*`` and ``?``) of the functions whose calls are components.
         groups: Named groups of input features: name -> "input[first:last]".
+        inputs_as_components: List the model's inputs too; naming groups of them asks for it.
     """
+    asks_for_inputs = inputs_as_components or bool(groups)
     found = [
         *module_targets(evidence),
         *site_targets(evidence, functions),
-        *input_targets(evidence, groups),
+        *call_targets(evidence),
+        *(input_targets(evidence, groups) if asks_for_inputs else ()),
         *parameter_targets(evidence),
+        *library_targets(evidence),
+        *statement_targets(evidence),
+        *flag_targets(evidence),
         *marked_targets(evidence),
     ]
-    return list(unique(found))
+    return list(unique(list(one_unit_each(evidence, found))))
 
 
 def unique(targets: Sequence[Target]) -> Iterator[Target]:

@@ -99,6 +99,7 @@ def write_variant(
         diff_lines=sum(1 for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")),
         parameter_delta=planned.parameter_delta,
         cut_parameters=planned.cut_parameters,
+        own_values=planned.own_values,
         substitute=planned.substitute,
         removes=component.removes.get(kind),
         options=dict(planned.options),
@@ -110,6 +111,7 @@ def write_variant(
 
 def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) -> str:
     """Return the description with which exactly this variant can be generated and run again."""
+    delta = variant.parameter_delta
     lines = [
         "# What made this folder; the change itself is in change.diff.",
         f"component = {quoted(variant.component)}",
@@ -117,8 +119,9 @@ def variant_toml(project: Project, sha256: Mapping[str, str], variant: Variant) 
         *(f"{role} = {quoted(f'{e.file}:{e.function}')}" for role, e in project.entries.items()),
         f"search_paths = {quoted(list(project.search_paths))}",
         f"edited = {quoted(list(variant.edited))}",
-        f"parameter_delta = {variant.parameter_delta}",
+        *([] if delta is None else [f"parameter_delta = {delta}"]),
         f"cut_parameters = {quoted(list(variant.cut_parameters))}",
+        *([f"own_values = {quoted(list(variant.own_values))}"] if variant.own_values else []),
         *([f"substitute = {quoted(variant.substitute)}"] if variant.substitute else []),
         *([f"removes = {quoted(variant.removes)}"] if variant.removes else []),
         "",

@@ -9,10 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from antifragile.ablate.discover.calls import PASSES
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.targets import find_targets
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.masks import plan_mask
+from antifragile.ablate.plan.calls.pass_through import plan_pass_through
 from antifragile.ablate.plan.catalogue import Template, function_patterns, load_templates
+from antifragile.ablate.plan.construction.library import plan_part
+from antifragile.ablate.plan.construction.statements import (
+    plan_flag,
+    plan_initialisation,
+    plan_untied,
+)
 from antifragile.ablate.plan.inputs import plan_input
 from antifragile.ablate.plan.marks import plan_marked
 from antifragile.ablate.plan.modules import plan_modules
@@ -47,6 +56,11 @@ _PLANNERS: dict[ComponentKind, Callable[[Attempt], Planned]] = {
     ComponentKind.SCALE: plan_without,
     ComponentKind.CONCATENATION: plan_concatenation,
     ComponentKind.INPUT: plan_input,
+    ComponentKind.MASK: plan_mask,
+    ComponentKind.FLAG: plan_flag,
+    ComponentKind.PART: plan_part,
+    ComponentKind.INITIALISATION: plan_initialisation,
+    ComponentKind.TIED: plan_untied,
     ComponentKind.PARAMETER: plan_parameter,
     ComponentKind.MARKED: plan_marked,
 }
@@ -58,6 +72,7 @@ def plan_ablations(
     *,
     templates: Path | None = None,
     groups: Mapping[str, str] | None = None,
+    inputs_as_components: bool = False,
 ) -> AblationPlan:
     """Find every component of a model and plan every edit of each.
 
@@ -66,6 +81,7 @@ def plan_ablations(
         trace: The record of one execution: shapes and gradients decide which edit is legal.
         templates: A folder of further edit templates (`*.toml`).
         groups: Named groups of input features: name -> "input[first:last]".
+        inputs_as_components: List the model's inputs too; naming groups of them asks for it.
 
     Returns:
         The plans, in the order of the source; a component's `kinds` begins with the ablation made
@@ -76,7 +92,12 @@ def plan_ablations(
     """
     evidence = Evidence(project, trace)
     catalogue = load_templates(templates, trace.framework)
-    targets = find_targets(evidence, function_patterns(catalogue), groups)
+    targets = find_targets(
+        evidence,
+        function_patterns(catalogue),
+        groups,
+        inputs_as_components=inputs_as_components,
+    )
     plans = tuple(plan_component(evidence, target, catalogue) for target in targets)
     return AblationPlan(
         project=project, framework=trace.framework, sha256=trace.sha256, plans=plans
@@ -115,4 +136,6 @@ def planner_of(attempt: Attempt) -> Callable[[Attempt], Planned]:
         return plan_layer
     if attempt.target.modules:
         return plan_modules
+    if PASSES in attempt.target.options:
+        return plan_pass_through
     return _PLANNERS.get(attempt.target.component.kind, plan_call)

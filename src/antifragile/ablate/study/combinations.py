@@ -165,6 +165,7 @@ class Combinations:
             ),
             parameter_delta=joint_delta(arms, self._parameter_sizes),
             cut_parameters=self.folder.cut_parameters([arm.name for arm in arms]),
+            own_values=self.folder.own_values([arm.name for arm in arms]),
         )
 
     @cached_property

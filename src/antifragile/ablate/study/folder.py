@@ -46,6 +46,8 @@ class Arm:
         cut_parameters: Parameters of the baseline that it takes away or detaches.
         detached: Those of them that are still there, without gradient.
         parameter_delta: Change in the number of parameters.
+        own_values: Parameters that start from the variant's own values; None where all start from
+            the baseline's.
         is_inactive: Changes nothing before training.
         sha256: Hash of the variant's files.
     """
@@ -57,6 +59,7 @@ class Arm:
     cut_parameters: tuple[str, ...]
     detached: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
     parameter_delta: int | None = field(default=None, metadata=MAY_BE_ABSENT)
+    own_values: tuple[str, ...] | None = field(default=None, metadata=MAY_BE_ABSENT)
     is_inactive: bool
     sha256: str
 
@@ -129,6 +132,10 @@ class AblationFolder:
     def cut_parameters(self, ablated: Sequence[str]) -> tuple[str, ...]:
         """Parameters that a configuration takes away or detaches."""
         return tuple(sorted({p for name in ablated for p in self.arm(name).cut_parameters}))
+
+    def own_values(self, ablated: Sequence[str]) -> tuple[str, ...]:
+        """Parameters that keep a configuration's own initial values."""
+        return tuple(sorted({p for name in ablated for p in self.arm(name).own_values or ()}))
 
     def sha256_of_parts(self, names: Sequence[str]) -> str:
         """Hash of the files of each of these arms alone."""
@@ -294,6 +301,7 @@ def _arm(variant: Variant, certificate: Certificate, sha256: str) -> Arm:
         cut_parameters=cut,
         detached=tuple(name for name in cut if name in certificate.without_gradient),
         parameter_delta=certificate.parameter_delta,
+        own_values=variant.own_values or None,
         is_inactive=certificate.verdict is CertificateVerdict.INACTIVE_AT_INIT,
         sha256=sha256,
     )

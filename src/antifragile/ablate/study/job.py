@@ -3,7 +3,8 @@
     initial values    the baseline is built under the seed in a child of its own; the variant is
                       built under the same seed, then every tensor that the baseline has under the
                       same name and shape is copied over. So what survives starts the same whatever
-                      the variant draws, and the author's own initialisation stays in force.
+                      the variant draws, and the author's own initialisation stays in force. Where
+                      the initialisation is what is ablated, its parameters keep the variant's own.
     stream after it   building leaves the global streams where a variant with fewer parameters
                       leaves them too, so that it does not shift what is drawn later.
     order             the experiment is handed ``data_order_seed``, the same for a seed's runs.
@@ -63,6 +64,7 @@ class RunArguments:
         keep: File in which to leave the trained values.
         cut: Parameters that trained values are not loaded into.
         certified: The hashes of the files in each folder that is run, as they were certified.
+        own_values: Parameters that start from the variant's own values, not the baseline's.
     """
 
     project: dict[str, Any]
@@ -76,6 +78,7 @@ class RunArguments:
     keep: str | None = None
     cut: Sequence[str] = ()
     certified: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    own_values: Sequence[str] = ()
 
 
 def run_job(run: dict[str, Any]) -> dict[str, float]:
@@ -97,7 +100,11 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     is_baseline = Path(given.folder) == Path(given.baseline)
+    if given.trained is not None and given.own_values:
+        raise Refusal("it ablates initial values, which a trained model no longer has: retrain it")
     start = None if is_baseline else _state_in_child(project, given)
+    if start is not None:
+        start = {path: value for path, value in start.items() if path not in given.own_values}
     enter_project(project, Path(given.folder))
     builder = PairedBuilder(project, adapter, given.seeds["init"], start)
     adapter.seed_run(given.seeds["stream"])

@@ -197,6 +197,7 @@ class AblationRuns:
             keep=str(self._kept_file(plan)) if keeps else None,
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
+            own_values=self.folder.own_values(names),
         )
         return Job(
             target=run_job,

@@ -68,7 +68,12 @@ class Assembly(ABC):
             parameter_sites={key: names for key, names in made.items() if names},
             remarks=tuple(notes.remarks),
             batch=notes.found.batch,
+            **self.construction(project),
         )
+
+    def construction(self, project: Project) -> dict[str, Any]:
+        """Fields about the values that parameters get while the model is built."""
+        return {}
 
     def _inputs(self, call: Call) -> dict[str, Value | None]:
         """The inputs by name, None for those that are no tensors; then the tensors inside these."""

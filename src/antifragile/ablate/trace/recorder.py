@@ -188,6 +188,7 @@ class Recorder(ABC):
                 f"antifragile: {take.__name__} raised {describe(error)}"
             )
             return {}
+
     def noting_module(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, or one that also notes the module that it runs, unseen by `watching`."""
         module = self.unseen_module(function) if self.is_watching else None

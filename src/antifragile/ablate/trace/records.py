@@ -146,6 +146,21 @@ class Gradients:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Initialisation:
+    """Parameters that one call of the model's construction filled, under all their names.
+
+    Args:
+        filled: All of them.
+        told: Those whose values look otherwise than without the call.
+        needed: Those that would hold no values without it.
+    """
+
+    filled: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trace:
     """All that discovery and generation know about the run.
 
@@ -164,6 +179,8 @@ class Trace:
         input_names: The names of `inputs`: "0" by position, "mask" by keyword, "0[a]" inside one.
         remarks: Sentences for the user: what could not be noted, how the model had to be called.
         batch: The samples in the inputs.
+        initialisations: Parameters that a call of the construction filled.
+        parameter_reads: All names of the parameter that an attribute showed in the construction.
     """
 
     framework: str
@@ -179,3 +196,5 @@ class Trace:
     input_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     batch: Batch = Batch(reason="it was not looked for")
+    initialisations: Mapping[SiteKey, Initialisation] = field(default_factory=dict)
+    parameter_reads: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)

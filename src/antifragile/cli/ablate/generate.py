@@ -79,6 +79,7 @@ def _find(request: ModelRequest, server: Server, framework: str) -> AblationPlan
         framework=framework,
         templates=request.templates,
         groups=request.groups,
+        inputs_as_components=request.inputs_as_components,
     )
 
 

@@ -61,6 +61,13 @@ class ModelFlags:
         Path | None,
         typer.Option(help="Folder of further edit templates (*.toml).", show_default=False),
     ] = None
+    inputs_as_components: Annotated[
+        bool,
+        typer.Option(
+            "--inputs-as-components",
+            help="List and ablate the model's inputs and their features too; labels never.",
+        ),
+    ] = False
 
     def request(self, kinds: str | None = None) -> ModelRequest:
         """Join the options with those of the spec file."""
@@ -71,6 +78,7 @@ class ModelFlags:
             "step": self.step,
             "kinds": None if kinds is None else words_of(kinds),
             "templates": self.templates,
+            "inputs_as_components": self.inputs_as_components,
         }
         return ModelRequest.read(self.spec, {key: value for key, value in given.items() if value})
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Graph, Node, parameter_nodes
 from antifragile.ablate.frameworks.torch.names import module_names
+from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
-from antifragile.ablate.records import SiteKey
+from antifragile.ablate.records import Project, SiteKey
 from antifragile.ablate.trace.assembly import Assembly, Nodes
 from antifragile.ablate.trace.notes import ModuleNotes
 from antifragile.ablate.trace.plain import is_plain, plain
@@ -40,6 +41,7 @@ class TorchAssembly(Assembly):
                 modules.setdefault(id(child), child)
         super().__init__(recorder, modules, module_names(model), parameters)
         self.recorder = recorder
+        self.model = model
         self.graph = graph
         self.origins = self._origins(leaves)
 
@@ -77,6 +79,26 @@ class TorchAssembly(Assembly):
         seen = [node if node in numbers else bases.get(node) for node in made]
         known = tuple(numbers[node] for node in seen if node in numbers)
         return known, {name: numbers.get(node) for name, node in operands.items()}
+
+    def construction(self, project: Project) -> dict[str, Any]:
+        """Which calls filled parameters, and which places read them, under all their paths."""
+        notes = self.recorder.initial
+        paths: dict[int, tuple[str, ...]] = {}
+        holders: dict[int, Tensor] = {}
+        for path, tensor in reachable_tensors(self.model, folder=project.root).items():
+            if isinstance(tensor, nn.Parameter):
+                paths[id(tensor)] = (*paths.get(id(tensor), ()), path)
+                storage = tensor.untyped_storage().data_ptr()
+                if holders.setdefault(storage, tensor) is tensor:
+                    paths[storage] = paths[id(tensor)]
+                else:
+                    paths.pop(storage, None)  # several parameters share it
+        return {
+            "initialisations": notes.by_site(paths),
+            "parameter_reads": {
+                key: paths[number] for key, number in notes.reads.items() if number in paths
+            },
+        }
 
     def _built_at(self, notes: ModuleNotes) -> tuple[SiteKey, ...]:
         """The sites that made a module, and the calls right around them that passed it on."""

@@ -19,6 +19,7 @@ from antifragile.ablate.frameworks.torch.gradients import Node, node_of
 from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
+from antifragile.ablate.trace.initial_values import Fill, InitialValues, Sample, is_orthogonal
 from antifragile.ablate.trace.nested import Named
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.recorder import Recorder
@@ -39,6 +40,13 @@ _MOVES = re.compile(  # nodes of views and copies: they only say where a value s
 )
 
 
+_UNSET = ("empty", "empty_like", "new_empty", "empty_strided", "Tensor", "FloatTensor")
+_ADJUSTING = ("mul_", "add_", "sub_", "div_", "clamp_", "neg_", "abs_", "pow_", "masked_fill_")
+_SAMPLE = 4096  # values of a parameter that are kept to compare initial values
+_LARGEST_MATRIX = 2**14  # elements up to which singular values are computed
+_UNCHANGING = ("requires_grad_", "detach_", "share_memory_")
+
+
 class TorchRecorder(Recorder):
     """The notes of one trace of a torch model."""
 
@@ -46,6 +54,44 @@ class TorchRecorder(Recorder):
         super().__init__(nn.Module, frozenset(dir(nn.Identity())), sources)
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
+        self.initial = InitialValues()
+
+    def on_call(
+        self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
+    ) -> Any:
+        """Evaluate a call and note it; while the model is built, also what it fills."""
+        if self.is_watching or self.parameters:
+            return super().on_call(key, function, *args, **kwargs)
+        tensor = filled_by(function, args, kwargs)
+        before = None if tensor is None else _sample(tensor)
+        result = super().on_call(key, function, *args, **kwargs)
+        if tensor is not None and before is not None:
+            self._note_fill(key, function, tensor, before)
+        elif isinstance(result, Tensor) and getattr(function, "__name__", "") in _UNSET:
+            self.keep.append(result)
+            self.initial.unset.add(result.untyped_storage().data_ptr())
+        return result
+
+    def _note_fill(
+        self, key: SiteKey, function: Callable[..., Any], tensor: Tensor, before: Sample
+    ) -> None:
+        """Note a call that wrote into a tensor, which may be a parameter's."""
+        self.keep.append(tensor)
+        storage = tensor.untyped_storage()
+        is_whole = tensor.nbytes == storage.nbytes()
+        replaces = getattr(function, "__name__", "") not in _ADJUSTING
+        fill = Fill(
+            sites=frozenset([*self.stack, key]),
+            holder=id(tensor) if isinstance(tensor, nn.Parameter) else storage.data_ptr(),
+            before=before,
+            after=_sample(tensor),
+            is_whole=is_whole,
+            replaces=replaces,
+            is_first=storage.data_ptr() in self.initial.unset,
+        )
+        self.initial.fills.append(fill)
+        if is_whole and replaces:
+            self.initial.unset.discard(storage.data_ptr())
 
     @contextmanager
     def watching(self, root: str) -> Iterator[None]:
@@ -166,6 +212,9 @@ class TorchRecorder(Recorder):
     def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
         """Evaluate `owner.name`; note parameters that are used and attributes of modules."""
         result = super().on_attribute(key, owner, name)
+        if isinstance(result, nn.Parameter) and not self.is_watching and not self.parameters:
+            self.keep.append(result)
+            self.initial.reads[key] = id(result)
         self.noted(self.note_parameter, key, name, result)
         return result
 
@@ -226,6 +275,32 @@ class TorchRecorder(Recorder):
             in_unit=check_range and _is_in_unit(tensor),
             masked=_is_masked(tensor),
         )
+
+
+def filled_by(
+    function: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]
+) -> Tensor | None:
+    """Return the dense tensor that a library's function changes in place, by torch's `name_`."""
+    name, owner = str(getattr(function, "__name__", "")), getattr(function, "__self__", None)
+    is_reported = "__af_call__" in getattr(function, "__globals__", {})  # its own calls are noted
+    if not name.endswith("_") or name.endswith("__") or name in _UNCHANGING or is_reported:
+        return None
+    found = owner if isinstance(owner, Tensor) else next(iter([*args, *kwargs.values()]), None)
+    if not isinstance(found, Tensor) or found.is_meta or found.layout is not torch.strided:
+        return None
+    is_lazy = isinstance(found, nn.UninitializedParameter | nn.UninitializedBuffer)
+    return found if found.is_floating_point() and found.numel() and not is_lazy else None
+
+
+def _sample(tensor: Tensor) -> Sample:
+    """Some values of a tensor, evenly spread, as they are now."""
+    values, size = tensor.detach().cpu(), tensor.numel()
+    some = values.reshape(-1)[:: -(-size // _SAMPLE)].to(torch.float64, copy=True)
+    is_small = size <= _LARGEST_MATRIX
+    return Sample(
+        values=some.numpy(),
+        is_orthogonal=is_small and is_orthogonal(values.to(torch.float64).numpy()),
+    )
 
 
 def _is_library_function(function: Callable[..., Any]) -> bool:

@@ -1,0 +1,1 @@
+"""Edits of calls: operands that take the place of results, and masks."""

@@ -1,0 +1,40 @@
+"""Edits that put operands of a call in the place of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antifragile.ablate.discover.calls import PASSES
+from antifragile.ablate.discover.sites import operand_nodes
+from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.records import NoLegalEdit, Planned
+from antifragile.ablate.source.edits import operand_text
+from antifragile.ablate.source.edits import replace as replace_node
+from antifragile.ablate.trace.records import Run, SiteRun
+
+
+def plan_pass_through(attempt: Attempt) -> Planned:
+    """Replace `f(q, k, table)` by `q, k`, and `where(c, a, b)` by the choice that is kept."""
+    source, node, run = attempt.site.source, attempt.site.node, attempt.site.run
+    operands, nodes = attempt.target.options[PASSES].split(","), operand_nodes(node)
+    inside = node if len(operands) == 1 else None
+    texts = [operand_text(source, nodes[name], inside=inside) for name in operands]
+    text = texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    return Planned(
+        edits=(replace_node(source, node, text),),
+        cut_parameters=attempt.evidence.lost([each_result(run, operands)], "0"),
+    )
+
+
+def each_result(run: SiteRun, operands: Sequence[str]) -> Run:
+    """Return the run as one call per result, whose operand "0" takes that result's place."""
+    nodes = []
+    places = [place for place, value in enumerate(run.outputs) if value.producer]
+    for made, given in run.nodes:
+        if len(made) != len(places):
+            raise NoLegalEdit("not every result can be followed to the loss")
+        nodes += [
+            ((number,), {"0": given.get(operands[place])})
+            for number, place in zip(made, places, strict=True)
+        ]
+    return Run(nodes=tuple(nodes))

@@ -1,0 +1,1 @@
+"""Edits of statements that run while a model is built."""
