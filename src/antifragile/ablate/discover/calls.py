@@ -11,8 +11,9 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
-from antifragile.ablate.discover.sites import operand_nodes, target_at
+from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, ComponentKind, Target
 from antifragile.ablate.trace.records import Callee, SiteRun
 

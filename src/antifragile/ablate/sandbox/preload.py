@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import Project
-from antifragile.ablate.source.project import parse_file
+from antifragile.ablate.source.text import parse_file
 
 _SITES = ("site-packages", "dist-packages")
 _OURS = "antifragile"

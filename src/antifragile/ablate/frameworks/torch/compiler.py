@@ -39,7 +39,7 @@ def install(*, tracing: bool = False) -> None:
         tracing: Never recompute, so that the gradient graph shows what a checkpoint calls.
     """
     torch.compile = uncompiled
-    nn.Module.compile = _stay_uncompiled  # type: ignore[method-assign]
+    nn.Module.compile = _stay_uncompiled  # type: ignore[method-assign,assignment]
     torch.compiler.disable = _undecorated
     torch.jit.script = _unscripted
     torch.utils.checkpoint.checkpoint = _call if tracing else _call_or_recompute
@@ -52,7 +52,7 @@ def uncompiled(model: Any = None, **options: Any) -> Any:
         return partial(uncompiled, **options)
     if isinstance(model, nn.Module) and "_orig_mod" not in vars(model):
         vars(model)["_orig_mod"] = model  # not registered: it would be its own child
-        model.register_load_state_dict_pre_hook(_without_compiled_names)
+        model.register_load_state_dict_pre_hook(_without_compiled_names)  # type: ignore[no-untyped-call]
     return model
 
 

@@ -93,6 +93,11 @@ class TorchRecorder(Recorder):
         if is_whole and replaces:
             self.initial.unset.discard(storage.data_ptr())
 
+    def forget(self) -> None:
+        """Drop all notes, those on the construction too."""
+        super().forget()
+        self.parameters, self.initial = {}, InitialValues()
+
     @contextmanager
     def watching(self, root: str) -> Iterator[None]:
         """Take notes; a deep copy of a module inherits those on its original's construction."""
@@ -106,7 +111,7 @@ class TorchRecorder(Recorder):
                 self.note_copies(memo)
             return result
 
-        copy.deepcopy = followed
+        copy.deepcopy = followed  # type: ignore[assignment]  # generic in its value
         try:
             with super().watching(root):
                 yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antifragile.ablate.discover.sites import operand_nodes
+from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.discover.calls import PASSES
-from antifragile.ablate.discover.sites import operand_nodes
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
