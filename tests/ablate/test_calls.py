@@ -12,6 +12,7 @@ import torch
 from antifragile._records import from_json
 from antifragile.ablate.certify import probe
 from antifragile.ablate.certify.certificate import ModelError
+from antifragile.ablate.certify.measure import measure_baseline, read_results
 from antifragile.ablate.certify.measurements import BaselineMeasurement
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
@@ -173,13 +174,15 @@ def verdicts(found: Ablations) -> dict[str, CertificateVerdict]:
 def measured(server: Server, project: Project) -> BaselineMeasurement:
     """The measurement of the unchanged model."""
     code = ModelCode.in_folder(project, Path(project.root), "torch")
-    results = str(Path(project.root, "results"))
-    job = code.job(probe.measure_baseline, results=results, keep_gradients=False)
+    results = Path(project.root, "results")
+    weights = str(Path(project.root, "weights"))
+    job = code.job(
+        probe.run_baseline, weights_file=weights, results=str(results), keep_gradients=False
+    )
     [(_, outcome)] = server.run([job])
     assert isinstance(outcome, Outcome)
     assert outcome.failure is None, outcome.reason
-    found: BaselineMeasurement = outcome.value
-    return found
+    return measure_baseline(outcome.value, read_results(results))
 
 
 @pytest.mark.parametrize(

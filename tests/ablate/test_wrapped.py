@@ -89,7 +89,7 @@ def verdicts(made: Ablations) -> dict[str, str]:
 
 def test_compiled_parts_are_looked_through(tracing: Server, made: Made) -> None:
     plan = model_plan(tracing, "compiled")
-    assert names_of(plan) == {
+    assert names_of(plan) >= {
         *(
             "Block.fc",
             "Block.act",

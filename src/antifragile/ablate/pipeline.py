@@ -113,7 +113,7 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
 
 
 def _value(running: Iterator[tuple[int, Outcome]], failure: str) -> Any:
-    """What a job answered; `failure` begins the sentence that says why it did not."""
+    """Return what a job answered; `failure` begins the sentence that says why it did not."""
     [(_, outcome)] = running
     if outcome.failure is not None:
         raise ModelError(f"{failure}: {outcome.reason}.")

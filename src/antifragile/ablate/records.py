@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+INPUT_PREFIX = "input:"  # begins the names of a model's inputs and of their features
+
 SiteKey = tuple[str, int]  # file relative to the root, number of the site in it
 
 

@@ -151,7 +151,7 @@ MODELS = {
             "    f = torch.sigmoid(self.keep(x))\n    state = f * state + self.inp(x)\n"
             "return state",
         ),
-        refused={("Net.forward:(f * state) + self.inp", "remove-skip"): "dead"},
+        refused={("Net.forward:self.inp of (f * state) + self.inp", "zero"): "dead"},
     ),
     "nothing from the sum": Model(
         text=net(

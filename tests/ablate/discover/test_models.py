@@ -23,7 +23,9 @@ from tests.ablate.discover.expected_components import EXPECTED
 from tests.ablate.model_projects import model_components, model_plan, part_of
 
 QUICK = ("concat_skips", "raw_parameters", "tied_weights", "two_names", "zero_initialised")
-DEAD = {"raw_parameters": {"Net.forward:x.mean"}}  # the only way from the input to the output
+DEAD = {  # the only way from the input to the output
+    "raw_parameters": {"Net.forward:x.mean", "Net.forward:x.mean of x + x.mean"}
+}
 GOOD = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 
 

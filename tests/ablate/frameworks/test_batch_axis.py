@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.frameworks.torch.trace import batch_of
 from antifragile.ablate.trace.batch import FoundBatch
+from antifragile.ablate.trace.calls import Call
 
 APART = "with other samples beside it, a sample gets another output, along every axis tried"
 
@@ -29,7 +30,7 @@ class Called(nn.Module):
 
 
 def searched(model: nn.Module, *inputs: Any) -> FoundBatch:
-    return batch_of(TorchRecorder({}), model, inputs, list(model.parameters()))
+    return batch_of(TorchRecorder({}), model, Call(args=inputs), list(model.parameters()))
 
 
 def axes_of(model: nn.Module, *inputs: Any) -> list[int | None]:

@@ -126,7 +126,8 @@ def written(
 ) -> Mapping[tuple[str, AblationKind], Variant]:
     """The variants of a model by component and kind, generated beside it."""
     project = written_project(folder, text)
-    variants = generate(plan_ablations(project, traced(server, project)), folder / "out", kinds)
+    plan = plan_ablations(project, traced(server, project), inputs_as_components=True)
+    variants = generate(plan, folder / "out", kinds)
     return {(variant.component, variant.kind): variant for variant in variants}
 
 

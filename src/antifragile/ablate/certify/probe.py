@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.certify.arrays import load_arrays, save_arrays
-from antifragile.ablate.certify.compare import is_finite
+from antifragile.ablate.certify.compare import is_finite, moves
 from antifragile.ablate.certify.measurements import BaselineRun, ModelRun
 from antifragile.ablate.certify.weights import moved, randomised
 from antifragile.ablate.frameworks.arrays import Array, Leaves
@@ -112,7 +112,7 @@ def run_variant(
     sent = _results(seen, keep_gradients)
     if other_inputs != NO_INPUTS:
         try:
-            sent |= _some_on_other_inputs(subject, weights, other_inputs, sent)
+            sent |= _some_on_other_inputs(subject, weights, other_inputs, sent, first.unit)
         except Refusal as reason:
             raise Refusal(f"on other inputs of the same shapes, {reason}") from reason
     save_arrays(Path(results), sent)
@@ -212,14 +212,15 @@ def _on_other_inputs(
 
 
 def _some_on_other_inputs(
-    subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves
+    subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves, unit: float
 ) -> Leaves:
-    """The outputs on other inputs: of the randomised weights alone where all of them changed."""
+    """The outputs on other inputs: of the randomised weights alone where all clearly changed."""
     sent = _on_other_inputs(subject, weights, choice, WEIGHTS[1:])
     same = [
         path
         for path, leaf in sent.items()
-        if path.split("/")[2] in MODES and _is_same(leaf, seen.get(path.removeprefix(OTHER_INPUTS)))
+        if path.split("/")[2] in MODES
+        and not _has_moved(seen.get(path.removeprefix(OTHER_INPUTS)), leaf, unit)
     ]
     return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[:1]) if same else sent
 
@@ -239,8 +240,8 @@ def _parts(prefix: str, found: Observation, with_gradients: bool) -> Leaves:
     return sent
 
 
-def _is_same(leaf: Array, other: Array | None) -> bool:
-    return other is not None and leaf.tobytes() == other.tobytes()
+def _has_moved(one: Array | None, other: Array, unit: float) -> bool:
+    return one is not None and moves(one, other, unit)
 
 
 def _peak(gradient: Array) -> Array:

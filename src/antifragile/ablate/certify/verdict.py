@@ -15,6 +15,7 @@ from math import isfinite
 from antifragile.ablate.certify.compare import PART_WORDS, is_clear_gradient, threshold
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
 from antifragile.ablate.records import (
+    INPUT_PREFIX,
     AblationKind,
     Certificate,
     CertificateVerdict,
@@ -51,7 +52,8 @@ class _Case:
     def detached(self) -> tuple[set[str], set[str]]:
         """Parameters that get no gradient any more: those to be cut, and others."""
         missing = set(self.found.without_gradient) - set(self.baseline.without_gradient)
-        missing |= {name for name in self._reached if self._is_zero(name)}
+        if not self.variant.own_values:  # what starts at zero holds gradients back at first
+            missing |= {name for name in self._reached if self._is_zero(name)}
         cut = set(self.variant.cut_parameters)
         return missing & cut, missing - cut
 
@@ -204,6 +206,8 @@ def _takes_more(case: _Case) -> str | None:
     if not others:
         return None
     case.checks["gradients"] += f"; also none for {_some(others)}"
+    if case.variant.component.startswith(INPUT_PREFIX):  # they read nothing but that input
+        return None
     return f"it also cuts the gradient of parameters that are not the component's: {_some(others)}"
 
 

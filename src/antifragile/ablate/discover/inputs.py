@@ -1,18 +1,28 @@
-"""Inputs of the model, their features and named groups of these, as components."""
+"""Inputs of the model, their features and named groups of these, as components; never labels."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 
 from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.discover.labels import is_label
-from antifragile.ablate.records import AblationKind, Component, ComponentKind, Span, Target
+from antifragile.ablate.records import (
+    INPUT_PREFIX,
+    AblationKind,
+    Component,
+    ComponentKind,
+    Span,
+    Target,
+)
 from antifragile.ablate.trace.records import Value
 
 _MAX_FEATURES = 32
 _MAX_CHANNELS = 16
 _INPUT_KINDS = (AblationKind.ZERO, AblationKind.MEAN, AblationKind.SHUFFLE)
+_LABELS = re.compile(r"labels?|targets?|y_true|(.+_)(labels?|targets?)")
+_LOSS = re.compile(r"loss|criterion|cross_entropy|objective|\b(bce|mse|nll|ctc)\b", re.IGNORECASE)
+_EMBEDDING = re.compile(r"emb", re.IGNORECASE)
 
 
 def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -> Iterator[Target]:
@@ -42,7 +52,9 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
         if is_label(found[1], name, value):
             continue
         options = {"input": name, "class": found[1].name}
-        yield Target(component=input_component(f"input:{name}", value, span), options=options)
+        yield Target(
+            component=input_component(f"{INPUT_PREFIX}{name}", value, span), options=options
+        )
         axis, count = feature_axis(value)
         parts = [(f"{name}[{item}]", str(item), str(item + 1)) for item in range(count)]
         for group, text in (groups or {}).items():
@@ -51,7 +63,7 @@ def input_targets(evidence: Evidence, groups: Mapping[str, str] | None = None) -
             if base == name and first.isdigit() and last.isdigit():
                 parts.append((group, first, last))
         for part_name, first, last in parts:
-            component = input_component(f"input:{part_name}", value, span)
+            component = input_component(f"{INPUT_PREFIX}{part_name}", value, span)
             part = {"axis": str(axis), "first": first, "last": last}
             yield Target(component=component, options=options | part)
 
@@ -107,3 +119,59 @@ def feature_axis(value: Value) -> tuple[int, int]:
         axis = len(shape) - 1 if axis < len(shape) - 1 else 0
     most = _MAX_FEATURES if len(shape) == 2 else _MAX_CHANNELS
     return axis, shape[axis] if 2 <= shape[axis] <= most else 0
+
+
+def is_label(model: ast.ClassDef, name: str, value: Value) -> bool:
+    """Whether a loss is all that an input is for.
+
+    It is when each use of it in ``forward`` ends in the call of a loss. An input of whole numbers
+    that is named as labels are is one too, unless an embedding is asked for it.
+
+    Args:
+        model: The model's class.
+        name: The argument of its ``forward``.
+        value: The input that was given.
+    """
+    function = next(
+        item for item in model.body if isinstance(item, ast.FunctionDef) and item.name == "forward"
+    )
+    calls = list(calls_given(function, name))
+    if calls and all(_LOSS.search(callee) for callee in calls):
+        return True
+    is_named = _LABELS.fullmatch(name) is not None and not value.is_floating
+    return is_named and not any(_EMBEDDING.search(callee) for callee in calls)
+
+
+def calls_given(function: ast.FunctionDef, name: str) -> Iterator[str]:
+    """Yield what reads a name or a copy of it: the callee of the call, "" for other code."""
+    parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
+    names, seen = [name], set[str]()
+    while names:
+        known = names.pop()
+        seen.add(known)
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Name) or node.id != known:
+                continue
+            if not isinstance(node.ctx, ast.Load):
+                continue
+            use = use_of(parents, node)
+            if isinstance(use, ast.Call):
+                yield ast.unparse(use.func)
+            elif isinstance(use, ast.Assign):
+                copies = [item.id for item in use.targets if isinstance(item, ast.Name)]
+                names += [copy for copy in copies if copy not in seen]
+                if len(copies) < len(use.targets):
+                    yield ""
+            elif not isinstance(use, ast.Compare):
+                yield ""
+
+
+def use_of(parents: dict[ast.AST, ast.AST], node: ast.AST) -> ast.AST:
+    """Climb from a name over its slices and views to the call or statement that uses it."""
+    while True:
+        above = parents[node]
+        is_view = isinstance(above, ast.Subscript | ast.Attribute) and above.value is node
+        is_method = isinstance(above, ast.Call) and above.func is node
+        if not (is_view or is_method):
+            return above
+        node = above

@@ -244,7 +244,7 @@ def batch_words(
         kind: The kind of ablation.
         values: The value in each of the places that change together.
         shapes: Its shapes in all calls.
-        names: What made it, see `averaged`.
+        names: The operations or modules that made it, as in `averaged`.
         is_pooled: Whether its mean over positions is taken anyway.
     """
     if kind is AblationKind.SHUFFLE:
