@@ -36,6 +36,11 @@ class SeenSite:
         return found.name if found else None
 
     @property
+    def is_inherited(self) -> bool:
+        """Whether it calls the inherited version of the method around it, on the same object."""
+        return self.source.source(self.node).startswith("super()")
+
+    @property
     def label(self) -> str:
         """Its expression in a few characters."""
         return label(self.source, self.node)

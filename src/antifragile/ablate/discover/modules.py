@@ -228,7 +228,9 @@ def use_targets(evidence: Evidence, numbers: Sequence[int]) -> Iterator[Target]:
         site
         for number in numbers
         for site in evidence.module(number).used_at
-        if site in evidence.trace.sites and number in evidence.trace.sites[site].modules
+        if site in evidence.trace.sites
+        and number in evidence.trace.sites[site].modules
+        and not evidence.site(site).is_inherited
     )
     if len(uses) < 2:
         return

@@ -134,6 +134,8 @@ def chosen(
         raise NoLegalEdit("it returns more than one tensor")
     if skips_hooks and (must_keep or kind is not AblationKind.IDENTITY):
         raise NoLegalEdit("its forward is called directly: no hook sees what it returns")
+    if not pairs:
+        raise NoLegalEdit("no tensor goes in whose shape could decide what stands in for it")
     before, after = next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
     raise NoLegalEdit(
         f"it turns shape {before} into {after}: nothing of that shape stands in for it"

@@ -75,7 +75,9 @@ def step_of(old: int, new: int) -> int:
 
 
 def shape_words(pairs: Sequence[tuple[Shape, Shape]]) -> dict[str, str]:
-    """Return the placeholders that depend on shapes: {stride}, {pool}."""
+    """Return the placeholders that depend on shapes, {stride} and {pool}; "" without a tensor."""
+    if not pairs:
+        return {"stride": "", "pool": ""}
     after = pairs[0][1]
     steps = {
         tuple(step_of(old, new) for old, new in zip(one[2:], two[2:], strict=False))
