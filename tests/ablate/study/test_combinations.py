@@ -141,7 +141,6 @@ def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
     [judged] = [c for c in outcome.manifest.combinations if c.ablated == together]
     assert judged.verdict == "refused"
     assert "dead: the output no longer depends on the inputs" in judged.reason
-    assert "first.bias, first.weight" in judged.reason
     assert outcome.n_refused == 2
     assert outcome.n_failed == 0
     of_pair = [r for r in outcome.manifest.runs if r.ablated == together]

@@ -146,7 +146,9 @@ def _kept_apart(variant: Variant) -> list[str]:
 def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Workplace]:
     """Make a workplace; variants may use this package only where the project itself does."""
     with (
-        tempfile.TemporaryDirectory(prefix="antifragile-certify-") as scratch,
+        tempfile.TemporaryDirectory(
+            prefix="antifragile-certify-", ignore_cleanup_errors=True
+        ) as scratch,
         open_copies(Path(project.root), files_of(project)) as copies,
     ):
         entries = project.entries.values()

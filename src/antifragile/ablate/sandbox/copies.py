@@ -18,6 +18,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,10 +65,20 @@ def open_copies(root: Path, needed: Sequence[str]) -> Iterator[Copies]:
         root: The project's root.
         needed: Its Python files, relative to the root.
     """
-    with tempfile.TemporaryDirectory(prefix="antifragile-copies-") as scratch:
-        folder = Path(scratch).resolve()
-        copies = Copies(folder=folder, note=_take(root, needed, folder / "original"))
-        yield copies
+    folder = Path(tempfile.mkdtemp(prefix="antifragile-copies-")).resolve()
+    try:
+        yield Copies(folder=folder, note=_take(root, needed, folder / "original"))
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scratch folder; a child that is about to end may write into it for a moment."""
+    for pause_s in (0.0, 0.1, 0.5, 2.0):
+        time.sleep(pause_s)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def fill(folder: Path, sources: Iterable[str]) -> None:
