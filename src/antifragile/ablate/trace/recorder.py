@@ -366,7 +366,7 @@ class Recorder(ABC):
             result, seen = self.run_module(module, before, call)
         finally:
             self.running.discard(id(module))
-        if not only or result is not only[0] or not self.is_equal(result, only[1]):
+        if not only or result is not only[0] or not self.noted(self.is_equal, result, only[1]):
             notes.passes_input = False
         self.noted(self.note_values, notes, before, result, seen=seen)
         for tensor in self.noted(tensors_in, result, self.is_tensor):
@@ -425,7 +425,7 @@ class Recorder(ABC):
             values: The operands in plain data, where they were described before the call.
         """
         outputs = tensors_in(result, self.is_tensor)
-        if self.phase in (Phase.WHOLE, Phase.PART):
+        if self._notes_only_shapes:
             self._note_shapes(notes, before, outputs)
             return
         if len(notes.signatures) < _MAX_SIGNATURES:
@@ -449,7 +449,14 @@ class Recorder(ABC):
             shapes |= {f"-> {place}": tuple(item.shape) for place, item in enumerate(outputs)}
             calls.append(shapes)
 
+    @property
+    def _notes_only_shapes(self) -> bool:
+        """Whether a further forward is under way, in which values do not matter."""
+        return self.phase in (Phase.WHOLE, Phase.PART)
+
     def _values(self, before: Operands, *, check_range: bool = False) -> dict[str, Value]:
+        if self._notes_only_shapes:  # to describe a tensor reads all of it
+            return {}
         return {
             name: self.value(tensor, node, check_range=check_range)
             for name, (tensor, node) in before.items()
