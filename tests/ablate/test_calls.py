@@ -261,7 +261,7 @@ OUTPUTS = {
 def test_every_output_is_read_whole(tmp_path: Path, tracing: Server, case: str) -> None:
     make, lines = OUTPUTS[case]
     found = measured(tracing, built(tmp_path, f"Returns({make})", inputs="x"))
-    once = [line[3:].lstrip() for line in found.signature if line.startswith("[0]")]
+    once = [line[3:].lstrip() for line in found.run.signature if line.startswith("[0]")]
     assert once == lines
     assert found.without_gradient == []
 
@@ -281,7 +281,7 @@ def test_a_step_alone_runs_the_model(tmp_path: Path, tracing: Server) -> None:
         "Net.forward:x.mean",
     }
     assert set(verdicts(found).values()) == {CertificateVerdict.CERTIFIED}
-    signature = measured(tracing, project).signature
+    signature = measured(tracing, project).run.signature
     assert "[0][loss] () float32" in signature
     assert "[1][outputs][0][logits] (4, 3) float32" in signature
 
@@ -296,7 +296,7 @@ def test_a_step_may_use_parts_of_the_model(tmp_path: Path, tracing: Server) -> N
 def test_a_step_may_need_training_mode(tmp_path: Path, tracing: Server) -> None:
     project = built(tmp_path, "InTraining()", step="step_in_training")
     assert run_traced(project, server=tracing).modules[0].calls == 1
-    assert {line[:3] for line in measured(tracing, project).signature} == {"[1]"}
+    assert {line[:3] for line in measured(tracing, project).run.signature} == {"[1]"}
 
 
 def test_inputs_that_the_model_refuses_are_left_to_the_step(

@@ -98,7 +98,8 @@ def _without_comparison(patch: pytest.MonkeyPatch) -> None:
     honest = measure.difference
     patch.setattr(measure, "difference", lambda *pair: _forged(honest(*pair)))
     patch.setattr(verdict, "_inputs", _nothing)
-    patch.setattr(measure, "_noise", lambda *_: {})
+    patch.setattr(measure, "rounding_noise", lambda *_: {})
+    patch.setattr(bench_module, "needs_shaking", lambda *_: False)
 
 
 def _forged(_: Difference) -> Difference:
@@ -122,10 +123,10 @@ def _without_form(patch: pytest.MonkeyPatch) -> None:
     def measured(self: Any, outcome: Any, path: Path) -> Any:
         if outcome.failure is not None:  # as if silence were consent
             run = measure.ModelRun(
-                parameters=dict(self.baseline.parameters),
-                signature=self.baseline.signature,
-                without_gradient=self.baseline.without_gradient,
-                stream_digest=self.baseline.stream_digest,
+                parameters=dict(self.baseline.run.parameters),
+                signature=self.baseline.run.signature,
+                without_gradient=self.baseline.run.without_gradient,
+                stream_digest=self.baseline.run.stream_digest,
                 repeats={part: ["", ""] for part in measure.PART_WORDS},
             )
             outcome = replace(outcome, failure=None, value=run)

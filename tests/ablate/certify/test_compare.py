@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from antifragile.ablate.certify.compare import (
-    MOST_THRESHOLD,
+    MOST_ROUNDING,
     are_identical,
     difference,
     is_finite,
@@ -71,10 +71,11 @@ def test_other_names_are_another_structure() -> None:
     assert difference({"x": np.ones(1)}, {"y": np.ones(1)}).relative == 1.0
 
 
-def test_the_threshold_follows_type_and_noise_but_never_hides_a_clear_change() -> None:
+def test_the_threshold_follows_type_and_noise() -> None:
     assert threshold(EPSILON, 0.0) == 64 * EPSILON
     assert threshold(EPSILON, 1e-4) == pytest.approx(1e-3)
-    assert threshold(EPSILON, 1.0) == MOST_THRESHOLD
+    assert threshold(EPSILON, 0.01) == MOST_ROUNDING
+    assert threshold(EPSILON, 0.5) == 2.0
 
 
 @pytest.mark.parametrize(("value", "finite"), [(1.0, True), (np.nan, False), (-np.inf, False)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from antifragile.ablate.certify.measure import (
     needs_further_draws,
     read_results,
     redrawn_difference,
+    rounding_noise,
 )
 from antifragile.ablate.certify.measurements import (
     BaselineMeasurement,
@@ -20,9 +21,11 @@ from antifragile.ablate.certify.measurements import (
     ModelRun,
     VariantMeasurement,
 )
+from antifragile.ablate.certify.responses import needs_shaking
 from antifragile.ablate.certify.workplace import Workplace
 from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.records import Variant
+from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Failure, Outcome, Server
 
 
@@ -75,50 +78,75 @@ class Bench:
     def measured(self, variants: Sequence[Variant]) -> Iterator[tuple[int, Outcome]]:
         """Run variants; yield positions and outcomes, whose values are measurements, as they end.
 
-        A random model that shows no clear change is run again with further draws, after the others.
+        Those whose differences rounding might explain are run once more, after the others, with
+        everything moved by its rounding; then random ones that show no clear change, with further
+        draws.
         """
         paths = [self.place.new_results() for _ in variants]
         jobs = [
             self.place.variant_job(
                 variant,
                 path,
-                is_random=self.baseline.is_random,
+                is_random=self.baseline.run.is_random,
                 keep_gradients=self.keep_gradients,
-                other_inputs=self.baseline.other_inputs,
+                other_inputs=self.baseline.run.other_inputs,
             )
             for variant, path in zip(variants, paths, strict=True)
         ]
+        doubtful: dict[int, Outcome] = {}
         unclear: dict[int, Outcome] = {}
         for number, outcome in self.server.run(jobs):
             found = self._with_measurement(outcome, paths[number])
-            value = found.value
-            if found.failure is None and needs_further_draws(self.baseline, value):
+            if found.failure is None and needs_shaking(self.baseline, found.value):
+                doubtful[number] = found
+            elif self._needs_draws(found):
                 unclear[number] = found
             else:
                 yield number, found
-        yield from self._drawn_again(variants, unclear)
+        for number, found in self._again(variants, doubtful, self._shaken_job, _with_noise):
+            if self._needs_draws(found):
+                unclear[number] = found
+            else:
+                yield number, found
+        yield from self._again(variants, unclear, self.place.draws_job, self._with_draws)
 
-    def _drawn_again(
-        self, variants: Sequence[Variant], unclear: dict[int, Outcome]
+    def _needs_draws(self, outcome: Outcome) -> bool:
+        return outcome.failure is None and needs_further_draws(self.baseline, outcome.value)
+
+    def _again(
+        self,
+        variants: Sequence[Variant],
+        earlier: Mapping[int, Outcome],
+        job_of: Callable[[Variant, Path], Job],
+        completed: Callable[[VariantMeasurement, Leaves], VariantMeasurement],
     ) -> Iterator[tuple[int, Outcome]]:
-        numbers, paths = list(unclear), [self.place.new_results() for _ in unclear]
-        jobs = [
-            self.place.draws_job(variants[number], path)
-            for number, path in zip(numbers, paths, strict=True)
-        ]
+        """Run some variants in another way; yield their measurements, completed by the results."""
+        numbers, paths = list(earlier), [self.place.new_results() for _ in earlier]
+        pairs = zip(numbers, paths, strict=True)
+        jobs = [job_of(variants[number], path) for number, path in pairs]
         for place, outcome in self.server.run(jobs):
-            before = unclear[numbers[place]]
+            before = earlier[numbers[place]]
             seconds = before.seconds + outcome.seconds
             if outcome.failure is not None:
                 yield numbers[place], replace(outcome, seconds=seconds)
                 continue
             try:
-                largest = redrawn_difference(self.kept, self._results(paths[place]))
+                value = completed(before.value, self._results(paths[place]))
             except Unmeasured as error:
                 yield numbers[place], _unmeasured(error, seconds)
             else:
-                value = replace(before.value, redrawn=largest)
                 yield numbers[place], replace(before, value=value, seconds=seconds)
+
+    def _shaken_job(self, variant: Variant, path: Path) -> Job:
+        return self.place.shaken_job(
+            variant,
+            path,
+            is_random=self.baseline.run.is_random,
+            keep_gradients=self.keep_gradients,
+        )
+
+    def _with_draws(self, found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
+        return replace(found, redrawn=redrawn_difference(self.kept, sent))
 
     def _with_measurement(self, outcome: Outcome, path: Path) -> Outcome:
         """Put the measurement in the place of what the child answered."""
@@ -141,6 +169,10 @@ class Bench:
         if self.place.weights_digest() != self.weights_digest:
             raise Unmeasured("the file of weights that all variants are run on was changed")
         return sent
+
+
+def _with_noise(found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
+    return replace(found, noise=rounding_noise(sent))
 
 
 def _unmeasured(error: Unmeasured, seconds: float) -> Outcome:

@@ -1,8 +1,10 @@
 """Comparison of two sets of arrays: bits, and differences beyond what rounding could cause.
 
 A difference counts when bits differ and the relative difference exceeds both a multiple of the
-type's rounding unit and a multiple of the baseline's own response when all its parameters are
-moved by one rounding unit. So a variant that merely sums in another order is no change.
+type's rounding unit and a multiple of what rounding alone does to the model: its response when
+weights, inputs and all that it computes are moved by one unit in the last place. So a variant that
+merely sums in another order is no change, nor is one that rounds otherwise in half precision. A
+chaotic model, in which rounding decides the output, shows no change at all.
 """
 
 from __future__ import annotations
@@ -14,10 +16,16 @@ import numpy as np
 from antifragile.ablate.frameworks.arrays import Array, Leaves
 
 ROUNDING_UNITS = 64.0  # below this many, a difference is noise whatever the model
-NOISE_MARGIN = 10.0  # times the response of the baseline to moving its parameters by one unit
+MOST_ROUNDING = 0.05  # however coarse the type
+NOISE_MARGIN = 10.0  # times the response to rounding; of a response that is large already, fewer:
+LEAST_MARGIN = 4.0
+DOUBTFUL_UNITS = 4096.0  # up to so many, a variant's own response to rounding is asked for,
+DOUBTFUL_MARGIN = 100.0  # or up to so many times the baseline's
 CONSTANT_UNITS = 4.0  # up to this many, a value that should move stands still
 MOST_CONSTANT = 1e-3  # however coarse the type
-MOST_THRESHOLD = 0.05  # a chaotic model must still be able to show a change
+CONSTANT_MARGIN = 2.0  # or up to so many times the response to rounding
+VANISHED = 1e-6  # what moves by less of the baseline's size is lost in what it is added to
+VANISHED_GRADIENT = 1e-12  # of the baseline's: no optimizer takes a step from it
 PART_WORDS = {  # what two runs are compared by
     "evaluation": "the output in evaluation mode",
     "training": "the output in training mode",
@@ -39,6 +47,19 @@ class Difference:
 
     identical: bool
     relative: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """Distance between the values of one output before and after something else changed.
+
+    Args:
+        relative: Largest difference over the largest magnitude.
+        absolute: Largest difference.
+    """
+
+    relative: float
+    absolute: float
 
 
 def difference(left: Leaves, right: Leaves) -> Difference:
@@ -70,22 +91,35 @@ def threshold(unit: float, noise: float) -> float:
     """Relative difference above which a change is believed.
 
     Args:
-        unit: Relative spacing of the coarsest floating type involved.
-        noise: Relative response of the baseline to moving its parameters by one such unit.
+        unit: Relative spacing of the coarsest floating type among parameters and outputs.
+        noise: Relative response to moving everything by its own rounding.
     """
-    return min(max(ROUNDING_UNITS * unit, NOISE_MARGIN * noise), MOST_THRESHOLD)
+    response = min(NOISE_MARGIN * noise, max(MOST_ROUNDING, LEAST_MARGIN * noise))
+    return max(min(ROUNDING_UNITS * unit, MOST_ROUNDING), response)
 
 
-def stands_still(one: Array, other: Array, unit: float) -> bool:
-    """Whether a floating array stays what it was, up to a few rounding units."""
-    return one.shape == other.shape and _relative(one, other) <= min(
-        CONSTANT_UNITS * unit, MOST_CONSTANT
-    )
+def is_doubtful(relative: float, unit: float, noise: float) -> bool:
+    """Whether rounding in the variant alone might explain a difference.
+
+    Args:
+        relative: The relative difference.
+        unit: As in `threshold`.
+        noise: The baseline's response to rounding.
+    """
+    return relative <= max(DOUBTFUL_UNITS * unit, DOUBTFUL_MARGIN * noise)
 
 
-def moves(one: Array, other: Array, unit: float) -> bool:
-    """Whether a floating array moves by clearly more than rounding could."""
-    return one.shape != other.shape or _relative(one, other) > threshold(unit, 0.0)
+def still_up_to(unit: float, noise: float) -> float:
+    """Relative difference up to which what should move stands still; arguments as above."""
+    return max(min(CONSTANT_UNITS * unit, MOST_CONSTANT), CONSTANT_MARGIN * noise)
+
+
+def moves_much(one: Array, other: Array) -> bool:
+    """Whether a floating array moves by more than any doubt, in relation to itself and to one."""
+    if one.shape != other.shape:
+        return True
+    found = response(one, other)
+    return found.relative > MOST_ROUNDING and found.absolute > MOST_CONSTANT
 
 
 def is_clear_gradient(peak: float, largest: float, unit: float) -> bool:
@@ -104,18 +138,36 @@ def is_finite(leaves: Leaves) -> bool:
     return all(np.isfinite(leaf).all() for leaf in leaves.values() if leaf.dtype.kind in "fc")
 
 
-def _relative(one: Array, other: Array) -> float:
+def largest_magnitude(values: Array) -> float:
+    """Largest absolute finite value; 0.0 of none."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max(initial=0.0))
+
+
+def response(one: Array, other: Array) -> Response:
+    """Distance between two arrays; of other shapes or finite places all has changed."""
+    if one.shape != other.shape:
+        return _EVERYTHING
     if one.size == 0:
-        return 0.0
-    if one.dtype.kind not in "fc" or other.dtype.kind not in "fc":
-        return float(np.mean(one != other))
+        return _NOTHING
     wide = np.complex128 if "c" in (one.dtype.kind, other.dtype.kind) else np.float64
     a, b = one.astype(wide), other.astype(wide)
     finite = np.isfinite(a)
     if not np.array_equal(finite, np.isfinite(b)):
-        return 1.0
+        return _EVERYTHING
     if not finite.any():
-        return 0.0
+        return _NOTHING
     a, b = a[finite], b[finite]
-    scale = max(float(np.abs(a).max()), float(np.abs(b).max()))
-    return float(np.abs(a - b).max()) / scale if scale > 0 else 0.0
+    size = max(float(np.abs(a).max()), float(np.abs(b).max()))
+    absolute = float(np.abs(a - b).max())
+    return Response(relative=absolute / size if size > 0 else 0.0, absolute=absolute)
+
+
+_EVERYTHING = Response(relative=1.0, absolute=np.inf)
+_NOTHING = Response(relative=0.0, absolute=0.0)
+
+
+def _relative(one: Array, other: Array) -> float:
+    if one.size and (one.dtype.kind not in "fc" or other.dtype.kind not in "fc"):
+        return float(np.mean(one != other))
+    return response(one, other).relative

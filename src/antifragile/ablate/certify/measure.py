@@ -7,9 +7,7 @@ model's own results: a malformed answer is one sentence, `Unmeasured`, never an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from antifragile.ablate.certify.arrays import MalformedArrays, load_arrays
 from antifragile.ablate.certify.compare import (
@@ -17,8 +15,7 @@ from antifragile.ablate.certify.compare import (
     are_identical,
     difference,
     is_finite,
-    moves,
-    stands_still,
+    largest_magnitude,
 )
 from antifragile.ablate.certify.measurements import (
     BaselineMeasurement,
@@ -26,7 +23,12 @@ from antifragile.ablate.certify.measurements import (
     ModelRun,
     VariantMeasurement,
 )
-from antifragile.ablate.certify.probe import OTHER_INPUTS, SALTS, WEIGHTS
+from antifragile.ablate.certify.probe import SALTS, SHAKES, WEIGHTS
+from antifragile.ablate.certify.responses import (
+    floating_outputs,
+    input_responses,
+    parameter_responses,
+)
 from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.frameworks.subject import MODES
 
@@ -72,16 +74,22 @@ def measure_baseline(run: BaselineRun, sent: Leaves) -> BaselineMeasurement:
     """
     _check_repeats(run)
     return BaselineMeasurement(
-        **_shared(run, sent),
-        unit=run.unit,
-        noise={name: _noise(sent, name) for name in WEIGHTS},
+        run=run,
+        gradient_peaks=_gradient_peaks(sent),
+        finite=_finite(sent),
+        noise=rounding_noise(sent),
+        sizes={
+            name: {
+                output: largest_magnitude(sent[f"{name}/{'/'.join(output)}"])
+                for output in floating_outputs(sent)
+                if f"{name}/{'/'.join(output)}" in sent
+            }
+            for name in WEIGHTS
+        },
         out_of_reach=not all(
             are_identical(below(sent, "given", part), below(sent, "other seed", part))
             for part in (*MODES, "loss")
         ),
-        is_random=run.is_random,
-        builds_late=run.builds_late,
-        other_inputs=run.other_inputs,
     )
 
 
@@ -100,24 +108,46 @@ def measure_variant(
         Unmeasured: It is not deterministic, or its arrays are not those that it describes.
     """
     _check_repeats(run)
-    if run.signature == baseline.signature:
+    if run.signature == baseline.run.signature:
         _check_fit(kept, sent)
     return VariantMeasurement(
-        **_shared(run, sent),
+        run=run,
+        gradient_peaks=_gradient_peaks(sent),
+        finite=_finite(sent),
         differences={
             f"{name}/{part}": difference(below(kept, name, part), below(sent, name, part))
             for name in WEIGHTS
             for part in _compared(kept, name)
         },
-        same_for_other_inputs=list(_same_for_other_inputs(kept, sent, baseline.unit)),
-        ignores_parameters=_ignores_parameters(kept, sent, baseline.unit),
+        input_responses=input_responses(baseline, kept, sent),
+        parameter_responses=parameter_responses(baseline, kept, sent),
     )
+
+
+def rounding_noise(sent: Leaves) -> dict[str, dict[str, float]]:
+    """Return what moving everything by its own rounding does to each part, by weights.
+
+    Args:
+        sent: The arrays of a run as it is and of runs with everything moved.
+    """
+    return {
+        name: {
+            part: max(
+                difference(
+                    below(sent, name, part), below(sent, f"shaken {salt}", name, part)
+                ).relative
+                for salt in SHAKES
+            )
+            for part in _compared(sent, name)
+        }
+        for name in WEIGHTS
+    }
 
 
 def needs_further_draws(baseline: BaselineMeasurement, found: VariantMeasurement) -> bool:
     """Whether a random model shows no clear change, so that other draws may show one."""
     largest = max(item.relative for item in found.differences.values())
-    return baseline.is_random and largest < CLEAR
+    return baseline.run.is_random and largest < CLEAR
 
 
 def redrawn_difference(kept: Leaves, sent: Leaves) -> float:
@@ -139,22 +169,21 @@ def below(arrays: Leaves, *places: str) -> Leaves:
     }
 
 
-def _shared(run: ModelRun, sent: Leaves) -> dict[str, Any]:
-    """The fields that the measurements of baseline and variants share."""
-    peaks = {name: below(sent, name, "peaks") for name in WEIGHTS}
+def _gradient_peaks(sent: Leaves) -> dict[str, dict[str, float]]:
+    """Largest absolute gradient by parameter, by weights."""
     return {
-        "parameters": run.parameters,
-        "signature": run.signature,
-        "without_gradient": run.without_gradient,
-        "gradient_peaks": {
-            name: {path: float(peak.max(initial=0.0)) for path, peak in found.items()}
-            for name, found in peaks.items()
-        },
-        "stream_digest": run.stream_digest,
-        "finite": {
-            name: all(is_finite(below(sent, name, part)) for part in (*MODES, "loss"))
-            for name in WEIGHTS
-        },
+        name: {
+            path: float(peak.max(initial=0.0)) for path, peak in below(sent, name, "peaks").items()
+        }
+        for name in WEIGHTS
+    }
+
+
+def _finite(sent: Leaves) -> dict[str, bool]:
+    """Whether all outputs are finite, by weights."""
+    return {
+        name: all(is_finite(below(sent, name, part)) for part in (*MODES, "loss"))
+        for name in WEIGHTS
     }
 
 
@@ -165,14 +194,6 @@ def _compared(kept: Leaves, name: str) -> list[str]:
         for part in PART_WORDS
         if part in (*MODES, "inputs") or any(path.startswith(f"{name}/{part}/") for path in kept)
     ]
-
-
-def _noise(sent: Leaves, name: str) -> dict[str, float]:
-    """Relative response of each part when every parameter moves by one rounding unit."""
-    return {
-        part: difference(below(sent, name, part), below(sent, "moved", name, part)).relative
-        for part in _compared(sent, name)
-    }
 
 
 def _check_repeats(run: ModelRun) -> None:
@@ -194,49 +215,3 @@ def _check_fit(kept: Leaves, sent: Leaves) -> None:
             raise Unmeasured(f"left other arrays than it describes ({PART_WORDS[mode]})")
         if expected and not below(sent, "randomised", mode):
             raise Unmeasured(f"left no arrays of {PART_WORDS[mode]} on randomised weights")
-
-
-def _same_for_other_inputs(kept: Leaves, sent: Leaves, unit: float) -> Iterator[str]:
-    """Yield the outputs that move with the inputs in the baseline, but not in the variant.
-
-    On one of the two sets of weights is enough: a layer that starts at zero hides what is behind.
-    """
-    for mode in MODES:
-        for path in _floating(kept, mode):
-            places = [f"{name}/{mode}/{path}" for name in WEIGHTS]
-            if not any(_moved(kept, place, unit) for place in places):
-                continue
-            if all(_is_still(sent, place, unit) for place in places):
-                yield mode + path
-
-
-def _floating(kept: Leaves, mode: str) -> list[str]:
-    return [path for path, leaf in below(kept, "given", mode).items() if leaf.dtype.kind in "fc"]
-
-
-def _moved(kept: Leaves, place: str, unit: float) -> bool:
-    one, other = kept.get(place), kept.get(OTHER_INPUTS + place)
-    return one is not None and other is not None and moves(one, other, unit)
-
-
-def _is_still(sent: Leaves, place: str, unit: float) -> bool:
-    """Whether an output stays the same; a run that was not made, or sent, shows no dependence."""
-    one, other = sent.get(place), sent.get(OTHER_INPUTS + place)
-    return one is None or other is None or stands_still(one, other, unit)
-
-
-def _ignores_parameters(kept: Leaves, sent: Leaves, unit: float) -> bool:
-    """Whether outputs that differ between the two sets of weights all stopped to do so."""
-    given, randomised = WEIGHTS
-    places = [f"{mode}/{path}" for mode in MODES for path in _floating(kept, mode)]
-    moved = [
-        place
-        for place in places
-        if f"{randomised}/{place}" in kept
-        and moves(kept[f"{given}/{place}"], kept[f"{randomised}/{place}"], unit)
-    ]
-    pairs = [(sent.get(f"{given}/{place}"), sent.get(f"{randomised}/{place}")) for place in moved]
-    return bool(pairs) and all(
-        one is not None and other is not None and stands_still(one, other, unit)
-        for one, other in pairs
-    )

@@ -7,9 +7,11 @@ A `ModelRun` is what a child says beside its arrays: plain text and numbers, no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from antifragile.ablate.certify.compare import Difference
+from antifragile.ablate.certify.compare import Difference, Response
+
+Output = tuple[str, str]  # the mode, and the path in what the model returns: ("training", "[0]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +55,21 @@ class Measurement:
     """Facts about one model, the baseline or a variant.
 
     Args:
-        parameters: Number of elements of each parameter, by name.
-        signature: Structure, shapes and types of the outputs, a line each.
-        without_gradient: Parameters that the backward pass did not reach.
+        run: The facts that its process told.
         gradient_peaks: Largest absolute gradient by parameter, by the weights it was run on.
-        stream_digest: State of the random streams after build.
         finite: Whether all outputs are finite, by the weights it was run on.
+        noise: Relative response of each part to moving everything by its own rounding, by weights;
+            of variants where it was asked for.
     """
 
-    parameters: Mapping[str, int]
-    signature: list[str]
-    without_gradient: list[str]
+    run: ModelRun
     gradient_peaks: Mapping[str, Mapping[str, float]]
-    stream_digest: str
     finite: Mapping[str, bool]
+    noise: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def noise_of(self, weights: str, part: str) -> float:
+        """Response of one part to rounding, 0.0 where it was not asked for."""
+        return self.noise.get(weights, {}).get(part, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,20 +77,14 @@ class BaselineMeasurement(Measurement):
     """Facts about the unchanged model.
 
     Args:
-        unit: Relative spacing of the coarsest floating type.
-        noise: Relative response of each part to moving all parameters by one such unit, by weights.
+        run: The facts that its process told.
+        sizes: Largest magnitude of each floating output, by the weights it was run on.
         out_of_reach: Whether random values outside the reach of copying decide the output.
-        is_random: Whether a forward pass draws numbers.
-        builds_late: Whether parameters appear at a layer's first call.
-        other_inputs: Inputs that could be given other values: "all", "floating" or "" for none.
     """
 
-    unit: float
-    noise: Mapping[str, Mapping[str, float]]
+    run: BaselineRun
+    sizes: Mapping[str, Mapping[Output, float]]
     out_of_reach: bool
-    is_random: bool
-    builds_late: bool
-    other_inputs: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +93,14 @@ class VariantMeasurement(Measurement):
 
     Args:
         differences: Distances from the baseline, by weights and part: "given/training".
-        same_for_other_inputs: Outputs that no longer depend on the inputs, as "evaluation[0]".
-        ignores_parameters: Whether no output depends on the parameters any more.
+        input_responses: How outputs respond to other inputs, where the baseline's clearly do: by
+            output, by the weights it was run on.
+        parameter_responses: The same for the change from given to randomised weights; None where
+            it was not seen.
         redrawn: Largest relative difference in training mode over further draws.
     """
 
     differences: Mapping[str, Difference]
-    same_for_other_inputs: list[str]
-    ignores_parameters: bool
+    input_responses: Mapping[Output, Mapping[str, Response]]
+    parameter_responses: Mapping[Output, Response | None]
     redrawn: float = 0.0

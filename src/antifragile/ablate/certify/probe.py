@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.certify.arrays import load_arrays, save_arrays
-from antifragile.ablate.certify.compare import is_finite, moves
+from antifragile.ablate.certify.compare import is_finite, moves_much
 from antifragile.ablate.certify.measurements import BaselineRun, ModelRun
-from antifragile.ablate.certify.weights import moved, randomised
+from antifragile.ablate.certify.weights import randomised, shaken
 from antifragile.ablate.frameworks.arrays import Array, Leaves
 from antifragile.ablate.frameworks.other_inputs import CHOICES, NO_INPUTS
 from antifragile.ablate.frameworks.subject import (
@@ -39,6 +39,7 @@ from antifragile.ablate.sandbox.loading import Refusal
 
 WEIGHTS = ("given", "randomised")
 OTHER_INPUTS = "other inputs/"  # begins the names of outputs on other inputs
+SHAKES = ("1", "2")  # runs in which all is moved by its own rounding: salts
 SALTS = 32  # further draws tried before a random forward pass is said not to change
 
 
@@ -112,7 +113,7 @@ def run_variant(
     sent = _results(seen, keep_gradients)
     if other_inputs != NO_INPUTS:
         try:
-            sent |= _some_on_other_inputs(subject, weights, other_inputs, sent, first.unit)
+            sent |= _some_on_other_inputs(subject, weights, other_inputs, sent)
         except Refusal as reason:
             raise Refusal(f"on other inputs of the same shapes, {reason}") from reason
     save_arrays(Path(results), sent)
@@ -143,6 +144,40 @@ def draw_again(code: CodeFields, weights_file: str, results: str, kept_apart: Se
     weights = _weights(weights_file, kept_apart)
     save_arrays(Path(results), _further_draws(subject, weights["randomised"]))
     return SALTS
+
+
+def run_shaken(
+    code: CodeFields,
+    weights_file: str,
+    results: str,
+    is_random: bool,
+    keep_gradients: bool,
+    kept_apart: Sequence[str],
+) -> int:
+    """Run one variant as it is, and with everything moved by its own rounding.
+
+    Args:
+        code: Fields of the variant's `ModelCode`.
+        weights_file: The file of weights that `run_baseline` wrote.
+        results: Path of the file of results to write.
+        is_random: Whether the baseline draws numbers in its forward pass.
+        keep_gradients: Send whole gradients.
+        kept_apart: Parameters that keep the variant's own values.
+
+    Returns:
+        Number of runs with everything moved, for each set of weights.
+    """
+    subject = Subject(code)
+    subject.is_random = is_random
+    weights = _weights(weights_file, kept_apart)
+    seen = {
+        name: subject.observe(values, backward=keep_gradients) for name, values in weights.items()
+    }
+    sent = _shaken_runs(subject, weights, seen, keep_gradients)
+    for name, found in seen.items():
+        sent |= _parts(name, found, keep_gradients)
+    save_arrays(Path(results), sent)
+    return len(SHAKES)
 
 
 def _weights(path: str, kept_apart: Sequence[str]) -> dict[str, Leaves]:
@@ -181,14 +216,29 @@ def _control_runs(
     seen: Mapping[str, Observation],
     with_gradients: bool,
 ) -> Leaves:
-    """The baseline with moved weights, for the noise floor, and from another seed."""
-    sent: Leaves = {}
-    for name, found in seen.items():
-        shaken = moved(weights[name], found.unit, found.parameters)
-        observed = subject.observe(shaken, backward=with_gradients)
-        sent |= _parts(f"moved/{name}", observed, with_gradients)
+    """The baseline with everything moved by its rounding, and from another seed."""
+    sent = _shaken_runs(subject, weights, seen, with_gradients)
     other = subject.observe(weights["given"], OTHER_SEED, backward=False)
     return sent | _parts("other seed", other, with_gradients=False)
+
+
+def _shaken_runs(
+    subject: Subject,
+    weights: Mapping[str, Leaves],
+    seen: Mapping[str, Observation],
+    with_gradients: bool,
+) -> Leaves:
+    """The results with weights, inputs and all that is computed moved by one rounding unit."""
+    sent: Leaves = {}
+    for name, found in seen.items():
+        for salt in SHAKES:
+            values = shaken(weights[name], found.unit, found.parameters, int(salt))
+            try:
+                run = subject.observe(values, backward=with_gradients, rounding=int(salt))
+            except Refusal:  # it checks its own results
+                run = subject.observe(values, backward=with_gradients)
+            sent |= _parts(f"shaken {salt}/{name}", run, with_gradients)
+    return sent
 
 
 def _first_that_runs(subject: Subject, weights: Mapping[str, Leaves]) -> tuple[str, Leaves]:
@@ -212,15 +262,15 @@ def _on_other_inputs(
 
 
 def _some_on_other_inputs(
-    subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves, unit: float
+    subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves
 ) -> Leaves:
-    """The outputs on other inputs: of the randomised weights alone where all clearly changed."""
+    """The outputs on other inputs: of the randomised weights alone where all changed much."""
     sent = _on_other_inputs(subject, weights, choice, WEIGHTS[1:])
     same = [
         path
         for path, leaf in sent.items()
         if path.split("/")[2] in MODES
-        and not _has_moved(seen.get(path.removeprefix(OTHER_INPUTS)), leaf, unit)
+        and not _has_moved(seen.get(path.removeprefix(OTHER_INPUTS)), leaf)
     ]
     return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[:1]) if same else sent
 
@@ -240,8 +290,8 @@ def _parts(prefix: str, found: Observation, with_gradients: bool) -> Leaves:
     return sent
 
 
-def _has_moved(one: Array | None, other: Array, unit: float) -> bool:
-    return one is not None and moves(one, other, unit)
+def _has_moved(one: Array | None, other: Array) -> bool:
+    return one is not None and moves_much(one, other)
 
 
 def _peak(gradient: Array) -> Array:

@@ -12,8 +12,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from antifragile.ablate.certify.compare import PART_WORDS, is_clear_gradient, threshold
+from antifragile.ablate.certify.compare import (
+    NOISE_MARGIN,
+    PART_WORDS,
+    VANISHED_GRADIENT,
+    is_clear_gradient,
+    threshold,
+)
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
+from antifragile.ablate.certify.responses import (
+    ignored_inputs,
+    ignores_parameters,
+    vanished_outputs,
+)
 from antifragile.ablate.records import (
     INPUT_PREFIX,
     AblationKind,
@@ -45,13 +56,14 @@ class _Case:
     @property
     def parameter_delta(self) -> int:
         """Change in the number of parameters."""
-        here, there = (sum(side.parameters.values()) for side in (self.found, self.baseline))
+        here, there = (sum(side.run.parameters.values()) for side in (self.found, self.baseline))
         return here - there
 
     @property
     def detached(self) -> tuple[set[str], set[str]]:
         """Parameters that get no gradient any more: those to be cut, and others."""
-        missing = set(self.found.without_gradient) - set(self.baseline.without_gradient)
+        missing = set(self.found.run.without_gradient)
+        missing -= set(self.baseline.run.without_gradient)
         if not self.variant.own_values:  # what starts at zero holds gradients back at first
             missing |= {name for name in self._reached if self._is_zero(name)}
         cut = set(self.variant.cut_parameters)
@@ -60,22 +72,26 @@ class _Case:
     @property
     def has_no_gradient(self) -> bool:
         """Whether no parameter gets a gradient, on either weights, where the baseline's do."""
-        return bool(self._reached) and all(map(self._is_zero, self.found.parameters))
+        return bool(self._reached) and all(map(self._is_zero, self.found.run.parameters))
 
     @property
     def _reached(self) -> set[str]:
         """The surviving parameters that get a clear gradient in the baseline, on some weights."""
-        unit, found = self.baseline.unit, set[str]()
+        unit, found = self.baseline.run.unit, set[str]()
         for peaks in self.baseline.gradient_peaks.values():
             largest = max(filter(isfinite, peaks.values()), default=0.0)
             found |= {
                 name for name, peak in peaks.items() if is_clear_gradient(peak, largest, unit)
             }
-        return found & set(self.found.parameters)
+        return found & set(self.found.run.parameters)
 
     def _is_zero(self, name: str) -> bool:
-        """Whether a parameter's gradient is zero or absent on all weights."""
-        return all(peaks.get(name, 0.0) == 0.0 for peaks in self.found.gradient_peaks.values())
+        """Whether a parameter's gradient is absent or has vanished, on all weights."""
+        before = self.baseline.gradient_peaks
+        return all(
+            peaks.get(name, 0.0) <= VANISHED_GRADIENT * before[weights].get(name, 0.0)
+            for weights, peaks in self.found.gradient_peaks.items()
+        )
 
 
 def judge(
@@ -109,7 +125,7 @@ def judge(
         reason=reason,
         checks=case.checks,
         parameter_delta=case.parameter_delta,
-        without_gradient=tuple(case.found.without_gradient),
+        without_gradient=tuple(case.found.run.without_gradient),
         seconds=outcome.seconds,
     )
 
@@ -133,7 +149,7 @@ def _broken_promise(case: _Case) -> str | None:
 
 
 def _output_shape(case: _Case) -> str | None:
-    expected, got = case.baseline.signature, case.found.signature
+    expected, got = case.baseline.run.signature, case.found.run.signature
     if expected == got:
         # without the leading position, which tells evaluation from training
         lines = [line[3:].removeprefix(" ") for line in got]
@@ -159,9 +175,9 @@ def _parameters(case: _Case) -> str | None:
     if promised is None:
         case.checks["parameters"] = f"{got:+,}, as measured: nothing was promised"
         return None
-    sizes, cut = case.baseline.parameters, set(case.variant.cut_parameters)
-    gone = set(sizes) - set(case.found.parameters)
-    if case.baseline.builds_late and gone <= cut and got != promised:
+    sizes, cut = case.baseline.run.parameters, set(case.variant.cut_parameters)
+    gone = set(sizes) - set(case.found.run.parameters)
+    if case.baseline.run.builds_late and gone <= cut and got != promised:
         promised = -sum(sizes[name] for name in gone)
         case.checks["never built"] = f"{_some(gone)}: nothing calls their layer any more"
     case.checks["parameters"] = f"{got:+,}, as predicted" if got == promised else f"{got:+,}"
@@ -186,13 +202,21 @@ def _finite(case: _Case) -> str | None:
 
 def _dead(case: _Case) -> str | None:
     """Why the variant computes nothing from its inputs or learns nothing, or None."""
-    found, inputs = case.found, case.baseline.other_inputs
-    case.checks["depends on the inputs"] = _INPUT_WORDS[inputs]
-    if found.same_for_other_inputs:
-        paths = _some(found.same_for_other_inputs)
-        case.checks["depends on the inputs"] = f"no longer: {paths}"
-        return f"dead: the output no longer depends on the inputs ({paths})"
-    if found.ignores_parameters:
+    baseline, found = case.baseline, case.found
+    case.checks["depends on the inputs"] = _INPUT_WORDS[baseline.run.other_inputs]
+    if baseline.run.other_inputs and not found.input_responses:
+        case.checks["depends on the inputs"] = "not seen: nor does the baseline's clearly"
+    if ignored := ignored_inputs(baseline, found):
+        case.checks["depends on the inputs"] = f"no longer: {_some(ignored)}"
+        return f"dead: the output no longer depends on the inputs ({_some(ignored)})"
+    if vanished := vanished_outputs(baseline, found):
+        move, size = max(vanished.values())
+        case.checks["depends on the inputs"] = f"by next to nothing: {_some(list(vanished))}"
+        return (
+            f"dead: other inputs move the output by {move:.1g}, next to nothing beside the "
+            f"baseline's {size:.1g} ({_some(list(vanished))})"
+        )
+    if ignores_parameters(baseline, found):
         return "dead: the output no longer depends on any parameter"
     if case.has_no_gradient:
         return "dead: no parameter gets a gradient any more"
@@ -213,7 +237,7 @@ def _takes_more(case: _Case) -> str | None:
 
 def _change(case: _Case) -> tuple[CertificateVerdict, str]:
     """Whether and where the function changed."""
-    shifts_the_stream = case.found.stream_digest != case.baseline.stream_digest
+    shifts_the_stream = case.found.run.stream_digest != case.baseline.run.stream_digest
     if case.baseline.out_of_reach and shifts_the_stream:
         case.checks["change"] = "cannot be told from another initialisation"
         return CertificateVerdict.REFUSED, (
@@ -239,11 +263,14 @@ def _change(case: _Case) -> tuple[CertificateVerdict, str]:
 
 
 def _nothing(case: _Case) -> str:
-    found = case.found.differences
-    largest = max((found[key].relative for key in found if _counts(case, key)), default=0.0)
-    if largest > 0:
-        return f"it changes nothing beyond rounding (relative difference {largest:.1g})"
-    return "it changes nothing"
+    found = {key: item for key, item in case.found.differences.items() if _counts(case, key)}
+    key = max(found, key=lambda name: found[name].relative, default="")
+    if not key or found[key].relative == 0:
+        return "it changes nothing"
+    words = f"relative difference {found[key].relative:.1g}"
+    if (noise := _noise(case, key)) > found[key].relative / NOISE_MARGIN:
+        words += f", where rounding alone makes one of {noise:.1g}"
+    return f"it changes nothing beyond rounding ({words})"
 
 
 def _counts(case: _Case, key: str) -> bool:
@@ -267,8 +294,13 @@ def _exceeds(case: _Case, key: str) -> bool:
 
 
 def _threshold(case: _Case, key: str) -> float:
+    return threshold(case.baseline.run.unit, _noise(case, key))
+
+
+def _noise(case: _Case, key: str) -> float:
+    """What rounding alone does to a part, in the baseline or in the variant."""
     weights, _, part = key.partition("/")
-    return threshold(case.baseline.unit, case.baseline.noise[weights].get(part, 0.0))
+    return max(side.noise_of(weights, part) for side in (case.baseline, case.found))
 
 
 def _frozen(case: _Case) -> list[str]:

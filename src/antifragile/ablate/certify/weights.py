@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from antifragile.ablate.frameworks.arrays import Array, Leaves
+from antifragile.ablate.frameworks.rounding import moved
 
 _SEED = 20
 
@@ -43,19 +44,18 @@ def randomised(
     return values
 
 
-def moved(values: Leaves, unit: float, parameters: Collection[str]) -> Leaves:
+def shaken(values: Leaves, unit: float, parameters: Collection[str], salt: int) -> Leaves:
     """Move every parameter up or down by one rounding unit.
 
     Args:
         values: All values by path.
         unit: Relative spacing of the floating type.
         parameters: Paths of the arrays that move.
+        salt: Another salt gives other directions.
     """
-    generator = np.random.Generator(np.random.Philox(_SEED))
+    generator = np.random.Generator(np.random.Philox(_SEED + salt))
     return {
-        path: value * (1 + unit * generator.choice((-1.0, 1.0), value.shape)).astype(value.dtype)
-        if value.dtype.kind == "f" and path in parameters
-        else value
+        path: moved(value, unit, generator) if path in parameters else value
         for path, value in values.items()
     }
 

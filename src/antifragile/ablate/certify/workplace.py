@@ -73,6 +73,19 @@ class Workplace:
             kept_apart=_kept_apart(variant),
         )
 
+    def shaken_job(
+        self, variant: Variant, results: Path, *, is_random: bool, keep_gradients: bool
+    ) -> Job:
+        """Prepare runs of a variant with everything moved by its own rounding."""
+        return self._code(variant.folder).job(
+            probe.run_shaken,
+            weights_file=str(self.weights),
+            results=str(results),
+            is_random=is_random,
+            keep_gradients=keep_gradients,
+            kept_apart=_kept_apart(variant),
+        )
+
     def draws_job(self, variant: Variant, results: Path) -> Job:
         """Prepare further runs of a variant with other draws."""
         return self._code(variant.folder).job(

@@ -16,6 +16,7 @@ import numpy as np
 from antifragile.ablate.frameworks import randomness
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.frameworks.other_inputs import other_values
+from antifragile.ablate.frameworks.rounding import moved
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import Named, containers, flatten, names_of_each
 
@@ -113,6 +114,20 @@ class Adapter(ABC):
             return tensor if new is old else self.like(tensor, new)
 
         return call.changed(self.is_tensor, change)
+
+    def rounded_inputs(self, call: Call, salt: int) -> Call:
+        """Inputs whose floating values are moved by one rounding unit."""
+        generator = np.random.Generator(np.random.Philox(salt))
+
+        def change(tensor: Any) -> Any:
+            unit = self.unit(tensor) if self.is_dense(tensor) else 0.0
+            return self.like(tensor, moved(self.array(tensor), unit, generator)) if unit else tensor
+
+        return call.changed(self.is_tensor, change)
+
+    def results_moved(self, salt: int) -> AbstractContextManager[None]:
+        """Move results inside by one rounding unit each, where operations can be watched."""
+        return nullcontext()
 
     @abstractmethod
     def like(self, tensor: Any, values: Array) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -210,14 +210,26 @@ class Subject:
         *,
         backward: bool = True,
         other_inputs: str = NO_INPUTS,
+        rounding: int = 0,
     ) -> Observation:
-        """Build, copy values in, run forward in both modes, and backward where asked to."""
+        """Build, copy values in, run forward in both modes, and backward where asked to.
+
+        Args:
+            values: The values of the model's tensors, by path.
+            seed: For what build draws.
+            backward: Whether gradients are wanted.
+            other_inputs: The inputs that get other values.
+            rounding: Not 0: a salt; inputs and all results are moved by one rounding unit.
+        """
         adapter = self.adapter
         model, stream, call = self.ready(seed)
         if other_inputs != NO_INPUTS:
             call = adapter.other_inputs(call, other_inputs)
+        if rounding:
+            call = adapter.rounded_inputs(call, rounding)
         adapter.set_tensors(model, values)
-        with self.drawing():
+        moving = adapter.results_moved(rounding) if rounding else nullcontext()
+        with moving, self.drawing():
             with stage("the forward pass in evaluation mode"):
                 run = self._evaluate_by_step if self.needs_step else self._evaluate
                 evaluated = run(model, call)

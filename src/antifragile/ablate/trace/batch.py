@@ -208,7 +208,9 @@ def follows(whole: Array, part: Array, samples: Samples, tolerance: float) -> bo
     """Whether one output holds samples along one axis, perhaps merged with another axis."""
     axis = changed_axis(whole.shape, part.shape)
     count, new = samples.count, len(samples.taken)
-    if axis is None or whole.shape[axis] * new != part.shape[axis] * count:
+    if axis is None or whole.shape[axis] % count or part.shape[axis] % new:
+        return False  # its sizes are none of merged samples
+    if whole.shape[axis] // count != part.shape[axis] // new:
         return False
     one, two = np.moveaxis(whole, axis, 0), np.moveaxis(part, axis, 0)
     places, taken = samples.kept

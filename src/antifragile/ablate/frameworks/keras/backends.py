@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from antifragile.ablate.frameworks import randomness
+from antifragile.ablate.frameworks import randomness, rounding
 from antifragile.ablate.frameworks.keras.layers import keras
 from antifragile.ablate.sandbox.loading import Refusal
 
@@ -40,6 +40,9 @@ class Torch:
     def without_gradients(self) -> AbstractContextManager[None]:
         return torch.no_grad()
 
+    def results_moved(self, salt: int) -> AbstractContextManager[None]:
+        return rounding.results_moved(salt)
+
     def recording(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
@@ -63,6 +66,9 @@ class TensorFlow:
 
     def without_gradients(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def results_moved(self, salt: int) -> AbstractContextManager[None]:
+        return nullcontext()  # operations run in graphs
 
     def recording(self) -> AbstractContextManager[Any]:
         tape: AbstractContextManager[Any] = self._tensorflow.GradientTape()

@@ -103,6 +103,10 @@ class KerasModels(Adapter):
         """A copy of an input, which a forward pass may change in place."""
         return keras.ops.copy(tensor)
 
+    def results_moved(self, salt: int) -> AbstractContextManager[None]:
+        """Move results inside by one rounding unit each, on a back end that can be watched."""
+        return self._backend.results_moved(salt)
+
     def like(self, tensor: Any, values: Array) -> Any:
         """Make a tensor of the type of another one."""
         return keras.ops.convert_to_tensor(values, dtype=self.type_name(tensor))

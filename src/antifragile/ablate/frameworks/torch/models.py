@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
-from antifragile.ablate.frameworks import randomness
+from antifragile.ablate.frameworks import randomness, rounding
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays
 from antifragile.ablate.frameworks.torch import compiler
@@ -75,6 +75,10 @@ class TorchModels(Adapter):
         """A copy of an input, which a forward pass may change in place."""
         copied = tensor.detach().clone()
         return copied.requires_grad_() if tensor.requires_grad and tensor.is_leaf else copied
+
+    def results_moved(self, salt: int) -> AbstractContextManager[None]:
+        """Move results inside by one rounding unit each."""
+        return rounding.results_moved(salt)
 
     def like(self, tensor: torch.Tensor, values: Array) -> torch.Tensor:
         """Make a tensor of the type and place of another one."""
