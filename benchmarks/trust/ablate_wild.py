@@ -1,8 +1,10 @@
 """Public models as a new user would try them: what is found, certified, refused, and how fast.
 
-    python -m benchmarks.trust.ablate_wild CHECKOUTS [--workers 4] [--only NAME ...] [--out FOLDER]
+    python -m benchmarks.trust.ablate_wild [CHECKOUTS] [--workers 4] [--only NAME ...]
+                                           [--out FOLDER]
 
-CHECKOUTS holds clones, each in a folder named owner+repository or repository. For every model a
+CHECKOUTS holds clones, each in a folder named owner+repository or repository; models out of
+packages need the package installed. What is not there is named and skipped. For every model a
 file with `build` and `inputs` is written beside copies of its files, and the command that a user
 would type is timed: `antifragile ablate generate`. Two plain methods see the same models: every
 leaf module in turn replaced by nn.Identity, and torch.fx.symbolic_trace. Prints Markdown tables.
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ CERTIFIED = ("certified", "certified-inactive-at-init")
 def main() -> None:
     """Try every model whose clone is there, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkouts", type=Path)
+    parser.add_argument("checkouts", type=Path, nargs="?", default=None)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--only", nargs="*", default=None)
     parser.add_argument("--out", type=Path, default=None, help="keep the variants here")
@@ -44,28 +47,26 @@ def main() -> None:
         results = [
             (wild, try_out(wild, options.checkouts, home, options.workers))
             for wild in MODELS
-            if options.only is None or any(word in wild.repository for word in options.only)
+            if options.only is None or any(word in wild.folder for word in options.only)
         ]
     print_tables([(wild, result) for wild, result in results if result is not None])
 
 
-def try_out(wild: Wild, checkouts: Path, home: Path, workers: int) -> dict[str, Any] | None:
+def try_out(wild: Wild, checkouts: Path | None, home: Path, workers: int) -> dict[str, Any] | None:
     """Copy a model's files, ablate it, and look at it with the plain methods."""
-    clone = next((place for place in places(wild, checkouts) if place.is_dir()), None)
-    if clone is None:
-        print(f"{wild.repository}: no clone in {checkouts}, skipped", file=sys.stderr)
+    root = wild.root(checkouts)
+    if root is None:
+        lack = "no such package" if wild.package else f"no clone in {checkouts}"
+        print(f"{wild.name}: {lack}, skipped", file=sys.stderr)
         return None
-    folder = home / wild.repository.replace("/", "+")
+    folder = home / wild.folder
     shutil.rmtree(folder, ignore_errors=True)
-    for file, target in zip(wild.files, wild.targets, strict=True):
-        (folder / target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(clone / file, folder / target)
-    (folder / "trial.py").write_text(wild.entry)
+    wild.write(root, folder)
     began, used = time.perf_counter(), processor_seconds()
     said = command(wild, folder, workers)
     seconds, used = time.perf_counter() - began, processor_seconds() - used
     plain = subprocess.run(
-        [sys.executable, __file__, str(checkouts), "--naive", str(folder)],
+        [sys.executable, __file__, "--naive", str(folder)],
         capture_output=True,
         text=True,
         check=True,
@@ -84,12 +85,6 @@ def processor_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def places(wild: Wild, checkouts: Path) -> list[Path]:
-    """Folders in which a clone may lie."""
-    owner, name = wild.repository.split("/")
-    return [checkouts / f"{owner}+{name}", checkouts / owner / name, checkouts / name]
-
-
 def command(wild: Wild, folder: Path, workers: int) -> str:
     """Run the command that a user types; returns its JSON."""
     words = [sys.executable, "-m", "antifragile", "ablate", "generate", "--json"]
@@ -98,7 +93,7 @@ def command(wild: Wild, folder: Path, workers: int) -> str:
     words += ["--workers", str(workers)]
     ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
-        raise SystemExit(f"{wild.repository}: {ended.stderr}")
+        raise SystemExit(f"{wild.name}: {ended.stderr}")
     return ended.stdout
 
 
@@ -148,9 +143,19 @@ def outputs_of(build: Any, inputs: Any, swapped: str | None) -> list[Any]:
     found: list[Any] = []
     for mode in (False, True):
         torch.manual_seed(2)
-        output = model.train(mode)(*given)
-        found += output if isinstance(output, tuple) else (output,)
-    return [item.detach() for item in found if item is not None]
+        found += tensors_in(model.train(mode)(*given))
+    return [item.detach() for item in found]
+
+
+def tensors_in(output: Any) -> list[Any]:
+    """The tensors of an output, which may be a tuple or a dictionary of them."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return [output]
+    items = output.values() if isinstance(output, dict) else output
+    nested = items if isinstance(items, Iterable) else ()
+    return [tensor for item in nested for tensor in tensors_in(item)]
 
 
 def seconds_of_a_step(build: Any, inputs: Any) -> float:
@@ -158,8 +163,8 @@ def seconds_of_a_step(build: Any, inputs: Any) -> float:
     model, given, best = build().train(), inputs(), float("inf")
     for _ in range(5):
         began = time.perf_counter()
-        output = model(*given)
-        (output[0] if isinstance(output, tuple) else output).sum().backward()
+        output, *_ = tensors_in(model(*given))
+        output.sum().backward()
         best = min(best, time.perf_counter() - began)
     return best
 
@@ -173,7 +178,7 @@ def print_tables(results: list[tuple[Wild, dict[str, Any]]]) -> None:
     )
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for wild, result in results:
-        print(f"| {wild.repository} | {' | '.join(row(result))} |")
+        print(f"| {wild.name} | {' | '.join(row(result))} |")
     print(
         "\n| model | leaf modules | nn.Identity runs | same shape | and changed | torch.fx traces |"
     )
@@ -182,9 +187,9 @@ def print_tables(results: list[tuple[Wild, dict[str, Any]]]) -> None:
         plain = result["naive"]
         numbers = [plain[key] for key in ("leaves", "run", "same shape", "changed")]
         traced = "yes" if plain["fx"] else "no"
-        print(f"| {wild.repository} | {' | '.join(map(str, numbers))} | {traced} |")
+        print(f"| {wild.name} | {' | '.join(map(str, numbers))} | {traced} |")
     for wild, result in results:
-        print_uncovered(wild, result)
+        print_refused(wild, result)
 
 
 def row(result: dict[str, Any]) -> list[str]:
@@ -213,19 +218,21 @@ def certified_components(variants: list[dict[str, Any]]) -> set[str]:
     return {item["component"] for item in variants if item["status"] in CERTIFIED}
 
 
-def print_uncovered(wild: Wild, result: dict[str, Any]) -> None:
-    """Executed components without a certified variant, each with the reason."""
+def print_refused(wild: Wild, result: dict[str, Any]) -> None:
+    """Every refused variant, and executed components without a certified one, with reasons."""
     covered = certified_components(result["variants"])
-    reasons = {item["component"]: item["reason"] for item in result["variants"]}
+    print(f"\n{wild.name}:\n")
+    for item in result["variants"]:
+        if item["status"] not in CERTIFIED:
+            rest = "covered by another kind" if item["component"] in covered else "not covered"
+            words = f"`{item['component']}` {item['kind']}, {item['status']}, {rest}"
+            print(f"- {words}: {' '.join(item['reason'].split())}")
+    tried = {item["component"] for item in result["variants"]}
     for item in result["components"]:
-        if item["ran"] and item["name"] not in covered:
-            reason = item["reason"] or reasons.get(item["name"], "no variant")
-            print(
-                f"\n- {wild.repository}, `{item['name']}` ({item['kind']}): "
-                f"{' '.join(reason.split())}",
-                end="",
-            )
-    print()
+        if item["ran"] and item["name"] not in tried:
+            print(f"- `{item['name']}` ({item['kind']}), not covered: {item['reason']}")
+    for item in result["left_out"]:
+        print(f"- `{item['name']}` ({item['kind']}), left out: {item['reason']}")
 
 
 if __name__ == "__main__":

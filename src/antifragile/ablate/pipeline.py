@@ -1,6 +1,7 @@
 """From a user's files to certified variants on disk: discover -> plan -> generate -> certify.
 
     project -> (child) first look, trace -> plans -> folders -> (children) certificates
+                                                        ^- next kinds of what was refused
 
 The index `ablations.json` in the output folder says what lies there; with it, a later run may
 replace what an earlier one wrote, and nothing else.
@@ -22,7 +23,7 @@ from antifragile.ablate.discover.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import files_of
-from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.generate.generate import VariantWriter
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import (
     AblationKind,
@@ -154,7 +155,8 @@ def make_ablations(
         plan: The components and their edits.
         out: New, empty, or the folder of an earlier run, which is replaced.
         server: Runs the model's code.
-        kinds: Kinds of ablation to make; those that fit each component where None is given.
+        kinds: Kinds of ablation to make; where None is given, the default kind of each component,
+            and the next ones while none is certified.
         listener: Called with each variant and its certificate.
 
     Raises:
@@ -164,19 +166,53 @@ def make_ablations(
     check_is_ours(out)
     server.preload(*server.packages)  # while the variants are written
     clear(out)
-    variants = generate(plan, out, kinds)
+    writer = VariantWriter(plan, out)
+    variants = list(writer.write(kinds))
+
+    def next_kinds(certificates: Sequence[Certificate]) -> Sequence[Variant]:
+        found = writer.write_next(without_certificate(certificates)) if kinds is None else ()
+        variants.extend(found)
+        return found
+
     certificates = certify(
-        plan.project, out, variants, server=server, framework=plan.framework, listener=listener
+        plan.project,
+        out,
+        variants,
+        server=server,
+        framework=plan.framework,
+        listener=listener,
+        further=next_kinds,
+    )
+    places = {component.name: place for place, component in enumerate(plan.components)}
+    pairs = sorted(
+        zip(variants, certificates, strict=True), key=lambda pair: places[pair[0].component]
     )
     made = Ablations(
         project=plan.project,
-        components=plan.components,
-        variants=variants,
-        certificates=certificates,
+        components=tuple(counted_once(plan.components, writer.second_names)),
+        variants=tuple(variant for variant, _ in pairs),
+        certificates=tuple(certificate for _, certificate in pairs),
         framework=plan.framework,
     )
     write_atomically(out / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
     return made
+
+
+def without_certificate(certificates: Sequence[Certificate]) -> set[str]:
+    """Return the components of which no variant was certified."""
+    certified = {item.component for item in certificates if item.verdict.is_certified}
+    return {item.component for item in certificates} - certified
+
+
+def counted_once(
+    components: Sequence[Component], second_names: Mapping[str, str]
+) -> Iterator[Component]:
+    """Yield components; one that is another under a second name is left out from now on."""
+    for component in components:
+        if component.name in second_names:
+            reason = f"the same edit as {second_names[component.name]}"
+            component = replace(component, kinds=(), reason=reason, is_left_out=True)
+        yield component
 
 
 def check_is_ours(out: Path) -> None:

@@ -66,6 +66,11 @@ class CertificateVerdict(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
 
+    @property
+    def is_certified(self) -> bool:
+        """Whether it is one of the first two."""
+        return self in (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -95,7 +100,8 @@ class Component:
     `shapes` are those of the first call: inputs, then output, e.g. ((2, 3, 8), (2, 3, 8)).
     `kinds` are the ablations that make sense for it, legal ones first (the first is the default);
     empty when `reason` says why none does. `removes` says of an operator which operand each kind
-    takes away.
+    takes away. What is left out has nothing to take away, or is another component by a second name:
+    it is told apart from the components, with its reason.
     """
 
     name: str  # unique, a path a reader can find: "Block.forward:attn", "transformer.h.3.mlp"
@@ -110,6 +116,7 @@ class Component:
     kinds: tuple[AblationKind, ...] = ()
     reason: str | None = None
     removes: Mapping[AblationKind, str] = field(default_factory=dict)
+    is_left_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

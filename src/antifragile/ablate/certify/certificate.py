@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from antifragile._files import write_atomically
@@ -46,6 +46,7 @@ from antifragile.errors import UsageError
 COLD_IMPORTS = 3
 
 CertificateListener = Callable[[Variant, Certificate], None]
+FurtherVariants = Callable[[Sequence[Certificate]], Sequence[Variant]]
 
 
 class ModelError(UsageError):
@@ -84,6 +85,7 @@ def certify(
     framework: str = DEFAULT_FRAMEWORK,
     cold_imports: int = COLD_IMPORTS,
     listener: CertificateListener | None = None,
+    further: FurtherVariants | None = None,
 ) -> tuple[Certificate, ...]:
     """Certify generated variants; writes `certificate.json` into each folder.
 
@@ -95,38 +97,59 @@ def certify(
         framework: Name of the framework.
         cold_imports: Number of variants, drawn at random, that a fresh Python imports.
         listener: Called with every certificate as it is made.
+        further: Called with all certificates so far; the variants that it returns are certified
+            on the same baseline, and so on until it returns none.
 
     Returns:
-        One certificate per variant, in their order.
+        One certificate per variant, in their order; those of further variants follow.
 
     Raises:
         ModelError: The baseline cannot be measured.
         WorldError: The server died.
     """
-    certificates: dict[int, Certificate] = {}
-    folders = [BASELINE, *(variant.folder for variant in variants if variant.folder)]
-    digests = {folder: digests_of(out / folder) for folder in folders}
+    certificates: list[Certificate] = []
+    baseline_files, batch = digests_of(out / BASELINE), tuple(variants)
+    digests = _digests_of_folders(out, batch)
     with open_workplace(project, out, framework) as place:
-        for position, certificate in _judged(place, variants, server, cold_imports):
-            variant = variants[position]
-            if variant.folder:
-                certificate = replace(
-                    certificate, files=digests[variant.folder], baseline_files=digests[BASELINE]
-                )
-                content = json.dumps(asdict(certificate), indent=1).encode() + b"\n"
-                path = out / variant.folder / CERTIFICATE
-                write_atomically(path, content, durable=False)
-            certificates[position] = certificate
-            if listener is not None:
-                listener(variant, certificate)
-    return tuple(certificates[position] for position in range(len(variants)))
+        bench, cold = _open_bench(place, batch, server, cold_imports)
+        while batch:
+            found: dict[int, Certificate] = {}
+            for position, certificate in _judged(bench, batch, cold):
+                variant = batch[position]
+                if variant.folder:
+                    certificate = replace(
+                        certificate, files=digests[variant.folder], baseline_files=baseline_files
+                    )
+                    content = json.dumps(asdict(certificate), indent=1).encode() + b"\n"
+                    path = out / variant.folder / CERTIFICATE
+                    write_atomically(path, content, durable=False)
+                found[position] = certificate
+                if listener is not None:
+                    listener(variant, certificate)
+            certificates += [found[position] for position in range(len(batch))]
+            batch = () if further is None else tuple(further(certificates))
+            digests, cold = _digests_of_folders(out, batch), _ColdImports()
+    return tuple(certificates)
 
 
-def _judged(
+def _digests_of_folders(out: Path, variants: Sequence[Variant]) -> dict[str, dict[str, str]]:
+    folders = (variant.folder for variant in variants if variant.folder)
+    return {folder: digests_of(out / folder) for folder in folders}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ColdImports:
+    """Imports of some variants by a fresh Python, under way: their positions, their outcomes."""
+
+    drawn: Sequence[int] = ()
+    run: Iterator[tuple[int, Outcome]] = field(default_factory=lambda: iter(()))
+
+
+def _open_bench(
     place: Workplace, variants: Sequence[Variant], server: Server, cold_imports: int
-) -> Iterator[tuple[int, Certificate]]:
-    """Yield certificates as they are made: refusals at once, then those by the server."""
-    legal = [position for position, variant in enumerate(variants) if variant.refusal is None]
+) -> tuple[Bench, _ColdImports]:
+    """Start the baseline's run and the cold imports, and wait for the baseline's results."""
+    legal = _legal(variants)
     drawn = random.Random(len(legal)).sample(legal, min(cold_imports, len(legal)))
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)
     results = place.new_results()
@@ -135,18 +158,31 @@ def _judged(
     if wanted := place.wanted_modules(variants):
         server.preload(*wanted)  # while those run
     bench = _bench(place, server, results, baseline_run, keep_gradients=marked)
+    return bench, _ColdImports(drawn=drawn, run=cold_run)
+
+
+def _legal(variants: Sequence[Variant]) -> list[int]:
+    return [position for position, variant in enumerate(variants) if variant.refusal is None]
+
+
+def _judged(
+    bench: Bench, variants: Sequence[Variant], cold: _ColdImports
+) -> Iterator[tuple[int, Certificate]]:
+    """Yield certificates as they are made: refusals at once, then those by the server."""
+    legal = _legal(variants)
     for position in sorted(set(range(len(variants))) - set(legal)):
         yield position, refused(variants[position])
     held: dict[int, Certificate] = {}
     for number, outcome in bench.measured([variants[position] for position in legal]):
         position = legal[number]
-        certificate = judge(place.project, variants[position], bench.baseline, outcome)
-        if position in drawn:
+        certificate = judge(bench.place.project, variants[position], bench.baseline, outcome)
+        if position in cold.drawn:
             held[position] = certificate
         else:
             yield position, certificate
-    for number, outcome in cold_run:
-        yield drawn[number], _with_cold_import(held[drawn[number]], outcome)
+    for number, outcome in cold.run:
+        position = cold.drawn[number]
+        yield position, _with_cold_import(held[position], outcome)
 
 
 def _bench(

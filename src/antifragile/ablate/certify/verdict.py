@@ -307,7 +307,7 @@ def _frozen(case: _Case) -> list[str]:
     """A component that no longer learns has changed, though not yet its output."""
     if case.variant.kind is not AblationKind.REINIT_FROZEN:
         return []
-    frozen, _ = case.detached
+    frozen = case.detached[0] & case._reached  # what got no gradient is frozen anyway
     return [f"what learns ({_some(frozen)} are frozen)"] if frozen else []
 
 

@@ -14,12 +14,13 @@ from antifragile.ablate.frameworks.arrays import Array, Leaves
 from antifragile.ablate.frameworks.rounding import moved
 
 _SEED = 20
+_LEAST_SPREAD = 0.5  # of the usual one: what is drawn smaller drowns in rounding a few layers on
 
 
 def randomised(
     given: Leaves, aliases: Mapping[str, list[str]], *, both_signs: bool = True
 ) -> Leaves:
-    """Draw new values for every parameter, of the same mean and spread; constants get a spread.
+    """Draw new values for every parameter, of the same mean and spread; small spreads grow.
 
     Args:
         given: All values by path.
@@ -62,7 +63,6 @@ def shaken(values: Leaves, unit: float, parameters: Collection[str], salt: int) 
 
 def _spread(values: Array) -> float:
     spread = float(np.std(values))
-    if spread > 0:
-        return spread
     fan_in = values.size / values.shape[0] if values.ndim > 1 else 100.0
-    return float(fan_in**-0.5)  # 0.1 for vectors
+    usual = float(fan_in**-0.5)  # 0.1 for vectors
+    return max(spread, _LEAST_SPREAD * usual) if spread > 0 else usual

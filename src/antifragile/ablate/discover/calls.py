@@ -147,11 +147,19 @@ def passed_operands(site: SeenSite, function: ast.FunctionDef) -> list[str]:
         return []
     for place, value in enumerate(run.outputs):
         names = [name for name in run.operands if name in nodes and name not in found]
+        names = [name for name in names if not is_missing_at_times(run, name)]
         fitting = [name for name in names if value.is_floating and fits(run, name, place)]
         if not fitting or not value.shape:
             return []
         found.append(fitting[0])
     return found
+
+
+def is_missing_at_times(run: SiteRun, operand: str) -> bool:
+    """Whether a call may be given something else than a tensor there: `default(context, x)`."""
+    return any(len(before) != len(run.operands) for before, _ in run.signatures) or any(
+        run.operands.keys() != operands.keys() for _, operands in run.nodes
+    )
 
 
 def returns_tuple(function: ast.FunctionDef, length: int) -> bool:

@@ -130,6 +130,7 @@ def module_target(
         modules=tuple(name for module in modules for name in module.names),
         kinds=() if reason else tuple(k for k in kinds if parameters or k != "reinit-frozen"),
         reason=reason,
+        is_left_out=reason is not None and reason == why_nothing(modules),
     )
     return Target(component=component, site=site.key, modules=tuple(numbers))
 
@@ -153,9 +154,17 @@ def is_of_library(module: ModuleRun) -> bool:
 
 def why_not(modules: Sequence[ModuleRun]) -> str | None:
     """Return the reason why modules cannot be ablated, or None."""
-    first = modules[0]
     if not any(module.ran for module in modules):
         return "never called in the traced forward"
+    reason = why_nothing(modules)
+    if reason is None and not any(module.outputs for module in modules):
+        return "returns no tensor"
+    return reason
+
+
+def why_nothing(modules: Sequence[ModuleRun]) -> str | None:
+    """Return the reason why there is nothing to take away of modules that ran, or None."""
+    first = modules[0]
     is_dropout = "Dropout" in first.type and is_of_library(first)
     if is_dropout and all(module.settings.get("p") == 0 for module in modules):
         return "dropout with probability 0: it changes nothing"
@@ -165,8 +174,6 @@ def why_not(modules: Sequence[ModuleRun]) -> str | None:
         return "already an identity: nothing to take away"
     if all(short_type(module) in _MOVERS and is_of_library(module) for module in modules):
         return "only moves values to another shape: nothing to take away"
-    if not any(module.outputs for module in modules):
-        return "returns no tensor"
     return None
 
 

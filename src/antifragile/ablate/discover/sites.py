@@ -16,7 +16,8 @@ from antifragile.ablate.trace.records import Callee, SiteRun
 _CONCATENATIONS = ("cat", "concat", "concatenate", "hstack", "vstack", "dstack", "stack")
 _MERGES = ("view", "reshape", "flatten", "rearrange")
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "Softmax")
-_ONE_HEAD = "one head only"
+_MOST_SEEN = 64  # items of a list that the tracer describes
+_ONE_HEAD = "one head only: it is the attention itself"
 _PLAIN = (
     *("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_max", "abs", "abs_", "sign", "roll"),
     *("flip", "cumsum", "masked_fill", "masked_fill_", "tril", "tril_", "triu", "triu_"),
@@ -65,6 +66,7 @@ def target_at(
     reason: str | None = None,
     operand: str | None = None,
     options: Mapping[str, str] | None = None,
+    is_left_out: bool = False,
 ) -> Target:
     """Make the target of one place in a forward; its ablations are those of its kind."""
     run = site.run
@@ -78,6 +80,7 @@ def target_at(
         output_shapes=tuple(value.shape for value in run.outputs),
         kinds=() if reason else tuple(_KINDS[kind] if kinds is None else kinds),
         reason=reason,
+        is_left_out=is_left_out,
     )
     return Target(component=component, site=site.key, operand=operand, options=options or {})
 
@@ -103,7 +106,8 @@ def functional_target(site: SeenSite) -> Iterator[Target]:
         reason = "dropout with probability 0: it changes nothing"
     kinds = plain_kinds(run)
     if kinds is None or kinds:
-        yield target_at(site, site.label, ComponentKind.FUNCTIONAL, kinds, reason=reason)
+        kind, nothing = ComponentKind.FUNCTIONAL, reason is not None
+        yield target_at(site, site.label, kind, kinds, reason=reason, is_left_out=nothing)
 
 
 def plain_kinds(run: SiteRun) -> tuple[AblationKind, ...] | None:
@@ -127,17 +131,26 @@ def concatenation_targets(site: SeenSite) -> Iterator[Target]:
     """Yield each operand of `torch.cat([a, b])`."""
     run, kind, given = site.run, ComponentKind.CONCATENATION, operand_nodes(site.node)
     prefix = "0" if "0" in given else "tensors"
-    items = given.get(prefix)
+    items, is_left_out = given.get(prefix), False
     if not isinstance(items, ast.List | ast.Tuple):
-        is_plain = isinstance(items, ast.Name | ast.Attribute)
-        reason = None if is_plain else "its operands have no names"
-        yield target_at(site, f"{run.name}[last]", kind, _KINDS[kind][:1], reason=reason)
+        is_one = isinstance(items, ast.expr) and not isinstance(items, ast.Starred)
+        is_seen = is_one and 0 < len(run.operands) < _MOST_SEEN
+        reason = None if is_seen else "which operand is the last is not seen"
+        if is_one and is_of_one(run):
+            reason, is_left_out = "its list holds one tensor: nothing is joined", True
+        name, kinds = f"{run.name}[last]", _KINDS[kind][:1]
+        yield target_at(site, name, kind, kinds, reason=reason, is_left_out=is_left_out)
         return
     for place, item in enumerate(items.elts):
         operand = f"{prefix}.{place}"
         value = run.operands.get(operand)
         if value is not None and value.is_floating and not isinstance(item, ast.Starred):
             yield target_at(site, f"{run.name}[{label(site.source, item)}]", kind, operand=operand)
+
+
+def is_of_one(run: SiteRun) -> bool:
+    """Whether every call was given one tensor."""
+    return bool(run.signatures) and all(len(before) == 1 for before, _ in run.signatures)
 
 
 def heads_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
@@ -151,7 +164,15 @@ def heads_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
         kind, heads = ComponentKind.HEADS, value.shape[axis]
         facts = {"heads": str(heads), "axis": str(axis)}
         reason = _ONE_HEAD if heads < 2 else None
-        yield target_at(site, "heads", kind, reason=reason, operand=name, options=facts)
+        yield target_at(
+            site,
+            "heads",
+            kind,
+            reason=reason,
+            operand=name,
+            options=facts,
+            is_left_out=reason is not None,
+        )
 
 
 def attends(evidence: Evidence, site: SeenSite) -> bool:
@@ -192,7 +213,8 @@ def attention_module_target(evidence: Evidence, site: SeenSite) -> Iterator[Targ
         heads = {int(str(module.settings.get("num_heads", 1))) for module in modules}
         reason, name = _ONE_HEAD if max(heads) < 2 else None, f"{site.label} heads"
         facts = {"heads": str(min(heads))}
-        yield target_at(site, name, ComponentKind.HEADS, reason=reason, options=facts)
+        kind, is_one = ComponentKind.HEADS, reason is not None
+        yield target_at(site, name, kind, reason=reason, options=facts, is_left_out=is_one)
 
 
 def idle_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Target]:

@@ -7,8 +7,9 @@ forward hook replaces what it returns; its parameters stay without gradient.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 
+from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
@@ -55,10 +56,9 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     """Predict which parameters vanish or lose their gradient."""
     evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
     if kind is AblationKind.REINIT_FROZEN:
-        own = {name for module in attempt.modules for name in module.parameters}
-        if own >= set(evidence.trace.gradients.parameters):
-            raise NoLegalEdit("no parameter would be left to train")
-        return tuple(name for name in evidence.trace.parameters if name in own)
+        return frozen_parameters(
+            evidence, {name for module in attempt.modules for name in module.parameters}
+        )
     found: set[str] = set()
     if template.dead:
         found = set(evidence.lost(runs))
@@ -67,6 +67,17 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     if not template.keep:
         found |= set(evidence.vanishing(attempt.target.modules))
     return tuple(name for name in evidence.trace.parameters if name in found)
+
+
+def frozen_parameters(evidence: Evidence, own: Set[str]) -> tuple[str, ...]:
+    """Return the parameters that learn in the model, and no longer once they are frozen."""
+    trained = evidence.trace.gradients.parameters
+    if trained and own >= trained.keys():
+        raise NoLegalEdit("no parameter would be left to train")
+    found = tuple(name for name in evidence.trace.parameters if name in own and name in trained)
+    if not found:
+        raise NoLegalEdit("it is not trained: freezing it has no effect")
+    return found
 
 
 def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTemplate:

@@ -46,6 +46,8 @@ def relations_of(runs: Sequence[Run], operand: str) -> set[str]:
     """Return what holds of one operand over all calls; "masked": the same shape, parts masked."""
     relations = shape_relations(shape_pairs(runs, operand))
     values = [run.operands[operand] for run in runs if operand in run.operands]
+    if not any(value.is_floating for run in runs for value in (*values, *run.outputs)):
+        relations.discard("resized")  # whole numbers have no average
     is_masked = "same" in relations and any(value.masked for value in values)
     return relations | ({"masked"} if is_masked else set())
 

@@ -6,6 +6,7 @@ import ast
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.modules import frozen_parameters
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
@@ -51,5 +52,5 @@ def freeze_parameter(evidence: Evidence, names: set[str]) -> Planned:
             site = evidence.site(key)
             text = f"{operand_text(site.source, site.node)}.requires_grad_(False)"
             edit = replace_node(site.source, site.node, text)
-            return Planned(edits=(edit,), cut_parameters=made)
+            return Planned(edits=(edit,), cut_parameters=frozen_parameters(evidence, set(made)))
     raise NoLegalEdit("the expression that makes it is not in the source files")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from antifragile.ablate.discover.arithmetic import DIFFERENCES, operand_nodes, two_sides
+from antifragile.ablate.discover.arithmetic import DIFFERENCES, SUMS, operand_nodes, two_sides
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
@@ -31,6 +31,11 @@ _WITHOUT_HEAD = '''def without_head(x, head, axis):
     """Silences one attention head before the heads are merged and projected."""
     keep = {torch}.arange(x.shape[axis], device=x.device) != head
     return x * keep.view(-1, *[1] * (x.dim() - axis - 1))
+'''
+_WITHOUT_LAST = '''def without_last(tensors):
+    """Returns tensors with zeros in the place of the last one."""
+    *others, last = tensors
+    return [*others, {torch}.zeros_like(last)]
 '''
 _ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
     """Calls nn.MultiheadAttention with one head silenced before the output projection."""
@@ -153,14 +158,17 @@ def other_operand(attempt: Attempt, operand: str) -> str:
 
 
 def keep_operand(attempt: Attempt, kept: str) -> Planned:
-    """Put one operand in the place of an operator; what was subtracted keeps its sign."""
+    """Put one operand in the place of an operator; what was subtracted keeps its sign.
+
+    An operand that is spread over the other one's shape cannot stand alone: the other one becomes
+    zeros in a sum and ones in a product.
+    """
     run = attempt.site.run
     is_second = kept == list(two_sides(attempt.site))[1]
     if is_second and run.arguments.get("alpha", 1) != 1:
         raise NoLegalEdit("what would remain is scaled by alpha")
     if "same" not in shape_relations(shape_pairs([run], kept)):
-        shape = run.operands[kept].shape
-        raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
+        return neutral_operand(attempt, other_operand(attempt, kept), kept)
     if run.arguments.get(f"mixed {kept}"):
         raise NoLegalEdit("what would remain is not always a tensor")
     check_numbers([run], kept)
@@ -168,6 +176,24 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
     sign = "-" if is_second and run.name in DIFFERENCES else ""
     edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
     return Planned(edits=(edit,), cut_parameters=lost)
+
+
+def neutral_operand(attempt: Attempt, operand: str, kept: str) -> Planned:
+    """Put zeros or ones in the place of an operand whose shape the result needs."""
+    run, source = attempt.site.run, attempt.site.source
+    node, value = operand_nodes(attempt.site.node)[operand], run.operands.get(operand)
+    is_target = isinstance(attempt.site.node, ast.AugAssign) and operand == "0"
+    if value is None or run.arguments.get(f"mixed {operand}") or is_target:
+        shape = run.operands[kept].shape
+        raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
+    filled = "zeros" if run.name in SUMS else "ones"
+    torch = library_names(attempt.evidence, source)["torch"]
+    text = f"{torch}.{filled}_like({source.source(node)})"
+    return Planned(
+        edits=replaced(attempt, node, text),
+        substitute=f"{filled} in its shape",
+        cut_parameters=attempt.evidence.lost([run], kept),
+    )
 
 
 def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
@@ -227,8 +253,9 @@ def plan_concatenation(attempt: Attempt) -> Planned:
     if operand is None:
         items = given.get("0", given.get("tensors"))
         assert items is not None
-        name, last = source.source(items), list(run.operands)[-1]
-        edits = replaced(attempt, items, f"[*{name}[:-1], {torch}.zeros_like({name}[-1])]")
+        text, last = source.source(items), list(run.operands)[-1]
+        helper = _WITHOUT_LAST.replace("{torch}", torch)
+        edits = replaced(attempt, items, f"without_last({text})", helper)
         return Planned(edits=edits, cut_parameters=evidence.lost([run], f"-{last}"))
     prefix, _, place = operand.partition(".")
     collection = given[prefix]

@@ -191,10 +191,20 @@ def _is_site(node: ast.AST, parent: ast.AST) -> bool:
         is_callee = isinstance(parent, ast.Call) and parent.func is node
         is_private = node.attr.startswith("__")
         return isinstance(node.ctx, ast.Load) and not is_callee and not is_private
-    if isinstance(node, ast.Subscript):  # self.gains["a"], self.scales[i]
-        is_one = isinstance(node.slice, ast.Constant | ast.Name)
-        return isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Attribute) and is_one
+    if isinstance(node, ast.Subscript):  # self.gains["a"], self.scales[i], self.blocks[-1][0]
+        owner = node.value
+        while isinstance(owner, ast.Subscript):
+            owner = owner.value
+        is_read = isinstance(node.ctx, ast.Load) and isinstance(owner, ast.Attribute)
+        return is_read and _is_one_item(node.slice)
     return False
+
+
+def _is_one_item(index: ast.expr) -> bool:
+    """Whether an index is a name or a constant, perhaps negative: no slice, no tuple."""
+    if isinstance(index, ast.UnaryOp) and isinstance(index.op, ast.USub):
+        index = index.operand
+    return isinstance(index, ast.Constant | ast.Name)
 
 
 def _is_plain_target(target: ast.expr) -> bool:

@@ -169,7 +169,9 @@ class Recorder(ABC):
                 notes.arguments.update(plain_arguments(args, kwargs))
             seen = self.seen_by(notes, before)
             self.noted(self.note_values, notes, before, result, seen=seen, values=values or None)
-        self.noted(self.note_made, key, result, started)
+        is_known = id(result) in self.modules
+        if is_known or result is not getattr(function, "__self__", None):  # `self.to(device)`
+            self.noted(self.note_made, key, result, started)
         return result
 
     def noted(self, take: Callable[..., Any], *args: object, **kwargs: object) -> Any:
@@ -343,7 +345,9 @@ class Recorder(ABC):
         return result
 
     def on_item(self, key: SiteKey, owner: Any, index: object) -> Any:
-        """Evaluate `owner[index]`."""
+        """Evaluate `owner[index]`; note modules that are indexed, which an identity cannot be."""
+        if isinstance(owner, self._module_class):
+            self.noted(self.note_touched, key, owner, "__getitem__")
         return owner[index]
 
     def on_module(

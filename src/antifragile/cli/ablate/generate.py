@@ -37,7 +37,7 @@ def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = 
     with sandbox.server(workers=1) as server, _notes_of(server):
         plan = _find(request, server, sandbox.framework)
     if as_json:
-        print_json({"components": [_component(item) for item in plan.components]})
+        print_json(_plain_components(plan.components))
     else:
         _print_components(plan.components)
 
@@ -112,8 +112,15 @@ def _say_progress() -> CertificateListener:
 def _plain(made: Ablations) -> dict[str, Any]:
     pairs = zip(made.variants, made.certificates, strict=True)
     return {
-        "components": [_component(item) for item in made.components],
+        **_plain_components(made.components),
         "variants": [_variant(variant, certificate) for variant, certificate in pairs],
+    }
+
+
+def _plain_components(components: tuple[Component, ...]) -> dict[str, Any]:
+    return {
+        "components": [_component(item) for item in components if not item.is_left_out],
+        "left_out": [_component(item) for item in components if item.is_left_out],
     }
 
 
@@ -161,7 +168,8 @@ def _not(item: Component) -> str:
 
 def _print_components(components: tuple[Component, ...]) -> None:
     table = plain_table("component", "kind", "where", ">calls", ">parameters", "can be cut by")
-    for item in components:
+    listed = [item for item in components if not item.is_left_out]
+    for item in listed:
         table.add_row(
             escape(item.name),
             item.kind.value,
@@ -171,8 +179,17 @@ def _print_components(components: tuple[Component, ...]) -> None:
             escape(", ".join(_kind(k, item.removes.get(k)) for k in item.kinds) or _not(item)),
         )
     stdout().print(table)
-    ran = sum(item.ran for item in components)
-    stdout().print(f"{len(components)} components, {ran} of them ran.")
+    ran = sum(item.ran for item in listed)
+    stdout().print(f"{len(listed)} components, {ran} of them ran.")
+    _print_left_out(components)
+
+
+def _print_left_out(components: tuple[Component, ...]) -> None:
+    """Print what is no component of its own, with the reasons."""
+    for item in components:
+        if item.is_left_out:
+            line = f"left out: {item.name} ({item.reason})"
+            stdout().print(escape(line), soft_wrap=True, highlight=False)
 
 
 def _print_variants(made: Ablations) -> None:
@@ -188,9 +205,11 @@ def _print_variants(made: Ablations) -> None:
         )
     stdout().print(table)
     stdout().print(_summary(made), soft_wrap=True)
+    _print_left_out(made.components)
 
 
 def _summary(made: Ablations) -> str:
     verdicts = [certificate.verdict.value for certificate in made.certificates]
     counts = ", ".join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
-    return f"{len(verdicts)} variants of {len(made.components)} components: {counts or 'none'}."
+    n_components = sum(not item.is_left_out for item in made.components)
+    return f"{len(verdicts)} variants of {n_components} components: {counts or 'none'}."

@@ -37,7 +37,12 @@ def initialisation_target(evidence: Evidence, key: SiteKey) -> Iterator[Target]:
         return
     name = " ".join([site.label, *first_argument(site, call)])
     target = target_at(
-        site, name, ComponentKind.INITIALISATION, _KINDS, reason=why_not_removed(found)
+        site,
+        name,
+        ComponentKind.INITIALISATION,
+        _KINDS,
+        reason=why_not_removed(found),
+        is_left_out=bool(found.needed),
     )
     yield as_built(evidence, target, found.filled)
 
