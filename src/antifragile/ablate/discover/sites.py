@@ -16,6 +16,7 @@ from antifragile.ablate.trace.records import Callee, SiteRun
 _CONCATENATIONS = ("cat", "concat", "concatenate", "hstack", "vstack", "dstack", "stack")
 _MERGES = ("view", "reshape", "flatten", "rearrange")
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "Softmax")
+_LIBRARY_ATTENTION = re.compile(r"torch\..*\.MultiheadAttention")
 _ONE_HEAD = "one head only"
 _PLAIN = (
     *("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_max", "abs", "abs_", "sign", "roll"),
@@ -188,7 +189,7 @@ def pattern_axis(pattern: str) -> int | None:
 def attention_module_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield the heads of a call of nn.MultiheadAttention."""
     modules = [evidence.module(number) for number in site.run.modules]
-    if modules and all(module.type.endswith(".MultiheadAttention") for module in modules):
+    if modules and all(_LIBRARY_ATTENTION.fullmatch(module.type) for module in modules):
         heads = {int(str(module.settings.get("num_heads", 1))) for module in modules}
         reason, name = _ONE_HEAD if max(heads) < 2 else None, f"{site.label} heads"
         facts = {"heads": str(min(heads))}
