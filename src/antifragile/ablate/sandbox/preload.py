@@ -88,7 +88,7 @@ def _imports(body: Sequence[ast.stmt], functions: set[str]) -> Iterator[str]:
 
 
 def _is_third_party(name: str, project: Project) -> bool:
-    """Whether it lies outside the project, whose files have no such name, and is no part of Python."""
+    """Whether it lies outside the project, is no part of Python, and no file hides its name."""
     top = name.partition(":")[0].partition(".")[0]
     folders = [Path(project.root, path) for path in project.search_paths]
     if any((f / top).exists() or (f / f"{top}.py").exists() for f in folders):
