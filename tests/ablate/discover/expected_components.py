@@ -310,7 +310,6 @@ EXPECTED = {
         Net.forward:torch.relu | functional | 1
         input:x | input | 1
         Net.__init__:self.reset | initialisation | 1
-        Net.reset:self.head.weight.data.normal_ | initialisation | 1 | its effect cannot be told
         Net.reset:nn.init.zeros_ module.bias | initialisation | 1
     """,
     "zero_initialised": """

@@ -276,8 +276,6 @@ def test_initialisations_are_cut_where_they_can_be_told(bench: Bench) -> None:
         "Cell.__init__:nn.init.xavier_uniform_ self.mix": (
             "without it cells.0.mix would hold whatever the memory holds"
         ),
-        "Cell.__init__:nn.init.kaiming_uniform_ self.same.weight": ("its effect cannot be told"),
-        "Cell.__init__:nn.init.zeros_ self.twice.weight": ("its effect cannot be told"),
     }
     certified = bench.certified(BUILT, found)
     assert {name: certified[name][0].own_values for name in found if name not in reasons} == {

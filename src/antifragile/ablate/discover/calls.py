@@ -122,7 +122,7 @@ def own_call_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield a call of a function of the sources whose results look like its first arguments."""
     function = own_function(evidence, site)
     operands = passed_operands(site, function) if function is not None else []
-    if function is not None and operands:
+    if function is not None and operands and not gives_back(site.run, operands):
         options = {PASSES: ",".join(operands), "function": function.name}
         yield target_at(site, site.label, ComponentKind.FUNCTIONAL, _KINDS, options=options)
 
@@ -162,6 +162,13 @@ def is_missing_at_times(run: SiteRun, operand: str) -> bool:
     )
 
 
+def gives_back(run: SiteRun, operands: Sequence[str]) -> bool:
+    """Whether the results were the operands themselves in every call: `default(None, x)`."""
+    return bool(run.nodes) and all(
+        made and made == tuple(given.get(name) for name in operands) for made, given in run.nodes
+    )
+
+
 def returns_tuple(function: ast.FunctionDef, length: int) -> bool:
     """Whether every `return` of a function lists so many values."""
     found = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
@@ -171,7 +178,7 @@ def returns_tuple(function: ast.FunctionDef, length: int) -> bool:
 
 
 def one_unit_each(evidence: Evidence, targets: Sequence[Target]) -> Iterator[Target]:
-    """Leave out what lies inside rotary embeddings where their call is a component itself."""
+    """Leave out what makes rotary embeddings where the call that applies them is a component."""
     has_unit = any(
         is_rotary(target.options.get("function", "")) and not is_inside_rotary(evidence, target)
         for target in targets
@@ -182,8 +189,11 @@ def one_unit_each(evidence: Evidence, targets: Sequence[Target]) -> Iterator[Tar
 
 
 def is_inside_rotary(evidence: Evidence, target: Target) -> bool:
-    """Whether a target lies in a function, or in a class, that makes rotary embeddings."""
-    if target.site is None or target.modules:
+    """Whether a target is a class that makes rotary embeddings, or lies in one or in a function."""
+    if target.modules:
+        types = {evidence.module(number).type.rpartition(".")[2] for number in target.modules}
+        return all(map(is_rotary, types))
+    if target.site is None:
         return False
     site = evidence.site(target.site)
     scopes = (ast.FunctionDef, ast.ClassDef)

@@ -55,8 +55,10 @@ def container_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) 
     """Yield a stack whose items are lists of layers, `[[mixer, mlp], ...]`: it can be shortened."""
     site = evidence.site(key)
     paths = layer_paths(evidence, site, numbers)
+    if len({path.rpartition(".")[2] for _, path in paths}) < 2:
+        return  # one list within each item of a longer list, which holds other layers beside it
     calls = sum(calls_inside(evidence, number) for number in numbers)
-    if len(paths) < 2 or not calls or not all(evidence.module(n).is_container for n in numbers):
+    if not calls or not all(evidence.module(n).is_container for n in numbers):
         return
     name = f"{group_name(evidence, site, numbers, paths)} (all)"
     kinds = (AblationKind.SHRINK,)

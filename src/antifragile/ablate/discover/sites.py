@@ -17,6 +17,9 @@ _CONCATENATIONS = ("cat", "concat", "concatenate", "hstack", "vstack", "dstack",
 _MERGES = ("view", "reshape", "flatten", "rearrange")
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "Softmax")
 _MOST_SEEN = 64  # items of a list that the tracer describes
+_LIBRARY_ATTENTION = re.compile(r"torch\..*\.MultiheadAttention")
+_ATTENTIVE = re.compile(r"att(e|n)", re.IGNORECASE)
+_REARRANGE = re.compile(r"einops\..*\.Rearrange")
 _ONE_HEAD = "one head only: it is the attention itself"
 _PLAIN = (
     *("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_max", "abs", "abs_", "sign", "roll"),
@@ -49,6 +52,8 @@ def site_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Targe
             yield from heads_target(evidence, site)
         elif run.callee is Callee.MODULE:
             yield from attention_module_target(evidence, site)
+            if pattern_of(evidence, site):
+                yield from heads_target(evidence, site)
     yield from idle_targets(evidence, functions)
 
 
@@ -156,10 +161,12 @@ def is_of_one(run: SiteRun) -> bool:
 def heads_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield the merge of attention heads, `view(B, T, C)` in a function with attention."""
     run = site.run
-    if not run.is_tensor or not run.operands or not attends(evidence, site):
+    if not run.is_tensor or not run.operands:
         return
     name, value = next(iter(run.operands.items()))
-    axis = head_axis(run, value.shape, run.outputs[0].shape)
+    if not attends(evidence, site, value.shape):
+        return
+    axis = head_axis(value.shape, run.outputs[0].shape, pattern_of(evidence, site))
     if axis is not None and name in operand_nodes(site.node):
         kind, heads = ComponentKind.HEADS, value.shape[axis]
         facts = {"heads": str(heads), "axis": str(axis)}
@@ -175,22 +182,42 @@ def heads_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
         )
 
 
-def attends(evidence: Evidence, site: SeenSite) -> bool:
-    """Whether the function around a site holds a softmax or an attention call that ran."""
+def attends(evidence: Evidence, site: SeenSite, shape: tuple[int, ...]) -> bool:
+    """Whether the function around a site holds a softmax or an attention call that ran.
+
+    An attention call is a library's, or one that is named so and returns a tensor of the shape: an
+    attention function that is chosen by a setting, an `Attend` module.
+    """
     function = site.source.function_of(site.node)
     for node in ast.walk(function) if function else ():
         run = evidence.run_of(site.source, node) if isinstance(node, ast.Call) else None
-        if run is not None and run.ran:
-            types = {evidence.module(number).type.rpartition(".")[2] for number in run.modules}
-            if run.name in _ATTENTION or types & set(_ATTENTION):
-                return True
+        if run is None or not run.ran:
+            continue
+        assert isinstance(node, ast.Call)
+        types = {evidence.module(number).type.rpartition(".")[2] for number in run.modules}
+        if run.name in _ATTENTION or types & set(_ATTENTION):
+            return True
+        is_named_so = _ATTENTIVE.search(site.source.source(node.func).rpartition(".")[2])
+        if is_named_so and any(value.shape == shape for value in run.outputs):
+            return True
     return False
 
 
-def head_axis(run: SiteRun, before: tuple[int, ...], after: tuple[int, ...]) -> int | None:
-    """Return the axis of the heads when two neighbouring axes are merged, the first of the pair."""
+def pattern_of(evidence: Evidence, site: SeenSite) -> str:
+    """Return the pattern of a call of einops' `rearrange`, or of its module; "" of others."""
+    run = site.run
     if run.name == "rearrange":
-        return pattern_axis(str(run.arguments.get("1", run.arguments.get("pattern", ""))))
+        return str(run.arguments.get("1", run.arguments.get("pattern", "")))
+    modules = [evidence.module(number) for number in run.modules]
+    are_moving = modules and all(_REARRANGE.fullmatch(module.type) for module in modules)
+    patterns = {str(module.settings.get("pattern", "")) for module in modules if are_moving}
+    return patterns.pop() if len(patterns) == 1 else ""
+
+
+def head_axis(before: tuple[int, ...], after: tuple[int, ...], pattern: str) -> int | None:
+    """Return the axis of the heads when two neighbouring axes are merged, the first of the pair."""
+    if pattern:
+        return pattern_axis(pattern)
     if len(before) == 4 and len(after) == 3 and after[:2] == before[:2]:
         return 2 if after[2] == before[2] * before[3] else None
     return None
@@ -209,7 +236,7 @@ def pattern_axis(pattern: str) -> int | None:
 def attention_module_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield the heads of a call of nn.MultiheadAttention."""
     modules = [evidence.module(number) for number in site.run.modules]
-    if modules and all(module.type.endswith(".MultiheadAttention") for module in modules):
+    if modules and all(_LIBRARY_ATTENTION.fullmatch(module.type) for module in modules):
         heads = {int(str(module.settings.get("num_heads", 1))) for module in modules}
         reason, name = _ONE_HEAD if max(heads) < 2 else None, f"{site.label} heads"
         facts = {"heads": str(min(heads))}

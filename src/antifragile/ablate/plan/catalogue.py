@@ -34,6 +34,7 @@ class Template:
     helper: str | None = None
     arity: int | None = None  # for modules: applies only to calls with this number of arguments
     keep: bool = True  # for modules: whether the parameters stay
+    of_tuple: bool = False  # for modules: only the first item of the tuple that it returns changes
     dead: bool = False
     bypass: str | None = None  # the operand that is passed on; the first when None
     arguments: tuple[str, ...] = ()  # names of positional arguments

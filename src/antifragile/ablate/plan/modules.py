@@ -17,6 +17,7 @@ from antifragile.ablate.plan.operands import (
     POOLS,
     Shape,
     check_numbers,
+    first_of_tuple,
     passed_operand,
     relations_of,
     shape_pairs,
@@ -26,9 +27,10 @@ from antifragile.ablate.plan.operands import (
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
-from antifragile.ablate.trace.records import ModuleRun
+from antifragile.ablate.trace.records import ModuleRun, Run
 
 _ORDINALS = ("its first", "its second", "its third", "its fourth")
+_BY_NAME = ", with_kwargs=True"  # an option of a hook that also gets the arguments by name
 _OTHERS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -54,7 +56,10 @@ def with_effects(attempt: Attempt, filled: FilledTemplate, edits: tuple[Edit, ..
 
 def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     """Predict which parameters vanish or lose their gradient."""
-    evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
+    evidence, kind = attempt.evidence, attempt.kind
+    runs: Sequence[Run] = attempt.runs
+    if template.of_tuple:
+        runs = [first_of_tuple(run) for run in runs]
     if kind is AblationKind.REINIT_FROZEN:
         return frozen_parameters(
             evidence, {name for module in attempt.modules for name in module.parameters}
@@ -63,7 +68,7 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     if template.dead:
         found = set(evidence.lost(runs))
     elif kind is AblationKind.IDENTITY:
-        found = set(evidence.lost(runs, template.bypass or passed_operand(runs)))
+        found = set(evidence.lost(runs, template.bypass or passed_operand(attempt.runs)))
     if not template.keep:
         found |= set(evidence.vanishing(attempt.target.modules))
     return tuple(name for name in evidence.trace.parameters if name in found)
@@ -98,7 +103,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         )
     operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
     pairs = shape_pairs(runs, operand)
-    template = chosen(attempt, pairs, relations_of(runs, operand))
+    template = chosen(attempt, operand, pairs, relations_of(runs, operand))
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     values = {
@@ -114,7 +119,10 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
 
 
 def chosen(
-    attempt: Attempt, pairs: Sequence[tuple[Shape, Shape]], relations: Collection[str]
+    attempt: Attempt,
+    operand: str,
+    pairs: Sequence[tuple[Shape, Shape]],
+    relations: Collection[str],
 ) -> Template:
     """Return the first template that fits, or refuse with the obstacle."""
     target, kind, modules = attempt.target, attempt.kind, attempt.modules
@@ -126,6 +134,8 @@ def chosen(
     skips_hooks = any(module.skips_hooks for module in modules)
     is_late = any(module.is_late for module in modules)
     of_tensors = all(module.is_tensor for module in attempt.runs)
+    of_tuples = all(module.is_tuple for module in attempt.runs)
+    is_named = kind is AblationKind.IDENTITY and not operand.isdigit()
     for template in attempt.templates:
         if not all(template.fits(ComponentKind.MODULE, kind, module.type) for module in modules):
             continue
@@ -135,7 +145,12 @@ def chosen(
             continue
         if template.arity is not None and len(names) + 1 != template.arity:
             continue
-        if template.match == ("*",) and kind is not AblationKind.REINIT_FROZEN and not of_tensors:
+        if template.of_tuple and not of_tuples:
+            continue
+        is_for_any = template.match == ("*",) and kind is not AblationKind.REINIT_FROZEN
+        if is_for_any and not template.of_tuple and not of_tensors:
+            continue
+        if is_named and "{given}" not in (template.helper or ""):
             continue
         moves = template.shapes == "resized" and not template.keep
         if moves and (shares or is_late or not all(map(str.isdigit, names))):
@@ -143,6 +158,8 @@ def chosen(
         return template
     if not of_tensors:
         raise NoLegalEdit("it returns more than one tensor")
+    if is_named:
+        raise NoLegalEdit("its input is not given by position")
     if skips_hooks and (must_keep or kind is not AblationKind.IDENTITY):
         raise NoLegalEdit("its forward is called directly: no hook sees what it returns")
     if not pairs:
@@ -155,7 +172,12 @@ def chosen(
 
 def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
     """Return the placeholders that depend on the arguments of a call."""
-    if not operand.isdigit() or int(operand) >= len(_OTHERS):
+    if not operand.isdigit():
+        if not operand.isidentifier() or not all(operand in run.operands for run in runs):
+            raise NoLegalEdit("its input is not given in the same way each time")
+        given = f'kwargs["{operand}"]'
+        return {"hooked": "layer, args, kwargs, output", "given": given, "options": _BY_NAME}
+    if int(operand) >= len(_OTHERS):
         raise NoLegalEdit("its input is not given by position")
     place = int(operand)
     before = list(_OTHERS[:place])
@@ -167,6 +189,9 @@ def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
         "signature": ", ".join([*before, "x", *rest]),
         "meta": f'{firsts}x.to("meta"){others}',
         "position": str(place),
+        "hooked": "layer, args, output",
+        "given": f"args[{place}]",
+        "options": "",
         "ordinal": _ORDINALS[min(place, 3)],
         "input": "x",
     }

@@ -12,6 +12,7 @@ from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_numbers,
+    first_of_tuple,
     passed_operand,
     relations_of,
     shape_pairs,
@@ -50,6 +51,8 @@ _ATTENTION_WITHOUT_HEAD = '''def without_head(attention, head, *args, **kwargs):
 def plan_call(attempt: Attempt) -> Planned:
     """Replace a functional call, or one use of a module, by a template."""
     evidence, kind, run = attempt.evidence, attempt.kind, attempt.site.run
+    if run.is_tuple and kind is AblationKind.IDENTITY:
+        return plan_first_result(attempt)
     if not run.is_tensor:
         raise NoLegalEdit("it returns more than one tensor")
     types = [evidence.module(number).type for number in run.modules]
@@ -82,6 +85,23 @@ def plan_call(attempt: Attempt) -> Planned:
         edits=replaced(attempt, attempt.site.node, filled.text, filled.helper),
         substitute=filled.substitute,
         cut_parameters=lost,
+    )
+
+
+def plan_first_result(attempt: Attempt) -> Planned:
+    """Put the input in the place of the first of several results; the others stay."""
+    site, run = attempt.site, attempt.site.run
+    operand, given = passed_operand([run]), operand_nodes(site.node)
+    if operand not in given:
+        raise NoLegalEdit("its input is not written as an argument of its own")
+    if "same" not in shape_relations(shape_pairs([run], operand)):
+        raise NoLegalEdit("the first of its results has another shape than its input")
+    check_numbers([run], operand)
+    text = f"({site.source.source(given[operand])}, *{site.source.source(site.node)}[1:])"
+    return Planned(
+        edits=(replace_node(site.source, site.node, text),),
+        substitute="the input in place of the first result; the others stay",
+        cut_parameters=attempt.evidence.lost([first_of_tuple(run)], operand),
     )
 
 

@@ -2,11 +2,12 @@
 
     source files -> `third_party_imports` -> names -> (first child) `harmless` -> `Server.packages`
 
-Only what comes from site-packages is taken, never a file of the project. The first child imports
-each name by itself and looks at the state of the process before and after: an import that starts a
-thread, opens a GPU, draws or seeds random numbers, changes the import path, the working folder, a
-default of torch or a signal's handler ends the list, as later ones may build on it. Variables that
-an import sets are the same in every process that makes it, so they are let be.
+Only what lies outside the project is taken: site-packages, and other folders on the import path.
+The first child imports each name by itself and looks at the state of the process before and after:
+an import that starts a thread, opens a GPU, draws or seeds random numbers, changes the import path,
+the working folder, a default of torch or a signal's handler, or that loads a file of the project,
+ends the list, as later ones may build on it. Variables that an import sets are the same in every
+process that makes it, so they are let be.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from typing import Any
 from antifragile.ablate.records import Project
 from antifragile.ablate.source.text import parse_file
 
-_SITES = ("site-packages", "dist-packages")
+_SITES = frozenset(("site-packages", "dist-packages"))
 _OURS = "antifragile"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
 
 def third_party_imports(project: Project, files: Sequence[str]) -> tuple[str, ...]:
-    """Modules of site-packages that a model's files import, as "package.module" or "module:name".
+    """Modules of others that a model's files import, as "package.module" or "module:name".
 
     Args:
         project: The project.
@@ -87,17 +88,28 @@ def _imports(body: Sequence[ast.stmt], functions: set[str]) -> Iterator[str]:
 
 
 def _is_third_party(name: str, project: Project) -> bool:
-    """Whether it comes from site-packages, and no file of the project has its name."""
+    """Whether it lies outside the project, is no part of Python, and no file hides its name."""
     top = name.partition(":")[0].partition(".")[0]
     folders = [Path(project.root, path) for path in project.search_paths]
-    if top == _OURS or any((f / top).exists() or (f / f"{top}.py").exists() for f in folders):
+    if any((f / top).exists() or (f / f"{top}.py").exists() for f in folders):
+        return False
+    if top == _OURS or top in sys.stdlib_module_names:
         return False
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return False
-    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
-    return any(site in Path(place).parts for site in _SITES for place in places)
+    if spec is None:
+        return False
+    places = list(spec.submodule_search_locations or ())
+    places += [spec.origin] if spec.has_location and spec.origin else []
+    return bool(places) and all(_is_outside(Path(place).resolve(), project) for place in places)
+
+
+def _is_outside(place: Path, project: Project) -> bool:
+    """Whether a place is no part of the project; its virtual environment may lie below its root."""
+    is_below = place.is_relative_to(Path(project.root).resolve())
+    return not is_below or not _SITES.isdisjoint(place.parts)
 
 
 def _state() -> list[Any]:
@@ -105,6 +117,7 @@ def _state() -> list[Any]:
     return [
         threading.active_count(),
         _native_threads(),
+        _own_modules(),
         list(sys.path),
         os.getcwd(),
         random.getstate(),
@@ -112,6 +125,13 @@ def _state() -> list[Any]:
         *_numpy_state(),
         *_torch_state(),
     ]
+
+
+def _own_modules() -> list[str]:
+    """Modules whose file lies in the working folder, the copy of the project."""
+    here = os.getcwd() + os.sep
+    files = [(name, getattr(one, "__file__", None)) for name, one in list(sys.modules.items())]
+    return [name for name, file in files if file and os.path.abspath(file).startswith(here)]
 
 
 def _native_threads() -> int:

@@ -144,6 +144,7 @@ class Assembly(ABC):
                 for place, value in enumerate(outputs)
             ),
             "is_tensor": notes.is_tensor,
+            "is_tuple": notes.is_tuple,
             "signatures": tuple(notes.signatures),
             "nodes": tuple(self.nodes(made, operands) for made, operands in notes.nodes),
         }

@@ -435,6 +435,8 @@ class Recorder(ABC):
         if len(notes.signatures) < _MAX_SIGNATURES:
             given = tuple(tuple(value.shape) for value, _ in before.values())
             notes.signatures.setdefault((given, tuple(tuple(value.shape) for value in outputs)))
+        is_tuple = type(result) is tuple and bool(result) and self.is_tensor(result[0])
+        notes.is_tuple = is_tuple and (notes.is_tuple or not notes.outputs)
         if not notes.outputs:
             notes.operands = self._values(before) if values is None else values
             notes.outputs = tuple(map(self.value, outputs))

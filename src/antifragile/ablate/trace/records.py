@@ -64,6 +64,7 @@ class Run:
     operands: Mapping[str, Value] = field(default_factory=dict)
     outputs: tuple[Value, ...] = ()
     is_tensor: bool = False  # the result is one tensor, not a tuple or a list
+    is_tuple: bool = False  # it is a plain tuple in every call, whose first item is a tensor
     signatures: tuple[tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]], ...] = ()
     nodes: tuple[tuple[tuple[int, ...], Mapping[str, int | None]], ...] = ()
 

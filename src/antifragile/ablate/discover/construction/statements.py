@@ -35,6 +35,8 @@ def initialisation_target(evidence: Evidence, key: SiteKey) -> Iterator[Target]:
     is_other = _INITIALISERS.search(callee) and not builds_modules(evidence, key)
     if not is_direct and (callee.endswith("__") or not is_other):
         return
+    if not found.told and not found.needed:
+        return  # it fills with the values that are there, or with others of the same distribution
     name = " ".join([site.label, *first_argument(site, call)])
     target = target_at(
         site,
@@ -63,8 +65,6 @@ def why_not_removed(found: Initialisation) -> str | None:
     """Return the reason why a call must stay, or None."""
     if found.needed:
         return f"without it {found.needed[0]} would hold whatever the memory holds"
-    if not found.told:
-        return "its effect cannot be told"
     return None
 
 
