@@ -11,8 +11,48 @@ from antifragile.ablate.certify.weights import randomised
 from antifragile.ablate.pipeline import Ablations, find_components, make_ablations
 from antifragile.ablate.records import AblationKind, CertificateVerdict, Component, Refused
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.project import load_project
 from antifragile.cli.ablate.generate import _plain_components
 from tests.ablate.model_projects import written_project
+
+LAYER = """
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+        self.to("cpu")
+
+    def forward(self, x):
+        return self.inner(x)
+"""
+TRIAL = """
+import torch
+from layer import Layer
+from torch import nn
+
+
+def build():
+    return nn.Sequential(Layer(), nn.ReLU(), Layer())
+
+
+def inputs():
+    return (torch.linspace(-1, 1, 40).reshape(5, 8),)
+"""
+
+
+def test_a_method_that_returns_its_own_object_builds_nothing(
+    tmp_path: Path, tracing: Server
+) -> None:
+    (tmp_path / "layer.py").write_text(LAYER)
+    (tmp_path / "trial.py").write_text(TRIAL)
+    trial = tmp_path / "trial.py"
+    project = load_project([tmp_path / "layer.py"], f"{trial}:build", f"{trial}:inputs")
+    plan = find_components(project, server=tracing)
+    assert [item.name for item in plan.components] == ["Layer.inner"]
+
 
 WHOLE = """
 import torch
