@@ -138,11 +138,11 @@ def module_target(
 
 
 def is_all_of_it(evidence: Evidence, modules: Sequence[ModuleRun]) -> bool:
-    """Whether a module holds every parameter, and its results are the model's own."""
+    """Whether a module with parts holds every parameter, and its results are the model's own."""
     whole, parameters = evidence.module(0), evidence.trace.parameters
     return (
         len(modules) == 1
-        and bool(modules[0].nodes and parameters)
+        and bool(modules[0].children and modules[0].nodes and parameters)
         and [made for made, _ in modules[0].nodes] == [made for made, _ in whole.nodes]
         and set(modules[0].parameters) >= parameters.keys()
     )
