@@ -56,7 +56,7 @@ def try_out(wild: Wild, checkouts: Path | None, home: Path, workers: int) -> dic
     """Copy a model's files, ablate it, and look at it with the plain methods."""
     root = wild.root(checkouts)
     if root is None:
-        lack = "no such package" if wild.package else f"no clone in {checkouts}"
+        lack = "no such package" if wild.package else f"no clone in {checkouts or 'CHECKOUTS'}"
         print(f"{wild.name}: {lack}, skipped", file=sys.stderr)
         return None
     folder = home / wild.folder

@@ -11,8 +11,99 @@ from antifragile.ablate.certify.weights import randomised
 from antifragile.ablate.pipeline import Ablations, find_components, make_ablations
 from antifragile.ablate.records import AblationKind, CertificateVerdict, Component, Refused
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.project import load_project
 from antifragile.cli.ablate.generate import _plain_components
 from tests.ablate.model_projects import written_project
+
+LAYER = """
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+        self.to("cpu")
+
+    def forward(self, x):
+        return self.inner(x)
+"""
+TRIAL = """
+import torch
+from layer import Layer
+from torch import nn
+
+
+def build():
+    return nn.Sequential(Layer(), nn.ReLU(), Layer())
+
+
+def inputs():
+    return (torch.linspace(-1, 1, 40).reshape(5, 8),)
+"""
+
+
+def test_a_method_that_returns_its_own_object_builds_nothing(
+    tmp_path: Path, tracing: Server
+) -> None:
+    (tmp_path / "layer.py").write_text(LAYER)
+    (tmp_path / "trial.py").write_text(TRIAL)
+    trial = tmp_path / "trial.py"
+    project = load_project([tmp_path / "layer.py"], f"{trial}:build", f"{trial}:inputs")
+    plan = find_components(project, server=tracing)
+    assert [item.name for item in plan.components] == ["Layer.inner"]
+
+
+WHOLE = """
+import torch
+from torch import nn
+
+
+def default(value, other):
+    return value if value is not None else other
+
+
+class Inner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x, context=None):
+        x = self.body(x)
+        return self.head(default(context, x))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.linspace(-1, 1, 40).reshape(5, 8),)
+"""
+
+
+def test_what_is_the_whole_model_or_returns_its_argument_is_left_out(
+    tmp_path: Path, tracing: Server
+) -> None:
+    plan = find_components(written_project(tmp_path, WHOLE), server=tracing)
+    assert {item.name: item.reason for item in plan.components if item.is_left_out} == {
+        "Net.inner": "it is the whole model: it holds all that learns and makes the output",
+        "Inner.forward:default": "it returns what it is given: nothing to take away",
+    }
+    assert [item.name for item in plan.components if not item.is_left_out] == [
+        "Inner.body",
+        "Inner.head",
+    ]
+
 
 DIVIDED = """
 import torch
@@ -215,6 +306,7 @@ class Net(nn.Module):
             x = block(x)
         seen = self.reader(self.reader(x), torch.cat([x, x], 1)[:, :8])
         y = self.second(x)
+        y.add_(x.mean(-1, keepdim=True))
         pairs = y[:, :, None] - seen[:, None, :3]
         return self.last(x) + pairs.square().mean(-1)
 
@@ -270,6 +362,14 @@ def test_an_operand_that_is_spread_gives_way_to_zeros(shapes: tuple[Ablations, P
         "pairs = torch.zeros_like(y[:, :, None]) - seen[:, None, :3]",
         "pairs = y[:, :, None] - torch.zeros_like(seen[:, None, :3])",
     ]
+
+
+def test_what_is_written_to_in_place_does_not_give_way(shapes: tuple[Ablations, Path]) -> None:
+    made, _ = shapes
+    found = {c.component: c.reason for c in made.certificates if "y of y + x.mean" in c.component}
+    assert found == {
+        "Net.forward:y of y + x.mean": "what would remain has shape (6, 1), not (6, 3)"
+    }
 
 
 def test_a_choice_between_an_argument_and_none_is_no_function_to_pass_by(

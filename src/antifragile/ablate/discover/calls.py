@@ -124,7 +124,22 @@ def own_call_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     operands = passed_operands(site, function) if function is not None else []
     if function is not None and operands and not gives_back(site.run, operands):
         options = {PASSES: ",".join(operands), "function": function.name}
-        yield target_at(site, site.label, ComponentKind.FUNCTIONAL, _KINDS, options=options)
+        is_idle = returns_as_given(site.run, operands)
+        yield target_at(
+            site,
+            site.label,
+            ComponentKind.FUNCTIONAL,
+            _KINDS,
+            reason="it returns what it is given: nothing to take away" if is_idle else None,
+            options=options,
+            is_left_out=is_idle,
+        )
+
+
+def returns_as_given(run: SiteRun, operands: Sequence[str]) -> bool:
+    """Whether every call returned these very operands: `default(x, y)` with an x."""
+    calls = [(made, [given.get(name) for name in operands]) for made, given in run.nodes]
+    return bool(calls) and all(made and list(made) == given for made, given in calls)
 
 
 def own_function(evidence: Evidence, site: SeenSite) -> ast.FunctionDef | None:
@@ -147,7 +162,7 @@ def passed_operands(site: SeenSite, function: ast.FunctionDef) -> list[str]:
         return []
     for place, value in enumerate(run.outputs):
         names = [name for name in run.operands if name in nodes and name not in found]
-        names = [name for name in names if not is_missing_at_times(run, name)]
+        names = [name for name in names if is_always_given(run, name)]
         fitting = [name for name in names if value.is_floating and fits(run, name, place)]
         if not fitting or not value.shape:
             return []
@@ -155,11 +170,11 @@ def passed_operands(site: SeenSite, function: ast.FunctionDef) -> list[str]:
     return found
 
 
-def is_missing_at_times(run: SiteRun, operand: str) -> bool:
-    """Whether a call may be given something else than a tensor there: `default(context, x)`."""
-    return any(len(before) != len(run.operands) for before, _ in run.signatures) or any(
-        run.operands.keys() != operands.keys() for _, operands in run.nodes
-    )
+def is_always_given(run: SiteRun, operand: str) -> bool:
+    """Whether each call is given the tensors up to an operand; not so in `default(context, x)`."""
+    names = list(run.operands)
+    first = names[: names.index(operand) + 1]
+    return all(list(given)[: len(first)] == first for _, given in run.nodes)
 
 
 def gives_back(run: SiteRun, operands: Sequence[str]) -> bool:

@@ -118,8 +118,10 @@ def module_target(
     """Make the component of some modules from the facts about them."""
     modules = [evidence.module(number) for number in numbers]
     first = next((module for module in modules if module.ran), modules[0])
-    reason = why_not(modules)
+    reason, is_whole = why_not(modules), is_all_of_it(evidence, modules)
     parameters = dict.fromkeys(name for module in modules for name in module.parameters)
+    if reason is None and is_whole:
+        reason = "it is the whole model: it holds all that learns and makes the output"
     component = Component(
         name=name,
         kind=kind,
@@ -132,9 +134,20 @@ def module_target(
         modules=tuple(name for module in modules for name in module.names),
         kinds=() if reason else tuple(k for k in kinds if parameters or k != "reinit-frozen"),
         reason=reason,
-        is_left_out=reason is not None and reason == why_nothing(modules),
+        is_left_out=is_whole or (reason is not None and reason == why_nothing(modules)),
     )
     return Target(component=component, site=site.key, modules=tuple(numbers))
+
+
+def is_all_of_it(evidence: Evidence, modules: Sequence[ModuleRun]) -> bool:
+    """Whether a module with parts holds every parameter, and its results are the model's own."""
+    whole, parameters = evidence.module(0), evidence.trace.parameters
+    return (
+        len(modules) == 1
+        and bool(modules[0].children and modules[0].nodes and parameters)
+        and [made for made, _ in modules[0].nodes] == [made for made, _ in whole.nodes]
+        and set(modules[0].parameters) >= parameters.keys()
+    )
 
 
 def kind_of(module: ModuleRun) -> ComponentKind:

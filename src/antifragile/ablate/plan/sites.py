@@ -202,8 +202,8 @@ def neutral_operand(attempt: Attempt, operand: str, kept: str) -> Planned:
     """Put zeros or ones in the place of an operand whose shape the result needs."""
     run, source = attempt.site.run, attempt.site.source
     node, value = operand_nodes(attempt.site.node)[operand], run.operands.get(operand)
-    is_target = isinstance(attempt.site.node, ast.AugAssign) and operand == "0"
-    if value is None or run.arguments.get(f"mixed {operand}") or is_target:
+    is_mixed = run.arguments.get(f"mixed {operand}")
+    if value is None or is_mixed or is_written_to(attempt, operand):
         shape = run.operands[kept].shape
         raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
     filled = "zeros" if run.name in SUMS else "ones"
@@ -214,6 +214,13 @@ def neutral_operand(attempt: Attempt, operand: str, kept: str) -> Planned:
         substitute=f"{filled} in its shape",
         cut_parameters=attempt.evidence.lost([run], kept),
     )
+
+
+def is_written_to(attempt: Attempt, operand: str) -> bool:
+    """Whether an operator changes an operand in place: `x += y`, `x.mul_(y)`."""
+    if isinstance(attempt.site.node, ast.AugAssign):
+        return operand == "0"
+    return operand == "self" and attempt.site.run.name.endswith("_")
 
 
 def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
@@ -245,7 +252,7 @@ def plan_factor(attempt: Attempt) -> Planned:
     assert factor is not None
     if attempt.kind is AblationKind.IDENTITY:
         return plan_without(attempt)
-    if isinstance(node, ast.AugAssign) and factor == "0":
+    if is_written_to(attempt, factor):
         raise NoLegalEdit("the factor is what is written to")
     return plan_stand_in(attempt, operand_nodes(node)[factor], factor)
 
