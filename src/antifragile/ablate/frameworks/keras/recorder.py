@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.frameworks.keras.layers import is_floating, keras, own_variables, type_of
+from antifragile.ablate.frameworks.keras.layers import (
+    is_floating,
+    keras,
+    own_variables,
+    type_of,
+    variables_by_path,
+)
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import Named
@@ -110,8 +116,13 @@ class KerasRecorder(Recorder):
         return result, [*seen, *late]
 
     def own_leaves(self, layer: Any) -> list[int]:
-        """The nodes of a layer's own parameters."""
-        return [self.leaf(variable) for _, variable, learns in own_variables(layer) if learns]
+        """The nodes of a layer's own parameters; of a layer of Keras also those of its parts.
+
+        Keras may compute with the weights of parts that it does not call, such as recurrent cells.
+        """
+        is_whole = type(layer).__module__.startswith("keras.src.layers.")
+        variables = variables_by_path if is_whole else own_variables
+        return [self.leaf(variable) for _, variable, learns in variables(layer) if learns]
 
     def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
         """The arguments, and tensors of lists, of which the first also stands for the list."""
