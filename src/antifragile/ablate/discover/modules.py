@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from antifragile.ablate.discover.arithmetic import SUMS
+from antifragile.ablate.discover.arithmetic import SUMS, merged_items
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
 from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
-from antifragile.ablate.trace.records import ModuleRun
+from antifragile.ablate.trace.records import Callee, ModuleRun
 
 Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
 
@@ -41,6 +41,8 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
             continue
         if not any(module.names or module.ran for module in modules):
             continue  # belongs to another model in the same file
+        if all(is_cut_by_operand(evidence, module) for module in modules):
+            continue
         site = evidence.site(key)
         paths = layer_paths(evidence, site, numbers)
         yield group_target(evidence, site, numbers, paths)
@@ -63,6 +65,15 @@ def container_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) 
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     component = replace(target.component, ran=True, calls=calls, kinds=kinds, reason=None)
     yield replace(target, component=component)
+
+
+def is_cut_by_operand(evidence: Evidence, module: ModuleRun) -> bool:
+    """Whether a layer only merges tensors that have names where it is called: they are the rows."""
+    sites = [evidence.site(key) for key in module.used_at]
+    return bool(sites) and all(
+        site.run.callee is Callee.MODULE and site.run.name and merged_items(site.node)
+        for site in sites
+    )
 
 
 def calls_inside(evidence: Evidence, number: int) -> int:
@@ -177,9 +188,9 @@ def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths
         words = common_path([path for _, path in paths])
         if words != "*":
             return f"{owner}.{index_path(words)}"
-    names = [evidence.module(number).name for number in numbers if evidence.module(number).name]
-    if len(names) == 1:
-        return index_path(names[0])
+    modules = [evidence.module(number) for number in numbers if evidence.module(number).name]
+    if len(modules) == 1:
+        return modules[0].title or index_path(modules[0].name)
     return f"{site.function}:{site.label}"
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from antifragile.ablate.discover.arithmetic import DIFFERENCES, operand_nodes, two_sides
+from antifragile.ablate.discover.arithmetic import (
+    DIFFERENCES,
+    merged_items,
+    operand_nodes,
+    two_sides,
+)
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
@@ -143,8 +148,22 @@ def plan_residual(attempt: Attempt) -> Planned:
 
 def plan_without(attempt: Attempt) -> Planned:
     """Take one operand away."""
-    assert attempt.target.operand is not None
-    return keep_operand(attempt, other_operand(attempt, attempt.target.operand))
+    gone, sides = attempt.target.operand, two_sides(attempt.site)
+    assert gone is not None
+    if len(sides) > 2:
+        return drop_item(attempt, gone, sides)
+    return keep_operand(attempt, other_operand(attempt, gone))
+
+
+def drop_item(attempt: Attempt, gone: str, items: Mapping[str, ast.expr]) -> Planned:
+    """Sum the other tensors of `layers.add([a, b, c])`."""
+    source, run = attempt.site.source, attempt.site.run
+    others = {name: item for name, item in items.items() if name != gone}
+    if any(run.operands[name].shape != run.outputs[0].shape for name in others):
+        raise NoLegalEdit("what would remain does not all have the shape of the sum")
+    text = ", ".join(source.source(item) for item in others.values())
+    edit = replace_node(source, source.parents[items[gone]], f"[{text}]")
+    return Planned(edits=(edit,), cut_parameters=attempt.evidence.lost([run], f"-{gone}"))
 
 
 def other_operand(attempt: Attempt, operand: str) -> str:
@@ -172,7 +191,12 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
 
 def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
     """Write the edit that leaves one operand, with a sign."""
-    side = operand_nodes(node)[kept]
+    items = merged_items(node)
+    side = (operand_nodes(node) | items)[kept]
+    gone = [item for name, item in items.items() if name != kept]
+    if any(isinstance(inside, ast.Call) for item in gone for inside in ast.walk(item)):
+        both = source.source(source.parents[side])  # what is built there keeps its place
+        return replace_node(source, node, f"{sign}{both}[{list(items).index(kept)}]")
     if isinstance(node, ast.AugAssign):
         if kept == "0":
             return remove_statement(source, node)
@@ -201,7 +225,7 @@ def plan_factor(attempt: Attempt) -> Planned:
         return plan_without(attempt)
     if isinstance(node, ast.AugAssign) and factor == "0":
         raise NoLegalEdit("the factor is what is written to")
-    return plan_stand_in(attempt, operand_nodes(node)[factor], factor)
+    return plan_stand_in(attempt, (operand_nodes(node) | merged_items(node))[factor], factor)
 
 
 def plan_stand_in(attempt: Attempt, node: ast.AST, operand: str) -> Planned:

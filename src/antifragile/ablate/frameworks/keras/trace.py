@@ -19,6 +19,7 @@ from antifragile.ablate.frameworks.keras.layers import (
     keras,
     layers_by_path,
     own_variables,
+    titles_by_path,
     variables_by_path,
 )
 from antifragile.ablate.frameworks.keras.models import KerasModels
@@ -31,7 +32,7 @@ from antifragile.ablate.trace.nested import data_in
 from antifragile.ablate.trace.notes import ModuleNotes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients, Trace
-from antifragile.ablate.trace.session import call_entry, call_inputs, read_sources, run_forwards
+from antifragile.ablate.trace.session import call_inputs, load_entry, read_sources, run_forwards
 
 _SEED = 0
 _CONTAINERS = ("Sequential", "Functional")
@@ -42,9 +43,10 @@ def trace_keras(project: Project) -> Trace:
     """Run the model once and note what every site did."""
     models = KerasModels()
     recorder = KerasRecorder(read_sources(project))
-    models.seed(_SEED)
     with recorder.watching(project.root):
-        model = call_entry(project, project.build)
+        build = load_entry(project, project.build)
+        models.seed(_SEED)
+        model = build()
         given = call_inputs(project, dict_is_one_input=models.dict_is_one_input)
         given = given.changed(lambda item: isinstance(item, np.ndarray), convert)
         outputs = run_forwards(
@@ -123,6 +125,7 @@ class KerasAssembly(Assembly):
         parameters = {first[id(value)]: value for _, value in learning}
         super().__init__(recorder, *known_layers(recorder, model), parameters)
         self.recorder = recorder
+        self.titles = titles_by_path(model)
 
     def libraries(self) -> dict[str, Any]:
         """The libraries by full name."""
@@ -151,6 +154,7 @@ class KerasAssembly(Assembly):
         is_stack = type(module).__name__ in _CONTAINERS
         return {
             "children": len(children_of(module)),
+            "title": self.titles.get(next(iter(self.names.get(id(module), ())), ""), ""),
             "built_at": tuple(notes.built_at),
             "settings": {name: plain(value) for name, value in options if is_plain(value)},
             "is_container": is_stack and not any(notes.calls.values()),
