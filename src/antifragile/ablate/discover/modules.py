@@ -13,6 +13,7 @@ from itertools import takewhile
 
 from antifragile.ablate.discover.arithmetic import SUMS, merged_items
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
+from antifragile.ablate.discover.graphs.layers import WHICH, graph_layers, library_layers
 from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
 from antifragile.ablate.trace.records import Callee, ModuleRun
@@ -44,12 +45,16 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
         if all(is_cut_by_operand(evidence, module) for module in modules):
             continue
         site = evidence.site(key)
-        paths = layer_paths(evidence, site, numbers)
+        single = list(graph_layers(evidence, numbers)) if len(numbers) > 1 else []
+        paths = {} if single else layer_paths(evidence, site, numbers)
         yield group_target(evidence, site, numbers, paths)
+        yield from (graph_target(evidence, *layer) for layer in single)
         if len(paths) > 1:
             for (owner, path), layer in paths.items():
                 yield layer_target(evidence, site, owner, path, layer)
         yield from use_targets(evidence, numbers)
+    inside = list(graph_layers(evidence, library_layers(evidence)))
+    yield from (graph_target(evidence, *layer) for layer in inside)
     yield from stray_targets(evidence)
 
 
@@ -114,6 +119,19 @@ def layer_target(
     name = f"{owner}.{index_path(path)}"
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     return replace(target, owner=owner, path=path)
+
+
+def graph_target(evidence: Evidence, number: int, key: SiteKey) -> Target:
+    """Make the component of one layer of a functional model, cut where the model is made."""
+    module = evidence.module(number)
+    kinds = _SUMMED_KINDS if is_summed(evidence, [number]) else _MODULE_KINDS
+    name, kind = module.title or index_path(module.name), kind_of(module)
+    target = module_target(evidence, evidence.site(key), [number], name, kind, kinds)
+    if module.built_at:
+        built = evidence.site(module.built_at[-1])
+        span = built.source.span(built.node)
+        target = replace(target, component=replace(target.component, span=span))
+    return replace(target, options={WHICH: str(module.settings[WHICH])})
 
 
 def module_target(

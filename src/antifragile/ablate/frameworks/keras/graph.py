@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from antifragile.ablate.frameworks.keras.layers import keras
 from antifragile.ablate.records import SiteKey
+from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import tensors_in
-from antifragile.ablate.trace.notes import Notes
+from antifragile.ablate.trace.notes import Notes, Operands, Phase
 from antifragile.ablate.trace.plain import plain_arguments
-from antifragile.ablate.trace.recorder import PRODUCTS
-
-if TYPE_CHECKING:
-    from antifragile.ablate.frameworks.keras.recorder import KerasRecorder
+from antifragile.ablate.trace.recorder import PRODUCTS, Recorder
+from antifragile.ablate.trace.records import Value
 
 
 @dataclass(kw_only=True)
@@ -51,7 +50,7 @@ class Graphs:
         recorder: Takes the notes.
     """
 
-    def __init__(self, recorder: KerasRecorder) -> None:
+    def __init__(self, recorder: GraphRecorder) -> None:
         self._recorder = recorder
         self._calls: dict[int, list[SymbolicCall]] = {}  # by the id of each symbol it returned
         self._tensors: dict[int, Any] = {}  # the latest tensor of each symbol
@@ -105,14 +104,19 @@ class Graphs:
             self._tensors[id(symbol)] = tensor
             for call in self._calls.get(id(symbol), ()):
                 call.known.add(id(symbol))
-                if len(call.known) == len({id(item) for item in tensors_in(call.result, is_symbol)}):
+                if len(call.known) == len(
+                    {id(item) for item in tensors_in(call.result, is_symbol)}
+                ):
                     call.known.clear()
                     self._note(call)
 
     def _note(self, call: SymbolicCall) -> None:
         """Note a call as if the source ran now, on the tensors of its symbols."""
         recorder = self._recorder
-        if any(id(item) not in self._tensors for item in tensors_in([call.args, call.kwargs], is_symbol)):
+        if any(
+            id(item) not in self._tensors
+            for item in tensors_in([call.args, call.kwargs], is_symbol)
+        ):
             return  # a part of it belongs to another model
         args, kwargs, result = (
             keras.tree.map_structure(self._tensor_of, part)
@@ -133,6 +137,69 @@ class Graphs:
 
     def _tensor_of(self, item: Any) -> Any:
         return self._tensors[id(item)] if is_symbol(item) else item
+
+
+class GraphRecorder(Recorder):
+    """A recorder that also notes the places which built functional models."""
+
+    def __init__(
+        self, module_class: Any, attributes: frozenset[str], sources: Mapping[str, SourceFile]
+    ) -> None:
+        super().__init__(module_class, attributes, sources)
+        self.graphs = Graphs(self)
+        self._symbols: dict[SiteKey, tuple[Any, ...]] = {}  # each `+=` that is under way
+
+    @contextmanager
+    def watching(self, root: str) -> Iterator[None]:
+        """Take notes, also of the places that build a functional model."""
+        with super().watching(root), self.graphs.watching():
+            yield
+
+    def on_call(
+        self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
+    ) -> Any:
+        """Evaluate `function(*args, **kwargs)` and note it; one on symbols once they are known."""
+        result = super().on_call(key, function, *args, **kwargs)
+        if not self.is_watching:
+            call = SymbolicCall(key=key, function=function, args=args, kwargs=kwargs, result=result)
+            self.noted(self.graphs.keep, call)
+        return result
+
+    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
+        """Evaluate `left + right`, or another operator; note it, on symbols once they are known."""
+        result = super().on_binary(key, sign, left, right)
+        if not self.is_watching:
+            call = SymbolicCall(key=key, function=sign, args=(left, right), result=result)
+            self.noted(self.graphs.keep, call)
+        return result
+
+    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> object:
+        """Keep the operands of `target += value`; return `value`."""
+        self._symbols[key] = (sign, target, value)
+        return super().on_operand(key, sign, target, value)
+
+    def on_done(self, key: SiteKey, target: object) -> None:
+        """Note the result of `target += value`; that of symbols once they are known."""
+        super().on_done(key, target)
+        sign, *sides = self._symbols.pop(key)
+        if not self.is_watching:
+            call = SymbolicCall(key=key, function=sign, args=sides, result=target)
+            self.noted(self.graphs.keep, call)
+
+    def note_operator(
+        self, key: SiteKey, sign: str, sides: Sequence[object], result: object
+    ) -> None:
+        """Note an operator whose operands and result are known."""
+        self._note_operation(key, self._operation(key, sign, *sides), result)
+
+    def note_operation(self, outputs: Sequence[Any], before: Operands) -> None:
+        """Note that results were computed from operands and nothing else."""
+        if self.phase is Phase.TRAIN:
+            self.nodes_of(outputs, before, ())
+
+    def values_of(self, before: Operands) -> dict[str, Value]:
+        """Describe the operands of a product."""
+        return self._values(before, check_range=True)
 
 
 def is_symbol(item: object) -> bool:

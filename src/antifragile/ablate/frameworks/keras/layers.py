@@ -40,7 +40,7 @@ def layers_by_path(model: Any) -> Iterator[Named]:
 def children_of(layer: Any) -> list[Named]:
     """The layers that a layer holds: by place in a graph or stack, by attribute, or hidden."""
     found: list[Named] = []
-    if isinstance(layer, keras.Sequential | keras.src.models.Functional):
+    if is_graph(layer):
         is_stack = isinstance(layer, keras.Sequential)
         found += [
             (path_in_graph(item, index if is_stack else number_of(item)), item)
@@ -56,6 +56,11 @@ def children_of(layer: Any) -> list[Named]:
         return found
     hidden = enumerate(getattr(layer, "_layers", ()))
     return found + [(f"_layers[{n}]", item) for n, item in hidden if id(item) not in known]
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether a layer is a functional or Sequential model."""
+    return isinstance(layer, keras.Sequential | keras.src.models.Functional)
 
 
 def path_in_graph(layer: Any, number: int | None) -> str:

@@ -9,12 +9,11 @@ results of its calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.frameworks.keras.graph import Graphs, SymbolicCall
+from antifragile.ablate.frameworks.keras.graph import GraphRecorder
 from antifragile.ablate.frameworks.keras.layers import (
     is_floating,
     keras,
@@ -26,7 +25,6 @@ from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import Named
 from antifragile.ablate.trace.notes import Notes, Operands, Phase
-from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
 
 _LIBRARIES = ("keras", "tensorflow", "torch")
@@ -38,7 +36,7 @@ MERGES = {  # layers that do what a function or an operator does
 }
 
 
-class KerasRecorder(Recorder):
+class KerasRecorder(GraphRecorder):
     """The notes of one trace of a Keras model."""
 
     modes = ("training",)
@@ -50,61 +48,7 @@ class KerasRecorder(Recorder):
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
         self.inputs: list[int] = []
         self.starts: list[int] = []
-        self._symbols: dict[SiteKey, tuple[Any, ...]] = {}  # each `+=` that is under way
         self.seen: list[list[int]] = [[]]  # nodes that each active layer has seen, innermost last
-        self.graphs = Graphs(self)
-
-    @contextmanager
-    def watching(self, root: str) -> Iterator[None]:
-        """Take notes, also of the places that build a functional model."""
-        with super().watching(root), self.graphs.watching():
-            yield
-
-    def on_call(
-        self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
-    ) -> Any:
-        """Evaluate `function(*args, **kwargs)` and note it; one on symbols once they are known."""
-        result = super().on_call(key, function, *args, **kwargs)
-        if not self.is_watching:
-            call = SymbolicCall(key=key, function=function, args=args, kwargs=kwargs, result=result)
-            self.noted(self.graphs.keep, call)
-        return result
-
-    def on_binary(self, key: SiteKey, sign: str, left: Any, right: Any) -> Any:
-        """Evaluate `left + right`, or another operator; note it, on symbols once they are known."""
-        result = super().on_binary(key, sign, left, right)
-        if not self.is_watching:
-            call = SymbolicCall(key=key, function=sign, args=(left, right), result=result)
-            self.noted(self.graphs.keep, call)
-        return result
-
-    def on_operand(self, key: SiteKey, sign: str, target: object, value: object) -> object:
-        """Keep the operands of `target += value`; return `value`."""
-        self._symbols[key] = (sign, target, value)
-        return super().on_operand(key, sign, target, value)
-
-    def on_done(self, key: SiteKey, target: object) -> None:
-        """Note the result of `target += value`; that of symbols once they are known."""
-        super().on_done(key, target)
-        sign, *sides = self._symbols.pop(key)
-        if not self.is_watching:
-            call = SymbolicCall(key=key, function=sign, args=sides, result=target)
-            self.noted(self.graphs.keep, call)
-
-    def note_operator(
-        self, key: SiteKey, sign: str, sides: Sequence[object], result: object
-    ) -> None:
-        """Note an operator whose operands and result are known."""
-        self._note_operation(key, self._operation(key, sign, *sides), result)
-
-    def note_operation(self, outputs: Sequence[Any], before: Operands) -> None:
-        """Note that results were computed from operands and nothing else."""
-        if self.phase is Phase.TRAIN:
-            self.nodes_of(outputs, before, ())
-
-    def values_of(self, before: Operands) -> dict[str, Value]:
-        """Describe the operands of a product."""
-        return self._values(before, check_range=True)
 
     def new_node(self, below: Iterable[int]) -> int:
         """Add a node; it depends on those below it."""

@@ -16,6 +16,8 @@ import numpy as np
 
 from antifragile.ablate.frameworks.keras.layers import (
     children_of,
+    is_graph,
+    is_named_by_user,
     keras,
     layers_by_path,
     own_variables,
@@ -126,6 +128,7 @@ class KerasAssembly(Assembly):
         super().__init__(recorder, *known_layers(recorder, model), parameters)
         self.recorder = recorder
         self.titles = titles_by_path(model)
+        self.places = places_in_graphs(model)
 
     def libraries(self) -> dict[str, Any]:
         """The libraries by full name."""
@@ -151,6 +154,7 @@ class KerasAssembly(Assembly):
     def module_fields(self, notes: ModuleNotes, module: Any) -> dict[str, Any]:
         """Children, places of construction, some plain options."""
         options = [(name, getattr(module, name)) for name in _SETTINGS if hasattr(module, name)]
+        options += [("which", self.places[id(module)])] if id(module) in self.places else []
         is_stack = type(module).__name__ in _CONTAINERS
         return {
             "children": len(children_of(module)),
@@ -159,6 +163,16 @@ class KerasAssembly(Assembly):
             "settings": {name: plain(value) for name, value in options if is_plain(value)},
             "is_container": is_stack and not any(notes.calls.values()),
         }
+
+
+def places_in_graphs(model: Any) -> dict[int, str]:
+    """How `get_layer` finds each layer that a functional or Sequential model holds, by id."""
+    graphs = [layer for _, layer in layers_by_path(model) if is_graph(layer)]
+    return {
+        id(layer): f'name="{layer.name}"' if is_named_by_user(layer) else f"index={index}"
+        for graph in reversed(graphs)
+        for index, layer in enumerate(graph.layers)
+    }
 
 
 def known_layers(
