@@ -11,9 +11,11 @@ from antifragile.ablate.discover.arithmetic import (
     operand_nodes,
     two_sides,
 )
+from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
+from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_numbers,
@@ -269,7 +271,9 @@ def plan_heads(attempt: Attempt) -> Iterator[Planned]:
     source, node, target = attempt.site.source, attempt.site.node, attempt.target
     torch = library_names(attempt.evidence, source)["torch"]
     for head in range(int(target.options["heads"])):
-        if target.operand is None:
+        if HEADS_OF in target.options:
+            text, helper = keras_head(attempt, head)
+        elif target.operand is None:
             helper, text = _ATTENTION_WITHOUT_HEAD, attention_call(source, node, head)
         else:
             node, helper = operand_nodes(attempt.site.node)[target.operand], _WITHOUT_HEAD

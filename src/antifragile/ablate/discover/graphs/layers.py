@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.records import SiteKey
-from antifragile.ablate.trace.records import ModuleRun
+from antifragile.ablate.trace.records import Callee, ModuleRun
 
 WHICH = "which"  # the option that says how the model finds the layer
 
@@ -28,9 +28,21 @@ def graph_layers(evidence: Evidence, numbers: Sequence[int]) -> Iterator[tuple[i
 
 
 def library_layers(evidence: Evidence) -> list[int]:
-    """Return the layers that no place of the source builds."""
-    modules = enumerate(evidence.trace.modules)
-    return [number for number, module in modules if number > 0 and not module.built_at]
+    """Return the layers that no place of the source builds; `layers.add([a, b])` has its row."""
+    called = {
+        node
+        for site in evidence.trace.sites.values()
+        if site.callee is Callee.FUNCTION
+        for made, _ in site.nodes
+        for node in made
+    }
+    return [
+        number
+        for number, module in enumerate(evidence.trace.modules)
+        if number > 0
+        and not module.built_at
+        and called.isdisjoint(node for made, _ in module.nodes for node in made)
+    ]
 
 
 def graph_site(evidence: Evidence, module: ModuleRun) -> SiteKey | None:

@@ -164,7 +164,9 @@ class KerasModels(Adapter):
         named = [(path, v) for path, v in self.held(model) if id(v) in trained]
         found = self._backend.gradients(recorded, loss, [variable for _, variable in named])
         arrays = [None if item is None else self.array(item).copy() for item in found]
-        return dict(zip((path for path, _ in named), arrays, strict=True))
+        penalty = [self.array(item).copy() for item in model.losses]  # what `fit` adds to the loss
+        added: GradientArrays = {"added to the loss": np.sum(penalty)} if penalty else {}
+        return dict(zip((path for path, _ in named), arrays, strict=True)) | added
 
 
 def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:

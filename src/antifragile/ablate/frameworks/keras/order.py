@@ -29,12 +29,14 @@ def count_layers() -> None:
     layer = importlib.import_module("keras").Layer
     merge = importlib.import_module("keras.src.layers.merging.base_merge").Merge
     entry = importlib.import_module("keras").layers.InputLayer
+    state = importlib.import_module("keras.src.backend.common.global_state")
     original = node.__init__
 
     @wraps(original)
     def counted(self: Any, operation: Any, *args: Any, **kwargs: Any) -> None:
         is_plain = isinstance(operation, layer) and not isinstance(operation, merge | entry)
-        if is_plain and operation not in _numbers:
+        is_inside = state.get_global_attribute("current_call_ctx") is not None  # another layer
+        if is_plain and not is_inside and operation not in _numbers:
             _numbers[operation] = next(_next)
         original(self, operation, *args, **kwargs)
 

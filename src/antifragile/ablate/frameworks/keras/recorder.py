@@ -48,6 +48,7 @@ class KerasRecorder(GraphRecorder):
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
         self.inputs: list[int] = []
         self.starts: list[int] = []
+        self.parameter_names: dict[int, str] = {}  # by the id of the variable
         self.seen: list[list[int]] = [[]]  # nodes that each active layer has seen, innermost last
 
     def new_node(self, below: Iterable[int]) -> int:
@@ -90,6 +91,23 @@ class KerasRecorder(GraphRecorder):
         node = self.made[id(tensor)]
         self.seen[-1].append(node)
         return node
+
+    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
+        """Evaluate `owner.name`; note variables of the model that a forward reads."""
+        result = super().on_attribute(key, owner, name)
+        if self.is_watching and id(result) in self.parameter_names:
+            self.noted(self._note_variable, key, name, result)
+        return result
+
+    def _note_variable(self, key: SiteKey, name: str, variable: Any) -> None:
+        notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
+        path, shape = self.parameter_names[id(variable)], tuple(map(int, variable.shape))
+        notes.outputs = notes.outputs or (
+            Value(shape=shape, dtype=type_of(variable), parameter=path),
+        )
+        notes.calls[self.phase] += 1
+        notes.parameters[path] = None
+        notes.is_tensor = True
 
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Do nothing: methods of layers are noted where they are read."""

@@ -70,6 +70,7 @@ def _run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, given: 
     """One forward in training mode and one in evaluation mode."""
     evaluate = partial(models.forward, model, given, training=False, with_gradients=False)
     models.prepare(model, evaluate)
+    recorder.parameter_names = names_of_parameters(model)
     with recorder.forward(Phase.TRAIN, "training"):
         tensors = data_in(given.named, recorder.is_tensor)
         recorder.inputs += [node for node in map(recorder.node, tensors) if node is not None]
@@ -123,7 +124,7 @@ class KerasAssembly(Assembly):
 
     def __init__(self, recorder: KerasRecorder, model: Any) -> None:
         learning = [(path, value) for path, value, learns in variables_by_path(model) if learns]
-        first = {id(value): path for path, value in reversed(learning)}
+        first = names_of_parameters(model)
         parameters = {first[id(value)]: value for _, value in learning}
         super().__init__(recorder, *known_layers(recorder, model), parameters)
         self.recorder = recorder
@@ -163,6 +164,12 @@ class KerasAssembly(Assembly):
             "settings": {name: plain(value) for name, value in options if is_plain(value)},
             "is_container": is_stack and not any(notes.calls.values()),
         }
+
+
+def names_of_parameters(model: Any) -> dict[int, str]:
+    """The first path of each parameter, by id."""
+    learning = [(path, value) for path, value, learns in variables_by_path(model) if learns]
+    return {id(value): path for path, value in reversed(learning)}
 
 
 def places_in_graphs(model: Any) -> dict[int, str]:

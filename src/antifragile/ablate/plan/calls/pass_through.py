@@ -20,6 +20,8 @@ def plan_pass_through(attempt: Attempt) -> Planned:
     inside = node if len(operands) == 1 else None
     texts = [operand_text(source, nodes[name], inside=inside) for name in operands]
     text = texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    if attempt.evidence.trace.framework == "keras" and run.other_calls:
+        text = f"({text}, {source.source(node)})[0]"  # the layers that it builds keep their order
     return Planned(
         edits=(replace_node(source, node, text),),
         cut_parameters=attempt.evidence.lost([each_result(run, operands)], "0"),
