@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from antifragile.ablate.discover.calls import PASSES
-from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.construction.options import OPTION
+from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.graphs.layers import WHICH
 from antifragile.ablate.discover.targets import find_targets
 from antifragile.ablate.plan.attempt import Attempt
