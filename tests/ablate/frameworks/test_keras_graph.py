@@ -94,8 +94,10 @@ def test_sums_gates_and_joins_name_what_goes(made: Made) -> None:
     joined = made.variants("build:concatenate[Narrow]")["zero"]
     assert joined["status"] == "certified"
     assert "keras.ops.zeros_like(Narrow()(facts))" in made.new_lines(joined)
-    plus = made.variants("build:Scaled + facts")
+    plus = made.variants("build:layers.LSTM of layers.LSTM + facts")
     assert {item["status"] for item in [*sums.values(), *plus.values()]} == {"certified"}
+    kept = 'x = (layers.LSTM(8, name="memory")(x), facts)[1]'  # later layers keep their order
+    assert made.new_lines(plus["zero"]) == kept
 
 
 def test_options_heads_and_weights_are_components(made: Made) -> None:
@@ -144,7 +146,7 @@ def batches(rate):
 
     model.compile(optimizer="sgd", loss=loss, run_eagerly=True)
     model.fit(np.ones((12, 3)), np.arange(12.0).reshape(12, 1), batch_size=4, epochs=3, verbose=0)
-    return seen
+    return seen[-9:]  # the first one may be of symbols
 
 
 dropped = batches(0.5)

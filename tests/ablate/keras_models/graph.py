@@ -33,12 +33,12 @@ def build():
     words = keras.Input((6, 8), name="words")
     facts = keras.Input((8,), name="facts")
     x = layers.MultiHeadAttention(2, 4, name="attention")(words, words)
-    x = layers.LSTM(8, name="memory")(x)
+    x = layers.LSTM(8, name="memory")(x) + facts
     for name in ("first", "second"):
         x = block(x, name)
     gate = layers.Dense(8, "sigmoid", kernel_regularizer="l2", name="gate")(facts)
     x = layers.Multiply()([x, gate])
-    x = Scaled(name="scaled")(x) + facts
+    x = Scaled(name="scaled")(x)
     x = layers.Dropout(0.2, name="drop")(x)
     x = layers.concatenate([x, Narrow()(facts)], name="join")
     return keras.Model({"words": words, "facts": facts}, layers.Dense(3, name="head")(x))

@@ -187,18 +187,34 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
     check_numbers([run], kept)
     lost = attempt.evidence.lost([run], kept)
     sign = "-" if is_second and run.name in DIFFERENCES else ""
-    edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
+    sides = two_sides(attempt.site)
+    gone = next(side for name, side in sides.items() if name != kept)
+    if builds_layers(attempt, gone):
+        edit = kept_beside(attempt.site, sides, kept, sign)
+    else:
+        edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
     return Planned(edits=(edit,), cut_parameters=lost)
+
+
+def builds_layers(attempt: Attempt, operand: ast.expr) -> bool:
+    """Whether an operand is computed, in place, while a functional Keras model is built."""
+    is_built = attempt.evidence.trace.framework == "keras" and attempt.site.run.other_calls > 0
+    return is_built and any(isinstance(node, ast.Call) for node in ast.walk(operand))
+
+
+def kept_beside(site: SeenSite, sides: Mapping[str, ast.expr], kept: str, sign: str) -> Edit:
+    """Write `(a, b)[0]`: b is still built, so that all later layers keep their order."""
+    source, node = site.source, site.node
+    both = ", ".join(source.source(side) for side in sides.values())
+    text = f"{sign}({both})[{list(sides).index(kept)}]"
+    if isinstance(node, ast.AugAssign):
+        text = f"{source.source(node.target)} = {text}"
+    return replace_node(source, node, text)
 
 
 def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
     """Write the edit that leaves one operand, with a sign."""
-    items = merged_items(node)
-    side = (operand_nodes(node) | items)[kept]
-    gone = [item for name, item in items.items() if name != kept]
-    if any(isinstance(inside, ast.Call) for item in gone for inside in ast.walk(item)):
-        both = source.source(source.parents[side])  # what is built there keeps its place
-        return replace_node(source, node, f"{sign}{both}[{list(items).index(kept)}]")
+    side = (operand_nodes(node) | merged_items(node))[kept]
     if isinstance(node, ast.AugAssign):
         if kept == "0":
             return remove_statement(source, node)

@@ -32,6 +32,7 @@ def each_result(run: SiteRun, operands: Sequence[str]) -> Run:
     """Return the run as one call per result, whose operand "0" takes that result's place."""
     nodes = []
     places = [place for place, value in enumerate(run.outputs) if value.producer]
+    places = places or list(range(len(run.outputs)))  # Keras names no producers
     for made, given in run.nodes:
         if len(made) != len(places):
             raise NoLegalEdit("not every result can be followed to the loss")
