@@ -20,7 +20,7 @@ from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Notes, Operands, Phase
 from antifragile.ablate.trace.plain import plain_arguments
 from antifragile.ablate.trace.recorder import PRODUCTS, Recorder
-from antifragile.ablate.trace.records import Value
+from antifragile.ablate.trace.records import Callee, Value
 
 
 @dataclass(kw_only=True)
@@ -58,9 +58,12 @@ class Graphs:
     def keep(self, call: SymbolicCall) -> None:
         """Keep a call whose result holds symbols that it was not given."""
         given = {id(item) for item in tensors_in([call.args, call.kwargs], is_symbol)}
-        for symbol in tensors_in(call.result, is_symbol):
-            if given and id(symbol) not in given:
-                self._calls.setdefault(id(symbol), []).append(call)
+        made = [item for item in tensors_in(call.result, is_symbol) if id(item) not in given]
+        for symbol in made if given else ():
+            self._calls.setdefault(id(symbol), []).append(call)
+        if made and isinstance(call.function, str):  # calls are counted by the recorder
+            notes = self._recorder.sites.setdefault(call.key, Notes(callee=Callee.OPERATOR))
+            notes.calls[self._recorder.phase] += 1
 
     @contextmanager
     def watching(self) -> Iterator[None]:
