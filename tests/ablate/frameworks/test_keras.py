@@ -99,7 +99,7 @@ def test_every_kind_of_ablation_is_legal_source(tmp_path: Path, backend: str) ->
 @pytest.mark.slow
 def test_a_variant_runs_without_us(tmp_path: Path) -> None:
     generated(tmp_path, "sequential", "torch", "--kinds", "identity")
-    [folder] = (tmp_path / "out").glob("layers-0--identity")
+    [folder] = (tmp_path / "out").glob("conv2d--identity")
     script = "import sys; sys.modules['antifragile'] = None; import sequential as s; "
     script += "print(s.build()(*s.inputs()).shape)"
     ended = subprocess.run(

@@ -206,7 +206,8 @@ def _results(seen: Mapping[str, Observation], with_gradients: bool) -> Leaves:
     for name, found in seen.items():
         sent |= _parts(name, found, with_gradients)
         gradients = found.parts["gradients"].items()
-        sent |= _under(f"{name}/peaks/", {path: _peak(array) for path, array in gradients})
+        peaks = {path: _peak(array) for path, array in gradients if path in found.parameters}
+        sent |= _under(f"{name}/peaks/", peaks)
     return sent
 
 

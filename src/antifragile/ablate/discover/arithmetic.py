@@ -84,6 +84,8 @@ def operand_nodes(node: ast.AST) -> dict[str, ast.expr]:
 def two_sides(site: SeenSite) -> dict[str, ast.expr]:
     """Return the two operands of an operator, left one first; none where they are not written."""
     nodes, run = operand_nodes(site.node), site.run
+    if items := merged_items(site.node):
+        return items
     if isinstance(site.node, ast.Call):
         names = ["self", "0", "other"] if run.callee is Callee.METHOD else ["0", "1", *"xy"]
         names += [] if run.callee is Callee.METHOD else ["input", "other", "x1", "x2"]
@@ -92,9 +94,22 @@ def two_sides(site: SeenSite) -> dict[str, ast.expr]:
     return nodes if len(nodes) == 2 and not is_starred else {}
 
 
+def merged_items(node: ast.AST) -> dict[str, ast.expr]:
+    """Return the tensors of `layers.add([a, b])` by their keys; empty where they have no names."""
+    if not isinstance(node, ast.Call) or len(node.args) != 1:
+        return {}
+    items = node.args[0]
+    if not isinstance(items, ast.List | ast.Tuple):
+        return {}
+    if any(isinstance(item, ast.Starred) for item in items.elts):
+        return {}
+    return {f"0.{place}": item for place, item in enumerate(items.elts)}
+
+
 def are_components(evidence: Evidence, site: SeenSite, sides: Mapping[str, ast.expr]) -> bool:
     """Whether both operands are floating tensors, and neither is a parameter itself."""
-    values = site.run.operands
+    whole = {name.partition(".")[0] for name in sides if "." in name}  # stand for their first item
+    values = {name: value for name, value in site.run.operands.items() if name not in whole}
     return (
         set(values) == set(sides) != set()
         and all(value.is_floating and value.shape for value in values.values())
@@ -120,6 +135,8 @@ def labels_of(source: SourceFile, sides: Mapping[str, ast.expr]) -> dict[str, st
     """Name two operands in a few characters, so that a reader can tell them apart."""
     found = {name: label(source, side) for name, side in sides.items()}
     found |= {name: found[name][1:-1] for name in found if isinstance(sides[name], ast.BinOp)}
+    if len(found) > 2:
+        return found
     if len(set(found.values())) == 1:
         texts = {name: " ".join(source.source(side).split()) for name, side in sides.items()}
         if len(set(texts.values())) > 1 and max(map(len, texts.values())) <= 32:
@@ -135,7 +152,7 @@ def sums(evidence: Evidence, site: SeenSite, sides: Mapping[str, ast.expr]) -> I
     name = (" - " if site.run.name in DIFFERENCES else " + ").join(
         label(site.source, side) for side in sides.values()
     )
-    skip = skip_of(evidence, site, sides)
+    skip = skip_of(evidence, site, sides) if len(sides) == 2 else None
     if skip is None:
         for operand, text in labels.items():
             yield Operation(
@@ -181,7 +198,7 @@ def holds(outer: ast.expr, inner: ast.expr) -> bool:
 def products(site: SeenSite, sides: Mapping[str, ast.expr]) -> Iterator[Operation]:
     """Yield a product: its gate, or a row for each factor where that is open."""
     texts = {operand: site.source.source(side) for operand, side in sides.items()}
-    if len(set(texts.values())) < 2:
+    if len(sides) != 2 or len(set(texts.values())) < 2:
         return  # a square
     labels = labels_of(site.source, sides)
     name = " * ".join(label(site.source, side) for side in sides.values())
@@ -197,7 +214,7 @@ def products(site: SeenSite, sides: Mapping[str, ast.expr]) -> Iterator[Operatio
 
 def scale_of(evidence: Evidence, site: SeenSite, sides: Mapping[str, ast.expr]) -> str | None:
     """Return the operand that scales the other one: a divisor, a number, one value for all."""
-    if len(sides) < 2 or site.run.arguments.get("rounding_mode"):
+    if len(sides) != 2 or site.run.arguments.get("rounding_mode"):
         return None
     first, second = sides
     if is_scaled(evidence, site, first, sides) and scales(site, second):

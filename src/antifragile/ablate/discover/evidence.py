@@ -207,11 +207,22 @@ class Evidence:
     def lost_leaves(self, runs: Sequence[Run]) -> tuple[str, ...]:
         """Return the parameters that lose their gradient when these reads of them are replaced."""
         graph = self.trace.gradients
+        if self.trace.framework == "keras":  # its graph does not tell reads apart
+            return self._read_nowhere_else(runs)
         reads = Counter(node for run in runs for made, _ in run.nodes for node in made)
         edges = Counter(node for below in graph.successors for node in below)
         return tuple(
             name for name, node in graph.parameters.items() if reads[node] >= max(edges[node], 1)
         )
+
+    def _read_nowhere_else(self, runs: Sequence[Run]) -> tuple[str, ...]:
+        """The parameters that these places read, and no other place."""
+        here: set[str] = set()
+        others: set[str] = set()
+        for site in self.trace.sites.values():
+            is_given = any(site is run for run in runs)
+            (here if is_given else others).update(site.parameters)
+        return tuple(name for name in self.trace.gradients.parameters if name in here - others)
 
     def below(self, numbers: Sequence[int]) -> set[int]:
         """Return modules and all that hangs below them and below nothing else."""
@@ -227,7 +238,8 @@ def cut_of(run: Run, way: str) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield the nodes of a place with the successors that they have after a cut."""
     for made, operands in run.nodes:
         if way.startswith("-"):
-            kept = [node for name, node in operands.items() if name != way[1:]]
+            gone = {way[1:], way[1:].removesuffix(".0")}  # the first may stand for its list, too
+            kept = [node for name, node in operands.items() if name not in gone]
         else:
             kept = [operands.get(way)] if way else []
         below = tuple(node for node in kept if node is not None)

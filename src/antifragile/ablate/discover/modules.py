@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from antifragile.ablate.discover.arithmetic import SUMS
+from antifragile.ablate.discover.arithmetic import SUMS, merged_items
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
+from antifragile.ablate.discover.graphs.layers import WHICH, graph_layers, library_layers
 from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
-from antifragile.ablate.trace.records import ModuleRun
+from antifragile.ablate.trace.records import Callee, ModuleRun
 
 Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
 
@@ -41,13 +42,19 @@ def module_targets(evidence: Evidence) -> Iterator[Target]:
             continue
         if not any(module.names or module.ran for module in modules):
             continue  # belongs to another model in the same file
+        if all(is_cut_by_operand(evidence, module) for module in modules):
+            continue
         site = evidence.site(key)
-        paths = layer_paths(evidence, site, numbers)
+        single = list(graph_layers(evidence, numbers)) if len(numbers) > 1 else []
+        paths = {} if single else layer_paths(evidence, site, numbers)
         yield group_target(evidence, site, numbers, paths)
+        yield from (graph_target(evidence, *layer) for layer in single)
         if len(paths) > 1:
             for (owner, path), layer in paths.items():
                 yield layer_target(evidence, site, owner, path, layer)
         yield from use_targets(evidence, numbers)
+    inside = list(graph_layers(evidence, library_layers(evidence)))
+    yield from (graph_target(evidence, *layer) for layer in inside)
     yield from stray_targets(evidence)
 
 
@@ -65,6 +72,15 @@ def container_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) 
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     component = replace(target.component, ran=True, calls=calls, kinds=kinds, reason=None)
     yield replace(target, component=component)
+
+
+def is_cut_by_operand(evidence: Evidence, module: ModuleRun) -> bool:
+    """Whether a layer only merges tensors that have names where it is called: they are the rows."""
+    sites = [evidence.site(key) for key in module.used_at]
+    return bool(sites) and all(
+        site.run.callee is Callee.MODULE and site.run.name and merged_items(site.node)
+        for site in sites
+    )
 
 
 def calls_inside(evidence: Evidence, number: int) -> int:
@@ -105,6 +121,19 @@ def layer_target(
     name = f"{owner}.{index_path(path)}"
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     return replace(target, owner=owner, path=path)
+
+
+def graph_target(evidence: Evidence, number: int, key: SiteKey) -> Target:
+    """Make the component of one layer of a functional model, cut where the model is made."""
+    module = evidence.module(number)
+    kinds = _SUMMED_KINDS if is_summed(evidence, [number]) else _MODULE_KINDS
+    name, kind = module.title or index_path(module.name), kind_of(module)
+    target = module_target(evidence, evidence.site(key), [number], name, kind, kinds)
+    if module.built_at:
+        built = evidence.site(module.built_at[-1])
+        span = built.source.span(built.node)
+        target = replace(target, component=replace(target.component, span=span))
+    return replace(target, options={WHICH: str(module.settings[WHICH])})
 
 
 def module_target(
@@ -199,9 +228,9 @@ def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths
         words = common_path([path for _, path in paths])
         if words != "*":
             return f"{owner}.{index_path(words)}"
-    names = [evidence.module(number).name for number in numbers if evidence.module(number).name]
-    if len(names) == 1:
-        return index_path(names[0])
+    modules = [evidence.module(number) for number in numbers if evidence.module(number).name]
+    if len(modules) == 1:
+        return modules[0].title or index_path(modules[0].name)
     return f"{site.function}:{site.label}"
 
 

@@ -41,6 +41,8 @@ def parameter_kinds(evidence: Evidence, site: SeenSite) -> tuple[AblationKind, .
         "weight": (AblationKind.MEAN,),
         "summand": (AblationKind.ZERO, AblationKind.MEAN),
     }[role_of(evidence, site)]
+    if evidence.trace.framework == "keras":
+        return first
     return (*first, AblationKind.REINIT_FROZEN)
 
 

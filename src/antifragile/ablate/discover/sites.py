@@ -46,7 +46,7 @@ def site_targets(evidence: Evidence, functions: Sequence[str]) -> Iterator[Targe
         if is_call and is_named(run.name, functions):
             yield from functional_target(site)
         yield from operation_targets(evidence, site)
-        if run.name in _CONCATENATIONS and run.callee is Callee.FUNCTION:
+        if run.name in _CONCATENATIONS and run.callee in (Callee.FUNCTION, Callee.MODULE):
             yield from concatenation_targets(site)
         elif run.name in _MERGES:
             yield from heads_target(evidence, site)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from antifragile.ablate.discover.calls import call_targets, one_unit_each
 from antifragile.ablate.discover.construction.flags import flag_targets
 from antifragile.ablate.discover.construction.library import library_targets
+from antifragile.ablate.discover.construction.options import keras_option_targets
 from antifragile.ablate.discover.construction.statements import statement_targets
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.discover.inputs import input_targets
@@ -47,6 +48,7 @@ def find_targets(
         *(input_targets(evidence, groups) if asks_for_inputs else ()),
         *parameter_targets(evidence),
         *library_targets(evidence),
+        *keras_option_targets(evidence),
         *statement_targets(evidence),
         *flag_targets(evidence),
         *marked_targets(evidence),

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from antifragile.ablate.discover.calls import PASSES
+from antifragile.ablate.discover.construction.options import OPTION
 from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.graphs.layers import WHICH
 from antifragile.ablate.discover.targets import find_targets
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.masks import plan_mask
 from antifragile.ablate.plan.calls.pass_through import plan_pass_through
 from antifragile.ablate.plan.catalogue import Template, function_patterns, load_templates
+from antifragile.ablate.plan.construction.graph import plan_graph_layer, plan_option
 from antifragile.ablate.plan.construction.library import plan_part
 from antifragile.ablate.plan.construction.statements import (
     plan_flag,
@@ -134,6 +137,10 @@ def planner_of(attempt: Attempt) -> Callable[[Attempt], Planned]:
         return plan_shrink
     if attempt.target.path is not None:
         return plan_layer
+    if WHICH in attempt.target.options:
+        return plan_graph_layer
+    if OPTION in attempt.target.options:
+        return plan_option
     if attempt.target.modules:
         return plan_modules
     if PASSES in attempt.target.options:

@@ -7,6 +7,7 @@ forward hook replaces what it returns; its parameters stay without gradient.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Sequence, Set
 
 from antifragile.ablate.discover.evidence import Evidence
@@ -109,6 +110,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     values = {
         **{name: str(value) for name, value in runs[0].settings.items()},
         "call": call,
+        "named": given_name(call),
         **library_names(evidence, source),
         **signature_words(operand, runs),
         **shape_words(pairs),
@@ -116,6 +118,15 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     }
     values["pooled"] = pooled(values["functional"], pairs)
     return fill_template(template, values)
+
+
+def given_name(call: str) -> str:
+    """Return the argument that names a layer, as in `Dense(8, name="head")`; "" without one."""
+    if call == "layer":
+        return "name=layer.name"
+    node = ast.parse(f"({call}\n)", mode="eval").body
+    named = [item for item in getattr(node, "keywords", ()) if item.arg == "name"]
+    return f"name={ast.unparse(named[0].value)}" if named else ""
 
 
 def chosen(

@@ -33,7 +33,9 @@ def plan_parameter(attempt: Attempt) -> Planned:
         new = {
             AblationKind.ZERO: f"{torch}.zeros_like({text})",
             AblationKind.CONSTANT: f"{torch}.ones_like({text})",
-            AblationKind.MEAN: f"{text}.mean().expand_as({text})",
+            AblationKind.MEAN: f"({torch}.mean({text}) + {torch}.zeros_like({text}))"
+            if evidence.trace.framework == "keras"
+            else f"{text}.mean().expand_as({text})",
         }[kind]
         edit = replace_node(source, node, new)
         edits += [edit] if edits else with_helper(evidence, source, node, edit)

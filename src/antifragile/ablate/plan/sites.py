@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from antifragile.ablate.discover.arithmetic import DIFFERENCES, SUMS, operand_nodes, two_sides
+from antifragile.ablate.discover.arithmetic import (
+    DIFFERENCES,
+    SUMS,
+    merged_items,
+    operand_nodes,
+    two_sides,
+)
+from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import Template, fill_template
+from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_numbers,
@@ -168,8 +176,22 @@ def plan_residual(attempt: Attempt) -> Planned:
 
 def plan_without(attempt: Attempt) -> Planned:
     """Take one operand away."""
-    assert attempt.target.operand is not None
-    return keep_operand(attempt, other_operand(attempt, attempt.target.operand))
+    gone, sides = attempt.target.operand, two_sides(attempt.site)
+    assert gone is not None
+    if len(sides) > 2:
+        return drop_item(attempt, gone, sides)
+    return keep_operand(attempt, other_operand(attempt, gone))
+
+
+def drop_item(attempt: Attempt, gone: str, items: Mapping[str, ast.expr]) -> Planned:
+    """Sum the other tensors of `layers.add([a, b, c])`."""
+    source, run = attempt.site.source, attempt.site.run
+    others = {name: item for name, item in items.items() if name != gone}
+    if any(run.operands[name].shape != run.outputs[0].shape for name in others):
+        raise NoLegalEdit("what would remain does not all have the shape of the sum")
+    text = ", ".join(source.source(item) for item in others.values())
+    edit = replace_node(source, source.parents[items[gone]], f"[{text}]")
+    return Planned(edits=(edit,), cut_parameters=attempt.evidence.lost([run], f"-{gone}"))
 
 
 def other_operand(attempt: Attempt, operand: str) -> str:
@@ -194,20 +216,27 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
     check_numbers([run], kept)
     lost = attempt.evidence.lost([run], kept)
     sign = "-" if is_second and run.name in DIFFERENCES else ""
-    edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
+    sides = two_sides(attempt.site)
+    gone = next(side for name, side in sides.items() if name != kept)
+    if builds_layers(attempt, gone):
+        edit = kept_beside(attempt.site, sides, kept, sign)
+    else:
+        edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
     return Planned(edits=(edit,), cut_parameters=lost)
 
 
 def neutral_operand(attempt: Attempt, operand: str, kept: str) -> Planned:
     """Put zeros or ones in the place of an operand whose shape the result needs."""
     run, source = attempt.site.run, attempt.site.source
-    node, value = operand_nodes(attempt.site.node)[operand], run.operands.get(operand)
-    is_mixed = run.arguments.get(f"mixed {operand}")
-    if value is None or is_mixed or is_written_to(attempt, operand):
+    node, torch = (
+        two_sides(attempt.site)[operand],
+        library_names(attempt.evidence, source).get("torch"),
+    )
+    is_mixed = operand not in run.operands or run.arguments.get(f"mixed {operand}")
+    if torch is None or is_mixed or is_written_to(attempt, operand):
         shape = run.operands[kept].shape
         raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
     filled = "zeros" if run.name in SUMS else "ones"
-    torch = library_names(attempt.evidence, source)["torch"]
     text = f"{torch}.{filled}_like({source.source(node)})"
     return Planned(
         edits=replaced(attempt, node, text),
@@ -223,9 +252,25 @@ def is_written_to(attempt: Attempt, operand: str) -> bool:
     return operand == "self" and attempt.site.run.name.endswith("_")
 
 
+def builds_layers(attempt: Attempt, operand: ast.expr) -> bool:
+    """Whether an operand is computed, in place, while a functional Keras model is built."""
+    is_built = attempt.evidence.trace.framework == "keras" and attempt.site.run.other_calls > 0
+    return is_built and any(isinstance(node, ast.Call) for node in ast.walk(operand))
+
+
+def kept_beside(site: SeenSite, sides: Mapping[str, ast.expr], kept: str, sign: str) -> Edit:
+    """Write `(a, b)[0]`: b is still built, so that all later layers keep their order."""
+    source, node = site.source, site.node
+    both = ", ".join(source.source(side) for side in sides.values())
+    text = f"{sign}({both})[{list(sides).index(kept)}]"
+    if isinstance(node, ast.AugAssign):
+        text = f"{source.source(node.target)} = {text}"
+    return replace_node(source, node, text)
+
+
 def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
     """Write the edit that leaves one operand, with a sign."""
-    side = operand_nodes(node)[kept]
+    side = (operand_nodes(node) | merged_items(node))[kept]
     if isinstance(node, ast.AugAssign):
         if kept == "0":
             return remove_statement(source, node)
@@ -254,7 +299,7 @@ def plan_factor(attempt: Attempt) -> Planned:
         return plan_without(attempt)
     if is_written_to(attempt, factor):
         raise NoLegalEdit("the factor is what is written to")
-    return plan_stand_in(attempt, operand_nodes(node)[factor], factor)
+    return plan_stand_in(attempt, (operand_nodes(node) | merged_items(node))[factor], factor)
 
 
 def plan_stand_in(attempt: Attempt, node: ast.AST, operand: str) -> Planned:
@@ -299,7 +344,9 @@ def plan_heads(attempt: Attempt) -> Iterator[Planned]:
     source, node, target = attempt.site.source, attempt.site.node, attempt.target
     torch = library_names(attempt.evidence, source)["torch"]
     for head in range(int(target.options["heads"])):
-        if target.operand is None:
+        if HEADS_OF in target.options:
+            text, helper = keras_head(attempt, head)
+        elif target.operand is None:
             helper, text = _ATTENTION_WITHOUT_HEAD, attention_call(source, node, head)
         else:
             node, helper = operand_nodes(attempt.site.node)[target.operand], _WITHOUT_HEAD

@@ -19,12 +19,15 @@ from importlib.machinery import (
     FileFinder,
     SourceFileLoader,
 )
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import Entry, Project
 from antifragile.ablate.source.text import parse_file
 from antifragile.errors import SpecError, nearest
+
+_FRAMEWORKS = ("torch", "keras", "tensorflow")
 
 
 def load_project(
@@ -47,6 +50,8 @@ def load_project(
     if not sources:
         raise SpecError("no source file given. Name at least one, as in --source MODEL.py.")
     editable = [existing_file(Path(source)) for source in sources]
+    for path in editable:
+        check_not_of_framework(path)
     texts = {"build": build, "inputs": inputs, "step": step}
     entries = {role: split_entry(role, text, editable) for role, text in texts.items() if text}
     files = list(dict.fromkeys([*editable, *(file for file, _ in entries.values())]))
@@ -79,6 +84,22 @@ def existing_file(path: Path) -> Path:
     if not path.is_file():
         raise SpecError(f"no such file: {path}. Expected a Python source file.")
     return path.resolve()
+
+
+def installed_package(path: Path) -> str | None:
+    """Return the name of the installed package that a file belongs to, if it does to one."""
+    places = {"site-packages", "dist-packages"}
+    return next((one for above, one in pairwise(path.parts) if above in places), None)
+
+
+def check_not_of_framework(path: Path) -> None:
+    """Refuse to edit the package that runs the model: its other files are loaded already."""
+    package = installed_package(path)
+    if package in _FRAMEWORKS:
+        raise SpecError(
+            f"{path} belongs to the installed package {package!r}, which itself runs the model. "
+            "Copy the file beside your own, and build the model from the copy."
+        )
 
 
 def split_entry(role: str, text: str, sources: Sequence[Path]) -> tuple[Path, str]:
@@ -125,13 +146,15 @@ def package_top(path: Path) -> Path:
 def companions_of(files: Sequence[Path], tops: Sequence[Path]) -> list[Path]:
     """Follow imports from the files to every local file they need, package openings included."""
     seen, queue = set[Path](), list(files)
+    own = {installed_package(path) for path in files} | {None}
     while queue:
         path = queue.pop(0)
         if path in seen:
             continue
         seen.add(path)
         queue += package_openings(path)
-        queue += filter(None, (local_file(name, path, tops) for name in imported_names(path)))
+        found = filter(None, (local_file(name, path, tops) for name in imported_names(path)))
+        queue += (file for file in found if installed_package(file) in own)
     return sorted(seen)
 
 

@@ -106,6 +106,7 @@ class ModuleRun(Run):
     is_late: bool = False  # its parameters appeared at its first call
     passes_input: bool = False  # every call returned the one tensor it was given, as it was
     is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list
+    title: str = ""  # its name as the framework shows it, where that is another one
 
     @property
     def name(self) -> str:

@@ -15,12 +15,14 @@ import typer
 from rich.markup import escape
 
 from antifragile.ablate.certify.certificate import CertificateListener
+from antifragile.ablate.frameworks.registry import framework_of
 from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
 from antifragile.ablate.records import (
     AblationKind,
     AblationPlan,
     Certificate,
     Component,
+    Project,
     Variant,
 )
 from antifragile.ablate.request import ModelRequest
@@ -34,8 +36,10 @@ from antifragile.study.machine import usable_cores
 def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = False) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
     request = model.request()
-    with sandbox.server(workers=1) as server, _notes_of(server):
-        plan = _find(request, server, sandbox.framework)
+    project = request.project()
+    framework = sandbox.framework or framework_of(project)
+    with sandbox.server(1, framework) as server, _notes_of(server):
+        plan = _find(project, request, server, framework)
     if as_json:
         print_json(_plain_components(plan.components))
     else:
@@ -62,8 +66,10 @@ def generate(
     """Write one variant of the source per component and kind, and certify each."""
     request = model.request(kinds)
     check_is_ours(out)
-    with sandbox.server(workers or usable_cores()) as server, _notes_of(server):
-        plan = _find(request, server, sandbox.framework)
+    project = request.project()
+    framework = sandbox.framework or framework_of(project)
+    with sandbox.server(workers or usable_cores(), framework) as server, _notes_of(server):
+        plan = _find(project, request, server, framework)
         listener = None if as_json else _say_progress()
         made = make_ablations(plan, out, server=server, kinds=request.kinds, listener=listener)
     if as_json:
@@ -72,9 +78,9 @@ def generate(
         _print_variants(made)
 
 
-def _find(request: ModelRequest, server: Server, framework: str) -> AblationPlan:
+def _find(project: Project, request: ModelRequest, server: Server, framework: str) -> AblationPlan:
     return find_components(
-        request.project(),
+        project,
         server=server,
         framework=framework,
         templates=request.templates,

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.request import ModelRequest, parse_size
 from antifragile.ablate.sandbox.server import Limits, Server
 
@@ -95,11 +94,14 @@ class SandboxFlags:
         typer.Option(help="Memory for each process that runs the model, as in 512MiB or 4GiB."),
     ] = "4GiB"
     framework: Annotated[
-        str,
-        typer.Option(help="torch, or keras: Keras 3 on the back end that KERAS_BACKEND names."),
-    ] = DEFAULT_FRAMEWORK
+        str | None,
+        typer.Option(
+            help="torch, or keras: Keras 3 on the back end that KERAS_BACKEND names.",
+            show_default="what the source imports",
+        ),
+    ] = None
 
-    def server(self, workers: int) -> Server:
-        """Start so many processes."""
+    def server(self, workers: int, framework: str) -> Server:
+        """Start so many processes for models of a framework."""
         limits = Limits(timeout_s=self.timeout, memory_bytes=parse_size(self.memory))
-        return open_server(workers=workers, limits=limits, framework=self.framework)
+        return open_server(workers=workers, limits=limits, framework=framework)

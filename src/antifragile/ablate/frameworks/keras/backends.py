@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from typing import Any
 
 import torch
@@ -33,6 +34,10 @@ def open_backend() -> Torch | TensorFlow:
 
 class Torch:
     """The torch back end."""
+
+    def __init__(self) -> None:
+        random = importlib.import_module("keras.src.backend.torch.random")
+        random.dropout = _from_own_generator(random.dropout)  # type: ignore[attr-defined]  # no stubs
 
     def seed(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -78,6 +83,21 @@ class TensorFlow:
         found = tape.gradient(loss, [variable.value for variable in variables])
         dense = self._tensorflow.convert_to_tensor
         return [None if item is None else dense(item) for item in found]
+
+
+def _from_own_generator(dropout: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap Keras's dropout on torch, so that it draws from its layer's own generator.
+
+    Without a seed given by the user it draws from torch's global stream, by which `fit` shuffles: a
+    dropout less would change every later batch. With the shape of its noise given it does not.
+    """
+
+    @wraps(dropout)
+    def drawn(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+        shape = tuple(inputs.shape) if noise_shape is None else noise_shape
+        return dropout(inputs, rate, shape, seed)
+
+    return drawn
 
 
 def _words(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

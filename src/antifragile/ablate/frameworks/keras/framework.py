@@ -31,7 +31,8 @@ def _placeholders(names: Mapping[str, str]) -> dict[str, str]:
     keras = names.get("keras", "keras")
     layers = names.get("keras.layers", f"{keras}.layers")
     ops = names.get("keras.ops", f"{keras}.ops")
-    return {"torch": ops, "nn": layers, "functional": ops, "ops": ops, "layers": layers}
+    shared = {"torch": ops, "nn": layers, "functional": ops}
+    return {**shared, "ops": ops, "layers": layers, "keras": keras}
 
 
 # keras.utils.set_random_seed imports TensorFlow on every back end where it is installed: 3 s.

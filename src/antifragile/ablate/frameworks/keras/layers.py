@@ -1,7 +1,8 @@
 """The layers and variables of a Keras 3 model, by the path that leads to them; types of tensors.
 
-Layers are found by the attributes that hold them, or by their place in a Sequential or functional
-model, never by their names: Keras numbers names globally, one layer less would rename the others.
+Layers are found by the attributes that hold them; those of a Sequential or functional model by the
+names that the user gave them, else by their order. Names that Keras makes up do not tell layers
+apart: it numbers them globally, one layer less would rename the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from antifragile._optional import require
+from antifragile.ablate.frameworks.keras.order import number_of
 from antifragile.ablate.trace.nested import Named, walk
 
 _UNNAMED = re.compile(r"variable(_\d+)?")
@@ -38,8 +40,12 @@ def layers_by_path(model: Any) -> Iterator[Named]:
 def children_of(layer: Any) -> list[Named]:
     """The layers that a layer holds: by place in a graph or stack, by attribute, or hidden."""
     found: list[Named] = []
-    if isinstance(layer, keras.Sequential | keras.src.models.Functional):
-        found += [(f"layers[{index}]", item) for index, item in enumerate(layer.layers)]
+    if is_graph(layer):
+        is_stack = isinstance(layer, keras.Sequential)
+        found += [
+            (path_in_graph(item, index if is_stack else number_of(item)), item)
+            for index, item in enumerate(layer.layers)
+        ]
     known = {id(item) for _, item in found}
     attributes = vars(layer) | vars(layer).get("_modules", {})  # the torch back end's own table
     for name, value in attributes.items():
@@ -50,6 +56,35 @@ def children_of(layer: Any) -> list[Named]:
         return found
     hidden = enumerate(getattr(layer, "_layers", ()))
     return found + [(f"_layers[{n}]", item) for n, item in hidden if id(item) not in known]
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether a layer is a functional or Sequential model."""
+    return isinstance(layer, keras.Sequential | keras.src.models.Functional)
+
+
+def path_in_graph(layer: Any, number: int | None) -> str:
+    """The path of a layer in a Sequential or functional model: its name if the user gave it one."""
+    if is_named_by_user(layer):
+        return layer.name if layer.name.isidentifier() else f"layers[{layer.name!r}]"
+    return f"layers[{layer.name!r}]" if number is None else f"layers[{number}]"
+
+
+def is_named_by_user(layer: Any) -> bool:
+    """Whether a layer's name is none of those that Keras makes up from its class."""
+    made_up = keras.src.utils.naming.to_snake_case(type(layer).__name__)
+    return re.fullmatch(rf"{made_up}(_\d+)?", layer.name) is None
+
+
+def titles_by_path(model: Any) -> dict[str, str]:
+    """The path of each layer with the names that `summary` shows in place of numbers."""
+    titles = {"": ""}
+    for path, layer in layers_by_path(model):
+        for name, child in children_of(layer):
+            shown = child.name if name.startswith("layers[") else name
+            below = f"{path}.{name}" if path else name
+            titles[below] = f"{titles[path]}.{shown}" if titles[path] else shown
+    return titles
 
 
 def _held(name: str, value: Any) -> Iterator[Named]:

@@ -25,6 +25,7 @@ from antifragile.ablate.frameworks.keras.layers import (
     type_of,
     variables_by_path,
 )
+from antifragile.ablate.frameworks.keras.order import count_layers, start_anew
 from antifragile.ablate.sandbox.loading import Refusal, kind_of, wrong_loss
 from antifragile.ablate.trace.nested import NUMBERS, Named
 
@@ -43,6 +44,7 @@ class KerasModels(Adapter):
         self._backend = open_backend()
         self._run_seed = 0
         randomness.install()
+        count_layers()
         module = importlib.import_module(_GENERATORS)
         module.global_seed_generator = _global_generator(  # type: ignore[attr-defined]  # no stubs
             module.global_seed_generator
@@ -56,6 +58,7 @@ class KerasModels(Adapter):
     def seed(self, seed: int) -> None:
         """Seed the global streams, and let Keras number names from one again."""
         keras.backend.clear_session(free_memory=False)
+        start_anew()
         random.seed(seed)
         np.random.seed(seed)
         keras.src.backend.common.global_state.set_global_attribute("global_random_seed", seed)
@@ -64,6 +67,7 @@ class KerasModels(Adapter):
     def seed_run(self, seed: int) -> None:
         """Seed the global streams by Keras's own function."""
         self._run_seed = seed
+        start_anew()
         keras.utils.set_random_seed(seed % 2**31)
 
     @contextmanager
@@ -164,7 +168,9 @@ class KerasModels(Adapter):
         named = [(path, v) for path, v in self.held(model) if id(v) in trained]
         found = self._backend.gradients(recorded, loss, [variable for _, variable in named])
         arrays = [None if item is None else self.array(item).copy() for item in found]
-        return dict(zip((path for path, _ in named), arrays, strict=True))
+        penalty = [self.array(item).copy() for item in model.losses]  # what `fit` adds to the loss
+        added: GradientArrays = {"added to the loss": np.sum(penalty)} if penalty else {}
+        return dict(zip((path for path, _ in named), arrays, strict=True)) | added
 
 
 def _global_generator(original: Callable[[], Any]) -> Callable[[], Any]:

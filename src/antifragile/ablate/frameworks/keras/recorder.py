@@ -13,18 +13,30 @@ from typing import Any
 
 import numpy as np
 
-from antifragile.ablate.frameworks.keras.layers import is_floating, keras, own_variables, type_of
+from antifragile.ablate.frameworks.keras.graph import GraphRecorder
+from antifragile.ablate.frameworks.keras.layers import (
+    is_floating,
+    keras,
+    own_variables,
+    type_of,
+    variables_by_path,
+)
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.nested import Named
 from antifragile.ablate.trace.notes import Notes, Operands, Phase
-from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
 
 _LIBRARIES = ("keras", "tensorflow", "torch")
+MERGES = {  # layers that do what a function or an operator does
+    "Add": "add",
+    "Subtract": "subtract",
+    "Multiply": "multiply",
+    "Concatenate": "concatenate",
+}
 
 
-class KerasRecorder(Recorder):
+class KerasRecorder(GraphRecorder):
     """The notes of one trace of a Keras model."""
 
     modes = ("training",)
@@ -36,6 +48,7 @@ class KerasRecorder(Recorder):
         self.leaves: dict[int, int] = {}  # id of a variable -> its node
         self.inputs: list[int] = []
         self.starts: list[int] = []
+        self.parameter_names: dict[int, str] = {}  # by the id of the variable
         self.seen: list[list[int]] = [[]]  # nodes that each active layer has seen, innermost last
 
     def new_node(self, below: Iterable[int]) -> int:
@@ -79,6 +92,23 @@ class KerasRecorder(Recorder):
         self.seen[-1].append(node)
         return node
 
+    def on_attribute(self, key: SiteKey, owner: object, name: str) -> Any:
+        """Evaluate `owner.name`; note variables of the model that a forward reads."""
+        result = super().on_attribute(key, owner, name)
+        if self.is_watching and id(result) in self.parameter_names:
+            self.noted(self._note_variable, key, name, result)
+        return result
+
+    def _note_variable(self, key: SiteKey, name: str, variable: Any) -> None:
+        notes = self.sites.setdefault(key, Notes(callee=Callee.ATTRIBUTE, name=name))
+        path, shape = self.parameter_names[id(variable)], tuple(map(int, variable.shape))
+        notes.outputs = notes.outputs or (
+            Value(shape=shape, dtype=type_of(variable), parameter=path),
+        )
+        notes.calls[self.phase] += 1
+        notes.parameters[path] = None
+        notes.is_tensor = True
+
     def note_method(self, key: SiteKey, function: Callable[..., Any]) -> None:
         """Do nothing: methods of layers are noted where they are read."""
 
@@ -87,6 +117,7 @@ class KerasRecorder(Recorder):
         if isinstance(function, keras.Layer):
             notes.callee, notes.modules[id(function)] = Callee.MODULE, None
             self.module_notes(function).used_at[key] = None
+            notes.name = MERGES.get(type(function).__name__, "")
         elif self.is_watching:
             notes.name = str(getattr(function, "__name__", ""))
             if str(getattr(function, "__module__", "") or "").split(".")[0] in _LIBRARIES:
@@ -110,8 +141,13 @@ class KerasRecorder(Recorder):
         return result, [*seen, *late]
 
     def own_leaves(self, layer: Any) -> list[int]:
-        """The nodes of a layer's own parameters."""
-        return [self.leaf(variable) for _, variable, learns in own_variables(layer) if learns]
+        """The nodes of a layer's own parameters; of a layer of Keras also those of its parts.
+
+        Keras may compute with the weights of parts that it does not call, such as recurrent cells.
+        """
+        is_whole = type(layer).__module__.startswith("keras.src.layers.")
+        variables = variables_by_path if is_whole else own_variables
+        return [self.leaf(variable) for _, variable, learns in variables(layer) if learns]
 
     def given(self, function: object, arguments: Iterable[Named]) -> Iterator[Named]:
         """The arguments, and tensors of lists, of which the first also stands for the list."""

@@ -16,9 +16,12 @@ import numpy as np
 
 from antifragile.ablate.frameworks.keras.layers import (
     children_of,
+    is_graph,
+    is_named_by_user,
     keras,
     layers_by_path,
     own_variables,
+    titles_by_path,
     variables_by_path,
 )
 from antifragile.ablate.frameworks.keras.models import KerasModels
@@ -31,7 +34,7 @@ from antifragile.ablate.trace.nested import data_in
 from antifragile.ablate.trace.notes import ModuleNotes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients, Trace
-from antifragile.ablate.trace.session import call_entry, call_inputs, read_sources, run_forwards
+from antifragile.ablate.trace.session import call_inputs, load_entry, read_sources, run_forwards
 
 _SEED = 0
 _CONTAINERS = ("Sequential", "Functional")
@@ -42,9 +45,10 @@ def trace_keras(project: Project) -> Trace:
     """Run the model once and note what every site did."""
     models = KerasModels()
     recorder = KerasRecorder(read_sources(project))
-    models.seed(_SEED)
     with recorder.watching(project.root):
-        model = call_entry(project, project.build)
+        build = load_entry(project, project.build)
+        models.seed(_SEED)
+        model = build()
         given = call_inputs(project, dict_is_one_input=models.dict_is_one_input)
         given = given.changed(lambda item: isinstance(item, np.ndarray), convert)
         outputs = run_forwards(
@@ -66,6 +70,7 @@ def _run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, given: 
     """One forward in training mode and one in evaluation mode."""
     evaluate = partial(models.forward, model, given, training=False, with_gradients=False)
     models.prepare(model, evaluate)
+    recorder.parameter_names = names_of_parameters(model)
     with recorder.forward(Phase.TRAIN, "training"):
         tensors = data_in(given.named, recorder.is_tensor)
         recorder.inputs += [node for node in map(recorder.node, tensors) if node is not None]
@@ -119,10 +124,12 @@ class KerasAssembly(Assembly):
 
     def __init__(self, recorder: KerasRecorder, model: Any) -> None:
         learning = [(path, value) for path, value, learns in variables_by_path(model) if learns]
-        first = {id(value): path for path, value in reversed(learning)}
+        first = names_of_parameters(model)
         parameters = {first[id(value)]: value for _, value in learning}
         super().__init__(recorder, *known_layers(recorder, model), parameters)
         self.recorder = recorder
+        self.titles = titles_by_path(model)
+        self.places = places_in_graphs(model)
 
     def libraries(self) -> dict[str, Any]:
         """The libraries by full name."""
@@ -148,13 +155,31 @@ class KerasAssembly(Assembly):
     def module_fields(self, notes: ModuleNotes, module: Any) -> dict[str, Any]:
         """Children, places of construction, some plain options."""
         options = [(name, getattr(module, name)) for name in _SETTINGS if hasattr(module, name)]
+        options += [("which", self.places[id(module)])] if id(module) in self.places else []
         is_stack = type(module).__name__ in _CONTAINERS
         return {
             "children": len(children_of(module)),
+            "title": self.titles.get(next(iter(self.names.get(id(module), ())), ""), ""),
             "built_at": tuple(notes.built_at),
             "settings": {name: plain(value) for name, value in options if is_plain(value)},
             "is_container": is_stack and not any(notes.calls.values()),
         }
+
+
+def names_of_parameters(model: Any) -> dict[int, str]:
+    """The first path of each parameter, by id."""
+    learning = [(path, value) for path, value, learns in variables_by_path(model) if learns]
+    return {id(value): path for path, value in reversed(learning)}
+
+
+def places_in_graphs(model: Any) -> dict[int, str]:
+    """How `get_layer` finds each layer that a functional or Sequential model holds, by id."""
+    graphs = [layer for _, layer in layers_by_path(model) if is_graph(layer)]
+    return {
+        id(layer): f'name="{layer.name}"' if is_named_by_user(layer) else f"index={index}"
+        for graph in reversed(graphs)
+        for index, layer in enumerate(graph.layers)
+    }
 
 
 def known_layers(

@@ -34,6 +34,8 @@ class TorchModels(Adapter):
         """
         if not isinstance(model, torch.nn.Module):
             raise Refusal(f"{source} must return a torch.nn.Module; got {kind_of(model)}")
+        if any(kind.__module__.startswith("keras.") for kind in type(model).__mro__):
+            raise Refusal(f"{source} returned a Keras model: give --framework keras")
 
     def seed(self, seed: int) -> None:
         """Seed the global streams."""

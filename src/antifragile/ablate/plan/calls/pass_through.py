@@ -20,6 +20,8 @@ def plan_pass_through(attempt: Attempt) -> Planned:
     inside = node if len(operands) == 1 else None
     texts = [operand_text(source, nodes[name], inside=inside) for name in operands]
     text = texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    if attempt.evidence.trace.framework == "keras" and run.other_calls:
+        text = f"({text}, {source.source(node)})[0]"  # the layers that it builds keep their order
     return Planned(
         edits=(replace_node(source, node, text),),
         cut_parameters=attempt.evidence.lost([each_result(run, operands)], "0"),
@@ -30,6 +32,7 @@ def each_result(run: SiteRun, operands: Sequence[str]) -> Run:
     """Return the run as one call per result, whose operand "0" takes that result's place."""
     nodes = []
     places = [place for place, value in enumerate(run.outputs) if value.producer]
+    places = places or list(range(len(run.outputs)))  # Keras names no producers
     for made, given in run.nodes:
         if len(made) != len(places):
             raise NoLegalEdit("not every result can be followed to the loss")

@@ -1,0 +1,1 @@
+"""Graphs of layers that a functional model holds, built on symbols."""
