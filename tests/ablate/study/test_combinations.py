@@ -20,7 +20,11 @@ from antifragile.ablate.study.combinations import Combinations, joint_delta
 from antifragile.ablate.study.folder import AblationFolder, Arm, read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, Experiment
 from antifragile.ablate.study.results import read_results
-from antifragile.ablate.study.server import StudyProcesses, training_modules
+from antifragile.ablate.study.server import (
+    StudyProcesses,
+    open_study_copies,
+    training_modules,
+)
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
@@ -110,8 +114,9 @@ def run(variants: Path, servers: tuple[Server, Server]) -> Run:
 
 
 @pytest.fixture
-def certifying(variants: Path, servers: tuple[Server, Server]) -> Certifying:
-    return lambda: Combinations(read_ablation_folder(variants), lambda: servers[1])
+def certifying(variants: Path, servers: tuple[Server, Server]) -> Iterator[Certifying]:
+    with open_study_copies(read_ablation_folder(variants)) as copies:
+        yield lambda: Combinations(read_ablation_folder(variants), copies, lambda: servers[1])
 
 
 def run_it(
