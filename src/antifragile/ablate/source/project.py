@@ -123,7 +123,12 @@ def package_top(path: Path) -> Path:
 
 
 def companions_of(files: Sequence[Path], tops: Sequence[Path]) -> list[Path]:
-    """Follow imports from the files to every local file they need, package openings included."""
+    """Follow imports from the files to every local file they need, package openings included.
+
+    Of a folder of installed packages, only those that hold one of the files are local.
+    """
+    libraries = [top for top in {*tops, *map(package_top, files)} if _holds_packages(top)]
+    own = {_package_in(libraries, path) for path in files}
     seen, queue = set[Path](), list(files)
     while queue:
         path = queue.pop(0)
@@ -131,8 +136,25 @@ def companions_of(files: Sequence[Path], tops: Sequence[Path]) -> list[Path]:
             continue
         seen.add(path)
         queue += package_openings(path)
-        queue += filter(None, (local_file(name, path, tops) for name in imported_names(path)))
+        for name in dict.fromkeys(imported_names(path)):
+            found = local_file(name, path, tops)
+            if found is not None and _package_in(libraries, found) in (*own, None):
+                queue.append(found)
     return sorted(seen)
+
+
+def _holds_packages(folder: Path) -> bool:
+    """Whether packages were installed into a folder."""
+    is_named_so = folder.name in ("site-packages", "dist-packages")
+    return is_named_so or any(folder.glob("*.dist-info"))
+
+
+def _package_in(libraries: Sequence[Path], path: Path) -> Path | None:
+    """The installed package that a file belongs to; None where it is of no library."""
+    for library in libraries:
+        if path.is_relative_to(library):
+            return library / path.relative_to(library).parts[0]
+    return None
 
 
 def package_openings(path: Path) -> list[Path]:
@@ -147,7 +169,7 @@ def package_openings(path: Path) -> list[Path]:
 
 def imported_names(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (level, dotted name) of everything a file imports; level counts the leading dots."""
-    for node in ast.walk(parse_file(path)):
+    for node in _statements(parse_file(path)):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -156,10 +178,18 @@ def imported_names(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.level, prefix + alias.name) for alias in node.names)
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements below a node; expressions, which hold none, are not entered."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, part, ()):
+            yield child
+            yield from _statements(child)
+
+
 def local_file(name: tuple[int, str], path: Path, tops: Sequence[Path]) -> Path | None:
     """Return the local file behind one imported name: none when it belongs to a library."""
     level, dotted = name
-    starts = [path.parents[level - 1]] if level else [package_top(path), *tops]
+    starts = [path.parents[level - 1]] if level else dict.fromkeys([package_top(path), *tops])
     for start in starts:
         target = start.joinpath(*dotted.split(".")) if dotted else start
         for candidate in (target.with_suffix(".py"), target / "__init__.py"):
