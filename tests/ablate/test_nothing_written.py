@@ -99,12 +99,16 @@ NATIVE = [  # tries that only the kernel sees
 ]
 
 
+READS = [
+    "assert (HERE / 'a.txt').read_text() == 'a'",
+    "assert open('b/b.txt').read() == 'b/b'",
+]
 EXPERIMENT = """
 
 def run(build_model, seed, data_order_seed):
     open("best.pt", "wb").write(b"x")
     with torch.no_grad():
-        return {{"loss": build_model()(torch.ones(1, 40)).square().sum()}}
+        return {"loss": build_model()(torch.ones(1, 40)).square().sum()}
 """
 
 
@@ -174,46 +178,32 @@ def generate(server: Server, path: Path, out: Path) -> list[str]:
 
 
 def test_the_tree_and_the_home_stay_as_they_are_and_each_try_is_told(
-    tree: Path, home: Path, server: Server, tmp_path: Path
+    tree: Path, home: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    native = NATIVE if kernel_confines() else []
-    path = written(tree, *trying([*IN_COPY, *OUTSIDE, *SILENT, *native]))
+    """The model reads what lies beside it; model and experiment try all that they can think of."""
+    monkeypatch.chdir(tree)
+    tries = trying([*IN_COPY, *OUTSIDE, *SILENT, *(NATIVE if kernel_confines() else [])])
+    path = written(tree, *READS, *tries)
+    lines = [path.read_text().partition("class Net")[0], *tries, EXPERIMENT]
+    (tree / "experiment.py").write_text("\n".join(lines))
     before = stamps(tree, home)
     assert "certified" in generate(server, path, tmp_path / "out")
     assert stamps(tree, home) == before
     assert {item.name for item in tmp_path.iterdir()} == {"tree", "out"}
     assert [*tmp_path.rglob("__pycache__")] == []
-    for place in IN_COPY.values():
-        sentence = f"the model wrote to {place} in its copy; your own files are as they were."
-        assert sentence in server.notes
-    for place in OUTSIDE.values():
-        tried = f"the model tried to write to {tree / place}, outside its copy, and was not let."
-        assert tried in server.notes
-
-
-def test_a_study_changes_nothing_of_the_users_and_trains_what_certified(
-    tree: Path, home: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The model reads what lies beside it; model and experiment try all that they can think of."""
-    monkeypatch.chdir(tree)
-    tries = [*IN_COPY, *OUTSIDE, *SILENT, *(NATIVE if kernel_confines() else [])]
-    reads = ["assert (HERE / 'a.txt').read_text() == 'a'", "assert open('b/b.txt').read() == 'b/b'"]
-    path = written(tree, *reads, *trying(tries))
-    lines = [path.read_text().partition("class Net")[0], *trying(tries), EXPERIMENT]
-    (tree / "experiment.py").write_text("\n".join(lines).format(tree=str(tree)))
-    assert "certified" in generate(server, path, tmp_path / "out")
-    before = stamps(tree, home)
+    generated = stamps(tmp_path / "out" / "baseline")
     outcome = studied(tmp_path / "out", tree / "experiment.py")
-    assert stamps(tree, home) == before
     assert (outcome.n_run, outcome.n_failed) == (4, 0)
-    files = {item.name for item in tmp_path.iterdir()} - {"study.db"}
-    assert files == {"tree", "out"}
-    assert "the model wrote to log.txt in its copy; your own files are as they were." in (
-        outcome.notes
-    )
-    for place in OUTSIDE.values():
-        tried = f"the model tried to write to {tree / place}, outside its copy, and was not let."
-        assert tried in outcome.notes
+    assert stamps(tree, home) == before
+    assert stamps(tmp_path / "out" / "baseline") == generated
+    assert {item.name for item in tmp_path.iterdir()} == {"tree", "out", "study.db"}
+    for notes in (server.notes, outcome.notes):
+        for place in IN_COPY.values():
+            sentence = f"the model wrote to {place} in its copy; your own files are as they were."
+            assert sentence in notes
+        for place in OUTSIDE.values():
+            where = f"{tree / place}, outside its copy, and was not let."
+            assert f"the model tried to write to {where}" in notes
 
 
 def studied(out: Path, experiment: Path) -> AblationOutcome:
@@ -248,8 +238,7 @@ def test_a_model_that_writes_nothing_has_no_notes(tree: Path, home: Path) -> Non
 def test_data_beside_the_model_is_there_in_every_run(
     tree: Path, server: Server, tmp_path: Path
 ) -> None:
-    reads = ["assert (HERE / 'a.txt').read_text() == 'a'", "assert open('b/b.txt').read() == 'b/b'"]
-    assert set(generate(server, written(tree, *reads), tmp_path / "out")) == {"certified"}
+    assert set(generate(server, written(tree, *READS), tmp_path / "out")) == {"certified"}
 
 
 def test_a_run_does_not_find_what_another_left(tree: Path, server: Server, tmp_path: Path) -> None:
