@@ -68,6 +68,7 @@ def test_a_model_for_several_processes_is_looked_through(tmp_path: Path, tracing
     assert set(verdicts(plan, chosen, tmp_path / "out", tracing).values()) == {"certified"}
 
 
+@pytest.mark.slow
 def test_a_model_with_low_rank_adapters_is_looked_through(tmp_path: Path, tracing: Server) -> None:
     pytest.importorskip("peft")
     plan = planned(tmp_path, tracing, ADAPTED)
