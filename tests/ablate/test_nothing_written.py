@@ -1,4 +1,4 @@
-"""Discovery and generation change nothing of the user's, whatever the model tries, and say so."""
+"""Discovery, generation and studies change nothing of the user's, whatever is tried, and say so."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from antifragile.ablate.records import AblationKind
 from antifragile.ablate.sandbox.confinement import kernel_confines
 from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.server import StudyProcesses
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.store.ablation import AblationStore
 
 MODEL = """
-import atexit, ctypes, os, pathlib, py_compile, shutil, subprocess
+import atexit, ctypes, os, pathlib, py_compile, shutil, socket, sqlite3, subprocess, threading, time
+import numpy
 import torch
 from torch import nn
 
@@ -51,6 +57,9 @@ IN_COPY = {  # code, and the path that is told
     "shutil.rmtree(HERE / 'b')": "b/b.txt",
     "os.rename('c.txt', 'moved.txt')": "moved.txt",
     "os.chmod(HERE / 'd.txt', 0o600)": "d.txt",
+    "os.replace(HERE / 'i.txt', 'log.txt')": "i.txt",
+    "sqlite3.connect('log.db').execute('create table t (x)')": "log.db",
+    "numpy.memmap(HERE / 'j.txt', dtype='u1', mode='r+')[:] = 0": "j.txt",
 }
 OUTSIDE = {  # code, and the path below the tree that is told
     "open(TREE + '/model.py', 'a').write('# spoiled')": "model.py",
@@ -64,18 +73,43 @@ OUTSIDE = {  # code, and the path below the tree that is told
     "os.symlink('x', TREE + '/linked')": "linked",
     "os.symlink(TREE, 'way'); open('way/g.txt', 'w')": "g.txt",
     "os.fchmod(os.open(TREE + '/h.txt', os.O_RDONLY), 0o600)": "h.txt",
+    "os.replace(TREE + '/i.txt', TREE + '/a.txt')": "i.txt",
+    "sqlite3.connect(TREE + '/log.db').execute('create table t (x)')": "log.db",
+    "numpy.memmap(TREE + '/j.txt', dtype='u1', mode='r+')[:] = 0": "j.txt",
+    "os.chown(TREE + '/k.txt', os.getuid(), os.getgid())": "k.txt",
+    "os.truncate(TREE + '/l.txt', 0)": "l.txt",
+    "os.link(TREE + '/m.txt', 'hard.txt'); open('hard.txt', 'w').write('x')": "m.txt",
+    "open('/proc/self/root' + TREE + '/n.txt', 'w')": "n.txt",
 }
 SILENT = [  # tries in places of the model's own, and one for a time that never comes
     "p = HOME / '.cache/x'; p.mkdir(parents=True); (p / 'y').touch()",
     "atexit.register(lambda: open(TREE + '/log.txt', 'w').write('x'))",
     "py_compile.compile(__file__)",
+    "torch.save(torch.zeros(1), 'weights.pt')",
+    "threading.Thread(target=lambda: (time.sleep(0.05), open(TREE + '/late.txt', 'w'))).start()",
 ]
 NATIVE = [  # tries that only the kernel sees
     "subprocess.run(['touch', TREE + '/log.txt'], check=False)",
     "subprocess.run(['rm', TREE + '/a.txt'], check=False)",
     "ctypes.CDLL(None).creat((TREE + '/log.txt').encode(), 0o644)",
     "torch.save(torch.zeros(1), TREE + '/weights.pt')",
+    "os.mkfifo(TREE + '/queue')",
+    "socket.socket(socket.AF_UNIX).bind(TREE + '/socket')",
+    "torch.from_file('large.bin', shared=True, size=9).zero_()",  # a link to the user's
 ]
+
+
+READS = [
+    "assert (HERE / 'a.txt').read_text() == 'a'",
+    "assert open('b/b.txt').read() == 'b/b'",
+]
+EXPERIMENT = """
+
+def run(build_model, seed, data_order_seed):
+    open("best.pt", "wb").write(b"x")
+    with torch.no_grad():
+        return {"loss": build_model()(torch.ones(1, 40)).square().sum()}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +135,9 @@ def tree(tmp_path: Path) -> Path:
     """A repository with data beside the model."""
     folder = tmp_path / "tree"
     (folder / "b").mkdir(parents=True)
-    for name in ("a", "b/b", "c", "d", "e", "f", "g", "h"):
+    for name in (*"acdefghijklmn", "b/b"):
         (folder / f"{name}.txt").write_text(name)
+    (folder / "large.bin").write_bytes(b"x" * 2**20)
     return folder
 
 
@@ -143,21 +178,45 @@ def generate(server: Server, path: Path, out: Path) -> list[str]:
 
 
 def test_the_tree_and_the_home_stay_as_they_are_and_each_try_is_told(
-    tree: Path, home: Path, server: Server, tmp_path: Path
+    tree: Path, home: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    native = NATIVE if kernel_confines() else []
-    path = written(tree, *trying([*IN_COPY, *OUTSIDE, *SILENT, *native]))
+    """The model reads what lies beside it; model and experiment try all that they can think of."""
+    monkeypatch.chdir(tree)
+    tries = trying([*IN_COPY, *OUTSIDE, *SILENT, *(NATIVE if kernel_confines() else [])])
+    path = written(tree, *READS, *tries)
+    lines = [path.read_text().partition("class Net")[0], *tries, EXPERIMENT]
+    (tree / "experiment.py").write_text("\n".join(lines))
     before = stamps(tree, home)
     assert "certified" in generate(server, path, tmp_path / "out")
     assert stamps(tree, home) == before
     assert {item.name for item in tmp_path.iterdir()} == {"tree", "out"}
     assert [*tmp_path.rglob("__pycache__")] == []
-    for place in IN_COPY.values():
-        sentence = f"the model wrote to {place} in its copy; your own files are as they were."
-        assert sentence in server.notes
-    for place in OUTSIDE.values():
-        tried = f"the model tried to write to {tree / place}, outside its copy, and was not let."
-        assert tried in server.notes
+    generated = stamps(tmp_path / "out" / "baseline")
+    outcome = studied(tmp_path / "out", tree / "experiment.py")
+    assert (outcome.n_run, outcome.n_failed) == (4, 0)
+    assert stamps(tree, home) == before
+    assert stamps(tmp_path / "out" / "baseline") == generated
+    assert {item.name for item in tmp_path.iterdir()} == {"tree", "out", "study.db"}
+    for notes in (server.notes, outcome.notes):
+        for place in IN_COPY.values():
+            sentence = f"the model wrote to {place} in its copy; your own files are as they were."
+            assert sentence in notes
+        for place in OUTSIDE.values():
+            where = f"{tree / place}, outside its copy, and was not let."
+            assert f"the model tried to write to {where}" in notes
+
+
+def studied(out: Path, experiment: Path) -> AblationOutcome:
+    """A study of one certified variant under one seed."""
+    folder = read_ablation_folder(out)
+    request = AblationRequest(
+        name="made",
+        experiment=Experiment.from_file(f"{experiment}:run"),
+        arms=[folder.arms[0].name],
+        seeds=(1,),
+    )
+    with AblationStore(str(out.parent / "study.db")) as store:
+        return run_ablation(request, folder, store, processes=StudyProcesses(workers=2))
 
 
 def test_a_try_that_the_model_did_not_expect_to_fail_ends_it(tree: Path, server: Server) -> None:
@@ -166,7 +225,7 @@ def test_a_try_that_the_model_did_not_expect_to_fail_ends_it(tree: Path, server:
         discover(server, path)
     assert str(caught.value) == (
         "the model does not run: importing model.py raised PermissionError: [Errno 13] a model may "
-        f"write only in the copy of its files: '{tree}/x' (model.py, line 20)."
+        f"write only in the copy of its files: '{tree}/x' (model.py, line 21)."
     )
 
 
@@ -179,8 +238,7 @@ def test_a_model_that_writes_nothing_has_no_notes(tree: Path, home: Path) -> Non
 def test_data_beside_the_model_is_there_in_every_run(
     tree: Path, server: Server, tmp_path: Path
 ) -> None:
-    reads = ["assert (HERE / 'a.txt').read_text() == 'a'", "assert open('b/b.txt').read() == 'b/b'"]
-    assert set(generate(server, written(tree, *reads), tmp_path / "out")) == {"certified"}
+    assert set(generate(server, written(tree, *READS), tmp_path / "out")) == {"certified"}
 
 
 def test_a_run_does_not_find_what_another_left(tree: Path, server: Server, tmp_path: Path) -> None:

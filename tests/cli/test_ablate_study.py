@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from antifragile.ablate.study.manifest import manifest_file
 from tests.ablate.study.small_study import make_folder, recertify, write
 from tests.cli.commands import Said
 from tests.cli.conftest import Cli
@@ -61,11 +62,12 @@ def test_studies_of_one_folder_keep_manifests_of_their_own(
     for name in ("one", "two words"):
         said = cli("ablate", "run", "variants", *RUN, "--name", name)
         assert said.code == 0
-    assert "manifest-two-words.json" in said.out
+    other = manifest_file("two words")
+    assert other in said.out
     assert (variants / "manifest-one.json").is_file()
     assert not (variants / "manifest.json").exists()
     either = cli("ablate", "report", "variants")
-    assert refused(either, "holds manifest-one.json, manifest-two-words.json; choose one by")
+    assert refused(either, f"holds manifest-one.json, {other}; choose one by")
     one = cli("ablate", "report", "variants", "--study", "one", "--format", "markdown")
     assert "one: contribution, retrain, accuracy" in one.out
 

@@ -25,6 +25,13 @@ _GREY_LEVELS = 255
 _FARTHEST = 1e6  # held-out values, in units of the training values' range
 
 
+def with_absolute_path(name: str) -> str:
+    """Return a data set's name so that it holds from every folder; other names stay as they are."""
+    if not name.startswith(PREFIX):
+        return name
+    return PREFIX + os.path.abspath(os.path.expanduser(name.removeprefix(PREFIX)))
+
+
 def load_npz(name: str, *, normalization: Normalization) -> Dataset:
     """Load, check, split and normalise arrays.
 

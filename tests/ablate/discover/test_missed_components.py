@@ -6,6 +6,7 @@ Each row is generated, certified, and run beside a reference written by hand.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import asdict
@@ -319,14 +320,17 @@ def test_a_run_starts_from_what_an_ablated_initialisation_leaves(bench: Bench) -
     project, out = bench.plan(BUILT).project, bench.folder / "out"
 
     def run(folder: str, own_values: tuple[str, ...], trained: str | None = None) -> Outcome:
+        scratch = bench.folder / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
         arguments = RunArguments(
             project=asdict(project),
             framework="torch",
             folder=str(out / folder),
-            baseline=str(out / "baseline"),
+            baseline=() if folder == "baseline" else (str(out / "baseline"),),
             experiment={"file": str(experiment), "function": "train"},
             seeds=dict.fromkeys(("seed", "init", "stream", "order"), 3),
-            scratch=str(bench.folder / "start.safetensors"),
+            scratch=str(scratch),
             own_values=own_values,
             trained=trained,
         )

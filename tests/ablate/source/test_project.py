@@ -77,3 +77,34 @@ def test_a_missing_source_and_no_source(tmp_path: Path) -> None:
         load_project([tmp_path / "none.py"], "none.py:build", "none.py:inputs")
     with pytest.raises(SpecError, match="no source file given"):
         load_project([], "none.py:build", "none.py:inputs")
+
+
+@pytest.mark.parametrize("library", ["site-packages", "lib"])
+def test_of_installed_packages_only_the_sources_own_is_local(tmp_path: Path, library: str) -> None:
+    packages = tmp_path / library
+    write(
+        packages,
+        net__model="import heavy\nfrom . import parts\nimport net.more\n" + ENTRY,
+        net__parts="def f():\n    from heavy.deep import x\n    from .late import y\n",
+        net__more="try:\n    import single\nexcept ImportError:\n    from net import rest\n",
+        net__late="",
+        net__rest="",
+        heavy__deep="x = 1",
+        single="",
+    )
+    for name, text in (("net", ""), ("heavy", "from heavy import deep")):
+        (packages / name / "__init__.py").write_text(text)
+    if library == "lib":
+        (packages / "heavy-1.0.dist-info").mkdir()
+    write(tmp_path, entry="import net.model, heavy\n" + ENTRY, beside="")
+    entry = tmp_path / "entry.py"
+    project = load_project([packages / "net" / "model.py"], f"{entry}:build", f"{entry}:inputs")
+    names = {Path(file).name for file in project.companions}
+    assert names == {"entry.py", "__init__.py", "parts.py", "more.py", "late.py", "rest.py"}
+    assert not any("heavy" in file for file in project.companions)
+
+
+def test_a_module_of_its_own_among_packages_brings_no_other(tmp_path: Path) -> None:
+    write(tmp_path / "site-packages", alone="import other\n" + ENTRY, other="")
+    path = tmp_path / "site-packages" / "alone.py"
+    assert load_project([path], f"{path}:build", f"{path}:inputs").companions == ()

@@ -22,6 +22,7 @@ from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import is_inside, read_ablation_folder
 from antifragile.ablate.study.job import RunArguments, run_job
+from antifragile.ablate.study.server import open_study_copies
 from antifragile.errors import StoreError, UsageError
 from tests.ablate.study.small_study import make_folder, recertify
 
@@ -108,7 +109,7 @@ def test_a_file_that_changes_during_a_study_is_refused_by_its_run(variants: Path
         project=asdict(folder.project),
         framework="torch",
         folder=str(place),
-        baseline=str(variants / "baseline"),
+        baseline=[str(variants / "baseline")],
         experiment={},
         seeds={},
         scratch="",
@@ -234,8 +235,10 @@ def judged(variants: Path) -> Combinations:
     def nobody() -> Server:
         raise AssertionError("it is certified already")
 
-    combined = Combinations(read_ablation_folder(variants), nobody)
-    combined.judge([frozenset(PAIR)], print)
+    folder = read_ablation_folder(variants)
+    with open_study_copies(folder) as copies:
+        combined = Combinations(folder, copies, nobody)
+        combined.judge([frozenset(PAIR)], print)
     return combined
 
 

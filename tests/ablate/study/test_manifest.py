@@ -16,6 +16,7 @@ from antifragile.ablate.study.manifest import (
     manifest_file,
     manifest_from,
 )
+from antifragile.ablate.study.repeat import read_manifest
 from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.errors import UsageError
 
@@ -92,4 +93,21 @@ def test_a_damaged_manifest_is_one_sentence(plain: dict[str, Any], damage: str) 
 
 def test_studies_have_files_of_their_own() -> None:
     assert manifest_file("ablation") == "manifest.json"
-    assert manifest_file("two words") == "manifest-two-words.json"
+    assert manifest_file("plain_name-1.2") == "manifest-plain_name-1.2.json"
+    alike = ["two words", "two-words", "Two-Words", "two--words", "two.words", "two words."]
+    alike += ["α", "β", "日本", "", "-", "study", "a" * 300, "a" * 299, "Ablation", "a-1a2b3c"]
+    names = [manifest_file(name) for name in alike]
+    assert len({name.casefold() for name in names}) == len(alike)
+    assert all(name.isascii() and len(name) < 120 for name in names)
+
+
+def test_a_manifest_of_an_older_name_is_found_by_its_study(
+    tmp_path: Path, plain: dict[str, Any]
+) -> None:
+    """Once "two words" and "two-words" shared a file."""
+    file = tmp_path / "manifest-two-words.json"
+    file.write_text(json.dumps(plain | {"name": "two words"}))
+    found, _ = read_manifest(tmp_path, "two words")
+    assert found.name == "two words"
+    with pytest.raises(UsageError, match=r"holds manifest-two-words\.json; choose one"):
+        read_manifest(tmp_path, "two  words")

@@ -32,7 +32,7 @@ _EVENTS: dict[str, tuple[tuple[tuple[int, int | None], ...], bool]] = {
     "os.rename": (((0, 2), (1, 3)), True),
     "os.rmdir": (((0, 1),), True),
     "os.mkdir": (((0, 2),), True),
-    "os.link": (((1, 3),), True),
+    "os.link": (((0, 2), (1, 3)), True),  # who writes to the new name writes to the old file
     "os.symlink": (((1, 2),), True),
     "os.truncate": (((0, None),), False),
     "os.chmod": (((0, 2),), False),

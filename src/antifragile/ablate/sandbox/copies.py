@@ -1,7 +1,7 @@
 """Copies of a model's files in which children run, so that they may spoil what they like.
 
-Discovery and certification run in one and the same kind of copy: the project's Python files and the
-data files beside them, with the files of a variant written over them where one is measured.
+Discovery, certification and studies run in one and the same kind of copy: the project's Python
+files and the data beside them, with the files of a variant written over them where one is measured.
 
     project -> `open_copies` -> original (never run) -> `fill`, in the child -> one copy per job
 
@@ -56,6 +56,24 @@ class Copies:
         """A folder for one job, which makes it itself."""
         return self.folder / str(next(self._numbers))
 
+    def add_data(self, folder: Path) -> None:
+        """Add the data files and folders of another folder whose names are still free.
+
+        Paths relative to that folder then lead to them; code is not added, nor what `open_copies`
+        leaves out.
+        """
+        size = 0
+        for entry in _entries(folder):
+            path, target = Path(entry.path), self.original / entry.name
+            if not _is_taken(entry) or _is_code(path) or target.exists():
+                continue
+            size += _bytes_of(entry)
+            with suppress(OSError):  # not ours to read
+                if size > MOST_BYTES:
+                    target.symlink_to(path.resolve())
+                else:
+                    _put(path, target, links=kernel_confines())
+
 
 @contextmanager
 def open_copies(root: Path, needed: Sequence[str]) -> Iterator[Copies]:
@@ -82,11 +100,26 @@ def _remove(folder: Path) -> None:
 
 
 def fill(folder: Path, sources: Iterable[str]) -> None:
-    """Make a copy of folders, later ones over earlier ones."""
+    """Make a copy of folders, later ones over earlier ones; a confined process may do it too."""
     for source in sources:
-        shutil.copytree(
-            source, folder, symlinks=True, dirs_exist_ok=True, copy_function=_copy_writable
-        )
+        for here, folders, files in os.walk(source):
+            target = folder / os.path.relpath(here, source)
+            if target.is_symlink():  # of an earlier folder; what it leads to is not ours
+                target.unlink()
+            target.mkdir(parents=True, exist_ok=True)
+            for name in (*folders, *files):
+                _copy_entry(Path(here, name), target / name)
+
+
+def _copy_entry(path: Path, target: Path) -> None:
+    """Copy a file or a link; folders are left to the caller."""
+    if target.is_symlink():
+        target.unlink()
+    if path.is_symlink():
+        target.unlink(missing_ok=True)
+        target.symlink_to(os.readlink(path))
+    elif path.is_file():
+        _copy_writable(str(path), str(target))
 
 
 def _take(root: Path, needed: Sequence[str], target: Path) -> str:
@@ -146,6 +179,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _is_skipped(folder: Path) -> bool:
     is_hidden = folder.name.startswith(".") or folder.name in _SKIPPED
     return is_hidden or any((folder / mark).exists() for mark in _MARKS)
+
+
+def _is_code(path: Path) -> bool:
+    """Whether it is a module, a package, or a folder that is left out."""
+    if path.is_dir():
+        return _is_skipped(path) or (path / "__init__.py").exists()
+    return path.suffix == ".py"
 
 
 def _is_taken(entry: os.DirEntry[str]) -> bool:

@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -19,7 +20,6 @@ from importlib.machinery import (
     FileFinder,
     SourceFileLoader,
 )
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,15 @@ def existing_file(path: Path) -> Path:
 
 def installed_package(path: Path) -> str | None:
     """Return the name of the installed package that a file belongs to, if it does to one."""
-    places = {"site-packages", "dist-packages"}
-    return next((one for above, one in pairwise(path.parts) if above in places), None)
+    library = next((folder for folder in path.parents if _holds_packages(folder)), None)
+    return path.relative_to(library).parts[0] if library is not None else None
+
+
+@cache
+def _holds_packages(folder: Path) -> bool:
+    """Whether packages were installed into a folder."""
+    is_named_so = folder.name in ("site-packages", "dist-packages")
+    return is_named_so or any(folder.glob("*.dist-info"))
 
 
 def check_not_of_framework(path: Path) -> None:
@@ -144,7 +151,10 @@ def package_top(path: Path) -> Path:
 
 
 def companions_of(files: Sequence[Path], tops: Sequence[Path]) -> list[Path]:
-    """Follow imports from the files to every local file they need, package openings included."""
+    """Follow imports from the files to every local file they need, package openings included.
+
+    Of a folder of installed packages, only those that hold one of the files are local.
+    """
     seen, queue = set[Path](), list(files)
     own = {installed_package(path) for path in files} | {None}
     while queue:
@@ -170,7 +180,7 @@ def package_openings(path: Path) -> list[Path]:
 
 def imported_names(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (level, dotted name) of everything a file imports; level counts the leading dots."""
-    for node in ast.walk(parse_file(path)):
+    for node in _statements(parse_file(path)):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -179,10 +189,18 @@ def imported_names(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.level, prefix + alias.name) for alias in node.names)
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements below a node; expressions, which hold none, are not entered."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, part, ()):
+            yield child
+            yield from _statements(child)
+
+
 def local_file(name: tuple[int, str], path: Path, tops: Sequence[Path]) -> Path | None:
     """Return the local file behind one imported name: none when it belongs to a library."""
     level, dotted = name
-    starts = [path.parents[level - 1]] if level else [package_top(path), *tops]
+    starts = [path.parents[level - 1]] if level else dict.fromkeys([package_top(path), *tops])
     for start in starts:
         target = start.joinpath(*dotted.split(".")) if dotted else start
         for candidate in (target.with_suffix(".py"), target / "__init__.py"):

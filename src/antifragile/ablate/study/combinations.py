@@ -20,7 +20,6 @@ from antifragile._records import from_json, read_json
 from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.discover.jobs import parameter_sizes
-from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.digests import CERTIFICATE, changed_since
 from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
@@ -28,6 +27,7 @@ from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError
 from antifragile.ablate.study.folder import RUNNABLE, AblationFolder, Arm, digest_of
 from antifragile.ablate.study.manifest import ManifestCombination
+from antifragile.ablate.study.server import StudyCopies
 from antifragile.errors import StoreError
 
 _WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)
@@ -38,11 +38,14 @@ class Combinations:
 
     Args:
         folder: The variants.
+        copies: Copies of them in which their models run.
         certifier: Gives the server that certifies; called once there is something to certify.
     """
 
-    def __init__(self, folder: AblationFolder, certifier: Callable[[], Server]) -> None:
-        self.folder, self._certifier = folder, certifier
+    def __init__(
+        self, folder: AblationFolder, copies: StudyCopies, certifier: Callable[[], Server]
+    ) -> None:
+        self.folder, self.copies, self._certifier = folder, copies, certifier
         self._is_first = True  # some of the first are also imported by a fresh Python
         self.judged: dict[Configuration, ManifestCombination] = {}
         self._digests: dict[Configuration, Mapping[str, str]] = {}  # of certified combinations
@@ -170,11 +173,11 @@ class Combinations:
 
     @cached_property
     def _parameter_sizes(self) -> dict[str, int]:
-        place = (self.folder.path / BASELINE).resolve()
-        code = ModelCode.in_folder(self.folder.project, place, self.folder.framework)
-        outcome = self._certifier().run_one(code.job(parameter_sizes))
+        job = self.copies.code(self.folder.place([])).job(parameter_sizes)
+        outcome = self._certifier().run_one(job)
         if outcome.failure is not None:
-            raise ModelError(f"the unchanged model cannot be measured: {outcome.reason}.")
+            why = self.copies.explained(outcome.reason)
+            raise ModelError(f"the unchanged model cannot be measured: {why}.")
         return dict(outcome.value)
 
 

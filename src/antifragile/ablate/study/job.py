@@ -13,6 +13,9 @@ With torch, dropout masks come from the global stream: they agree until the firs
 missing. A Keras layer draws from a stream of its own, whose state is copied like a weight. An
 experiment that shuffles by the global stream loses its pairing there; it should use the order seed.
 
+All of it happens in copies, in which model and experiment may write what they like; what they leave
+there goes with the copy. The baseline has a copy of its own.
+
 A trained baseline can be kept for the post-hoc protocol: its tensors are loaded into the variant
 by name and shape, except those that the ablation cut, and the experiment's ``evaluate`` is called.
 Framework-specific steps are behind `frameworks.adapter`.
@@ -40,12 +43,13 @@ from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generate.digests import AGAIN, changed_since
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
+from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 from antifragile.ablate.trace.calls import read_call
 
 State = dict[str, Array]
-EVALUATE = "evaluate"
+EVALUATE, KEPT = "evaluate", "kept.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +59,14 @@ class RunArguments:
     Args:
         project: `asdict` of the project.
         framework: Name of the adapter.
-        folder: Folder of the variant, or of the baseline.
-        baseline: Folder of the baseline.
+        folder: Copy of the variant, or of the baseline.
+        baseline: Folders of which a copy of the baseline is made, later ones over earlier ones;
+            none where the run is the baseline's.
         experiment: ``file`` and ``function``, or ``dataset`` and ``options`` of the built-in one.
         seeds: ``seed`` (handed on), ``init``, ``stream`` and ``order``.
-        scratch: A file name for initial values on their way between two processes.
+        scratch: A folder for the baseline's copy and values on their way between processes.
         trained: File of values to load instead of training (post-hoc).
-        keep: File in which to leave the trained values.
+        keeps: Whether to leave the trained values in the scratch folder, as `KEPT`.
         cut: Parameters that trained values are not loaded into.
         certified: The hashes of the files in each folder that is run, as they were certified.
         own_values: Parameters that start from the variant's own values, not the baseline's.
@@ -70,12 +75,12 @@ class RunArguments:
     project: dict[str, Any]
     framework: str
     folder: str
-    baseline: str
+    baseline: Sequence[str]
     experiment: dict[str, Any]
     seeds: dict[str, int]
     scratch: str
     trained: str | None = None
-    keep: str | None = None
+    keeps: bool = False
     cut: Sequence[str] = ()
     certified: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     own_values: Sequence[str] = ()
@@ -99,10 +104,9 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
             raise Refusal(f"{place}: {change}; {AGAIN}")
     project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
-    is_baseline = Path(given.folder) == Path(given.baseline)
     if given.trained is not None and given.own_values:
         raise Refusal("it ablates initial values, which a trained model no longer has: retrain it")
-    start = None if is_baseline else _state_in_child(project, given)
+    start = _state_in_child(project, given) if given.baseline else None
     if start is not None:
         start = {path: value for path, value in start.items() if path not in given.own_values}
     enter_project(project, Path(given.folder))
@@ -118,8 +122,8 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     with stage(f"{function}() of the experiment"):
         found = measure(subject, seed=given.seeds["seed"], data_order_seed=given.seeds["order"])
         metrics = checked_metrics(found)
-    if given.keep is not None:
-        save_state(builder.last_state(), Path(given.keep))
+    if given.keeps:
+        save_state(builder.last_state(), Path(given.scratch, KEPT))
     return metrics
 
 
@@ -136,6 +140,7 @@ class PairedBuilder:
     def __init__(self, project: Project, adapter: Adapter, seed: int, start: State | None) -> None:
         self._project, self._adapter = project, adapter
         self._seed, self._start = seed, start
+        self._builds_late = adapter.builds_late  # of all models; a lazy layer shows itself later
         self._own = {module_name(project, file) for file in files_of(project)}
         self._built: Any = None
 
@@ -145,12 +150,11 @@ class PairedBuilder:
         words = f"{entry.function}() of {entry.file}"
         with stage(words), adapter.streams_untouched():
             build = entry_function(self._project, entry)
-            run = self._first_call() if adapter.builds_late else None
+            run = self._first_call() if self._builds_late else None
             adapter.seed_run(self._seed)
             model = build()
             adapter.check(model, words)
-            if run is not None:
-                adapter.prepare(model, partial(run, model))
+            adapter.prepare(model, lambda: (run or self._first_call())(model))
         if self._start is not None:
             adapter.set_tensors(model, self._start)
         self._built = model
@@ -196,17 +200,17 @@ def load_experiment(
 ) -> Callable[..., Any]:
     """The function of that name, which trains or evaluates.
 
-    A file that belongs to the project is taken from the variant's folder, so that marked parts of
-    it can be ablated; its neighbours are importable, after the variant's own files.
+    A file that belongs to the project is taken from the variant's copy, so that marked parts of it
+    can be ablated; its neighbours are importable, after the variant's own files.
     """
     if "dataset" in experiment:
         from antifragile.ablate.study.trainer import trainer
 
         return trainer(experiment, project, evaluates=name == EVALUATE)
     file = Path(experiment["file"])
-    root = Path(project.root)
-    if file.is_relative_to(root) and (inside := Path(folder) / file.relative_to(root)).is_file():
-        file = inside
+    for own in files_of(project):
+        if file == Path(project.root, own):
+            file = Path(folder, own)
     sys.path.append(str(file.parent))
     with stage(f"importing {file.name}"):
         module = import_by_path(f"_experiment_{file.stem}", file)
@@ -237,19 +241,20 @@ def checked_metrics(value: Any) -> dict[str, float]:
 
 def _state_in_child(project: Project, given: RunArguments) -> State:
     """The baseline's initial values, built in a fork so that its modules do not stay here."""
-    folder, scratch = Path(given.baseline), Path(given.scratch)
-    reason = scratch.with_suffix(".reason")
+    scratch = Path(given.scratch)
+    folder, values, reason = (scratch / name for name in ("baseline", "initial", "reason"))
     pid = os.fork()
     if pid == 0:
         try:
-            variants = folder.parent  # the import path must not lead to a variant beside it
-            sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(variants)]
+            fill(folder, given.baseline)
+            own = given.folder  # the import path must not lead to the variant
+            sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(own)]
             os.chdir(folder)
-            adapter = framework_named(given.framework).open_models(given.baseline)
+            adapter = framework_named(given.framework).open_models(str(folder))
             enter_project(project, folder)
             builder = PairedBuilder(project, adapter, given.seeds["init"], None)
             builder()
-            save_state(builder.last_state(), scratch)
+            save_state(builder.last_state(), values)
             os._exit(0)
         except BaseException as error:
             reason.write_text(str(error))
@@ -258,6 +263,4 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
         why = reason.read_text() if reason.exists() else "its process ended"
         raise Refusal(f"the baseline could not be built: {why}")
-    state = load_file(scratch)
-    scratch.unlink(missing_ok=True)
-    return state
+    return load_file(values)

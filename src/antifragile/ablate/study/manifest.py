@@ -10,6 +10,7 @@ makes JSON data of it. Keys that older manifests lack are fields that may be abs
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from antifragile import __version__
 from antifragile._files import safe_name, write_atomically
 from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.generate.names import in_ascii
 from antifragile.ablate.records import CertificateVerdict, Project
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.request import (
@@ -39,6 +41,7 @@ from antifragile.store.records import Environment
 
 MANIFEST = "manifest.json"
 DEFAULT_NAME = "ablation"
+_MOST_WORDS = 80  # characters of a study's name in a file's
 _EXPORTED = ("metrics", "failure", "seconds")
 
 
@@ -257,8 +260,22 @@ def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationMa
 
 
 def manifest_file(study: str) -> str:
-    """File name of a study's manifest: several studies of one folder do not share one."""
-    return MANIFEST if study == DEFAULT_NAME else f"manifest-{safe_name(study, also='_.')}.json"
+    """File name of a study's manifest: no two studies of a folder share one, on any file system.
+
+    A name that is no plain file name in lower case gets a part of its hash.
+    """
+    if study == DEFAULT_NAME:
+        return MANIFEST
+    words = safe_name(in_ascii(study), also="_.", at_most=_MOST_WORDS).lower()
+    digits = (
+        "" if words and words == study else f"-{hashlib.sha256(study.encode()).hexdigest()[:6]}"
+    )
+    return f"manifest-{words or 'study'}{digits}.json"
+
+
+def older_manifest_file(study: str) -> str:
+    """File name of a study's manifest in versions in which studies could share one."""
+    return f"manifest-{safe_name(study, also='_.')}.json"
 
 
 def package_versions(environment: Environment) -> dict[str, str]:

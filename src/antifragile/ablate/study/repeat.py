@@ -24,6 +24,7 @@ from antifragile.ablate.study.manifest import (
     load_manifest,
     manifest_file,
     manifest_from,
+    older_manifest_file,
     with_metrics,
 )
 from antifragile.ablate.study.request import AblationRequest, Experiment
@@ -145,6 +146,10 @@ def _manifest_in(folder: Path, study: str | None) -> Path:
     wanted = MANIFEST if study is None else manifest_file(study)
     if study is None and len(found) == 1:
         wanted = found[0]
+    elif study is not None and wanted not in found:
+        older = folder / older_manifest_file(study)
+        if older.name in found and load_manifest(older).name == study:
+            wanted = older.name
     if wanted not in found:
         names = ", ".join(found)
         raise UsageError(f"{folder} holds {names}; choose one by --study, or give its path.")

@@ -33,6 +33,8 @@ from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.config.seeds import SeedTree
 from antifragile.data.datasets import load_dataset
+from antifragile.data.files import user_cache
+from antifragile.data.npz import with_absolute_path
 from antifragile.errors import UsageError
 
 _LOWER_IS_BETTER = ("loss", "error", "perplexity", "mse", "mae", "rmse", "nll", "bpc", "wer")
@@ -130,8 +132,13 @@ class Experiment:
         if self.file is not None:
             file, _, function = self.file.rpartition(":")
             return {"file": str(Path(file).resolve()), "function": function}
+        assert self.dataset is not None
         assert self.options is not None
-        return {"dataset": self.dataset, "options": asdict(self.options)}
+        return {
+            "dataset": with_absolute_path(self.dataset),
+            "data_dir": str(user_cache()),  # of the user, whose home a run does not see
+            "options": asdict(self.options),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,18 +16,19 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from antifragile._files import make_folder
+from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.job import RunArguments, run_job
+from antifragile.ablate.study.job import KEPT, RunArguments, run_job
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.records import Environment
@@ -130,17 +131,28 @@ class AblationRuns:
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
             return
-        with tempfile.TemporaryDirectory(prefix="antifragile-ablation-") as scratch:
-            jobs = [self._job(plan, Path(scratch) / str(n)) for n, plan in enumerate(plans)]
+        with tempfile.TemporaryDirectory(
+            prefix="antifragile-ablation-", ignore_cleanup_errors=True
+        ) as folder:
+            scratch = [Path(folder).resolve() / str(n) for n in range(len(plans))]
+            jobs = [self._job(plan, place) for plan, place in zip(plans, scratch, strict=True)]
             for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
-                plan, is_failed = plans[position], outcome.failure is not None
-                self.n_run += 1
-                self.n_failed += is_failed
-                metrics, failure = (None, outcome.reason) if is_failed else (outcome.value, None)
-                self._put(plan, metrics, failure, outcome.seconds)
+                plan = plans[position]
+                self._take(plan, outcome, scratch[position])
                 if not quietly:
                     last = f"{plan.label}, seed {plan.seed}, {plan.protocol}"
                     self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
+
+    def _take(self, plan: PlannedRun, outcome: Outcome, scratch: Path) -> None:
+        """Store how a run ended, its trained values first: what is stored is not run again."""
+        is_failed, kept = outcome.failure is not None, scratch / KEPT
+        if not is_failed and kept.is_file() and not kept.is_symlink():
+            write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
+        shutil.rmtree(scratch, ignore_errors=True)
+        self.n_run += 1
+        self.n_failed += is_failed
+        failure = self.combinations.copies.explained(outcome.reason) if is_failed else None
+        self._put(plan, None if is_failed else outcome.value, failure, outcome.seconds)
 
     def tell(
         self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
@@ -178,32 +190,34 @@ class AblationRuns:
         self.ended[plan] = run
 
     def _job(self, plan: PlannedRun, scratch: Path) -> Job:
-        names = sorted(plan.ablated)
-        place = self.folder.place(names).resolve()
+        """Prepare a run, and make the scratch folder that it may write in."""
+        scratch.mkdir()
+        names, copies = sorted(plan.ablated), self.combinations.copies
+        code = copies.code(self.folder.place(names))
         trained = PlannedRun(ablated=BASELINE, seed=plan.seed)
         is_post_hoc = plan.protocol is TrainingProtocol.POST_HOC
-        keeps = plan == trained and TrainingProtocol.POST_HOC in self.request.protocols
-        if keeps:
-            make_folder(self._kept)
         arguments = RunArguments(
             project=asdict(self.folder.project),
             framework=self.folder.framework,
-            folder=str(place),
-            baseline=str(self.folder.place([]).resolve()),
+            folder=code.folder,
+            baseline=copies.sources(self.folder.place([])) if names else (),
             experiment=self.request.experiment.to_job(),
             seeds=plan.seeds(),
             scratch=str(scratch),
             trained=str(self._kept_file(trained)) if is_post_hoc else None,
-            keep=str(self._kept_file(plan)) if keeps else None,
+            keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
             own_values=self.folder.own_values(names),
         )
         return Job(
             target=run_job,
-            folder=str(Path.cwd()),
-            paths=(str(place),),
+            folder=code.folder,
+            paths=tuple(code.paths),
             arguments={"run": asdict(arguments)},
+            script=code.script,
+            copied_from=tuple(code.copied_from),
+            writable=(str(scratch),),
         )
 
     def _kept_file(self, plan: PlannedRun) -> Path:

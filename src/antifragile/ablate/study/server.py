@@ -1,15 +1,23 @@
-"""The server in which a study's runs are made, and the environment that its numbers belong to.
+"""The server in which a study's runs are made, their copies, and the environment of its numbers.
 
 The server has imported the framework and nothing of the user's; a run is a fork of it with one
-thread.
+thread. It works in a copy like that of certification: the variant's files over the model's folder
+with its data. Where that folder is gone, or other than it was, the files of the variants are all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.frameworks.registry import framework_named, installed_framework
+from antifragile.ablate.frameworks.subject import ModelCode
+from antifragile.ablate.generate.emit import BASELINE
+from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Limits, Server
 from antifragile.ablate.study import job
@@ -20,6 +28,11 @@ from antifragile.store.records import Environment
 from antifragile.study.machine import current_environment
 
 PRELOAD_DATASET = ("antifragile.ablate.study.trainer", "sklearn.datasets")
+_MISSING = (
+    "FileNotFoundError",
+    "No such file",
+    "ModuleNotFoundError",
+)  # in the reason of a failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +52,63 @@ class StudyProcesses:
     certifier: Server | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyCopies:
+    """Copies in which a study's models are built and trained.
+
+    Args:
+        folder: The variants.
+        copies: Copies of the model's folder, or of the baseline's where that one cannot be used.
+        change: Why it cannot, as a clause; empty where it can.
+    """
+
+    folder: AblationFolder
+    copies: Copies
+    change: str
+
+    def sources(self, place: Path) -> tuple[str, ...]:
+        """The folders that a copy of a variant is made of, later ones over earlier ones."""
+        return str(self.copies.original), str(place.resolve())
+
+    def code(self, place: Path) -> ModelCode:
+        """The model's functions in a new copy of a variant.
+
+        Args:
+            place: The variant's folder, or the baseline's.
+        """
+        project, framework = self.folder.project, self.folder.framework
+        code = ModelCode.in_folder(project, self.copies.new_place(), framework)
+        return replace(code, copied_from=self.sources(place))
+
+    def explained(self, reason: str) -> str:
+        """A failure's reason, and what was missing if it may be that."""
+        if not self.change or not any(word in reason for word in _MISSING):
+            return reason
+        return f"{reason}; the run had the variant's own files alone, as {self.change}"
+
+
+@contextmanager
+def open_study_copies(folder: AblationFolder) -> Iterator[StudyCopies]:
+    """Take the model's folder as it is now, with what lies in the current folder."""
+    change = changed_tree(folder)
+    root = Path(folder.project.root) if not change else folder.path / BASELINE
+    with open_copies(root.resolve(), folder.files) as copies:
+        copies.add_data(Path.cwd())
+        yield StudyCopies(folder=folder, copies=copies, change=change)
+
+
+def changed_tree(folder: AblationFolder) -> str:
+    """Say, as a clause, which of the model's files is not as it was certified; empty if all are."""
+    for file, path in ((file, Path(folder.project.root, file)) for file in folder.files):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return f"{path} is not there"
+        if hashlib.sha256(content).hexdigest() != folder.digests[BASELINE].get(file):
+            return f"{path} was changed after the variants were generated"
+    return ""
+
+
 def open_study_server(
     request: AblationRequest, folder: AblationFolder, processes: StudyProcesses
 ) -> Server:
@@ -54,6 +124,7 @@ def open_study_server(
         limits=processes.limits or Limits(timeout_s=3600),
         preload=(*training_modules(framework), *own),
         environment=framework.environment,
+        has_private_home=True,
     )
 
 

@@ -48,6 +48,7 @@ from antifragile.ablate.study.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
     StudyProcesses,
     describe_environment,
+    open_study_copies,
     open_study_server,
 )
 from antifragile.errors import UsageError
@@ -68,6 +69,7 @@ class AblationOutcome:
         n_failed: Runs that failed in this call.
         n_refused: Runs that were not started, as their combination has no certificate.
         seconds: Wall time.
+        notes: Sentences about what the runs did beside their numbers.
     """
 
     manifest: AblationManifest
@@ -76,6 +78,7 @@ class AblationOutcome:
     n_failed: int
     n_refused: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def run_ablation(
@@ -117,7 +120,9 @@ def run_ablation(
 
         server = where.server or opened.enter_context(open_study_server(request, folder, where))
         environment = describe_environment(folder, server)
-        combined = Combinations(folder, certifier)
+        copies = opened.enter_context(open_study_copies(folder))
+        server.note(copies.copies.note)
+        combined = Combinations(folder, copies, certifier)
         runs = AblationRuns(request, store, server, environment, combined, listener)
         return _Study(runs).run(command)
 
@@ -168,6 +173,7 @@ class _Study:
             n_failed=runs.n_failed,
             n_refused=runs.n_refused,
             seconds=runs.seconds,
+            notes=tuple(runs.server.notes),
         )
 
     def _write_manifest(self, command: str) -> AblationManifest:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def trainer(
     experiment: dict[str, Any], project: Project, *, evaluates: bool
 ) -> Callable[..., dict[str, float]]:
     """The experiment as a function of ``(build_model or model, seed, data_order_seed)``."""
-    data = load_dataset(experiment["dataset"])
+    data = load_dataset(experiment["dataset"], data_dir=Path(experiment["data_dir"]))
     options = TrainerOptions(**experiment["options"])
     shape = _shape(project)
     if math.prod(shape) != data.n_inputs:

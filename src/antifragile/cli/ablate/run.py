@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.server import Limits
@@ -79,6 +80,8 @@ def run(
         )
     if then is None:
         write_manifest(outcome.manifest, folder)
+    for sentence in outcome.notes:
+        stderr().print(escape(f"note: {sentence}"), soft_wrap=True)
     _print_outcome(outcome, then, as_json=as_json)
 
 

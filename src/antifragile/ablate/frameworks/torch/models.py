@@ -42,10 +42,14 @@ class TorchModels(Adapter):
         randomness.seed_everything(seed)
 
     def prepare(self, model: Any, forward: Callable[[], object]) -> None:
-        """Let lazy modules see their first input."""
+        """Let lazy modules see their first input; modes and gradients stay as they are."""
         if any(is_lazy(tensor) for _, tensor in self.held(model)):
             self.builds_late = True
+            modes = {module: module.training for module in model.modules()}
             forward()
+            model.zero_grad(set_to_none=True)
+            for module, is_training in modes.items():
+                module.training = is_training
 
     def parameters(self, model: Any) -> dict[str, int]:
         """Numbers of elements by name, each parameter once, hidden ones included."""
