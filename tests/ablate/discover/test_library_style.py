@@ -180,3 +180,47 @@ def test_a_list_within_each_item_of_a_stack_is_no_stack(tracing: Server, tmp_pat
     shrinkable = [item.name for item in plan.components if AblationKind.SHRINK in item.kinds]
     assert "Net.layers[*] (all)" in shrinkable
     assert "Net.layers[*][0] (all)" not in [item.name for item in plan.components]
+
+
+SUMMED = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(9, 4), nn.Embedding(6, 4)
+        self.register_buffer("bias", torch.randn(3, 6, 4))
+
+    def forward(self, tokens):
+        x = self.tokens(tokens)
+        place = self.places(torch.arange(6).expand(3, 6))
+        x = x + place.to(x.device)
+        return x + {bias}
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randint(9, (3, 6)),)
+"""
+
+
+@pytest.mark.parametrize(
+    ("bias", "kind"),
+    [
+        ("self.bias.to(x.dtype)", "sum"),
+        ("torch.tanh(x.detach()) * self.bias", "residual"),
+    ],
+)
+def test_a_summand_moved_to_the_others_device_is_not_computed_from_it(
+    tracing: Server, tmp_path: Path, bias: str, kind: str
+) -> None:
+    project = written_project(tmp_path, SUMMED.format(bias=bias))
+    plan = plan_ablations(project, traced(tracing, project))
+    found = [item for item in plan.components if item.name.startswith("Net.forward:")]
+    kinds = {item.span.start_line: str(item.kind) for item in found if " + " in item.name}
+    assert list(kinds.values()) == ["sum", kind]
