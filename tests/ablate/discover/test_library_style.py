@@ -224,3 +224,39 @@ def test_a_summand_moved_to_the_others_device_is_not_computed_from_it(
     found = [item for item in plan.components if item.name.startswith("Net.forward:")]
     kinds = {item.span.start_line: str(item.kind) for item in found if " + " in item.name}
     assert list(kinds.values()) == ["sum", kind]
+
+
+OPTIONAL = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, has_bias=True):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.bias = nn.Parameter(torch.randn(4)) if has_bias else None
+
+    def forward(self, x):
+        x = self.linear(x)
+        if self.bias is not None:
+            x = x + self.bias
+        return x.to(self.linear.weight.dtype)
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randn(3, 4),)
+"""
+
+
+def test_a_question_whether_a_parameter_is_there_stays(tracing: Server, tmp_path: Path) -> None:
+    project = written_project(tmp_path, OPTIONAL)
+    plan = plan_ablations(project, traced(tracing, project))
+    assert "Net.linear.weight" not in [item.name for item in plan.components]
+    [variant] = generate(part_of(plan, ["Net.bias"]), tmp_path / "out", [AblationKind.ZERO])
+    new = (tmp_path / "out" / variant.folder / "model.py").read_text()
+    assert "if self.bias is not None:\n            x = x + torch.zeros_like(self.bias)" in new
