@@ -260,3 +260,40 @@ def test_a_question_whether_a_parameter_is_there_stays(tracing: Server, tmp_path
     [variant] = generate(part_of(plan, ["Net.bias"]), tmp_path / "out", [AblationKind.ZERO])
     new = (tmp_path / "out" / variant.folder / "model.py").read_text()
     assert "if self.bias is not None:\n            x = x + torch.zeros_like(self.bias)" in new
+
+
+STACKED = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stack = nn.Sequential(nn.Conv1d(3, 5, 3, padding=1), nn.ReLU(), nn.Dropout(0.1))
+        self.body = nn.Sequential(nn.Linear(7, 7), nn.ReLU())
+        self.head = nn.Linear(7, 2)
+
+    def forward(self, x):
+        return self.head(self.body(self.stack(x)))
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randn(4, 3, 7),)
+"""
+
+
+def test_the_mean_over_positions_of_a_stack_is_told_by_what_lies_inside(
+    tracing: Server, tmp_path: Path
+) -> None:
+    project = written_project(tmp_path, STACKED)
+    plan = part_of(plan_ablations(project, traced(tracing, project)), ["Net.stack", "Net.body"])
+    variants = generate(plan, tmp_path / "out", [AblationKind.MEAN])
+    assert {variant.component: variant.substitute for variant in variants} == {
+        "Net.stack": "its mean over positions (axis 2), for each sample",
+        "Net.body": "its mean over positions (axis 1), for each sample",
+    }
