@@ -218,7 +218,7 @@ def types_within(evidence: Evidence, numbers: Sequence[int]) -> list[str]:
 
     They tell of a stack of convolutions that its results have channels behind the samples.
     """
-    found = []
+    found = list[str]()
     for number in numbers:
         inside = [evidence.module(one) for one in evidence.below([number]) if one != number]
         ran = sorted((item for item in inside if item.ran), key=lambda item: item.first_seen)
