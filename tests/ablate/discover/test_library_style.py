@@ -180,3 +180,120 @@ def test_a_list_within_each_item_of_a_stack_is_no_stack(tracing: Server, tmp_pat
     shrinkable = [item.name for item in plan.components if AblationKind.SHRINK in item.kinds]
     assert "Net.layers[*] (all)" in shrinkable
     assert "Net.layers[*][0] (all)" not in [item.name for item in plan.components]
+
+
+SUMMED = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(9, 4), nn.Embedding(6, 4)
+        self.register_buffer("bias", torch.randn(3, 6, 4))
+
+    def forward(self, tokens):
+        x = self.tokens(tokens)
+        place = self.places(torch.arange(6).expand(3, 6))
+        x = x + place.to(x.device)
+        return x + {bias}
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randint(9, (3, 6)),)
+"""
+
+
+@pytest.mark.parametrize(
+    ("bias", "kind"),
+    [
+        ("self.bias.to(x.dtype)", "sum"),
+        ("torch.tanh(x.detach()) * self.bias", "residual"),
+    ],
+)
+def test_a_summand_moved_to_the_others_device_is_not_computed_from_it(
+    tracing: Server, tmp_path: Path, bias: str, kind: str
+) -> None:
+    project = written_project(tmp_path, SUMMED.format(bias=bias))
+    plan = plan_ablations(project, traced(tracing, project))
+    found = [item for item in plan.components if item.name.startswith("Net.forward:")]
+    kinds = {item.span.start_line: str(item.kind) for item in found if " + " in item.name}
+    assert list(kinds.values()) == ["sum", kind]
+
+
+OPTIONAL = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, has_bias=True):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.bias = nn.Parameter(torch.randn(4)) if has_bias else None
+
+    def forward(self, x):
+        x = self.linear(x)
+        if self.bias is not None:
+            x = x + self.bias
+        return x.to(self.linear.weight.dtype)
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randn(3, 4),)
+"""
+
+
+def test_a_question_whether_a_parameter_is_there_stays(tracing: Server, tmp_path: Path) -> None:
+    project = written_project(tmp_path, OPTIONAL)
+    plan = plan_ablations(project, traced(tracing, project))
+    assert "Net.linear.weight" not in [item.name for item in plan.components]
+    [variant] = generate(part_of(plan, ["Net.bias"]), tmp_path / "out", [AblationKind.ZERO])
+    new = (tmp_path / "out" / variant.folder / "model.py").read_text()
+    assert "if self.bias is not None:\n            x = x + torch.zeros_like(self.bias)" in new
+
+
+STACKED = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stack = nn.Sequential(nn.Conv1d(3, 5, 3, padding=1), nn.ReLU(), nn.Dropout(0.1))
+        self.body = nn.Sequential(nn.Linear(7, 7), nn.ReLU())
+        self.head = nn.Linear(7, 2)
+
+    def forward(self, x):
+        return self.head(self.body(self.stack(x)))
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randn(4, 3, 7),)
+"""
+
+
+def test_the_mean_over_positions_of_a_stack_is_told_by_what_lies_inside(
+    tracing: Server, tmp_path: Path
+) -> None:
+    project = written_project(tmp_path, STACKED)
+    plan = part_of(plan_ablations(project, traced(tracing, project)), ["Net.stack", "Net.body"])
+    variants = generate(plan, tmp_path / "out", [AblationKind.MEAN])
+    assert {variant.component: variant.substitute for variant in variants} == {
+        "Net.stack": "its mean over positions (axis 2), for each sample",
+        "Net.body": "its mean over positions (axis 1), for each sample",
+    }

@@ -28,6 +28,7 @@ from antifragile.ablate.trace.records import Callee
 DIFFERENCES = ("-", "-=", "sub", "sub_", "subtract", "subtract_")
 SUMS = ("+", "+=", "add", "add_", *DIFFERENCES)
 _QUOTIENTS = ("/", "/=", "div", "div_", "divide", "divide_", "true_divide")
+_FACTS = ("shape", "dtype", "device", "ndim", "size", "dim", "type")  # no values of a tensor
 _MOST_CALLS = 8  # of one site are asked which operand depends on which
 _GATED = (AblationKind.IDENTITY, AblationKind.MEAN, AblationKind.SHUFFLE)
 
@@ -174,25 +175,33 @@ def skip_of(evidence: Evidence, site: SeenSite, sides: Mapping[str, ast.expr]) -
     """Return the operand that the other one is computed from; None where neither is, or both."""
     first, second = sides
     calls = site.run.nodes
-    found = set()
+    found, is_told = set(), False
     for _, nodes in calls[:: -(-len(calls) // _MOST_CALLS) or 1]:
         one, other = nodes.get(first), nodes.get(second)
         if one is None or other is None or one == other:
             continue
+        is_told = True
         if evidence.depends(other, on=one):
             found.add(first)
         elif evidence.depends(one, on=other):
             found.add(second)
-    if not found:
+    if not is_told:
         pairs = permutations(sides, 2)
         found = {inner for inner, outer in pairs if holds(sides[outer], sides[inner])}
     return found.pop() if len(found) == 1 else None
 
 
 def holds(outer: ast.expr, inner: ast.expr) -> bool:
-    """Whether the text of one expression stands within another: `x` in `f(x)`."""
-    below = (node for node in ast.walk(outer) if node is not outer and isinstance(node, ast.expr))
-    return any(ast.unparse(node) == ast.unparse(inner) for node in below)
+    """Whether the text of one expression stands within another: `x` in `f(x)`, not in `x.shape`."""
+    text, queue = ast.unparse(inner), list(ast.iter_child_nodes(outer))
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.Attribute) and node.attr in _FACTS:
+            continue
+        if isinstance(node, ast.expr) and ast.unparse(node) == text:
+            return True
+        queue += ast.iter_child_nodes(node)
+    return False
 
 
 def products(site: SeenSite, sides: Mapping[str, ast.expr]) -> Iterator[Operation]:

@@ -13,6 +13,7 @@ from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee
 
 _FACTORS = ("layer_norm", "batch_norm", "group_norm", "rms_norm", "instance_norm")
+_FACTS = ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")
 _WEIGHTS = ("linear", "bilinear", "embedding", "matmul", "bmm", "einsum", "mm")
 
 
@@ -20,7 +21,8 @@ def parameter_targets(evidence: Evidence) -> Iterator[Target]:
     """Yield raw parameters that a forward reads, all uses in one class together."""
     found: dict[str, list[SeenSite]] = {}
     for site in evidence.ran_sites():
-        if site.run.callee is Callee.ATTRIBUTE and site.run.outputs[0].parameter is not None:
+        is_parameter = site.run.callee is Callee.ATTRIBUTE and site.run.outputs[0].parameter
+        if is_parameter and not is_fact(site.source.parents[site.node]):
             text = site.source.source(site.node).removeprefix("self.")
             name = f"{site.class_name or site.source.file}.{text}"
             found.setdefault(name, []).append(site)
@@ -32,6 +34,13 @@ def parameter_targets(evidence: Evidence) -> Iterator[Target]:
         )
         component = replace(target.component, name=name, parameters=size)
         yield replace(target, component=component, sites=tuple(site.key for site in sites))
+
+
+def is_fact(reader: ast.AST) -> bool:
+    """Whether what reads a parameter asks for no value: `w.shape`, `w is not None`."""
+    if isinstance(reader, ast.Compare):
+        return all(isinstance(sign, ast.Is | ast.IsNot) for sign in reader.ops)
+    return isinstance(reader, ast.Attribute) and reader.attr in _FACTS
 
 
 def parameter_kinds(evidence: Evidence, site: SeenSite) -> tuple[AblationKind, ...]:

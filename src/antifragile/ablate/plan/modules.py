@@ -23,6 +23,7 @@ from antifragile.ablate.plan.operands import (
     relations_of,
     shape_pairs,
     shape_words,
+    types_within,
     words_of_results,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
@@ -95,7 +96,8 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         call: The expression that makes the modules or reads the one.
     """
     evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
-    words = words_of_results(evidence, kind, runs, [module.type for module in runs])
+    numbers = [number for number in attempt.target.modules if evidence.module(number).ran]
+    words = words_of_results(evidence, kind, runs, types_within(evidence, numbers))
     if kind is AblationKind.REINIT_FROZEN and any(
         module.is_reassigned for module in attempt.modules
     ):

@@ -215,6 +215,20 @@ def words_of_results(
     return batch_words(evidence, kind, values, shapes, [*names, *makers], is_pooled=is_pooled)
 
 
+def types_within(evidence: Evidence, numbers: Sequence[int]) -> list[str]:
+    """Return the types of modules and of those inside them that ran, the last to be made first.
+
+    They tell of a stack of convolutions that its results have channels behind the samples.
+    """
+    found = list[str]()
+    for number in numbers:
+        inside = [evidence.module(one) for one in evidence.below([number]) if one != number]
+        ran = sorted((item for item in inside if item.ran), key=lambda item: item.first_seen)
+        modules = [evidence.module(number), *reversed(ran)]
+        found += [module.type.replace("Parametrized", "") for module in modules]
+    return found
+
+
 def is_averaged_next(evidence: Evidence, runs: Sequence[Run]) -> bool:
     """Whether the mean of what modules return is all that goes on: another mean changes nothing."""
     modules, sites = evidence.trace.modules, evidence.trace.sites.values()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.modules import frozen_parameters
@@ -11,8 +9,6 @@ from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
 from antifragile.ablate.source.edits import replace as replace_node
-
-_FACTS = ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")
 
 
 def plan_parameter(attempt: Attempt) -> Planned:
@@ -26,9 +22,6 @@ def plan_parameter(attempt: Attempt) -> Planned:
     edits: list[Edit] = []
     for read in reads:
         source, node = read.source, read.node
-        parent = source.parents[node]
-        if isinstance(parent, ast.Attribute) and parent.attr in _FACTS:
-            continue
         torch, text = library_names(evidence, source)["torch"], source.source(node)
         new = {
             AblationKind.ZERO: f"{torch}.zeros_like({text})",
@@ -39,8 +32,6 @@ def plan_parameter(attempt: Attempt) -> Planned:
         }[kind]
         edit = replace_node(source, node, new)
         edits += [edit] if edits else with_helper(evidence, source, node, edit)
-    if not edits:
-        raise NoLegalEdit("only its shape is read")
     is_mean = kind is AblationKind.MEAN
     lost = () if is_mean else evidence.lost_leaves([read.run for read in reads])
     words = {AblationKind.CONSTANT: "ones", AblationKind.MEAN: "one number, its mean"}.get(kind)

@@ -26,6 +26,7 @@ from antifragile.ablate.plan.operands import (
     shape_pairs,
     shape_relations,
     shape_words,
+    types_within,
     words_of_operand,
     words_of_results,
 )
@@ -63,7 +64,7 @@ def plan_call(attempt: Attempt) -> Planned:
         return plan_first_result(attempt)
     if not run.is_tensor:
         raise NoLegalEdit("it returns more than one tensor")
-    types = [evidence.module(number).type for number in run.modules]
+    types = types_within(evidence, run.modules)
     words = words_of_results(evidence, kind, [run], [run.name, *types])
     name = "module call" if run.callee is Callee.MODULE else run.name
     operand = passed_operand([run])
