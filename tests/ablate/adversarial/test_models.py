@@ -27,9 +27,7 @@ CERTIFIED = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 Rows = dict[tuple[str, str], tuple[Variant, Certificate]]
 
 
-def rows_of(
-    plan: AblationPlan, out: Path, server: Server, kinds: tuple[AblationKind, ...]
-) -> Rows:
+def rows_of(plan: AblationPlan, out: Path, server: Server, kinds: tuple[AblationKind, ...]) -> Rows:
     """All rows of a model, of some kinds, by component and kind."""
     variants = generate(plan, out, kinds)
     found = certify(plan.project, out, variants, server=server, cold_imports=0)
