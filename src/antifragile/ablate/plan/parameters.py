@@ -51,5 +51,6 @@ def freeze_parameter(evidence: Evidence, names: set[str]) -> Planned:
             site = evidence.site(key)
             text = f"{operand_text(site.source, site.node)}.requires_grad_(False)"
             edit = replace_node(site.source, site.node, text)
-            return Planned(edits=(edit,), cut_parameters=made)
+            words = "itself as it starts: it does not learn"
+            return Planned(edits=(edit,), substitute=words, cut_parameters=made)
     raise NoLegalEdit("the expression that makes it is not in the source files")
