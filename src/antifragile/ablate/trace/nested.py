@@ -86,7 +86,7 @@ def tensors_in(
     """List the tensors in nested tuples, lists, dictionaries and data classes.
 
     Args:
-        value: What a model or a user's function takes or returns.
+        value: The inputs or the return value of a model or a user's function.
         is_tensor: Whether something is what is looked for.
         in_objects: Look into the attributes of plain objects too.
     """
