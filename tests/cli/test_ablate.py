@@ -82,6 +82,7 @@ def test_generate_certifies_what_it_writes(cli: Cli, home: Path, model: Path) ->
     variants = json.loads(said.out)["variants"]
     assert {variant["component"] for variant in variants if variant["status"] == "certified"}
     assert {variant["status"] for variant in variants} <= {"certified", "refused"}
+    assert all("substitute" in variant for variant in variants)
     for variant in variants:
         if variant["folder"]:
             certificate = home / "out" / variant["folder"] / "certificate.json"

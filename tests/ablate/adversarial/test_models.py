@@ -20,16 +20,16 @@ from antifragile.ablate.records import (
     Variant,
 )
 from antifragile.ablate.sandbox.server import Server
-from tests.ablate.adversarial.models import MODELS
+from tests.ablate.adversarial.models import MODELS, Model
 from tests.ablate.model_projects import traced, written_project
 
 CERTIFIED = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 Rows = dict[tuple[str, str], tuple[Variant, Certificate]]
 
 
-def rows_of(plan: AblationPlan, out: Path, server: Server) -> Rows:
-    """All rows of a model, of every kind, by component and kind."""
-    variants = generate(plan, out, tuple(AblationKind))
+def rows_of(plan: AblationPlan, out: Path, server: Server, kinds: tuple[AblationKind, ...]) -> Rows:
+    """All rows of a model, of some kinds, by component and kind."""
+    variants = generate(plan, out, kinds)
     found = certify(plan.project, out, variants, server=server, cold_imports=0)
     pairs = zip(variants, found, strict=True)
     return {(item.component, str(item.kind)): (item, made) for item, made in pairs}
@@ -64,12 +64,31 @@ def check_by_hand(row: tuple[str, str], variant: Any, baseline: Any, x: torch.Te
         baseline.eval()
 
 
+def removals(model: Model) -> tuple[AblationKind, ...]:
+    """The kinds that take something out, and those that the model says something about."""
+    named = {AblationKind(kind) for _, kind in (*model.computes, *model.refused)}
+    out = {AblationKind.IDENTITY, AblationKind.REMOVE_BRANCH, AblationKind.REMOVE_SKIP}
+    return tuple(kind for kind in AblationKind if kind in named | out)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_rows_of_a_model(tmp_path: Path, tracing: Server, name: str) -> None:
-    model, out = MODELS[name], tmp_path / "out"
+    check_rows(tmp_path, tracing, MODELS[name], removals(MODELS[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_the_rows_of_a_model_of_every_kind(tmp_path: Path, tracing: Server, name: str) -> None:
+    check_rows(tmp_path, tracing, MODELS[name], tuple(AblationKind))
+
+
+def check_rows(
+    tmp_path: Path, tracing: Server, model: Model, kinds: tuple[AblationKind, ...]
+) -> None:
+    out = tmp_path / "out"
     project = written_project(tmp_path, model.text)
     plan = plan_ablations(project, traced(tracing, project))
-    rows = rows_of(plan, out, tracing)
+    rows = rows_of(plan, out, tracing, kinds)
     reasons = {item.name: item.reason or "" for item in plan.components}
     for component, words in model.unlisted.items():
         assert words in reasons[component]

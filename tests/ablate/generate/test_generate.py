@@ -273,7 +273,12 @@ def test_the_same_variant_is_written_again(tmp_path: Path, make: Make) -> None:
 @pytest.mark.parametrize(
     ("model", "component", "kind", "reason"),
     [
-        ("plain_sequential", "[2]", AblationKind.ZERO, "no longer depend on the input"),
+        (
+            "plain_sequential",
+            "[2]",
+            AblationKind.ZERO,
+            "no gradient from the output would reach the input",
+        ),
         ("two_names", "Net.net", AblationKind.REINIT_FROZEN, "no parameter would be left to train"),
         ("hidden_state", "Net.encoder", AblationKind.ZERO, "returns more than one tensor"),
         ("tied_weights", "Net.tokens", AblationKind.IDENTITY, "it turns int64 into float32"),

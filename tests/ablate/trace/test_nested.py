@@ -73,3 +73,8 @@ def test_slots_views_queues_and_scalars_are_data() -> None:
 def test_objects_that_hold_data_are_listed_by_type() -> None:
     value = (Output(logits=["a"]), {"k": Slotted("b")}, Output(logits=None), Slotted(None))
     assert containers(value, is_text) == [("[0]", "Output"), ("[1][k]", "Slotted")]
+
+
+def test_tensors_in_plain_objects_are_found_where_asked_for() -> None:
+    value = (Output(logits="a"), ["b", 3], SimpleNamespace(c="c"))
+    assert tensors_in(value, is_text, in_objects=True) == ["a", "b", "c"]

@@ -125,7 +125,7 @@ def measure_variant(
 
 
 def rounding_noise(sent: Leaves) -> dict[str, dict[str, float]]:
-    """Return what moving everything by its own rounding does to each part, by weights.
+    """Measure what moving everything by its own rounding does to each part, by weights.
 
     Args:
         sent: The arrays of a run as it is and of runs with everything moved.

@@ -93,7 +93,7 @@ class VariantMeasurement(Measurement):
 
     Args:
         differences: Distances from the baseline, by weights and part: "given/training".
-        input_responses: How outputs respond to other inputs, where the baseline's clearly do: by
+        input_responses: Responses of outputs to other inputs, where the baseline's clearly do: by
             output, by the weights it was run on.
         parameter_responses: The same for the change from given to randomised weights; None where
             it was not seen.

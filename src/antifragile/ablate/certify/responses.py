@@ -44,7 +44,7 @@ def floating_outputs(arrays: Leaves) -> list[Output]:
 def input_responses(
     baseline: BaselineMeasurement, kept: Leaves, sent: Leaves
 ) -> dict[Output, dict[str, Response]]:
-    """How a variant's outputs respond to other inputs, where the baseline's clearly do."""
+    """Measure how outputs respond to other inputs, where the baseline's clearly do."""
     return {
         output: _by_weights(sent, output)
         for output in floating_outputs(kept)
@@ -58,7 +58,7 @@ def input_responses(
 def parameter_responses(
     baseline: BaselineMeasurement, kept: Leaves, sent: Leaves
 ) -> dict[Output, Response | None]:
-    """How a variant's outputs differ between both sets of weights, where the baseline's do."""
+    """Measure how outputs differ between both sets of weights, where the baseline's do."""
     found: dict[Output, Response | None] = {}
     for output in floating_outputs(kept):
         there = _between_weights(kept, output)

@@ -298,7 +298,7 @@ def _threshold(case: _Case, key: str) -> float:
 
 
 def _noise(case: _Case, key: str) -> float:
-    """What rounding alone does to a part, in the baseline or in the variant."""
+    """Response of a part to rounding alone, in the baseline or in the variant."""
     weights, _, part = key.partition("/")
     return max(side.noise_of(weights, part) for side in (case.baseline, case.found))
 

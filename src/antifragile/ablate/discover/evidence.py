@@ -189,7 +189,7 @@ class Evidence:
                 operand 0 is taken away.
 
         Raises:
-            NoLegalEdit: The output would no longer depend on the model's inputs.
+            NoLegalEdit: No gradient from the output would reach the model's inputs.
         """
         graph = self.trace.gradients
         cut = {node: below for run in runs for node, below in cut_of(run, way)}
@@ -197,7 +197,7 @@ class Evidence:
         before = self.reached
         origins = set(graph.origins)
         if before & origins and not (reached - cut.keys()) & origins:
-            raise NoLegalEdit("the output would no longer depend on the input")
+            raise NoLegalEdit("no gradient from the output would reach the input")
         trained = [name for name, node in graph.parameters.items() if node in before]
         lost = tuple(name for name in trained if graph.parameters[name] not in reached)
         if trained and len(lost) == len(trained):

@@ -226,7 +226,7 @@ def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths
     if paths and site.class_name is not None:
         owner, _ = next(iter(paths))
         words = common_path([path for _, path in paths])
-        if words != "*":
+        if not words.startswith("*"):  # else it is called in several places of the class
             return f"{owner}.{index_path(words)}"
     modules = [evidence.module(number) for number in numbers if evidence.module(number).name]
     if len(modules) == 1:
@@ -287,9 +287,19 @@ def use_targets(evidence: Evidence, numbers: Sequence[int]) -> Iterator[Target]:
         return
     for place, site in enumerate(map(evidence.site, uses), start=1):
         kind, name = kind_of(evidence.module(numbers[0])), f"{site.label} (use {place})"
+        if others := [number for number in site.run.modules if number not in numbers]:
+            if min(others) < min(numbers):
+                continue  # listed with the first of them
+            name = f"{site.label} ({', '.join(names_of(evidence, site.run.modules))})"
         target = target_at(site, name, kind, _MODULE_KINDS[:4], options={"use": str(place)})
         modules = tuple(evidence.module(number).name for number in site.run.modules)
         yield replace(target, component=replace(target.component, modules=modules))
+
+
+def names_of(evidence: Evidence, numbers: Sequence[int]) -> list[str]:
+    """Name the modules that one place calls, in the order in which they were built."""
+    names = (evidence.module(number).name for number in sorted(numbers))
+    return [index_path(name) for name in names if name]
 
 
 def stray_targets(evidence: Evidence) -> Iterator[Target]:

@@ -57,9 +57,14 @@ def find_targets(
 
 
 def unique(targets: Sequence[Target]) -> Iterator[Target]:
-    """Number targets of the same name: the second gets #2."""
+    """Tell targets of the same name apart: by their files, then the second gets #2."""
+    files: dict[str, set[str]] = {}
+    for target in targets:
+        files.setdefault(target.component.name, set()).add(target.component.span.file)
     seen: Counter[str] = Counter()
     for target in targets:
         name = target.component.name
+        if len(files[name]) > 1:
+            name = f"{target.component.span.file.removesuffix('.py')}: {name}"
         seen[name] += 1
-        yield target.named(f"{name} #{seen[name]}") if seen[name] > 1 else target
+        yield target.named(f"{name} #{seen[name]}" if seen[name] > 1 else name)

@@ -65,6 +65,12 @@ def features(
     if kind is AblationKind.SHUFFLE:
         batch = batch_axis(evidence, [value])
         return f"{copy}{part} = {part}.roll(1, {batch - (is_one and axis < batch)})", _NEIGHBOURS
+    if positions := positions_of(value, axis):
+        dims = tuple(item - (is_one and item > axis) for item in positions)
+        place = f"({'axis' if len(positions) == 1 else 'axes'} {', '.join(map(str, positions))})"
+        line = f"{copy}{part} = {part}.mean(dim={dims}, keepdim=True)"
+        each = ", for each sample" if value.batch_axes else ""
+        return line, f"its mean over positions {place}{each}"
     means = given_means(value, axis, first, last)
     texts = [f"{number:.6g}" for number in means]
     words = f"its mean over the given inputs, {', '.join(texts)}"
@@ -74,6 +80,17 @@ def features(
         f".view(-1{', 1' * (len(value.shape) - axis - 1)})" if axis < len(value.shape) - 1 else ""
     )
     return f"{copy}{part} = {name}.new_tensor([{', '.join(texts)}]){tail}", words
+
+
+def positions_of(value: Value, axis: int) -> tuple[int, ...]:
+    """Return the axes along which an input has positions, beside those of features and samples.
+
+    None where a sample holds one number of each feature, or where the samples' axis is not known.
+    """
+    if not value.is_floating or value.batch_axes is None:
+        return ()
+    held = (axis, *value.batch_axes)
+    return tuple(item for item, size in enumerate(value.shape) if item not in held and size > 1)
 
 
 def given_means(value: Value, axis: int, first: int, last: int) -> tuple[float, ...]:

@@ -126,9 +126,25 @@ def plan_kind(
         attempt = Attempt(evidence=evidence, target=target, kind=kind, templates=templates)
         if target.component.kind is ComponentKind.HEADS:
             return tuple(plan_heads(attempt))
-        return (planner_of(attempt)(attempt),)
+        return (with_unseen_gradients(attempt, planner_of(attempt)(attempt)),)
     except NoLegalEdit as error:
         return Refused(reason=str(error))
+
+
+def with_unseen_gradients(attempt: Attempt, planned: Planned) -> Planned:
+    """Let one use of shared modules take their gradient where the traced training made none there.
+
+    A model may choose by what it counts, so the use may be the only one in another forward.
+    """
+    target, evidence = attempt.target, attempt.evidence
+    if "use" not in target.options or target.site is None:
+        return planned
+    run = evidence.trace.sites[target.site]
+    if run.calls:
+        return planned
+    own = {name for number in run.modules for name in evidence.module(number).parameters}
+    cut = own | set(planned.cut_parameters)
+    return replace(planned, cut_parameters=tuple(n for n in evidence.trace.parameters if n in cut))
 
 
 def planner_of(attempt: Attempt) -> Callable[[Attempt], Planned]:

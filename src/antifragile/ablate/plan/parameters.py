@@ -45,5 +45,7 @@ def freeze_parameter(evidence: Evidence, names: set[str]) -> Planned:
             site = evidence.site(key)
             text = f"{operand_text(site.source, site.node)}.requires_grad_(False)"
             edit = replace_node(site.source, site.node, text)
-            return Planned(edits=(edit,), cut_parameters=frozen_parameters(evidence, set(made)))
+            words = "itself as it starts: it does not learn"
+            frozen = frozen_parameters(evidence, set(made))
+            return Planned(edits=(edit,), substitute=words, cut_parameters=frozen)
     raise NoLegalEdit("the expression that makes it is not in the source files")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from antifragile.ablate.records import Project
 from antifragile.ablate.trace.batch import axes_of_calls, feature_means
 from antifragile.ablate.trace.calls import Call
-from antifragile.ablate.trace.nested import data_in, flatten
+from antifragile.ablate.trace.nested import flatten, tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Phase
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Gradients, ModuleRun, SiteRun, Trace, Value
@@ -64,7 +64,7 @@ class Assembly(ABC):
             aliases={file: library_names(project, file, libraries) for file in notes.sources},
             inputs=tuple(inputs.values()),
             input_names=tuple(inputs),
-            outputs=tuple(map(notes.value, data_in(outputs, notes.is_tensor))),
+            outputs=tuple(map(notes.value, tensors_in(outputs, notes.is_tensor, in_objects=True))),
             parameter_sites={key: names for key, names in made.items() if names},
             remarks=tuple(notes.remarks),
             batch=notes.found.batch,

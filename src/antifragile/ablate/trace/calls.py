@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from antifragile.ablate.sandbox.loading import Refusal, kind_of
-from antifragile.ablate.trace.nested import data_in
+from antifragile.ablate.trace.nested import tensors_in
 
 ACCEPTED = "a tensor, a tuple of inputs, a dictionary of keywords, or (args, kwargs)"
 _NO_INPUTS = (str, bytes, bool, int, float, complex, Set, Iterator)
@@ -58,7 +58,7 @@ class Call:
 
     def changed(self, is_leaf: Callable[[Any], bool], change: Callable[[Any], Any]) -> Call:
         """Copy the inputs deeply; `change` makes the copy of every leaf, wherever it lies."""
-        leaves = {id(leaf): leaf for leaf in data_in(self.named, is_leaf)}
+        leaves = {id(leaf): leaf for leaf in tensors_in(self.named, is_leaf, in_objects=True)}
         memo = {key: change(leaf) for key, leaf in leaves.items()}
         return Call(
             args=tuple(_copied(item, memo) for item in self.args),

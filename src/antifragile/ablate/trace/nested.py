@@ -68,11 +68,6 @@ def containers(value: Any, is_tensor: Callable[[Any], bool]) -> list[tuple[str, 
     ]
 
 
-def data_in(value: Any, is_leaf: Callable[[Any], bool]) -> list[Any]:
-    """List the leaves of a nested value, those in attributes of plain objects included."""
-    return [item for _, item in _whole(value, is_leaf) if is_leaf(item)]
-
-
 def _whole(value: Any, ends: Callable[[Any], bool]) -> Iterator[Named]:
     """Walk through containers and plain objects, down to where `ends` says so."""
 
@@ -85,13 +80,22 @@ def _whole(value: Any, ends: Callable[[Any], bool]) -> Iterator[Named]:
     return walk("", value, children_of)
 
 
-def tensors_in(value: Any, is_tensor: Callable[[Any], bool]) -> list[Any]:
-    """List the tensors in nested tuples, lists, dictionaries and data classes."""
+def tensors_in(
+    value: Any, is_tensor: Callable[[Any], bool], *, in_objects: bool = False
+) -> list[Any]:
+    """List the tensors in nested tuples, lists, dictionaries and data classes.
+
+    Args:
+        value: The inputs or the return value of a model or a user's function.
+        is_tensor: Whether something is what is looked for.
+        in_objects: Look into the attributes of plain objects too.
+    """
 
     def children_of(path: str, item: Any) -> Iterable[Named]:
         return () if is_tensor(item) else _items(item)
 
-    return [item for _, item in walk("", value, children_of) if is_tensor(item)]
+    found = _whole(value, is_tensor) if in_objects else walk("", value, children_of)
+    return [item for _, item in found if is_tensor(item)]
 
 
 def _items(value: Any) -> list[Named]:

@@ -149,6 +149,7 @@ def _variant(variant: Variant, certificate: Certificate) -> dict[str, Any]:
         "component": variant.component,
         "kind": variant.kind.value,
         "removes": variant.removes,
+        "substitute": variant.substitute,
         "status": certificate.verdict.value,
         "reason": certificate.reason,
         "diff_lines": variant.diff_lines,

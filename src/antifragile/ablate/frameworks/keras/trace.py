@@ -30,7 +30,7 @@ from antifragile.ablate.records import Project
 from antifragile.ablate.trace.assembly import Assembly
 from antifragile.ablate.trace.batch import FoundBatch, Samples, first_axis_batch
 from antifragile.ablate.trace.calls import Call
-from antifragile.ablate.trace.nested import data_in
+from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Phase
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients, Trace
@@ -72,7 +72,7 @@ def _run_twice(recorder: KerasRecorder, models: KerasModels, model: Any, given: 
     models.prepare(model, evaluate)
     recorder.parameter_names = names_of_parameters(model)
     with recorder.forward(Phase.TRAIN, "training"):
-        tensors = data_in(given.named, recorder.is_tensor)
+        tensors = tensors_in(given.named, recorder.is_tensor, in_objects=True)
         recorder.inputs += [node for node in map(recorder.node, tensors) if node is not None]
         outputs = given.output_of(model, training=True)
         _note_starts(recorder, outputs)
@@ -95,13 +95,13 @@ def _step_once(
 
 
 def _note_starts(recorder: KerasRecorder, outputs: Any) -> None:
-    made = map(recorder.node, data_in(outputs, recorder.is_tensor))
+    made = map(recorder.node, tensors_in(outputs, recorder.is_tensor, in_objects=True))
     recorder.starts += [node for node in made if node is not None]
 
 
 def batch_of(recorder: KerasRecorder, models: KerasModels, model: Any, given: Call) -> FoundBatch:
     """Run on another number of samples, which lie along axis 0 in Keras; shapes are noted."""
-    leaves = data_in(given.named, recorder.is_tensor)
+    leaves = tensors_in(given.named, recorder.is_tensor, in_objects=True)
 
     def run(some: Sequence[Any], phase: Phase) -> None:
         new = dict(zip(map(id, leaves), some, strict=True))

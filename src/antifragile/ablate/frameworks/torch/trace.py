@@ -24,7 +24,7 @@ from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.trace.batch import FoundBatch, Samples, find_batch
 from antifragile.ablate.trace.calls import Call
-from antifragile.ablate.trace.nested import data_in
+from antifragile.ablate.trace.nested import tensors_in
 from antifragile.ablate.trace.notes import Phase
 from antifragile.ablate.trace.records import Trace
 from antifragile.ablate.trace.session import (
@@ -60,7 +60,7 @@ def trace_torch(project: Project) -> Trace:
             if len(list(model.modules())) == n_modules:
                 break
             recorder.forget()  # it makes layers in its first forward
-        graph = Graph(data_in(outputs, recorder.is_tensor))
+        graph = Graph(tensors_in(outputs, recorder.is_tensor, in_objects=True))
         recorder.found = batch_of(recorder, model, given, list(parameters.values()))
     return TorchAssembly(recorder, model, parameters, graph, leaves).trace(project, given, outputs)
 
@@ -139,7 +139,9 @@ def batch_of(
     recorder: TorchRecorder, model: nn.Module, given: Call, parameters: Sequence[Tensor]
 ) -> FoundBatch:
     """Find the batch axis by further forwards in evaluation mode, in which shapes are noted."""
-    leaves = [item for item in data_in(given.named, _is_tensor) if is_plain(item)]
+    leaves = [
+        item for item in tensors_in(given.named, _is_tensor, in_objects=True) if is_plain(item)
+    ]
     floating = [item for item in (*parameters, *leaves) if item.is_floating_point()]
 
     def run(some: Sequence[Tensor], phase: Phase) -> list[Any]:
@@ -148,7 +150,7 @@ def batch_of(
         seed_everything(_SEED)
         with recorder.noting_shapes(phase), torch.no_grad():
             outputs = call.output_of(model.eval())
-        return [recorder.array(item) for item in data_in(outputs, _is_tensor)]
+        return [recorder.array(item) for item in tensors_in(outputs, _is_tensor, in_objects=True)]
 
     unit = max((float(torch.finfo(item.dtype).eps) for item in floating), default=0.0)
     with awake(parameters), every_layer_called():
