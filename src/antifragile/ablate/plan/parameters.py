@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
 from antifragile.ablate.source.edits import replace as replace_node
+from antifragile.ablate.trace.records import Callee
 
 _FACTS = ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")
 
@@ -24,10 +26,9 @@ def plan_parameter(attempt: Attempt) -> Planned:
         raise NoLegalEdit("a single number: its mean is itself")
     edits: list[Edit] = []
     for read in reads:
-        source, node = read.source, read.node
-        parent = source.parents[node]
-        if isinstance(parent, ast.Attribute) and parent.attr in _FACTS:
+        if is_fact(read):
             continue
+        source, node = read.source, read.node
         torch, text = library_names(evidence, source)["torch"], source.source(node)
         new = {
             AblationKind.ZERO: f"{torch}.zeros_like({text})",
@@ -38,10 +39,32 @@ def plan_parameter(attempt: Attempt) -> Planned:
         edits += [edit] if edits else with_helper(evidence, source, node, edit)
     if not edits:
         raise NoLegalEdit("only its shape is read")
+    check_no_other_use(evidence, reads)
     is_mean = kind is AblationKind.MEAN
     lost = () if is_mean else evidence.lost_leaves([read.run for read in reads])
     words = {AblationKind.CONSTANT: "ones", AblationKind.MEAN: "one number, its mean"}.get(kind)
     return Planned(edits=tuple(edits), substitute=words, cut_parameters=lost)
+
+
+def check_no_other_use(evidence: Evidence, reads: Sequence[SeenSite]) -> None:
+    """Refuse to replace a parameter in some places while others go on using it."""
+    names = {name for read in reads for name in read.run.parameters}
+    for module in evidence.trace.modules:
+        kind = module.type.rpartition(".")[2]
+        if module.ran and kind not in evidence.classes and names & set(module.own_parameters):
+            raise NoLegalEdit(f"its layer ({kind}) goes on using it")
+    keys = {read.key for read in reads}
+    for site in evidence.ran_sites():
+        is_read = site.run.callee is Callee.ATTRIBUTE and site.key not in keys
+        if is_read and names & set(site.run.parameters) and not is_fact(site):
+            line = getattr(site.node, "lineno", 0)
+            raise NoLegalEdit(f"line {line} of {site.source.file} goes on using it")
+
+
+def is_fact(site: SeenSite) -> bool:
+    """Whether only the shape or type of a parameter is read at a place."""
+    parent = site.source.parents[site.node]
+    return isinstance(parent, ast.Attribute) and parent.attr in _FACTS
 
 
 def freeze_parameter(evidence: Evidence, names: set[str]) -> Planned:
