@@ -41,7 +41,7 @@ def inputs():
     torch.manual_seed(0)
     return torch.randn(4, 8)
 """
-IDENTITY, ZERO = AblationKind.IDENTITY, AblationKind.ZERO
+IDENTITY, ZERO, MEAN = AblationKind.IDENTITY, AblationKind.ZERO, AblationKind.MEAN
 
 
 def model(forward: str, init: str = "", top: str = "") -> str:
@@ -158,9 +158,9 @@ CASES = {
     ),
     "a factor that is a buffer": Case(
         init="self.register_buffer('mask', torch.ones(4, 8))",
-        forward="w = self.mask * self.first(x)\nw += self.last(x)\nreturn torch.tanh(w)",
-        component="Model.forward:self.mask * self.first",
-        right="return torch.tanh(self.mask + self.last(x))",
+        forward="w = self.mask * torch.sigmoid(self.first(x))\nw += self.last(x)\nreturn w.sin()",
+        component="Model.forward:self.mask * torch.sigmoid",
+        right="return (self.mask + self.last(x)).sin()",
         added="w = self.mask.clone()",
     ),
     "another name of what is written": Case(
@@ -217,14 +217,20 @@ def test_no_copy_where_nothing_else_would_change(tmp_path: Path, tracing: Server
 h = self.act(self.norm(self.first(x)))
 h = F.silu(self.last(h))
 h += 1.0
-out = self.last(h)
-out += x
+out = self.head(h)
+out += torch.tanh(x)
 out.mul_(2.0)
 return torch.relu(out)
 """
-    text = model(forward, "self.norm = nn.LayerNorm(8)\nself.act = nn.ReLU(inplace=True)")
+    init = """
+self.norm = nn.LayerNorm(8)
+self.act = nn.ReLU(inplace=True)
+self.head = nn.Linear(8, 8)
+"""
+    text = model(forward, init)
     plan = planned(tmp_path, tracing, text)
-    rows = [row for item in plan.plans for row in item.outcomes.values() if isinstance(row, tuple)]
+    outcomes = [pair for item in plan.plans for pair in item.outcomes.items()]
+    rows = [row for kind, row in outcomes if isinstance(row, tuple) and kind is not MEAN]
     texts = [variant_of(text, row) for found in rows for row in found]
     assert len(texts) > 8
     assert not any(".clone()" in text or "[...]" in text or ".copy_" in text for text in texts)
@@ -318,3 +324,21 @@ return self.last(self.other(h)) + sum(self.kept)
     assert isinstance(row, Refused)
     assert row.reason == "what part.inner computes inside it is used elsewhere as well"
     assert isinstance(outcome(plan, "Model.other", IDENTITY), Planned)
+
+
+@pytest.mark.parametrize("estimator", ["(torch.round(q) - q).detach() + q", "q + (g - q).detach()"])
+def test_a_straight_through_estimator_is_no_sum(
+    tmp_path: Path, tracing: Server, estimator: str
+) -> None:
+    forward = f"q = self.first(x)\ng = torch.round(q)\nq = {estimator}\nreturn self.last(q)"
+    plan = planned(tmp_path, tracing, model(forward))
+    rows = [
+        row
+        for item in plan.plans
+        if "q" in item.component.name.partition(":")[2]
+        for row in item.outcomes.values()
+    ]
+    assert len(rows) >= 4
+    for row in rows:
+        assert isinstance(row, Refused)
+        assert row.reason.startswith("a straight-through estimator: its value is ")

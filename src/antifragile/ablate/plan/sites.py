@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from antifragile.ablate.discover.arithmetic import DIFFERENCES, operand_nodes, two_sides
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.other_names import changes_other_names
+from antifragile.ablate.plan.calls.straight_through import check_forward_value
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
@@ -28,10 +30,6 @@ from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
 
 _CALL = ComponentKind.FUNCTIONAL
-_VIEWS = (
-    "view", "reshape", "flatten", "unflatten", "transpose", "permute", "squeeze", "unsqueeze", "t",
-    "contiguous", "to", "expand", "chunk", "narrow", "select", "detach", "float", "type_as",
-)  # fmt: skip
 _WITHOUT_HEAD = '''def without_head(x, head, axis):
     """Silences one attention head before the heads are merged and projected."""
     keep = {torch}.arange(x.shape[axis], device=x.device) != head
@@ -128,10 +126,8 @@ def call_words(
     return words
 
 
-def kept_text(
-    source: SourceFile, node: ast.AST, inside: ast.AST | None, *, is_copied: bool
-) -> str:
-    """Write an expression in the place of another one, as a copy where later code writes into it."""
+def kept_text(source: SourceFile, node: ast.AST, inside: ast.AST | None, *, is_copied: bool) -> str:
+    """Write an expression in the place of another one, as a copy where later code changes it."""
     if is_copied:
         return f"{operand_text(source, node)}.clone()"
     return operand_text(source, node, inside=inside)
@@ -180,6 +176,7 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
     if run.arguments.get(f"mixed {kept}"):
         raise NoLegalEdit("what would remain is not always a tensor")
     check_numbers([run], kept)
+    check_forward_value(attempt.site)
     lost = attempt.evidence.lost([run], kept)
     sign = "-" if is_second and run.name in DIFFERENCES else ""
     is_copied = not sign and is_exposed([run], kept)
@@ -230,6 +227,7 @@ def kept_edit(
     target = node.target if isinstance(node, ast.AugAssign) else sides["self"]
     if side is target:
         changed = node if isinstance(node, ast.AugAssign) else statement
+        assert isinstance(changed, ast.stmt)
         return remove_statement(source, changed)
     left = source.source(target) + ("[...]" if in_place else "")
     right = source.source(side)
@@ -240,39 +238,6 @@ def kept_edit(
         equals = source.text.index("=", start, end)
         return edit_at(source, equals - 1, equals + 1, "=")
     return replace_node(source, node, f"{left} = {right}")
-
-
-def changes_other_names(source: SourceFile, node: ast.AST) -> bool:
-    """Whether an operator may change, in place, a tensor that has other names as well."""
-    if isinstance(node, ast.AugAssign):
-        return isinstance(node.target, ast.Name) and may_have_other_names(source, node.target)
-    is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    if not is_method or not node.func.attr.endswith("_"):
-        return False
-    receiver = node.func.value
-    return isinstance(receiver, ast.Name) and may_have_other_names(source, receiver)
-
-
-def may_have_other_names(source: SourceFile, name: ast.Name) -> bool:
-    """Whether a variable's tensor may be known elsewhere: an argument, a view, `keep = out`."""
-    function = source.function_of(name)
-    if function is None:
-        return True
-    before = [
-        node
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and node.lineno <= name.lineno
-    ]
-    given = [one for one in before if name.id in map(ast.unparse, one.targets)]
-    is_shared = any(len(one.targets) > 1 or shows_other_memory(one.value) for one in given)
-    return not given or is_shared or any(ast.unparse(one.value) == name.id for one in before)
-
-
-def shows_other_memory(value: ast.expr) -> bool:
-    """Whether an expression is another variable, a part of one, or a view by its method's name."""
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-        return value.func.attr in _VIEWS
-    return isinstance(value, ast.Name | ast.Attribute | ast.Subscript)
 
 
 def plan_factor(attempt: Attempt) -> Planned:

@@ -129,7 +129,7 @@ class TorchRecorder(Recorder):
 
     @contextmanager
     def forward(self, phase: Phase, words: str) -> Iterator[None]:
-        """Make what runs inside one of the two forwards; see which results that of training wrote."""
+        """Make what runs inside one of the two forwards; in training, see what is written to."""
         if phase is not Phase.TRAIN:
             with super().forward(phase, words):
                 yield
@@ -175,7 +175,7 @@ class TorchRecorder(Recorder):
     def note_question(
         self, key: SiteKey, function: Callable[..., Any], args: Sequence[Any]
     ) -> None:
-        """Note that a forward asks a module for its class or attributes, if an identity's differ."""
+        """Note that a forward asks a module what an identity would answer otherwise: its class."""
         call = self.sources[key[0]].sites[key[1]]
         asked = ast.unparse(call.args[0]) if isinstance(call, ast.Call) and call.args else ""
         if not self.is_watching or not isinstance(args[0], nn.Module) or asked == "self":
