@@ -326,6 +326,21 @@ return self.last(self.other(h)) + sum(self.kept)
     assert isinstance(outcome(plan, "Model.other", IDENTITY), Planned)
 
 
+def test_a_row_says_what_a_closure_takes_along(tmp_path: Path, tracing: Server) -> None:
+    init = """
+self.part, self.twin = nn.Linear(8, 8), nn.Linear(8, 8)
+old = self.part.forward
+self.part.forward = lambda x: old(x) * 0.5 + self.twin(x)
+"""
+    plan = planned(tmp_path, tracing, model("return self.last(self.part(self.first(x)))", init))
+    row = outcome(plan, "Model.part", IDENTITY)
+    assert isinstance(row, Planned)
+    assert row.substitute == "its input; twin.weight, twin.bias, used inside it, go as well"
+    alone = outcome(plan, "Model.twin", IDENTITY)
+    assert isinstance(alone, Planned)
+    assert alone.substitute is None
+
+
 @pytest.mark.parametrize("estimator", ["(torch.round(q) - q).detach() + q", "q + (g - q).detach()"])
 def test_a_straight_through_estimator_is_no_sum(
     tmp_path: Path, tracing: Server, estimator: str

@@ -8,6 +8,7 @@ forward hook replaces what it returns; its parameters stay without gradient.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import cut_of
 from antifragile.ablate.plan.attempt import Attempt
@@ -51,10 +52,23 @@ def with_effects(attempt: Attempt, filled: FilledTemplate, edits: tuple[Edit, ..
     cut = cut_parameters(attempt, template)
     return Planned(
         edits=edits,
-        substitute=filled.substitute,
+        substitute=filled.substitute or what_goes_along(attempt, cut),
         parameter_delta=0 if template.keep else attempt.evidence.delta(modules),
         cut_parameters=cut,
     )
+
+
+def what_goes_along(attempt: Attempt, cut: Collection[str]) -> str | None:
+    """Say which parameters a module uses without holding them: a closure over another layer."""
+    if attempt.kind is not AblationKind.IDENTITY:
+        return None
+    graph = attempt.evidence.trace.gradients
+    operands = [made for run in attempt.runs for _, made in run.nodes]
+    given = {node for made in operands for node in made.values() if node is not None}
+    fed = replace(graph, starts=tuple(given)).walk({})
+    held = {name for module in attempt.modules for name in module.parameters}
+    used = [name for name in cut if name not in held and graph.parameters.get(name) not in fed]
+    return f"its input; {', '.join(used)}, used inside it, go as well" if used else None
 
 
 def check_inside(attempt: Attempt, template: Template) -> None:
