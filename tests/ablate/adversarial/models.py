@@ -45,6 +45,44 @@ def net(init: str, forward: str, top: str = "") -> str:
 
 
 MODELS = {
+    "a norm before an activation in place, and a skip": Model(
+        text=net(
+            "self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)\n"
+            "self.norm, self.act = nn.LayerNorm(8), nn.ReLU(inplace=True)",
+            "x = self.first(x)\nreturn x + self.last(self.act(self.norm(x)))",
+        ),
+        computes={
+            ("Net.norm", "identity"): lambda m, x: m.first(x) + m.last(F.relu(m.first(x))),
+        },
+    ),
+    "another name of what is changed in place": Model(
+        text=net(
+            "self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)",
+            "h = self.first(x)\nout = h\nout += self.last(x)\nreturn out * torch.sigmoid(h)",
+        ),
+        computes={
+            ("Net.forward:out of out + self.last", "zero"): lambda m, x: (
+                m.last(x) * torch.sigmoid(m.last(x))
+            ),
+        },
+    ),
+    "a class that forward asks for": Model(
+        text=net(
+            "self.norm, self.last = nn.LayerNorm(8), nn.Linear(8, 8)",
+            "h = self.norm(x) if isinstance(self.norm, nn.LayerNorm) else 7 * x\n"
+            "return self.last(h)",
+        ),
+        computes={("Net.norm", "identity"): lambda m, x: m.last(x)},
+    ),
+    "a straight-through estimator": Model(
+        text=net(
+            "self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)",
+            "q = self.first(x)\nreturn self.last((torch.round(q) - q).detach() + q)",
+        ),
+        refused={
+            ("Net.forward:torch.round - q", "remove-branch"): "straight-through estimator",
+        },
+    ),
     "a class called Identity that bends": Model(
         text=net(
             "self.bend, self.last = Identity(), nn.Linear(8, 8)",

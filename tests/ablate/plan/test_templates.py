@@ -40,6 +40,7 @@ ALIASES = {
 SHAPES = {
     "same": ((2, 4, 8, 8), (2, 4, 8, 8)),
     "masked": ((2, 4, 8, 8), (2, 4, 8, 8)),
+    "exposed": ((2, 4, 8, 8), (2, 4, 8, 8)),
     "any": ((2, 4, 8, 8), (2, 4, 8, 8)),
     "pooled": ((2, 4, 8, 8), (2, 4, 4, 4)),
     "resized": ((2, 8), (2, 4)),
@@ -92,7 +93,7 @@ def target_of(template: Template, source: SourceFile) -> Target:
 
 def traced_by_hand(framework: str, template: Template, source: SourceFile) -> Trace:
     """A trace of the example in which all tensors have the shapes that the template is for."""
-    is_masked = template.shapes == "masked"
+    is_masked, is_exposed = (template.shapes == word for word in ("masked", "exposed"))
     before, after = (
         Value(shape=shape, dtype="float32", batch_axes=(0,), masked=is_masked)
         for shape in SHAPES[template.shapes]
@@ -129,6 +130,8 @@ def traced_by_hand(framework: str, template: Template, source: SourceFile) -> Tr
         own_parameters=("layer.weight",),
         built_at=(key,),
         settings=constants,
+        exposed=tuple(operands) if is_exposed else (),
+        touched=("weight",) if is_exposed and template.keep else (),
     )
     return Trace(
         framework=framework,

@@ -18,7 +18,7 @@ from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, framework_
 from antifragile.ablate.records import AblationKind, ComponentKind
 from antifragile.errors import SpecError, nearest
 
-SHAPES = ("same", "masked", "resized", "pooled", "reduced", "any")
+SHAPES = ("same", "masked", "exposed", "resized", "pooled", "reduced", "any")
 
 
 @dataclass(frozen=True, kw_only=True)

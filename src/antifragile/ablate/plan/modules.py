@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Sequence, Set
+from dataclasses import replace
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discover.evidence import Evidence, cut_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
@@ -19,6 +20,7 @@ from antifragile.ablate.plan.operands import (
     Shape,
     check_numbers,
     first_of_tuple,
+    is_exposed,
     passed_operand,
     relations_of,
     shape_pairs,
@@ -33,6 +35,7 @@ from antifragile.ablate.trace.records import ModuleRun, Run
 
 _ORDINALS = ("its first", "its second", "its third", "its fourth")
 _BY_NAME = ", with_kwargs=True"  # an option of a hook that also gets the arguments by name
+_IN_NEW_MEMORY = ("masked", "exposed", "resized")  # templates whose results are no views
 _OTHERS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -48,12 +51,41 @@ def plan_modules(attempt: Attempt) -> Planned:
 def with_effects(attempt: Attempt, filled: FilledTemplate, edits: tuple[Edit, ...]) -> Planned:
     """Join edits with the predicted effects."""
     modules, template = attempt.target.modules, filled.template
+    if attempt.kind is AblationKind.IDENTITY and not template.keep:
+        check_inside(attempt, template)
+    cut = cut_parameters(attempt, template)
     return Planned(
         edits=edits,
-        substitute=filled.substitute,
+        substitute=filled.substitute or what_goes_along(attempt, cut),
         parameter_delta=0 if template.keep else attempt.evidence.delta(modules),
-        cut_parameters=cut_parameters(attempt, template),
+        cut_parameters=cut,
     )
+
+
+def what_goes_along(attempt: Attempt, cut: Collection[str]) -> str | None:
+    """Say which parameters a module uses without holding them: a closure over another layer."""
+    if attempt.kind is not AblationKind.IDENTITY:
+        return None
+    graph = attempt.evidence.trace.gradients
+    operands = [made for run in attempt.runs for _, made in run.nodes]
+    given = {node for made in operands for node in made.values() if node is not None}
+    fed = replace(graph, starts=tuple(given)).walk({})
+    held = {name for module in attempt.modules for name in module.parameters}
+    used = [name for name in cut if name not in held and graph.parameters.get(name) not in fed]
+    return f"its input; {', '.join(used)}, used inside it, go as well" if used else None
+
+
+def check_inside(attempt: Attempt, template: Template) -> None:
+    """Refuse to remove modules of which inner results are used elsewhere, as from a shared list."""
+    graph, runs = attempt.evidence.trace.gradients, attempt.runs
+    way = "" if template.dead else template.bypass or passed_operand(runs)
+    cut = {node: below for run in runs for node, below in cut_of(run, way)}
+    given = {node for run in runs for _, operands in run.nodes for node in operands.values()}
+    reached = graph.walk(cut) - cut.keys() - given
+    inner = attempt.evidence.below(attempt.target.modules) - set(attempt.target.modules)
+    for module in map(attempt.evidence.module, sorted(inner)):
+        if any(node in reached for made, _ in module.nodes for node in made):
+            raise NoLegalEdit(f"what {module.name} computes inside it is used elsewhere as well")
 
 
 def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
@@ -109,6 +141,8 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     template = chosen(attempt, operand, pairs, relations_of(runs, operand))
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
+    if kind is AblationKind.IDENTITY and template.shapes not in _IN_NEW_MEMORY:
+        check_alone_in_memory(runs, template.bypass or operand)
     values = {
         **{name: str(value) for name, value in runs[0].settings.items()},
         "call": call,
@@ -181,6 +215,15 @@ def chosen(
     raise NoLegalEdit(
         f"it turns shape {before} into {after}: nothing of that shape stands in for it"
     )
+
+
+def check_alone_in_memory(runs: Sequence[Run], operand: str) -> None:
+    """Refuse to hand on an operand that later code would change while others use it."""
+    if is_exposed(runs, operand):
+        raise NoLegalEdit(
+            "later code writes in place into what it returns: its input, which others use, would "
+            "change too"
+        )
 
 
 def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:

@@ -43,13 +43,25 @@ def shape_relations(pairs: Sequence[tuple[Shape, Shape]]) -> set[str]:
 
 
 def relations_of(runs: Sequence[Run], operand: str) -> set[str]:
-    """Return what holds of one operand over all calls; "masked": the same shape, parts masked."""
+    """Return what holds of one operand over all calls.
+
+    "masked" is the same shape, parts masked; "exposed" is the same shape, and what takes the
+    result's place is written into in place while others use the operand.
+    """
     relations = shape_relations(shape_pairs(runs, operand))
     values = [run.operands[operand] for run in runs if operand in run.operands]
     if not any(value.is_floating for run in runs for value in (*values, *run.outputs)):
         relations.discard("resized")  # whole numbers have no average
-    is_masked = "same" in relations and any(value.masked for value in values)
-    return relations | ({"masked"} if is_masked else set())
+    if "same" not in relations:
+        return relations
+    is_masked = any(value.masked for value in values)
+    masked = {"masked"} if is_masked else set()
+    return relations | masked | ({"exposed"} if is_exposed(runs, operand) else set())
+
+
+def is_exposed(runs: Sequence[Run], operand: str) -> bool:
+    """Whether an operand must be handed on as a copy, since later code writes into it in place."""
+    return any(operand in run.exposed for run in runs)
 
 
 def can_reduce(one: Shape, two: Shape) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from antifragile.ablate.discover.evidence import Evidence
+from collections.abc import Sequence
+
+from antifragile.ablate.discover.evidence import Evidence, SeenSite
+from antifragile.ablate.discover.parameters import is_fact
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.modules import frozen_parameters
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
 from antifragile.ablate.source.edits import replace as replace_node
+from antifragile.ablate.trace.records import Callee
 
 
 def plan_parameter(attempt: Attempt) -> Planned:
@@ -32,10 +36,26 @@ def plan_parameter(attempt: Attempt) -> Planned:
         }[kind]
         edit = replace_node(source, node, new)
         edits += [edit] if edits else with_helper(evidence, source, node, edit)
+    check_no_other_use(evidence, reads)
     is_mean = kind is AblationKind.MEAN
     lost = () if is_mean else evidence.lost_leaves([read.run for read in reads])
     words = {AblationKind.CONSTANT: "ones", AblationKind.MEAN: "one number, its mean"}.get(kind)
     return Planned(edits=tuple(edits), substitute=words, cut_parameters=lost)
+
+
+def check_no_other_use(evidence: Evidence, reads: Sequence[SeenSite]) -> None:
+    """Refuse to replace a parameter in some places while others go on using it."""
+    names = {name for read in reads for name in read.run.parameters}
+    for module in evidence.trace.modules:
+        kind = module.type.rpartition(".")[2]
+        if module.ran and kind not in evidence.classes and names & set(module.own_parameters):
+            raise NoLegalEdit(f"its layer ({kind}) goes on using it")
+    keys = {read.key for read in reads}
+    others = (site for site in evidence.ran_sites() if site.key not in keys)
+    for site in (one for one in others if one.run.callee is Callee.ATTRIBUTE):
+        if names & set(site.run.parameters) and not is_fact(site.source.parents[site.node]):
+            line = getattr(site.node, "lineno", 0)
+            raise NoLegalEdit(f"line {line} of {site.source.file} goes on using it")
 
 
 def freeze_parameter(evidence: Evidence, names: set[str]) -> Planned:

@@ -15,12 +15,15 @@ from antifragile.ablate.discover.arithmetic import (
 from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.other_names import changes_other_names
+from antifragile.ablate.plan.calls.straight_through import check_forward_value
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
     check_numbers,
     first_of_tuple,
+    is_exposed,
     passed_operand,
     relations_of,
     shape_pairs,
@@ -31,7 +34,7 @@ from antifragile.ablate.plan.operands import (
     words_of_results,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
-from antifragile.ablate.source.edits import edit_at, operand_text, remove_statement
+from antifragile.ablate.source.edits import edit_at, operand_text, remove_statement, stands_alone
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import Callee, SiteRun
@@ -136,23 +139,32 @@ def call_words(
     if operand not in given:
         raise NoLegalEdit("its input is not written as an argument of its own")
     subscripted = "{input}[" in template.replacement or "{input}." in template.replacement
-    inside = None if subscripted else node
+    copied = [] if template.helper else [name for name in run.exposed if name in given]
     words = {name: operand_text(source, item) for name, item in given.items()}
     offset = 1 if "self" in given and run.callee is Callee.METHOD else 0
     for place, name in enumerate(template.arguments):
         key = str(place - offset) if place >= offset else "self"
         if key in given:
-            words.setdefault(name, operand_text(source, given[key], inside=node))
+            text = kept_text(source, given[key], node, is_copied=key in copied)
+            words.setdefault(name, text)
+    inside = None if subscripted else node
     words = {
         **template.defaults,
         **words,
-        "input": operand_text(source, given[operand], inside=inside),
+        "input": kept_text(source, given[operand], inside, is_copied=operand in copied),
         "call": source.source(node),
         **library_names(evidence, source),
     }
     if "{first}" in template.replacement:
         words["first"] = first_positions(run)
     return words
+
+
+def kept_text(source: SourceFile, node: ast.AST, inside: ast.AST | None, *, is_copied: bool) -> str:
+    """Write an expression in the place of another one, as a copy where later code changes it."""
+    if is_copied:
+        return f"{operand_text(source, node)}.clone()"
+    return operand_text(source, node, inside=inside)
 
 
 def first_positions(run: SiteRun) -> str:
@@ -215,14 +227,23 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
     if run.arguments.get(f"mixed {kept}"):
         raise NoLegalEdit("what would remain is not always a tensor")
     check_numbers([run], kept)
+    check_forward_value(attempt.site)
     lost = attempt.evidence.lost([run], kept)
     sign = "-" if is_second and run.name in DIFFERENCES else ""
     sides = two_sides(attempt.site)
     gone = next(side for name, side in sides.items() if name != kept)
+    source, node = attempt.site.source, attempt.site.node
     if builds_layers(attempt, gone):
         edit = kept_beside(attempt.site, sides, kept, sign)
     else:
-        edit = kept_edit(attempt.site.source, attempt.site.node, kept, sign)
+        edit = kept_edit(
+            source,
+            node,
+            kept,
+            sign,
+            is_copied=not sign and is_exposed([run], kept),
+            in_place=writes_in_place(attempt) and changes_other_names(source, node),
+        )
     return Planned(edits=(edit,), cut_parameters=lost)
 
 
@@ -269,27 +290,52 @@ def kept_beside(site: SeenSite, sides: Mapping[str, ast.expr], kept: str, sign: 
     return replace_node(source, node, text)
 
 
-def kept_edit(source: SourceFile, node: ast.AST, kept: str, sign: str = "") -> Edit:
-    """Write the edit that leaves one operand, with a sign."""
-    side = (operand_nodes(node) | merged_items(node))[kept]
-    if isinstance(node, ast.AugAssign):
-        if kept == "0":
-            return remove_statement(source, node)
-        if sign:
-            text = f"{source.source(node.target)} = {sign}{operand_text(source, side)}"
-            return replace_node(source, node, text)
+def writes_in_place(attempt: Attempt) -> bool:
+    """Whether an operator such as `+=` changes the tensor on its left, which is always one."""
+    is_torch = attempt.evidence.trace.framework == "torch"
+    return is_torch and not attempt.site.run.arguments.get("mixed 0")
+
+
+def kept_edit(
+    source: SourceFile,
+    node: ast.AST,
+    kept: str,
+    sign: str = "",
+    *,
+    is_copied: bool = False,
+    in_place: bool = False,
+) -> Edit:
+    """Write the edit that leaves one operand.
+
+    Args:
+        source: The source file.
+        node: The operator or call.
+        kept: The operand that stays.
+        sign: Its sign.
+        is_copied: Whether a copy of it stays.
+        in_place: Whether the operator changes a tensor that may have other names: it still does.
+    """
+    sides, statement = operand_nodes(node) | merged_items(node), source.parents[node]
+    side = sides[kept]
+    if not isinstance(node, ast.AugAssign) and not isinstance(statement, ast.Expr):
+        text = sign + kept_text(source, side, None if sign else node, is_copied=is_copied)
+        if in_place and kept != "self":
+            text = f"{source.source(sides['self'])}.copy_({text})"
+        return replace_node(source, node, text)
+    target = node.target if isinstance(node, ast.AugAssign) else sides["self"]
+    if side is target:
+        changed = node if isinstance(node, ast.AugAssign) else statement
+        assert isinstance(changed, ast.stmt)
+        return remove_statement(source, changed)
+    left = source.source(target) + ("[...]" if in_place else "")
+    right = source.source(side)
+    if sign or is_copied or not stands_alone(right):
+        right = sign + kept_text(source, side, None, is_copied=is_copied)
+    elif isinstance(node, ast.AugAssign) and not in_place:
         start, end = source.place(node.target)[1], source.place(node.value)[0]
         equals = source.text.index("=", start, end)
         return edit_at(source, equals - 1, equals + 1, "=")
-    statement = source.parents[node]
-    if isinstance(statement, ast.Expr):  # x.add_(y) on a line of its own
-        if kept == "self":
-            return remove_statement(source, statement)
-        receiver = source.source(operand_nodes(node)["self"])
-        text = f"{sign}{operand_text(source, side)}" if sign else source.source(side)
-        return replace_node(source, node, f"{receiver} = {text}")
-    text = operand_text(source, side, inside=None if sign else node)
-    return replace_node(source, node, f"{sign}{text}")
+    return replace_node(source, node, f"{left} = {right}")
 
 
 def plan_factor(attempt: Attempt) -> Planned:

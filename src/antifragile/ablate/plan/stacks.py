@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from antifragile.ablate.discover.evidence import Evidence, dotted, index_path
 from antifragile.ablate.discover.inputs import method_of
 from antifragile.ablate.plan.attempt import Attempt
-from antifragile.ablate.plan.modules import filled_template, with_effects
+from antifragile.ablate.plan.modules import (
+    check_alone_in_memory,
+    filled_template,
+    with_effects,
+)
 from antifragile.ablate.plan.names import with_helper
 from antifragile.ablate.plan.operands import shape_pairs, shape_relations
 from antifragile.ablate.records import NoLegalEdit, Planned, Target
@@ -67,6 +71,7 @@ def plan_shrink(attempt: Attempt) -> Planned:
     }
     check_alone(attempt, dropped)
     check_droppable(evidence, dropped)
+    check_alone_in_memory([evidence.module(number) for number in dropped], "0")
     edits = []
     for (owner, container), keep in kept.items():
         check_iterated(evidence, owner, container)

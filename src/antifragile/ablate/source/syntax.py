@@ -26,8 +26,8 @@ SIGNS: dict[type[ast.operator], str] = {  # of the operators that are sites
     ast.Div: "/",
 }
 _FRAME_SENSITIVE = {
-    *("super", "locals", "globals", "vars", "dir", "eval", "exec", "print", "isinstance", "len"),
-    *("range", "int", "float", "str", "bool", "hasattr", "setattr", "type", "id", "repr"),
+    *("super", "locals", "globals", "vars", "dir", "eval", "exec", "print", "len"),
+    *("range", "int", "float", "str", "bool", "setattr", "type", "id", "repr"),
     *("namedtuple", "NamedTuple", "TypeVar", "NewType", "dataclass", "field"),
 }
 _NOT_RUN = {"annotation", "returns", "decorator_list", "args", "bases", "pattern"}
@@ -182,7 +182,8 @@ def _evaluated_children(node: ast.AST) -> Iterator[ast.AST]:
 def _is_site(node: ast.AST, parent: ast.AST) -> bool:
     if isinstance(node, ast.Call):
         name = node.func.id if isinstance(node.func, ast.Name) else None
-        return name not in _FRAME_SENSITIVE
+        asks_for_class = name == "type" and len(node.args) == 1
+        return asks_for_class or name not in _FRAME_SENSITIVE
     if isinstance(node, ast.BinOp):
         return type(node.op) in SIGNS
     if isinstance(node, ast.AugAssign):

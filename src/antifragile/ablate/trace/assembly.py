@@ -110,6 +110,10 @@ class Assembly(ABC):
         """Number the nodes of one call."""
         return tuple(made), operands
 
+    def exposed(self, notes: Notes) -> tuple[str, ...]:
+        """The operands that later writes into the results would change, were they passed on."""
+        return ()
+
     def _named(self, parameters: Iterable[int]) -> tuple[str, ...]:
         """The names of parameters, given by id; those that are not the model's are left out."""
         names = self._parameter_names
@@ -146,6 +150,7 @@ class Assembly(ABC):
             "is_tensor": notes.is_tensor,
             "is_tuple": notes.is_tuple,
             "signatures": tuple(notes.signatures),
+            "exposed": self.exposed(notes),
             "nodes": tuple(self.nodes(made, operands) for made, operands in notes.nodes),
         }
 

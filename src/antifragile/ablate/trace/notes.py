@@ -36,6 +36,7 @@ class Notes:
     signatures: dict[Any, None] = field(default_factory=dict)
     shapes: dict[Phase, list[Shapes]] = field(default_factory=dict)  # of the two last phases
     nodes: list[tuple[list[Any], dict[str, Any]]] = field(default_factory=list)
+    rewritten: list[Any] = field(default_factory=list)  # results written into later, in place
     callee: Callee = Callee.OTHER
     name: str = ""
     modules: dict[int, None] = field(default_factory=dict)

@@ -129,6 +129,7 @@ class Recorder(ABC):
             notes.operands, notes.outputs = {}, ()
             notes.signatures.clear()
             notes.nodes.clear()
+            notes.rewritten.clear()
 
     @contextmanager
     def noting_shapes(self, phase: Phase) -> Iterator[None]:

@@ -55,7 +55,8 @@ class Run:
 
     Operands are keyed by position ("0", "1"), name, "self" for methods, "0.1" inside a list.
     `nodes` has one entry per call of the training forward: the autograd nodes of the results, and
-    those of the operands.
+    those of the operands. `exposed` are operands that something else uses too, and that later code
+    would change if they took the result's place, since it writes into the result in place.
     """
 
     calls: int = 0
@@ -67,6 +68,7 @@ class Run:
     is_tuple: bool = False  # it is a plain tuple in every call, whose first item is a tensor
     signatures: tuple[tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]], ...] = ()
     nodes: tuple[tuple[tuple[int, ...], Mapping[str, int | None]], ...] = ()
+    exposed: tuple[str, ...] = ()
 
     @property
     def ran(self) -> bool:

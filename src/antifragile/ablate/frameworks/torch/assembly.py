@@ -14,7 +14,7 @@ from antifragile.ablate.frameworks.torch.reach import reachable_tensors
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.records import Project, SiteKey
 from antifragile.ablate.trace.assembly import Assembly, Nodes
-from antifragile.ablate.trace.notes import ModuleNotes
+from antifragile.ablate.trace.notes import ModuleNotes, Notes
 from antifragile.ablate.trace.plain import is_plain, plain
 from antifragile.ablate.trace.records import Gradients
 
@@ -79,6 +79,11 @@ class TorchAssembly(Assembly):
         seen = [node if node in numbers else bases.get(node) for node in made]
         known = tuple(numbers[node] for node in seen if node in numbers)
         return known, {name: numbers.get(node) for name, node in operands.items()}
+
+    def exposed(self, notes: Notes) -> tuple[str, ...]:
+        """The operands that later writes into the results would change for others."""
+        found = (self.recorder.memory.exposed(one, self.graph) for one in notes.rewritten)
+        return tuple(dict.fromkeys(name for names in found for name in names))
 
     def construction(self, project: Project) -> dict[str, Any]:
         """Which calls filled parameters, and which places read them, under all their paths."""

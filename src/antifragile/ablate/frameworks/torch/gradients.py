@@ -59,6 +59,18 @@ class Graph:
         node = node_of(tensor)
         return None if node is None else self.numbers.get(node)
 
+    def reached_without(self, nodes: Iterable[Node]) -> set[int]:
+        """Return the numbers of the nodes that the outputs reach past some others."""
+        cut = {self.numbers[node] for node in nodes if node in self.numbers}
+        seen = set(self.starts) - cut
+        queue = list(seen)
+        while queue:
+            for below in self.successors[queue.pop()]:
+                if below not in seen and below not in cut:
+                    seen.add(below)
+                    queue.append(below)
+        return seen
+
 
 def parameter_nodes(graph: Graph, parameters: Mapping[str, Tensor]) -> dict[str, int]:
     """Return the node of every parameter that the outputs reach."""

@@ -5,6 +5,7 @@ Nodes are those of torch's autograd graph; views also name the node of what they
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from antifragile.ablate.frameworks.torch.gradients import Node, node_of
+from antifragile.ablate.frameworks.torch.memory import Memory
 from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.initial_values import Fill, InitialValues, Sample, is_orthogonal
-from antifragile.ablate.trace.nested import Named
+from antifragile.ablate.trace.nested import Named, tensors_in
 from antifragile.ablate.trace.notes import ModuleNotes, Notes, Operands, Phase
 from antifragile.ablate.trace.recorder import Recorder
 from antifragile.ablate.trace.records import Callee, Value
@@ -44,6 +46,8 @@ _UNSET = ("empty", "empty_like", "new_empty", "empty_strided", "Tensor", "FloatT
 _ADJUSTING = ("mul_", "add_", "sub_", "div_", "clamp_", "neg_", "abs_", "pow_", "masked_fill_")
 _SAMPLE = 4096  # values of a parameter that are kept to compare initial values
 _LARGEST_MATRIX = 2**14  # elements up to which singular values are computed
+_QUESTIONS: tuple[Any, ...] = (isinstance, type, hasattr, getattr)
+_IDENTITY = nn.Identity()
 _UNCHANGING = ("requires_grad_", "detach_", "share_memory_")
 
 
@@ -55,11 +59,16 @@ class TorchRecorder(Recorder):
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
         self.initial = InitialValues()
+        self.memory = Memory()
 
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
     ) -> Any:
         """Evaluate a call and note it; while the model is built, also what it fills."""
+        if function in _QUESTIONS:
+            self.noted(self.note_question, key, function, args)
+        if function is isinstance or function is hasattr:  # they read no tensor's values
+            return function(*args, **kwargs)
         if self.is_watching or self.parameters:
             return super().on_call(key, function, *args, **kwargs)
         tensor = filled_by(function, args, kwargs)
@@ -118,6 +127,22 @@ class TorchRecorder(Recorder):
         finally:
             copy.deepcopy = original
 
+    @contextmanager
+    def forward(self, phase: Phase, words: str) -> Iterator[None]:
+        """Make what runs inside one of the two forwards; in training, see what is written to."""
+        if phase is not Phase.TRAIN:
+            with super().forward(phase, words):
+                yield
+            return
+        self.memory = Memory()
+        with super().forward(phase, words):
+            yield
+        self.noted(self.memory.close, self._buffers)
+
+    def _buffers(self) -> Iterator[Tensor]:
+        for notes in self.modules.values():
+            yield from (item for _, item in notes.module.named_buffers(recurse=False))
+
     def note_copies(self, copies: Mapping[int, Any]) -> None:
         """Note what a deep copy made: id of an original -> its copy."""
         for key, copied in list(copies.items()):
@@ -146,6 +171,24 @@ class TorchRecorder(Recorder):
         owner = getattr(function, "__self__", None)
         if isinstance(owner, nn.Module):
             self.note_touched(key, owner, getattr(function, "__name__", ""))
+
+    def note_question(
+        self, key: SiteKey, function: Callable[..., Any], args: Sequence[Any]
+    ) -> None:
+        """Note that a forward asks a module what an identity would answer otherwise: its class."""
+        call = self.sources[key[0]].sites[key[1]]
+        asked = ast.unparse(call.args[0]) if isinstance(call, ast.Call) and call.args else ""
+        if not self.is_watching or not isinstance(args[0], nn.Module) or asked == "self":
+            return
+        if function is type:
+            is_other = True
+        elif function is isinstance:
+            is_other = isinstance(args[0], args[1]) and not isinstance(_IDENTITY, args[1])
+        else:
+            is_other = hasattr(args[0], args[1]) and args[1] not in self._attributes
+        if is_other:
+            name = "__class__" if function in (type, isinstance) else str(args[1])
+            self.module_notes(args[0]).touched.setdefault(name)
 
     def unseen_module(self, function: Callable[..., Any]) -> nn.Module | None:
         """The module whose forward is called, or whose class has a `__call__` of its own."""
@@ -194,9 +237,35 @@ class TorchRecorder(Recorder):
         """Whether two tensors hold the same values; of a meta tensor nobody knows."""
         return not one.is_meta and torch.equal(one, other)
 
+    def operands(
+        self, function: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Operands:
+        """The tensors among the arguments; those that the outermost module is given live on."""
+        found = super().operands(function, args, kwargs)
+        if function is None and not self.running:
+            self.memory.hold(tensor for tensor, _ in found.values())
+        return found
+
     def node(self, tensor: Any) -> Node | None:
-        """The autograd node of a tensor in the training forward."""
-        return node_of(tensor) if self.phase is Phase.TRAIN else None
+        """The autograd node of an operand in the training forward, which reads it."""
+        if self.phase is not Phase.TRAIN:
+            return None
+        self.memory.read(tensor)
+        return node_of(tensor)
+
+    def note_values(
+        self,
+        notes: Notes,
+        before: Operands,
+        result: object,
+        *,
+        seen: Iterable[Any] = (),
+        values: Mapping[str, Value] | None = None,
+    ) -> None:
+        """Note operands and outputs of a call; in training, also the memory they lie in."""
+        super().note_values(notes, before, result, seen=seen, values=values)
+        if self.phase is Phase.TRAIN:
+            self.memory.note(notes, before, tensors_in(result, self.is_tensor))
 
     def nodes_of(self, outputs: Sequence[Any], before: Operands, seen: Iterable[Any]) -> list[Node]:
         """The autograd nodes of a call's outputs.

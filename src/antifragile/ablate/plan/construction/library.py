@@ -6,6 +6,7 @@ import ast
 
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.names import library_names, with_helper
+from antifragile.ablate.plan.operands import is_exposed
 from antifragile.ablate.records import AblationKind, Edit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
@@ -42,6 +43,8 @@ def plan_part(attempt: Attempt) -> Planned:
     helper = helper.replace("{unfused}", _UNFUSED if fuses else "")
     text = f'{_NAMES[kind]}({source.source(node)}, "{options["inner"]}")'
     runs = [evidence.module(int(number)) for number in options["numbers"].split(",")]
+    if is_exposed(runs, "0"):
+        helper = helper.replace("output: args[0])", "output: args[0].clone())")
     return Planned(
         edits=with_helper(evidence, source, node, replace_node(source, node, text), helper),
         cut_parameters=evidence.lost(runs, "0" if kind is AblationKind.IDENTITY else ""),
