@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from antifragile.ablate.frameworks.torch.gradients import Node, node_of
-from antifragile.ablate.frameworks.torch.memory import Memory
+from antifragile.ablate.frameworks.torch.gradients import ForwardMemory, Node, node_of
 from antifragile.ablate.frameworks.torch.reach import is_lazy
 from antifragile.ablate.records import SiteKey
 from antifragile.ablate.source.syntax import SourceFile
@@ -59,7 +58,7 @@ class TorchRecorder(Recorder):
         self.bases: dict[Node, Node | None] = {}  # node of a view -> node of what it shows
         self.parameters: dict[int, str] = {}  # filled once the model is built
         self.initial = InitialValues()
-        self.memory = Memory()
+        self.memory = ForwardMemory()
 
     def on_call(
         self, key: SiteKey, function: Callable[..., Any], /, *args: object, **kwargs: object
@@ -134,7 +133,7 @@ class TorchRecorder(Recorder):
             with super().forward(phase, words):
                 yield
             return
-        self.memory = Memory()
+        self.memory = ForwardMemory()
         with super().forward(phase, words):
             yield
         self.noted(self.memory.close, self._buffers)
