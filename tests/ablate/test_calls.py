@@ -17,7 +17,7 @@ from antifragile.ablate.certify.measurements import BaselineMeasurement
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.pipeline import Ablations, find_components, make_ablations, run_traced
-from antifragile.ablate.records import CertificateVerdict, Project
+from antifragile.ablate.records import AblationKind, CertificateVerdict, Project
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Outcome, Server
 from antifragile.ablate.source.project import load_project
@@ -206,14 +206,16 @@ def test_a_model_is_called_as_its_inputs_say(
         name != "0" or net == "Net()" for name in names
     ]
     assert trace.modules[0].calls == trace.modules[0].eval_calls == 1
-    assert measured(tracing, project).without_gradient == []
+    assert measured(tracing, project).run.without_gradient == []
 
 
 def test_variants_of_a_model_with_keywords_are_certified(tmp_path: Path, tracing: Server) -> None:
     found = made(tracing, built(tmp_path, "Keywords()", inputs="keywords"), tmp_path / "out")
     parts = {name: verdict for name, verdict in verdicts(found).items() if "input" not in name}
     assert {"Keywords.out", "Net.forward:torch.tanh"} <= set(parts)
-    assert parts.pop("Keywords.emb") is CertificateVerdict.REFUSED  # zeros times any mask are zeros
+    embedding = [item for item in found.certificates if item.component == "Keywords.emb"]
+    assert [item.verdict.is_certified for item in embedding] == [False, True]
+    assert embedding[0].kind is AblationKind.ZERO  # zeros times any mask are zeros
     assert set(parts.values()) <= set(CERTIFIED)
 
 
@@ -263,7 +265,7 @@ def test_every_output_is_read_whole(tmp_path: Path, tracing: Server, case: str) 
     found = measured(tracing, built(tmp_path, f"Returns({make})", inputs="x"))
     once = [line[3:].lstrip() for line in found.run.signature if line.startswith("[0]")]
     assert once == lines
-    assert found.without_gradient == []
+    assert found.run.without_gradient == []
 
 
 def test_an_output_without_tensors_is_refused(tmp_path: Path, tracing: Server) -> None:

@@ -265,8 +265,9 @@ def test_what_is_left_out_is_told_apart_from_the_components(idle: tuple[Componen
 
 
 def test_a_component_by_a_second_name_is_counted_once(tmp_path: Path, tracing: Server) -> None:
-    text = IDLE.replace("torch.cat([part @ self.weight for part in x.chunk(1)])", "x, self.weight")
-    text = text.replace("x = layer(x) + x", "x = torch.matmul(*layer(x))")
+    parts = "{'x': x, 'weight': self.weight}"
+    text = IDLE.replace("torch.cat([part @ self.weight for part in x.chunk(1)])", parts)
+    text = text.replace("x = layer(x) + x", "x = torch.matmul(*layer(x).values())")
     made = all_of(tracing, tmp_path, text)
     reasons = {item.name: item.reason for item in made.components if item.is_left_out}
     assert reasons["Net.layers[*][1] (all)"] == "the same edit as Net.layers[*] (all) shrink"
@@ -387,3 +388,34 @@ def test_weights_that_are_drawn_tiny_are_randomised_to_the_usual_spread() -> Non
     found = randomised(given, {name: [name] for name in given})
     assert found["tiny"].std() == pytest.approx(0.5 / 4, rel=0.1)
     assert found["wide"].std() == pytest.approx(2.0, rel=0.1)
+
+
+ALONE = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return torch.tanh(self.inner(x)) + x
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.linspace(-1, 1, 64).reshape(8, 8),)
+"""
+
+
+def test_all_that_learns_is_not_frozen(tmp_path: Path, tracing: Server) -> None:
+    plan = find_components(written_project(tmp_path, ALONE), server=tracing)
+    [inner] = [item for item in plan.plans if item.component.name == "Net.inner"]
+    refused = inner.outcomes[AblationKind.REINIT_FROZEN]
+    assert isinstance(refused, Refused)
+    assert refused.reason == "no parameter would be left to train"

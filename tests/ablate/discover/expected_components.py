@@ -299,7 +299,7 @@ EXPECTED = {
         Net.first | module | 1
         Net.act | module | 1
         Net.second | module | 1
-        Net.net | block | 1
+        Net.net | block | 1 | it is the whole model: it holds all that learns and makes the output
         input:x | input | 1
     """,
     "weight_normed": """

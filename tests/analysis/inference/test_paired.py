@@ -114,7 +114,7 @@ def test_a_single_seed_and_equal_differences_are_judged_too(values: list[float])
     assert np.isnan(row.seeds_needed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=2, max_size=7))
 def test_judging_does_not_depend_on_the_order_or_the_sign(values: list[float]) -> None:
     forward = judge_contrasts(made(a=values), Judgement(margin=1.0)).table.iloc[0]

@@ -122,7 +122,7 @@ def own_call_target(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     """Yield a call of a function of the sources whose results look like its first arguments."""
     function = own_function(evidence, site)
     operands = passed_operands(site, function) if function is not None else []
-    if function is not None and operands and not gives_back(site.run, operands):
+    if function is not None and operands:
         options = {PASSES: ",".join(operands), "function": function.name}
         is_idle = returns_as_given(site.run, operands)
         yield target_at(
@@ -175,13 +175,6 @@ def is_always_given(run: SiteRun, operand: str) -> bool:
     names = list(run.operands)
     first = names[: names.index(operand) + 1]
     return all(list(given)[: len(first)] == first for _, given in run.nodes)
-
-
-def gives_back(run: SiteRun, operands: Sequence[str]) -> bool:
-    """Whether the results were the operands themselves in every call: `default(None, x)`."""
-    return bool(run.nodes) and all(
-        made and made == tuple(given.get(name) for name in operands) for made, given in run.nodes
-    )
 
 
 def returns_tuple(function: ast.FunctionDef, length: int) -> bool:

@@ -96,9 +96,10 @@ class _Moving(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         directions = places.random_(0, 2, generator=generator).mul_(2).sub_(1)
         unit = _unit(value)
         new = value + value * (directions.to(_real(value.dtype)) * (unit / 2))
-        if value.is_complex():
-            return new
-        return torch.where((value == value.round()) & (value.abs() * unit < 1), value, new)
+        stays = ~torch.isfinite(new)  # minus infinity masks; it has no next value
+        if not value.is_complex():
+            stays |= (value == value.round()) & (value.abs() * unit < 1)
+        return torch.where(stays, value, new)
 
 
 def _is_rounded(value: object) -> bool:

@@ -29,10 +29,10 @@ class SymbolicCall:
 
     Args:
         key: The place.
-        function: What was called, or the sign of an operator.
-        args: Its arguments or operands.
+        function: The callable, or the sign of an operator.
+        args: Arguments or operands.
         kwargs: Arguments by name.
-        result: What it returned.
+        result: The value returned.
     """
 
     key: SiteKey

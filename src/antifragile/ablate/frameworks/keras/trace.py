@@ -173,7 +173,7 @@ def names_of_parameters(model: Any) -> dict[int, str]:
 
 
 def places_in_graphs(model: Any) -> dict[int, str]:
-    """How `get_layer` finds each layer that a functional or Sequential model holds, by id."""
+    """Names by which `get_layer` finds the layers of a functional or Sequential model, by id."""
     graphs = [layer for _, layer in layers_by_path(model) if is_graph(layer)]
     return {
         id(layer): f'name="{layer.name}"' if is_named_by_user(layer) else f"index={index}"
