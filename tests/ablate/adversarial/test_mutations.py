@@ -132,6 +132,7 @@ def _without_form(patch: pytest.MonkeyPatch) -> None:
             outcome = replace(outcome, failure=None, value=run)
         return honest_outcome(self, outcome, path)
 
+    patch.setattr(bench_module, "needs_shaking", lambda *_: False)
     patch.setattr(bench_module, "read_results", read)
     patch.setattr(bench_module.Bench, "_with_measurement", measured)
     patch.setattr(measure, "_check_fit", _nothing)

@@ -81,3 +81,12 @@ def test_the_threshold_follows_type_and_noise() -> None:
 @pytest.mark.parametrize(("value", "finite"), [(1.0, True), (np.nan, False), (-np.inf, False)])
 def test_finite(value: float, finite: bool) -> None:
     assert is_finite({"x": np.array([value]), "n": np.array([1])}) is finite
+
+
+def test_gradients_that_are_rounding_alone_do_not_drown_the_others() -> None:
+    left = {"key.bias": np.array([1e-9]), "value.weight": np.array([1.0])}
+    right = {"key.bias": np.array([-2e-9]), "value.weight": np.array([1.5])}
+    assert difference(left, right).relative == 1.5
+    assert difference(left, right, 1e-6).relative == pytest.approx(1 / 3)
+    assert difference(left, {**left, "key.bias": np.array([1e-3])}, 1e-6).relative > 0.9
+    assert difference(left, {**left, "key.bias": np.array([np.nan])}, 1e-6).relative == 1.0

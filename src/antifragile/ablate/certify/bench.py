@@ -103,7 +103,7 @@ class Bench:
                 unclear[number] = found
             else:
                 yield number, found
-        for number, found in self._again(variants, doubtful, self._shaken_job, _with_noise):
+        for number, found in self._again(variants, doubtful, self._shaken_job, self._with_noise):
             if self._needs_draws(found):
                 unclear[number] = found
             else:
@@ -145,6 +145,9 @@ class Bench:
             keep_gradients=self.keep_gradients,
         )
 
+    def _with_noise(self, found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
+        return replace(found, noise=rounding_noise(sent, self.baseline.run.unit))
+
     def _with_draws(self, found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
         return replace(found, redrawn=redrawn_difference(self.kept, sent))
 
@@ -169,10 +172,6 @@ class Bench:
         if self.place.weights_digest() != self.weights_digest:
             raise Unmeasured("the file of weights that all variants are run on was changed")
         return sent
-
-
-def _with_noise(found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
-    return replace(found, noise=rounding_noise(sent))
 
 
 def _unmeasured(error: Unmeasured, seconds: float) -> Outcome:

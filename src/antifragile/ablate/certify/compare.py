@@ -62,8 +62,14 @@ class Response:
     absolute: float
 
 
-def difference(left: Leaves, right: Leaves) -> Difference:
-    """Compare leaf by leaf; leaves of other names or shapes count as all different."""
+def difference(left: Leaves, right: Leaves, least: float = 0.0) -> Difference:
+    """Compare leaf by leaf; leaves of other names or shapes count as all different.
+
+    Args:
+        left: Arrays by name.
+        right: Others.
+        least: Leaves of which no value is larger, on both sides, hold nothing but rounding.
+    """
     if left.keys() != right.keys():
         return Difference(identical=False, relative=1.0)
     identical, relative = True, 0.0
@@ -73,8 +79,13 @@ def difference(left: Leaves, right: Leaves) -> Difference:
             identical, relative = False, 1.0
         elif one.tobytes() != other.tobytes():
             identical = False
-            relative = max(relative, _relative(one, other))
+            if not (_is_within(one, least) and _is_within(other, least)):
+                relative = max(relative, _relative(one, other))
     return Difference(identical=identical, relative=relative)
+
+
+def _is_within(values: Array, least: float) -> bool:
+    return least > 0 and bool(np.all(np.abs(values) <= least))  # so NaN is not
 
 
 def are_identical(left: Leaves, right: Leaves) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from antifragile.ablate.certify.arrays import MalformedArrays, load_arrays
 from antifragile.ablate.certify.compare import (
     PART_WORDS,
+    ROUNDING_UNITS,
     are_identical,
     difference,
     is_finite,
@@ -77,7 +78,7 @@ def measure_baseline(run: BaselineRun, sent: Leaves) -> BaselineMeasurement:
         run=run,
         gradient_peaks=_gradient_peaks(sent),
         finite=_finite(sent),
-        noise=rounding_noise(sent),
+        noise=rounding_noise(sent, run.unit),
         sizes={
             name: {
                 output: largest_magnitude(sent[f"{name}/{'/'.join(output)}"])
@@ -115,7 +116,11 @@ def measure_variant(
         gradient_peaks=_gradient_peaks(sent),
         finite=_finite(sent),
         differences={
-            f"{name}/{part}": difference(below(kept, name, part), below(sent, name, part))
+            f"{name}/{part}": difference(
+                below(kept, name, part),
+                below(sent, name, part),
+                _rounded_away(kept, name, part, baseline.run.unit),
+            )
             for name in WEIGHTS
             for part in _compared(kept, name)
         },
@@ -124,17 +129,20 @@ def measure_variant(
     )
 
 
-def rounding_noise(sent: Leaves) -> dict[str, dict[str, float]]:
+def rounding_noise(sent: Leaves, unit: float) -> dict[str, dict[str, float]]:
     """Measure what moving everything by its own rounding does to each part, by weights.
 
     Args:
         sent: The arrays of a run as it is and of runs with everything moved.
+        unit: Relative spacing of the coarsest floating type of the baseline.
     """
     return {
         name: {
             part: max(
                 difference(
-                    below(sent, name, part), below(sent, f"shaken {salt}", name, part)
+                    below(sent, name, part),
+                    below(sent, f"shaken {salt}", name, part),
+                    _rounded_away(sent, name, part, unit),
                 ).relative
                 for salt in SHAKES
             )
@@ -142,6 +150,18 @@ def rounding_noise(sent: Leaves) -> dict[str, dict[str, float]]:
         }
         for name in WEIGHTS
     }
+
+
+def _rounded_away(kept: Leaves, name: str, part: str, unit: float) -> float:
+    """Size up to which an array of a part is nothing but rounding; 0.0 but for gradients.
+
+    A gradient that is nothing beside the largest, such as that of the bias of attention's keys, is
+    zero in exact arithmetic: its own rounding would drown the changes of all the others.
+    """
+    if part != "gradients":
+        return 0.0
+    largest = max(map(largest_magnitude, below(kept, name, part).values()), default=0.0)
+    return ROUNDING_UNITS * unit * largest
 
 
 def needs_further_draws(baseline: BaselineMeasurement, found: VariantMeasurement) -> bool:
