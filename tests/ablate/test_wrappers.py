@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from antifragile.ablate.pipeline import make_ablations
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationPlan
@@ -40,11 +38,6 @@ PARALLEL = """
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     return DistributedDataParallel(Net())
 """
-ADAPTED = """
-    from peft import LoraConfig, get_peft_model
-
-    return get_peft_model(Net(), LoraConfig(r=2, target_modules=["one", "two"]))
-"""
 
 
 def planned(folder: Path, server: Server, build: str) -> AblationPlan:
@@ -65,14 +58,4 @@ def test_a_model_for_several_processes_is_looked_through(tmp_path: Path, tracing
     assert found.items() >= {"Net.one": 72, "Net.act": 0, "Net.two": 27}.items()
     assert "Net.forward:x + self.act" in found
     chosen = ["Net.one", "Net.forward:x + self.act"]
-    assert set(verdicts(plan, chosen, tmp_path / "out", tracing).values()) == {"certified"}
-
-
-@pytest.mark.slow
-def test_a_model_with_low_rank_adapters_is_looked_through(tmp_path: Path, tracing: Server) -> None:
-    pytest.importorskip("peft")
-    plan = planned(tmp_path, tracing, ADAPTED)
-    names = {item.name for item in plan.components if item.reason is None}
-    assert {"Net.act", "Net.forward:x + self.act"} <= names
-    chosen = ["Net.act", "Net.forward:x + self.act"]
     assert set(verdicts(plan, chosen, tmp_path / "out", tracing).values()) == {"certified"}
