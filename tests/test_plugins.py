@@ -132,6 +132,7 @@ def run_study(tmp_path: Path, site: Path, *how: str, store: str = "runs.db", cod
     return run([*command, *options], site=site, code=code)
 
 
+@pytest.mark.slow
 def test_workers_run_an_installed_mode_on_an_installed_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

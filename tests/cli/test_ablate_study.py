@@ -56,6 +56,7 @@ def test_a_study_from_run_to_page_and_back(cli: Cli, home: Path, variants: Path)
     assert "differ from those of the manifest: model-gate--identity" in refused.err
 
 
+@pytest.mark.slow
 def test_studies_of_one_folder_keep_manifests_of_their_own(
     cli: Cli, home: Path, variants: Path
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_read_only_folder(closed: Path, tmp_path: Path) -> None:
     assert contents(closed) == before
 
 
+@pytest.mark.slow
 def test_a_dead_worker(tmp_path: Path) -> None:
     write_spec(tmp_path / "s.toml", meta_loops=30)
     process = start(tmp_path, *STUDY, "--workers", 2, "--checkpoint-every", 0)

@@ -56,6 +56,7 @@ def test_table_4_has_the_printed_parameters(paper: Survey) -> None:
     assert ["2*1", "807", "Asymmetric"] in rows
 
 
+@pytest.mark.slow
 def test_table_5_of_the_paper_but_for_its_scanning_slips(paper: Survey) -> None:
     """A sample of rows, with cells that only come out right when means are taken as it did."""
     rows = {row[0]: row for row in shown(build_table(TableName.V, paper))}

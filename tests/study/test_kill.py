@@ -134,7 +134,7 @@ def survive(
 @pytest.mark.parametrize(
     ("engine", "workers", "n_kills", "precision"),
     [
-        ("plain", 1, 2, "fp32"),
+        pytest.param("plain", 1, 2, "fp32", marks=pytest.mark.slow),
         ("fleet", 2, 2, "bf16"),
         pytest.param("fleet", 2, 3, "fp32", marks=pytest.mark.slow),
     ],

@@ -142,8 +142,11 @@ def test_rotary_embeddings_are_one_unit(tracing: Server) -> None:
     assert [name for name in found if "rota" in name.lower()] == ["Attention.forward:apply_rotary"]
 
 
-def test_a_function_that_gives_its_argument_back_is_no_component(tracing: Server) -> None:
-    assert not [name for name in names(tracing, "attention_interface") if "as_given" in name]
+def test_a_function_that_gives_its_argument_back_is_left_out(tracing: Server) -> None:
+    plan = model_plan(tracing, "attention_interface")
+    [found] = [item for item in plan.components if "as_given" in item.name]
+    assert found.is_left_out
+    assert found.reason == "it returns what it is given: nothing to take away"
 
 
 SLOTS = """

@@ -140,6 +140,7 @@ def run_it(
         return run_ablation(request, folder, store, processes=processes)
 
 
+@pytest.mark.slow
 def test_branch_and_skip_are_legal_alone_and_not_together(run: Run) -> None:
     outcome = run(BRANCH, SKIP, TANH)
     together = tuple(sorted([BRANCH, SKIP]))

@@ -281,6 +281,7 @@ def test_a_metric_or_function_that_is_not_there_is_said(tmp_path: Path, run: Run
         run(tmp_path, looks=(3, 4), design=DesignName.PAIRWISE)
 
 
+@pytest.mark.slow
 def test_pairs_are_combined_in_the_source_and_run(tmp_path: Path, run: Run) -> None:
     variants = make_folder(tmp_path)
     arms = ["model-extra--remove-branch", "model-gate--identity", "model-tanh--identity"]

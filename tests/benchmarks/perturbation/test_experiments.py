@@ -75,6 +75,7 @@ def test_the_grids_cover_what_was_promised() -> None:
     assert max(ETAS) / min(ETAS) == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_the_same_seeds_give_the_same_numbers_in_one_process_or_two(tmp_path: Path) -> None:
     alone = short("octopus", seeds=2)
     shared = run_experiment(
