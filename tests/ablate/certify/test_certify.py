@@ -97,7 +97,7 @@ CUTS = {
     "needs us": Cut(old="x = self.first(x)", new="import antifragile"),
     "random": Cut(
         old="x = self.first(x)",
-        new="import os; x = x * (1 + os.urandom(1)[0])",
+        new="import os; x = x * (1 + int.from_bytes(os.urandom(4), 'big'))",
         cut_parameters=FIRST,
     ),
     "everything": Cut(
@@ -426,7 +426,7 @@ BROKEN = {
     ),
     "return self.last(x), ": ("return ", "no output of the forward pass depends on a parameter"),
     "x = self.dropout(x)": (
-        "import os; x = x * (1 + os.urandom(1)[0])",
+        "import os; x = x * (1 + int.from_bytes(os.urandom(4), 'big'))",
         "not deterministic: with the same seed and weights, the output in evaluation mode",
     ),
     "import torch\n": ("import nonesuch\n", "importing model.py raised ModuleNotFoundError"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from antifragile.ablate.certify import probe
 from antifragile.ablate.frameworks.registry import framework_named
@@ -63,36 +64,41 @@ class Workplace:
         other_inputs: str,
     ) -> Job:
         """Prepare the run of a variant on the baseline's weights."""
-        return self._code(variant.folder).job(
+        return self._job_of(
+            variant,
             probe.run_variant,
-            weights_file=str(self.weights),
-            results=str(results),
+            results,
             is_random=is_random,
             keep_gradients=keep_gradients,
             other_inputs=other_inputs,
-            kept_apart=_kept_apart(variant),
         )
 
     def shaken_job(
         self, variant: Variant, results: Path, *, is_random: bool, keep_gradients: bool
     ) -> Job:
         """Prepare runs of a variant with everything moved by its own rounding."""
-        return self._code(variant.folder).job(
+        return self._job_of(
+            variant,
             probe.run_shaken,
-            weights_file=str(self.weights),
-            results=str(results),
+            results,
             is_random=is_random,
             keep_gradients=keep_gradients,
-            kept_apart=_kept_apart(variant),
         )
 
     def draws_job(self, variant: Variant, results: Path) -> Job:
         """Prepare further runs of a variant with other draws."""
+        return self._job_of(variant, probe.draw_again, results)
+
+    def _job_of(
+        self, variant: Variant, target: Callable[..., Any], results: Path, **arguments: Any
+    ) -> Job:
+        """Prepare a call with the baseline's weights, in a copy of a variant."""
         return self._code(variant.folder).job(
-            probe.draw_again,
+            target,
             weights_file=str(self.weights),
             results=str(results),
             kept_apart=_kept_apart(variant),
+            **arguments,
         )
 
     def new_results(self) -> Path:

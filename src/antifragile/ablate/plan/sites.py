@@ -250,12 +250,9 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
 def neutral_operand(attempt: Attempt, operand: str, kept: str) -> Planned:
     """Put zeros or ones in the place of an operand whose shape the result needs."""
     run, source = attempt.site.run, attempt.site.source
-    node, torch = (
-        two_sides(attempt.site)[operand],
-        library_names(attempt.evidence, source).get("torch"),
-    )
+    node, torch = two_sides(attempt.site)[operand], library_names(attempt.evidence, source)["torch"]
     is_mixed = operand not in run.operands or run.arguments.get(f"mixed {operand}")
-    if torch is None or is_mixed or is_written_to(attempt, operand):
+    if is_mixed or is_written_to(attempt, operand):
         shape = run.operands[kept].shape
         raise NoLegalEdit(f"what would remain has shape {shape}, not {run.outputs[0].shape}")
     filled = "zeros" if run.name in SUMS else "ones"

@@ -25,7 +25,7 @@ from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError
-from antifragile.ablate.study.folder import RUNNABLE, AblationFolder, Arm, digest_of
+from antifragile.ablate.study.folder import AblationFolder, Arm, digest_of
 from antifragile.ablate.study.manifest import ManifestCombination
 from antifragile.ablate.study.server import StudyCopies
 from antifragile.errors import StoreError
@@ -86,7 +86,7 @@ class Combinations:
     def refusal(self, configuration: Configuration) -> str | None:
         """The reason why a configuration may not run, as a clause; None if it may."""
         found = self.judged.get(configuration)
-        if found is None or found.verdict in RUNNABLE:
+        if found is None or found.verdict.is_certified:
             return None
         return f"{found.verdict}: {found.reason}"
 

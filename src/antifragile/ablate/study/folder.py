@@ -29,7 +29,6 @@ from antifragile.ablate.source.combine import combine_variants
 from antifragile.errors import StoreError, UsageError
 
 COMBINED = "combinations"
-RUNNABLE = (CertificateVerdict.CERTIFIED, CertificateVerdict.INACTIVE_AT_INIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,7 @@ def read_ablation_folder(path: Path) -> AblationFolder:
             f"--out {path}'."
         )
     project, framework, pairs = _read_index(index)
-    runnable, files = [(v, c) for v, c in pairs if c.verdict in RUNNABLE], files_of(project)
+    runnable, files = [(v, c) for v, c in pairs if c.verdict.is_certified], files_of(project)
     digests = _certified_digests(index, files, runnable)
     if (path / COMBINED).is_symlink():
         raise StoreError(f"{path / COMBINED} is a link; remove it and run again.")
@@ -169,7 +168,7 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         path=path,
         project=project,
         arms=tuple(_arm(v, c, digest_of(path / v.folder, files)) for v, c in runnable),
-        left_out=tuple(_reason(v, c) for v, c in pairs if c.verdict not in RUNNABLE),
+        left_out=tuple(_reason(v, c) for v, c in pairs if not c.verdict.is_certified),
         framework=framework,
         edits={variant.folder: variant.edits for variant, _ in pairs},
         digests=digests,
@@ -184,7 +183,7 @@ def _read_index(index: Path) -> tuple[Project, str, list[tuple[Variant, Certific
         variants: tuple[Variant, ...] = from_json(tuple[Variant, ...], plain["variants"])
         certificates = from_json(tuple[Certificate, ...], plain["certificates"])
         pairs = list(zip(variants, certificates, strict=True))
-        _check_paths(project, [v for v, c in pairs if v.folder or c.verdict in RUNNABLE])
+        _check_paths(project, [v for v, c in pairs if v.folder or c.verdict.is_certified])
         for variant, found in pairs:
             if (variant.component, variant.kind) != (found.component, found.kind):
                 raise ValueError(f"the certificate beside {variant.component!r:.80} is another's")

@@ -123,7 +123,7 @@ def part_targets(
         if not all(number is not None and evidence.module(number).ran for number in numbers):
             continue
         kind = AblationKind.IDENTITY if part in _NORMS else AblationKind.ZERO
-        target = library_target(evidence, site, part, kind, modules)
+        target = part_target(site, modules, part, kind)
         inside = ",".join(map(str, numbers))
         yield replace(target, options={"layer": layer, "inner": inner, "numbers": inside})
 
@@ -135,7 +135,7 @@ def argument_targets(
     for argument, place in _ARGUMENTS.get(layer, {}).items():
         if argument == "dropout" and not any(drops(evidence, module) for module in modules):
             continue
-        target = library_target(evidence, site, argument, AblationKind.IDENTITY, modules)
+        target = part_target(site, modules, argument, AblationKind.IDENTITY)
         yield replace(target, options={"argument": argument, "place": str(place)})
 
 
@@ -150,18 +150,14 @@ def drops(evidence: Evidence, module: ModuleRun) -> bool:
     return any(chances) or bool(module.settings.get("dropout"))
 
 
-def library_target(
-    evidence: Evidence,
-    site: SeenSite,
-    part: str,
-    kind: AblationKind,
-    modules: Sequence[ModuleRun],
+def part_target(
+    site: SeenSite, modules: Sequence[ModuleRun], name: str, kind: AblationKind
 ) -> Target:
-    """Make the target of one part of some layers."""
-    target = target_at(site, part, ComponentKind.PART, (kind,))
+    """Make the target of one part, or one option, of some layers of a library."""
+    target = target_at(site, name, ComponentKind.PART, (kind,))
     component = replace(
         target.component,
-        name=part,
+        name=name,
         ran=True,
         calls=sum(module.calls or module.eval_calls for module in modules),
         modules=tuple(module.name for module in modules),

@@ -11,9 +11,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from antifragile.ablate.discover.construction.library import part_target
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.discover.modules import group_name, layer_paths
-from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, ComponentKind, Target
 from antifragile.ablate.trace.records import ModuleRun
 
@@ -47,10 +47,10 @@ def option_targets(site: SeenSite, modules: Sequence[ModuleRun]) -> Iterator[Tar
         if isinstance(value, ast.Constant) and value.value in _NOTHING:
             continue
         if name == "activation" and layer != "Activation":
-            target = option_target(site, modules, name, AblationKind.IDENTITY)
+            target = part_target(site, modules, name, AblationKind.IDENTITY)
             yield replace(target, options={OPTION: name, NEW: '"linear"'})
         elif name.endswith("_regularizer"):
-            target = option_target(site, modules, name, AblationKind.DISABLE)
+            target = part_target(site, modules, name, AblationKind.DISABLE)
             yield replace(target, options={OPTION: name, NEW: "None"})
 
 
@@ -65,25 +65,8 @@ def head_targets(site: SeenSite, modules: Sequence[ModuleRun]) -> Iterator[Targe
     """Yield the heads of attention layers."""
     if all(module.type.endswith(".MultiHeadAttention") for module in modules):
         heads = min(int(str(module.settings.get("num_heads", 1))) for module in modules)
-        target = option_target(site, modules, "heads", AblationKind.DROP_HEAD)
+        target = part_target(site, modules, "heads", AblationKind.DROP_HEAD)
         kinds = target.component.kinds if heads > 1 else ()
         reason = None if heads > 1 else "one head only"
         component = replace(target.component, kind=ComponentKind.HEADS, kinds=kinds, reason=reason)
         yield replace(target, component=component, options={"heads": str(heads), HEADS_OF: "layer"})
-
-
-def option_target(
-    site: SeenSite, modules: Sequence[ModuleRun], name: str, kind: AblationKind
-) -> Target:
-    """Make the target of one option of some layers."""
-    target = target_at(site, name, ComponentKind.PART, (kind,))
-    component = replace(
-        target.component,
-        name=name,
-        ran=True,
-        calls=sum(module.calls or module.eval_calls for module in modules),
-        modules=tuple(module.name for module in modules),
-        input_shapes=(),
-        output_shapes=(),
-    )
-    return replace(target, component=component)

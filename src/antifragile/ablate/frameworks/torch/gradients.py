@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from antifragile.ablate.trace.notes import Notes, Operands
+from antifragile.ablate.trace.records import Gradients
 
 Node = Any  # torch.autograd.graph.Node; kept alive here, so that identity holds
 
@@ -73,15 +74,9 @@ class Graph:
 
     def reached_without(self, nodes: Iterable[Node]) -> set[int]:
         """Return the numbers of the nodes that the outputs reach past some others."""
-        cut = {self.numbers[node] for node in nodes if node in self.numbers}
-        seen = set(self.starts) - cut
-        queue = list(seen)
-        while queue:
-            for below in self.successors[queue.pop()]:
-                if below not in seen and below not in cut:
-                    seen.add(below)
-                    queue.append(below)
-        return seen
+        cut = {self.numbers[node]: () for node in nodes if node in self.numbers}
+        graph = Gradients(successors=self.successors, starts=self.starts)
+        return graph.walk(cut) - cut.keys()
 
 
 def parameter_nodes(graph: Graph, parameters: Mapping[str, Tensor]) -> dict[str, int]:
