@@ -534,7 +534,7 @@ TRAPS: dict[str, Trap] = {
         FAILED,
         "not deterministic",
         "h = h * 1.0",
-        "h = h * os.urandom(1)[0]",
+        "h = h * int.from_bytes(os.urandom(4), 'big')",
         forward=_OTHER_RESULTS,
     ),
     "random by the clock": trap(
@@ -542,7 +542,7 @@ TRAPS: dict[str, Trap] = {
         FAILED,
         "not deterministic",
         "h = h * 1.0",
-        "h = h * (time.perf_counter_ns() % 1013)",
+        "h = h * (time.perf_counter_ns() % 1_000_003)",
         forward=_OTHER_RESULTS,
     ),
     "counts its calls": trap(
@@ -576,7 +576,8 @@ TRAPS: dict[str, Trap] = {
         FAILED,
         "not deterministic: with the same seed and weights, the gradients",
         "h = h * 1.0",
-        "h.requires_grad and h.register_hook(lambda g: g * os.urandom(1)[0]); h = h * 2",
+        "h.requires_grad and h.register_hook("
+        "lambda g: g * int.from_bytes(os.urandom(4), 'big')); h = h * 2",
         forward=_OTHER_RESULTS,
     ),
     # ------------------------------------------------------------------ draws
