@@ -19,7 +19,7 @@ def local_function() -> Callable[[], None]:
 
 
 def test_the_text_of_a_target_is_its_module_and_name() -> None:
-    arguments = {"paths": [], "names": [], "hidden": []}
+    arguments = {"variants": [], "packages": [], "hidden": []}
     job = Job(target=import_cold, folder=".", arguments=arguments)
     assert job.reference == "antifragile.ablate.sandbox.cold:import_cold"
 
@@ -31,7 +31,8 @@ def test_what_a_child_cannot_import_is_no_target(target: Callable[..., object]) 
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"paths": [], "names": [], "hidden": [], "more": 1}, {"paths": []}]
+    "arguments",
+    [{}, {"variants": [], "packages": [], "hidden": [], "more": 1}, {"variants": []}],
 )
 def test_arguments_must_be_those_of_the_target(arguments: dict[str, object]) -> None:
     with pytest.raises(TypeError, match="argument"):

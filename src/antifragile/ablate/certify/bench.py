@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from antifragile.ablate.certify.measure import (
     Unmeasured,
+    check_repeats,
     measure_baseline,
     measure_variant,
     needs_further_draws,
@@ -36,16 +38,18 @@ class Bench:
     Args:
         place: Copies of the folders, and the jobs.
         server: Runs the models.
-        baseline: Measurement of the unchanged model.
+        run: Facts of the unchanged model's run.
         kept: Its arrays.
+        controls: Its control runs, under way: what they answer, and the file of their results.
         weights_digest: Digest of the file of weights that the baseline left.
         keep_gradients: Whether whole gradients are compared.
     """
 
     place: Workplace
     server: Server
-    baseline: BaselineMeasurement
+    run: BaselineRun
     kept: Leaves
+    controls: tuple[Iterator[tuple[int, Outcome]], Path]
     weights_digest: str
     keep_gradients: bool
 
@@ -59,21 +63,48 @@ class Bench:
         *,
         keep_gradients: bool,
     ) -> Bench:
-        """Measure the baseline.
+        """Start the control runs of a baseline that repeats.
 
         Raises:
             Unmeasured: It is not deterministic, or answered with something else than a run.
         """
-        if not isinstance(outcome.value, BaselineRun):
+        run = outcome.value
+        if not isinstance(run, BaselineRun):
             raise Unmeasured("answered with something else than the facts of its run")
+        check_repeats(run)
+        path = place.new_results()
+        job = place.controls_job(path, is_random=run.is_random, keep_gradients=keep_gradients)
         return cls(
             place=place,
             server=server,
-            baseline=measure_baseline(outcome.value, kept),
+            run=run,
             kept=kept,
+            controls=(server.run([job]), path),
             weights_digest=place.weights_digest(),
             keep_gradients=keep_gradients,
         )
+
+    @cached_property
+    def baseline(self) -> BaselineMeasurement:
+        """Measurement of the unchanged model; waits for its control runs.
+
+        Raises:
+            Unmeasured: They did not end well.
+        """
+        return measure_baseline(self.run, self.kept | self._ended(*self.controls))
+
+    @cached_property
+    def _drawn(self) -> Leaves:
+        """Outputs of the unchanged model with further draws; runs it."""
+        path = self.place.new_results()
+        return self._ended(self.server.run([self.place.draws_job(None, path)]), path)
+
+    def _ended(self, running: Iterator[tuple[int, Outcome]], path: Path) -> Leaves:
+        """Results of a further run of the unchanged model."""
+        [(_, outcome)] = running
+        if outcome.failure is not None:
+            raise Unmeasured(outcome.reason)
+        return read_results(path)
 
     def measured(self, variants: Sequence[Variant]) -> Iterator[tuple[int, Outcome]]:
         """Run variants; yield positions and outcomes, whose values are measurements, as they end.
@@ -81,23 +112,27 @@ class Bench:
         Those whose differences rounding might explain are run once more, after the others, with
         everything moved by its rounding; then random ones that show no clear change, with further
         draws.
+
+        Raises:
+            Unmeasured: A further run of the unchanged model did not end well.
         """
         paths = [self.place.new_results() for _ in variants]
         jobs = [
             self.place.variant_job(
                 variant,
                 path,
-                is_random=self.baseline.run.is_random,
+                is_random=self.run.is_random,
                 keep_gradients=self.keep_gradients,
-                other_inputs=self.baseline.run.other_inputs,
+                other_inputs=self.run.other_inputs,
             )
             for variant, path in zip(variants, paths, strict=True)
         ]
         doubtful: dict[int, Outcome] = {}
         unclear: dict[int, Outcome] = {}
-        for number, outcome in self.server.run(jobs):
+        running, baseline = self.server.run(jobs), self.baseline  # they run beside its controls
+        for number, outcome in running:
             found = self._with_measurement(outcome, paths[number])
-            if found.failure is None and needs_shaking(self.baseline, found.value):
+            if found.failure is None and needs_shaking(baseline, found.value):
                 doubtful[number] = found
             elif self._needs_draws(found):
                 unclear[number] = found
@@ -108,7 +143,9 @@ class Bench:
                 unclear[number] = found
             else:
                 yield number, found
-        yield from self._again(variants, unclear, self.place.draws_job, self._with_draws)
+        if unclear:
+            completed = partial(_with_draws, drawn=self._drawn)
+            yield from self._again(variants, unclear, self.place.draws_job, completed)
 
     def _needs_draws(self, outcome: Outcome) -> bool:
         return outcome.failure is None and needs_further_draws(self.baseline, outcome.value)
@@ -141,15 +178,12 @@ class Bench:
         return self.place.shaken_job(
             variant,
             path,
-            is_random=self.baseline.run.is_random,
+            is_random=self.run.is_random,
             keep_gradients=self.keep_gradients,
         )
 
     def _with_noise(self, found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
-        return replace(found, noise=rounding_noise(sent, self.baseline.run.unit))
-
-    def _with_draws(self, found: VariantMeasurement, sent: Leaves) -> VariantMeasurement:
-        return replace(found, redrawn=redrawn_difference(self.kept, sent))
+        return replace(found, noise=rounding_noise(sent, self.run.unit))
 
     def _with_measurement(self, outcome: Outcome, path: Path) -> Outcome:
         """Put the measurement in the place of what the child answered."""
@@ -172,6 +206,10 @@ class Bench:
         if self.place.weights_digest() != self.weights_digest:
             raise Unmeasured("the file of weights that all variants are run on was changed")
         return sent
+
+
+def _with_draws(found: VariantMeasurement, sent: Leaves, drawn: Leaves) -> VariantMeasurement:
+    return replace(found, redrawn=redrawn_difference(drawn, sent))
 
 
 def _unmeasured(error: Unmeasured, seconds: float) -> Outcome:

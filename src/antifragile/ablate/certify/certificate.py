@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def certify(
     certificates: list[Certificate] = []
     baseline_files, batch = digests_of(out / BASELINE), tuple(variants)
     digests = _digests_of_folders(out, batch)
-    with open_workplace(project, out, framework) as place:
+    with _the_model_runs(), open_workplace(project, out, framework) as place:
         bench, cold = _open_bench(place, batch, server, cold_imports)
         while batch:
             found: dict[int, Certificate] = {}
@@ -139,10 +140,18 @@ def _digests_of_folders(out: Path, variants: Sequence[Variant]) -> dict[str, dic
 
 @dataclass(frozen=True, kw_only=True)
 class _ColdImports:
-    """Imports of some variants by a fresh Python, under way: their positions, their outcomes."""
+    """Imports of some variants by a fresh Python, under way: their positions, and the outcome."""
 
     drawn: Sequence[int] = ()
     run: Iterator[tuple[int, Outcome]] = field(default_factory=lambda: iter(()))
+
+    def reasons(self) -> Iterator[tuple[int, str]]:
+        """Yield positions, and why the import failed, "" where it did not; waits for it."""
+        for _, outcome in self.run:
+            said = outcome.value or [outcome.reason] * len(self.drawn)
+            if len(said) != len(self.drawn):
+                said = ["answered with another number of lines"] * len(self.drawn)
+            yield from zip(self.drawn, said, strict=True)
 
 
 def _open_bench(
@@ -154,7 +163,8 @@ def _open_bench(
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)
     results = place.new_results()
     baseline_run = server.run([place.baseline_job(results, keep_gradients=marked)])
-    cold_run = server.run([place.cold_import_job(variants[position]) for position in drawn])
+    arms = [variants[position] for position in drawn]
+    cold_run = server.run([place.cold_imports_job(arms, server.packages)] if arms else [])
     if wanted := place.wanted_modules(variants):
         server.preload(*wanted)  # while those run
     bench = _bench(place, server, results, baseline_run, keep_gradients=marked)
@@ -180,9 +190,8 @@ def _judged(
             held[position] = certificate
         else:
             yield position, certificate
-    for number, outcome in cold.run:
-        position = cold.drawn[number]
-        yield position, _with_cold_import(held[position], outcome)
+    for position, reason in cold.reasons():
+        yield position, _with_cold_import(held[position], reason)
 
 
 def _bench(
@@ -193,22 +202,31 @@ def _bench(
     *,
     keep_gradients: bool,
 ) -> Bench:
-    """Read the baseline's results, which all variants are compared with."""
+    """Read the baseline's results, and start its control runs.
+
+    Raises:
+        Unmeasured: There are no results, or they do not repeat.
+    """
     [(_, outcome)] = baseline_run
-    reason = outcome.reason
-    if outcome.failure is None:
-        try:
-            return Bench.of_baseline(
-                place, server, outcome, read_results(results), keep_gradients=keep_gradients
-            )
-        except Unmeasured as error:
-            reason = str(error)
-    raise ModelError(f"the unchanged model cannot be measured: {reason}.")
+    if outcome.failure is not None:
+        raise Unmeasured(outcome.reason)
+    kept = read_results(results)
+    return Bench.of_baseline(place, server, outcome, kept, keep_gradients=keep_gradients)
 
 
-def _with_cold_import(certificate: Certificate, outcome: Outcome) -> Certificate:
-    found = outcome.reason or "a fresh Python imports it without us"
+@contextmanager
+def _the_model_runs() -> Iterator[None]:
+    """Say of the unchanged model, which all variants are compared with, that it does not."""
+    try:
+        yield
+    except Unmeasured as error:
+        raise ModelError(f"the unchanged model cannot be measured: {error}.") from error
+
+
+def _with_cold_import(certificate: Certificate, line: str) -> Certificate:
+    reason = f"a fresh Python cannot import it: {line}" if line else ""
+    found = reason or "a fresh Python imports it without us"
     certificate = replace(certificate, checks=certificate.checks | {"cold import": found})
-    if outcome.failure is None:
+    if not reason:
         return certificate
-    return replace(certificate, verdict=CertificateVerdict.FAILED, reason=outcome.reason)
+    return replace(certificate, verdict=CertificateVerdict.FAILED, reason=reason)

@@ -68,12 +68,8 @@ def measure_baseline(run: BaselineRun, sent: Leaves) -> BaselineMeasurement:
 
     Args:
         run: The facts that its process told.
-        sent: The arrays that it left.
-
-    Raises:
-        Unmeasured: It is not deterministic.
+        sent: The arrays that it and its control runs left.
     """
-    _check_repeats(run)
     return BaselineMeasurement(
         run=run,
         gradient_peaks=_gradient_peaks(sent),
@@ -108,7 +104,7 @@ def measure_variant(
     Raises:
         Unmeasured: It is not deterministic, or its arrays are not those that it describes.
     """
-    _check_repeats(run)
+    check_repeats(run)
     if run.signature == baseline.run.signature:
         _check_fit(kept, sent)
     return VariantMeasurement(
@@ -174,8 +170,8 @@ def redrawn_difference(kept: Leaves, sent: Leaves) -> float:
     """Return the largest relative difference in training mode over further draws.
 
     Args:
-        kept: The baseline's arrays.
-        sent: Those of a variant's `draw_again`.
+        kept: Those of the baseline's `draw_again`.
+        sent: Those of a variant's.
     """
     salts = [("redrawn", str(salt)) for salt in range(1, SALTS + 1)]
     return max(difference(below(kept, *salt), below(sent, *salt)).relative for salt in salts)
@@ -216,7 +212,12 @@ def _compared(kept: Leaves, name: str) -> list[str]:
     ]
 
 
-def _check_repeats(run: ModelRun) -> None:
+def check_repeats(run: ModelRun) -> None:
+    """Refuse a model whose second run was not its first.
+
+    Raises:
+        Unmeasured: It is not deterministic, or did not say so of each part.
+    """
     unequal = [part for part, digests in run.repeats.items() if len(set(digests)) != 1]
     if missing := {*MODES, "inputs", "gradients"} - run.repeats.keys():
         raise Unmeasured(f"did not say whether {PART_WORDS[min(missing)]} repeats")

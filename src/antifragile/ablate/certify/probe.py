@@ -6,6 +6,7 @@ and runs on the weights as given and on randomised ones, in evaluation and in tr
 
     baseline -> given weights, randomised weights -> file of weights
     variant  -> same inputs, same weights, same draws -> file of results
+    controls -> the baseline moved by its rounding, and from another seed -> file of results
 
 What a child sends are arrays in such a file and a `ModelRun` of plain facts; `measure` compares
 them in a process that never imports a model. So a model can lie about its own results, since it
@@ -66,12 +67,9 @@ def run_baseline(
     subject.is_random = subject.draws > 0
     again = subject.observe(given)
     seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
-    sent = _results(seen, keep_gradients) | _control_runs(subject, weights, seen, keep_gradients)
-    if subject.is_random:
-        sent |= _further_draws(subject, weights["randomised"])
     choice, others = _first_that_runs(subject, weights)
     save_arrays(Path(weights_file), _under("given/", given) | _under("randomised/", new))
-    save_arrays(Path(results), sent | others)
+    save_arrays(Path(results), _results(seen, keep_gradients) | others)
     return BaselineRun(
         **_facts(first, again),
         unit=first.unit,
@@ -79,6 +77,30 @@ def run_baseline(
         builds_late=subject.adapter.builds_late,
         other_inputs=choice,
     )
+
+
+def run_controls(
+    code: CodeFields, weights_file: str, results: str, is_random: bool, keep_gradients: bool
+) -> int:
+    """Run the unchanged model with everything moved by its rounding, and from another seed.
+
+    Args:
+        code: Fields of the baseline's `ModelCode`.
+        weights_file: The file of weights that `run_baseline` wrote.
+        results: Path of the file of results to write.
+        is_random: Whether the baseline draws numbers in its forward pass.
+        keep_gradients: Send whole gradients.
+
+    Returns:
+        Number of runs with everything moved, for each set of weights.
+    """
+    subject = Subject(code)
+    subject.is_random = is_random
+    weights = _weights(weights_file, ())
+    other = subject.observe(weights["given"], OTHER_SEED, backward=False)
+    sent = _shaken_runs(subject, weights, other, keep_gradients)
+    save_arrays(Path(results), sent | _parts("other seed", other, with_gradients=False))
+    return len(SHAKES)
 
 
 def run_variant(
@@ -129,7 +151,7 @@ def _new_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str
 
 
 def draw_again(code: CodeFields, weights_file: str, results: str, kept_apart: Sequence[str]) -> int:
-    """Run one variant in training mode with further draws; leave the outputs in a file.
+    """Run baseline or variant in training mode with further draws; leave the outputs in a file.
 
     Args:
         code: Fields of the variant's `ModelCode`.
@@ -173,7 +195,7 @@ def run_shaken(
     seen = {
         name: subject.observe(values, backward=keep_gradients) for name, values in weights.items()
     }
-    sent = _shaken_runs(subject, weights, seen, keep_gradients)
+    sent = _shaken_runs(subject, weights, seen["given"], keep_gradients)
     for name, found in seen.items():
         sent |= _parts(name, found, keep_gradients)
     save_arrays(Path(results), sent)
@@ -211,29 +233,20 @@ def _results(seen: Mapping[str, Observation], with_gradients: bool) -> Leaves:
     return sent
 
 
-def _control_runs(
-    subject: Subject,
-    weights: Mapping[str, Leaves],
-    seen: Mapping[str, Observation],
-    with_gradients: bool,
-) -> Leaves:
-    """The baseline with everything moved by its rounding, and from another seed."""
-    sent = _shaken_runs(subject, weights, seen, with_gradients)
-    other = subject.observe(weights["given"], OTHER_SEED, backward=False)
-    return sent | _parts("other seed", other, with_gradients=False)
-
-
 def _shaken_runs(
     subject: Subject,
     weights: Mapping[str, Leaves],
-    seen: Mapping[str, Observation],
+    seen: Observation,
     with_gradients: bool,
 ) -> Leaves:
-    """The results with weights, inputs and all that is computed moved by one rounding unit."""
+    """The results with weights, inputs and all that is computed moved by one rounding unit.
+
+    `seen` is any run of the model: it tells the unit, and which tensors are parameters.
+    """
     sent: Leaves = {}
-    for name, found in seen.items():
+    for name, given in weights.items():
         for salt in SHAKES:
-            values = shaken(weights[name], found.unit, found.parameters, int(salt))
+            values = shaken(given, seen.unit, seen.parameters, int(salt))
             try:
                 run = subject.observe(values, backward=with_gradients, rounding=int(salt))
             except Refusal:  # it checks its own results

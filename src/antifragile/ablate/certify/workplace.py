@@ -7,17 +7,17 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.certify import probe
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
-from antifragile.ablate.generate.emit import files_of
+from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.records import AblationKind, Project, Variant
-from antifragile.ablate.sandbox.cold import import_cold
-from antifragile.ablate.sandbox.copies import Copies, open_copies
+from antifragile.ablate.sandbox.cold import ColdImport, import_cold
+from antifragile.ablate.sandbox.copies import Copies, fill, open_copies
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.source.project import module_name
 from antifragile.ablate.source.text import decoded
@@ -47,10 +47,20 @@ class Workplace:
 
     def baseline_job(self, results: Path, *, keep_gradients: bool) -> Job:
         """Prepare the run of the unchanged model."""
-        return self._code("baseline").job(
+        return self._code(BASELINE).job(
             probe.run_baseline,
             weights_file=str(self.weights),
             results=str(results),
+            keep_gradients=keep_gradients,
+        )
+
+    def controls_job(self, results: Path, *, is_random: bool, keep_gradients: bool) -> Job:
+        """Prepare the runs of the unchanged model that show what rounding does to it."""
+        return self._code(BASELINE).job(
+            probe.run_controls,
+            weights_file=str(self.weights),
+            results=str(results),
+            is_random=is_random,
             keep_gradients=keep_gradients,
         )
 
@@ -85,19 +95,19 @@ class Workplace:
             keep_gradients=keep_gradients,
         )
 
-    def draws_job(self, variant: Variant, results: Path) -> Job:
-        """Prepare further runs of a variant with other draws."""
+    def draws_job(self, variant: Variant | None, results: Path) -> Job:
+        """Prepare further runs with other draws; None is the unchanged model."""
         return self._job_of(variant, probe.draw_again, results)
 
     def _job_of(
-        self, variant: Variant, target: Callable[..., Any], results: Path, **arguments: Any
+        self, variant: Variant | None, target: Callable[..., Any], results: Path, **arguments: Any
     ) -> Job:
-        """Prepare a call with the baseline's weights, in a copy of a variant."""
-        return self._code(variant.folder).job(
+        """Prepare a call with the baseline's weights, in a copy of a variant or the baseline."""
+        return self._code(BASELINE if variant is None else variant.folder).job(
             target,
             weights_file=str(self.weights),
             results=str(results),
-            kept_apart=_kept_apart(variant),
+            kept_apart=[] if variant is None else _kept_apart(variant),
             **arguments,
         )
 
@@ -115,21 +125,31 @@ class Workplace:
         except OSError:
             return ""
 
-    def cold_import_job(self, variant: Variant) -> Job:
-        """Prepare the import of a variant's files in a fresh Python."""
-        code = self._code(variant.folder)
-        edited = [module_name(self.project, file) for file in variant.edited]
-        names = [*edited, *(name for _, _, name in code.functions.values())]
+    def cold_imports_job(self, variants: Sequence[Variant], packages: Sequence[str]) -> Job:
+        """Prepare the import of variants in a fresh Python, which may load packages first."""
+        place = self.copies.new_place()
+        arms = [self._cold_import(variant, place / str(n)) for n, variant in enumerate(variants)]
         return Job(
             target=import_cold,
-            folder=code.folder,
+            folder=str(place),
             arguments={
-                "paths": list(code.paths),
-                "names": list(dict.fromkeys(names)),
+                "variants": [asdict(arm) for arm in arms],
+                "packages": list(packages),
                 "hidden": list(self.hidden),
             },
+            copied_from=(str(self.out.resolve() / BASELINE),),
+        )
+
+    def _cold_import(self, variant: Variant, place: Path) -> ColdImport:
+        """Copy a variant; name the modules to import."""
+        code = self._code_in(place, variant.folder)
+        fill(place, code.copied_from)
+        edited = [module_name(self.project, file) for file in variant.edited]
+        names = [*edited, *(name for _, _, name in code.functions.values())]
+        return ColdImport(
+            paths=code.paths,
+            names=list(dict.fromkeys(names)),
             script=code.script,
-            copied_from=tuple(code.copied_from),
         )
 
     def wanted_modules(self, variants: Sequence[Variant]) -> tuple[str, ...]:
@@ -149,7 +169,9 @@ class Workplace:
         return self.scratch / "weights.safetensors"
 
     def _code(self, folder: str) -> ModelCode:
-        place = self.copies.new_place()
+        return self._code_in(self.copies.new_place(), folder)
+
+    def _code_in(self, place: Path, folder: str) -> ModelCode:
         code = ModelCode.in_folder(self.project, place, self.framework, self.hidden)
         sources = (str(self.copies.original), str(self.out.resolve() / folder))
         return replace(code, copied_from=sources, writable=(str(self.scratch),))
@@ -172,7 +194,7 @@ def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Work
     ):
         entries = project.entries.values()
         files = {*project.sources, *project.companions, *(entry.file for entry in entries)}
-        texts = [(out / "baseline" / file) for file in files if file.endswith(".py")]
+        texts = [(out / BASELINE / file) for file in files if file.endswith(".py")]
         uses_us = any(_US in path.read_text(errors="replace") for path in texts if path.is_file())
         yield Workplace(
             project=project,
