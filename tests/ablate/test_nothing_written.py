@@ -180,30 +180,50 @@ def generate(server: Server, path: Path, out: Path) -> list[str]:
 def test_the_tree_and_the_home_stay_as_they_are_and_each_try_is_told(
     tree: Path, home: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model reads what lies beside it; model and experiment try all that they can think of."""
+    """The model reads what lies beside it, and tries all that it can think of."""
     monkeypatch.chdir(tree)
     tries = trying([*IN_COPY, *OUTSIDE, *SILENT, *(NATIVE if kernel_confines() else [])])
     path = written(tree, *READS, *tries)
-    lines = [path.read_text().partition("class Net")[0], *tries, EXPERIMENT]
-    (tree / "experiment.py").write_text("\n".join(lines))
     before = stamps(tree, home)
     assert "certified" in generate(server, path, tmp_path / "out")
     assert stamps(tree, home) == before
     assert {item.name for item in tmp_path.iterdir()} == {"tree", "out"}
     assert [*tmp_path.rglob("__pycache__")] == []
+    for place in IN_COPY.values():
+        assert told_of_copy(place) in server.notes
+    for place in OUTSIDE.values():
+        where = f"{tree / place}, outside its copy, and was not let."
+        assert f"the model tried to write to {where}" in server.notes
+
+
+def told_of_copy(place: str) -> str:
+    return f"the model wrote to {place} in its copy; your own files are as they were."
+
+
+def test_training_writes_where_it_is_told_to_and_not_beside_the_model(
+    tree: Path, home: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment is not confined: paths of its own are its own, relative ones of the copy."""
+    monkeypatch.chdir(tree)
+    path = written(tree, *READS)
+    in_copy = {line: place for line, place in IN_COPY.items() if "HERE" not in line}
+    in_copy = {line.replace("__file__", "'model.py'"): in_copy[line] for line in in_copy}
+    tries = trying([*in_copy, "open('large.bin', 'r+b').write(b'spoiled')"])
+    kept = tmp_path / "kept.txt"
+    tries += [f"pathlib.Path({str(kept)!r}).write_text('kept')", "(HOME / 'kept.txt').touch()"]
+    lines = [path.read_text().partition("class Net")[0], *tries, EXPERIMENT]
+    (tree / "experiment.py").write_text("\n".join(lines))
+    before = stamps(tree)
+    assert "certified" in generate(server, path, tmp_path / "out")
     generated = stamps(tmp_path / "out" / "baseline")
     outcome = studied(tmp_path / "out", tree / "experiment.py")
     assert (outcome.n_run, outcome.n_failed) == (4, 0)
-    assert stamps(tree, home) == before
+    assert stamps(tree) == before
     assert stamps(tmp_path / "out" / "baseline") == generated
-    assert {item.name for item in tmp_path.iterdir()} == {"tree", "out", "study.db"}
-    for notes in (server.notes, outcome.notes):
-        for place in IN_COPY.values():
-            sentence = f"the model wrote to {place} in its copy; your own files are as they were."
-            assert sentence in notes
-        for place in OUTSIDE.values():
-            where = f"{tree / place}, outside its copy, and was not let."
-            assert f"the model tried to write to {where}" in notes
+    assert (kept.read_text(), (home / "kept.txt").exists()) == ("kept", True)
+    assert {item.name for item in tmp_path.iterdir()} == {"tree", "out", "study.db", "kept.txt"}
+    for place in in_copy.values():
+        assert told_of_copy(place) in outcome.notes
 
 
 def studied(out: Path, experiment: Path) -> AblationOutcome:

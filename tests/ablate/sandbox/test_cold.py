@@ -27,7 +27,8 @@ def outcome_of(
         place = folder / str(number)
         place.mkdir()
         (place / "model.py").write_text(text + "\n")
-        arm = {"paths": [str(place)], "names": ["model"], "script": str(place / "model.py")}
+        here, script = str(place), str(place / "model.py")
+        arm = {"folder": here, "paths": [here], "names": ["model"], "script": script}
         variants.append(arm)
     arguments = {"variants": variants, "packages": packages, "hidden": ["antifragile"]}
     return server.run_one(Job(target=import_cold, folder=str(folder), arguments=arguments))

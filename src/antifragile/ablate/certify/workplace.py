@@ -147,6 +147,7 @@ class Workplace:
         edited = [module_name(self.project, file) for file in variant.edited]
         names = [*edited, *(name for _, _, name in code.functions.values())]
         return ColdImport(
+            folder=code.folder,
             paths=code.paths,
             names=list(dict.fromkeys(names)),
             script=code.script,

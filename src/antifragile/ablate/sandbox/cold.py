@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.sandbox import confinement
+from antifragile.ablate.sandbox.home import private_home
 from antifragile.ablate.sandbox.loading import Refusal
 
 _COLD = """
@@ -33,7 +36,9 @@ for module, _, name in (package.partition(":") for package in {packages!r}):
         if name and not hasattr(found, name):
             importlib.import_module(module + "." + name)
 
-def imported(paths, names, script):
+def imported(folder, paths, names, script, home):
+    os.chdir(folder)
+    os.environ.update(home)
     sys.path[:0] = paths
     sys.argv[:] = [script]
     for name in names:
@@ -71,11 +76,13 @@ class ColdImport:
     """Modules of a variant in a copy of its own, to be imported by a fresh Python.
 
     Args:
+        folder: The copy, which becomes the working folder.
         paths: First folders of the import path.
         names: The modules, in this order.
         script: The one word of `sys.argv`.
     """
 
+    folder: str
     paths: Sequence[str]
     names: Sequence[str]
     script: str
@@ -85,6 +92,8 @@ def import_cold(
     variants: list[dict[str, Any]], packages: list[str], hidden: list[str]
 ) -> list[str]:
     """Import the modules of variants, each in a fork of one Python that knows nothing of us.
+
+    Every fork has a home of its own.
 
     Args:
         variants: Fields of a `ColdImport` each.
@@ -97,8 +106,9 @@ def import_cold(
     Raises:
         Refusal: The fresh Python itself ended.
     """
+    with_homes = [{**one, "home": private_home(Path(tempfile.mkdtemp()))} for one in variants]
     script = _COLD.format(
-        variants=variants, packages=packages, hidden=hidden, fence=confinement.script()
+        variants=with_homes, packages=packages, hidden=hidden, fence=confinement.script()
     )
     ended = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False

@@ -69,6 +69,31 @@ def confine(folders: Sequence[str], notes: str, copy: str) -> None:
         _restrict(inside)
 
 
+def watch(notes: str, copy: str) -> None:
+    """Note what the model writes in its copy, which will be removed; hold back links alone.
+
+    A large data file is a link in the copy; who opens it to write would change the user's.
+
+    Args:
+        notes: File for the paths.
+        copy: The copy of the model's files.
+    """
+    descriptor = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    here = os.path.realpath(copy)
+    note = _hook((os.sep,), descriptor, here)
+
+    def check(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and any(_changed(event, arguments)):
+            path = os.path.abspath(os.fsdecode(arguments[0]))
+            if os.path.islink(path) and _is_below(path, (here,)):
+                raise PermissionError(
+                    errno.EACCES, "a link to your file, which writing would change", path
+                )
+        note(event, arguments)
+
+    sys.addaudithook(check)
+
+
 def script() -> str:
     """Python code that confines a fresh Python as this process is; empty where it is not."""
     if _arguments is None:
@@ -140,7 +165,8 @@ def _absolute(path: Any, folder: int | None, *, of_link: bool) -> str:
 
 
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
+    starts = ((folder, folder.rstrip(os.sep) + os.sep) for folder in folders)
+    return any(path == folder or path.startswith(start) for folder, start in starts)
 
 
 def _landlock_version() -> int:

@@ -20,9 +20,10 @@ class Job:
         arguments: Plain data (JSON); what the function returns must be plain data as well.
         paths: First folders of the import path; `folder` where none are given.
         script: The one word of `sys.argv`: the file that the user would run.
-        copied_from: Folders that the child copies into `folder`, later ones over earlier ones. Such
-            a job is confined: it has a private HOME, and writes in its copy and `writable` alone.
-            The copy is removed when the job has ended.
+        copied_from: Folders that the child copies into `folder`, later ones over earlier ones. The
+            copy is removed when the job has ended.
+        is_confined: Whether a job in a copy has a private HOME, and writes in its copy and
+            `writable` alone.
         writable: Further folders of a confined job.
     """
 
@@ -32,6 +33,7 @@ class Job:
     paths: tuple[str, ...] = ()
     script: str = ""
     copied_from: tuple[str, ...] = ()
+    is_confined: bool = True
     writable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -266,9 +266,12 @@ def _call(request: dict[str, Any], scratch: Path) -> Any:
 
 
 def _move_into_copy(request: dict[str, Any], scratch: Path) -> None:
-    """Make the copy that the job runs in, and let it write there and in a home of its own."""
+    """Make the copy that the job runs in; a confined job writes there and in its own home alone."""
     folder: str = request["folder"]
     copies.fill(Path(folder), request["copied_from"])
+    if not request["is_confined"]:
+        confinement.watch(str(scratch / answers.WRITES), folder)
+        return
     os.environ.update(private_home(scratch))
     tempfile.tempdir = os.environ["TMPDIR"]
     own = (folder, str(scratch), *request["writable"])

@@ -203,6 +203,7 @@ class Server:
             "paths": job.paths,
             "script": job.script,
             "copied_from": job.copied_from,
+            "is_confined": job.is_confined,
             "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
             **asdict(self._limits),

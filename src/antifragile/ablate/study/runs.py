@@ -217,7 +217,7 @@ class AblationRuns:
             arguments={"run": asdict(arguments)},
             script=code.script,
             copied_from=tuple(code.copied_from),
-            writable=(str(scratch),),
+            is_confined=False,
         )
 
     def _kept_file(self, plan: PlannedRun) -> Path:

@@ -124,7 +124,6 @@ def open_study_server(
         limits=processes.limits or Limits(timeout_s=3600),
         preload=(*training_modules(framework), *own),
         environment=framework.environment,
-        has_private_home=True,
     )
 
 
