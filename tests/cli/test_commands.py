@@ -48,6 +48,7 @@ def test_version(cli: Cli) -> None:
         "import antifragile",
         "from antifragile.cli.main import run; assert run(['--help']) == 0",
         "from antifragile.cli.main import run; assert run(['study', 'run', '--help']) == 0",
+        "import antifragile.cli.ablate.generate",  # children import torch, once
     ],
 )
 def test_help_and_import_wait_for_nothing_heavy(code: str) -> None:

@@ -1,4 +1,7 @@
-"""Facts about this machine that decide the bits of a result."""
+"""Facts about this machine that decide the bits of a result.
+
+Torch, a second of work, is imported by those functions that need it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
-
-import torch
 
 from antifragile.errors import UsageError
 from antifragile.store.records import Environment
@@ -21,6 +22,8 @@ def check_device(device: str) -> None:
     Raises:
         UsageError: Unknown or absent device.
     """
+    import torch
+
     if device not in DEVICES:
         raise UsageError(f"device {device!r} is unknown; expected one of {', '.join(DEVICES)}.")
     present = {
@@ -34,6 +37,8 @@ def check_device(device: str) -> None:
 
 def describe_machine(device: str = "cpu") -> str:
     """Processor architecture, vendor and the vector set in use, or the accelerator's name."""
+    import torch
+
     if device == "cuda":
         return torch.cuda.get_device_name()
     capability = torch.backends.cpu.get_cpu_capability()
@@ -51,6 +56,8 @@ def current_environment(
     *, kernel: str = "plain", device: str = "cpu", threads: int = 1, precision: str = "fp32"
 ) -> Environment:
     """The environment that records computed here and now belong to."""
+    import torch
+
     return Environment(
         kernel=kernel,
         device=device,

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from antifragile.ablate.frameworks.rounding import moved, results_moved
+from antifragile.ablate.frameworks.arrays import moved
+from antifragile.ablate.frameworks.rounding import results_moved
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

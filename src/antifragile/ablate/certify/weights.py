@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from antifragile.ablate.frameworks.arrays import Array, Leaves
-from antifragile.ablate.frameworks.rounding import moved
+from antifragile.ablate.frameworks.arrays import Array, Leaves, moved
 
 _SEED = 20
 _LEAST_SPREAD = 0.5  # of the usual one: what is drawn smaller drowns in rounding a few layers on

@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves, moved
 from antifragile.ablate.frameworks.other_inputs import other_values
-from antifragile.ablate.frameworks.rounding import moved
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import Named, containers, flatten, names_of_each
 

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from antifragile.ablate.frameworks.arrays import Array
-
 _COPIES = re.compile(  # operations that hand values on, choose among them, or make exact ones
     r"(new_)?(zeros|ones|full|empty|empty_strided|fill|zero)(_like)?_?|scalar_tensor|eye|arange"
     r"|_?to_copy|copy_?|clone|contiguous|_unsafe_view|lift_fresh_copy|cat|stack|repeat\w*|roll|flip"
@@ -28,20 +26,6 @@ _COPIES = re.compile(  # operations that hand values on, choose among them, or m
     r"|im2col|(leaky_|hard)?relu6?_?|threshold_?|clamp\w*|maximum|minimum|a?max|a?min|aminmax|abs"
     r"|neg|sign|sort|topk|median|max_pool\w*|floor|ceil|round|trunc|nan_to_num|rand\w*|bernoulli\w*"
 )
-
-
-def moved(values: Array, unit: float, generator: np.random.Generator) -> Array:
-    """Move each floating value up or down by one rounding unit.
-
-    Args:
-        values: The values.
-        unit: Relative spacing of their type.
-        generator: Draws the directions.
-    """
-    if values.dtype.kind not in "fc":
-        return values
-    directions = generator.choice((-1.0, 1.0), values.shape)
-    return np.asarray(values * (1 + unit * directions).astype(values.real.dtype))
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves
 from antifragile.ablate.frameworks.other_inputs import NO_INPUTS
 from antifragile.ablate.frameworks.registry import framework_named
@@ -24,6 +23,9 @@ from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.loading import Refusal, hide, load_function, stage
 from antifragile.ablate.source.project import module_name
 from antifragile.ablate.trace.calls import Call, read_call
+
+if TYPE_CHECKING:  # it imports torch, which the parent does without
+    from antifragile.ablate.frameworks.adapter import Adapter
 
 MODES = ("evaluation", "training")
 SEED, OTHER_SEED = 20, 21  # for what build draws

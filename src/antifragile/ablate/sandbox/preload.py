@@ -4,10 +4,10 @@
 
 Only what lies outside the project is taken: site-packages, and other folders on the import path.
 The first child imports each name by itself and looks at the state of the process before and after:
-an import that starts a thread, opens a GPU, draws or seeds random numbers, changes the import path,
-the working folder, a default of torch or a signal's handler, or that loads a file of the project,
-ends the list, as later ones may build on it. Variables that an import sets are the same in every
-process that makes it, so they are let be.
+an import that starts a thread, opens a GPU, changes the import path, the working folder, a default
+of torch or a signal's handler, or that loads a file of the project, ends the list, as later ones
+may build on it. Variables that an import sets are the same in every process that makes it, and so
+are random streams that it seeds or draws from, so these are let be.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import ast
 import importlib
 import importlib.util
 import os
-import random
 import signal
 import sys
 import threading
@@ -29,6 +28,7 @@ from antifragile.ablate.source.text import parse_file
 
 _SITES = frozenset(("site-packages", "dist-packages"))
 _OURS = "antifragile"
+_STARTED_AGAIN = ("jemalloc_bg_thd",)  # of pyarrow, which pandas and many others import
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
 
@@ -120,9 +120,7 @@ def _state() -> list[Any]:
         _own_modules(),
         list(sys.path),
         os.getcwd(),
-        random.getstate(),
         [signal.getsignal(number) for number in _SIGNALS],
-        *_numpy_state(),
         *_torch_state(),
     ]
 
@@ -135,15 +133,9 @@ def _own_modules() -> list[str]:
 
 
 def _native_threads() -> int:
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:
-        return 0
-
-
-def _numpy_state() -> list[Any]:
-    numpy = sys.modules.get("numpy.random")
-    return [repr(numpy.get_state())] if numpy else []
+    """Number of threads but those that a fork starts again by itself."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum(name not in _STARTED_AGAIN for name in names)
 
 
 def _torch_state() -> list[Any]:
@@ -151,7 +143,6 @@ def _torch_state() -> list[Any]:
     if torch is None:
         return []
     return [
-        torch.get_rng_state().tolist(),
         torch.get_default_dtype(),
         str(torch.get_default_device()),
         torch.get_num_threads(),
