@@ -97,19 +97,32 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
     with open_copies(Path(project.root), files_of(project)) as copies:
         server.note(copies.note)
         packages = third_party_imports(project, files_of(project))
-        jobs = [
-            _code_in(copies, project, framework).job(look, packages=packages),
-            _trace_in(copies, project, framework),
-        ]
-        looking, tracing = [server.run([job]) for job in jobs]  # both start at once
-        server.packages = tuple(_value(looking, "the model does not run"))
-        trace: Trace = _value(
-            tracing,
-            "the model runs, but not while it is traced, which is a failure of antifragile, not "
-            "of the model",
-        )
+        server.import_packages(packages, Path(project.root))
+        trace = _looked_at_and_traced(copies, project, server, framework)
     for remark in trace.remarks:
         logger.warning("%s.", remark)
+    return trace
+
+
+def _looked_at_and_traced(
+    copies: Copies, project: Project, server: Server, framework: str
+) -> Trace:
+    """Run the model and trace it; again without packages where these may be others than its own."""
+    jobs = [_code_in(copies, project, framework).job(look), _trace_in(copies, project, framework)]
+    looking, tracing = [server.run([job]) for job in jobs]  # both start at once
+    try:
+        has_other_path: bool = _value(looking, "the model does not run")
+        trace: Trace = _value(
+            tracing,
+            "the model runs, but not while it is traced, which is a failure of antifragile, not of "
+            "the model",
+        )
+    except ModelError:
+        if server.give_back_packages():
+            return _looked_at_and_traced(copies, project, server, framework)
+        raise
+    if has_other_path and server.give_back_packages():
+        return _looked_at_and_traced(copies, project, server, framework)
     return trace
 
 
@@ -164,7 +177,6 @@ def make_ablations(
         UsageError: `out` holds something else.
     """
     check_is_ours(out)
-    server.preload(*server.packages)  # while the variants are written
     clear(out)
     writer = VariantWriter(plan, out)
     variants = list(writer.write(kinds))

@@ -30,6 +30,7 @@ def inputs():
 def other():
     import never_package
 """
+CHECK = "assert seeds_package.layer() == 'own'"
 PACKAGES = {
     "late_package": "",
     "never_package": "",
@@ -39,9 +40,12 @@ PACKAGES = {
     "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
     "seeds_package": "import random\nrandom.seed(0)",
     "path_package": "import sys\nsys.path.append('/nowhere')",
+    "later_path_package": "def go():\n    import sys\n    sys.path.insert(0, 'more')",
     "dtype_package": "import torch\ntorch.set_default_dtype(torch.float64)",
     "fails_package": "raise RuntimeError('no')",
     "exits_package": "raise SystemExit(1)",
+    "ends_package": "import os; os.getpid() == os.getpgrp() or os._exit(1)",  # jobs lead a group
+    "writes_package": "try:\n    open(__file__ + '.log', 'w')\nexcept OSError:\n    pass",
 }
 
 
@@ -88,7 +92,9 @@ def test_a_file_of_the_project_hides_a_package(sites: Path, tmp_path: Path) -> N
         ("import prints_package", ["prints_package"]),
         ("from lazy_package import Thing", ["lazy_package:Thing"]),
         ("import threads_package", []),
-        ("import seeds_package", []),
+        ("import seeds_package", ["seeds_package"]),
+        ("import seeds_package, ends_package", ["seeds_package"]),
+        ("import writes_package", ["writes_package"]),
         ("import path_package", []),
         ("import dtype_package; import torch; torch.set_default_dtype(torch.float32)", []),
         ("try:\n    import fails_package\nexcept RuntimeError:\n    pass", []),
@@ -104,6 +110,25 @@ def test_an_import_that_does_more_ends_the_list(
         find_components(load_project([path], f"{path}:build", f"{path}:inputs"), server=server)
         found = [name for name in server.packages if not name.startswith(("torch", "late"))]
         assert found == kept
-        server.preload(*server.packages)
         again = load_project([path], f"{path}:build", f"{path}:inputs")
         find_components(again, server=server)  # what was printed reached no pipe of ours
+    assert not [*sites.rglob("*.log")]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["import sys; sys.path.insert(0, 'more')", "import later_path_package as later; later.go()"],
+)
+def test_a_model_that_changes_the_import_path_finds_its_own_modules(
+    sites: Path, tmp_path: Path, lines: str
+) -> None:
+    """What a folder that it adds holds comes before a package of the same name."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "seeds_package.py").write_text("def layer():\n    return 'own'\n")
+    names_of(tmp_path, f"import late_package\n{lines}\nimport seeds_package")
+    path = tmp_path / "model.py"
+    text = path.read_text().replace("def build():", "def build():\n    " + CHECK, 1)
+    path.write_text(text)
+    with open_server() as server:
+        find_components(load_project([path], f"{path}:build", f"{path}:inputs"), server=server)
+        assert server.packages == ()

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from antifragile._records import from_json
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import CodeFields, Subject
 from antifragile.ablate.records import Project
-from antifragile.ablate.sandbox.preload import harmless
 from antifragile.ablate.source.project import enter_project
 from antifragile.ablate.trace.records import Trace
 
 
-def look(code: CodeFields, packages: Sequence[str]) -> list[str]:
+def look(code: CodeFields) -> bool:
     """Build the model and run it once in both modes, so that a fault is reported in words.
 
     Args:
         code: Fields of the `ModelCode`.
-        packages: Third-party modules that its files import (see `sandbox.preload`).
 
     Returns:
-        Those of the modules that can be imported ahead of later runs.
+        Whether it changed the import path: modules that were imported before may be others then.
 
     Raises:
         Refusal: It does not run.
     """
-    found = harmless(packages)
     path = list(sys.path)
     Subject(code).observe({})
-    return found if sys.path == path else []  # else another place may hold modules of these names
+    return sys.path != path
 
 
 def parameter_sizes(code: CodeFields) -> dict[str, int]:

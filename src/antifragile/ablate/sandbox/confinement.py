@@ -17,6 +17,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,25 @@ def watch(notes: str, copy: str) -> None:
         note(event, arguments)
 
     sys.addaudithook(check)
+
+
+@contextmanager
+def writing_below(folder: str) -> Iterator[None]:
+    """Hold Python back, inside, from writing anywhere but below a folder."""
+    inside = tuple(os.path.realpath(place) for place in (folder, *_DEVICES))
+    is_active = True
+
+    def check(event: str, arguments: tuple[Any, ...]) -> None:
+        if is_active and (event == "open" or event in _EVENTS):
+            for path in _changed(event, arguments):
+                if not _is_below(path, inside):
+                    raise PermissionError(errno.EACCES, "an import may not write here", path)
+
+    sys.addaudithook(check)
+    try:
+        yield
+    finally:
+        is_active = False
 
 
 def script() -> str:

@@ -1,9 +1,11 @@
 """Third-party modules that a model imports, imported once in the server instead of in every child.
 
-    source files -> `third_party_imports` -> names -> (first child) `harmless` -> `Server.packages`
+    source files -> `third_party_imports` -> names -> `Server.import_packages` -> a successor of the
+                                                       server: `imported_without_harm`
 
-Only what lies outside the project is taken: site-packages, and other folders on the import path.
-The first child imports each name by itself and looks at the state of the process before and after:
+Only what lies outside the project is taken: site-packages, and other folders on the import path; of
+a project that changes the import path, nothing. The process that imports them looks at its own
+state before and after each:
 an import that starts a thread, opens a GPU, changes the import path, the working folder, a default
 of torch or a signal's handler, or that loads a file of the project, ends the list, as later ones
 may build on it. Variables that an import sets are the same in every process that makes it, and so
@@ -38,6 +40,9 @@ def third_party_imports(project: Project, files: Sequence[str]) -> tuple[str, ..
     Args:
         project: The project.
         files: Its files; imports at their top and in the functions that the user named count.
+
+    Returns:
+        Nothing where a file speaks of `sys.path`: another place may hold modules of these names.
     """
     entries = (project.build, project.inputs, project.step)
     found: dict[str, None] = {}
@@ -45,23 +50,34 @@ def third_party_imports(project: Project, files: Sequence[str]) -> tuple[str, ..
         if file.endswith(".py") and Path(project.root, file).is_file():
             named = {entry.function for entry in entries if entry and entry.file == file}
             tree = parse_file(Path(project.root, file))
+            if any(_is_import_path(node) for node in ast.walk(tree)):
+                return ()
             found |= dict.fromkeys(_imports(tree.body, named))
     return tuple(name for name in found if _is_third_party(name, project))
 
 
-def harmless(names: Sequence[str]) -> list[str]:
-    """Import modules one by one in this process; return those before the first that does more."""
-    kept = []
+def imported_without_harm(names: Sequence[str], root: str) -> Iterator[str]:
+    """Import modules one by one in this process; yield those before the first that does more.
+
+    Args:
+        names: The modules.
+        root: Folder of the project; no file of it may be loaded.
+    """
     for name in names:
-        before = _state()
+        before = _state(root)
         try:
             import_named(name)
         except (Exception, SystemExit):  # the model's own import tells why
-            break
-        if _state() != before:
-            break
-        kept.append(name)
-    return kept
+            return
+        if _state(root) != before:
+            return
+        yield name
+
+
+def is_imported(name: str) -> bool:
+    """Whether `import_named` has nothing left to do."""
+    module, _, attribute = name.partition(":")
+    return module in sys.modules and (not attribute or hasattr(sys.modules[module], attribute))
 
 
 def import_named(name: str) -> None:
@@ -70,6 +86,11 @@ def import_named(name: str) -> None:
     found = importlib.import_module(module)
     if attribute and not hasattr(found, attribute):  # many packages import when asked for a name
         importlib.import_module(f"{module}.{attribute}")
+
+
+def _is_import_path(node: ast.AST) -> bool:
+    """Whether it is `sys.path`."""
+    return isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path"
 
 
 def _imports(body: Sequence[ast.stmt], functions: set[str]) -> Iterator[str]:
@@ -112,12 +133,12 @@ def _is_outside(place: Path, project: Project) -> bool:
     return not is_below or not _SITES.isdisjoint(place.parts)
 
 
-def _state() -> list[Any]:
+def _state(root: str) -> list[Any]:
     """All that an import must leave as it is."""
     return [
         threading.active_count(),
         _native_threads(),
-        _own_modules(),
+        _modules_of(root),
         list(sys.path),
         os.getcwd(),
         [signal.getsignal(number) for number in _SIGNALS],
@@ -125,11 +146,17 @@ def _state() -> list[Any]:
     ]
 
 
-def _own_modules() -> list[str]:
-    """Modules whose file lies in the working folder, the copy of the project."""
-    here = os.getcwd() + os.sep
+def _modules_of(root: str) -> list[str]:
+    """Modules whose file is one of the project's, and of no virtual environment below its root."""
+    start = os.path.join(os.path.realpath(root), "")
     files = [(name, getattr(one, "__file__", None)) for name, one in list(sys.modules.items())]
-    return [name for name, file in files if file and os.path.abspath(file).startswith(here)]
+    return [
+        name
+        for name, file in files
+        if file
+        and os.path.realpath(file).startswith(start)
+        and _SITES.isdisjoint(Path(os.path.realpath(file)).relative_to(start).parts)
+    ]
 
 
 def _native_threads() -> int:

@@ -2,7 +2,8 @@
 
 Run by `server.Server` as ``python -m antifragile.ablate.sandbox.process WORKERS MODULE...``.
 Requests come as JSON lines on stdin, endings go as JSON lines to stdout; a child leaves its answer
-in the scratch folder that the request names. When stdin closes, all ends: children are killed.
+in the scratch folder that the request names. When stdin closes, all ends: children are killed. A
+request to import packages is answered by a successor, a fork that did so and serves from then on.
 
     child: own session, no terminal, no output -> copy, confinement -> folder -> limits
            -> target(**arguments) -> answer
@@ -14,7 +15,6 @@ the limit is set as far above that as the job allows. Shared memory is watched f
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -31,11 +31,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.sandbox import answers, confinement, copies, loading
+from antifragile.ablate.sandbox import answers, confinement, copies, loading, successor
 from antifragile.ablate.sandbox.home import private_home
-from antifragile.ablate.sandbox.preload import import_named
 
-_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2  # how often shared memory, which no limit counts, is looked at
 _CHUNK = 1 << 16
 
@@ -54,28 +52,34 @@ class _Child:
 def main() -> None:
     """Serve until stdin closes."""
     workers, preload = int(sys.argv[1]), sys.argv[2:]
-    gc.disable()  # until the fork; see `_import`
-    _import(preload)
+    gc.disable()  # until the fork, and no module is collected: children share their pages
+    for name in preload:
+        importlib.import_module(name)
+    gc.freeze()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     _serve(workers)
 
 
 def _serve(workers: int) -> None:
-    woken, wake = os.pipe()
-    os.set_blocking(woken, False)
-    os.set_blocking(wake, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake)
+    woken, wake = _wake_pipe()
+    own, is_successor = os.getpid(), False
     waiting: list[dict[str, Any]] = []
     children: dict[int, _Child] = {}
     signal.signal(signal.SIGTERM, lambda *_: _end(children))
     unread = b""
     while True:
-        while waiting and ("import" in waiting[0] or len(children) < workers):
+        while waiting and _may_start(waiting[0], children, workers):
             request = waiting.pop(0)
             if "import" in request:
-                _import_quietly(request["import"])
+                successor.import_quietly(request["import"])
+            elif "packages" in request:
+                kept = successor.hand_over(*request["packages"])
+                is_successor = is_successor or os.getpid() != own
+                woken, wake = _wake_pipe()
+                _write_line({"packages": kept, "is_successor": is_successor})
+            elif "give_back" in request:
+                os._exit(successor.GIVES_BACK)
             else:
                 children[_fork(request, (woken, wake))] = _timed(request)
         ready = select.select([0, woken], [], [], _seconds_left(children))[0]
@@ -92,28 +96,24 @@ def _serve(workers: int) -> None:
         _reap(children)
 
 
-def _import(names: list[str]) -> None:
-    """Import modules; exempt them from garbage collection, so that children share their pages."""
-    for name in names:
-        import_named(name)
-    gc.freeze()
+def _wake_pipe() -> tuple[int, int]:
+    """A pipe that can be read when a child has ended; a successor needs one of its own."""
+    woken, wake = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    return woken, wake
 
 
-def _import_quietly(names: list[str]) -> None:
-    """Import modules that may print or fail; nothing of it may reach the pipe of the endings."""
-    kept = [(number, os.dup(number)) for number in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number, _ in kept:
-        os.dup2(nowhere, number)
-    for name in names:
-        with suppress(Exception, SystemExit):
-            _import([name])
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    for number, copy in kept:
-        os.dup2(copy, number)
-        os.close(copy)
-    os.close(nowhere)
+def _may_start(request: dict[str, Any], children: dict[int, _Child], workers: int) -> bool:
+    if "packages" in request or "give_back" in request:
+        return not children
+    return "import" in request or len(children) < workers
+
+
+def _write_line(message: dict[str, Any]) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")
 
 
 def _timed(request: dict[str, Any]) -> _Child:
@@ -168,7 +168,7 @@ def _reap(children: dict[int, _Child]) -> None:
             "code": abs(status),
             "seconds": time.monotonic() - child.started,
         }
-        os.write(1, json.dumps(ended).encode() + b"\n")
+        _write_line(ended)
 
 
 def _kill(pid: int) -> None:
@@ -203,10 +203,7 @@ def _confine(parent: int) -> None:
     os.setsid()
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    successor.end_with(parent)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)

@@ -95,7 +95,7 @@ class Server:
 
     Attributes:
         notes: Sentences about what the jobs did beside their answers, for the user.
-        packages: Modules that the model's code imports and `preload` may take (see `preload`).
+        packages: What `import_packages` has imported.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Server:
         self._home = Path(self._answers.name, "server") if has_private_home else None
         self.notes: list[str] = []
         self.packages: tuple[str, ...] = ()
+        self._has_packages = False
         self._count = 0
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
         command = [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process"]
@@ -147,6 +148,32 @@ class Server:
         It happens when the jobs before it have started; no other starts until it is done.
         """
         self._send({"import": modules})
+
+    def import_packages(self, names: Sequence[str], root: Path) -> None:
+        """Import the packages of a project, so that no child need; waits until that is done.
+
+        They are imported up to the first that does more than an import should (see `preload`);
+        `packages` tells which. Nothing else may run.
+
+        Args:
+            names: As in `preload`.
+            root: The project's root, of which no file may be loaded.
+        """
+        folder, limit = self._answers.name, self._limits.timeout_s
+        self._change_packages({"packages": [names, str(root), folder, limit]})
+
+    def give_back_packages(self) -> bool:
+        """Undo `import_packages` when all that runs has ended; returns whether there was any."""
+        if self._has_packages:
+            self._change_packages({"give_back": True})
+            return True
+        return False
+
+    def _change_packages(self, request: dict[str, Any]) -> None:
+        self._send(request)
+        while "packages" not in (found := self._read()):
+            self._ended[found["id"]] = found
+        self.packages, self._has_packages = tuple(found["packages"]), found["is_successor"]
 
     def close(self) -> None:
         """End the server and whatever runs in it."""
