@@ -15,6 +15,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -193,13 +194,19 @@ class _Reseeding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if _draws_numbers(func):
             given = [
                 item for item in (*args, *kwargs.values()) if isinstance(item, torch.Generator)
             ]
             generator = given[0] if given else torch.default_generator
             generator.manual_seed(self._draws.seed(f"{func} {_sizes(args)}"))
         return func(*args, **kwargs)
+
+
+@cache
+def _draws_numbers(func: Any) -> bool:
+    """Whether an operator draws from a generator; torch makes its list of tags anew each time."""
+    return torch.Tag.nondeterministic_seeded in func.tags
 
 
 def _sizes(args: Any) -> list[str]:

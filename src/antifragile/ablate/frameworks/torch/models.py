@@ -23,6 +23,7 @@ class TorchModels(Adapter):
 
     def __init__(self, *, folder: str) -> None:
         self._folder = folder
+        self._may_be_lazy = True
         randomness.install()
         compiler.install()
 
@@ -43,13 +44,14 @@ class TorchModels(Adapter):
 
     def prepare(self, model: Any, forward: Callable[[], object]) -> None:
         """Let lazy modules see their first input; modes and gradients stay as they are."""
-        if any(is_lazy(tensor) for _, tensor in self.held(model)):
+        if self._may_be_lazy and any(is_lazy(tensor) for _, tensor in self.held(model)):
             self.builds_late = True
             modes = {module: module.training for module in model.modules()}
             forward()
             model.zero_grad(set_to_none=True)
             for module, is_training in modes.items():
                 module.training = is_training
+        self._may_be_lazy = self.builds_late  # the same code builds them all
 
     def parameters(self, model: Any) -> dict[str, int]:
         """Numbers of elements by name, each parameter once, hidden ones included."""

@@ -103,9 +103,16 @@ class _Visitor:
 
 def _of_module(path: str, module: torch.nn.Module) -> list[Named]:
     dot = f"{path}." if path else ""
-    public = {key: item for key, item in vars(module).items() if not key.startswith("_")}
-    tables = [*(getattr(module, table) for table in _MODULE_TABLES), public]
-    return [(dot + key, item) for table in tables for key, item in table.items()]
+    found = [
+        (dot + key, item)
+        for table in _MODULE_TABLES
+        for key, item in getattr(module, table).items()
+    ]
+    return found + [
+        (dot + key, item)
+        for key, item in vars(module).items()
+        if type(item) not in _PLAIN and not key.startswith("_")
+    ]
 
 
 def _of_function(path: str, function: Any) -> list[Named]:
