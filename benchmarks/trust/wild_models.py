@@ -111,10 +111,11 @@ class Wild:
 def installed_in(file: str) -> Path | None:
     """Return the folder that holds an installed file, found by its top package, not imported."""
     spec = find_spec(PurePosixPath(file).parts[0].removesuffix(".py"))
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
-    path = Path(spec.origin)
-    return path.parent.parent if spec.submodule_search_locations else path.parent
+    if spec.submodule_search_locations:  # some packages have no __init__.py
+        return Path(spec.submodule_search_locations[0]).parent
+    return Path(spec.origin).parent if spec.origin else None
 
 
 def with_absolute_imports(text: str, file: str) -> str:

@@ -41,7 +41,8 @@ class Bench:
         run: Facts of the unchanged model's run.
         kept: Its arrays.
         controls: Its control runs, under way: what they answer, and the file of their results.
-        weights_digest: Digest of the file of weights that the baseline left.
+        weights: A copy of the file of weights that the baseline left, for its further runs.
+        weights_digest: Digest of that file, which variants could change.
         keep_gradients: Whether whole gradients are compared.
     """
 
@@ -50,6 +51,7 @@ class Bench:
     run: BaselineRun
     kept: Leaves
     controls: tuple[Iterator[tuple[int, Outcome]], Path]
+    weights: Path
     weights_digest: str
     keep_gradients: bool
 
@@ -66,20 +68,27 @@ class Bench:
         """Start the control runs of a baseline that repeats.
 
         Raises:
-            Unmeasured: It is not deterministic, or answered with something else than a run.
+            Unmeasured: It is not deterministic, answered with something else than a run, or left
+                no weights.
         """
         run = outcome.value
         if not isinstance(run, BaselineRun):
             raise Unmeasured("answered with something else than the facts of its run")
         check_repeats(run)
-        path = place.new_results()
-        job = place.controls_job(path, is_random=run.is_random, keep_gradients=keep_gradients)
+        try:
+            weights, path = place.copied_weights(), place.new_results()
+        except OSError as error:
+            raise Unmeasured(f"left no weights that can be read ({error.strerror})") from error
+        job = place.controls_job(
+            path, weights, is_random=run.is_random, keep_gradients=keep_gradients
+        )
         return cls(
             place=place,
             server=server,
             run=run,
             kept=kept,
             controls=(server.run([job]), path),
+            weights=weights,
             weights_digest=place.weights_digest(),
             keep_gradients=keep_gradients,
         )
@@ -97,7 +106,8 @@ class Bench:
     def _drawn(self) -> Leaves:
         """Outputs of the unchanged model with further draws; runs it."""
         path = self.place.new_results()
-        return self._ended(self.server.run([self.place.draws_job(None, path)]), path)
+        job = self.place.baseline_draws_job(path, self.weights)
+        return self._ended(self.server.run([job]), path)
 
     def _ended(self, running: Iterator[tuple[int, Outcome]], path: Path) -> Leaves:
         """Results of a further run of the unchanged model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,11 +55,13 @@ class Workplace:
             keep_gradients=keep_gradients,
         )
 
-    def controls_job(self, results: Path, *, is_random: bool, keep_gradients: bool) -> Job:
+    def controls_job(
+        self, results: Path, weights: Path, *, is_random: bool, keep_gradients: bool
+    ) -> Job:
         """Prepare the runs of the unchanged model that show what rounding does to it."""
         return self._code(BASELINE).job(
             probe.run_controls,
-            weights_file=str(self.weights),
+            weights_file=str(weights),
             results=str(results),
             is_random=is_random,
             keep_gradients=keep_gradients,
@@ -95,25 +98,35 @@ class Workplace:
             keep_gradients=keep_gradients,
         )
 
-    def draws_job(self, variant: Variant | None, results: Path) -> Job:
-        """Prepare further runs with other draws; None is the unchanged model."""
+    def draws_job(self, variant: Variant, results: Path) -> Job:
+        """Prepare further runs of a variant with other draws."""
         return self._job_of(variant, probe.draw_again, results)
 
+    def baseline_draws_job(self, results: Path, weights: Path) -> Job:
+        """Prepare the same runs of the unchanged model."""
+        return self._code(BASELINE).job(
+            probe.draw_again, weights_file=str(weights), results=str(results), kept_apart=[]
+        )
+
     def _job_of(
-        self, variant: Variant | None, target: Callable[..., Any], results: Path, **arguments: Any
+        self, variant: Variant, target: Callable[..., Any], results: Path, **arguments: Any
     ) -> Job:
-        """Prepare a call with the baseline's weights, in a copy of a variant or the baseline."""
-        return self._code(BASELINE if variant is None else variant.folder).job(
+        """Prepare a call with the baseline's weights, in a copy of a variant."""
+        return self._code(variant.folder).job(
             target,
             weights_file=str(self.weights),
             results=str(results),
-            kept_apart=[] if variant is None else _kept_apart(variant),
+            kept_apart=_kept_apart(variant),
             **arguments,
         )
 
     def new_results(self) -> Path:
         """A path for the results of one run, of a name that no other run can know."""
         return self.scratch / f"results-{secrets.token_hex(16)}"
+
+    def copied_weights(self) -> Path:
+        """Copy the file of weights under a name that no variant can know."""
+        return Path(shutil.copyfile(self.weights, self.new_results()))
 
     def weights_digest(self) -> str:
         """Digest of the file of weights; empty where it is gone."""
