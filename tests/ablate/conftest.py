@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.server import Server
 
 
 @pytest.fixture(scope="session")

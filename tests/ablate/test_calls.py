@@ -18,8 +18,9 @@ from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.frameworks.torch.recorder import TorchRecorder
 from antifragile.ablate.pipeline import Ablations, find_components, make_ablations, run_traced
 from antifragile.ablate.records import AblationKind, CertificateVerdict, Project
+from antifragile.ablate.sandbox.job import Outcome
 from antifragile.ablate.sandbox.loading import Refusal
-from antifragile.ablate.sandbox.server import Outcome, Server
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.trace.notes import Phase
 

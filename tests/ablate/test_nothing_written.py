@@ -11,7 +11,8 @@ from antifragile.ablate.certify.certificate import ModelError, open_server
 from antifragile.ablate.pipeline import find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.sandbox.confinement import kernel_confines
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, Experiment

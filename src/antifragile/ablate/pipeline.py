@@ -34,9 +34,9 @@ from antifragile.ablate.records import (
     Variant,
 )
 from antifragile.ablate.sandbox.copies import Copies, open_copies
-from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.job import Job, Outcome
 from antifragile.ablate.sandbox.preload import third_party_imports
-from antifragile.ablate.sandbox.server import Outcome, Server
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.trace.records import Trace
 from antifragile.errors import UsageError
 

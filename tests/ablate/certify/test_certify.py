@@ -10,7 +10,8 @@ import pytest
 
 from antifragile.ablate.certify.certificate import ModelError, open_server
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.server import Server
 from tests.ablate.certify.hand_cut_variants import INPUTS, Bench, Cut
 
 MODEL = """

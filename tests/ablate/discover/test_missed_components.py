@@ -27,8 +27,8 @@ from antifragile.ablate.records import (
     Component,
     Variant,
 )
-from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Outcome, Server
+from antifragile.ablate.sandbox.job import Job, Outcome
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.job import RunArguments, run_job
 from tests.ablate.model_projects import part_of, written_project
 

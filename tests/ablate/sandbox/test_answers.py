@@ -13,8 +13,8 @@ import pytest
 from antifragile.ablate.records import Entry
 from antifragile.ablate.sandbox import answers
 from antifragile.ablate.sandbox.answers import MalformedAnswer, read_answer, write_value
-from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Failure, Limits, Outcome, Server
+from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome
+from antifragile.ablate.sandbox.server import Server
 from tests.ablate.sandbox import misbehaving
 
 HERE, ROOT = str(Path(__file__).parent), str(Path(__file__).parents[3])

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from antifragile.ablate.sandbox.cold import import_cold
+from antifragile.ablate.certify.probe import draw_again
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.server import Server
+
+ARGUMENTS = {"code": {}, "weights_file": "w", "results": "r", "kept_apart": []}
 
 
 def local_function() -> Callable[[], None]:
@@ -19,9 +21,8 @@ def local_function() -> Callable[[], None]:
 
 
 def test_the_text_of_a_target_is_its_module_and_name() -> None:
-    arguments = {"variants": [], "packages": [], "hidden": []}
-    job = Job(target=import_cold, folder=".", arguments=arguments)
-    assert job.reference == "antifragile.ablate.sandbox.cold:import_cold"
+    job = Job(target=draw_again, folder=".", arguments=ARGUMENTS)
+    assert job.reference == "antifragile.ablate.certify.probe:draw_again"
 
 
 @pytest.mark.parametrize("target", [lambda: None, local_function(), Server.close])
@@ -32,8 +33,8 @@ def test_what_a_child_cannot_import_is_no_target(target: Callable[..., object]) 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"variants": [], "packages": [], "hidden": [], "more": 1}, {"variants": []}],
+    [{}, ARGUMENTS | {"more": 1}, {"code": {}}],
 )
 def test_arguments_must_be_those_of_the_target(arguments: dict[str, object]) -> None:
     with pytest.raises(TypeError, match="argument"):
-        Job(target=import_cold, folder=".", arguments=arguments)
+        Job(target=draw_again, folder=".", arguments=arguments)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.records import Entry
-from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Failure, Limits, Outcome, Server
+from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome
+from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import WorldError
 from tests.ablate.sandbox import misbehaving
 

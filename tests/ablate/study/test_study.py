@@ -11,7 +11,8 @@ import pytest
 
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
 from antifragile.ablate.study.repeat import differences
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol

@@ -27,8 +27,8 @@ from antifragile.ablate.certify.responses import needs_shaking
 from antifragile.ablate.certify.workplace import Workplace
 from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.records import Variant
-from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Failure, Outcome, Server
+from antifragile.ablate.sandbox.job import Failure, Job, Outcome
+from antifragile.ablate.sandbox.server import Server
 
 
 @dataclass(frozen=True, kw_only=True)

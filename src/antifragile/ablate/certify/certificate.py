@@ -21,7 +21,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from antifragile._files import write_atomically
@@ -40,8 +40,9 @@ from antifragile.ablate.records import (
     Project,
     Variant,
 )
-from antifragile.ablate.sandbox.cold import import_cold
-from antifragile.ablate.sandbox.server import Limits, Outcome, Server
+from antifragile.ablate.sandbox.cold import FreshPython
+from antifragile.ablate.sandbox.job import Limits, Outcome
+from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError
 
 COLD_IMPORTS = 3
@@ -55,7 +56,11 @@ class ModelError(UsageError):
 
 
 def open_server(
-    *, workers: int = 1, limits: Limits | None = None, framework: str = DEFAULT_FRAMEWORK
+    *,
+    workers: int = 1,
+    limits: Limits | None = None,
+    framework: str = DEFAULT_FRAMEWORK,
+    is_certifying: bool = False,
 ) -> Server:
     """Start the server that runs a model's code; it gets ready while the caller goes on.
 
@@ -63,6 +68,7 @@ def open_server(
         workers: Children that run at the same time.
         limits: Time and memory for each.
         framework: Name of the framework; KERAS_BACKEND names the back end of Keras.
+        is_certifying: Whether variants will be certified, so that what it takes gets ready too.
 
     Raises:
         MissingExtraError: The framework is not installed.
@@ -71,9 +77,10 @@ def open_server(
     return Server(
         workers=workers,
         limits=limits,
-        preload=(*found.preload, probe.__name__, import_cold.__module__),
+        preload=(*found.preload, probe.__name__),
         environment=found.environment,
         has_private_home=True,
+        has_fresh_python=is_certifying,
     )
 
 
@@ -140,18 +147,15 @@ def _digests_of_folders(out: Path, variants: Sequence[Variant]) -> dict[str, dic
 
 @dataclass(frozen=True, kw_only=True)
 class _ColdImports:
-    """Imports of some variants by a fresh Python, under way: their positions, and the outcome."""
+    """Imports of some variants, under way: their positions, and the fresh Python."""
 
     drawn: Sequence[int] = ()
-    run: Iterator[tuple[int, Outcome]] = field(default_factory=lambda: iter(()))
+    python: FreshPython | None = None
 
     def reasons(self) -> Iterator[tuple[int, str]]:
         """Yield positions, and why the import failed, "" where it did not; waits for it."""
-        for _, outcome in self.run:
-            said = outcome.value or [outcome.reason] * len(self.drawn)
-            if len(said) != len(self.drawn):
-                said = ["answered with another number of lines"] * len(self.drawn)
-            yield from zip(self.drawn, said, strict=True)
+        if self.python is not None:
+            yield from zip(self.drawn, self.python.answers(len(self.drawn)), strict=True)
 
 
 def _open_bench(
@@ -163,12 +167,13 @@ def _open_bench(
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)
     results = place.new_results()
     baseline_run = server.run([place.baseline_job(results, keep_gradients=marked)])
-    arms = [variants[position] for position in drawn]
-    cold_run = server.run([place.cold_imports_job(arms, server.packages)] if arms else [])
+    python = server.fresh_python() if drawn else None
+    if python is not None:
+        python.ask([place.cold_import(variants[position]) for position in drawn])
     if wanted := place.wanted_modules(variants):
         server.preload(*wanted)  # while those run
     bench = _bench(place, server, results, baseline_run, keep_gradients=marked)
-    return bench, _ColdImports(drawn=drawn, run=cold_run)
+    return bench, _ColdImports(drawn=drawn, python=python)
 
 
 def _legal(variants: Sequence[Variant]) -> list[int]:

@@ -33,7 +33,7 @@ from antifragile.ablate.records import (
     Project,
     Variant,
 )
-from antifragile.ablate.sandbox.server import Outcome
+from antifragile.ablate.sandbox.job import Outcome
 
 _INPUT_WORDS = {
     "all": "yes, tried with other inputs",

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.records import AblationKind, Project, Variant
-from antifragile.ablate.sandbox.cold import ColdImport, import_cold
+from antifragile.ablate.sandbox.cold import ColdImport
 from antifragile.ablate.sandbox.copies import Copies, fill, open_copies
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.source.project import module_name
@@ -138,23 +138,9 @@ class Workplace:
         except OSError:
             return ""
 
-    def cold_imports_job(self, variants: Sequence[Variant], packages: Sequence[str]) -> Job:
-        """Prepare the import of variants in a fresh Python, which may load packages first."""
+    def cold_import(self, variant: Variant) -> ColdImport:
+        """Copy a variant; name the modules that a fresh Python is to import."""
         place = self.copies.new_place()
-        arms = [self._cold_import(variant, place / str(n)) for n, variant in enumerate(variants)]
-        return Job(
-            target=import_cold,
-            folder=str(place),
-            arguments={
-                "variants": [asdict(arm) for arm in arms],
-                "packages": list(packages),
-                "hidden": list(self.hidden),
-            },
-            copied_from=(str(self.out.resolve() / BASELINE),),
-        )
-
-    def _cold_import(self, variant: Variant, place: Path) -> ColdImport:
-        """Copy a variant; name the modules to import."""
         code = self._code_in(place, variant.folder)
         fill(place, code.copied_from)
         edited = [module_name(self.project, file) for file in variant.edited]
@@ -164,6 +150,7 @@ class Workplace:
             paths=code.paths,
             names=list(dict.fromkeys(names)),
             script=code.script,
+            hidden=self.hidden,
         )
 
     def wanted_modules(self, variants: Sequence[Variant]) -> tuple[str, ...]:

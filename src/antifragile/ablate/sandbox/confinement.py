@@ -50,8 +50,6 @@ _FIRST_RIGHTS = 0b1_1111_1111_0010  # write files; remove and make entries of ev
 _MOVE, _TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
 _SIGNALS, _SIGNALS_SINCE = 0b10, 6
 
-_arguments: tuple[tuple[str, ...], str, str] | None = None  # of `confine` in this process
-
 
 def confine(folders: Sequence[str], notes: str, copy: str) -> None:
     """Let this process write below some folders only, from now on and for good.
@@ -61,8 +59,6 @@ def confine(folders: Sequence[str], notes: str, copy: str) -> None:
         notes: File for the paths that the model wrote to in its copy, or tried to outside.
         copy: The copy of the model's files, one of the folders.
     """
-    global _arguments
-    _arguments = (tuple(folders), notes, copy)
     inside = tuple(os.path.realpath(folder) for folder in (*folders, *_DEVICES))
     descriptor = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sys.addaudithook(_hook(inside, descriptor, os.path.realpath(copy)))
@@ -114,13 +110,9 @@ def writing_below(folder: str) -> Iterator[None]:
         is_active = False
 
 
-def script() -> str:
-    """Python code that confines a fresh Python as this process is; empty where it is not."""
-    if _arguments is None:
-        return ""
-    source = Path(__file__).read_text(encoding="utf-8")
-    lines = ["fence = {'__name__': 'fence'}", f"exec({source!r}, fence)"]
-    return "\n".join([*lines, f"fence['confine'](*{_arguments!r})"])
+def source() -> str:
+    """The text of this module, for a Python that must not import it."""
+    return Path(__file__).read_text(encoding="utf-8")
 
 
 @cache

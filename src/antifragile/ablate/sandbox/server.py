@@ -21,8 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -36,51 +35,16 @@ from antifragile.ablate.sandbox.answers import (
     read_lines,
     read_words,
 )
+from antifragile.ablate.sandbox.cold import FreshPython
 from antifragile.ablate.sandbox.home import known_caches, private_home
-from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
 from antifragile.errors import WorldError
 
-GIB = 2**30
 _THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
 )
 _ONE_THREAD = dict.fromkeys(_THREADS, "1")
-
-
-class Failure(StrEnum):
-    """Reasons why a job has no answer."""
-
-    REFUSED = "refused"  # our own code found something wrong, and says it in words
-    RAISED = "raised"  # an exception nobody caught
-    EXITED = "exited"  # sys.exit, os._exit
-    CRASHED = "crashed"  # a signal: segmentation fault, abort
-    TIMEOUT = "timeout"
-    MEMORY = "memory"
-    MALFORMED = "malformed"  # its answer is no plain data of the type that was declared
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits of one job.
-
-    Args:
-        timeout_s: Seconds from fork to end.
-        memory_bytes: Growth of private memory allowed beyond the freshly forked process's.
-    """
-
-    timeout_s: float = 60.0
-    memory_bytes: int = 4 * GIB
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The end of a job: `value`, or a failure with its reason as the predicate of a sentence."""
-
-    value: Any = None
-    failure: Failure | None = None
-    reason: str = ""
-    seconds: float = 0.0
 
 
 class Server:
@@ -92,10 +56,11 @@ class Server:
         preload: Modules the server imports before it forks.
         environment: Variables set besides one thread per library and a fixed hash seed.
         has_private_home: Whether a home of its own hides the user's from it and from its children.
+        has_fresh_python: Whether `import_packages` also gets a fresh Python ready.
 
     Attributes:
         notes: Sentences about what the jobs did beside their answers, for the user.
-        packages: What `import_packages` has imported.
+        packages: Modules that `import_packages` has imported.
     """
 
     def __init__(
@@ -106,6 +71,7 @@ class Server:
         preload: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         has_private_home: bool = False,
+        has_fresh_python: bool = False,
     ) -> None:
         self._limits = limits or Limits()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
@@ -113,15 +79,18 @@ class Server:
         self.notes: list[str] = []
         self.packages: tuple[str, ...] = ()
         self._has_packages = False
+        self._has_fresh_python = has_fresh_python
+        self._fresh: FreshPython | None = None
         self._count = 0
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
+        self._environment = {**os.environ, **self._own_variables(), **(environment or {})}
         command = [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process"]
         self._process = subprocess.Popen(
             [*command, str(workers), *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **self._own_variables(), **(environment or {})},
+            env=self._environment,
             start_new_session=True,
         )
 
@@ -159,6 +128,8 @@ class Server:
             names: As in `preload`.
             root: The project's root, of which no file may be loaded.
         """
+        if self._has_fresh_python:
+            self._start_fresh_python(names)
         folder, limit = self._answers.name, self._limits.timeout_s
         self._change_packages({"packages": [names, str(root), folder, limit]})
 
@@ -169,6 +140,24 @@ class Server:
             return True
         return False
 
+    def fresh_python(self) -> FreshPython:
+        """A Python that knows nothing of us, with the packages that did no harm."""
+        if self._fresh is None or self._fresh.packages != self.packages:
+            self._start_fresh_python(self.packages)
+        assert self._fresh is not None
+        return self._fresh
+
+    def _start_fresh_python(self, packages: Sequence[str]) -> None:
+        if self._fresh is not None:
+            self._fresh.close()
+        self._count += 1
+        self._fresh = FreshPython(
+            packages,
+            folder=self._scratch(self._count),
+            environment=self._environment,
+            timeout_s=self._limits.timeout_s,
+        )
+
     def _change_packages(self, request: dict[str, Any]) -> None:
         self._send(request)
         while "packages" not in (found := self._read()):
@@ -178,6 +167,8 @@ class Server:
     def close(self) -> None:
         """End the server and whatever runs in it."""
         self._process.terminate()
+        if self._fresh is not None:
+            self._fresh.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with suppress(OSError):
@@ -280,46 +271,10 @@ class Server:
         shutil.rmtree(scratch, ignore_errors=True)
         if job.copied_from:
             shutil.rmtree(job.folder, ignore_errors=True)
-        return _judge(ended, answer, stage, self._limits)
+        return outcome_of(ended, answer, stage, self._limits)
 
 
 def _about_write(where: str, path: str = "") -> str:
     if where == "outside":
         return f"the model tried to write to {path}, outside its copy, and was not let."
     return f"the model wrote to {path} in its copy; your own files are as they were."
-
-
-def _judge(ended: dict[str, Any], answer: Answer | None, stage: str, limits: Limits) -> Outcome:
-    """Turn an exit status and what was answered into an outcome."""
-    seconds, where = ended["seconds"], f"{stage} " if stage else ""
-    if ended["how"] == "timeout":
-        failure, reason = Failure.TIMEOUT, f"did not end within {limits.timeout_s:g} s"
-    elif answer is not None and ended["how"] == "exit":
-        if answer.failure is None:
-            return Outcome(value=answer.value, seconds=seconds)
-        failure, reason = _told(answer.failure), answer.reason
-        if failure is Failure.REFUSED:
-            return Outcome(failure=failure, reason=reason, seconds=seconds)
-    elif ended["how"] == "memory":
-        failure, reason = Failure.MEMORY, ""
-    elif ended["how"] == "signal":
-        failure, reason = Failure.CRASHED, f"crashed ({_signal_name(ended['code'])})"
-    else:
-        failure, reason = Failure.EXITED, f"ended the process with exit code {ended['code']}"
-    if failure is Failure.MEMORY:
-        reason = f"needed more than the memory limit of {limits.memory_bytes / GIB:.3g} GiB"
-    return Outcome(failure=failure, reason=where + reason, seconds=seconds)
-
-
-def _told(failure: str) -> Failure:
-    """The failure that a child names; one that only we can see is none that it may name."""
-    unseen = (Failure.TIMEOUT, Failure.CRASHED)
-    known = [item for item in Failure if item == failure and item not in unseen]
-    return known[0] if known else Failure.MALFORMED
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

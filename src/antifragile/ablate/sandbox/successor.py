@@ -53,8 +53,7 @@ def hand_over(names: Sequence[str], root: str, folder: str, timeout_s: float) ->
         os.close(theirs)
         said = _said_by(ours, timeout_s)
         if said.endswith(_SERVES):
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            if code != GIVES_BACK:
+            if (code := _served(child)) != GIVES_BACK:
                 os._exit(abs(code))
             return []
         with suppress(ProcessLookupError):
@@ -62,6 +61,14 @@ def hand_over(names: Sequence[str], root: str, folder: str, timeout_s: float) ->
         os.waitpid(child, 0)
         kept = kept[: len(said)]
     return kept
+
+
+def _served(child: int) -> int:
+    """Wait for the end of a successor, and pass on to it that it is to end; its exit code."""
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.signal(signal.SIGTERM, before)
+    return code
 
 
 def end_with(parent: int) -> None:
@@ -115,7 +122,7 @@ def _import_all(names: Sequence[str], root: str, folder: str, told: int) -> None
 
 
 def _said_by(pipe: int, timeout_s: float) -> bytes:
-    """What a successor tells of its imports, until it serves, ends, or takes too long."""
+    """Read what a successor tells of its imports, until it serves, ends, or takes too long."""
     said, until = b"", time.monotonic() + timeout_s
     while not said.endswith(_SERVES):
         left = max(0.0, until - time.monotonic())

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import BASELINE
-from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Outcome, Server
+from antifragile.ablate.sandbox.job import Job, Outcome
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.job import KEPT, RunArguments, run_job
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol

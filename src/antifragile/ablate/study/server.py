@@ -18,8 +18,8 @@ from antifragile.ablate.frameworks.registry import framework_named, installed_fr
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.sandbox.copies import Copies, open_copies
-from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.job import Job, Limits
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study import job
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.request import AblationRequest

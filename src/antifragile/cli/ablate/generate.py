@@ -68,7 +68,11 @@ def generate(
     check_is_ours(out)
     project = request.project()
     framework = sandbox.framework or framework_of(project)
-    with sandbox.server(workers or usable_cores(), framework) as server, _notes_of(server):
+    workers = workers or usable_cores()
+    with (
+        sandbox.server(workers, framework, is_certifying=True) as server,
+        _notes_of(server),
+    ):
         plan = _find(project, request, server, framework)
         listener = None if as_json else _say_progress()
         made = make_ablations(plan, out, server=server, kinds=request.kinds, listener=listener)

@@ -10,7 +10,8 @@ import typer
 
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.request import ModelRequest, parse_size
-from antifragile.ablate.sandbox.server import Limits, Server
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.server import Server
 
 
 def words_of(text: str) -> list[str]:
@@ -101,7 +102,9 @@ class SandboxFlags:
         ),
     ] = None
 
-    def server(self, workers: int, framework: str) -> Server:
+    def server(self, workers: int, framework: str, *, is_certifying: bool = False) -> Server:
         """Start so many processes for models of a framework."""
         limits = Limits(timeout_s=self.timeout, memory_bytes=parse_size(self.memory))
-        return open_server(workers=workers, limits=limits, framework=framework)
+        return open_server(
+            workers=workers, limits=limits, framework=framework, is_certifying=is_certifying
+        )

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from antifragile.ablate.request import parse_size
-from antifragile.ablate.sandbox.server import Limits
+from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.manifest import AblationManifest, load_manifest, write_manifest
 from antifragile.ablate.study.repeat import differences, repeat_folder, repeat_request
