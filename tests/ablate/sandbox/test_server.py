@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,6 +119,44 @@ def test_a_failure_leaves_the_next_job_as_it_was(server: Server) -> None:
 def test_modules_can_be_imported_ahead_of_later_children(server: Server) -> None:
     server.preload("colorsys", "no_such_module")
     assert "colorsys" in run(server, misbehaving.loaded).value
+
+
+@pytest.mark.parametrize("how", ["closed", "killed"])
+def test_a_successor_has_the_packages_and_ends_with_its_server(tmp_path: Path, how: str) -> None:
+    with Server() as server:
+        server.import_packages(["colorsys", "fractions"], tmp_path)
+        assert server.packages == ("colorsys", "fractions")
+        assert "colorsys" in run(server, misbehaving.loaded).value
+        group = server._process.pid  # its own, of which the successor is a member
+        if how == "killed":
+            os.kill(group, signal.SIGKILL)
+    assert eventually(lambda: not is_there(group))
+
+
+def test_packages_can_be_given_back(tmp_path: Path) -> None:
+    with Server() as server:
+        assert not server.give_back_packages()
+        server.import_packages(["colorsys", "no_such_module", "fractions"], tmp_path)
+        assert server.packages == ("colorsys",)
+        assert server.give_back_packages()
+        assert server.packages == ()
+        assert "colorsys" not in run(server, misbehaving.loaded).value
+        assert not server.give_back_packages()
+
+
+def is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 5
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.01)
+    return holds()
 
 
 def test_a_run_keeps_what_ends_while_another_is_read(server: Server) -> None:
