@@ -97,6 +97,7 @@ def test_what_is_written_in_place_moves_in_place() -> None:
 
 
 def test_gradients_move_and_streams_do_not() -> None:
+    torch.manual_seed(3)
     layer, x = nn.Linear(8, 8), drawn(4, 8)
 
     def gradient() -> Tensor:
@@ -105,11 +106,10 @@ def test_gradients_move_and_streams_do_not() -> None:
         assert layer.weight.grad is not None
         return layer.weight.grad
 
-    torch.manual_seed(3)
     state = torch.get_rng_state()
     plain, found = shaken(gradient)
     assert not torch.equal(plain, found)
-    assert torch.allclose(plain, found, rtol=1e-5)
+    assert torch.allclose(plain, found, rtol=1e-5, atol=1e-6)
     assert torch.equal(torch.get_rng_state(), state)
 
 
