@@ -22,6 +22,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def imported_without_harm(names: Sequence[str], root: str) -> Iterator[str]:
         names: The modules.
         root: Folder of the project; no file of it may be loaded.
     """
+    before = _state(root)
     for name in names:
-        before = _state(root)
         try:
             import_named(name)
         except (Exception, SystemExit):  # the model's own import tells why
@@ -150,13 +151,14 @@ def _modules_of(root: str) -> list[str]:
     """Modules whose file is one of the project's, and of no virtual environment below its root."""
     start = os.path.join(os.path.realpath(root), "")
     files = [(name, getattr(one, "__file__", None)) for name, one in list(sys.modules.items())]
-    return [
-        name
-        for name, file in files
-        if file
-        and os.path.realpath(file).startswith(start)
-        and _SITES.isdisjoint(Path(os.path.realpath(file)).relative_to(start).parts)
-    ]
+    return [name for name, file in files if file and _is_of_project(file, start)]
+
+
+@cache
+def _is_of_project(file: str, start: str) -> bool:
+    """Whether a module's file is the project's; asked again for all modules after each import."""
+    place = os.path.realpath(file)
+    return place.startswith(start) and _SITES.isdisjoint(Path(place).relative_to(start).parts)
 
 
 def _native_threads() -> int:

@@ -75,8 +75,10 @@ def _serve(workers: int) -> None:
                 successor.import_quietly(request["import"])
             elif "packages" in request:
                 kept = successor.hand_over(*request["packages"])
-                is_successor = is_successor or os.getpid() != own
-                woken, wake = _wake_pipe()
+                if os.getpid() != own:
+                    own, is_successor = os.getpid(), True
+                    os.close(woken)
+                    woken, wake = _wake_pipe(wake)
                 _write_line({"packages": kept, "is_successor": is_successor})
             elif "give_back" in request:
                 os._exit(successor.GIVES_BACK)
@@ -96,13 +98,15 @@ def _serve(workers: int) -> None:
         _reap(children)
 
 
-def _wake_pipe() -> tuple[int, int]:
-    """A pipe that can be read when a child has ended; a successor needs one of its own."""
+def _wake_pipe(before: int = -1) -> tuple[int, int]:
+    """A pipe that can be read when a child has ended; a successor's is not that from `before`."""
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
+    if before >= 0:
+        os.close(before)
     return woken, wake
 
 
