@@ -27,7 +27,7 @@ _TORCH_CALL_S = 15e-6  # one batched operation, however small; about 12 per laye
 
 # Measuring harm and robustness: forward passes over a whole split, and noise from numpy.
 _COUNT_RATE = 75.0
-_NATIVE_COUNT_S = 0.0002
+_NATIVE_COUNT_S = 0.00005
 _TORCH_COUNT_CALLS = 6  # per layer
 _NOISE_S = 2.2e-8  # one normal number, and its share of finding the images' spread
 
