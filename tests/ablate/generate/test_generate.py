@@ -280,7 +280,12 @@ def test_the_same_variant_is_written_again(tmp_path: Path, make: Make) -> None:
             "no gradient from the output would reach the input",
         ),
         ("hidden_state", "Net.encoder", AblationKind.MEAN, "returns more than one tensor"),
-        ("tied_weights", "Net.tokens", AblationKind.IDENTITY, "it turns int64 into float32"),
+        (
+            "tied_weights",
+            "Net.tokens",
+            AblationKind.IDENTITY,
+            "it turns shape (4, 7) into (4, 7, 8)",
+        ),
         ("tied_weights", "input:ids", AblationKind.ZERO, "it is the only input"),
         ("dense_concat", "Net.layers[*] (all)", AblationKind.SHRINK, "change the shape"),
         (

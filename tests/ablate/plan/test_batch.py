@@ -204,9 +204,9 @@ def test_channels_of_images_are_averaged_over_their_positions(
         "Net.squeeze": f"its mean over features (axis 1){for_each}",
         "Net.forward:F.relu": f"its mean over positions (axes 2, 3){for_each}",
         "Net.forward:F.gelu": f"its mean over features (axis 1){for_each}",
-        "Net.forward:x * g": f"its mean over features (axis 1){for_each}",
+        "Net.forward:x * g": f"its mean over axis 1 (taken to be features){for_each}",
         "Net.forward:cat[rows.amax]": f"its mean over features (axis 1){for_each}",
-        "input:x": f"its mean over positions (axes 2, 3){for_each}",
+        "input:x": f"its mean over axes 2, 3 (taken to be positions){for_each}",
     }
     assert {name: variants[name, MEAN].substitute for name in said} == said
     reason = "it is one number for each sample: its mean is itself"

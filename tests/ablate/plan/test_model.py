@@ -33,7 +33,7 @@ def test_a_refusal_is_a_record_with_its_reason(tracing: Server) -> None:
         for item in model_plan(tracing, "tied_weights").plans
         if item.component.name == "Net.tokens"
     ]
-    reason = "it turns int64 into float32: its input cannot stand in"
+    reason = "it turns shape (4, 7) into (4, 7, 8): nothing of that shape stands in for it"
     assert tokens.outcomes[AblationKind.IDENTITY] == Refused(reason=reason)
 
 

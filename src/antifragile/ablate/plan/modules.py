@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import Evidence, cut_of
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.unseen import is_written_behind, reads_of
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import (
@@ -75,6 +76,27 @@ def what_goes_along(attempt: Attempt, cut: Collection[str]) -> str | None:
     return f"its input; {', '.join(used)}, used inside it, go as well" if used else None
 
 
+def check_other_inputs(attempt: Attempt, operand: str, lost: Collection[str]) -> None:
+    """Refuse to pass one input on where all that led to another one would be lost with it."""
+    graph, held = attempt.evidence.trace.gradients, set[str]()
+    for number in attempt.evidence.below(attempt.target.modules):
+        held.update(attempt.evidence.module(number).parameters)
+    others = {
+        node
+        for run in attempt.runs
+        for _, made in run.nodes
+        for name, node in made.items()
+        if name != operand and node is not None
+    }
+    fed = replace(graph, starts=tuple(others)).walk({})
+    gone = [name for name in lost if name not in held and graph.parameters.get(name) in fed]
+    if gone:
+        raise NoLegalEdit(
+            f"its other inputs would be cut off, and with them {gone[0]}"
+            f"{f' and {len(gone) - 1} more' if len(gone) > 1 else ''}"
+        )
+
+
 def check_inside(attempt: Attempt, template: Template) -> None:
     """Refuse to remove modules of which inner results are used elsewhere, as from a shared list."""
     graph, runs = attempt.evidence.trace.gradients, attempt.runs
@@ -102,7 +124,9 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     if template.dead:
         found = set(evidence.lost(runs))
     elif kind is AblationKind.IDENTITY:
-        found = set(evidence.lost(runs, template.bypass or passed_operand(attempt.runs)))
+        operand = template.bypass or passed_operand(attempt.runs)
+        found = set(evidence.lost(runs, operand))
+        check_other_inputs(attempt, operand, found)
     if not template.keep:
         found |= set(evidence.vanishing(attempt.target.modules))
     return tuple(name for name in evidence.trace.parameters if name in found)
@@ -137,8 +161,10 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
             "its parameters are replaced after construction: freezing them has no effect"
         )
     operand = passed_operand(runs) if kind is AblationKind.IDENTITY else "0"
-    pairs = shape_pairs(runs, operand)
-    template = chosen(attempt, operand, pairs, relations_of(runs, operand))
+    pairs, relations = shape_pairs(runs, operand), relations_of(runs, operand)
+    if "same" in relations and any(is_written_behind(evidence, module) for module in runs):
+        relations |= {"exposed"}
+    template = chosen(attempt, operand, pairs, relations)
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     if kind is AblationKind.IDENTITY and template.shapes not in _IN_NEW_MEMORY:
@@ -177,7 +203,8 @@ def chosen(
     shares = holds != set(attempt.evidence.vanishing(target.modules))
     names = {name for module in modules for name in module.extra}
     several_names = target.path is not None and any(len(module.names) > 1 for module in modules)
-    must_keep = any(module.touched for module in modules) or several_names
+    is_read = any(module.touched or any(reads_of(attempt.evidence, module)) for module in modules)
+    must_keep = is_read or several_names
     skips_hooks = any(module.skips_hooks for module in modules)
     is_late = any(module.is_late for module in modules)
     of_tensors = all(module.is_tensor for module in attempt.runs)
@@ -254,9 +281,12 @@ def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
 
 
 def pooled(functional: str, pairs: Sequence[tuple[Shape, Shape]]) -> str:
-    """Return the expression that averages x to `shape`, axis by axis where the rank stays."""
+    """Return the expression that averages x to `shape`, axis by axis; "" where none does."""
     ranks = {len(shape) for pair in pairs for shape in pair}
-    if len(ranks) == 1 and (rank := ranks.pop()) in POOLS:
+    rank = ranks.pop() if len(ranks) == 1 else 0
+    if rank in POOLS:
         return f"{functional}.{POOLS[rank]}(x.unsqueeze(1), shape).squeeze(1)"
-    flat = f"{functional}.adaptive_avg_pool1d(x.flatten(1).unsqueeze(1), shape.numel())"
-    return f"{flat}.reshape(-1, *shape)"
+    if rank == len(POOLS) + 2:  # volumes: first their positions, then their channels
+        volumes = f"{functional}.adaptive_avg_pool3d(x, shape[1:]).flatten(2).mT"
+        return f"{functional}.adaptive_avg_pool1d({volumes}, shape[0]).mT.reshape(-1, *shape)"
+    return ""

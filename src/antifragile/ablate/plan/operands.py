@@ -70,8 +70,12 @@ def can_reduce(one: Shape, two: Shape) -> bool:
 
 
 def can_resize(one: Shape, two: Shape) -> bool:
-    """Whether plain averages lead from one shape to the other: the first axis must stay."""
-    return len(one) >= 2 and len(two) >= 2 and one[0] == two[0] and 0 not in (*one, *two)
+    """Whether averages over each axis lead from one shape to the other: the first must stay.
+
+    Another number of axes would put values on axes where they do not belong.
+    """
+    is_known = len(one) == len(two) and 2 <= len(one) <= len(POOLS) + 2
+    return is_known and one[0] == two[0] and 0 not in (*one, *two)
 
 
 def can_thin(one: Shape, two: Shape) -> bool:
@@ -98,8 +102,9 @@ def shape_words(pairs: Sequence[tuple[Shape, Shape]]) -> dict[str, str]:
         for one, two in pairs
     }
     same_rank = all(len(one) == len(two) for one, two in pairs)
+    is_single = all(size == 1 for _, two in pairs for size in two[2:])
     return {
-        "stride": ", ".join(f"::{step}" for step in min(steps)),
+        "stride": ", ".join(":1" if is_single else f"::{step}" for step in min(steps)),
         "pool": POOLS.get(len(after), "") if same_rank else "",
     }
 
@@ -180,30 +185,42 @@ def averaged(
     if not all(item.is_floating for item in values):
         raise NoLegalEdit("the mean of whole numbers is none")
     free = [axis for axis in range(len(value.shape)) if axis not in taken]
-    channels = channel_axis(free, value, names, evidence.trace.framework)
+    decisive = telling(names)
+    channels = channel_axis(evidence, free, value, decisive)
     axes = tuple(axis for axis in free if axis != channels and value.shape[axis] > 1)
     over, features = "positions", tuple(axis for axis in free if axis == channels)
     if not axes or (is_pooled and features and value.shape[channels] > 1):
         over, axes = "features", tuple(axis for axis in features if value.shape[axis] > 1)
     if not axes:
         raise NoLegalEdit("it is one number for each sample: its mean is itself")
-    place = f"({'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))})"
-    return Averaged(axes=axes, words=f"{over} {place}{', for each sample' if taken else ''}")
+    place = f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+    is_known = decisive or evidence.trace.framework == "keras" or len(free) < 2
+    words = f"{over} ({place})" if is_known else f"{place} (taken to be {over})"
+    return Averaged(axes=axes, words=f"{words}{', for each sample' if taken else ''}")
 
 
-def channel_axis(free: Sequence[int], value: Value, names: Sequence[str], framework: str) -> int:
+def telling(names: Sequence[str]) -> str:
+    """Return the first of some functions or types of modules that tells where channels lie."""
+    kinds = [name.rpartition(".")[2].replace("_", "").lower() for name in names]
+    return next((kind for kind in kinds if _FIRST.match(kind) or _LAST.match(kind)), "")
+
+
+def channel_axis(evidence: Evidence, free: Sequence[int], value: Value, decisive: str) -> int:
     """Return the axis that holds channels: what made the value says so, else its rank does.
 
     In torch convolutions, poolings and norms of images have channels behind the samples, linear
-    layers have them last; what only computes number by number says nothing. Images have them
-    behind the samples, all else has them last. In Keras they are last.
+    layers have them last; what only computes number by number says nothing. Values of four axes
+    have them behind the samples in models of images, all else has them last. In Keras they are
+    last.
     """
     if not free:
         return 0
-    kinds = [name.rpartition(".")[2].replace("_", "").lower() for name in names]
-    decisive = next((kind for kind in kinds if _FIRST.match(kind) or _LAST.match(kind)), "")
-    is_first = bool(_FIRST.match(decisive)) or (not decisive and len(value.shape) >= 4)
-    return free[0] if is_first and framework == "torch" else free[-1]
+    is_first = bool(_FIRST.match(decisive))
+    if not decisive and len(value.shape) >= 4:
+        types = (module.type for module in evidence.trace.modules if module.ran)
+        functions = (site.name for site in evidence.trace.sites.values() if site.ran)
+        is_first = any(_FIRST.match(telling([name])) for name in (*types, *functions))
+    return free[0] if is_first and evidence.trace.framework == "torch" else free[-1]
 
 
 def words_of_results(

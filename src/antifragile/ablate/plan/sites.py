@@ -17,6 +17,7 @@ from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.other_names import changes_other_names
 from antifragile.ablate.plan.calls.straight_through import check_forward_value
+from antifragile.ablate.plan.calls.unseen import must_be_copied
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, with_helper
@@ -85,6 +86,8 @@ def plan_call(attempt: Attempt) -> Planned:
         raise NoLegalEdit(
             f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
         )
+    if template.shapes == "pooled":
+        check_window(attempt, operand)
     values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs) | words
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
@@ -98,6 +101,20 @@ def plan_call(attempt: Attempt) -> Planned:
         substitute=filled.substitute,
         cut_parameters=lost,
     )
+
+
+def check_window(attempt: Attempt, operand: str) -> None:
+    """Refuse to thin out positions by a fixed step where the size of the window is computed.
+
+    A result of a single position is known: it is the first one.
+    """
+    given = operand_nodes(attempt.site.node)
+    others = [item for name, item in given.items() if name not in (operand, "self")]
+    parts = [part for item in others for part in ast.walk(item)]
+    is_computed = any(isinstance(part, ast.Call | ast.Subscript) for part in parts)
+    made = [size for _, after in shape_pairs([attempt.site.run], operand) for size in after[2:]]
+    if is_computed and any(size != 1 for size in made):
+        raise NoLegalEdit("the size of its window is computed while it runs")
 
 
 def plan_first_result(attempt: Attempt) -> Planned:
@@ -139,7 +156,9 @@ def call_words(
     if operand not in given:
         raise NoLegalEdit("its input is not written as an argument of its own")
     subscripted = "{input}[" in template.replacement or "{input}." in template.replacement
-    copied = [] if template.helper else [name for name in run.exposed if name in given]
+    copied = list[str]()
+    if not template.helper:
+        copied = [name for name, item in given.items() if is_copied(evidence, site, name, item)]
     words = {name: operand_text(source, item) for name, item in given.items()}
     offset = 1 if "self" in given and run.callee is Callee.METHOD else 0
     for place, name in enumerate(template.arguments):
@@ -158,6 +177,14 @@ def call_words(
     if "{first}" in template.replacement:
         words["first"] = first_positions(run)
     return words
+
+
+def is_copied(evidence: Evidence, site: SeenSite, operand: str, node: ast.expr) -> bool:
+    """Whether later code may write into an operand that takes the place of a call's result."""
+    if evidence.trace.framework != "torch" or operand not in site.run.operands:
+        return False
+    unseen = must_be_copied(evidence, site.source, site.node, node)
+    return unseen or is_exposed([site.run], operand)
 
 
 def kept_text(source: SourceFile, node: ast.AST, inside: ast.AST | None, *, is_copied: bool) -> str:
@@ -241,7 +268,7 @@ def keep_operand(attempt: Attempt, kept: str) -> Planned:
             node,
             kept,
             sign,
-            is_copied=not sign and is_exposed([run], kept),
+            is_copied=not sign and is_copied(attempt.evidence, attempt.site, kept, sides[kept]),
             in_place=writes_in_place(attempt) and changes_other_names(source, node),
         )
     return Planned(edits=(edit,), cut_parameters=lost)

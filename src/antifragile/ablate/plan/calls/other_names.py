@@ -39,6 +39,12 @@ def may_have_other_names(source: SourceFile, name: ast.Name) -> bool:
         if isinstance(node, ast.Assign) and node.lineno <= name.lineno
     ]
     given = [one for one in before if name.id in map(ast.unparse, one.targets)]
+    arguments = function.args
+    of_caller = name.id in {
+        one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    }
+    if of_caller and not any(one in function.body for one in given):
+        return True  # what the caller gave, unless a branch gave it another value
     is_shared = any(len(one.targets) > 1 or shows_other_memory(one.value) for one in given)
     return not given or is_shared or any(ast.unparse(one.value) == name.id for one in before)
 
