@@ -16,6 +16,7 @@ from antifragile.ablate.discover.graphs.layers import WHICH
 from antifragile.ablate.discover.targets import find_targets
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.masks import plan_mask
+from antifragile.ablate.plan.calls.operators import plan_residual, plan_without
 from antifragile.ablate.plan.calls.pass_through import plan_pass_through
 from antifragile.ablate.plan.catalogue import Template, function_patterns, load_templates
 from antifragile.ablate.plan.construction.graph import plan_graph_layer, plan_option
@@ -34,8 +35,6 @@ from antifragile.ablate.plan.sites import (
     plan_concatenation,
     plan_factor,
     plan_heads,
-    plan_residual,
-    plan_without,
 )
 from antifragile.ablate.plan.stacks import plan_layer, plan_shrink
 from antifragile.ablate.records import (

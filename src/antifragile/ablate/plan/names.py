@@ -6,8 +6,10 @@ import ast
 
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.frameworks.registry import framework_named
+from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import Edit
 from antifragile.ablate.source.edits import insert_helper
+from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 
 
@@ -26,3 +28,9 @@ def with_helper(
     if is_named and library not in evidence.trace.aliases[source.file]:
         helper = f"import {library}\n\n\n{helper}" if helper else f"import {library}"
     return (edit, insert_helper(source, node, helper)) if helper else (edit,)
+
+
+def replaced(attempt: Attempt, node: ast.AST, text: str, helper: str = "") -> tuple[Edit, ...]:
+    """Replace a node; add a helper above, with an import where it needs one."""
+    source = attempt.site.source
+    return with_helper(attempt.evidence, source, node, replace_node(source, node, text), helper)

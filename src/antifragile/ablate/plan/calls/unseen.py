@@ -30,7 +30,7 @@ def must_be_copied(
         evidence: Source and execution.
         source: The file.
         node: The expression.
-        kept: What takes its place; None where that is not an expression of the file.
+        kept: The one that takes its place; None where that is no expression of the file.
     """
     function = source.function_of(node)
     if function is None or (kept is not None and not is_known_elsewhere(source, kept)):
@@ -85,7 +85,7 @@ def is_written_behind(evidence: Evidence, module: ModuleRun) -> bool:
 
 
 def reads_of(evidence: Evidence, module: ModuleRun) -> Iterator[str]:
-    """Yield what the sources read from a module beside calling it, as "weight" or "reset"."""
+    """Yield the attributes that the sources read from a module, as "weight" or "reset"."""
     for owner, _, path in evidence.owners(module):
         source, found = evidence.classes[owner]
         chain = [part for part in dotted(path).split(".") if not part.isdigit()]
