@@ -88,10 +88,12 @@ def reads_of(evidence: Evidence, module: ModuleRun) -> Iterator[str]:
     """Yield the attributes that the sources read from a module, as "weight" or "reset"."""
     for owner, _, path in evidence.owners(module):
         source, found = evidence.classes[owner]
-        chain = [part for part in dotted(path).split(".") if not part.isdigit()]
+        parts = dotted(path).split(".")
+        chain = [part for part in parts if not part.isdigit()]
         for node in ast.walk(found):
             if not isinstance(node, ast.Attribute) or _OF_EVERY_MODULE.fullmatch(node.attr):
                 continue
-            text = re.sub(r"\[[^\]]*\]", "", source.source(node.value))
-            if chain and text == ".".join(["self", *chain]):
+            text, indices = re.subn(r"\[[^\]]*\]", "", source.source(node.value))
+            is_it = text == ".".join(["self", *chain]) and indices == len(parts) - len(chain)
+            if chain and is_it:
                 yield node.attr
