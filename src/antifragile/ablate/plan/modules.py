@@ -89,7 +89,8 @@ def check_other_inputs(attempt: Attempt, operand: str, lost: Collection[str]) ->
         if name != operand and node is not None
     }
     fed = replace(graph, starts=tuple(others)).walk({})
-    gone = [name for name in lost if name not in held and graph.parameters.get(name) in fed]
+    cut = [name for name in attempt.evidence.trace.parameters if name in lost and name not in held]
+    gone = [name for name in cut if graph.parameters.get(name) in fed]
     if gone:
         raise NoLegalEdit(
             f"its other inputs would be cut off, and with them {gone[0]}"
