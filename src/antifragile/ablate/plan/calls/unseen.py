@@ -38,12 +38,32 @@ def must_be_copied(
     statement, names = source.parents[node], set[str]()
     if kept is not None and isinstance(statement, ast.Assign):
         names = {ast.unparse(target) for target in statement.targets}
+    later = followers(source, function, node)
     for writer in writers(function):
-        number, run = source.number(writer), evidence.run_of(source, writer)
-        was_seen = number is None or run is not None
-        if not was_seen or ast.unparse(receiver(writer)) in names:
+        number, name = source.number(writer), ast.unparse(receiver(writer))
+        is_unseen = number is not None and evidence.run_of(source, writer) is None
+        if name in (later if is_unseen else names):
             return True
     return False
+
+
+def followers(source: SourceFile, function: ast.AST, node: ast.AST) -> set[str]:
+    """Return the variables of a function whose values are made from an expression."""
+    given = [(one.targets, one.value) for one in ast.walk(function) if isinstance(one, ast.Assign)]
+    given += [([one.target], one.iter) for one in ast.walk(function) if isinstance(one, ast.For)]
+    around = [node, *source.above(node)]
+    found, size = set[str](), -1
+    while len(found) != size:
+        size = len(found)
+        for targets, value in given:
+            if value in around or names_in(value) & found:
+                found.update(*map(names_in, targets))
+    return found
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Return the names of variables in an expression."""
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
 
 
 def is_known_elsewhere(source: SourceFile, kept: ast.expr) -> bool:
