@@ -15,6 +15,7 @@ from antifragile.ablate.discover.arithmetic import (
 from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.hooks import check_no_hooks
 from antifragile.ablate.plan.calls.other_names import changes_other_names
 from antifragile.ablate.plan.calls.straight_through import check_forward_value
 from antifragile.ablate.plan.catalogue import Template, fill_template
@@ -85,6 +86,7 @@ def plan_call(attempt: Attempt) -> Planned:
         raise NoLegalEdit(
             f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
         )
+    check_no_hooks(evidence, run, template)
     values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs) | words
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
