@@ -24,6 +24,7 @@ class ModelRun:
         without_gradient: Parameters that the backward pass did not reach.
         stream_digest: State of the random streams after build.
         repeats: Digests of each part in the first run and in its repetition.
+        kept_apart: Parameters that kept the model's own initial values.
     """
 
     parameters: dict[str, int]
@@ -31,6 +32,7 @@ class ModelRun:
     without_gradient: list[str]
     stream_digest: str
     repeats: dict[str, list[str]]
+    kept_apart: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

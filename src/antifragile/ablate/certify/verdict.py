@@ -85,6 +85,11 @@ class _Case:
             }
         return found & set(self.found.run.parameters)
 
+    @property
+    def repeated_values(self) -> set[str]:
+        """Parameters that are built with the baseline's values, though a call for them is gone."""
+        return set(self.variant.own_values) - set(self.found.run.kept_apart)
+
     def _is_zero(self, name: str) -> bool:
         """Whether a parameter's gradient is absent or has vanished, on all weights."""
         before = self.baseline.gradient_peaks
@@ -112,7 +117,7 @@ def judge(
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
     if variant.own_values:
-        case.checks["initial values"] = f"{_some(set(variant.own_values))} keep the variant's own"
+        case.checks["initial values"] = _initial_values(case)
     verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
     if reason is None:
         verdict, reason = CertificateVerdict.REFUSED, _dead(case) or _takes_more(case)
@@ -128,6 +133,13 @@ def judge(
         without_gradient=tuple(case.found.run.without_gradient),
         seconds=outcome.seconds,
     )
+
+
+def _initial_values(case: _Case) -> str:
+    own, repeated = set(case.variant.own_values), case.repeated_values
+    same = f"the same without it: {_some(repeated)}" if repeated else ""
+    kept = f"{_some(own - repeated)} keep the variant's own" if own - repeated else ""
+    return "; ".join(filter(None, (kept, same)))
 
 
 def refused(variant: Variant) -> Certificate:
@@ -265,6 +277,9 @@ def _change(case: _Case) -> tuple[CertificateVerdict, str]:
 def _nothing(case: _Case) -> str:
     found = {key: item for key, item in case.found.differences.items() if _counts(case, key)}
     key = max(found, key=lambda name: found[name].relative, default="")
+    own = set(case.variant.own_values)
+    if own and own == case.repeated_values:
+        return f"it changes nothing: the initial values of {_some(own)} are the same without it"
     if not key or found[key].relative == 0:
         return "it changes nothing"
     words = f"relative difference {found[key].relative:.1g}"

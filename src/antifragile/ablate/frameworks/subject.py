@@ -169,6 +169,12 @@ class Subject:
         self.adapter.check(model, self._names["build"])
         return model
 
+    def initial_values(self) -> Leaves:
+        """The tensors of a new model; no draw of its construction depends on earlier ones."""
+        with self.adapter.stream_independent(0):
+            model, _, _ = self.ready()
+        return self.adapter.tensors(model)
+
     def inputs(self) -> Call:
         """Make the inputs; none where the step makes its own."""
         if "inputs" not in self._functions:
