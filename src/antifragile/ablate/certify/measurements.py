@@ -81,11 +81,13 @@ class BaselineMeasurement(Measurement):
     Args:
         run: The facts that its process told.
         sizes: Largest magnitude of each floating output, by the weights it was run on.
+        input_responses: Responses of each to other inputs, by the weights it was run on.
         out_of_reach: Whether random values outside the reach of copying decide the output.
     """
 
     run: BaselineRun
     sizes: Mapping[str, Mapping[Output, float]]
+    input_responses: Mapping[Output, Mapping[str, Response]]
     out_of_reach: bool
 
 
@@ -99,10 +101,10 @@ class VariantMeasurement(Measurement):
             output, by the weights it was run on.
         parameter_responses: The same for the change from given to randomised weights; None where
             it was not seen.
-        redrawn: Largest relative difference in training mode over further draws.
+        redrawn: Largest relative difference in training mode over further draws, by weights.
     """
 
     differences: Mapping[str, Difference]
     input_responses: Mapping[Output, Mapping[str, Response]]
     parameter_responses: Mapping[Output, Response | None]
-    redrawn: float = 0.0
+    redrawn: Mapping[str, float] = field(default_factory=dict)

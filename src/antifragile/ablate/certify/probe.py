@@ -183,7 +183,7 @@ def draw_again(
     subject = Subject(code)
     apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
     weights = _weights(weights_file, apart)
-    save_arrays(Path(results), _further_draws(subject, weights["randomised"]))
+    save_arrays(Path(results), _further_draws(subject, weights))
     return SALTS
 
 
@@ -328,21 +328,22 @@ def _on_other_inputs(
 def _some_on_other_inputs(
     subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves
 ) -> Leaves:
-    """The outputs on other inputs: of the randomised weights alone where all changed much."""
-    sent = _on_other_inputs(subject, weights, choice, WEIGHTS[1:])
+    """The outputs on other inputs: of the given weights alone where all changed much."""
+    sent = _on_other_inputs(subject, weights, choice, WEIGHTS[:1])
     same = [
         path
         for path, leaf in sent.items()
         if path.split("/")[2] in MODES
         and not _has_moved(seen.get(path.removeprefix(OTHER_INPUTS)), leaf)
     ]
-    return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[:1]) if same else sent
+    return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[1:]) if same else sent
 
 
-def _further_draws(subject: Subject, values: Leaves) -> Leaves:
+def _further_draws(subject: Subject, weights: Mapping[str, Leaves]) -> Leaves:
     sent: Leaves = {}
-    for salt in range(1, SALTS + 1):
-        sent |= _under(f"redrawn/{salt}/", subject.draw_again(values, salt))
+    for name, values in weights.items():
+        for salt in range(1, SALTS + 1):
+            sent |= _under(f"redrawn/{name}/{salt}/", subject.draw_again(values, salt))
     return sent
 
 

@@ -20,9 +20,11 @@ from antifragile.ablate.certify.compare import (
     threshold,
 )
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
+from antifragile.ablate.certify.probe import WEIGHTS
 from antifragile.ablate.certify.responses import (
     ignored_inputs,
     ignores_parameters,
+    still_at_first,
     vanished_outputs,
 )
 from antifragile.ablate.records import (
@@ -40,6 +42,7 @@ _INPUT_WORDS = {
     "floating": "yes, tried with other floating inputs",
     "": "not tried: the model takes no other inputs",
 }
+_INACTIVE = "legal; changes nothing on the weights as given, and {} once they move"
 _LISTED = 4  # names shown before "and N more"
 
 
@@ -77,13 +80,22 @@ class _Case:
     @property
     def _reached(self) -> set[str]:
         """The surviving parameters that get a clear gradient in the baseline, on some weights."""
-        unit, found = self.baseline.run.unit, set[str]()
-        for peaks in self.baseline.gradient_peaks.values():
-            largest = max(filter(isfinite, peaks.values()), default=0.0)
-            found |= {
-                name for name, peak in peaks.items() if is_clear_gradient(peak, largest, unit)
-            }
+        return {name for weights in WEIGHTS for name in self._reached_on(weights)}
+
+    def _reached_on(self, weights: str) -> set[str]:
+        """The surviving parameters that get a clear gradient in the baseline on some weights."""
+        unit, peaks = self.baseline.run.unit, self.baseline.gradient_peaks[weights]
+        largest = max(filter(isfinite, peaks.values()), default=0.0)
+        found = {name for name, peak in peaks.items() if is_clear_gradient(peak, largest, unit)}
         return found & set(self.found.run.parameters)
+
+    @property
+    def still_at_first(self) -> tuple[set[str], bool]:
+        """Parameters that get no gradient on the weights as given alone; whether that is all."""
+        reached, peaks = self._reached_on(WEIGHTS[0]), self.found.gradient_peaks[WEIGHTS[0]]
+        before = self.baseline.gradient_peaks[WEIGHTS[0]]
+        still = {n for n in reached if peaks.get(n, 0.0) <= VANISHED_GRADIENT * before[n]}
+        return still - set().union(*self.detached), bool(reached) and still == reached
 
     @property
     def repeated_values(self) -> set[str]:
@@ -123,6 +135,8 @@ def judge(
         verdict, reason = CertificateVerdict.REFUSED, _dead(case) or _takes_more(case)
     if reason is None:
         verdict, reason = _change(case)
+        if verdict is CertificateVerdict.CERTIFIED:
+            reason += _standing_still(case)
     return Certificate(
         component=variant.component,
         kind=variant.kind,
@@ -133,6 +147,16 @@ def judge(
         without_gradient=tuple(case.found.run.without_gradient),
         seconds=outcome.seconds,
     )
+
+
+def _standing_still(case: _Case) -> str:
+    """What a variant does on randomised weights alone, in words; nothing where it does all."""
+    still = still_at_first(case.baseline, case.found)
+    found = [
+        *([f"depends on the inputs ({_some(still)})"] if still else []),
+        *(["gives any parameter a gradient"] if case.still_at_first[1] else []),
+    ]
+    return f"; it {_and(found)} on randomised weights alone" if found else ""
 
 
 def _initial_values(case: _Case) -> str:
@@ -228,6 +252,10 @@ def _dead(case: _Case) -> str | None:
             f"dead: other inputs move the output by {move:.1g}, next to nothing beside the "
             f"baseline's {size:.1g} ({_some(list(vanished))})"
         )
+    if still := still_at_first(baseline, found):
+        case.checks["depends on the inputs"] = (
+            f"on randomised weights; on those as given no longer: {_some(still)}"
+        )
     if ignores_parameters(baseline, found):
         return "dead: the output no longer depends on any parameter"
     if case.has_no_gradient:
@@ -239,6 +267,8 @@ def _takes_more(case: _Case) -> str | None:
     """Parameters beside the component's own that get no gradient any more, or None."""
     own, others = case.detached
     case.checks["gradients"] = f"none for {_some(own)}" if own else "reach every parameter"
+    if still := case.still_at_first[0]:
+        case.checks["gradients"] += f"; on the weights as given none for {_some(still)}"
     if not others:
         return None
     case.checks["gradients"] += f"; also none for {_some(others)}"
@@ -262,16 +292,24 @@ def _change(case: _Case) -> tuple[CertificateVerdict, str]:
         return CertificateVerdict.CERTIFIED, f"legal, and changes {_and(given)}"
     randomised = _places(changed, "randomised")
     if randomised:
-        return CertificateVerdict.INACTIVE_AT_INIT, (
-            f"legal; changes nothing on the weights as given, and {_and(randomised)} once they move"
-        )
-    if case.found.redrawn > _threshold(case, "randomised/training"):
-        case.checks["other draws"] = f"changed by {case.found.redrawn:.2g}"
-        return (
-            CertificateVerdict.CERTIFIED,
-            "legal, and changes the output in training mode with other draws",
-        )
-    return CertificateVerdict.REFUSED, _nothing(case)
+        return CertificateVerdict.INACTIVE_AT_INIT, _INACTIVE.format(_and(randomised))
+    return _change_with_other_draws(case) or (CertificateVerdict.REFUSED, _nothing(case))
+
+
+def _change_with_other_draws(case: _Case) -> tuple[CertificateVerdict, str] | None:
+    """What a random model shows only with further draws, or None."""
+    where = f"{PART_WORDS['training']} with other draws"
+    changed = {
+        weights
+        for weights, relative in case.found.redrawn.items()
+        if relative > _threshold(case, f"{weights}/training")
+    }
+    for weights in sorted(changed):
+        relative = case.found.redrawn[weights]
+        case.checks[f"other draws, {weights} weights"] = f"changed by {relative:.2g}"
+    if "given" in changed:
+        return CertificateVerdict.CERTIFIED, f"legal, and changes {where}"
+    return (CertificateVerdict.INACTIVE_AT_INIT, _INACTIVE.format(where)) if changed else None
 
 
 def _nothing(case: _Case) -> str:
