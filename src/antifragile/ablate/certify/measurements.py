@@ -44,12 +44,16 @@ class BaselineRun(ModelRun):
         is_random: Whether a forward pass draws numbers.
         builds_late: Whether parameters appear at a layer's first call.
         other_inputs: Inputs that could be given other values: "all", "floating" or "" for none.
+        keeps_state: Whether a training-mode call writes into tensors that later calls may read.
+        aliases: All names of each parameter that has several, by the first of them.
     """
 
     unit: float
     is_random: bool
     builds_late: bool
     other_inputs: str
+    keeps_state: bool = False
+    aliases: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,8 @@ def run_baseline(
     initial = _initial_values(subject, own_values)
     model, _, _ = subject.ready()
     given = subject.adapter.tensors(model)
-    new = _new_weights(subject, given, subject.adapter.aliases(model))
+    aliases = subject.adapter.aliases(model)
+    new = _new_weights(subject, given, aliases)
     weights = {"given": given, "randomised": given | new}
     first = subject.observe(given)
     subject.is_random = subject.draws > 0
@@ -84,6 +85,8 @@ def run_baseline(
         is_random=subject.is_random,
         builds_late=subject.adapter.builds_late,
         other_inputs=choice,
+        keeps_state=subject.keeps_state(given),
+        aliases={name: paths for name, paths in aliases.items() if len(paths) > 1},
     )
 
 

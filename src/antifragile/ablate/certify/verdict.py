@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from antifragile.ablate.certify.compare import (
+    MOST_ROUNDING,
     NOISE_MARGIN,
     PART_WORDS,
     VANISHED_GRADIENT,
@@ -220,9 +221,16 @@ def _parameters(case: _Case) -> str | None:
     if got != promised:
         case.checks["parameters"] += f" instead of {promised:+,}"
         return f"the number of parameters changed by {got:+,} instead of {promised:+,}"
+    gone -= {name for name in gone if _lives_on(case, name)}
     if gone - cut:
         return f"parameters vanished that were not to be cut: {_some(gone - cut)}"
     return None
+
+
+def _lives_on(case: _Case, name: str) -> bool:
+    """Whether a parameter of several names has kept another one than its first."""
+    names = case.baseline.run.aliases.get(name, ())
+    return any(other in case.found.run.parameters for other in names)
 
 
 def _finite(case: _Case) -> str | None:
@@ -244,7 +252,7 @@ def _dead(case: _Case) -> str | None:
         case.checks["depends on the inputs"] = "not seen: nor does the baseline's clearly"
     if ignored := ignored_inputs(baseline, found):
         case.checks["depends on the inputs"] = f"no longer: {_some(ignored)}"
-        return f"dead: the output no longer depends on the inputs ({_some(ignored)})"
+        return f"dead: {_stands_still(case, ignored)} ({_some(ignored)})"
     if vanished := vanished_outputs(baseline, found):
         move, size = max(vanished.values())
         case.checks["depends on the inputs"] = f"by next to nothing: {_some(list(vanished))}"
@@ -261,6 +269,19 @@ def _dead(case: _Case) -> str | None:
     if case.has_no_gradient:
         return "dead: no parameter gets a gradient any more"
     return None
+
+
+def _stands_still(case: _Case, ignored: list[str]) -> str:
+    """How little outputs respond to other inputs, in words."""
+    moves = [
+        item.absolute
+        for output, responses in case.found.input_responses.items()
+        for item in responses.values()
+        if "".join(output) in ignored
+    ]
+    if any(moves):
+        return f"other inputs move the output by {max(moves):.1g}, which rounding may explain"
+    return "the output no longer depends on the inputs"
 
 
 def _takes_more(case: _Case) -> str | None:
@@ -319,11 +340,36 @@ def _nothing(case: _Case) -> str:
     if own and own == case.repeated_values:
         return f"it changes nothing: the initial values of {_some(own)} are the same without it"
     if not key or found[key].relative == 0:
-        return "it changes nothing"
-    words = f"relative difference {found[key].relative:.1g}"
-    if (noise := _noise(case, key)) > found[key].relative / NOISE_MARGIN:
+        return f"it changes nothing{_unseen(case)}"
+    relative, noise = found[key].relative, _noise(case, key)
+    words = f"relative difference {relative:.1g}"
+    if relative > noise > relative / NOISE_MARGIN:
+        return (
+            f"its change cannot be told from rounding (relative difference {relative:.2g}; since "
+            f"rounding alone makes one of {noise:.2g}, it would take {_threshold(case, key):.2g})"
+        )
+    if noise >= relative:
         words += f", where rounding alone makes one of {noise:.1g}"
     return f"it changes nothing beyond rounding ({words})"
+
+
+def _unseen(case: _Case) -> str:
+    """What one call without any other output may still do, in words that begin with a colon."""
+    before, after = case.baseline.gradient_peaks, case.found.gradient_peaks
+    least = MOST_ROUNDING + NOISE_MARGIN * max(_noise(case, f"{w}/gradients") for w in WEIGHTS)
+    changed = {
+        name
+        for weights, peaks in after.items()
+        for name in case._reached_on(weights)
+        if abs(peaks.get(name, 0.0) / before[weights][name] - 1) > least
+    }
+    if changed:
+        return f" but gradients ({_some(changed)})"
+    return (
+        " in one call; what later calls read is not compared"
+        if case.baseline.run.keeps_state
+        else ""
+    )
 
 
 def _counts(case: _Case, key: str) -> bool:

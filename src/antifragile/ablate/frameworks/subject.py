@@ -304,6 +304,18 @@ class Subject:
             return output, adapter.projection(output)
         return output, self._step(model, call)[1]
 
+    def keeps_state(self, values: Mapping[str, Array]) -> bool:
+        """Whether a training-mode call writes into tensors that the model holds."""
+        model, _, call = self.ready()
+        self.adapter.set_tensors(model, values)
+        before = self.adapter.tensors(model)
+        with self.drawing():
+            self._train(model, call, backward=False)
+        after = self.adapter.tensors(model)
+        return any(
+            after[path].tobytes() != old.tobytes() for path, old in before.items() if path in after
+        )
+
     def draw_again(self, values: Mapping[str, Array], salt: int) -> Leaves:
         """Return the training-mode output with other draws."""
         model, _, call = self.ready()
