@@ -66,3 +66,29 @@ def test_the_old_weight_norm_is_no_hook_of_the_model(tmp_path: Path, tracing: Se
     project = written_project(tmp_path, MODEL.format(hook=hook))
     trace = traced(tracing, project)
     assert not any(module.has_hooks for module in trace.modules)
+
+
+def test_a_layer_that_is_replaced_behind_a_loop_has_no_hooks_from_it(
+    tmp_path: Path, tracing: Server
+) -> None:
+    lines = """
+        for name in ("a", "b"):
+            layer = nn.Linear(6, 6)
+            if name == "a":
+                layer.register_forward_hook(lambda l, args, y: y.clamp(-0.3, 0.3))
+            setattr(self, f"lin_{name}", layer)
+"""
+    built = "self.lin, self.out = Hooked(6, 6), nn.Linear(6, 2)"
+    text = MODEL.replace(built, "self.out = nn.Linear(6, 2)" + lines)
+    text = text.replace("x = self.lin(x)", "x = self.lin_a(x)", 1)
+    text = text.replace("self.lin(x)", "self.lin_b(x)")
+    project = written_project(tmp_path, text.replace("{hook}", "pass"))
+    plan = plan_ablations(project, traced(tracing, project))
+    outcomes = {made.component.name: made.outcomes for made in plan.plans}
+    hooked = outcomes["Model.lin_a"][AblationKind.IDENTITY]
+    assert isinstance(hooked, Refused)
+    assert hooked.reason == (
+        "lin_a has hooks, which may be there before the line that replaces it: they would go "
+        "with it"
+    )
+    assert not isinstance(outcomes["Model.lin_b"][AblationKind.IDENTITY], Refused)
