@@ -343,12 +343,13 @@ def _nothing(case: _Case) -> str:
         return f"it changes nothing{_unseen(case)}"
     relative, noise = found[key].relative, _noise(case, key)
     words = f"relative difference {relative:.1g}"
-    if relative > noise > relative / NOISE_MARGIN:
+    is_small = relative <= max(noise, threshold(case.baseline.run.unit, 0.0))
+    if not is_small and noise > relative / NOISE_MARGIN:
         return (
             f"its change cannot be told from rounding (relative difference {relative:.2g}; since "
             f"rounding alone makes one of {noise:.2g}, it would take {_threshold(case, key):.2g})"
         )
-    if noise >= relative:
+    if noise > relative / NOISE_MARGIN:
         words += f", where rounding alone makes one of {noise:.1g}"
     return f"it changes nothing beyond rounding ({words})"
 
