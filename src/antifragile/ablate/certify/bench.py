@@ -14,7 +14,7 @@ from antifragile.ablate.certify.measure import (
     measure_variant,
     needs_further_draws,
     read_results,
-    redrawn_difference,
+    redrawn_differences,
     rounding_noise,
 )
 from antifragile.ablate.certify.measurements import (
@@ -219,7 +219,7 @@ class Bench:
 
 
 def _with_draws(found: VariantMeasurement, sent: Leaves, drawn: Leaves) -> VariantMeasurement:
-    return replace(found, redrawn=redrawn_difference(drawn, sent))
+    return replace(found, redrawn=redrawn_differences(drawn, sent))
 
 
 def _unmeasured(error: Unmeasured, seconds: float) -> Outcome:

@@ -29,7 +29,11 @@ from antifragile.ablate.certify import probe
 from antifragile.ablate.certify.bench import Bench
 from antifragile.ablate.certify.measure import Unmeasured, read_results
 from antifragile.ablate.certify.verdict import judge, refused
-from antifragile.ablate.certify.workplace import Workplace, open_workplace
+from antifragile.ablate.certify.workplace import (
+    Workplace,
+    initial_values_of,
+    open_workplace,
+)
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, installed_framework
 from antifragile.ablate.generate.digests import CERTIFICATE, digests_of
 from antifragile.ablate.generate.emit import BASELINE
@@ -166,7 +170,9 @@ def _open_bench(
     drawn = random.Random(len(legal)).sample(legal, min(cold_imports, len(legal)))
     marked = any(variant.kind is AblationKind.DISABLE for variant in variants)
     results = place.new_results()
-    baseline_run = server.run([place.baseline_job(results, keep_gradients=marked)])
+    filled = dict.fromkeys(name for variant in variants for name in initial_values_of(variant))
+    job = place.baseline_job(results, keep_gradients=marked, own_values=list(filled))
+    baseline_run = server.run([job])
     python = server.fresh_python() if drawn else None
     if python is not None:
         python.ask([place.cold_import(variants[position]) for position in drawn])

@@ -29,6 +29,7 @@ from antifragile.ablate.certify.responses import (
     floating_outputs,
     input_responses,
     parameter_responses,
+    responses_to_inputs,
 )
 from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.frameworks.subject import MODES
@@ -83,6 +84,9 @@ def measure_baseline(run: BaselineRun, sent: Leaves) -> BaselineMeasurement:
             }
             for name in WEIGHTS
         },
+        input_responses={
+            output: responses_to_inputs(sent, output) for output in floating_outputs(sent)
+        },
         out_of_reach=not all(
             are_identical(below(sent, "given", part), below(sent, "other seed", part))
             for part in (*MODES, "loss")
@@ -120,7 +124,7 @@ def measure_variant(
             for name in WEIGHTS
             for part in _compared(kept, name)
         },
-        input_responses=input_responses(baseline, kept, sent),
+        input_responses=input_responses(baseline, sent),
         parameter_responses=parameter_responses(baseline, kept, sent),
     )
 
@@ -166,15 +170,23 @@ def needs_further_draws(baseline: BaselineMeasurement, found: VariantMeasurement
     return baseline.run.is_random and largest < CLEAR
 
 
-def redrawn_difference(kept: Leaves, sent: Leaves) -> float:
-    """Return the largest relative difference in training mode over further draws.
+def redrawn_differences(kept: Leaves, sent: Leaves) -> dict[str, float]:
+    """Return the largest relative differences in training mode over further draws, by weights.
 
     Args:
         kept: Those of the baseline's `draw_again`.
         sent: Those of a variant's.
     """
-    salts = [("redrawn", str(salt)) for salt in range(1, SALTS + 1)]
-    return max(difference(below(kept, *salt), below(sent, *salt)).relative for salt in salts)
+    salts = list(map(str, range(1, SALTS + 1)))
+    return {
+        name: max(
+            difference(
+                below(kept, "redrawn", name, salt), below(sent, "redrawn", name, salt)
+            ).relative
+            for salt in salts
+        )
+        for name in WEIGHTS
+    }
 
 
 def below(arrays: Leaves, *places: str) -> Leaves:

@@ -24,6 +24,7 @@ class ModelRun:
         without_gradient: Parameters that the backward pass did not reach.
         stream_digest: State of the random streams after build.
         repeats: Digests of each part in the first run and in its repetition.
+        kept_apart: Parameters that kept the model's own initial values.
     """
 
     parameters: dict[str, int]
@@ -31,6 +32,7 @@ class ModelRun:
     without_gradient: list[str]
     stream_digest: str
     repeats: dict[str, list[str]]
+    kept_apart: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,16 @@ class BaselineRun(ModelRun):
         is_random: Whether a forward pass draws numbers.
         builds_late: Whether parameters appear at a layer's first call.
         other_inputs: Inputs that could be given other values: "all", "floating" or "" for none.
+        keeps_state: Whether a training-mode call writes into tensors that later calls may read.
+        aliases: All names of each parameter that has several, by the first of them.
     """
 
     unit: float
     is_random: bool
     builds_late: bool
     other_inputs: str
+    keeps_state: bool = False
+    aliases: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +85,13 @@ class BaselineMeasurement(Measurement):
     Args:
         run: The facts that its process told.
         sizes: Largest magnitude of each floating output, by the weights it was run on.
+        input_responses: Responses of each to other inputs, by the weights it was run on.
         out_of_reach: Whether random values outside the reach of copying decide the output.
     """
 
     run: BaselineRun
     sizes: Mapping[str, Mapping[Output, float]]
+    input_responses: Mapping[Output, Mapping[str, Response]]
     out_of_reach: bool
 
 
@@ -97,10 +105,10 @@ class VariantMeasurement(Measurement):
             output, by the weights it was run on.
         parameter_responses: The same for the change from given to randomised weights; None where
             it was not seen.
-        redrawn: Largest relative difference in training mode over further draws.
+        redrawn: Largest relative difference in training mode over further draws, by weights.
     """
 
     differences: Mapping[str, Difference]
     input_responses: Mapping[Output, Mapping[str, Response]]
     parameter_responses: Mapping[Output, Response | None]
-    redrawn: float = 0.0
+    redrawn: Mapping[str, float] = field(default_factory=dict)

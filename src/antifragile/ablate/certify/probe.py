@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from antifragile.ablate.certify.arrays import load_arrays, save_arrays
-from antifragile.ablate.certify.compare import is_finite, moves_much
+from antifragile.ablate.certify.compare import are_identical, is_finite, moves_much
 from antifragile.ablate.certify.measurements import BaselineRun, ModelRun
 from antifragile.ablate.certify.weights import randomised, shaken
 from antifragile.ablate.frameworks.arrays import Array, Leaves
@@ -39,13 +39,18 @@ from antifragile.ablate.frameworks.subject import (
 from antifragile.ablate.sandbox.loading import Refusal
 
 WEIGHTS = ("given", "randomised")
+_INITIAL = "initial/"  # begins the names of initial values, each drawn apart from the others
 OTHER_INPUTS = "other inputs/"  # begins the names of outputs on other inputs
 SHAKES = ("1", "2")  # runs in which all is moved by its own rounding: salts
 SALTS = 32  # further draws tried before a random forward pass is said not to change
 
 
 def run_baseline(
-    code: CodeFields, weights_file: str, results: str, keep_gradients: bool
+    code: CodeFields,
+    weights_file: str,
+    results: str,
+    keep_gradients: bool,
+    own_values: Sequence[str] = (),
 ) -> BaselineRun:
     """Run the unchanged model; leave its weights and its results in files.
 
@@ -54,21 +59,25 @@ def run_baseline(
         weights_file: Path of the file of weights to write.
         results: Path of the file of results to write.
         keep_gradients: Send whole gradients (marked lines are judged by them).
+        own_values: Parameters whose initial values some variant changes.
 
     Raises:
         Refusal: It does not run.
     """
     subject = Subject(code)
+    initial = _initial_values(subject, own_values)
     model, _, _ = subject.ready()
     given = subject.adapter.tensors(model)
-    new = _new_weights(subject, given, subject.adapter.aliases(model))
+    aliases = subject.adapter.aliases(model)
+    new = _new_weights(subject, given, aliases)
     weights = {"given": given, "randomised": given | new}
     first = subject.observe(given)
     subject.is_random = subject.draws > 0
     again = subject.observe(given)
     seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
     choice, others = _first_that_runs(subject, weights)
-    save_arrays(Path(weights_file), _under("given/", given) | _under("randomised/", new))
+    weights_sent = _under("given/", given) | _under("randomised/", new)
+    save_arrays(Path(weights_file), weights_sent | _under(_INITIAL, initial))
     save_arrays(Path(results), _results(seen, keep_gradients) | others)
     return BaselineRun(
         **_facts(first, again),
@@ -76,6 +85,8 @@ def run_baseline(
         is_random=subject.is_random,
         builds_late=subject.adapter.builds_late,
         other_inputs=choice,
+        keeps_state=subject.keeps_state(given),
+        aliases={name: paths for name, paths in aliases.items() if len(paths) > 1},
     )
 
 
@@ -96,7 +107,7 @@ def run_controls(
     """
     subject = Subject(code)
     subject.is_random = is_random
-    weights = _weights(weights_file, ())
+    weights = _weights(weights_file)
     other = subject.observe(weights["given"], OTHER_SEED, backward=False)
     sent = _shaken_runs(subject, weights, other, keep_gradients)
     save_arrays(Path(results), sent | _parts("other seed", other, with_gradients=False))
@@ -111,6 +122,7 @@ def run_variant(
     keep_gradients: bool,
     other_inputs: str,
     kept_apart: Sequence[str],
+    own_values: Sequence[str] = (),
 ) -> ModelRun:
     """Run one variant on the baseline's weights; leave its results in a file.
 
@@ -122,13 +134,15 @@ def run_variant(
         keep_gradients: Send whole gradients.
         other_inputs: The inputs that get other values in one more run, as in `BaselineRun`.
         kept_apart: Parameters that keep the variant's own values.
+        own_values: Parameters that do so where these are others than the baseline's.
 
     Raises:
         Refusal: It does not run.
     """
     subject = Subject(code)
     subject.is_random = is_random
-    weights = _weights(weights_file, kept_apart)
+    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
+    weights = _weights(weights_file, apart)
     first = subject.observe(weights["given"])
     seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
     again = subject.observe(weights["given"])
@@ -139,7 +153,7 @@ def run_variant(
         except Refusal as reason:
             raise Refusal(f"on other inputs of the same shapes, {reason}") from reason
     save_arrays(Path(results), sent)
-    return ModelRun(**_facts(first, again))
+    return ModelRun(**_facts(first, again), kept_apart=apart)
 
 
 def _new_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:
@@ -150,7 +164,13 @@ def _new_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str
     return new if is_usable else randomised(given, aliases, both_signs=False)
 
 
-def draw_again(code: CodeFields, weights_file: str, results: str, kept_apart: Sequence[str]) -> int:
+def draw_again(
+    code: CodeFields,
+    weights_file: str,
+    results: str,
+    kept_apart: Sequence[str],
+    own_values: Sequence[str] = (),
+) -> int:
     """Run baseline or variant in training mode with further draws; leave the outputs in a file.
 
     Args:
@@ -158,13 +178,15 @@ def draw_again(code: CodeFields, weights_file: str, results: str, kept_apart: Se
         weights_file: The file of weights that `run_baseline` wrote.
         results: Path of the file of results to write.
         kept_apart: Parameters that keep the variant's own values.
+        own_values: Parameters that do so where these are others than the baseline's.
 
     Returns:
         Number of draws.
     """
     subject = Subject(code)
-    weights = _weights(weights_file, kept_apart)
-    save_arrays(Path(results), _further_draws(subject, weights["randomised"]))
+    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
+    weights = _weights(weights_file, apart)
+    save_arrays(Path(results), _further_draws(subject, weights))
     return SALTS
 
 
@@ -175,6 +197,7 @@ def run_shaken(
     is_random: bool,
     keep_gradients: bool,
     kept_apart: Sequence[str],
+    own_values: Sequence[str] = (),
 ) -> int:
     """Run one variant as it is, and with everything moved by its own rounding.
 
@@ -185,13 +208,15 @@ def run_shaken(
         is_random: Whether the baseline draws numbers in its forward pass.
         keep_gradients: Send whole gradients.
         kept_apart: Parameters that keep the variant's own values.
+        own_values: Parameters that do so where these are others than the baseline's.
 
     Returns:
         Number of runs with everything moved, for each set of weights.
     """
     subject = Subject(code)
     subject.is_random = is_random
-    weights = _weights(weights_file, kept_apart)
+    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
+    weights = _weights(weights_file, apart)
     seen = {
         name: subject.observe(values, backward=keep_gradients) for name, values in weights.items()
     }
@@ -202,7 +227,35 @@ def run_shaken(
     return len(SHAKES)
 
 
-def _weights(path: str, kept_apart: Sequence[str]) -> dict[str, Leaves]:
+def _initial_values(subject: Subject, names: Sequence[str]) -> Leaves:
+    """Values that parameters are built with; none where draws cannot be kept apart."""
+    if not names:
+        return {}
+    try:
+        found = subject.initial_values()
+    except Refusal:
+        return {}
+    return {name: found[name] for name in names if name in found}
+
+
+def _changed_values(subject: Subject, weights_file: str, names: Sequence[str]) -> list[str]:
+    """Name the parameters that are built with others than the baseline's initial values."""
+    if not names:
+        return []
+    before = _below(load_arrays(Path(weights_file)), _INITIAL)
+    now = _initial_values(subject, names)
+    return [
+        name
+        for name in names
+        if name not in before or name not in now or not _is_same(before[name], now[name])
+    ]
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    return are_identical({"": one}, {"": other})
+
+
+def _weights(path: str, kept_apart: Sequence[str] = ()) -> dict[str, Leaves]:
     kept = load_arrays(Path(path))
     given, new = (_below(kept, f"{name}/", kept_apart) for name in WEIGHTS)
     return {"given": given, "randomised": given | new}
@@ -278,21 +331,22 @@ def _on_other_inputs(
 def _some_on_other_inputs(
     subject: Subject, weights: Mapping[str, Leaves], choice: str, seen: Leaves
 ) -> Leaves:
-    """The outputs on other inputs: of the randomised weights alone where all changed much."""
-    sent = _on_other_inputs(subject, weights, choice, WEIGHTS[1:])
+    """The outputs on other inputs: of the given weights alone where all changed much."""
+    sent = _on_other_inputs(subject, weights, choice, WEIGHTS[:1])
     same = [
         path
         for path, leaf in sent.items()
         if path.split("/")[2] in MODES
         and not _has_moved(seen.get(path.removeprefix(OTHER_INPUTS)), leaf)
     ]
-    return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[:1]) if same else sent
+    return sent | _on_other_inputs(subject, weights, choice, WEIGHTS[1:]) if same else sent
 
 
-def _further_draws(subject: Subject, values: Leaves) -> Leaves:
+def _further_draws(subject: Subject, weights: Mapping[str, Leaves]) -> Leaves:
     sent: Leaves = {}
-    for salt in range(1, SALTS + 1):
-        sent |= _under(f"redrawn/{salt}/", subject.draw_again(values, salt))
+    for name, values in weights.items():
+        for salt in range(1, SALTS + 1):
+            sent |= _under(f"redrawn/{name}/{salt}/", subject.draw_again(values, salt))
     return sent
 
 
@@ -324,7 +378,7 @@ def _under(prefix: str, leaves: Leaves) -> Leaves:
     return {prefix + path: leaf for path, leaf in leaves.items()}
 
 
-def _below(arrays: Leaves, prefix: str, left_out: Sequence[str]) -> Leaves:
+def _below(arrays: Leaves, prefix: str, left_out: Sequence[str] = ()) -> Leaves:
     found = {
         path.removeprefix(prefix): leaf for path, leaf in arrays.items() if path.startswith(prefix)
     }

@@ -41,18 +41,31 @@ def floating_outputs(arrays: Leaves) -> list[Output]:
     ]
 
 
+def responses_to_inputs(arrays: Leaves, output: Output) -> dict[str, Response]:
+    """Responses of one output to other inputs, by the weights it was run on."""
+    places = {weights: f"{weights}/{'/'.join(output)}" for weights in WEIGHTS}
+    return {
+        weights: response(arrays[place], arrays[OTHER_INPUTS + place])
+        for weights, place in places.items()
+        if place in arrays and OTHER_INPUTS + place in arrays
+    }
+
+
 def input_responses(
-    baseline: BaselineMeasurement, kept: Leaves, sent: Leaves
+    baseline: BaselineMeasurement, sent: Leaves
 ) -> dict[Output, dict[str, Response]]:
     """Measure how outputs respond to other inputs, where the baseline's clearly do."""
     return {
-        output: _by_weights(sent, output)
-        for output in floating_outputs(kept)
-        if any(
-            found.relative > _threshold(baseline, weights, output)
-            for weights, found in _by_weights(kept, output).items()
-        )
+        output: responses_to_inputs(sent, output)
+        for output, there in baseline.input_responses.items()
+        if any(_is_clear(baseline, weights, output) for weights in there)
     }
+
+
+def _is_clear(baseline: BaselineMeasurement, weights: str, output: Output) -> bool:
+    """Whether an output of the baseline responds to other inputs beyond rounding."""
+    found = baseline.input_responses[output].get(weights)
+    return found is not None and found.relative > _threshold(baseline, weights, output)
 
 
 def parameter_responses(
@@ -73,6 +86,18 @@ def ignored_inputs(baseline: BaselineMeasurement, found: VariantMeasurement) -> 
         "".join(output)
         for output, responses in found.input_responses.items()
         if all(_is_still(baseline, found, *item, output) for item in responses.items())
+    ]
+
+
+def still_at_first(baseline: BaselineMeasurement, found: VariantMeasurement) -> list[str]:
+    """Name the outputs that stand still on the weights as given, where the baseline's do not."""
+    weights = WEIGHTS[0]
+    return [
+        "".join(output)
+        for output, responses in found.input_responses.items()
+        if weights in responses
+        and _is_clear(baseline, weights, output)
+        and _is_still(baseline, found, weights, responses[weights], output)
     ]
 
 
@@ -132,16 +157,6 @@ def _of_weights(found: VariantMeasurement, weights: str) -> Iterator[tuple[str, 
         name, _, part = key.partition("/")
         if name == weights:
             yield part, item
-
-
-def _by_weights(arrays: Leaves, output: Output) -> dict[str, Response]:
-    """Responses of one output to other inputs, by the weights it was run on."""
-    places = {weights: f"{weights}/{'/'.join(output)}" for weights in WEIGHTS}
-    return {
-        weights: response(arrays[place], arrays[OTHER_INPUTS + place])
-        for weights, place in places.items()
-        if place in arrays and OTHER_INPUTS + place in arrays
-    }
 
 
 def _between_weights(arrays: Leaves, output: Output) -> Response | None:

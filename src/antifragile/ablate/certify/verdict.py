@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from antifragile.ablate.certify.compare import (
+    MOST_ROUNDING,
     NOISE_MARGIN,
     PART_WORDS,
     VANISHED_GRADIENT,
@@ -20,9 +21,11 @@ from antifragile.ablate.certify.compare import (
     threshold,
 )
 from antifragile.ablate.certify.measurements import BaselineMeasurement, VariantMeasurement
+from antifragile.ablate.certify.probe import WEIGHTS
 from antifragile.ablate.certify.responses import (
     ignored_inputs,
     ignores_parameters,
+    still_at_first,
     vanished_outputs,
 )
 from antifragile.ablate.records import (
@@ -40,6 +43,7 @@ _INPUT_WORDS = {
     "floating": "yes, tried with other floating inputs",
     "": "not tried: the model takes no other inputs",
 }
+_INACTIVE = "legal; changes nothing on the weights as given, and {} once they move"
 _LISTED = 4  # names shown before "and N more"
 
 
@@ -77,13 +81,27 @@ class _Case:
     @property
     def _reached(self) -> set[str]:
         """The surviving parameters that get a clear gradient in the baseline, on some weights."""
-        unit, found = self.baseline.run.unit, set[str]()
-        for peaks in self.baseline.gradient_peaks.values():
-            largest = max(filter(isfinite, peaks.values()), default=0.0)
-            found |= {
-                name for name, peak in peaks.items() if is_clear_gradient(peak, largest, unit)
-            }
+        return {name for weights in WEIGHTS for name in self._reached_on(weights)}
+
+    def _reached_on(self, weights: str) -> set[str]:
+        """The surviving parameters that get a clear gradient in the baseline on some weights."""
+        unit, peaks = self.baseline.run.unit, self.baseline.gradient_peaks[weights]
+        largest = max(filter(isfinite, peaks.values()), default=0.0)
+        found = {name for name, peak in peaks.items() if is_clear_gradient(peak, largest, unit)}
         return found & set(self.found.run.parameters)
+
+    @property
+    def still_at_first(self) -> tuple[set[str], bool]:
+        """Parameters that get no gradient on the weights as given alone; whether that is all."""
+        reached, peaks = self._reached_on(WEIGHTS[0]), self.found.gradient_peaks[WEIGHTS[0]]
+        before = self.baseline.gradient_peaks[WEIGHTS[0]]
+        still = {n for n in reached if peaks.get(n, 0.0) <= VANISHED_GRADIENT * before[n]}
+        return still - set().union(*self.detached), bool(reached) and still == reached
+
+    @property
+    def repeated_values(self) -> set[str]:
+        """Parameters that are built with the baseline's values, though a call for them is gone."""
+        return set(self.variant.own_values) - set(self.found.run.kept_apart)
 
     def _is_zero(self, name: str) -> bool:
         """Whether a parameter's gradient is absent or has vanished, on all weights."""
@@ -112,12 +130,14 @@ def judge(
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
     if variant.own_values:
-        case.checks["initial values"] = f"{_some(set(variant.own_values))} keep the variant's own"
+        case.checks["initial values"] = _initial_values(case)
     verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
     if reason is None:
         verdict, reason = CertificateVerdict.REFUSED, _dead(case) or _takes_more(case)
     if reason is None:
         verdict, reason = _change(case)
+        if verdict is CertificateVerdict.CERTIFIED:
+            reason += _standing_still(case)
     return Certificate(
         component=variant.component,
         kind=variant.kind,
@@ -128,6 +148,23 @@ def judge(
         without_gradient=tuple(case.found.run.without_gradient),
         seconds=outcome.seconds,
     )
+
+
+def _standing_still(case: _Case) -> str:
+    """What a variant does on randomised weights alone, in words; nothing where it does all."""
+    still = still_at_first(case.baseline, case.found)
+    found = [
+        *([f"depends on the inputs ({_some(still)})"] if still else []),
+        *(["gives any parameter a gradient"] if case.still_at_first[1] else []),
+    ]
+    return f"; it {_and(found)} on randomised weights alone" if found else ""
+
+
+def _initial_values(case: _Case) -> str:
+    own, repeated = set(case.variant.own_values), case.repeated_values
+    same = f"the same without it: {_some(repeated)}" if repeated else ""
+    kept = f"{_some(own - repeated)} keep the variant's own" if own - repeated else ""
+    return "; ".join(filter(None, (kept, same)))
 
 
 def refused(variant: Variant) -> Certificate:
@@ -184,9 +221,16 @@ def _parameters(case: _Case) -> str | None:
     if got != promised:
         case.checks["parameters"] += f" instead of {promised:+,}"
         return f"the number of parameters changed by {got:+,} instead of {promised:+,}"
+    gone -= {name for name in gone if _lives_on(case, name)}
     if gone - cut:
         return f"parameters vanished that were not to be cut: {_some(gone - cut)}"
     return None
+
+
+def _lives_on(case: _Case, name: str) -> bool:
+    """Whether a parameter of several names has kept another one than its first."""
+    names = case.baseline.run.aliases.get(name, ())
+    return any(other in case.found.run.parameters for other in names)
 
 
 def _finite(case: _Case) -> str | None:
@@ -208,13 +252,17 @@ def _dead(case: _Case) -> str | None:
         case.checks["depends on the inputs"] = "not seen: nor does the baseline's clearly"
     if ignored := ignored_inputs(baseline, found):
         case.checks["depends on the inputs"] = f"no longer: {_some(ignored)}"
-        return f"dead: the output no longer depends on the inputs ({_some(ignored)})"
+        return f"dead: {_stands_still(case, ignored)} ({_some(ignored)})"
     if vanished := vanished_outputs(baseline, found):
         move, size = max(vanished.values())
         case.checks["depends on the inputs"] = f"by next to nothing: {_some(list(vanished))}"
         return (
             f"dead: other inputs move the output by {move:.1g}, next to nothing beside the "
             f"baseline's {size:.1g} ({_some(list(vanished))})"
+        )
+    if still := still_at_first(baseline, found):
+        case.checks["depends on the inputs"] = (
+            f"on randomised weights; on those as given no longer: {_some(still)}"
         )
     if ignores_parameters(baseline, found):
         return "dead: the output no longer depends on any parameter"
@@ -223,10 +271,25 @@ def _dead(case: _Case) -> str | None:
     return None
 
 
+def _stands_still(case: _Case, ignored: list[str]) -> str:
+    """How little outputs respond to other inputs, in words."""
+    moves = [
+        item.absolute
+        for output, responses in case.found.input_responses.items()
+        for item in responses.values()
+        if "".join(output) in ignored and item.relative > threshold(case.baseline.run.unit, 0.0)
+    ]
+    if moves:
+        return f"other inputs move the output by {max(moves):.1g}, which rounding may explain"
+    return "the output no longer depends on the inputs"
+
+
 def _takes_more(case: _Case) -> str | None:
     """Parameters beside the component's own that get no gradient any more, or None."""
     own, others = case.detached
     case.checks["gradients"] = f"none for {_some(own)}" if own else "reach every parameter"
+    if still := case.still_at_first[0]:
+        case.checks["gradients"] += f"; on the weights as given none for {_some(still)}"
     if not others:
         return None
     case.checks["gradients"] += f"; also none for {_some(others)}"
@@ -250,27 +313,64 @@ def _change(case: _Case) -> tuple[CertificateVerdict, str]:
         return CertificateVerdict.CERTIFIED, f"legal, and changes {_and(given)}"
     randomised = _places(changed, "randomised")
     if randomised:
-        return CertificateVerdict.INACTIVE_AT_INIT, (
-            f"legal; changes nothing on the weights as given, and {_and(randomised)} once they move"
-        )
-    if case.found.redrawn > _threshold(case, "randomised/training"):
-        case.checks["other draws"] = f"changed by {case.found.redrawn:.2g}"
-        return (
-            CertificateVerdict.CERTIFIED,
-            "legal, and changes the output in training mode with other draws",
-        )
-    return CertificateVerdict.REFUSED, _nothing(case)
+        return CertificateVerdict.INACTIVE_AT_INIT, _INACTIVE.format(_and(randomised))
+    return _change_with_other_draws(case) or (CertificateVerdict.REFUSED, _nothing(case))
+
+
+def _change_with_other_draws(case: _Case) -> tuple[CertificateVerdict, str] | None:
+    """What a random model shows only with further draws, or None."""
+    where = f"{PART_WORDS['training']} with other draws"
+    changed = {
+        weights
+        for weights, relative in case.found.redrawn.items()
+        if relative > _threshold(case, f"{weights}/training")
+    }
+    for weights in sorted(changed):
+        relative = case.found.redrawn[weights]
+        case.checks[f"other draws, {weights} weights"] = f"changed by {relative:.2g}"
+    if "given" in changed:
+        return CertificateVerdict.CERTIFIED, f"legal, and changes {where}"
+    return (CertificateVerdict.INACTIVE_AT_INIT, _INACTIVE.format(where)) if changed else None
 
 
 def _nothing(case: _Case) -> str:
     found = {key: item for key, item in case.found.differences.items() if _counts(case, key)}
     key = max(found, key=lambda name: found[name].relative, default="")
+    own = set(case.variant.own_values)
+    if own and own == case.repeated_values:
+        return f"it changes nothing: the initial values of {_some(own)} are the same without it"
     if not key or found[key].relative == 0:
-        return "it changes nothing"
-    words = f"relative difference {found[key].relative:.1g}"
-    if (noise := _noise(case, key)) > found[key].relative / NOISE_MARGIN:
+        return f"it changes nothing{_unseen(case)}"
+    relative, noise = found[key].relative, _noise(case, key)
+    words = f"relative difference {relative:.1g}"
+    is_small = relative <= max(noise, threshold(case.baseline.run.unit, 0.0))
+    if not is_small and noise > relative / NOISE_MARGIN:
+        return (
+            f"its change cannot be told from rounding (relative difference {relative:.2g}; since "
+            f"rounding alone makes one of {noise:.2g}, it would take {_threshold(case, key):.2g})"
+        )
+    if noise > relative / NOISE_MARGIN:
         words += f", where rounding alone makes one of {noise:.1g}"
     return f"it changes nothing beyond rounding ({words})"
+
+
+def _unseen(case: _Case) -> str:
+    """What one call without any other output may still do, in words that begin with a colon."""
+    before, after = case.baseline.gradient_peaks, case.found.gradient_peaks
+    least = MOST_ROUNDING + NOISE_MARGIN * max(_noise(case, f"{w}/gradients") for w in WEIGHTS)
+    changed = {
+        name
+        for weights, peaks in after.items()
+        for name in case._reached_on(weights)
+        if abs(peaks.get(name, 0.0) / before[weights][name] - 1) > least
+    }
+    if changed:
+        return f" but gradients ({_some(changed)})"
+    return (
+        " in one call; what later calls read is not compared"
+        if case.baseline.run.keeps_state
+        else ""
+    )
 
 
 def _counts(case: _Case, key: str) -> bool:

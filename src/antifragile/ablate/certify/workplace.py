@@ -46,13 +46,16 @@ class Workplace:
     framework: str
     hidden: tuple[str, ...]
 
-    def baseline_job(self, results: Path, *, keep_gradients: bool) -> Job:
+    def baseline_job(
+        self, results: Path, *, keep_gradients: bool, own_values: Sequence[str]
+    ) -> Job:
         """Prepare the run of the unchanged model."""
         return self._code(BASELINE).job(
             probe.run_baseline,
             weights_file=str(self.weights),
             results=str(results),
             keep_gradients=keep_gradients,
+            own_values=own_values,
         )
 
     def controls_job(
@@ -117,6 +120,7 @@ class Workplace:
             weights_file=str(self.weights),
             results=str(results),
             kept_apart=_kept_apart(variant),
+            own_values=initial_values_of(variant),
             **arguments,
         )
 
@@ -181,7 +185,13 @@ class Workplace:
 def _kept_apart(variant: Variant) -> list[str]:
     """The parameters that keep the values a variant gives them."""
     frozen = variant.kind is AblationKind.REINIT_FROZEN
-    return [*variant.own_values, *(variant.cut_parameters if frozen else ())]
+    new = () if initial_values_of(variant) else variant.own_values
+    return [*new, *(variant.cut_parameters if frozen else ())]
+
+
+def initial_values_of(variant: Variant) -> list[str]:
+    """The baseline's parameters that are built with other values in a variant, as it says."""
+    return [] if variant.parameter_delta else list(variant.own_values)
 
 
 @contextmanager

@@ -169,6 +169,12 @@ class Subject:
         self.adapter.check(model, self._names["build"])
         return model
 
+    def initial_values(self) -> Leaves:
+        """The tensors of a new model; no draw of its construction depends on earlier ones."""
+        with self.adapter.stream_independent(0):
+            model, _, _ = self.ready()
+        return self.adapter.tensors(model)
+
     def inputs(self) -> Call:
         """Make the inputs; none where the step makes its own."""
         if "inputs" not in self._functions:
@@ -297,6 +303,18 @@ class Subject:
         if "step" not in self._functions:
             return output, adapter.projection(output)
         return output, self._step(model, call)[1]
+
+    def keeps_state(self, values: Mapping[str, Array]) -> bool:
+        """Whether a training-mode call writes into tensors that the model holds."""
+        model, _, call = self.ready()
+        self.adapter.set_tensors(model, values)
+        before = self.adapter.tensors(model)
+        with self.drawing():
+            self._train(model, call, backward=False)
+        after = self.adapter.tensors(model)
+        return any(
+            after[path].tobytes() != old.tobytes() for path, old in before.items() if path in after
+        )
 
     def draw_again(self, values: Mapping[str, Array], salt: int) -> Leaves:
         """Return the training-mode output with other draws."""

@@ -37,10 +37,16 @@ def plan_parameter(attempt: Attempt) -> Planned:
         edit = replace_node(source, node, new)
         edits += [edit] if edits else with_helper(evidence, source, node, edit)
     check_no_other_use(evidence, reads)
-    is_mean = kind is AblationKind.MEAN
-    lost = () if is_mean else evidence.lost_leaves([read.run for read in reads])
+    lost = () if kind is AblationKind.MEAN else lost_reads(evidence, reads)
     words = {AblationKind.CONSTANT: "ones", AblationKind.MEAN: "one number, its mean"}.get(kind)
     return Planned(edits=tuple(edits), substitute=words, cut_parameters=lost)
+
+
+def lost_reads(evidence: Evidence, reads: Sequence[SeenSite]) -> tuple[str, ...]:
+    """Return the parameters without gradient once all reads are replaced, however often used."""
+    own = {name for read in reads for name in read.run.parameters}
+    own |= set(evidence.lost_leaves([read.run for read in reads]))
+    return tuple(name for name in evidence.trace.gradients.parameters if name in own)
 
 
 def check_no_other_use(evidence: Evidence, reads: Sequence[SeenSite]) -> None:

@@ -12,6 +12,7 @@ from antifragile.ablate.discover.arithmetic import (
 from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.hooks import check_no_hooks
 from antifragile.ablate.plan.calls.operators import (
     is_copied,
     is_written_to,
@@ -85,6 +86,7 @@ def plan_call(attempt: Attempt) -> Planned:
         raise NoLegalEdit(
             f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
         )
+    check_no_hooks(evidence, run, template)
     if template.shapes == "pooled":
         check_window(attempt, operand)
     values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs) | words

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from antifragile.ablate.discover.evidence import Evidence, dotted, index_path
 from antifragile.ablate.discover.inputs import method_of
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.hooks import check_no_early_hooks
 from antifragile.ablate.plan.modules import (
     check_alone_in_memory,
     filled_template,
@@ -32,6 +33,8 @@ def plan_layer(attempt: Attempt) -> Planned:
     source, statement = building_statement(evidence, target, target.owner, target.path)
     attribute = f"self.{index_path(target.path)}"
     filled = filled_template(attempt, source, attribute)
+    if not filled.template.keep:
+        check_no_early_hooks(attempt.modules)
     line = filled.text if filled.template.keep else f"{attribute} = {filled.text}"
     edit = insert_after(source, statement, guarded(evidence, target, attribute, line))
     edits = with_helper(evidence, source, statement, edit, filled.helper)

@@ -105,6 +105,7 @@ class ModuleRun(Run):
     settings: Mapping[str, object] = field(default_factory=dict)  # plain attributes: p, num_heads
     is_reassigned: bool = False  # a parameter was replaced after construction, e.g. tied
     skips_hooks: bool = False  # called by its forward, or by a `__call__` of its own class
+    has_hooks: bool = False  # functions of the model's that run around its calls
     is_late: bool = False  # its parameters appeared at its first call
     passes_input: bool = False  # every call returned the one tensor it was given, as it was
     is_container: bool = False  # never called itself: ModuleList, ModuleDict, a Python list

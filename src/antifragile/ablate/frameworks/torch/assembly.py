@@ -132,6 +132,15 @@ class TorchAssembly(Assembly):
             },
             "is_reassigned": bool(notes.built_at)
             and any(id(value) not in notes.first_parameters for value in module.parameters()),
+            "has_hooks": has_hooks(module),
             "is_container": isinstance(module, _CONTAINERS)
             or (isinstance(module, nn.Sequential) and not any(notes.calls.values())),
         }
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether functions run around a module's calls, beside torch's own that make its weight."""
+    tables = [module._forward_hooks, module._forward_pre_hooks]
+    tables += [module._backward_hooks, module._backward_pre_hooks]
+    homes = (str(getattr(hook, "__module__", "")) for table in tables for hook in table.values())
+    return any(home.partition(".")[0] != "torch" for home in homes)

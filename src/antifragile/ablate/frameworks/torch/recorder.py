@@ -110,13 +110,21 @@ class TorchRecorder(Recorder):
     def watching(self, root: str) -> Iterator[None]:
         """Take notes; a deep copy of a module inherits those on its original's construction."""
         original = copy.deepcopy
+        memos: list[dict[int, Any]] = []  # of the copies under way, the outermost first
 
         @wraps(original)
         def followed(value: Any, memo: dict[int, Any] | None = None, *rest: Any) -> Any:
             memo = {} if memo is None else memo
-            result = original(value, memo, *rest)
-            if not self.is_watching:
-                self.note_copies(memo)
+            is_outermost = not memos
+            memos.append(memo)
+            try:
+                result = original(value, memo, *rest)
+                if is_outermost and not self.is_watching:  # inside, modules are half made
+                    for made in {id(one): one for one in memos}.values():
+                        self.noted(self.note_copies, made)
+            finally:
+                if is_outermost:
+                    memos.clear()
             return result
 
         copy.deepcopy = followed  # type: ignore[assignment]  # generic in its value

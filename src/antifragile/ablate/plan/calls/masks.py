@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from antifragile.ablate.discover.arithmetic import operand_nodes
+from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
-from antifragile.ablate.trace.records import Callee
+from antifragile.ablate.trace.records import Callee, SiteRun
 
 
 def plan_mask(attempt: Attempt) -> Planned:
@@ -18,7 +21,7 @@ def plan_mask(attempt: Attempt) -> Planned:
     lost: tuple[str, ...] = ()
     if is_tensor and run.callee is Callee.FUNCTION:
         lost = attempt.evidence.lost([run], f"-{name}")
-    elif is_tensor and run.operands[name].producer:
+    elif is_tensor and run.operands[name].producer and learns(attempt.evidence, run, name):
         raise NoLegalEdit("its mask is computed from parameters inside the library's layer")
     hints = [hint for hint in target.options["hints"].split(",") if hint]
     texts = {name: "None" if is_tensor else "False"} | dict.fromkeys(hints, "False")
@@ -27,3 +30,13 @@ def plan_mask(attempt: Attempt) -> Planned:
         substitute="no mask: every position is seen",
         cut_parameters=lost,
     )
+
+
+def learns(evidence: Evidence, run: SiteRun, operand: str) -> bool:
+    """Whether an operand depends on parameters, and not on the model's inputs alone."""
+    graph = evidence.trace.gradients
+    given = {operands.get(operand) for _, operands in run.nodes}
+    starts = tuple(node for node in given if node is not None)
+    if not starts:
+        return True  # nobody knows
+    return not set(graph.parameters.values()).isdisjoint(replace(graph, starts=starts).walk({}))
