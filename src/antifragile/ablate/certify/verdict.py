@@ -151,7 +151,7 @@ def judge(
 
 
 def _standing_still(case: _Case) -> str:
-    """What a variant does on randomised weights alone, in words; nothing where it does all."""
+    """Say what a variant does on randomised weights alone; nothing where it does all."""
     still = still_at_first(case.baseline, case.found)
     found = [
         *([f"depends on the inputs ({_some(still)})"] if still else []),
@@ -272,7 +272,7 @@ def _dead(case: _Case) -> str | None:
 
 
 def _stands_still(case: _Case, ignored: list[str]) -> str:
-    """How little outputs respond to other inputs, in words."""
+    """Say how little outputs respond to other inputs."""
     moves = [
         item.absolute
         for output, responses in case.found.input_responses.items()
@@ -318,7 +318,7 @@ def _change(case: _Case) -> tuple[CertificateVerdict, str]:
 
 
 def _change_with_other_draws(case: _Case) -> tuple[CertificateVerdict, str] | None:
-    """What a random model shows only with further draws, or None."""
+    """Judge a change that a random model shows only with further draws; None where there is none."""
     where = f"{PART_WORDS['training']} with other draws"
     changed = {
         weights
@@ -355,7 +355,7 @@ def _nothing(case: _Case) -> str:
 
 
 def _unseen(case: _Case) -> str:
-    """What one call without any other output may still do, in words that begin with a colon."""
+    """Say what an edit may still do where the outputs of one call are the same."""
     before, after = case.baseline.gradient_peaks, case.found.gradient_peaks
     least = MOST_ROUNDING + NOISE_MARGIN * max(_noise(case, f"{w}/gradients") for w in WEIGHTS)
     changed = {
