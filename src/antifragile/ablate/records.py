@@ -51,7 +51,7 @@ class AblationKind(StrEnum):
     ZERO = "zero"
     MEAN = "mean"
     CONSTANT = "constant"
-    REINIT_FROZEN = "reinit-frozen"  # it stays as it starts, pretrained values too: frozen
+    FREEZE = "freeze"  # it stays as it starts, pretrained values too: frozen
     SHUFFLE = "shuffle"
     SHRINK = "shrink"
     DROP_HEAD = "drop-head"

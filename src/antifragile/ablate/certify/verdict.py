@@ -111,6 +111,8 @@ def judge(
     case = _Case(project=project, variant=variant, baseline=baseline, found=outcome.value)
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
+    if variant.substitute:
+        case.checks["in its place"] = variant.substitute
     if variant.own_values:
         case.checks["initial values"] = f"{_some(set(variant.own_values))} keep the variant's own"
     verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
@@ -305,7 +307,7 @@ def _noise(case: _Case, key: str) -> float:
 
 def _frozen(case: _Case) -> list[str]:
     """A component that no longer learns has changed, though not yet its output."""
-    if case.variant.kind is not AblationKind.REINIT_FROZEN:
+    if case.variant.kind is not AblationKind.FREEZE:
         return []
     frozen = case.detached[0] & case._reached  # what got no gradient is frozen anyway
     return [f"what learns ({_some(frozen)} are frozen)"] if frozen else []

@@ -180,7 +180,7 @@ class Workplace:
 
 def _kept_apart(variant: Variant) -> list[str]:
     """The parameters that keep the values a variant gives them."""
-    frozen = variant.kind is AblationKind.REINIT_FROZEN
+    frozen = variant.kind is AblationKind.FREEZE
     return [*variant.own_values, *(variant.cut_parameters if frozen else ())]
 
 

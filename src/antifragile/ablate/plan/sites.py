@@ -16,6 +16,7 @@ from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.other_names import changes_other_names
+from antifragile.ablate.plan.calls.several_inputs import passed_by_call
 from antifragile.ablate.plan.calls.straight_through import check_forward_value
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.construction.graph import keras_head
@@ -93,9 +94,10 @@ def plan_call(attempt: Attempt) -> Planned:
     lost: tuple[str, ...] = ()
     if template.dead or kind is AblationKind.IDENTITY:
         lost = evidence.lost([run], "" if template.dead else bypass)
+    passed = passed_by_call(attempt.site, bypass) if kind is AblationKind.IDENTITY else None
     return Planned(
         edits=replaced(attempt, attempt.site.node, filled.text, filled.helper),
-        substitute=filled.substitute,
+        substitute=filled.substitute or passed,
         cut_parameters=lost,
     )
 

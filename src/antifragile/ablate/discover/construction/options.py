@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from antifragile.ablate.discover.construction.library import part_target
+from antifragile.ablate.discover.construction.names import group_name, layer_paths
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
-from antifragile.ablate.discover.modules import group_name, layer_paths
 from antifragile.ablate.records import AblationKind, ComponentKind, Target
 from antifragile.ablate.trace.records import ModuleRun
 
