@@ -7,6 +7,7 @@ is a component of its own besides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from antifragile.ablate.trace.records import Callee, ModuleRun
 _LIBRARIES = ("torch", "keras", "einops")  # what a class is called says what it does there
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _MOVERS = ("Flatten", "Unflatten", "Rearrange", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle")
+_NOISE = re.compile("Drop|StochasticDepth|Noise")  # in the name of a class
 _MODULE_KINDS = (
     AblationKind.IDENTITY,
     AblationKind.ZERO,
@@ -112,7 +114,7 @@ def layer_target(
     evidence: Evidence, site: SeenSite, owner: str, path: str, numbers: Sequence[int]
 ) -> Target:
     """Make the component of one layer of a stack."""
-    kinds = _SUMMED_KINDS if is_summed(evidence, numbers) else _MODULE_KINDS
+    kinds = kinds_of_layer(evidence, numbers)
     name = f"{owner}.{index_path(path)}"
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     return replace(target, owner=owner, path=path)
@@ -121,7 +123,7 @@ def layer_target(
 def graph_target(evidence: Evidence, number: int, key: SiteKey) -> Target:
     """Make the component of one layer of a functional model, cut where the model is made."""
     module = evidence.module(number)
-    kinds = _SUMMED_KINDS if is_summed(evidence, [number]) else _MODULE_KINDS
+    kinds = kinds_of_layer(evidence, [number])
     name, kind = module.title or index_path(module.name), kind_of(module)
     target = module_target(evidence, evidence.site(key), [number], name, kind, kinds)
     if module.built_at:
@@ -214,6 +216,12 @@ def why_nothing(modules: Sequence[ModuleRun]) -> str | None:
     if all(short_type(module) in _MOVERS and is_of_library(module) for module in modules):
         return "only moves values to another shape: nothing to take away"
     return None
+
+
+def kinds_of_layer(evidence: Evidence, numbers: Sequence[int]) -> tuple[AblationKind, ...]:
+    """Return the kinds for one layer: zero first where it is a branch; noise is switched off."""
+    is_noise = all(_NOISE.search(short_type(evidence.module(number))) for number in numbers)
+    return _SUMMED_KINDS if is_summed(evidence, numbers) and not is_noise else _MODULE_KINDS
 
 
 def is_summed(evidence: Evidence, numbers: Sequence[int]) -> bool:

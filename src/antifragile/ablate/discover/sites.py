@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from antifragile.ablate.discover.arithmetic import operand_nodes, operations
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
+from antifragile.ablate.discover.graphs.layers import WHICH
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
 from antifragile.ablate.trace.records import Callee, SiteRun
 
@@ -95,7 +96,16 @@ def operation_targets(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     for item in operations(evidence, site):
         kinds = tuple(item.removes)
         target = target_at(site, item.name, item.kind, kinds, operand=item.operand)
+        if title := name_of_merge(evidence, site):
+            target = target.named(f"{title}: {item.name}")
         yield replace(target, component=replace(target.component, removes=item.removes))
+
+
+def name_of_merge(evidence: Evidence, site: SeenSite) -> str:
+    """Return the name that the user gave to the layer which merges here; "" without one."""
+    modules = [evidence.module(number) for number in site.run.modules]
+    is_named = [str(module.settings.get(WHICH)).startswith("name=") for module in modules]
+    return modules[0].title if is_named == [True] else ""
 
 
 def functional_target(site: SeenSite) -> Iterator[Target]:

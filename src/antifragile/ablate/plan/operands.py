@@ -187,8 +187,13 @@ def averaged(
         over, axes = "features", tuple(axis for axis in features if value.shape[axis] > 1)
     if not axes:
         raise NoLegalEdit("it is one number for each sample: its mean is itself")
+    if over == "positions" and any(item.hides_positions for item in values):
+        raise NoLegalEdit("a mask hides some of its positions: its mean would count the padding")
     place = f"({'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))})"
-    return Averaged(axes=axes, words=f"{over} {place}{', for each sample' if taken else ''}")
+    # along one axis positions may be times, of which a causal model must not see later ones
+    later = ", later ones included" if over == "positions" and len(axes) == 1 else ""
+    words = f"{over} {place}{later}{', for each sample' if taken else ''}"
+    return Averaged(axes=axes, words=words)
 
 
 def channel_axis(free: Sequence[int], value: Value, names: Sequence[str], framework: str) -> int:

@@ -42,6 +42,7 @@ class Value:
     # no size depends on their number; None: they lie along no axis of their own, or it is not known
     means: tuple[tuple[float, ...], ...] = ()  # of an input: along each axis, over all the others
     masked: bool = False  # some values are -infinity, or so low that they stand for it
+    hides_positions: bool = False  # Keras's mask goes with it: some positions are padding
 
     @property
     def is_floating(self) -> bool:
