@@ -13,6 +13,8 @@ def build():
         x = layers.Dense(8, activation="relu", name=f"block{number}_dense")(x)
         x = layers.Dropout(0.3, name=f"block{number}_drop")(x)
         x = layers.Add(name=f"block{number}_add")([skip, x])
+        attention = layers.MultiHeadAttention(2, 4, name=f"block{number}_attention")
+        x = attention(x, x)
     x = layers.GlobalAveragePooling1D(name="pooled")(x)
     left = layers.Dense(8, name="left")(x)
     right = layers.Dense(8, name="right")(x)

@@ -240,7 +240,9 @@ def test_merged_samples_are_refused(tmp_path: Path, tracing: Server) -> None:
         assert [variants[name, kind].refusal for kind in (MEAN, SHUFFLE)] == [reason, reason]
     tanh, table = "Net.forward:torch.tanh", "Net.forward:torch.sigmoid"
     assert [variants[tanh, kind].refusal for kind in (MEAN, SHUFFLE)] == [None, None]
-    assert variants[table, MEAN].substitute == "its mean over positions (axis 0), later ones included"
+    assert (
+        variants[table, MEAN].substitute == "its mean over positions (axis 0), later ones included"
+    )
     assert variants[table, SHUFFLE].refusal == (
         "it holds nothing of single samples: no axis is the batch"
     )

@@ -186,6 +186,7 @@ class Trace:
         batch: The samples in the inputs.
         initialisations: Parameters that a call of the construction filled.
         parameter_reads: All names of the parameter that an attribute showed in the construction.
+        versions: Keras and its back end with their versions; "" of other frameworks.
     """
 
     framework: str
@@ -203,3 +204,4 @@ class Trace:
     batch: Batch = Batch(reason="it was not looked for")
     initialisations: Mapping[SiteKey, Initialisation] = field(default_factory=dict)
     parameter_reads: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
+    versions: str = ""
