@@ -58,6 +58,7 @@ def test_sums_activations_and_heads_of_each_block_are_rows(rows: Rows, block: st
 
 def test_a_merge_goes_by_the_name_of_its_layer(rows: Rows) -> None:
     assert ("last_add: x + left", "remove-skip") in rows
+    assert ("very_last_add: x + right", "remove-skip") in rows
 
 
 def test_both_factors_of_an_open_product_are_rows(rows: Rows) -> None:

@@ -20,6 +20,7 @@ def build():
     right = layers.Dense(8, name="right")(x)
     x = layers.Multiply(name="both")([left, right])
     x = layers.Add(name="last_add")([x, left])
+    x = layers.add([x, right], name="very_last_add")
     return keras.Model(tokens, layers.Dense(3, name="head")(x))
 
 

@@ -131,6 +131,9 @@ def merge_targets(
 
 def name_of_merge(evidence: Evidence, site: SeenSite) -> str:
     """Return the name that the user gave to the layer which merges here; "" without one."""
+    for item in site.node.keywords if isinstance(site.node, ast.Call) else ():
+        if item.arg == "name" and isinstance(item.value, ast.Constant):  # layers.add([a, b], name=)
+            return str(item.value.value)
     modules = [evidence.module(number) for number in site.run.modules]
     is_named = [str(module.settings.get(WHICH)).startswith("name=") for module in modules]
     return modules[0].title if is_named == [True] else ""
