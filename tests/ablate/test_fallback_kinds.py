@@ -161,8 +161,8 @@ def test_what_is_not_trained_is_not_frozen_either(tmp_path: Path, tracing: Serve
     plan = find_components(written_project(tmp_path, DIVIDED), server=tracing)
     [knots] = [item for item in plan.plans if item.component.name == "Net.knots"]
     refused = Refused(reason="it is not trained: freezing it has no effect")
-    assert knots.outcomes[AblationKind.REINIT_FROZEN] == refused
-    assert knots.component.kinds[-1] is AblationKind.REINIT_FROZEN
+    assert knots.outcomes[AblationKind.FREEZE] == refused
+    assert knots.component.kinds[-1] is AblationKind.FREEZE
 
 
 def test_what_was_certified_at_once_is_not_tried_again(divided: Ablations) -> None:
@@ -172,7 +172,7 @@ def test_what_was_certified_at_once_is_not_tried_again(divided: Ablations) -> No
 
 def test_what_does_nothing_is_refused_in_every_kind_and_stays_listed(divided: Ablations) -> None:
     found = rows(divided, "Net.unused")
-    assert [kind for kind, _ in found] == ["identity", "zero", "mean", "shuffle", "reinit-frozen"]
+    assert [kind for kind, _ in found] == ["identity", "zero", "mean", "shuffle", "freeze"]
     assert {verdict for _, verdict in found} == {"refused"}
     [component] = [item for item in divided.components if item.name == "Net.unused"]
     assert component.ran
@@ -416,6 +416,6 @@ def inputs():
 def test_all_that_learns_is_not_frozen(tmp_path: Path, tracing: Server) -> None:
     plan = find_components(written_project(tmp_path, ALONE), server=tracing)
     [inner] = [item for item in plan.plans if item.component.name == "Net.inner"]
-    refused = inner.outcomes[AblationKind.REINIT_FROZEN]
+    refused = inner.outcomes[AblationKind.FREEZE]
     assert isinstance(refused, Refused)
     assert refused.reason == "no parameter would be left to train"

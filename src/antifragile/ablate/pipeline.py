@@ -54,6 +54,7 @@ class Ablations:
     variants: tuple[Variant, ...]
     certificates: tuple[Certificate, ...]
     framework: str
+    versions: str = ""
 
 
 def find_components(
@@ -205,6 +206,7 @@ def make_ablations(
         variants=tuple(variant for variant, _ in pairs),
         certificates=tuple(certificate for _, certificate in pairs),
         framework=plan.framework,
+        versions=plan.versions,
     )
     write_atomically(out / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
     return made

@@ -51,7 +51,7 @@ class AblationKind(StrEnum):
     ZERO = "zero"
     MEAN = "mean"
     CONSTANT = "constant"
-    REINIT_FROZEN = "reinit-frozen"  # it stays as it starts, pretrained values too: frozen
+    FREEZE = "freeze"  # it stays as it starts, pretrained values too: frozen
     SHUFFLE = "shuffle"
     SHRINK = "shrink"
     DROP_HEAD = "drop-head"
@@ -177,7 +177,8 @@ class ComponentPlan:
 class AblationPlan:
     """All components of a model, ablatable or not, and every edit that can be made of them.
 
-    `framework` names the framework of the model; `sha256` holds the hash of every source file at
+    `framework` names the framework of the model, `versions` its version and back end where it
+    has several; `sha256` holds the hash of every source file at
     the time of planning.
     """
 
@@ -185,6 +186,7 @@ class AblationPlan:
     framework: str
     sha256: Mapping[str, str]
     plans: tuple[ComponentPlan, ...]
+    versions: str = ""
 
     @property
     def components(self) -> tuple[Component, ...]:

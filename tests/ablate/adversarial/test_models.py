@@ -58,7 +58,7 @@ def moved(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def check_by_hand(row: tuple[str, str], variant: Any, baseline: Any, x: torch.Tensor) -> None:
     """A certified variant is neither dead nor the same function as the baseline."""
     assert not torch.equal(variant(x), variant(x * 0.7 + 0.1)), row
-    if row[1] != AblationKind.REINIT_FROZEN:
+    if row[1] != AblationKind.FREEZE:
         is_changed = not torch.equal(variant(x), baseline(x))
         assert is_changed or not torch.equal(variant.train()(x), baseline.train()(x)), row
         baseline.eval()

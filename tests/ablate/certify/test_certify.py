@@ -107,7 +107,7 @@ CUTS = {
     "frozen": Cut(
         old="self.branch = nn.Linear(8, 8)",
         new="self.branch = nn.Linear(8, 8).requires_grad_(False)",
-        kind=AblationKind.REINIT_FROZEN,
+        kind=AblationKind.FREEZE,
         cut_parameters=("branch.weight", "branch.bias"),
     ),
     "refused": Cut(old="x", new="x", refusal="no legal edit"),

@@ -297,6 +297,6 @@ def test_the_mean_over_positions_of_a_stack_is_told_by_what_lies_inside(
     plan = part_of(plan_ablations(project, traced(tracing, project)), ["Net.stack", "Net.body"])
     variants = generate(plan, tmp_path / "out", [AblationKind.MEAN])
     assert {variant.component: variant.substitute for variant in variants} == {
-        "Net.stack": "its mean over positions (axis 2), for each sample",
-        "Net.body": "its mean over positions (axis 1), for each sample",
+        "Net.stack": "its mean over positions (axis 2), later ones included, for each sample",
+        "Net.body": "its mean over positions (axis 1), later ones included, for each sample",
     }

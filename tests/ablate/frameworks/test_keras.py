@@ -85,11 +85,11 @@ def test_nine_of_ten_executed_layers_are_certified(
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
 def test_every_kind_of_ablation_is_legal_source(tmp_path: Path, backend: str) -> None:
-    said = generated(tmp_path, "sequential", backend, "--kinds", "zero,mean,shuffle,reinit-frozen")
+    said = generated(tmp_path, "sequential", backend, "--kinds", "zero,mean,shuffle,freeze")
     statuses = {item["kind"]: set() for item in said["variants"]}
     for item in said["variants"]:
         statuses[item["kind"]].add(item["status"])
-    for kind in ("shuffle", "reinit-frozen"):
+    for kind in ("shuffle", "freeze"):
         assert statuses[kind] == {"certified"}
     # a norm behind a mean over features gets zeros: where they are exact, its scale learns nothing
     assert statuses["mean"] - {"refused"} == {"certified"}

@@ -155,7 +155,7 @@ def changes(folder: Path, variant: Variant) -> list[str]:
         (
             "raw_parameters",
             "Net.token",
-            AblationKind.REINIT_FROZEN,
+            AblationKind.FREEZE,
             [
                 "-        self.token = nn.Parameter(torch.randn(1, 1, 6))",
                 "+        self.token = nn.Parameter(torch.randn(1, 1, 6)).requires_grad_(False)",

@@ -181,7 +181,7 @@ def test_samples_are_shuffled_and_positions_averaged(
     }
     words = {
         SHUFFLE: NEIGHBOUR,
-        MEAN: f"its mean over positions (axis {time}), for each sample",
+        MEAN: f"its mean over positions (axis {time}), later ones included, for each sample",
     }
     for kind, expected in made.items():
         for name, output in zip(("Net.emb", "Net.forward:torch.tanh"), expected, strict=True):
@@ -240,7 +240,9 @@ def test_merged_samples_are_refused(tmp_path: Path, tracing: Server) -> None:
         assert [variants[name, kind].refusal for kind in (MEAN, SHUFFLE)] == [reason, reason]
     tanh, table = "Net.forward:torch.tanh", "Net.forward:torch.sigmoid"
     assert [variants[tanh, kind].refusal for kind in (MEAN, SHUFFLE)] == [None, None]
-    assert variants[table, MEAN].substitute == "its mean over positions (axis 0)"
+    assert (
+        variants[table, MEAN].substitute == "its mean over positions (axis 0), later ones included"
+    )
     assert variants[table, SHUFFLE].refusal == (
         "it holds nothing of single samples: no axis is the batch"
     )

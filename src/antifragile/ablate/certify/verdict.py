@@ -129,6 +129,8 @@ def judge(
     case = _Case(project=project, variant=variant, baseline=baseline, found=outcome.value)
     case.checks["runs"] = "imports without us, forward in both modes, backward"
     case.checks["repeat"] = "bit-identical"
+    if variant.substitute:
+        case.checks["in its place"] = variant.substitute
     if variant.own_values:
         case.checks["initial values"] = _initial_values(case)
     verdict, reason = CertificateVerdict.FAILED, _broken_promise(case)
@@ -318,7 +320,7 @@ def _change(case: _Case) -> tuple[CertificateVerdict, str]:
 
 
 def _change_with_other_draws(case: _Case) -> tuple[CertificateVerdict, str] | None:
-    """Judge a change that a random model shows only with further draws; None where there is none."""
+    """Judge a change that a random model shows only with further draws; None if it shows none."""
     where = f"{PART_WORDS['training']} with other draws"
     changed = {
         weights
@@ -405,7 +407,7 @@ def _noise(case: _Case, key: str) -> float:
 
 def _frozen(case: _Case) -> list[str]:
     """A component that no longer learns has changed, though not yet its output."""
-    if case.variant.kind is not AblationKind.REINIT_FROZEN:
+    if case.variant.kind is not AblationKind.FREEZE:
         return []
     frozen = case.detached[0] & case._reached  # what got no gradient is frozen anyway
     return [f"what learns ({_some(frozen)} are frozen)"] if frozen else []

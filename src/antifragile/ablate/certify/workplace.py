@@ -184,7 +184,7 @@ class Workplace:
 
 def _kept_apart(variant: Variant) -> list[str]:
     """The parameters that keep the values a variant gives them."""
-    frozen = variant.kind is AblationKind.REINIT_FROZEN
+    frozen = variant.kind is AblationKind.FREEZE
     new = () if initial_values_of(variant) else variant.own_values
     return [*new, *(variant.cut_parameters if frozen else ())]
 

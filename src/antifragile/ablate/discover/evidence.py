@@ -153,6 +153,15 @@ class Evidence:
             if class_name in self.classes:
                 yield class_name, name, ".".join(parts[length:])
 
+    @cached_property
+    def paths_by_class(self) -> dict[str, set[str]]:
+        """Paths of the modules below the objects of each local class."""
+        found: dict[str, set[str]] = {}
+        for module in self.trace.modules:
+            for class_name, _, path in self.owners(module):
+                found.setdefault(class_name, set()).add(path)
+        return found
+
     def owner_of(self, module: ModuleRun, class_name: str | None) -> tuple[str, str, str] | None:
         """Return the owner of a module whose class holds its construction; else the nearest."""
         owners = list(self.owners(module))
@@ -256,7 +265,7 @@ def index_path(path: str) -> str:
     text = ""
     for part in path.split("."):
         base, bracket, inside = part.partition("[")
-        if base.isdecimal() or base == "*":
+        if base.isdecimal() or base == "*" or re.fullmatch(r"\d+(, \d+)+", base):
             text += f"[{base}]{bracket}{inside}"
         elif base.rstrip("*").isidentifier():
             text += f".{part}"

@@ -7,28 +7,35 @@ is a component of its own besides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 from antifragile.ablate.discover.arithmetic import SUMS, merged_items
+from antifragile.ablate.discover.construction.names import (
+    Layers,
+    at_a_glance,
+    common_path,
+    group_name,
+    layer_paths,
+    stack_name,
+)
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, index_path
 from antifragile.ablate.discover.graphs.layers import WHICH, graph_layers, library_layers
 from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, SiteKey, Target
 from antifragile.ablate.trace.records import Callee, ModuleRun
 
-Layers = dict[tuple[str, str], list[int]]  # (owner's class, path below the owner) -> modules
-
 _LIBRARIES = ("torch", "keras", "einops")  # what a class is called says what it does there
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _MOVERS = ("Flatten", "Unflatten", "Rearrange", "PixelShuffle", "PixelUnshuffle", "ChannelShuffle")
+_NOISE = re.compile("Drop|StochasticDepth|Noise")  # in the name of a class
 _MODULE_KINDS = (
     AblationKind.IDENTITY,
     AblationKind.ZERO,
     AblationKind.MEAN,
     AblationKind.SHUFFLE,
-    AblationKind.REINIT_FROZEN,
+    AblationKind.FREEZE,
 )
 _SUMMED_KINDS = (AblationKind.ZERO, *(kind for kind in _MODULE_KINDS if kind != "zero"))
 
@@ -67,7 +74,7 @@ def container_targets(evidence: Evidence, key: SiteKey, numbers: Sequence[int]) 
     calls = sum(calls_inside(evidence, number) for number in numbers)
     if not calls or not all(evidence.module(n).is_container for n in numbers):
         return
-    name = f"{group_name(evidence, site, numbers, paths)} (all)"
+    name = stack_name(evidence, site, numbers, paths)
     kinds = (AblationKind.SHRINK,)
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     component = replace(target.component, ran=True, calls=calls, kinds=kinds, reason=None)
@@ -89,16 +96,6 @@ def calls_inside(evidence: Evidence, number: int) -> int:
     return max(module.calls or module.eval_calls for module in modules)
 
 
-def layer_paths(evidence: Evidence, site: SeenSite, numbers: Sequence[int]) -> Layers:
-    """Return the modules by (owner's class, path below the owner)."""
-    found: Layers = {}
-    for number in numbers:
-        owner = evidence.owner_of(evidence.module(number), site.class_name)
-        if owner is not None:
-            found.setdefault((owner[0], owner[2]), []).append(number)
-    return found
-
-
 def group_target(
     evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths: Layers
 ) -> Target:
@@ -106,7 +103,7 @@ def group_target(
     name, kind = group_name(evidence, site, numbers, paths), kind_of(evidence.module(numbers[0]))
     kinds: tuple[AblationKind, ...] = _MODULE_KINDS
     if len(paths) > 1:
-        name, kind = f"{name} (all)", ComponentKind.REPEATED
+        name, kind = stack_name(evidence, site, numbers, paths), ComponentKind.REPEATED
         kinds = (AblationKind.IDENTITY, AblationKind.SHRINK, *_MODULE_KINDS[1:])
     elif kind is ComponentKind.EMBEDDING:
         kinds = (*_MODULE_KINDS[1:], AblationKind.IDENTITY)
@@ -117,7 +114,7 @@ def layer_target(
     evidence: Evidence, site: SeenSite, owner: str, path: str, numbers: Sequence[int]
 ) -> Target:
     """Make the component of one layer of a stack."""
-    kinds = _SUMMED_KINDS if is_summed(evidence, numbers) else _MODULE_KINDS
+    kinds = kinds_of_layer(evidence, numbers)
     name = f"{owner}.{index_path(path)}"
     target = module_target(evidence, site, numbers, name, ComponentKind.REPEATED, kinds)
     return replace(target, owner=owner, path=path)
@@ -126,7 +123,7 @@ def layer_target(
 def graph_target(evidence: Evidence, number: int, key: SiteKey) -> Target:
     """Make the component of one layer of a functional model, cut where the model is made."""
     module = evidence.module(number)
-    kinds = _SUMMED_KINDS if is_summed(evidence, [number]) else _MODULE_KINDS
+    kinds = kinds_of_layer(evidence, [number])
     name, kind = module.title or index_path(module.name), kind_of(module)
     target = module_target(evidence, evidence.site(key), [number], name, kind, kinds)
     if module.built_at:
@@ -161,7 +158,7 @@ def module_target(
         input_shapes=tuple(value.shape for value in first.operands.values()),
         output_shapes=tuple(value.shape for value in first.outputs),
         modules=tuple(name for module in modules for name in module.names),
-        kinds=() if reason else tuple(k for k in kinds if parameters or k != "reinit-frozen"),
+        kinds=() if reason else tuple(k for k in kinds if parameters or k != "freeze"),
         reason=reason,
         is_left_out=is_whole or (reason is not None and reason == why_nothing(modules)),
     )
@@ -221,44 +218,10 @@ def why_nothing(modules: Sequence[ModuleRun]) -> str | None:
     return None
 
 
-def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths: Layers) -> str:
-    """Name the modules that a call builds: by class and attribute, or by function and callee."""
-    if paths and site.class_name is not None:
-        owner, _ = next(iter(paths))
-        words = common_path([path for _, path in paths])
-        if not words.startswith("*"):  # else it is called in several places of the class
-            return f"{owner}.{index_path(words)}"
-    modules = [evidence.module(number) for number in numbers if evidence.module(number).name]
-    if len(modules) == 1:
-        return modules[0].title or index_path(modules[0].name)
-    return f"{site.function}:{site.label}"
-
-
-def common_path(paths: Sequence[str]) -> str:
-    """Return dotted paths as one, with * where they differ."""
-    parts = [path.split(".") for path in paths]
-    if len({len(part) for part in parts}) > 1:
-        return "*"
-    columns = [sorted(set(column)) for column in zip(*parts, strict=True)]
-    return ".".join(map(merged_words, columns))
-
-
-def merged_words(words: Sequence[str]) -> str:
-    """Return one word for several: itself, "*" for numbers, "layer*" for layer1 and layer2."""
-    if len(words) == 1:
-        return words[0]
-    stems, keys = (
-        {word.partition("[")[0] for word in words},
-        {word.partition("[")[2] for word in words},
-    )
-    if len(stems) > 1 and len(keys) == 1 and all(keys):  # "0['norm']" and "1['norm']"
-        return f"{merged_words(sorted(stems))}[{keys.pop()}"
-    if len(stems) == 1 and all(word.endswith("]") for word in words):
-        return f"{stems.pop()}[*]"
-    if all(word.isdigit() for word in words):
-        return "*"
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*words, strict=False))
-    return "".join(letters[0] for letters in same) + "*"
+def kinds_of_layer(evidence: Evidence, numbers: Sequence[int]) -> tuple[AblationKind, ...]:
+    """Return the kinds for one layer: zero first where it is a branch; noise is switched off."""
+    is_noise = all(_NOISE.search(short_type(evidence.module(number))) for number in numbers)
+    return _SUMMED_KINDS if is_summed(evidence, numbers) and not is_noise else _MODULE_KINDS
 
 
 def is_summed(evidence: Evidence, numbers: Sequence[int]) -> bool:
@@ -318,9 +281,11 @@ def stray_target(evidence: Evidence, site: SeenSite) -> Target:
     """Make the component of one call and of all modules that are called there."""
     modules = [evidence.module(number) for number in site.run.modules]
     parameters = dict.fromkeys(name for module in modules for name in module.parameters)
-    names = [module.name for module in modules if module.name]
-    places = list(modules[0].used_at)
-    name = index_path(common_path(names)) if names else short_type(modules[0])
+    names = list(dict.fromkeys(name for module in modules for name in module.names))
+    places, words = list(modules[0].used_at), common_path(names) if names else ""
+    name = index_path(words) if names else short_type(modules[0])
+    if words.startswith("*"):  # "one.act" and "two.act" have no first word in common
+        name = at_a_glance(names)
     if any(module.built_at for module in modules):
         name = f"{site.function}:{site.label}"
     if len(places) > 1:

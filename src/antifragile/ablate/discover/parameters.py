@@ -52,7 +52,7 @@ def parameter_kinds(evidence: Evidence, site: SeenSite) -> tuple[AblationKind, .
     }[role_of(evidence, site)]
     if evidence.trace.framework == "keras":
         return first
-    return (*first, AblationKind.REINIT_FROZEN)
+    return (*first, AblationKind.FREEZE)
 
 
 def role_of(evidence: Evidence, site: SeenSite) -> str:

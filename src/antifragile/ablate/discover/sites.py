@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from antifragile.ablate.discover.arithmetic import operand_nodes, operations
+from antifragile.ablate.discover.arithmetic import operand_nodes, operations, two_sides
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
+from antifragile.ablate.discover.graphs.layers import WHICH, graph_layers
 from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
 from antifragile.ablate.trace.records import Callee, SiteRun
 
@@ -20,6 +21,10 @@ _MOST_SEEN = 64  # items of a list that the tracer describes
 _LIBRARY_ATTENTION = re.compile(r"torch\..*\.MultiheadAttention")
 _ATTENTIVE = re.compile(r"att(e|n)", re.IGNORECASE)
 _REARRANGE = re.compile(r"einops\..*\.Rearrange")
+_TAKEN_AWAY = (  # kinds that leave one operand of an operator
+    *(AblationKind.REMOVE_BRANCH, AblationKind.REMOVE_SKIP),
+    *(AblationKind.ZERO, AblationKind.IDENTITY),
+)
 _ONE_HEAD = "one head only: it is the attention itself"
 _PLAIN = (
     *("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_max", "abs", "abs_", "sign", "roll"),
@@ -95,7 +100,43 @@ def operation_targets(evidence: Evidence, site: SeenSite) -> Iterator[Target]:
     for item in operations(evidence, site):
         kinds = tuple(item.removes)
         target = target_at(site, item.name, item.kind, kinds, operand=item.operand)
-        yield replace(target, component=replace(target.component, removes=item.removes))
+        if title := name_of_merge(evidence, site):
+            target = target.named(f"{title}: {item.name}")
+        target = replace(target, component=replace(target.component, removes=item.removes))
+        yield target
+        if item.operand in ("0.0", "0.1") and len(site.run.modules) > 1:
+            yield from merge_targets(evidence, site, target, item.name)
+
+
+def merge_targets(
+    evidence: Evidence, site: SeenSite, target: Target, words: str
+) -> Iterator[Target]:
+    """Yield each of the layers that merge here, `Add` in a loop, cut in the finished model."""
+    kinds = tuple(kind for kind in target.component.kinds if kind in _TAKEN_AWAY)
+    if len(two_sides(site)) != 2:
+        return
+    for number, key in graph_layers(evidence, sorted(site.run.modules)):
+        module = evidence.module(number)
+        name = f"{module.title}: {words}"
+        component = replace(
+            target.component,
+            name=name,
+            calls=module.calls or module.eval_calls,
+            modules=module.names,
+            kinds=kinds,
+        )
+        options = {WHICH: str(module.settings[WHICH])}
+        yield replace(target, component=component, site=key, modules=(number,), options=options)
+
+
+def name_of_merge(evidence: Evidence, site: SeenSite) -> str:
+    """Return the name that the user gave to the layer which merges here; "" without one."""
+    for item in site.node.keywords if isinstance(site.node, ast.Call) else ():
+        if item.arg == "name" and isinstance(item.value, ast.Constant):  # layers.add([a, b], name=)
+            return str(item.value.value)
+    modules = [evidence.module(number) for number in site.run.modules]
+    is_named = [str(module.settings.get(WHICH)).startswith("name=") for module in modules]
+    return modules[0].title if is_named == [True] else ""
 
 
 def functional_target(site: SeenSite) -> Iterator[Target]:

@@ -102,7 +102,11 @@ def plan_ablations(
     )
     plans = tuple(plan_component(evidence, target, catalogue) for target in targets)
     return AblationPlan(
-        project=project, framework=trace.framework, sha256=trace.sha256, plans=plans
+        project=project,
+        framework=trace.framework,
+        sha256=trace.sha256,
+        plans=plans,
+        versions=trace.versions,
     )
 
 

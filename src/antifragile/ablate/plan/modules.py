@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import Evidence, cut_of
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.several_inputs import check_other_inputs, passed_by_modules
 from antifragile.ablate.plan.calls.unseen import is_written_behind, reads_of
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
@@ -57,45 +58,31 @@ def with_effects(attempt: Attempt, filled: FilledTemplate, edits: tuple[Edit, ..
     cut = cut_parameters(attempt, template)
     return Planned(
         edits=edits,
-        substitute=filled.substitute or what_goes_along(attempt, cut),
+        substitute=filled.substitute or what_is_passed(attempt, cut),
         parameter_delta=0 if template.keep else attempt.evidence.delta(modules),
         cut_parameters=cut,
     )
 
 
-def what_goes_along(attempt: Attempt, cut: Collection[str]) -> str | None:
-    """Say which parameters a module uses without holding them: a closure over another layer."""
+def what_is_passed(attempt: Attempt, cut: Collection[str]) -> str | None:
+    """Say which input is passed on where that is open, and which parameters go with the rest."""
     if attempt.kind is not AblationKind.IDENTITY:
         return None
+    passed = passed_by_modules(attempt.evidence, attempt.runs, passed_operand(attempt.runs))
+    used = used_without_holding(attempt, cut)
+    if used:
+        return f"{passed or 'its input'}; {', '.join(used)}, used inside it, go as well"
+    return passed
+
+
+def used_without_holding(attempt: Attempt, cut: Collection[str]) -> list[str]:
+    """Return the parameters that modules use without holding them: a closure over another layer."""
     graph = attempt.evidence.trace.gradients
     operands = [made for run in attempt.runs for _, made in run.nodes]
     given = {node for made in operands for node in made.values() if node is not None}
     fed = replace(graph, starts=tuple(given)).walk({})
     held = {name for module in attempt.modules for name in module.parameters}
-    used = [name for name in cut if name not in held and graph.parameters.get(name) not in fed]
-    return f"its input; {', '.join(used)}, used inside it, go as well" if used else None
-
-
-def check_other_inputs(attempt: Attempt, operand: str, lost: Collection[str]) -> None:
-    """Refuse to pass one input on where all that led to another one would be lost with it."""
-    graph, held = attempt.evidence.trace.gradients, set[str]()
-    for number in attempt.evidence.below(attempt.target.modules):
-        held.update(attempt.evidence.module(number).parameters)
-    others = {
-        node
-        for run in attempt.runs
-        for _, made in run.nodes
-        for name, node in made.items()
-        if name != operand and node is not None
-    }
-    fed = replace(graph, starts=tuple(others)).walk({})
-    cut = [name for name in attempt.evidence.trace.parameters if name in lost and name not in held]
-    gone = [name for name in cut if graph.parameters.get(name) in fed]
-    if gone:
-        raise NoLegalEdit(
-            f"its other inputs would be cut off, and with them {gone[0]}"
-            f"{f' and {len(gone) - 1} more' if len(gone) > 1 else ''}"
-        )
+    return [name for name in cut if name not in held and graph.parameters.get(name) not in fed]
 
 
 def check_inside(attempt: Attempt, template: Template) -> None:
@@ -117,7 +104,7 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     runs: Sequence[Run] = attempt.runs
     if template.of_tuple:
         runs = [first_of_tuple(run) for run in runs]
-    if kind is AblationKind.REINIT_FROZEN:
+    if kind is AblationKind.FREEZE:
         return frozen_parameters(
             evidence, {name for module in attempt.modules for name in module.parameters}
         )
@@ -155,9 +142,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     evidence, kind, runs = attempt.evidence, attempt.kind, attempt.runs
     numbers = [number for number in attempt.target.modules if evidence.module(number).ran]
     words = words_of_results(evidence, kind, runs, types_within(evidence, numbers))
-    if kind is AblationKind.REINIT_FROZEN and any(
-        module.is_reassigned for module in attempt.modules
-    ):
+    if kind is AblationKind.FREEZE and any(module.is_reassigned for module in attempt.modules):
         raise NoLegalEdit(
             "its parameters are replaced after construction: freezing them has no effect"
         )
@@ -222,7 +207,7 @@ def chosen(
             continue
         if template.of_tuple and not of_tuples:
             continue
-        is_for_any = template.match == ("*",) and kind is not AblationKind.REINIT_FROZEN
+        is_for_any = template.match == ("*",) and kind is not AblationKind.FREEZE
         if is_for_any and not template.of_tuple and not of_tensors:
             continue
         if is_named and "{given}" not in (template.helper or ""):

@@ -193,9 +193,13 @@ def averaged(
         over, axes = "features", tuple(axis for axis in features if value.shape[axis] > 1)
     if not axes:
         raise NoLegalEdit("it is one number for each sample: its mean is itself")
+    if over == "positions" and any(item.hides_positions for item in values):
+        raise NoLegalEdit("a mask hides some of its positions: its mean would count the padding")
     place = f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
     is_known = decisive or evidence.trace.framework == "keras" or len(free) < 2
     words = f"{over} ({place})" if is_known else f"{place} (taken to be {over})"
+    # along one axis positions may be times, of which a causal model must not see later ones
+    words += ", later ones included" if over == "positions" and len(axes) == 1 else ""
     return Averaged(axes=axes, words=f"{words}{', for each sample' if taken else ''}")
 
 

@@ -19,7 +19,7 @@ def plan_parameter(attempt: Attempt) -> Planned:
     """Replace every read of a raw parameter, or freeze it where it is made."""
     evidence, kind = attempt.evidence, attempt.kind
     reads = [evidence.site(key) for key in attempt.target.sites]
-    if kind is AblationKind.REINIT_FROZEN:
+    if kind is AblationKind.FREEZE:
         return freeze_parameter(evidence, {name for read in reads for name in read.run.parameters})
     if kind is AblationKind.MEAN and attempt.target.component.parameters == 1:
         raise NoLegalEdit("a single number: its mean is itself")

@@ -19,6 +19,7 @@ from antifragile.ablate.plan.calls.operators import (
     kept_text,
     plan_without,
 )
+from antifragile.ablate.plan.calls.several_inputs import passed_by_call
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, replaced
@@ -97,9 +98,10 @@ def plan_call(attempt: Attempt) -> Planned:
     lost: tuple[str, ...] = ()
     if template.dead or kind is AblationKind.IDENTITY:
         lost = evidence.lost([run], "" if template.dead else bypass)
+    passed = passed_by_call(attempt.site, bypass) if kind is AblationKind.IDENTITY else None
     return Planned(
         edits=replaced(attempt, attempt.site.node, filled.text, filled.helper),
-        substitute=filled.substitute,
+        substitute=filled.substitute or passed,
         cut_parameters=lost,
     )
 

@@ -30,7 +30,7 @@ from antifragile.ablate.study.manifest import ManifestCombination
 from antifragile.ablate.study.server import StudyCopies
 from antifragile.errors import StoreError
 
-_WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.REINIT_FROZEN)
+_WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.FREEZE)
 
 
 class Combinations:

@@ -73,6 +73,7 @@ class AblationFolder:
         arms: Certified variants, in the order they were generated.
         left_out: (folder or component and kind, reason) of the others.
         framework: Whose models they are, ``torch`` or ``keras``.
+        versions: Keras and its back end on which the variants were certified; "" of torch.
         edits: The edits of each variant, by its folder; none where an older version kept none.
         digests: The hashes of all files of the baseline and each arm, as they were certified.
     """
@@ -82,6 +83,7 @@ class AblationFolder:
     arms: tuple[Arm, ...]
     left_out: tuple[tuple[str, str], ...]
     framework: str = DEFAULT_FRAMEWORK
+    versions: str = ""
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -156,7 +158,7 @@ def read_ablation_folder(path: Path) -> AblationFolder:
             f"{path} holds no generated variants (no {INDEX}); make them with 'ablate generate "
             f"--out {path}'."
         )
-    project, framework, pairs = _read_index(index)
+    project, (framework, versions), pairs = _read_index(index)
     runnable, files = [(v, c) for v, c in pairs if c.verdict.is_certified], files_of(project)
     digests = _certified_digests(index, files, runnable)
     if (path / COMBINED).is_symlink():
@@ -170,16 +172,20 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         arms=tuple(_arm(v, c, digest_of(path / v.folder, files)) for v, c in runnable),
         left_out=tuple(_reason(v, c) for v, c in pairs if not c.verdict.is_certified),
         framework=framework,
+        versions=versions,
         edits={variant.folder: variant.edits for variant, _ in pairs},
         digests=digests,
     )
 
 
-def _read_index(index: Path) -> tuple[Project, str, list[tuple[Variant, Certificate]]]:
+def _read_index(
+    index: Path,
+) -> tuple[Project, tuple[str, str], list[tuple[Variant, Certificate]]]:
     try:
         plain = read_json(index)
         project: Project = from_json(Project, plain["project"])
         framework: str = from_json(str, plain.get("framework", DEFAULT_FRAMEWORK))
+        versions: str = from_json(str, plain.get("versions", ""))
         variants: tuple[Variant, ...] = from_json(tuple[Variant, ...], plain["variants"])
         certificates = from_json(tuple[Certificate, ...], plain["certificates"])
         pairs = list(zip(variants, certificates, strict=True))
@@ -191,7 +197,7 @@ def _read_index(index: Path) -> tuple[Project, str, list[tuple[Variant, Certific
         raise StoreError(
             f"{index} is damaged or not finished ({error!r:.200}); {AGAIN}."
         ) from error
-    return project, framework, pairs
+    return project, (framework, versions), pairs
 
 
 def _certified_digests(

@@ -8,6 +8,7 @@ with its data. Where that folder is gone, or other than it was, the files of the
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from antifragile.ablate.study.request import AblationRequest
 from antifragile.errors import UsageError
 from antifragile.store.records import Environment
 from antifragile.study.machine import current_environment
+
+logger = logging.getLogger(__name__)
 
 PRELOAD_DATASET = ("antifragile.ablate.study.trainer", "sklearn.datasets")
 _MISSING = (
@@ -147,4 +150,10 @@ def describe_environment(folder: AblationFolder, server: Server) -> Environment:
         if outcome.failure is not None:
             raise UsageError(f"{folder.framework} does not work here: {outcome.reason}.")
         kernel = f"experiment, {outcome.value}"
+        if folder.versions and outcome.value != folder.versions:
+            logger.warning(
+                "The variants were certified with %s; they train here with %s.",
+                folder.versions,
+                outcome.value,
+            )
     return current_environment(kernel=kernel)

@@ -42,6 +42,7 @@ class Value:
     # no size depends on their number; None: they lie along no axis of their own, or it is not known
     means: tuple[tuple[float, ...], ...] = ()  # of an input: along each axis, over all the others
     masked: bool = False  # some values are -infinity, or so low that they stand for it
+    hides_positions: bool = False  # Keras's mask goes with it: some positions are padding
 
     @property
     def is_floating(self) -> bool:
@@ -186,6 +187,7 @@ class Trace:
         batch: The samples in the inputs.
         initialisations: Parameters that a call of the construction filled.
         parameter_reads: All names of the parameter that an attribute showed in the construction.
+        versions: Keras and its back end with their versions; "" of other frameworks.
     """
 
     framework: str
@@ -203,3 +205,4 @@ class Trace:
     batch: Batch = Batch(reason="it was not looked for")
     initialisations: Mapping[SiteKey, Initialisation] = field(default_factory=dict)
     parameter_reads: Mapping[SiteKey, tuple[str, ...]] = field(default_factory=dict)
+    versions: str = ""

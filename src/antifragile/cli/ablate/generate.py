@@ -153,6 +153,7 @@ def _variant(variant: Variant, certificate: Certificate) -> dict[str, Any]:
         "component": variant.component,
         "kind": variant.kind.value,
         "removes": variant.removes,
+        "options": variant.options,
         "substitute": variant.substitute,
         "status": certificate.verdict.value,
         "reason": certificate.reason,
@@ -204,11 +205,14 @@ def _print_left_out(components: tuple[Component, ...]) -> None:
 
 
 def _print_variants(made: Ablations) -> None:
-    table = plain_table("component", "kind", "status", ">diff lines", ">parameters", "reason")
+    table = plain_table(
+        "component", "kind", "in its place", "status", ">diff lines", ">parameters", "reason"
+    )
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         table.add_row(
             escape(variant.component),
             escape(_kind(variant.kind, variant.removes, *variant.options.values())),
+            escape(variant.substitute or ""),
             certificate.verdict.value,
             str(variant.diff_lines) if variant.folder else "",
             f"{certificate.parameter_delta:+,}" if variant.folder else "",

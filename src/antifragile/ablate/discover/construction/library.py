@@ -10,8 +10,8 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from antifragile.ablate.discover.construction.names import group_name, layer_paths
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
-from antifragile.ablate.discover.modules import group_name, layer_paths
 from antifragile.ablate.discover.sites import target_at
 from antifragile.ablate.records import AblationKind, ComponentKind, SiteKey, Target
 from antifragile.ablate.trace.records import ModuleRun

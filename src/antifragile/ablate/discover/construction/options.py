@@ -8,18 +8,21 @@ MultiHeadAttention(num_heads=4, ...) each head
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from antifragile.ablate.discover.construction.library import part_target
+from antifragile.ablate.discover.construction.names import group_name, layer_paths
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
-from antifragile.ablate.discover.modules import group_name, layer_paths
+from antifragile.ablate.discover.graphs.layers import WHICH, graph_layers
 from antifragile.ablate.records import AblationKind, ComponentKind, Target
 from antifragile.ablate.trace.records import ModuleRun
 
 OPTION, NEW = "option", "new"  # the argument that goes, and the text that takes its place
 HEADS_OF = "heads of"  # the layer whose construction is wrapped to silence a head
 _POSITIONS = {"Dense": ("units", "activation")}  # what is often given without its name
+_CHANGEABLE = re.compile(r"Dense|Conv")  # layers whose activation is an attribute to be set
 _NOTHING = (None, "linear")
 
 
@@ -38,6 +41,23 @@ def keras_option_targets(evidence: Evidence) -> Iterator[Target]:
         title = group_name(evidence, site, numbers, layer_paths(evidence, site, numbers))
         for target in (*option_targets(site, modules), *head_targets(site, modules)):
             yield target.named(f"{title} {target.component.name}")
+        yield from layer_option_targets(evidence, site, numbers)
+
+
+def layer_option_targets(
+    evidence: Evidence, site: SeenSite, numbers: Sequence[int]
+) -> Iterator[Target]:
+    """Yield the activation or heads of each layer that a loop makes, cut in the finished model."""
+    for number, key in graph_layers(evidence, numbers) if len(numbers) > 1 else ():
+        module = evidence.module(number)
+        for target in (*option_targets(site, [module]), *head_targets(site, [module])):
+            is_changed_later = target.options.get(OPTION) == "activation" and bool(
+                _CHANGEABLE.search(module.type)
+            )
+            if is_changed_later or HEADS_OF in target.options:
+                options = {**target.options, WHICH: str(module.settings[WHICH])}
+                title = f"{module.title} {target.component.name}"
+                yield replace(target, site=key, options=options).named(title)
 
 
 def option_targets(site: SeenSite, modules: Sequence[ModuleRun]) -> Iterator[Target]:

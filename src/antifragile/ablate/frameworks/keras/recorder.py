@@ -177,6 +177,7 @@ class KerasRecorder(GraphRecorder):
             dtype=type_of(tensor),
             made_by=self.makers.get(id(tensor)),
             in_unit=check_range and _is_in_unit(tensor),
+            hides_positions=getattr(tensor, "_keras_mask", None) is not None,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -58,7 +59,8 @@ def trace_keras(project: Project) -> Trace:
             step=partial(_step_once, recorder, model, given),
         )
         recorder.found = batch_of(recorder, models, model, given)
-    return KerasAssembly(recorder, model).trace(project, given, outputs)
+    trace = KerasAssembly(recorder, model).trace(project, given, outputs)
+    return replace(trace, versions=models.versions())
 
 
 def convert(array: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.discover.calls import PASSES
+from antifragile.ablate.discover.evidence import label
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
@@ -24,6 +25,7 @@ def plan_pass_through(attempt: Attempt) -> Planned:
         text = f"({text}, {source.source(node)})[0]"  # the layers that it builds keep their order
     return Planned(
         edits=(replace_node(source, node, text),),
+        substitute=f"passes on `{', '.join(label(source, nodes[name]) for name in operands)}`",
         cut_parameters=attempt.evidence.lost([each_result(run, operands)], "0"),
     )
 
