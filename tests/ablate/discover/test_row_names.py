@@ -84,7 +84,7 @@ def build():
 def inputs():
     return (torch.randn(4, 8),)
 """
-PLACE = "self.mixer(self.q(x), y)"
+PLACE = "self.mixer(self.q(x), y) + y"
 
 
 def planned(server: Server, folder: Path, text: str) -> AblationPlan:
