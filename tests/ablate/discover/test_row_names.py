@@ -129,3 +129,45 @@ def test_of_several_inputs_the_row_says_which_is_passed_on(
 ) -> None:
     plan = planned(tracing, tmp_path, MIXED.replace("{call}", call))
     assert substitute(plan, component) == expected
+
+
+GIVEN = """
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, fc=None):
+        super().__init__()
+        if fc is not None:
+            self.fc = fc
+        else:
+            self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return torch.tanh(self.fc(x))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        shared = nn.Linear(8, 8)
+        self.one, self.two, self.three = Block(shared), Block(), Block()
+
+    def forward(self, x):
+        return self.three(self.two(self.one(x)))
+
+
+def build():
+    return Net()
+
+
+def inputs():
+    return (torch.randn(4, 8),)
+"""
+
+
+def test_layers_that_another_place_made_are_not_counted(tmp_path: Path, tracing: Server) -> None:
+    found = {item.name: item for item in planned(tracing, tmp_path, GIVEN).components}
+    assert set(found["Block.fc (2 of 3)"].modules) == {"two.fc", "three.fc"}
+    assert "Block.fc" not in found

@@ -2,6 +2,7 @@
 
 Net.blocks[*] (all)          every block of the stack
 Net.blocks[0, 2] (2 of 4)    two of them: another place builds the others
+Block.fc (4 of 6)            two blocks were given theirs by another place
 one.act and two.act          one module that the model holds twice
 """
 
@@ -43,12 +44,28 @@ def group_name(evidence: Evidence, site: SeenSite, numbers: Sequence[int], paths
         owner, _ = next(iter(paths))
         words = common_path([path for _, path in paths])
         if not words.startswith("*"):  # else it is called in several places of the class
-            return f"{owner}.{index_path(spelled_out(evidence, words, paths))}"
+            name = f"{owner}.{index_path(spelled_out(evidence, words, paths))}"
+            return f"{name}{share_of(evidence, owner, words, numbers)}"
     modules = [evidence.module(number) for number in numbers if evidence.module(number).name]
     if len(modules) == 1:
         names = [modules[0].name, *(one for one in modules[0].names if one != modules[0].name)]
         return modules[0].title or at_a_glance(names)
     return f"{site.function}:{site.label}"
+
+
+def share_of(evidence: Evidence, owner: str, path: str, numbers: Sequence[int]) -> str:
+    """Say how many of the layers of one name are meant, where some owners hold another's layer."""
+    owners = [evidence.owner_of(evidence.module(number), owner) for number in numbers]
+    types = {evidence.module(evidence.by_name[one[1]]).type for one in owners if one}
+    holders = [module for module in evidence.trace.modules if module.type in types]
+    places = [f"{name}.{path}" for module in holders for name in module.names]
+    found = {evidence.by_name[place] for place in places if place in evidence.by_name}
+    working = {one for one in found if evidence.module(one).ran}
+    others = [one for one in working if not evidence.module(one).passes_input]
+    if set(others) <= set(numbers):
+        return ""
+    meant = [one for one in numbers if one in working]
+    return f" ({len(meant)} of {len({*meant, *others})})"
 
 
 def at_a_glance(names: Sequence[str]) -> str:
