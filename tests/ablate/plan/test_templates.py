@@ -122,7 +122,7 @@ def traced_by_hand(framework: str, template: Template, source: SourceFile) -> Tr
         operands=operands,
         outputs=(after,),
         is_tensor=not template.of_tuple,
-        is_tuple=template.of_tuple,
+        n_leading=int(template.of_tuple),
         signatures=signatures,
         names=("layer",),
         type=f"{framework}.nn.{name}",

@@ -13,7 +13,13 @@ from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import Evidence, cut_of
 from antifragile.ablate.plan.attempt import Attempt
-from antifragile.ablate.plan.calls.several_inputs import check_other_inputs, passed_by_modules
+from antifragile.ablate.plan.calls.several_inputs import (
+    check_other_inputs,
+    first_results,
+    n_streams,
+    passed_by_modules,
+    words_of_streams,
+)
 from antifragile.ablate.plan.calls.unseen import is_written_behind, reads_of
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
 from antifragile.ablate.plan.names import library_names, with_helper
@@ -21,7 +27,6 @@ from antifragile.ablate.plan.operands import (
     POOLS,
     Shape,
     check_numbers,
-    first_of_tuple,
     is_exposed,
     passed_operand,
     relations_of,
@@ -102,8 +107,10 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     """Predict which parameters vanish or lose their gradient."""
     evidence, kind = attempt.evidence, attempt.kind
     runs: Sequence[Run] = attempt.runs
+    operand = template.bypass or (passed_operand(runs) if kind is AblationKind.IDENTITY else "0")
+    streams = n_streams(attempt.runs, operand) if kind is AblationKind.IDENTITY else 1
     if template.of_tuple:
-        runs = [first_of_tuple(run) for run in runs]
+        runs = [first_results(run, operand, streams) for run in attempt.runs]
     if kind is AblationKind.FREEZE:
         return frozen_parameters(
             evidence, {name for module in attempt.modules for name in module.parameters}
@@ -112,9 +119,9 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     if template.dead:
         found = set(evidence.lost(runs))
     elif kind is AblationKind.IDENTITY:
-        operand = template.bypass or passed_operand(attempt.runs)
         found = set(evidence.lost(runs, operand))
-        check_other_inputs(attempt, operand, found)
+        passed = {operand, *(map(str, range(streams)) if template.of_tuple else ())}
+        check_other_inputs(attempt, passed, found)
     if not template.keep:
         found |= set(evidence.vanishing(attempt.target.modules))
     return tuple(name for name in evidence.trace.parameters if name in found)
@@ -161,6 +168,7 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         "named": given_name(call),
         **library_names(evidence, source),
         **signature_words(operand, runs),
+        **stream_words(operand, runs),
         **shape_words(pairs),
         **words,
     }
@@ -210,7 +218,7 @@ def chosen(
         is_for_any = template.match == ("*",) and kind is not AblationKind.FREEZE
         if is_for_any and not template.of_tuple and not of_tensors:
             continue
-        if is_named and "{given}" not in (template.helper or ""):
+        if is_named and "{options}" not in (template.helper or ""):
             continue
         moves = template.shapes == "resized" and not template.keep
         if moves and (shares or is_late or not all(map(str.isdigit, names))):
@@ -264,6 +272,16 @@ def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
         "ordinal": _ORDINALS[min(place, 3)],
         "input": "x",
     }
+
+
+def stream_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
+    """Return the placeholders of templates for modules that hand on several tensors."""
+    if not operand.isdigit() or not all(run.is_tuple for run in runs):
+        n, streams = 1, f'kwargs["{operand}"]'
+    else:
+        n = n_streams(runs, operand)
+        streams = ", ".join(f"args[{int(operand) + place}]" for place in range(n))
+    return {"streams": streams, "rest": f"output[{n}:]", "handed": words_of_streams(n)}
 
 
 def pooled(functional: str, pairs: Sequence[tuple[Shape, Shape]]) -> str:

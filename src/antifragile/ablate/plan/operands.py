@@ -121,13 +121,6 @@ def passed_operand(runs: Sequence[Run]) -> str:
     return names[0]
 
 
-def first_of_tuple(run: Run) -> Run:
-    """Return the calls of a place as if they made only the first of their results."""
-    made = bool(run.outputs[0].producer)
-    nodes = tuple((numbers[:1] if made else (), given) for numbers, given in run.nodes)
-    return Run(nodes=nodes)
-
-
 def batch_axis(evidence: Evidence, values: Sequence[Value]) -> int:
     """Return the axis along which values hold samples, for edits that give one another's.
 

@@ -19,13 +19,17 @@ from antifragile.ablate.plan.calls.operators import (
     kept_text,
     plan_without,
 )
-from antifragile.ablate.plan.calls.several_inputs import passed_by_call
+from antifragile.ablate.plan.calls.several_inputs import (
+    first_results,
+    n_streams,
+    passed_by_call,
+    words_of_streams,
+)
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, replaced
 from antifragile.ablate.plan.operands import (
     check_numbers,
-    first_of_tuple,
     passed_operand,
     relations_of,
     shape_pairs,
@@ -129,11 +133,15 @@ def plan_first_result(attempt: Attempt) -> Planned:
     if "same" not in shape_relations(shape_pairs([run], operand)):
         raise NoLegalEdit("the first of its results has another shape than its input")
     check_numbers([run], operand)
-    text = f"({site.source.source(given[operand])}, *{site.source.source(site.node)}[1:])"
+    n = n_streams([run], operand)
+    names = [operand, *map(str, range(1, n))]
+    n = len(names) if all(name in given for name in names) else 1
+    kept = ", ".join(site.source.source(given[name]) for name in names[:n])
+    text = f"({kept}, *{site.source.source(site.node)}[{n}:])"
     return Planned(
         edits=(replace_node(site.source, site.node, text),),
-        substitute="the input in place of the first result; the others stay",
-        cut_parameters=attempt.evidence.lost([first_of_tuple(run)], operand),
+        substitute=words_of_streams(n),
+        cut_parameters=attempt.evidence.lost([first_results(run, operand, n)], operand),
     )
 
 

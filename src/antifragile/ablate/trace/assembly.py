@@ -148,7 +148,7 @@ class Assembly(ABC):
                 for place, value in enumerate(outputs)
             ),
             "is_tensor": notes.is_tensor,
-            "is_tuple": notes.is_tuple,
+            "n_leading": notes.n_leading,
             "signatures": tuple(notes.signatures),
             "exposed": self.exposed(notes),
             "nodes": tuple(self.nodes(made, operands) for made, operands in notes.nodes),

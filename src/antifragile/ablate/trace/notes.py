@@ -32,7 +32,7 @@ class Notes:
     operands: Mapping[str, Value] = field(default_factory=dict)
     outputs: tuple[Value, ...] = ()
     is_tensor: bool = False
-    is_tuple: bool = False
+    n_leading: int = 0
     signatures: dict[Any, None] = field(default_factory=dict)
     shapes: dict[Phase, list[Shapes]] = field(default_factory=dict)  # of the two last phases
     nodes: list[tuple[list[Any], dict[str, Any]]] = field(default_factory=list)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, wraps
+from itertools import takewhile
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -436,8 +437,9 @@ class Recorder(ABC):
         if len(notes.signatures) < _MAX_SIGNATURES:
             given = tuple(tuple(value.shape) for value, _ in before.values())
             notes.signatures.setdefault((given, tuple(tuple(value.shape) for value in outputs)))
-        is_tuple = type(result) is tuple and bool(result) and self.is_tensor(result[0])
-        notes.is_tuple = is_tuple and (notes.is_tuple or not notes.outputs)
+        items = result if type(result) is tuple else ()
+        n_leading = len(list(takewhile(self.is_tensor, items)))
+        notes.n_leading = min(n_leading, notes.n_leading) if notes.outputs else n_leading
         if not notes.outputs:
             notes.operands = self._values(before) if values is None else values
             notes.outputs = tuple(map(self.value, outputs))

@@ -66,10 +66,15 @@ class Run:
     operands: Mapping[str, Value] = field(default_factory=dict)
     outputs: tuple[Value, ...] = ()
     is_tensor: bool = False  # the result is one tensor, not a tuple or a list
-    is_tuple: bool = False  # it is a plain tuple in every call, whose first item is a tensor
+    n_leading: int = 0  # items at the head of a plain tuple that are tensors in every call
     signatures: tuple[tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]], ...] = ()
     nodes: tuple[tuple[tuple[int, ...], Mapping[str, int | None]], ...] = ()
     exposed: tuple[str, ...] = ()
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether it is a plain tuple in every call, whose first item is a tensor."""
+        return self.n_leading > 0
 
     @property
     def ran(self) -> bool:

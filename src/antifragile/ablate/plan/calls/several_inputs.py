@@ -1,9 +1,14 @@
-"""Edits that pass one of several inputs on: which one, and what the others would lose."""
+"""Edits that pass inputs on where there are several: which ones, and what the others would lose.
+
+A layer that hands on several tensors, `nodes, places = layer(nodes, places)`, is bypassed in all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 
 from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
@@ -65,7 +70,7 @@ def parameter_name(evidence: Evidence, module: ModuleRun, operand: str) -> str:
     return ""
 
 
-def check_other_inputs(attempt: Attempt, operand: str, lost: Collection[str]) -> None:
+def check_other_inputs(attempt: Attempt, passed: Collection[str], lost: Collection[str]) -> None:
     """Refuse to pass one input on where all that led to another one would be lost with it."""
     graph, held = attempt.evidence.trace.gradients, set[str]()
     for number in attempt.evidence.below(attempt.target.modules):
@@ -75,7 +80,7 @@ def check_other_inputs(attempt: Attempt, operand: str, lost: Collection[str]) ->
         for run in attempt.runs
         for _, made in run.nodes
         for name, node in made.items()
-        if name != operand and node is not None
+        if name not in passed and node is not None
     }
     fed = replace(graph, starts=tuple(others)).walk({})
     cut = [name for name in attempt.evidence.trace.parameters if name in lost and name not in held]
@@ -85,3 +90,54 @@ def check_other_inputs(attempt: Attempt, operand: str, lost: Collection[str]) ->
             f"its other inputs would be cut off, and with them {gone[0]}"
             f"{f' and {len(gone) - 1} more' if len(gone) > 1 else ''}"
         )
+
+
+def n_streams(runs: Sequence[Run], operand: str) -> int:
+    """Return how many first results of tuples have the shape and type of the input in their place.
+
+    Args:
+        runs: The places.
+        operand: The input that takes the first one's place.
+    """
+    if operand != "0":
+        return 1
+    return min(1 + len(list(takewhile(partial(is_stream, run), further(run)))) for run in runs)
+
+
+def further(run: Run) -> range:
+    """Return the places behind the first of the tensors that a tuple begins with."""
+    return range(1, run.n_leading)
+
+
+def is_stream(run: Run, place: int) -> bool:
+    """Whether a result in a place is a new version of the input in that place."""
+    before, after = run.operands.get(str(place)), run.outputs[place]
+    if before is None or not after.producer or before.dtype != after.dtype:
+        return False
+    position = list(run.operands).index(str(place))
+    return all(
+        max(position, place) < min(len(given), len(made)) and given[position] == made[place]
+        for given, made in run.signatures
+    )
+
+
+def first_results(run: Run, operand: str, n: int = 1) -> Run:
+    """Return the calls of a place as if they made only the first n of their results.
+
+    The input that takes a result's place is called by the given operand's name in all of them.
+    """
+    made_by_code = [place for place, value in enumerate(run.outputs) if value.producer]
+    nodes = []
+    for numbers, given in run.nodes:
+        for place in range(n):
+            name = operand if place == 0 else str(place)
+            found = [numbers[made_by_code.index(place)]] if place in made_by_code else []
+            nodes.append((tuple(found), {**given, operand: given.get(name)}))
+    return Run(nodes=tuple(nodes))
+
+
+def words_of_streams(n: int) -> str:
+    """Say which results are replaced by inputs, and that the others stay."""
+    if n == 1:
+        return "the input in place of the first result; the others stay"
+    return f"the first {n} inputs in place of the first {n} results"
