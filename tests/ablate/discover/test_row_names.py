@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from antifragile.ablate.discover.construction.names import fits_word
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationKind, AblationPlan, Planned
 from antifragile.ablate.sandbox.server import Server
@@ -171,3 +172,19 @@ def test_layers_that_another_place_made_are_not_counted(tmp_path: Path, tracing:
     found = {item.name: item for item in planned(tracing, tmp_path, GIVEN).components}
     assert set(found["Block.fc (2 of 3)"].modules) == {"two.fc", "three.fc"}
     assert "Block.fc" not in found
+
+
+@pytest.mark.parametrize(
+    ("part", "word", "fits"),
+    [
+        ("0", "*", True),
+        ("0['norm']", "*['norm']", True),
+        ("0", "*['norm']", False),
+        ("0['mlp']", "*['norm']", False),
+        ("layer2", "layer*", True),
+        ("head", "layer*", False),
+        ("norm", "norm", True),
+    ],
+)
+def test_a_part_of_a_path_fits_a_word(part: str, word: str, fits: bool) -> None:
+    assert fits_word(part, word) is fits

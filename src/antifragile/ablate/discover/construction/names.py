@@ -107,7 +107,8 @@ def fits_word(part: str, word: str) -> bool:
     stem, star, rest = word.partition("*")
     if not star:
         return part == word
-    return part.isdigit() if not stem else part.startswith(stem) and part.endswith(rest)
+    middle = part.removesuffix(rest)
+    return part.endswith(rest) and (middle.startswith(stem) if stem else middle.isdigit())
 
 
 def common_path(paths: Sequence[str]) -> str:

@@ -113,7 +113,14 @@ def reads_of(evidence: Evidence, module: ModuleRun) -> Iterator[str]:
         for node in ast.walk(found):
             if not isinstance(node, ast.Attribute) or _OF_EVERY_MODULE.fullmatch(node.attr):
                 continue
-            text, indices = re.subn(r"\[[^\]]*\]", "", source.source(node.value))
-            is_it = text == ".".join(["self", *chain]) and indices == len(parts) - len(chain)
-            if chain and is_it:
+            text = source.source(node.value)
+            indices, name = re.findall(r"\[([^\]]*)\]", text), re.sub(r"\[[^\]]*\]", "", text)
+            places = [part for part in parts if part.isdigit()]
+            fits = len(indices) == len(places) and all(map(could_be, indices, places))
+            if chain and name == ".".join(["self", *chain]) and fits:
                 yield node.attr
+
+
+def could_be(index: str, place: str) -> bool:
+    """Whether an index as written could be a place in a list: a variable could be any."""
+    return index == place or not index.isdigit()
