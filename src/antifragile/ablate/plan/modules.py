@@ -43,6 +43,7 @@ from antifragile.ablate.trace.records import ModuleRun, Run
 _ORDINALS = ("its first", "its second", "its third", "its fourth")
 _BY_NAME = ", with_kwargs=True"  # an option of a hook that also gets the arguments by name
 _IN_NEW_MEMORY = ("masked", "exposed", "resized")  # templates whose results are no views
+_OF_ONE_SHAPE = ("same", "masked", "exposed")  # templates whose results are the input
 _OTHERS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -158,6 +159,8 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
     if "same" in relations and any(is_written_behind(evidence, module) for module in runs):
         relations |= {"exposed"}
     template = chosen(attempt, operand, pairs, relations)
+    if kind is AblationKind.IDENTITY:
+        check_mask(runs, operand, is_input=template.shapes in _OF_ONE_SHAPE)
     if kind is AblationKind.IDENTITY and template.match == ("*",):
         check_numbers(runs, operand)
     if kind is AblationKind.IDENTITY and template.shapes not in _IN_NEW_MEMORY:
@@ -236,6 +239,22 @@ def chosen(
     raise NoLegalEdit(
         f"it turns shape {before} into {after}: nothing of that shape stands in for it"
     )
+
+
+def check_mask(runs: Sequence[Run], operand: str, *, is_input: bool) -> None:
+    """Refuse a stand-in that lets a Keras mask go on, or ends it, otherwise than the layer did.
+
+    Args:
+        runs: The layers.
+        operand: The input that is passed on.
+        is_input: Whether it goes on as it is, its mask included.
+    """
+    for run in runs:
+        before, after = run.operands.get(operand), run.outputs[0]
+        if is_input and before and before.hides_positions and not after.hides_positions:
+            raise NoLegalEdit("it ends the mask of its input, which would reach later layers then")
+        if not is_input and after.hides_positions:
+            raise NoLegalEdit("a mask goes on with what it returns, which would end there")
 
 
 def check_alone_in_memory(runs: Sequence[Run], operand: str) -> None:
