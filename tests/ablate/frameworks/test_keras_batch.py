@@ -49,7 +49,7 @@ def together_and_alone(out: Path, backend: str) -> dict[str, list[float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
 def test_a_mean_is_that_of_one_sample(tmp_path: Path, backend: str) -> None:
-    said = generated(tmp_path, "recurrent", backend, "--kinds", "mean")
+    said = generated(tmp_path, "recurrent", backend, "--kinds", "mean", without=", mask_zero=True")
     assert [item["status"] for item in said["variants"]] == ["certified"] * 4 + ["refused"]
     [last] = [item for item in said["variants"] if item["status"] == "refused"]
     assert last["reason"] == "it is one number for each sample: its mean is itself"
@@ -59,3 +59,16 @@ def test_a_mean_is_that_of_one_sample(tmp_path: Path, backend: str) -> None:
     for together, single in found.values():
         assert single == pytest.approx(together, abs=1e-6)
         assert abs(single - before) > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_a_mean_never_counts_padding(tmp_path: Path, backend: str) -> None:
+    said = generated(tmp_path, "recurrent", backend, "--kinds", "mean")
+    assert [item["status"] for item in said["variants"]] == [
+        *["refused"] * 3,  # the layers in front of the last recurrent one hand the mask on
+        "certified",
+        "refused",
+    ]
+    reasons = {item["reason"] for item in said["variants"][:3]}
+    assert reasons == {"a mask hides some of its positions: its mean would count the padding"}
