@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from antifragile.ablate.certify import bench as bench_module
-from antifragile.ablate.certify import measure, verdict, workplace
+from antifragile.ablate.certify import measure, workplace
 from antifragile.ablate.certify.arrays import load_arrays
 from antifragile.ablate.certify.compare import Difference
+from antifragile.ablate.certify.judging import change, life, promises
+from antifragile.ablate.certify.judging.case import Case
 from antifragile.ablate.records import CertificateVerdict
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.adversarial.traps import TRAPS, Guard, Trap
@@ -30,34 +32,34 @@ def _nothing(*_: object) -> None:
 
 def _without_dead_check(patch: pytest.MonkeyPatch) -> None:
     """The output may be constant, and whoever lost its gradient is not asked for either."""
-    patch.setattr(verdict, "_dead", _nothing)
-    patch.setattr(verdict._Case, "_is_zero", lambda *_: False)
+    patch.setattr(life, "dead", _nothing)
+    patch.setattr(Case, "is_zero", lambda *_: False)
 
 
 def _without_zero_check(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict._Case, "_is_zero", lambda *_: False)
+    patch.setattr(Case, "is_zero", lambda *_: False)
 
 
 def _without_takes_more(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "_takes_more", _nothing)
+    patch.setattr(life, "takes_more", _nothing)
 
 
 def _without_noise_floor(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "_threshold", lambda *_: 0.0)
+    patch.setattr(change, "threshold_of", lambda *_: 0.0)
 
 
 def _without_finite(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "_finite", _nothing)
-    patch.setattr(verdict, "_dead", _nothing)  # which stands behind it
+    patch.setattr(promises, "finite", _nothing)
+    patch.setattr(life, "dead", _nothing)  # which stands behind it
 
 
 def _without_shape(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "_output_shape", _nothing)
-    patch.setattr(verdict, "_dead", _nothing)  # which stands behind it
+    patch.setattr(promises, "output_shape", _nothing)
+    patch.setattr(life, "dead", _nothing)  # which stands behind it
 
 
 def _without_parameters(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "_parameters", _nothing)
+    patch.setattr(promises, "parameters", _nothing)
 
 
 def _without_repeats(patch: pytest.MonkeyPatch) -> None:
@@ -66,7 +68,7 @@ def _without_repeats(patch: pytest.MonkeyPatch) -> None:
 
 
 def _without_inputs(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(verdict, "_inputs", _nothing)
+    patch.setattr(promises, "inputs", _nothing)
 
 
 def _without_independent_streams(patch: pytest.MonkeyPatch) -> None:
@@ -88,7 +90,7 @@ def _without_copied_values(patch: pytest.MonkeyPatch) -> None:
         return replace(found, arguments={**found.arguments, "kept_apart": own})
 
     patch.setattr(workplace.Workplace, "variant_job", job)
-    patch.setattr(verdict, "_dead", _nothing)  # weights that nobody copies cannot change
+    patch.setattr(life, "dead", _nothing)  # weights that nobody copies cannot change
 
 
 def _without_control_seed(patch: pytest.MonkeyPatch) -> None:
@@ -99,7 +101,7 @@ def _without_comparison(patch: pytest.MonkeyPatch) -> None:
     """As where a model decides what comparisons say."""
     honest = measure.difference
     patch.setattr(measure, "difference", lambda *pair: _forged(honest(*pair)))
-    patch.setattr(verdict, "_inputs", _nothing)
+    patch.setattr(promises, "inputs", _nothing)
     patch.setattr(measure, "rounding_noise", lambda *_: {})
     patch.setattr(bench_module, "needs_shaking", lambda *_: False)
 
@@ -138,9 +140,9 @@ def _without_form(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bench_module, "read_results", read)
     patch.setattr(bench_module.Bench, "_with_measurement", measured)
     patch.setattr(measure, "_check_fit", _nothing)
-    patch.setattr(verdict, "_dead", _nothing)
-    patch.setattr(verdict, "_takes_more", _nothing)
-    patch.setattr(verdict, "_inputs", _nothing)
+    patch.setattr(life, "dead", _nothing)
+    patch.setattr(life, "takes_more", _nothing)
+    patch.setattr(promises, "inputs", _nothing)
 
 
 SWITCHES: dict[Guard, SwitchOff] = {
