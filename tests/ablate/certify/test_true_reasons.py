@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from antifragile.ablate.certify.certificate import certify
 from antifragile.ablate.generate.generate import generate
 from antifragile.ablate.plan.model import plan_ablations
@@ -106,23 +108,20 @@ def certificate_of(
     return found
 
 
-def test_what_changes_gradients_alone_is_not_said_to_change_nothing(
-    tmp_path: Path, tracing: Server
+@pytest.mark.parametrize(
+    ("text", "site", "reason"),
+    [
+        (GRADIENTS, "Model.forward:scaled", "but gradients (fc.bias, fc.weight)"),
+        (STATE, "Model.forward:torch.tanh", "in one call; what later calls read is not compared"),
+    ],
+    ids=["gradients alone", "what later calls read"],
+)
+def test_what_else_may_have_changed_is_said(
+    tmp_path: Path, tracing: Server, text: str, site: str, reason: str
 ) -> None:
-    site, kind = "Model.forward:scaled", AblationKind.IDENTITY
-    found = certificate_of(tmp_path, tracing, GRADIENTS, site, kind)
+    found = certificate_of(tmp_path, tracing, text, site, AblationKind.IDENTITY)
     assert found.verdict is CertificateVerdict.REFUSED
-    assert found.reason == "it changes nothing but gradients (fc.bias, fc.weight)"
-
-
-def test_what_only_later_calls_read_is_said_not_to_be_compared(
-    tmp_path: Path, tracing: Server
-) -> None:
-    site, kind = "Model.forward:torch.tanh", AblationKind.IDENTITY
-    found = certificate_of(tmp_path, tracing, STATE, site, kind)
-    assert found.verdict is CertificateVerdict.REFUSED
-    words = "it changes nothing in one call; what later calls read is not compared"
-    assert found.reason == words
+    assert found.reason == f"it changes nothing {reason}"
 
 
 def test_a_shared_parameter_that_loses_one_of_its_names_has_not_vanished(

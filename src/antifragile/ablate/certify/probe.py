@@ -141,8 +141,7 @@ def run_variant(
     """
     subject = Subject(code)
     subject.is_random = is_random
-    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
-    weights = _weights(weights_file, apart)
+    weights, apart = _weights_apart(subject, weights_file, kept_apart, own_values)
     first = subject.observe(weights["given"])
     seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
     again = subject.observe(weights["given"])
@@ -184,8 +183,7 @@ def draw_again(
         Number of draws.
     """
     subject = Subject(code)
-    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
-    weights = _weights(weights_file, apart)
+    weights, _ = _weights_apart(subject, weights_file, kept_apart, own_values)
     save_arrays(Path(results), _further_draws(subject, weights))
     return SALTS
 
@@ -215,8 +213,7 @@ def run_shaken(
     """
     subject = Subject(code)
     subject.is_random = is_random
-    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
-    weights = _weights(weights_file, apart)
+    weights, _ = _weights_apart(subject, weights_file, kept_apart, own_values)
     seen = {
         name: subject.observe(values, backward=keep_gradients) for name, values in weights.items()
     }
@@ -249,6 +246,14 @@ def _changed_values(subject: Subject, weights_file: str, names: Sequence[str]) -
         for name in names
         if name not in before or name not in now or not _is_same(before[name], now[name])
     ]
+
+
+def _weights_apart(
+    subject: Subject, weights_file: str, kept_apart: Sequence[str], own_values: Sequence[str]
+) -> tuple[dict[str, Leaves], list[str]]:
+    """The weights for a variant, and the parameters that keep its own values, left out there."""
+    apart = [*kept_apart, *_changed_values(subject, weights_file, own_values)]
+    return _weights(weights_file, apart), apart
 
 
 def _is_same(one: Array, other: Array) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Sequence, Set
-from dataclasses import replace
 
 from antifragile.ablate.discover.evidence import Evidence, cut_of
 from antifragile.ablate.plan.attempt import Attempt
@@ -22,7 +21,7 @@ from antifragile.ablate.plan.calls.several_inputs import (
 )
 from antifragile.ablate.plan.calls.unseen import is_written_behind, reads_of
 from antifragile.ablate.plan.catalogue import FilledTemplate, Template, fill_template
-from antifragile.ablate.plan.names import library_names, with_helper
+from antifragile.ablate.plan.names import library_names, replaced
 from antifragile.ablate.plan.operands import (
     POOLS,
     Shape,
@@ -36,7 +35,6 @@ from antifragile.ablate.plan.operands import (
     words_of_results,
 )
 from antifragile.ablate.records import AblationKind, ComponentKind, Edit, NoLegalEdit, Planned
-from antifragile.ablate.source.edits import replace as replace_node
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import ModuleRun, Run
 
@@ -51,9 +49,7 @@ def plan_modules(attempt: Attempt) -> Planned:
     """Edit the expression that builds the modules."""
     source, node = attempt.site.source, attempt.site.node
     filled = filled_template(attempt, source, source.source(node))
-    edit = replace_node(source, node, filled.text)
-    edits = with_helper(attempt.evidence, source, node, edit, filled.helper)
-    return with_effects(attempt, filled, edits)
+    return with_effects(attempt, filled, replaced(attempt, node, filled.text, filled.helper))
 
 
 def with_effects(attempt: Attempt, filled: FilledTemplate, edits: tuple[Edit, ...]) -> Planned:
@@ -84,9 +80,8 @@ def what_is_passed(attempt: Attempt, cut: Collection[str]) -> str | None:
 def used_without_holding(attempt: Attempt, cut: Collection[str]) -> list[str]:
     """Return the parameters that modules use without holding them: a closure over another layer."""
     graph = attempt.evidence.trace.gradients
-    operands = [made for run in attempt.runs for _, made in run.nodes]
-    given = {node for made in operands for node in made.values() if node is not None}
-    fed = replace(graph, starts=tuple(given)).walk({})
+    operands = [given for run in attempt.runs for _, given in run.nodes]
+    fed = graph.leading_to(node for given in operands for node in given.values())
     held = {name for module in attempt.modules for name in module.parameters}
     return [name for name in cut if name not in held and graph.parameters.get(name) not in fed]
 
@@ -108,8 +103,9 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     """Predict which parameters vanish or lose their gradient."""
     evidence, kind = attempt.evidence, attempt.kind
     runs: Sequence[Run] = attempt.runs
-    operand = template.bypass or (passed_operand(runs) if kind is AblationKind.IDENTITY else "0")
-    streams = n_streams(attempt.runs, operand) if kind is AblationKind.IDENTITY else 1
+    is_identity = kind is AblationKind.IDENTITY
+    operand = template.bypass or (passed_operand(runs) if is_identity else "0")
+    streams = n_streams(runs, operand) if is_identity and template.of_tuple else 1
     if template.of_tuple:
         runs = [first_results(run, operand, streams) for run in attempt.runs]
     if kind is AblationKind.FREEZE:
@@ -119,10 +115,9 @@ def cut_parameters(attempt: Attempt, template: Template) -> tuple[str, ...]:
     found: set[str] = set()
     if template.dead:
         found = set(evidence.lost(runs))
-    elif kind is AblationKind.IDENTITY:
+    elif is_identity:
         found = set(evidence.lost(runs, operand))
-        passed = {operand, *(map(str, range(streams)) if template.of_tuple else ())}
-        check_other_inputs(attempt, passed, found)
+        check_other_inputs(attempt, {operand, *map(str, range(1, streams))}, found)
     if not template.keep:
         found |= set(evidence.vanishing(attempt.target.modules))
     return tuple(name for name in evidence.trace.parameters if name in found)
@@ -160,18 +155,15 @@ def filled_template(attempt: Attempt, source: SourceFile, call: str) -> FilledTe
         relations |= {"exposed"}
     template = chosen(attempt, operand, pairs, relations)
     if kind is AblationKind.IDENTITY:
-        check_mask(runs, operand, is_input=template.shapes in _OF_ONE_SHAPE)
-    if kind is AblationKind.IDENTITY and template.match == ("*",):
-        check_numbers(runs, operand)
-    if kind is AblationKind.IDENTITY and template.shapes not in _IN_NEW_MEMORY:
-        check_alone_in_memory(runs, template.bypass or operand)
+        check_stand_in(runs, operand, template)
+    signature = signature_words(operand, runs)
     values = {
         **{name: str(value) for name, value in runs[0].settings.items()},
         "call": call,
         "named": given_name(call),
         **library_names(evidence, source),
-        **signature_words(operand, runs),
-        **stream_words(operand, runs),
+        **signature,
+        **stream_words(signature["given"], n_streams(runs, operand)),
         **shape_words(pairs),
         **words,
     }
@@ -241,6 +233,15 @@ def chosen(
     )
 
 
+def check_stand_in(runs: Sequence[ModuleRun], operand: str, template: Template) -> None:
+    """Refuse to pass an input on that is no stand-in: of another type, masked, written into."""
+    check_mask(runs, operand, is_input=template.shapes in _OF_ONE_SHAPE)
+    if template.match == ("*",):
+        check_numbers(runs, operand)
+    if template.shapes not in _IN_NEW_MEMORY:
+        check_alone_in_memory(runs, template.bypass or operand)
+
+
 def check_mask(runs: Sequence[Run], operand: str, *, is_input: bool) -> None:
     """Refuse a stand-in that lets a Keras mask go on, or ends it, otherwise than the layer did.
 
@@ -293,13 +294,9 @@ def signature_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
     }
 
 
-def stream_words(operand: str, runs: Sequence[ModuleRun]) -> dict[str, str]:
-    """Return the placeholders of templates for modules that hand on several tensors."""
-    if not operand.isdigit() or not all(run.is_tuple for run in runs):
-        n, streams = 1, f'kwargs["{operand}"]'
-    else:
-        n = n_streams(runs, operand)
-        streams = ", ".join(f"args[{int(operand) + place}]" for place in range(n))
+def stream_words(given: str, n: int) -> dict[str, str]:
+    """Return the placeholders of templates for modules that hand on n tensors, the first given."""
+    streams = ", ".join([given, *(f"args[{place}]" for place in range(1, n))])
     return {"streams": streams, "rest": f"output[{n}:]", "handed": words_of_streams(n)}
 
 

@@ -10,8 +10,8 @@ so tracing belongs in a process of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from antifragile.ablate.records import SiteKey
@@ -154,6 +154,11 @@ class Gradients:
                     seen.add(below)
                     queue.append(below)
         return seen
+
+    def leading_to(self, nodes: Iterable[int | None]) -> set[int]:
+        """Return some nodes and all that they depend on; None stands for no node."""
+        starts = tuple({node for node in nodes if node is not None})
+        return replace(self, starts=starts).walk({})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.discover.evidence import Evidence
 from antifragile.ablate.plan.attempt import Attempt
@@ -35,8 +33,5 @@ def plan_mask(attempt: Attempt) -> Planned:
 def learns(evidence: Evidence, run: SiteRun, operand: str) -> bool:
     """Whether an operand depends on parameters, and not on the model's inputs alone."""
     graph = evidence.trace.gradients
-    given = {operands.get(operand) for _, operands in run.nodes}
-    starts = tuple(node for node in given if node is not None)
-    if not starts:
-        return True  # nobody knows
-    return not set(graph.parameters.values()).isdisjoint(replace(graph, starts=starts).walk({}))
+    reached = graph.leading_to(operands.get(operand) for _, operands in run.nodes)
+    return not reached or not reached.isdisjoint(graph.parameters.values())  # none: nobody knows

@@ -6,7 +6,6 @@ A layer that hands on several tensors, `nodes, places = layer(nodes, places)`, i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 
@@ -75,14 +74,13 @@ def check_other_inputs(attempt: Attempt, passed: Collection[str], lost: Collecti
     graph, held = attempt.evidence.trace.gradients, set[str]()
     for number in attempt.evidence.below(attempt.target.modules):
         held.update(attempt.evidence.module(number).parameters)
-    others = {
+    fed = graph.leading_to(
         node
         for run in attempt.runs
-        for _, made in run.nodes
-        for name, node in made.items()
-        if name not in passed and node is not None
-    }
-    fed = replace(graph, starts=tuple(others)).walk({})
+        for _, given in run.nodes
+        for name, node in given.items()
+        if name not in passed
+    )
     cut = [name for name in attempt.evidence.trace.parameters if name in lost and name not in held]
     gone = [name for name in cut if graph.parameters.get(name) in fed]
     if gone:
@@ -101,12 +99,8 @@ def n_streams(runs: Sequence[Run], operand: str) -> int:
     """
     if operand != "0":
         return 1
-    return min(1 + len(list(takewhile(partial(is_stream, run), further(run)))) for run in runs)
-
-
-def further(run: Run) -> range:
-    """Return the places behind the first of the tensors that a tuple begins with."""
-    return range(1, run.n_leading)
+    further = (takewhile(partial(is_stream, run), range(1, run.n_leading)) for run in runs)
+    return min(1 + len(list(places)) for places in further)
 
 
 def is_stream(run: Run, place: int) -> bool:

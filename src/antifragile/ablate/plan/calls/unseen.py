@@ -110,12 +110,12 @@ def reads_of(evidence: Evidence, module: ModuleRun) -> Iterator[str]:
         source, found = evidence.classes[owner]
         parts = dotted(path).split(".")
         chain = [part for part in parts if not part.isdigit()]
+        places = [part for part in parts if part.isdigit()]
         for node in ast.walk(found):
             if not isinstance(node, ast.Attribute) or _OF_EVERY_MODULE.fullmatch(node.attr):
                 continue
             text = source.source(node.value)
             indices, name = re.findall(r"\[([^\]]*)\]", text), re.sub(r"\[[^\]]*\]", "", text)
-            places = [part for part in parts if part.isdigit()]
             fits = len(indices) == len(places) and all(map(could_be, indices, places))
             if chain and name == ".".join(["self", *chain]) and fits:
                 yield node.attr

@@ -8,7 +8,7 @@ from antifragile.ablate.discover.construction.options import NEW, OPTION, given_
 from antifragile.ablate.discover.graphs.layers import WHICH
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.modules import filled_template, with_effects
-from antifragile.ablate.plan.names import library_names, with_helper
+from antifragile.ablate.plan.names import library_names, replaced
 from antifragile.ablate.plan.operands import check_numbers, shape_pairs, shape_relations
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node
@@ -66,9 +66,7 @@ def plan_graph_layer(attempt: Attempt) -> Planned:
 
 def finished(attempt: Attempt, new: str, helper: str = "") -> tuple[Edit, ...]:
     """Return the edits that put something in the place of one layer where the model is made."""
-    source, node = attempt.site.source, attempt.site.node
-    text, helper = in_finished_model(attempt, new, helper)
-    return with_helper(attempt.evidence, source, node, replace_node(source, node, text), helper)
+    return replaced(attempt, attempt.site.node, *in_finished_model(attempt, new, helper))
 
 
 def in_finished_model(attempt: Attempt, new: str, helper: str) -> tuple[str, str]:
