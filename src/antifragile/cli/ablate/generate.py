@@ -205,14 +205,12 @@ def _print_left_out(components: tuple[Component, ...]) -> None:
 
 
 def _print_variants(made: Ablations) -> None:
-    table = plain_table(
-        "component", "kind", "in its place", "status", ">diff lines", ">parameters", "reason"
-    )
+    table = plain_table("component", "kind", "status", ">diff lines", ">parameters", "reason")
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
+        kind = _kind(variant.kind, variant.removes, *variant.options.values())
         table.add_row(
             escape(variant.component),
-            escape(_kind(variant.kind, variant.removes, *variant.options.values())),
-            escape(variant.substitute or ""),
+            escape(": ".join(filter(None, (kind, variant.substitute)))),
             certificate.verdict.value,
             str(variant.diff_lines) if variant.folder else "",
             f"{certificate.parameter_delta:+,}" if variant.folder else "",
