@@ -17,6 +17,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from antifragile._shown import visible
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -97,7 +99,7 @@ def show(cell: Cell, column: Column) -> str:
         return f"{cell.mean:.{column.decimals}f} ± {cell.sd:.{column.decimals}f}"
     if isinstance(cell, float):
         return f"{cell:.{column.decimals}f}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else visible(cell, one_line=True)
 
 
 def as_rich(table: Table) -> Group:
