@@ -18,6 +18,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from antifragile._shown import visible
+from antifragile.analysis.csv_files import guarded
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -168,11 +169,11 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Full precision, no title and no notes; a `Spread` becomes two columns."""
+    """Full precision, no title and no notes; a `Spread` becomes two columns, no text a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = ([c.name, f"{c.name} sd"] if c.spread else [c.name] for c in table.columns)
-    writer.writerow([name for names in heads for name in names])
+    writer.writerow([guarded(name) for names in heads for name in names])
     for row in table.rows:
         parts = (_csv_cells(cell, c) for cell, c in zip(row, table.columns, strict=True))
         writer.writerow([value for values in parts for value in values])
@@ -183,7 +184,8 @@ def _csv_cells(cell: Cell, column: Column) -> list[object]:
     if isinstance(cell, Spread):
         return [cell.mean, cell.sd]
     empty = cell is None or cell != cell
-    return ["" if empty else cell] * (2 if column.spread else 1)
+    value = guarded(cell) if isinstance(cell, str) else cell
+    return ["" if empty else value] * (2 if column.spread else 1)
 
 
 def _shown(
