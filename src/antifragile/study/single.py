@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import make_folder, write_atomically
-from antifragile._records import from_json
+from antifragile._records import from_json, read_json
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
@@ -170,7 +170,8 @@ def open_single_trial(
         raise CheckpointError(f"nothing to resume in {folder}; run without --resume first.")
     make_folder(folder)
     fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
-    state, _ = load_checkpoint(weights, fingerprint=fingerprint)
+    sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
+    state, _ = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
     trial.state = state.on(options.device)
     trial.segments, records = _read_story(folder / STORY_FILE)
     trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
@@ -179,12 +180,13 @@ def open_single_trial(
 
 def _read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
     try:
-        story = json.loads(path.read_text(encoding="utf-8"))
+        story = read_json(path)
         segments = from_json(tuple[Segment, ...], story["segments"])
         records = from_json(tuple[MetaLoopRecord, ...], [_nan(item) for item in story["records"]])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(
-            f"{path} is missing or damaged; restore it, or start anew in another folder."
+            f"{path} is missing or damaged ({reason}); restore it, or start anew in another folder."
         ) from error
     return list(segments), list(records)
 
