@@ -21,7 +21,7 @@ _LONGEST_LINE, _LINE_TAIL = 2000, 400
 _HIDDEN = "***"
 _SCHEME = re.compile(r"\s*[A-Za-z][\w.+-]*:/+")
 _SECRET_WORD = re.compile(
-    r"[\w%]*(?:pass|pwd|secret|token)[\w%]*\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", re.I
+    r"(?:pass|pwd|secret|token)[\w%]{0,40}\s{0,9}=\s{0,9}(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", re.I
 )
 _PLAIN_KEYS = {"mode", "uri", "cache", "immutable", "timeout", "host", "hostaddr", "port"} | {
     *("user", "dbname", "sslmode", "connect_timeout", "application_name", "target_session_attrs")

@@ -173,12 +173,17 @@ def open_single_trial(
     sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
     state, _ = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
     trial.state = state.on(options.device)
-    trial.segments, records = _read_story(folder / STORY_FILE)
+    trial.segments, records = read_story(folder / STORY_FILE)
     trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
     return trial
 
 
-def _read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
+def read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
+    """Read the segments and records of a trial's ``lkg.json``.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
     try:
         story = read_json(path)
         segments = from_json(tuple[Segment, ...], story["segments"])

@@ -242,7 +242,8 @@ def _check_paths(project: Project, variants: Sequence[Variant]) -> None:
 def is_inside(text: str) -> bool:
     """Whether a relative path leads nowhere outside the folder that it starts in."""
     path = PurePosixPath(text)
-    return bool(text) and "\0" not in text and not path.is_absolute() and ".." not in path.parts
+    is_name = all(len(part) <= 255 and part.isprintable() for part in path.parts)
+    return bool(text) and is_name and not path.is_absolute() and ".." not in path.parts
 
 
 def choose_arms(

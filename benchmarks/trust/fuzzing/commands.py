@@ -1,0 +1,165 @@
+"""Every verb as a real command, with a broken file, option or argument."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.trust.fuzzing.mutations import (
+    WORDS,
+    mutate_bytes,
+    mutate_data,
+    mutate_store,
+    mutate_text,
+)
+
+TIME_LIMIT_S = 20
+COMMANDS = (
+    "landscape --json",
+    "train --dataset tiny --arch 1*4 --mode full --meta-loops 2 --out new",
+    "train --dataset tiny --arch 1*4 --meta-loops 4 --out out --resume",
+    "classify trials.csv --zero-r 10 --rules complete",
+    "compare-modes trials.csv --zero-r 10 --measure test",
+    "size trials.csv --zero-r 10",
+    "table V trials.csv --zero-r 10 --format csv",
+    "figure baseline-performance trials.csv --zero-r 10 --out f.svg",
+    "report trials.csv --zero-r 10 --convergence curves.csv --out page",
+    "compare runs.db trials.csv --zero-r 10 --out page",
+    "data info npz:data.npz --no-download",
+    "data list --json",
+    "study run spec.toml --store runs.db --workers 1",
+    "study plan spec.toml --store runs.db",
+    "study extend --store runs.db --trials 3 --workers 1",
+    "study status --store runs.db",
+    "study summary --store runs.db --measure test",
+    "study export --store runs.db --table trials --format json",
+    "ablate discover --source model.py --build model.py:build --inputs model.py:inputs --timeout 8",
+    "ablate generate --source model.py --build model.py:build --inputs model.py:inputs --out v "
+    "--workers 1 --timeout 8",
+    "ablate run variants --experiment train.py:run --seeds 2 --workers 1 --timeout 8",
+    "ablate report variants/manifest.json",
+    "perturb list",
+)
+_FORBIDDEN = ("internal error", "Traceback (most recent call last)", "Error:")
+_FILES = (".toml", ".csv", ".npz", ".db", ".json", ".safetensors", ".py")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb with a good command line.
+
+    Args:
+        words: The words after the program's name.
+        good: Folder of the good inputs.
+    """
+
+    words: Sequence[str]
+    good: Path
+
+    @property
+    def name(self) -> str:
+        """The verb."""
+        return " ".join(
+            self.words[: 2 if self.words[0] in ("data", "study", "ablate", "perturb") else 1]
+        )
+
+    def try_one(self, number: int, seed: int, kept: Path) -> tuple[str, str]:
+        """Run the verb once with something broken; see `fuzz.try_reader`."""
+        rng = random.Random(f"{seed} {' '.join(self.words)} {number}")
+        folder = Path(tempfile.mkdtemp(prefix="antifragile-fuzz-"))
+        try:
+            shutil.copytree(self.good, folder, dirs_exist_ok=True)
+            words = list(self.words)
+            if rng.random() < 0.5:
+                _break_a_file(folder, words, rng)
+            else:
+                _break_a_word(words, rng)
+            outcome, said = _run(folder, words)
+            if outcome == "fault":
+                place = kept / f"{self.name} {number}"
+                shutil.copytree(folder, place, dirs_exist_ok=True, symlinks=True)
+                (place / "command").write_text(shlex.join(words), errors="surrogateescape")
+            return outcome, said
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def all_commands(good: Path) -> tuple[Command, ...]:
+    """Every verb."""
+    return tuple(Command(shlex.split(line), good) for line in COMMANDS)
+
+
+def _run(folder: Path, words: list[str]) -> tuple[str, str]:
+    command = [sys.executable, "-m", "antifragile", *(word.replace("\0", "") for word in words)]
+    environment = os.environ | {
+        "HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder / ".cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=TIME_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return "fault", f"over {TIME_LIMIT_S} s: {shlex.join(words)[:500]}"
+    said = (out + err).decode("utf-8", "replace")
+    found = [text for text in _FORBIDDEN if text in said]
+    if process.returncode not in (0, 1, 2) or found:
+        return "fault", f"exit code {process.returncode}: {shlex.join(words)[:300]}: {said[-400:]}"
+    if b"\x1b" in out + err:
+        return "fault", f"a raw escape: {shlex.join(words)[:500]}"
+    return ("accepted", "") if process.returncode == 0 else ("refused", said)
+
+
+def _break_a_file(folder: Path, words: list[str], rng: random.Random) -> None:
+    """Change a file that the command reads."""
+    named = [Path(word.removeprefix("npz:").partition(":")[0]) for word in words]
+    files = [folder / name for name in named if (folder / name).is_file() and name.suffix in _FILES]
+    for folder_name in ("out", "variants"):
+        if folder_name in words:
+            files += [p for p in sorted((folder / folder_name).rglob("*")) if p.suffix in _FILES]
+    if not files:
+        _break_a_word(words, rng)
+        return
+    path = rng.choice(files)
+    if path.suffix == ".db":
+        mutate_store(path, rng)
+    elif path.suffix in (".npz", ".safetensors"):
+        path.write_bytes(mutate_bytes(path.read_bytes(), rng))
+    elif path.suffix == ".json" and rng.random() < 0.7:
+        path.write_text(json.dumps(mutate_data(json.loads(path.read_text()), rng)))
+    else:
+        text = mutate_text(path.read_text(), rng)
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def _break_a_word(words: list[str], rng: random.Random) -> None:
+    """Change, drop, repeat or add a word of the command line."""
+    at = rng.randrange(1, len(words)) if len(words) > 1 else 0
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: words.__setitem__(at, mutate_text(words[at], rng)[:3000]),
+        lambda: words.__setitem__(at, rng.choice(WORDS)[:3000]),
+        lambda: words.pop(at),
+        lambda: words.insert(at, words[at]),
+        lambda: words.insert(at, rng.choice(WORDS)[:3000]),
+    )
+    rng.choice(steps)()
