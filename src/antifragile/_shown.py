@@ -73,7 +73,7 @@ def show_address(address: str) -> str:
 def hide_secrets(text: str, address: str) -> str:
     """Return a text, as a driver's message, without the secrets of a store's address."""
     found = [address[start:stop] for start, stop in _secret_places(address)]
-    found += [secret.partition("@")[0] for secret in found]
+    found += [part for secret in found for part in secret.split("@")]  # as a driver may read it
     found += [form(secret) for form in (unquote, unquote_plus) for secret in found]
     for secret in sorted({secret for secret in found if secret.strip()}, key=len, reverse=True):
         bounds = (r"(?<!\w)", r"(?!\w)") if len(secret) < 4 else ("", "")

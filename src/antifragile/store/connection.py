@@ -64,6 +64,11 @@ def parse_store_url(text: str) -> URL:
             f"store {show_address(text)!r}: unknown database {dialect!r}; "
             f"{nearest(dialect, _DIALECTS)}"
         )
+    if "@" in (url.host or ""):
+        raise StoreError(
+            f"store {show_address(text)!r} has an @ within its password; write it as %40, a / as "
+            "%2F."
+        )
     if dialect == "postgresql":
         require("psycopg", extra="postgres", purpose="a PostgreSQL store")
         return url.set(drivername="postgresql+psycopg")
@@ -220,7 +225,7 @@ def _check_sqlite_file(url: URL, *, create: bool) -> None:
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"store {show(url)[:200]} cannot be a file: {reason}.") from error
+        raise StoreError(f"store {show(url)} cannot be a file: {reason}.") from error
     if path.is_dir():
         raise StoreError(
             f"store {show(url)} is a folder; give the path of a file, as in {show(url)}/runs.db."
