@@ -11,6 +11,7 @@ from pathlib import Path
 from antifragile.errors import UsageError, WorldError
 
 _TEMPORARY = ".tmp"
+_OURS = re.compile(rf"\..+\.[0-9a-f]{{16}}{re.escape(_TEMPORARY)}")
 
 
 def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
@@ -73,7 +74,8 @@ def make_folder(path: Path) -> None:
 def remove_temporary_files(folder: Path) -> None:
     """Remove unfinished files of killed processes; call it only while no process writes there."""
     for path in folder.glob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+        if _OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def check_folder_path(path: Path) -> None:

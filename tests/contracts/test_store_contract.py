@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect
 
 from antifragile.config.study import StudySpec
-from antifragile.engine.records import MetaLoopRecord, TrialResult
-from antifragile.errors import AntifragileError, StoreError
-from antifragile.store.connection import parse_store_url
+from antifragile.engine.records import Damage, MetaLoopRecord, RobustnessRecord, TrialResult
+from antifragile.errors import AntifragileError, StoreError, WorldError
+from antifragile.store.database.connection import parse_store_url
+from antifragile.store.owner import OwnedKind, Ownership
 from antifragile.store.records import DataFacts, Environment, TrialStatus
 from antifragile.store.store import Store
 
@@ -65,11 +70,39 @@ RESULT = TrialResult(
 )
 
 
+RECORDS = (record(1, 7), record(2, 9), record(3, 8, bounty=9))
+Records = Mapping[int, Sequence[MetaLoopRecord]]
+
+
 def add(store: Store, **changes: object) -> list[int]:
     """Add a study; returns the numbers of its trials."""
     study = spec(**changes)
-    store.add_study(study, FACTS)
+    add_study(store, study)
     return [trial.trial_id for trial in store.trials(study.name)]
+
+
+def owned(store: Store, name: str = "one") -> AbstractContextManager[Ownership]:
+    return store.owned(OwnedKind.STUDY, name)
+
+
+def add_study(store: Store, study: StudySpec, facts: DataFacts = FACTS) -> None:
+    with owned(store, study.name) as owner:
+        store.add_study(study, facts, owner=owner)
+
+
+def extend_study(store: Store, study: StudySpec) -> None:
+    with owned(store, study.name) as owner:
+        store.extend_study(study, owner=owner)
+
+
+def put(store: Store, records: Records, environment: Environment = HERE, name: str = "one") -> None:
+    with owned(store, name) as owner:
+        store.add_records(records, environment, owner=owner)
+
+
+def finish(store: Store, number: int, records: Sequence[MetaLoopRecord] = RECORDS) -> None:
+    with owned(store) as owner:
+        store.finish_trials({number: RESULT}, {number: records}, HERE, owner=owner)
 
 
 def rows(store: Store, name: str) -> list[dict[str, Any]]:
@@ -113,9 +146,9 @@ def test_trials_are_pending_and_in_planned_order(store: Store) -> None:
 
 def test_adding_a_study_twice_changes_nothing(store: Store) -> None:
     first, *_ = add(store)
-    store.add_records({first: [record(1)]}, HERE)
+    put(store, {first: [record(1)]}, HERE)
     before = everything(store)
-    store.add_study(spec(), replace(FACTS, n_train=99))
+    add_study(store, spec(), replace(FACTS, n_train=99))
     assert everything(store) == before
 
 
@@ -123,8 +156,8 @@ def test_studies_do_not_see_each_other(store: Store) -> None:
     one, two = add(store), add(store, name="two", trials=1)
     assert set(one).isdisjoint(two)
     assert store.study_names() == ["one", "two"]
-    store.add_records({one[0]: [record(1)]}, HERE)
-    store.add_records({two[0]: [record(1, 6)]}, THERE)
+    put(store, {one[0]: [record(1)]}, HERE)
+    put(store, {two[0]: [record(1, 6)]}, THERE, "two")
     assert [row["validation_correct"] for row in rows(store, "one")] == [5]
     assert store.environments("one") == [HERE]
     assert store.environments("two") == [THERE]
@@ -138,7 +171,7 @@ def test_studies_do_not_see_each_other(store: Store) -> None:
 def test_records_come_back_exactly(loss: float, store: Store) -> None:
     first, *_ = add(store)
     written = record(1, promoted=True, ablated_layer=2, ablated_neuron=0, train_loss=loss)
-    store.add_records({first: [written, record(2)]}, HERE)
+    put(store, {first: [written, record(2)]}, HERE)
     found = rows(store, "one")
     assert [row["meta_loop"] for row in found] == [1, 2]
     row = found[0]
@@ -156,25 +189,71 @@ def test_records_come_back_exactly(loss: float, store: Store) -> None:
     assert found[1]["ablated_layer"] is None
 
 
-def test_writing_a_record_again_keeps_the_first(store: Store) -> None:
+def test_writing_a_record_again_changes_nothing(store: Store) -> None:
     first, *_ = add(store)
-    store.add_records({first: [record(1, 5), record(2, 6)]}, HERE)
+    put(store, {first: [record(1, 5), record(2, 6)]})
     before = everything(store)
-    store.add_records({first: [record(1, 7), record(2, 7)]}, THERE)
+    put(store, {first: [record(1, 5), record(2, 6, seconds=9.0)]})
     assert everything(store) == before
-    store.add_records({first: [record(2, 7), record(3, 8)]}, HERE)
+    put(store, {first: [record(2, 6), record(3, 8)]})
     assert [row["validation_correct"] for row in rows(store, "one")] == [5, 6, 8]
+
+
+def test_what_comes_out_differently_replaces_all_from_there_on(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, *_ = add(store)
+    finish(store, first)
+    put(store, {second: [record(1, 5), record(2, 6), record(3, 8)]})
+    put(store, {first: [record(2, 4, bounty=7)], second: [record(2, 6), record(3, 7)]})
+    assert [row["validation_correct"] for row in rows(store, "one")] == [7, 4, 5, 6, 7]
+    trial = store.trials("one")[0]
+    assert (trial.result, trial.recorded_meta_loops, trial.best_correct) == (None, 2, 7)
+    assert "trial 1 of 1*4 none came out differently when meta-loop 2 was run" in caplog.text
+    finish(store, first, [record(2, 9), record(3, 8, bounty=9)])
+    assert store.trials("one")[0].result == RESULT
+
+
+def test_records_of_other_conditions_are_refused(store: Store) -> None:
+    first, second, *_ = add(store)
+    put(store, {first: [record(1)]})
+    before = everything(store)
+    with pytest.raises(StoreError, match=r"trial 1 of 1\*4 none has records that were computed un"):
+        put(store, {second: [record(1)], first: [record(2)]}, THERE)
+    assert everything(store) == before
+    with store.owned(OwnedKind.STUDY, "one", may_mix=True) as owner:
+        store.add_records({first: [record(2)]}, THERE, owner=owner)
+    assert store.environments("one") == sorted([HERE, THERE], key=lambda e: e.environment_id)
+
+
+def test_a_result_that_disagrees_with_its_records_is_refused(store: Store) -> None:
+    first, *_ = add(store)
+    for records in ([], RECORDS[:2], [*RECORDS[:2], record(3, 10)], [RECORDS[0], RECORDS[2]]):
+        with pytest.raises(StoreError, match="they do not belong together; nothing was written"):
+            finish(store, first, records)
+    assert rows(store, "one") == []
+    finish(store, first)
+    other = {first: replace(RESULT, test_correct=6)}
+    with owned(store) as owner, pytest.raises(StoreError, match="has another result already"):
+        store.finish_trials(other, {}, HERE, owner=owner)
+
+
+def test_trials_of_another_study_are_refused(store: Store) -> None:
+    add(store)
+    others = add(store, name="two")
+    with pytest.raises(StoreError, match=f"study 'one' has no trial of number {others[0]}"):
+        put(store, {others[0]: [record(1)]})
 
 
 def test_more_records_than_one_statement_holds(store: Store) -> None:
     ids = add(store, meta_loops=1000)
-    store.add_records({i: [record(n) for n in range(1, 1001)] for i in ids[:3]}, HERE)
+    put(store, {i: [record(n) for n in range(1, 1001)] for i in ids[:3]}, HERE)
     assert len(rows(store, "one")) == 3000
 
 
 def test_only_an_unbroken_run_of_records_counts(store: Store) -> None:
     whole, broken, *_ = add(store)
-    store.add_records({whole: [record(1), record(2)], broken: [record(1), record(3, 9)]}, HERE)
+    put(store, {whole: [record(1), record(2)], broken: [record(1), record(3, 9)]}, HERE)
     by_id = {trial.trial_id: trial for trial in store.trials("one")}
     assert by_id[whole].recorded_meta_loops == 2
     assert by_id[whole].status(3) is TrialStatus.STARTED
@@ -183,11 +262,11 @@ def test_only_an_unbroken_run_of_records_counts(store: Store) -> None:
 
 
 def test_a_result_comes_with_its_last_records(store: Store) -> None:
-    first, second, *others = add(store)
-    records = {first: [record(1), record(2), record(3)]}
-    store.finish_trials({first: RESULT, second: RESULT}, records, HERE)
+    first, *others = add(store)
+    put(store, {first: RECORDS[:1]})
+    finish(store, first, RECORDS[1:])
     by_id = {trial.trial_id: trial for trial in store.trials("one")}
-    assert by_id[first].result == by_id[second].result == RESULT
+    assert by_id[first].result == RESULT
     assert by_id[first].status(3) is TrialStatus.FINISHED
     assert by_id[first].status(4) is TrialStatus.STARTED
     assert {by_id[i].result for i in others} == {None}
@@ -197,30 +276,31 @@ def test_progress(store: Store) -> None:
     first, *_, last = add(store)
     empty = store.progress("one", 3)
     assert (empty.n_finished, empty.records, empty.best) == (0, {}, None)
-    store.finish_trials({first: RESULT}, {first: [record(1, 9), record(2, 8, bounty=9)]}, HERE)
-    store.add_records({last: [record(1, 7)]}, HERE)
+    finish(store, first)
+    put(store, {last: [record(1, 7)]})
     progress = store.progress("one", 3)
     assert progress.n_finished == 1
-    assert progress.records == {"1*4": 2, "[2*3, 1*2]": 1}
+    assert progress.records == {"1*4": 3, "[2*3, 1*2]": 1}
     assert progress.best == (9, "1*4", "none")
     assert store.progress("one", 4).n_finished == 0
 
 
 def test_an_extension_adds_trials_and_keeps_results(store: Store) -> None:
     ids = add(store)
-    store.finish_trials({ids[0]: RESULT}, {ids[0]: [record(1)]}, HERE)
-    store.extend_study(spec(trials=3, meta_loops=5))
+    finish(store, ids[0])
+    extend_study(store, spec(trials=3, meta_loops=5))
     assert store.study().spec == spec(trials=3, meta_loops=5)
     trials = store.trials("one")
     assert [t.trial_id for t in trials[: len(ids)]] == ids
     assert [t.trial for t in trials[len(ids) :]] == [3] * 4
     assert trials[0].result == RESULT
+    assert list(store.trials_by_study()) == ["one"]
 
 
 def test_a_store_is_the_same_when_opened_again(shared_url: str) -> None:
     with Store(shared_url) as first:
         ids = add(first)
-        first.finish_trials({ids[0]: RESULT}, {ids[0]: [record(1)]}, HERE)
+        finish(first, ids[0])
         before, worker_url = everything(first), first.worker_url
     for url in (shared_url, worker_url):
         with Store(url, create=False) as again:
@@ -237,7 +317,7 @@ def test_an_empty_database_is_made_a_store_only_on_demand(shared_url: str) -> No
 def test_a_newer_store_is_refused(shared_url: str) -> None:
     Store(shared_url).close()
     execute(shared_url, "UPDATE antifragile_store SET schema_version = 99")
-    with pytest.raises(StoreError, match="has schema version 99, newer than this program's 1; upg"):
+    with pytest.raises(StoreError, match="has schema version 99, newer than this program's 2; upg"):
         Store(shared_url)
 
 
@@ -252,7 +332,7 @@ def test_someone_elses_database_is_refused_and_left_alone(shared_url: str) -> No
 def execute(url: str, statement: str) -> None:
     engine = create_engine(parse_store_url(url))
     with engine.begin() as connection:
-        connection.execute(text(statement))
+        connection.exec_driver_sql(statement)
     engine.dispose()
 
 
@@ -267,15 +347,16 @@ def tables(url: str) -> list[str]:
 WRITER = """
 import sys
 from antifragile.store.store import Store
-from tests.contracts.test_store_contract import HERE, RESULT, add, record
+from tests.contracts.test_store_contract import HERE, add, owned, record
 url, number = sys.argv[1], int(sys.argv[2])
 sys.stdin.read()  # all at once
 with Store(url) as store:
-    ids = add(store)
-    for meta_loop in range(1, 41):
-        mine = {ids[number]: [record(meta_loop)], ids[-1]: [record(meta_loop)]}
-        store.add_records(mine, HERE)
-    store.finish_trials({ids[number]: RESULT}, {}, HERE)
+    name = f"study {number}"
+    ids = add(store, name=name)
+    with owned(store, name) as owner:
+        for meta_loop in range(1, 41):
+            records = {ids[0]: [record(meta_loop)], ids[-1]: [record(meta_loop)]}
+            store.add_records(records, HERE, owner=owner)
 """
 
 
@@ -293,41 +374,167 @@ def test_processes_may_write_at_once(shared_url: str) -> None:
         _, err = writer.communicate(timeout=120)
         assert writer.returncode == 0, err.decode()
     with Store(shared_url, create=False) as store:
-        assert store.study_names() == ["one"]
-        assert len(store.trials("one")) == 8
-        assert store.progress("one", 3).n_finished == 3
-        assert len(rows(store, "one")) == 4 * 40
-        assert store.environments("one") == [HERE]
+        assert sorted(store.study_names()) == ["study 0", "study 1", "study 2"]
+        for name in store.study_names():
+            assert len(store.trials(name)) == 8
+            assert len(rows(store, name)) == 2 * 40
+            assert store.environments(name) == [HERE]
 
 
-def test_the_store_of_an_older_program_is_read_and_goes_on(shared_url: str) -> None:
+NEW_COLUMNS = {
+    "meta_loops": ["ablated_correct"],
+    "studies": ["checksum"],
+    "trials": [
+        *("n_records", "last_record", "best_correct", "environment_ids"),
+        *("records_checksum", "robustness_checksum", "checksum"),
+    ],
+    "ablation_studies": ["checksum"],
+    "ablation_runs": ["checksum"],
+}
+
+
+def make_version_1(url: str) -> None:
+    """Take away all that later programs added."""
+    for table, columns in NEW_COLUMNS.items():
+        for column in columns:
+            execute(url, f"ALTER TABLE {table} DROP COLUMN {column}")
+    execute(url, "DROP TABLE robustness")
+    execute(url, "DROP TABLE owners")
+    execute(url, "UPDATE antifragile_store SET schema_version = 1")
+
+
+def test_the_store_of_an_older_program_is_read_as_it_is_and_goes_on(shared_url: str) -> None:
     with Store(shared_url) as store:
-        first, *_ = add(store)
-        store.add_records({first: [record(1)]}, HERE)
-        before = rows(store, "one")
-    execute(shared_url, "ALTER TABLE meta_loops DROP COLUMN ablated_correct")
-    execute(shared_url, "DROP TABLE robustness")
+        first, second, *_ = add(store)
+        finish(store, first)
+        put(store, {second: [record(1), record(2)]})
+        before = (*everything(store), store.progress("one", 3), store.environments("one"))
+    make_version_1(shared_url)
     with Store(shared_url, create=False) as store:
-        assert rows(store, "one") == before
-        assert "robustness" not in tables(shared_url)
+        assert not store.has_checksums
+        found = (*everything(store), store.progress("one", 3), store.environments("one"))
+        assert found == before
+        assert store.robustness_rows("one") == []
+        assert not {"robustness", "owners"} & set(tables(shared_url))
         store.upgrade()
-        store.add_records({first: [record(2, ablated_correct=4)]}, HERE)
-        assert [row["ablated_correct"] for row in rows(store, "one")] == [None, 4]
-    assert "robustness" in tables(shared_url)
+        assert store.has_checksums
+        put(store, {second: [record(3, ablated_correct=4)]}, HERE)
+        assert [row["ablated_correct"] for row in rows(store, "one")][-2:] == [None, 4]
+    assert {"robustness", "owners"} <= set(tables(shared_url))
 
 
 def test_a_store_opened_to_be_written_is_upgraded(shared_url: str) -> None:
-    Store(shared_url).close()
-    execute(shared_url, "ALTER TABLE meta_loops DROP COLUMN ablated_correct")
     with Store(shared_url) as store:
         first, *_ = add(store)
-        store.add_records({first: [record(1, ablated_correct=3)]}, HERE)
-        assert [row["ablated_correct"] for row in rows(store, "one")] == [3]
+        put(store, {first: [record(1)]})
+        before = everything(store)
+    make_version_1(shared_url)
+    with Store(shared_url) as store:
+        assert store.has_checksums
+        assert everything(store) == before
 
 
 def test_a_store_without_one_of_its_first_tables_is_not_mended(shared_url: str) -> None:
     Store(shared_url).close()
     execute(shared_url, "DROP TABLE meta_loops")
-    with Store(shared_url) as store, pytest.raises(AntifragileError, match="meta_loops"):
-        add(store)
+    with pytest.raises(AntifragileError, match=r"is damaged \(no table meta_loops\)"):
+        Store(shared_url)
     assert "meta_loops" not in tables(shared_url)
+
+
+def test_a_living_owner_is_named_and_kept(store: Store) -> None:
+    with owned(store):
+        with pytest.raises(
+            StoreError, match=f"'one' is being run by process {os.getpid()} on this"
+        ):
+            store.claim(OwnedKind.STUDY, "one")
+        with owned(store, "two"), store.owned(OwnedKind.ABLATION, "one"):
+            pass
+    with owned(store):
+        pass
+
+
+CLAIM = """
+import sys
+from antifragile.store.store import Store
+from antifragile.store.owner import OwnedKind
+with Store(sys.argv[1]) as store:
+    store.claim(OwnedKind.STUDY, "one")
+    print("claimed", flush=True)
+    sys.stdin.read()
+    import os
+    os._exit(1)
+"""
+
+
+def test_a_dead_owner_is_replaced_at_once(shared_url: str) -> None:
+    command = [sys.executable, "-c", CLAIM, shared_url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with Store(shared_url) as store, subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == b"claimed\n"
+        with pytest.raises(StoreError, match=f"by process {other.pid} on this machine since 2"):
+            store.claim(OwnedKind.STUDY, "one")
+        os.kill(other.pid, signal.SIGSTOP)  # a process that only stands still may go on
+        with pytest.raises(StoreError, match="wait for it, or stop it first"):
+            store.claim(OwnedKind.STUDY, "one")
+        other.kill()
+        other.wait()
+        with owned(store):
+            pass
+
+
+@pytest.mark.parametrize("column", ["boot_id", "namespace"])
+def test_an_owner_elsewhere_is_replaced_when_its_heart_stands_still(
+    column: str, shared_url: str
+) -> None:
+    with Store(shared_url) as store:
+        ids = add(store)
+        displaced = store.claim(OwnedKind.STUDY, "one")
+        execute(shared_url, f"UPDATE owners SET {column} = 'another', host = 'far'")
+        with pytest.raises(StoreError, match=r"is being run by process \d+ on "):
+            store.claim(OwnedKind.STUDY, "one")
+        execute(shared_url, "UPDATE owners SET heartbeat = heartbeat - 61")
+        with owned(store) as owner:
+            with pytest.raises(WorldError, match="was taken from this process while it did not"):
+                store.add_records({ids[0]: [record(1)]}, HERE, owner=displaced)
+            assert rows(store, "one") == []
+            store.add_records({ids[0]: [record(1)]}, HERE, owner=owner)
+            store.release(displaced)  # changes nothing
+            store.confirm(owner)
+        with pytest.raises(WorldError, match=r"\(nobody runs it now\)"):
+            store.confirm(displaced)
+        assert len(rows(store, "one")) == 1
+
+
+CHANGES = [
+    "UPDATE meta_loops SET seconds = 0.5 WHERE meta_loop = 2",
+    "UPDATE meta_loops SET ablated_layer = 0 WHERE meta_loop = 2",
+    "UPDATE meta_loops SET bounty = 8 WHERE meta_loop = 1",
+    "DELETE FROM meta_loops WHERE meta_loop = 3",
+    "UPDATE trials SET test_correct = 8 WHERE test_correct = 7",
+    "UPDATE trials SET best_correct = NULL WHERE trial_id = 1",
+    "UPDATE trials SET checksum = NULL WHERE trial_id = 1",
+    "UPDATE trials SET finished_at = '2020' WHERE trial_id = 1",
+    "UPDATE studies SET zero_r_test = 4",
+    "UPDATE studies SET spec = replace(spec, '\"trials\":2', '\"trials\":1')",
+    "UPDATE environments SET machine = 'abakus'",
+    "DELETE FROM robustness WHERE draw = 2",
+    "UPDATE robustness SET level = 0.25 WHERE draw = 2",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_row_is_noticed_when_it_is_read(change: str, shared_url: str) -> None:
+    damage = tuple(
+        RobustnessRecord(damage=Damage.WEIGHT_NOISE, level=0.5, draw=n, test_correct=n)
+        for n in (1, 2)
+    )
+    with Store(shared_url) as store:
+        ids = add(store)
+        with owned(store) as owner:
+            result = {ids[0]: replace(RESULT, robustness=damage)}
+            store.finish_trials(result, {ids[0]: RECORDS}, HERE, owner=owner)
+        assert len(store.robustness_rows("one")) == 2
+    execute(shared_url, change)
+    with Store(shared_url, create=False) as store, pytest.raises(StoreError, match="is damaged"):
+        (everything(store), store.environments("one"), store.robustness_rows("one"))

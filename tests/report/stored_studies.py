@@ -12,6 +12,7 @@ from antifragile.analysis.source import Source
 from antifragile.config.modes import PAPER_MODES
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.store.owner import OwnedKind
 from antifragile.store.records import DataFacts, Environment
 from antifragile.store.store import Store
 
@@ -180,8 +181,8 @@ def fill_store(path: Path, spec: StudySpec) -> None:
         zero_r_validation=1102,
         zero_r_test=1135,
     )
-    with Store(str(path)) as store:
-        store.add_study(spec, facts)
+    with Store(str(path)) as store, store.owned(OwnedKind.STUDY, spec.name) as owner:
+        store.add_study(spec, facts, owner=owner)
         stored = store.trials(spec.name)
         for start in range(0, len(stored), 200):
             part = stored[start : start + 200]
@@ -190,6 +191,7 @@ def fill_store(path: Path, spec: StudySpec) -> None:
                 {trial_id: _result(line) for trial_id, line in values.items()},
                 {trial_id: _records(line) for trial_id, line in values.items()},
                 ENVIRONMENT,
+                owner=owner,
             )
 
 

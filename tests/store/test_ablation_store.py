@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, text
 
 from antifragile.errors import StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
+from antifragile.store.owner import OwnedKind
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
 
@@ -24,13 +25,23 @@ RUN = AblationRun(
 )
 
 
+def put(store: AblationStore, run: AblationRun) -> None:
+    with store.owned(OwnedKind.ABLATION, "one") as owner:
+        store.put_ablation_run(run, HERE, owner=owner)
+
+
+def put_manifest(store: AblationStore, name: str, manifest: dict[str, object]) -> None:
+    with store.owned(OwnedKind.ABLATION, name) as owner:
+        store.put_manifest(manifest, owner=owner)
+
+
 def without_time(run: AblationRun) -> AblationRun:
     return replace(run, finished_at="")
 
 
 def test_a_run_comes_back_bit_for_bit() -> None:
     with AblationStore("sqlite://") as store:
-        store.put_ablation_run(RUN, HERE)
+        put(store, RUN)
         found = store.ablation_runs([RUN.run_key, "b" * 64])
         assert {k: without_time(v) for k, v in found.items()} == {RUN.run_key: RUN}
 
@@ -39,7 +50,7 @@ def test_a_failure_is_replaced_and_a_finished_run_is_not() -> None:
     failed = replace(RUN, metrics=None, failure="the training diverged")
     with AblationStore("sqlite://") as store:
         for run in (failed, RUN, failed, replace(RUN, metrics={"accuracy": 9.0})):
-            store.put_ablation_run(run, HERE)
+            put(store, run)
         assert without_time(store.ablation_runs([RUN.run_key])[RUN.run_key]) == RUN
 
 
@@ -47,14 +58,14 @@ def test_many_keys_are_asked_for_at_once() -> None:
     with AblationStore("sqlite://") as store:
         runs = [replace(RUN, run_key=f"{n:064}", seed=n) for n in range(1000)]
         for run in runs[::100]:
-            store.put_ablation_run(run, HERE)
+            put(store, run)
         assert len(store.ablation_runs(run.run_key for run in runs)) == 10
 
 
 def test_the_manifest_of_a_name_is_replaced() -> None:
     with AblationStore("sqlite://") as store:
-        store.put_manifest("one", {"seeds": [1]})
-        store.put_manifest("one", {"seeds": [1, 2]})
+        put_manifest(store, "one", {"seeds": [1]})
+        put_manifest(store, "one", {"seeds": [1, 2]})
         assert store.manifest() == store.manifest("one") == {"seeds": [1, 2]}
 
 
@@ -62,8 +73,8 @@ def test_a_study_must_be_named_where_there_are_several_or_none() -> None:
     with AblationStore("sqlite://") as store:
         with pytest.raises(StoreError, match=r"has 0 ablation studies \(none\)"):
             store.manifest()
-        store.put_manifest("one", {})
-        store.put_manifest("two", {})
+        put_manifest(store, "one", {})
+        put_manifest(store, "two", {})
         with pytest.raises(StoreError, match="choose by --study"):
             store.manifest()
         with pytest.raises(StoreError, match="did you mean 'two'"):
@@ -79,22 +90,22 @@ def test_the_tables_are_added_to_an_older_store(tmp_path: Path) -> None:
         connection.execute(text("DROP TABLE ablation_studies"))
     engine.dispose()
     with AblationStore(str(path)) as store:
-        store.put_ablation_run(RUN, HERE)
+        put(store, RUN)
         assert RUN.run_key in store.ablation_runs([RUN.run_key])
 
 
 def test_damage_is_said(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     with AblationStore(str(path)) as store:
-        store.put_ablation_run(RUN, HERE)
-        store.put_manifest("one", {})
+        put(store, RUN)
+        put_manifest(store, "one", {})
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.execute(text("UPDATE ablation_runs SET metrics = '{'"))
         connection.execute(text("UPDATE ablation_studies SET manifest = '3'"))
     engine.dispose()
     with AblationStore(str(path)) as store:
-        with pytest.raises(StoreError, match="is damaged: run aaaaaaaaaaaa is not JSON"):
+        with pytest.raises(StoreError, match="row of run_key 'aaa.*' in table ablation_runs does"):
             store.ablation_runs([RUN.run_key])
-        with pytest.raises(StoreError, match="the manifest of 'one' is not an object"):
+        with pytest.raises(StoreError, match="row of name 'one' in table ablation_studies does"):
             store.manifest("one")

@@ -11,6 +11,7 @@ from antifragile.analysis.frames import meta_loops_frame, robustness_frame, tria
 from antifragile.config.evaluate import EvaluateOptions
 from antifragile.config.study import StudySpec
 from antifragile.errors import StoreError, UsageError
+from antifragile.store.owner import OwnedKind
 from antifragile.store.store import Store
 from antifragile.study.progress import StudyProgress
 from antifragile.study.runner import StudyOutcome, extend_study, run_study
@@ -195,18 +196,19 @@ def test_another_kind_of_machine_is_refused_unless_mixed(
     study_spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(study_spec, tmp_path)
-    Store(str(tmp_path / "s.db")).extend_study(study_spec.extended(trials=3))
+    store = Store(str(tmp_path / "s.db"))
+    with store.owned(OwnedKind.STUDY, "small") as owner:
+        store.extend_study(study_spec.extended(trials=3), owner=owner)
     monkeypatch.setattr("antifragile.study.machine._cpu_vendor", lambda: "Another")
     with pytest.raises(StoreError, match=r"begun under other conditions .*--mix-machines"):
         run(study_spec, tmp_path)
     assert run(study_spec, tmp_path, mix_machines=True).n_run == 12
-    store = Store(str(tmp_path / "s.db"))
     assert len(store.environments("small")) == 2
 
 
 def test_only_one_driver_at_a_time(study_spec: StudySpec, tmp_path: Path) -> None:
     def second(_: StudyProgress) -> None:
-        with pytest.raises(StoreError, match="being run by another process"):
+        with pytest.raises(StoreError, match="is being run by process"):
             run(study_spec, tmp_path)
         seen.append(1)
 

@@ -45,7 +45,7 @@ from antifragile.engine.policies import LastKnownGood
 from antifragile.errors import AntifragileError
 from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_csv, as_markdown
-from antifragile.store.connection import parse_store_url, show
+from antifragile.store.database.connection import parse_store_url, show
 from antifragile.store.store import Store
 from antifragile.study.single import read_story
 from benchmarks.trust.fuzzing.mutations import (
@@ -297,7 +297,7 @@ def _read_store(path: Path) -> None:
 
 
 def _read_checkpoint(path: Path) -> None:
-    load_checkpoint(path, fingerprint=None, layer_sizes=(64, 4, 10))
+    load_checkpoint(path, fingerprint=None, layer_sizes=TRAINED)
 
 
 def _read_manifest(path: Path) -> None:

@@ -96,12 +96,16 @@ def train(
         ),
     )
     options = RunOptions(engine=engine, device=device, precision=precision, data_dir=data_dir)
-    single = _open(spec, out or _default_folder(spec), options, resume=resume)
-    try:
-        _watch(single)
-        result = single.finish()
-    except KeyboardInterrupt:
-        raise Interrupted(_how_to_resume(single)) from None
+    normalization = spec.training.normalization
+    data = load_dataset(spec.dataset, data_dir=options.data_dir, normalization=normalization)
+    spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+    data, folder = data.to(options.device), out or _default_folder(spec)
+    with open_single_trial(spec, data, folder, options, resume=resume) as single:
+        try:
+            _watch(single)
+            result = single.finish()
+        except KeyboardInterrupt:
+            raise Interrupted(_how_to_resume(single)) from None
     _report(single, result, as_json)
 
 
@@ -109,14 +113,6 @@ def _pairing(name: str) -> Pairing:
     if name not in list(Pairing):
         raise SpecError(f"pairing {name!r} is unknown; {nearest(name, Pairing)}")
     return Pairing(name)
-
-
-def _open(spec: TrialSpec, folder: Path, options: RunOptions, *, resume: bool) -> SingleTrial:
-
-    normalization = spec.training.normalization
-    data = load_dataset(spec.dataset, data_dir=options.data_dir, normalization=normalization)
-    spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
-    return open_single_trial(spec, data.to(options.device), folder, options, resume=resume)
 
 
 def _how_to_resume(single: SingleTrial) -> str:

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, select
 
 from antifragile.errors import StoreError
-from antifragile.store import schema
+from antifragile.store.checksums import sealed
+from antifragile.store.database import schema
+from antifragile.store.owner import Ownership
+from antifragile.store.reading import check_rows
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
-from antifragile.store.writing import insert_new, put_environment, utc_now
-
-_CHUNK = 400  # keys of one query, below SQLite's limit on bound values
+from antifragile.store.writing import (
+    CHUNK,
+    insert_new,
+    put_environment,
+    update_rows,
+    utc_now,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +58,26 @@ class AblationRun:
 class AblationStore(Store):
     """An open store, seen by ablation studies; see `Store` for arguments and errors."""
 
-    def put_manifest(self, name: str, manifest: dict[str, Any]) -> None:
-        """Write a study's manifest in place of the one it had."""
+    def put_manifest(self, manifest: dict[str, Any], *, owner: Ownership) -> None:
+        """Write the manifest of the owner's study in place of the one it had."""
         table, text = schema.ablation_studies, json.dumps(manifest, sort_keys=True)
-        with self._transaction() as connection:
-            row = {"name": name, "manifest": text, "created_at": utc_now()}
-            insert_new(connection, table, [row])
-            where = table.c.name == name
-            connection.execute(table.update().where(where).values(manifest=text))
+
+        def put(connection: Connection) -> None:
+            query = select(table.c.created_at).where(table.c.name == owner.name)
+            created_at = connection.execute(query).scalar()
+            row = {"name": owner.name, "manifest": text, "created_at": created_at or utc_now()}
+            if created_at is None:
+                insert_new(connection, table, sealed(table, [row]))
+            else:
+                update_rows(connection, table, sealed(table, [row]))
+
+        self._write(owner, put)
 
     def ablation_names(self) -> list[str]:
         """All ablation studies, in the order they were added."""
         table = schema.ablation_studies.c
-        with self._transaction() as connection:
-            query = select(table.name).order_by(table.created_at, table.name)
-            return [str(name) for name in connection.execute(query).scalars()]
+        query = select(table.name).order_by(table.created_at, table.name)
+        return [str(row.name) for row in self._rows(query)]
 
     def manifest(self, name: str | None = None) -> dict[str, Any]:
         """The manifest of a study, or of the only one.
@@ -74,41 +86,47 @@ class AblationStore(Store):
             StoreError: No such study, or no name and not exactly one study, or it is damaged.
         """
         wanted = self._choose(name, self.ablation_names(), "ablation ")
-        table = schema.ablation_studies.c
-        with self._transaction() as connection:
-            query = select(table.manifest).where(table.name == wanted)
-            text = connection.execute(query).scalar_one()
-        return self._read_object(text, f"the manifest of {wanted!r}")
+        table = schema.ablation_studies
+        rows = self._rows(select(table).where(table.c.name == wanted))
+        check_rows(table, rows, self)
+        return self._read_object(rows[0].manifest, f"the manifest of {wanted!r}")
 
-    def put_ablation_run(self, run: AblationRun, environment: Environment) -> None:
+    def put_ablation_run(
+        self, run: AblationRun, environment: Environment, *, owner: Ownership
+    ) -> None:
         """Write how a run ended; a finished one stays, a failed one is replaced."""
         table = schema.ablation_runs
         values = asdict(run) | {
             "metrics": None if run.metrics is None else json.dumps(run.metrics, allow_nan=True),
             "finished_at": utc_now(),
         }
-        with self._transaction() as connection:
-            values["environment_id"] = put_environment(connection, environment)
+
+        def put(connection: Connection) -> None:
+            key = put_environment(connection, environment)
             failed = (table.c.run_key == run.run_key) & table.c.metrics.is_(None)
             connection.execute(table.delete().where(failed))
-            insert_new(connection, table, [values])
+            insert_new(connection, table, sealed(table, [values | {"environment_id": key}]))
+
+        self._write(owner, put)
 
     def ablation_runs(self, keys: Iterable[str]) -> dict[str, AblationRun]:
         """The runs of these keys that ended, by key."""
         listed, found = list(keys), dict[str, AblationRun]()
         table = schema.ablation_runs
-        for start in range(0, len(listed), _CHUNK):
-            query = select(table).where(table.c.run_key.in_(listed[start : start + _CHUNK]))
-            with self._transaction() as connection:
-                rows = connection.execute(query).mappings().all()
-            found |= {str(row["run_key"]): self._read_run(dict(row)) for row in rows}
+        for start in range(0, len(listed), CHUNK):
+            rows = self._rows(
+                select(table).where(table.c.run_key.in_(listed[start : start + CHUNK]))
+            )
+            check_rows(table, rows, self)
+            found |= {str(row.run_key): self._read_run(row) for row in rows}
         return found
 
-    def _read_run(self, row: dict[str, Any]) -> AblationRun:
-        row.pop("environment_id")
-        if row["metrics"] is not None:
-            row["metrics"] = self._read_object(row["metrics"], f"run {row['run_key'][:12]}")
-        return AblationRun(**row)
+    def _read_run(self, row: Row[Any]) -> AblationRun:
+        values = {item.name: getattr(row, item.name) for item in fields(AblationRun)}
+        if values["metrics"] is not None:
+            what = f"run {row.run_key[:12]}"
+            values["metrics"] = self._read_object(values["metrics"], what)
+        return AblationRun(**values)
 
     def _read_object(self, text: str, what: str) -> dict[str, Any]:
         try:

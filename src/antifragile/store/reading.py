@@ -1,37 +1,79 @@
-"""Reading rows of the database into frozen records and columns, checked against the schema.
+"""Reading rows of the database into frozen records and columns, checked on the way.
 
-SQLite keeps values of any type in any column; a damaged file is noticed here and reported in one
-sentence.
+SQLite keeps values of any type in any column, so types are checked against the schema, and rows
+against their checksums; damage is reported in one sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import pandas as pd
 from sqlalchemy import Row, Table
 
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import TrialResult
 from antifragile.errors import AntifragileError, SpecError, StoreError
-from antifragile.store import schema
+from antifragile.store.checksums import (
+    CHECKSUM,
+    Columns,
+    as_array,
+    as_columns,
+    is_checksum,
+    row_checksums,
+    sums_by,
+)
+from antifragile.store.database import schema
 from antifragile.store.records import DataFacts, Environment, StoredStudy, StoredTrial
+from antifragile.store.writing import RESULT
 
-_RESULT = ("meta_loops", "peak_correct", "peak_meta_loop", "final_correct", "test_correct")
 _LARGEST = 2**53  # larger whole numbers are no counts
-Columns = dict[str, np.ndarray]
 Record = TypeVar("Record", DataFacts, Environment)
 
 
-def check_row(table: Table, row: Mapping[Any, Any], store: object) -> None:
-    """Raise StoreError unless every value is what its column in the schema says."""
-    for column in table.columns:
-        if column.name in row:
-            _check_column(table, column.name, [row[column.name]], store)
+class Checked(Protocol):
+    """A store, as those see it who check what it holds; as text it is its address."""
+
+    has_checksums: bool
 
 
-def _check_column(table: Table, name: str, values: Sequence[object], store: object) -> None:
+def check_rows(table: Table, rows: Sequence[Row[Any]], store: Checked) -> None:
+    """Check that values are what the schema says and rows agree with their checksums.
+
+    Args:
+        table: Their table; of columns that an older store lacks the rows have none.
+        rows: Rows, with further columns or without.
+        store: For messages.
+
+    Raises:
+        StoreError: One is not as it was written.
+    """
+    if not rows:
+        return
+    listed: list[Mapping[str, Any]] = [row._asdict() for row in rows]
+    names = [column.name for column in table.columns if column.name in listed[0]]
+    for name in names:
+        _check_column(table, name, [row[name] for row in listed], store)
+    if CHECKSUM in names and store.has_checksums:
+        found = row_checksums(table, as_columns(table, listed))
+        written = [row[CHECKSUM] for row in listed]
+        wrong = [row for row, a, b in zip(listed, found.tolist(), written, strict=True) if a != b]
+        if wrong:
+            key = next(iter(table.primary_key)).name
+            raise damaged(store, f"the row of {key} {wrong[0][key]!r:.60} in table {table.name}")
+
+
+def damaged(store: Checked, what: str) -> StoreError:
+    """An error about something that does not agree with its checksum."""
+    return StoreError(
+        f"store {store} is damaged: {what} does not agree with its checksum; 'antifragile study "
+        f"check {store}' says what can be run again."
+    )
+
+
+def _check_column(table: Table, name: str, values: Sequence[object], store: Checked) -> None:
     """Check the set of types first: 588,000 rows take milliseconds."""
     column = table.c[name]
     kind = column.type.python_type
@@ -41,7 +83,7 @@ def _check_column(table: Table, name: str, values: Sequence[object], store: obje
     if type(None) in kinds and not column.nullable:
         wrong.add(type(None))
     found = [value for value in values if type(value) in wrong] if wrong else []
-    if int in kinds and not found:
+    if int in kinds and not found and not is_checksum(table, name):
         whole = [value for value in values if type(value) is int]
         found = [value for value in (min(whole), max(whole)) if abs(value) > _LARGEST]
     if found:
@@ -53,13 +95,13 @@ def read_fields(kind: type[Record], row: Row[Any]) -> Record:
     return kind(**{field: getattr(row, field) for field in kind.__annotations__})
 
 
-def read_study(row: Row[Any], store: object) -> StoredStudy:
+def read_study(row: Row[Any], store: Checked) -> StoredStudy:
     """Read a study from its row.
 
     Raises:
         StoreError: It is damaged.
     """
-    check_row(schema.studies, row._mapping, store)
+    check_rows(schema.studies, [row], store)
     if min(row.n_train, row.n_validation, row.n_test) < 1:
         raise StoreError(f"store {store} is damaged: study {row.name!r} has an empty split.")
     try:
@@ -72,20 +114,22 @@ def read_study(row: Row[Any], store: object) -> StoredStudy:
     return StoredStudy(spec=spec, data=read_fields(DataFacts, row), created_at=row.created_at)
 
 
-def read_trial(row: Row[Any], store: object) -> StoredTrial:
-    """Read a trial and its progress from a row of `queries.trials_with_progress`.
+def read_trials(rows: Sequence[Row[Any]], store: Checked) -> list[StoredTrial]:
+    """Read trials and their progress from rows of `queries.trials`.
 
     Raises:
-        StoreError: It is damaged.
+        StoreError: One is damaged.
     """
-    check_row(schema.trials, row._mapping, store)
-    numbers = {key: getattr(row, key) for key in _RESULT}
-    if not all(isinstance(number or 0, int) for number in (row.last, row.best_correct)) or (
-        row.meta_loops is not None and None in numbers.values()
-    ):
+    check_rows(schema.trials, rows, store)
+    return [_read_trial(row, store) for row in rows]
+
+
+def _read_trial(row: Row[Any], store: Checked) -> StoredTrial:
+    numbers = {key: getattr(row, key) for key in RESULT}
+    if row.meta_loops is not None and None in numbers.values():
         raise StoreError(f"store {store} is damaged: trial {row.trial_id} has no valid counts.")
     # An unbroken run from meta-loop 1 has as many records as its last number.
-    recorded = row.n_records if row.n_records and row.n_records == row.last else 0
+    recorded = row.n_records if row.n_records and row.n_records == row.last_record else 0
     return StoredTrial(
         trial_id=row.trial_id,
         architecture=row.architecture,
@@ -97,7 +141,51 @@ def read_trial(row: Row[Any], store: object) -> StoredTrial:
     )
 
 
-def read_columns(table: Table, rows: Sequence[Row[Any]], store: object) -> Columns:
+def check_sums(
+    trials: Sequence[Row[Any]], table: Table, columns: Columns, total: str, store: Checked
+) -> None:
+    """Check that trials have all the rows that belong to them, as they were written.
+
+    Args:
+        trials: Rows of `queries.trials` that hold sums.
+        table: `schema.meta_loops` or `schema.robustness`.
+        columns: All its rows that belong to these trials.
+        total: Column of the trials that holds the sum.
+        store: For messages.
+
+    Raises:
+        StoreError: A row is missing, changed or one too many.
+    """
+    checksums = row_checksums(table, columns) if columns else np.empty(0, dtype=np.int64)
+    keys = columns["trial_id"] if columns else checksums
+    sums = sums_by(keys, checksums)
+    for row in trials:
+        if sums.pop(row.trial_id, 0) != row._mapping[total]:
+            name = f"{row.architecture} {row.mode} {row.trial}"
+            raise damaged(store, f"table {table.name} of trial {row.trial_id} ({name})")
+    if sums:
+        raise damaged(store, f"table {table.name} of trial {min(sums)}, which is not there,")
+
+
+def read_environments(
+    rows: Sequence[Row[Any]], wanted: Iterable[str], store: Checked
+) -> dict[str, Environment]:
+    """Read environments by their keys, which are hashes of their fields.
+
+    Raises:
+        StoreError: A wanted one is missing, or one is not as it was written.
+    """
+    check_rows(schema.environments, rows, store)
+    found = {row.environment_id: read_fields(Environment, row) for row in rows}
+    for key, environment in found.items():
+        if environment.environment_id != key:
+            raise damaged(store, f"environment {key!r:.60}")
+    if missing := sorted(set(wanted) - set(found)):
+        raise StoreError(f"store {store} is damaged: it has no environment_id {missing[0]!r:.60}.")
+    return found
+
+
+def read_columns(table: Table, rows: Sequence[Row[Any]], store: Checked) -> Columns:
     """Turn rows into one array per column, in the order of the rows.
 
     Args:
@@ -106,29 +194,25 @@ def read_columns(table: Table, rows: Sequence[Row[Any]], store: object) -> Colum
         store: For messages.
 
     Returns:
-        float64 for numbers with a point (null is NaN), int64 for whole ones; text, truth values
-        and whole numbers that may be null as objects.
+        As `checksums.as_columns`.
 
     Raises:
         StoreError: A value is not what its column in the schema says.
     """
     found: Columns = {}
     for name, values in zip(rows[0]._fields, zip(*rows, strict=True), strict=True):
-        column = table.c[name]
         _check_column(table, name, values, store)
-        kind = column.type.python_type
-        is_number = kind is float or (kind is int and not column.nullable)
-        found[name] = np.array(values, dtype=kind if is_number else object)
+        found[name] = as_array(table, name, values)
     return found
 
 
-def look_up(columns: Columns, key: str, wanted: np.ndarray, store: object) -> Columns:
+def look_up(columns: Columns, key: str, wanted: np.ndarray, store: Checked) -> Columns:
     """Find the row of ``columns`` for each key of ``wanted``; the key column is left out.
 
     Raises:
         StoreError: One is not there.
     """
-    distinct, inverse = np.unique(wanted, return_inverse=True)
+    inverse, distinct = pd.factorize(wanted)
     places = {value: place for place, value in enumerate(columns[key].tolist())}
     if missing := [value for value in distinct.tolist() if value not in places]:
         raise StoreError(f"store {store} is damaged: it has no {key} {missing[0]!r:.60}.")

@@ -1,37 +1,45 @@
 """The store: frozen records in, frozen records and frames out, every write one transaction.
 
-Many studies by name live in one store, and several processes may use it at once. Writing the
-same record twice leaves one: a trial that is replayed from an older checkpoint changes nothing.
+Many studies by name live in one store, and several processes may use it at once; each study is
+written by its owner alone (see `owner`). Writing the same record twice leaves one: a trial that is
+replayed from an older checkpoint changes nothing. All that is read is checked (see `checksums`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, inspect
+from sqlalchemy import Connection, Row, Select
 
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
-from antifragile.errors import StoreError, nearest
-from antifragile.store import queries, schema, writing
-from antifragile.store.connection import (
+from antifragile.errors import AntifragileError, StoreError, nearest
+from antifragile.store import writing
+from antifragile.store.checksums import Columns, as_columns
+from antifragile.store.database import queries, schema
+from antifragile.store.database.connection import (
+    exclusive_transaction,
     is_memory,
     open_engine,
     parse_store_url,
+    patiently,
+    reading_transaction,
     show,
+    store_version,
     translated,
-    upgrade_tables,
+    writing_transaction,
 )
+from antifragile.store.owner import OwnedKind, Ownership, beating, claim, confirm, forget, release
 from antifragile.store.reading import (
-    Columns,
+    check_sums,
     look_up,
     read_columns,
-    read_fields,
+    read_environments,
     read_study,
-    read_trial,
+    read_trials,
 )
 from antifragile.store.records import (
     DataFacts,
@@ -49,7 +57,10 @@ class Store:
 
     Args:
         url: A database URL, or the path of an SQLite file.
-        create: Make it when it is absent or empty.
+        create: Make it when it is absent or empty, and bring an older program's up to date.
+
+    Attributes:
+        has_checksums: Whether its rows have checksums; those of schema version 1 have none.
 
     Raises:
         StoreError: It is of another program, damaged, newer, or absent and not to be created.
@@ -58,7 +69,7 @@ class Store:
 
     def __init__(self, url: str = DEFAULT_STORE, *, create: bool = True) -> None:
         self.url = parse_store_url(url)
-        self._engine = open_engine(self.url, create=create)
+        self._open(create=create)
 
     def __str__(self) -> str:
         return show(self.url)
@@ -76,12 +87,14 @@ class Store:
         return self.url.render_as_string(hide_password=False)
 
     def upgrade(self) -> None:
-        """Add the tables and columns that an older program of this schema version did not have.
+        """Make a store that was opened to be read, perhaps an older program's, one of today."""
+        self._engine.dispose()
+        self._open(create=True)
 
-        A store opened to be created has them; one opened to be read is left as it is.
-        """
+    def _open(self, *, create: bool) -> None:
+        self._engine = open_engine(self.url, create=create)
         with translated(self.url):
-            upgrade_tables(self._engine)
+            self.has_checksums = store_version(self._engine) > 1
 
     def close(self) -> None:
         """Give the connections back."""
@@ -93,21 +106,69 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # Owners
+
+    def claim(self, kind: OwnedKind, name: str, *, may_mix: bool = False) -> Ownership:
+        """Become the one who writes a study.
+
+        Args:
+            kind: The kind of study.
+            name: Its name; the study need not be there yet.
+            may_mix: Whether records of other conditions may stand beside the ones written.
+
+        Raises:
+            StoreError: Another living process owns it.
+        """
+        with translated(self.url), exclusive_transaction(self._engine) as connection:
+            return claim(connection, kind, name, may_mix=may_mix)
+
+    @contextmanager
+    def owned(self, kind: OwnedKind, name: str, *, may_mix: bool = False) -> Iterator[Ownership]:
+        """Own a study for a while; arguments and errors as those of `claim`."""
+        owner = self.claim(kind, name, may_mix=may_mix)
+        beat = None if self.is_memory else lambda: self._write_once(owner, lambda _: None)
+        try:
+            with beating(beat):
+                yield owner
+        finally:
+            with suppress(AntifragileError):  # a claim of a process that ends is not believed
+                self.release(owner)
+
+    def confirm(self, owner: Ownership) -> None:
+        """Renew the heartbeat of a claim.
+
+        Raises:
+            WorldError: Another process owns the study by now.
+        """
+        self._write(owner, lambda _: None)
+
+    def release(self, owner: Ownership) -> None:
+        """Give a study free."""
+        forget(owner)
+        with translated(self.url), writing_transaction(self._engine) as connection:
+            release(connection, owner)
+
     # Studies
 
-    def add_study(self, spec: StudySpec, data: DataFacts) -> None:
+    def add_study(self, spec: StudySpec, data: DataFacts, *, owner: Ownership) -> None:
         """Add a study and its pending trials in one transaction; nothing if it is there."""
-        with self._transaction() as connection:
-            writing.put_study(connection, spec, data)
+        self._write(owner, lambda connection: writing.put_study(connection, spec, data))
 
-    def extend_study(self, spec: StudySpec) -> None:
+    def extend_study(self, spec: StudySpec, *, owner: Ownership) -> None:
         """Replace a study's spec by a larger one and add its new trials, in one transaction."""
-        with self._transaction() as connection:
-            writing.replace_study(connection, spec)
+        self._write(owner, lambda connection: writing.replace_study(connection, spec))
 
     def study_names(self) -> list[str]:
         """All studies, in the order they were added."""
         return [str(row.name) for row in self._rows(queries.study_names())]
+
+    def studies(self) -> list[StoredStudy]:
+        """All studies, in the order they were added.
+
+        Raises:
+            StoreError: One is damaged.
+        """
+        return [read_study(row, self) for row in self._rows(queries.studies())]
 
     def find_study(self, name: str) -> StoredStudy | None:
         """The study of this name, or None.
@@ -137,43 +198,74 @@ class Store:
 
     def trials(self, study: str) -> list[StoredTrial]:
         """Every trial of a study with its progress, in planned order."""
-        return [read_trial(row, self) for row in self._rows(queries.trials_with_progress(study))]
+        return read_trials(self._rows(queries.trials(study)), self)
+
+    def trials_by_study(self) -> dict[str, list[StoredTrial]]:
+        """The trials of all studies, by the study's name; a study without any has no entry."""
+        rows = self._rows(queries.trials(None))
+        found = dict[str, list[StoredTrial]]()
+        for row, trial in zip(rows, read_trials(rows, self), strict=True):
+            found.setdefault(row.study, []).append(trial)
+        return found
 
     def progress(self, study: str, meta_loops: int) -> StoredProgress:
-        """Measure the progress of a study of so many meta-loops by three cheap queries."""
-        with self._transaction() as connection:
-            best = connection.execute(queries.best_bounty(study)).first()
-            finished = connection.execute(queries.n_finished(study, meta_loops)).scalar_one()
-            recorded = connection.execute(queries.records_by_architecture(study)).all()
+        """Measure the progress of a study of so many meta-loops by two cheap queries."""
+        with self._reading() as connection:
+            best = connection.execute(queries.best_trial(study)).first()
+            counts = connection.execute(queries.progress(study)).all()
+        records = dict[str, int]()
+        for architecture, n_records, _, _ in counts:
+            records[architecture] = records.get(architecture, 0) + (n_records or 0)
         return StoredProgress(
-            n_finished=finished,
-            records={str(name): int(n) for name, n in recorded},
+            n_finished=sum(n for *_, n, reached in counts if (reached or 0) >= meta_loops),
+            records={name: n for name, n in records.items() if n},
             best=None if best is None else (best[0], best[1], best[2]),
         )
 
     def add_records(
-        self, records: Mapping[int, Sequence[MetaLoopRecord]], environment: Environment
+        self,
+        records: Mapping[int, Sequence[MetaLoopRecord]],
+        environment: Environment,
+        *,
+        owner: Ownership,
     ) -> None:
-        """Write meta-loop records, by trial, in one transaction."""
-        with self._transaction() as connection:
-            writing.put_records(connection, records, environment)
+        """Write meta-loop records, by trial, in one transaction.
+
+        Raises:
+            StoreError: A trial has records of other conditions, and the owner may not mix them.
+            WorldError: The owner lost the study to another process; or the store is out of reach.
+        """
+        self.finish_trials({}, records, environment, owner=owner)
 
     def finish_trials(
         self,
         results: Mapping[int, TrialResult],
         records: Mapping[int, Sequence[MetaLoopRecord]],
         environment: Environment,
+        *,
+        owner: Ownership,
     ) -> None:
-        """Write trials' last records and their results in one transaction."""
-        with self._transaction() as connection:
-            writing.put_records(connection, records, environment)
-            for trial_id, result in results.items():
-                writing.put_result(connection, trial_id, result)
+        """Write trials' last records and their results in one transaction.
+
+        Raises:
+            StoreError: As `add_records`, or a result disagrees with its trial's records.
+            WorldError: As `add_records`.
+        """
+
+        def put(connection: Connection) -> None:
+            writing.put_progress(
+                connection, records, results, environment, study=owner.name, may_mix=owner.may_mix
+            )
+
+        self._write(owner, put)
 
     def environments(self, study: str, modes: Sequence[str] | None = None) -> list[Environment]:
         """Every environment that computed a record of this study, or of some of its modes."""
-        rows = self._rows(queries.environments(study, modes))
-        return [read_fields(Environment, row) for row in rows]
+        with self._reading() as connection:
+            lists = connection.execute(queries.environment_ids(study, modes)).scalars().all()
+            keys = {key for text in lists for key in (text or "").split(",") if key}
+            rows = connection.execute(queries.environments(sorted(keys))).all()
+        return list(read_environments(rows, keys, self).values())
 
     def record_columns(self, study: str) -> Columns:
         """Every meta-loop record with its trial and environment, an array per column, in order.
@@ -185,32 +277,55 @@ class Store:
             the fields of `Environment`; nothing at all without records.
 
         Raises:
-            StoreError: A value is not what the schema says.
+            StoreError: A value is not what was written.
         """
-        with self._transaction() as connection:
-            # Records first: what they refer to is there by the time it is asked for.
-            present = {c["name"] for c in inspect(connection).get_columns("meta_loops")}
-            rows = connection.execute(queries.records(study, present)).all()
-            trials = connection.execute(queries.trial_names(study)).all()
-            used = connection.execute(queries.environments(study)).all()
-            about = connection.execute(queries.study_by_name(study)).first()
+        trials, rows = self._with_trials(queries.records(study), study)
+        about = self.find_study(study)
+        columns = read_columns(schema.meta_loops, rows, self) if rows else {}
+        if self.has_checksums:
+            check_sums(trials, schema.meta_loops, columns, "records_checksum", self)
         if not rows or about is None:
             return {}
-        records = read_columns(schema.meta_loops, rows, self)
-        trial_ids, environment_ids = records.pop("trial_id"), records.pop("environment_id")
-        by_trial = read_columns(schema.trials, trials, self)
-        by_environment = read_columns(schema.environments, used, self)
+        trial_ids, environment_ids = columns.pop("trial_id"), columns.pop("environment_id")
         return {
-            "study": np.full(len(rows), about.name, dtype=object),
-            **look_up(by_trial, "trial_id", trial_ids, self),
-            **records,
-            "n_validation": np.full(len(rows), read_study(about, self).data.n_validation),
-            **look_up(by_environment, "environment_id", environment_ids, self),
+            "study": np.full(len(rows), study, dtype=object),
+            **look_up(_names_of(trials), "trial_id", trial_ids, self),
+            **columns,
+            "n_validation": np.full(len(rows), about.data.n_validation),
+            **look_up(self._environments(), "environment_id", environment_ids, self),
         }
 
     def robustness_rows(self, study: str) -> list[dict[str, Any]]:
-        """Every draw of damage with its trial, as flat rows, in order."""
-        return [dict(row._mapping) for row in self._rows(queries.robustness(study))]
+        """Every draw of damage with its trial, as flat rows, in order.
+
+        Raises:
+            StoreError: A value is not what was written.
+        """
+        trials, rows = self._with_trials(queries.robustness(study), study)
+        columns = read_columns(schema.robustness, rows, self) if rows else {}
+        if self.has_checksums:
+            check_sums(trials, schema.robustness, columns, "robustness_checksum", self)
+        if not rows:
+            return []
+        named = look_up(_names_of(trials), "trial_id", columns.pop("trial_id"), self) | columns
+        lists = [values.tolist() for values in named.values()]
+        return [dict(zip(named, values, strict=True)) for values in zip(*lists, strict=True)]
+
+    def _with_trials(
+        self, query: Select[Any], study: str
+    ) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
+        """The trials of a study, checked, and rows that belong to them, of the same moment."""
+        with self._reading() as connection:
+            trials = connection.execute(queries.trials(study)).all()
+            rows = connection.execute(query).all()
+        read_trials(trials, self)
+        return trials, rows
+
+    def _environments(self) -> Columns:
+        """All environments."""
+        rows = self._rows(queries.all_environments())
+        read_environments(rows, set(), self)
+        return read_columns(schema.environments, rows, self) if rows else {}
 
     # Inside
 
@@ -228,10 +343,29 @@ class Store:
         return chosen
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return connection.execute(query).all()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with translated(self.url), self._engine.begin() as connection:
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self.url), reading_transaction(self._engine) as connection:
             yield connection
+
+    def _write(self, owner: Ownership, action: Callable[[Connection], None]) -> None:
+        """Write as the owner, in one transaction; a short outage of the database is waited for.
+
+        An action may be tried again: it does nothing where it was done.
+        """
+        patiently(lambda: self._write_once(owner, action))
+
+    def _write_once(self, owner: Ownership, action: Callable[[Connection], None]) -> None:
+        with translated(self.url), writing_transaction(self._engine) as connection:
+            confirm(connection, owner)
+            action(connection)
+
+
+def _names_of(trials: Sequence[Row[Any]]) -> Columns:
+    """Number and names of trials, as columns."""
+    names = ("trial_id", "architecture", "mode", "trial")
+    rows = [{name: row._mapping[name] for name in names} for row in trials]
+    return as_columns(schema.trials, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from antifragile.config.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
+from antifragile.store.owner import Ownership
 from antifragile.store.records import DataFacts, StoredStudy
 from antifragile.store.store import Store
 from antifragile.study.equations import TrainingPlan
+
+logger = logging.getLogger(__name__)
 
 
 def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
@@ -58,16 +62,22 @@ def agreed_spec(store: Store, spec: StudySpec, data: Dataset) -> StudySpec:
             f"study {spec.name!r} in store {store} was run on other data than {spec.dataset!r} "
             "holds now; bring the old data back, or give the study another name."
         )
+    if spec.meta_loops < stored.spec.meta_loops or spec.trials < stored.spec.trials:
+        logger.warning(
+            "study %r in store %s has %d trials of %d meta-loops, more than this spec asks for; it "
+            "goes on as it is.",
+            *(spec.name, store, stored.spec.trials, stored.spec.meta_loops),
+        )
     return stored.spec
 
 
-def put_study(store: Store, spec: StudySpec, data: Dataset) -> StoredStudy:
+def put_study(store: Store, spec: StudySpec, data: Dataset, owner: Ownership) -> StoredStudy:
     """Add the study, or replace the stored one's spec when this one is larger."""
     stored = store.find_study(spec.name)
     if stored is None:
-        store.add_study(spec, data_facts(data))
+        store.add_study(spec, data_facts(data), owner=owner)
     elif stored.spec != spec:
-        store.extend_study(spec)
+        store.extend_study(spec, owner=owner)
     return store.study(spec.name)
 
 

@@ -1,4 +1,4 @@
-"""The folder of a study's checkpoints and kept weights, and the lock of its one driver."""
+"""The folder of a study's checkpoints and kept weights, or of one trial, and its lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from antifragile._files import make_folder, remove_temporary_files, safe_name
-from antifragile.errors import StoreError, WorldError
+from antifragile.errors import UsageError, WorldError
 from antifragile.store.store import Store
 
 
@@ -28,19 +28,25 @@ def default_files(store: Store, study: str) -> Path:
 
 
 @contextmanager
-def only_driver(folder: Path, study: str) -> Iterator[None]:
-    """Hold the study's lock; the kernel gives it back when the process dies, however it dies."""
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; the kernel gives it back when the process dies, however it dies.
+
+    Raises:
+        UsageError: Another process holds it.
+        WorldError: The folder cannot be written.
+    """
     make_folder(folder)
     try:
         lock = FileLock(folder / "driver.lock")
         lock.acquire(timeout=0)
     except Timeout:
-        raise StoreError(
-            f"study {study!r} is being run by another process; wait for it, or stop it first."
+        raise UsageError(
+            f"another process writes its results to {folder}; wait for it, stop it first, or "
+            "choose another folder."
         ) from None
     except OSError as error:
         raise WorldError(
-            f"cannot write to {folder}: {error.strerror}; choose another folder with --files."
+            f"cannot write to {folder}: {error.strerror}; choose another folder."
         ) from error
     try:
         remove_temporary_files(folder)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from antifragile.errors import WorldError
 from antifragile.store.records import StoredProgress, StoredStudy
 from antifragile.store.store import Store
 from antifragile.study.executors.base import Executor
@@ -58,7 +59,8 @@ def reporting(
 
     def poll() -> None:
         while not stop.wait(_POLL_S):
-            listener(reporter.progress())
+            with suppress(WorldError):  # the store does not answer; who writes to it says so
+                listener(reporter.progress())
 
     # A memory store has one connection, which the training thread is using.
     thread = threading.Thread(target=poll, daemon=True)

@@ -18,13 +18,14 @@ from antifragile.config.evaluate import Keep
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
 from antifragile.errors import UsageError
+from antifragile.store.owner import OwnedKind
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import DEFAULT_STORE, Store
 from antifragile.study.agreement import agreed_spec, check_same_machine, load_study_data, put_study
 from antifragile.study.equations import plan_trainings
 from antifragile.study.executors.base import Executor, Resources
 from antifragile.study.executors.registry import find_executor
-from antifragile.study.folder import default_files, only_driver
+from antifragile.study.folder import default_files, only_writer
 from antifragile.study.options import RunKeywords, RunOptions
 from antifragile.study.plan import StudyPlan, missing_trials, plan_study
 from antifragile.study.progress import ProgressListener, reporting
@@ -185,17 +186,28 @@ def _run_missing(
     folder = default_files(store, spec.name) if options.files is None else options.files
     _check_executor(store, options)
     trainings = plan_trainings(spec, data, options)
-    check_same_machine(store, spec.name, trainings, mix_machines=options.mix_machines)
-    with only_driver(folder, spec.name):
-        study = put_study(store, spec, data)
+    mixes, kind = options.mix_machines, OwnedKind.STUDY
+    if (finished := _finished(store, spec)) is not None:
+        seconds = time.monotonic() - started
+        return StudyOutcome(study=finished, store=store, n_run=0, seconds=seconds, files=folder)
+    with store.owned(kind, spec.name, may_mix=mixes) as owner, only_writer(folder):
+        check_same_machine(store, spec.name, trainings, mix_machines=mixes)
+        study = put_study(store, spec, data, owner)
         plan = plan_study(spec, data, options, trainings, missing_trials(store, spec))
-        tasks = make_tasks(plan, store_url=store.worker_url, files=folder)
+        tasks = make_tasks(plan, store_url=store.worker_url, files=folder, owner=owner)
         executor = _make_executor(plan, store, data, len(tasks))
         with reporting(listener, plan, store, study, executor):
             n_run = sum(len(task.trials) for task in executor.run(tasks))
     return StudyOutcome(
         study=study, store=store, n_run=n_run, seconds=time.monotonic() - started, files=folder
     )
+
+
+def _finished(store: Store, spec: StudySpec) -> StoredStudy | None:
+    """The study as stored, if nothing of it is left to run or to write."""
+    stored = store.find_study(spec.name)
+    is_finished = stored and stored.spec == spec and not missing_trials(store, spec)
+    return stored if is_finished else None
 
 
 def _check_executor(store: Store, options: RunOptions) -> None:

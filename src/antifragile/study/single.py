@@ -9,14 +9,16 @@ stretch is a segment.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._files import make_folder, write_atomically
+from antifragile._files import check_folder_path, write_atomically
 from antifragile._records import from_json, read_json
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
@@ -27,8 +29,11 @@ from antifragile.errors import CheckpointError, UsageError
 from antifragile.store.records import Environment
 from antifragile.store.writing import record_values
 from antifragile.study.equations import plan_trial
+from antifragile.study.folder import only_writer
 from antifragile.study.options import RunOptions
 from antifragile.study.trainers import Trainer
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "lkg.safetensors"
 STORY_FILE = "lkg.json"
@@ -101,7 +106,7 @@ class SingleTrial:
             )
         else:
             last = self.segments[-1].first + self.spec.meta_loops - 1
-            if last <= done:
+            if last < done:
                 raise UsageError(
                     f"the trial in {self.folder} already has {done - self.segments[-1].first + 1} "
                     f"meta-loops in mode {self.spec.mode!r}; give a larger --meta-loops or another "
@@ -144,31 +149,52 @@ class SingleTrial:
         }
 
 
+@contextmanager
 def open_single_trial(
     spec: TrialSpec, data: Dataset, folder: Path, options: RunOptions, *, resume: bool
-) -> SingleTrial:
-    """Start in an empty folder, or go on with what a folder holds.
+) -> Iterator[SingleTrial]:
+    """Start in an empty folder, or go on with what a folder holds; no other process may meanwhile.
+
+    Args:
+        spec: The trial.
+        data: Its data set.
+        folder: Where its files lie.
+        options: Engine, device and so on.
+        resume: Whether to go on with what is there; where nothing is yet, the trial starts.
 
     Raises:
-        UsageError: The folder holds a trial and ``resume`` is off.
-        CheckpointError: Nothing to resume, damaged, or another trial's.
+        UsageError: The folder holds a trial and ``resume`` is off, or another process is at it.
+        CheckpointError: It is damaged, or another trial's.
     """
+    check_folder_path(folder)
+    if not resume:
+        _check_is_free(folder)
+    with only_writer(folder):
+        yield _opened(spec, data, folder, options, resume=resume)
+
+
+def _check_is_free(folder: Path) -> None:
+    if (folder / WEIGHTS_FILE).exists():
+        raise UsageError(
+            f"{folder} already holds a trained network; add --resume to go on with it, or choose "
+            "another folder with --out."
+        )
+
+
+def _opened(
+    spec: TrialSpec, data: Dataset, folder: Path, options: RunOptions, *, resume: bool
+) -> SingleTrial:
     plan = plan_trial(spec, data, options)
     trial = SingleTrial(
         spec=spec, data=data, folder=folder, environment=plan.environment, trainer=plan.trainer
     )
     weights = folder / WEIGHTS_FILE
     if not resume:
-        if weights.exists():
-            raise UsageError(
-                f"{folder} already holds a trained network; add --resume to go on with it, or "
-                "choose another folder with --out."
-            )
-        make_folder(folder)
+        _check_is_free(folder)
         return trial
     if not weights.exists():
-        raise CheckpointError(f"nothing to resume in {folder}; run without --resume first.")
-    make_folder(folder)
+        logger.warning("nothing to resume in %s yet; the trial starts.", folder)
+        return trial
     fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
     sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
     state, _ = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)

@@ -23,6 +23,7 @@ from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.engine.robustness import measure_robustness
 from antifragile.errors import CheckpointError
+from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
 from antifragile.study.equations import TrainingPlan
@@ -48,6 +49,7 @@ class Task:
         data_dir: Where to look for data files first.
         data_sha256: Content of the study's data set.
         environment: Kernel, threads, device and so on, fixed by the plan.
+        owner: The driver's claim to the study, without which nothing is written.
         keep: Whether the last state of a finished trial stays.
         robustness: Whether finished trials are tested under damage.
         checkpoint_every_s: Least time between two checkpoints, in seconds.
@@ -60,6 +62,7 @@ class Task:
     data_dir: Path | None
     data_sha256: str
     environment: Environment
+    owner: Ownership
     keep: Keep
     robustness: bool
     checkpoint_every_s: float
@@ -78,7 +81,7 @@ class Task:
         return self.files / f"{stem}_{spec.mode}_{spec.trial:03d}.safetensors"
 
 
-def make_tasks(plan: StudyPlan, *, store_url: str, files: Path) -> list[Task]:
+def make_tasks(plan: StudyPlan, *, store_url: str, files: Path, owner: Ownership) -> list[Task]:
     """The tasks that finish a study.
 
     The readable engine gets one trial a task. The fleet gets the trials of one row of the plan
@@ -93,6 +96,7 @@ def make_tasks(plan: StudyPlan, *, store_url: str, files: Path) -> list[Task]:
             data_dir=plan.options.data_dir,
             data_sha256=plan.data_sha256,
             environment=row.training.environment,
+            owner=owner,
             keep=plan.spec.keep,
             robustness=plan.spec.evaluate.robustness,
             checkpoint_every_s=plan.options.checkpoint_every_s,
@@ -156,14 +160,13 @@ class _TaskRun:
                 self.pending.setdefault(trial.trial_id, []).append(record)
 
     def _write_records(self) -> None:
-        self.store.add_records(self.pending, self.task.environment)
+        self.store.add_records(self.pending, self.task.environment, owner=self.task.owner)
         self.pending = {}
         self.recorded_at = time.monotonic()
 
     def _save(self, states: Sequence[TrialState | None], *, durable: bool = False) -> None:
         started = time.monotonic()
-        if self.pending:
-            self._write_records()
+        self._write_records()  # also tells whether the study is still ours
         for spec, state in zip(self.specs, states, strict=True):
             if state is not None:
                 save_checkpoint(
@@ -189,7 +192,10 @@ class _TaskRun:
             self._save(states, durable=True)
         ids = [trial.trial_id for trial in self.task.trials]
         self.store.finish_trials(
-            dict(zip(ids, results, strict=True)), self.pending, self.task.environment
+            dict(zip(ids, results, strict=True)),
+            self.pending,
+            self.task.environment,
+            owner=self.task.owner,
         )
         if self.task.keep is Keep.NONE:
             for spec in self.specs:

@@ -31,6 +31,7 @@ from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.job import KEPT, RunArguments, run_job
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
 from antifragile.store.ablation import AblationRun, AblationStore
+from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
 from antifragile.study.folder import default_files
 
@@ -67,6 +68,7 @@ class AblationRuns:
     Args:
         request: The study.
         store: Store in which runs are looked up and put.
+        owner: Claim to the study in the store.
         server: Server that runs the jobs.
         environment: Environment that all runs belong to.
         combinations: The variants, with verdicts on configurations that cut several arms.
@@ -77,13 +79,14 @@ class AblationRuns:
         self,
         request: AblationRequest,
         store: AblationStore,
+        owner: Ownership,
         server: Server,
         environment: Environment,
         combinations: Combinations,
         listener: AblationListener | None,
     ) -> None:
         self.request, self.folder, self.store = request, combinations.folder, store
-        self.server, self.environment = server, environment
+        self.owner, self.server, self.environment = owner, server, environment
         self.combinations, self.listener = combinations, listener
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.keys: dict[PlannedRun, str] = {}
@@ -186,7 +189,7 @@ class AblationRuns:
             failure=failure,
             seconds=seconds,
         )
-        self.store.put_ablation_run(run, self.environment)
+        self.store.put_ablation_run(run, self.environment, owner=self.owner)
         self.ended[plan] = run
 
     def _job(self, plan: PlannedRun, scratch: Path) -> Job:

@@ -53,6 +53,7 @@ from antifragile.ablate.study.server import (
 )
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
+from antifragile.store.owner import OwnedKind
 
 N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
@@ -106,11 +107,12 @@ def run_ablation(
         CombineError: Ablations of the design clash.
     """
     _check_framework(request, folder)
-    _write_combinations(request, folder)
     if TrainingProtocol.POST_HOC in request.protocols:
         request.experiment.check_evaluates()
     where = processes or StudyProcesses()
     with ExitStack() as opened:
+        owner = opened.enter_context(store.owned(OwnedKind.ABLATION, request.name))
+        _write_combinations(request, folder)
 
         @cache
         def certifier() -> Server:
@@ -123,7 +125,7 @@ def run_ablation(
         copies = opened.enter_context(open_study_copies(folder))
         server.note(copies.copies.note)
         combined = Combinations(folder, copies, certifier)
-        runs = AblationRuns(request, store, server, environment, combined, listener)
+        runs = AblationRuns(request, store, owner, server, environment, combined, listener)
         return _Study(runs).run(command)
 
 
@@ -202,7 +204,7 @@ class _Study:
             combinations=tuple(sorted(runs.combinations.judged.values(), key=lambda c: c.ablated)),
             runs=tuple(ManifestRun.of(plan, runs.keys[plan]) for plan in runs.ended),
         )
-        runs.store.put_manifest(request.name, manifest.to_json())
+        runs.store.put_manifest(manifest.to_json(), owner=runs.owner)
         return manifest
 
     def _first_baseline(self) -> None:

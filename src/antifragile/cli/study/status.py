@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from antifragile.analysis.frames import trials_frame
@@ -14,7 +15,7 @@ from antifragile.cli.options import (
     StoreOption,
     StudyOption,
 )
-from antifragile.store.records import StoredStudy, TrialStatus
+from antifragile.store.records import StoredStudy, StoredTrial, TrialStatus
 from antifragile.store.store import Store
 from antifragile.study.folder import default_files
 
@@ -22,7 +23,11 @@ from antifragile.study.folder import default_files
 def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Show every study of a store and how far it is."""
     with Store(store, create=False) as opened:
-        rows = [_status_row(opened, opened.study(name)) for name in opened.study_names()]
+        trials = opened.trials_by_study()
+        rows = [
+            _status_row(opened, study, trials.get(study.spec.name, []))
+            for study in opened.studies()
+        ]
     if as_json:
         print_json(rows)
         return
@@ -60,9 +65,9 @@ def summary(
     stdout().print(table if len(frame) else "no trial has finished yet.")
 
 
-def _status_row(store: Store, study: StoredStudy) -> dict[str, Any]:
+def _status_row(store: Store, study: StoredStudy, trials: Sequence[StoredTrial]) -> dict[str, Any]:
     spec = study.spec
-    statuses = [trial.status(spec.meta_loops) for trial in store.trials(spec.name)]
+    statuses = [trial.status(spec.meta_loops) for trial in trials]
     return {
         "study": spec.name,
         "dataset": spec.dataset,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,26 +15,27 @@ from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
-    Column,
     Connection,
     Engine,
-    Table,
     create_engine,
     event,
     inspect,
     make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from antifragile._files import make_folder
 from antifragile._optional import require
 from antifragile._shown import hide_secrets, show_address
 from antifragile.errors import StoreError, WorldError, nearest
-from antifragile.store import schema
+from antifragile.store.database import schema, versions
+
+logger = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 60
+_OUTAGE_S, _RETRY_S = 60.0, 1.0  # how long a server that restarts is waited for
 _DIALECTS = ("sqlite", "postgresql")
 _HOW = "write postgresql://USER:PASSWORD@HOST:PORT/NAME"
 _LIKE_A_URL = re.compile(r"(postgres|mysql|mariadb|sqlite)\w*[+:/]|[A-Za-z][\w+.-]+:/", re.I)
@@ -94,12 +97,18 @@ def _file_name(text: str) -> str:
 def open_engine(url: URL, *, create: bool) -> Engine:
     """Connect, check that the database is a store, and make the tables if it is empty.
 
+    Args:
+        url: As from `parse_store_url`.
+        create: Make the tables of an empty database, and bring those of an older program up to
+            date; of a store that may only be read nothing is changed all the same.
+
     Raises:
         StoreError: It is of another program, damaged or newer; or it is absent and not ``create``.
         WorldError: It cannot be reached or written.
     """
     if url.get_backend_name() == "sqlite":
         _check_sqlite_file(url, create=create)
+    create = create and not is_read_only(url)
     with translated(url):
         engine = _new_engine(url if create else _readable(url))
     try:
@@ -111,12 +120,24 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     return engine
 
 
+def is_read_only(url: URL) -> bool:
+    """Whether it is a file that is there and that this process may not write."""
+    if url.get_backend_name() != "sqlite" or is_memory(url) or url.query:
+        return False
+    path = Path(str(url.database))
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
 def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
     """Make the tables of an empty database; refuse one of another program."""
-    with engine.begin() as connection:
+    with reading_transaction(engine) as connection:
         tables = set(inspect(connection).get_table_names())
         if schema.MARKER_TABLE in tables:
-            _check_version(connection.execute(select(schema.marker)).scalars().all(), url)
+            version = connection.execute(select(schema.marker)).scalars().all()
+            _check_version(version, url)
+            if missing := sorted({*schema.FIRST_TABLES} - tables):
+                raise _damaged(url, f"no table {missing[0]}")
+            _check_structure(connection, tables, url)
         elif tables:
             raise StoreError(
                 f"store {show(url)} is a database of something else (it has a table "
@@ -124,12 +145,71 @@ def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
             )
         elif not create:
             raise StoreError(f"store {show(url)} is empty; run a study into it first.")
+        statements = versions.view_statements(connection) if tables else []
     if create:
         _use_write_ahead_log(engine)
-    if schema.MARKER_TABLE not in tables:
-        _create_tables(engine)
-    elif create:
-        upgrade_tables(engine)
+    if not tables or (statements and create):
+        with exclusive_transaction(engine) as connection:
+            versions.make_or_upgrade(connection)
+    elif statements:
+        _look_through(engine, statements)
+
+
+def store_version(engine: Engine) -> int:
+    """Version of the schema of an open store."""
+    with reading_transaction(engine) as connection:
+        return int(connection.execute(select(schema.marker)).scalar_one())
+
+
+def _check_structure(connection: Connection, tables: set[str], url: URL) -> None:
+    """Let SQLite look for lost rows in the small tables; the large ones have sums in others."""
+    if connection.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 33):
+        return
+    for table in sorted(tables & set(schema.metadata.tables)):
+        if table not in ("meta_loops", "robustness"):
+            said = connection.exec_driver_sql(f"PRAGMA integrity_check({table})").scalar()
+            if said != "ok":
+                raise _damaged(url, str(said).splitlines()[-1])
+
+
+def _look_through(engine: Engine, statements: Sequence[str]) -> None:
+    """Give every connection views, which show an older store as one of today."""
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def make_views(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        if engine.dialect.name != "sqlite":
+            connection.commit()
+
+
+@contextmanager
+def reading_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that sees one moment of the store."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def writing_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that writes; on SQLite it excludes other writers."""
+    with engine.connect().execution_options(is_writing=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def exclusive_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a writing transaction that excludes all others of this kind."""
+    with writing_transaction(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7206270)")
+        yield connection
 
 
 @contextmanager
@@ -148,10 +228,43 @@ def translated(url: URL) -> Iterator[None]:
         reason = hide_secrets(reason, url.render_as_string(hide_password=False))
         if any(word in reason.lower() for word in _DAMAGE):
             raise _damaged(url, reason) from error
-        raise WorldError(
+        kind = _OutOfReach if _is_outage(error) else WorldError
+        raise kind(
             f"store {show(url)} cannot be used: {reason}; mend that and run the same command "
             "again, nothing that was stored is lost."
         ) from error
+
+
+class _OutOfReach(WorldError):
+    """A database server that does not answer, perhaps only for a while."""
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the connection to a server was lost, or none could be made."""
+    if not isinstance(error, DBAPIError):
+        return False
+    is_server = type(error.orig).__module__.startswith("psycopg")
+    is_lost = error.connection_invalidated or isinstance(error, OperationalError)
+    return is_server and is_lost
+
+
+def patiently(attempt: Callable[[], None]) -> None:
+    """Do something with a database, again and again while its server does not answer.
+
+    Raises:
+        WorldError: It did not answer for a minute.
+    """
+    until, is_told = time.monotonic() + _OUTAGE_S, False
+    while True:
+        try:
+            return attempt()
+        except _OutOfReach as error:
+            if time.monotonic() >= until:
+                raise
+            if not is_told:
+                logger.warning("%s Trying again for %.0f s.", error, _OUTAGE_S)
+            is_told = True
+            time.sleep(_RETRY_S)
 
 
 def _damaged(url: URL, reason: str) -> StoreError:
@@ -190,25 +303,41 @@ def _new_engine(url: URL) -> Engine:
         return create_engine(url, pool_pre_ping=True)
     if is_memory(url):
         arguments = {"check_same_thread": False}
-        return create_engine(url, connect_args=arguments, poolclass=StaticPool)
+        engine = create_engine(url, connect_args=arguments, poolclass=StaticPool)
+        _begin_explicitly(engine)
+        return engine
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    _begin_explicitly(engine)
+    return engine
+
+
+def _begin_explicitly(engine: Engine) -> None:
+    """Begin transactions ourselves: the driver begins at the first change, too late to read."""
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
         # NORMAL survives any process kill; a power cut may lose the last transactions, which are
         # then computed again.
         cursor = connection.cursor()
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
-    return engine
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        is_writing = connection.get_execution_options().get("is_writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
 
 def _use_write_ahead_log(engine: Engine) -> None:
     """Let readers go on while one process writes; the file remembers it."""
     if engine.dialect.name == "sqlite" and not is_memory(engine.url):
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        raw = engine.raw_connection()  # within a transaction it cannot be changed
+        try:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")
+        finally:
+            raw.close()
 
 
 def _check_sqlite_file(url: URL, *, create: bool) -> None:
@@ -231,12 +360,22 @@ def _check_sqlite_file(url: URL, *, create: bool) -> None:
             f"store {show(url)} is a folder; give the path of a file, as in {show(url)}/runs.db."
         )
     if path.exists():
+        _check_one_name(path, create=create)
         return
     if not create:
         raise StoreError(
             f"there is no store at {show(url)}; run a study with --store {show(url)} first."
         )
     make_folder(path.parent)
+
+
+def _check_one_name(path: Path, *, create: bool) -> None:
+    """Refuse to write a file of several names: SQLite would mix what is written by each."""
+    if create and (names := path.stat().st_nlink) > 1:
+        raise StoreError(
+            f"store {path} is one file with {names} names (hard links), which SQLite cannot write "
+            "safely; remove the others, or use a copy."
+        )
 
 
 def _check_version(versions: Sequence[object], url: URL) -> None:
@@ -248,57 +387,3 @@ def _check_version(versions: Sequence[object], url: URL) -> None:
             f"store {show(url)} has schema version {version}, newer than this program's "
             f"{schema.SCHEMA_VERSION}; upgrade antifragile."
         )
-
-
-def _create_tables(engine: Engine) -> None:
-    """Make the tables and the marker in one transaction, safe when two processes do so at once."""
-    with _alone(engine) as connection:
-        if not inspect(connection).has_table(schema.MARKER_TABLE):
-            schema.metadata.create_all(connection)
-            connection.execute(schema.marker.insert().values(schema_version=schema.SCHEMA_VERSION))
-
-
-def upgrade_tables(engine: Engine) -> None:
-    """Add the tables and columns that the store of an older program lacks.
-
-    Columns are added only where they may be null, so that older programs go on writing, and the
-    first tables never: without one of them a store is damaged.
-    """
-    with engine.connect() as connection:
-        if not _missing_tables(connection) and not _missing_columns(connection):
-            return
-    with _alone(engine) as connection:  # and look again: another process may have been faster
-        schema.metadata.create_all(connection, tables=_missing_tables(connection))
-        for column in _missing_columns(connection):
-            kind = column.type.compile(engine.dialect)
-            connection.exec_driver_sql(
-                f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"
-            )
-
-
-def _missing_tables(connection: Connection) -> list[Table]:
-    known = {*inspect(connection).get_table_names(), *schema.FIRST_TABLES}
-    return [table for table in schema.metadata.sorted_tables if table.name not in known]
-
-
-def _missing_columns(connection: Connection) -> list[Column[Any]]:
-    present = inspect(connection).get_multi_columns()
-    known = {(table, column["name"]) for (_, table), found in present.items() for column in found}
-    return [
-        column
-        for table in schema.metadata.sorted_tables
-        for column in table.columns
-        if column.nullable and (None, table.name) in present
-        if (table.name, column.name) not in known
-    ]
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that excludes other processes of this program."""
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite" and not is_memory(engine.url):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        elif engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7206270)")
-        yield connection

@@ -1,12 +1,17 @@
 """The tables, the same for SQLite and PostgreSQL.
 
 ``antifragile_store`` marks a database as one of this program and holds the version of its schema.
-Every meta-loop row names the environment that computed it.
+Every meta-loop row names the environment that computed it. A row with a ``checksum`` is checked
+whenever it is read; a trial also holds the sum of the checksums of its records and of its
+robustness (see `checksums`), so that a lost row is noticed like a changed one.
+
+Version 2 added the checksums, the counts of a trial's records, and the owners.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -19,8 +24,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MARKER_TABLE = "antifragile_store"
+FIRST_TRIAL_COLUMNS = (
+    *("trial_id", "study_id", "architecture", "mode", "trial", "meta_loops", "peak_correct"),
+    *("peak_meta_loop", "final_correct", "test_correct", "finished_at"),
+)
+"""Columns of a trial in a store of version 1."""
+
 FIRST_TABLES = ("studies", "trials", "meta_loops", "environments")
 """Without one of these a store is damaged; the others may be of a later program."""
 
@@ -57,6 +68,7 @@ studies = Table(
     Column("zero_r_validation", Integer, nullable=False),
     Column("zero_r_test", Integer, nullable=False),
     Column("created_at", String(40), nullable=False),
+    Column("checksum", BigInteger),
 )
 
 trials = Table(
@@ -73,6 +85,13 @@ trials = Table(
     Column("final_correct", Integer),
     Column("test_correct", Integer),
     Column("finished_at", String(40)),
+    Column("n_records", Integer),
+    Column("last_record", Integer, comment="the largest meta_loop"),
+    Column("best_correct", Integer, comment="the largest validation_correct"),
+    Column("environment_ids", Text, comment="of its records, sorted, by commas"),
+    Column("records_checksum", BigInteger),
+    Column("robustness_checksum", BigInteger),
+    Column("checksum", BigInteger),
     UniqueConstraint("study_id", "architecture", "mode", "trial"),
 )
 
@@ -108,6 +127,7 @@ ablation_studies = Table(
     Column("name", String(200), primary_key=True),
     Column("manifest", Text, nullable=False),
     Column("created_at", String(40), nullable=False),
+    Column("checksum", BigInteger),
 )
 
 ablation_runs = Table(
@@ -122,4 +142,20 @@ ablation_runs = Table(
     Column("seconds", Float, nullable=False),
     Column("finished_at", String(40), nullable=False),
     Column("environment_id", ForeignKey("environments.environment_id"), nullable=False),
+    Column("checksum", BigInteger),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("kind", String(20), primary_key=True, comment="study or ablation"),
+    Column("name", String(200), primary_key=True),
+    Column("token", String(32), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("boot_id", String(80), nullable=False, comment="of the machine's start"),
+    Column("namespace", String(80), nullable=False, comment="in which the process id counts"),
+    Column("process_id", Integer, nullable=False),
+    Column("process_start", String(80), nullable=False),
+    Column("since", String(40), nullable=False),
+    Column("heartbeat", Float, nullable=False, comment="seconds since 1970, by the store's clock"),
 )

@@ -1,0 +1,1 @@
+"""The database beneath a store: its tables, its connections, its statements, its versions."""
