@@ -191,7 +191,7 @@ def _tuple_reader(parts: tuple[Any, ...]) -> _Reader:
 
     def read(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(readers):
-            raise _wrong(f"a list of {len(readers)}", value)
+            raise _wrong(f"a list of {len(readers)} items", value)
         return tuple(_at(f"[{n}]", readers[n], part) for n, part in enumerate(value))
 
     return read
@@ -282,7 +282,8 @@ def _wrong(expected: str, value: object) -> RecordError:
 def _shown(value: object) -> str:
     """A value in a few letters."""
     if isinstance(value, dict | list):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+        kind, parts = ("an object", "keys") if isinstance(value, dict) else ("a list", "items")
+        return f"{kind} of {len(value)} {parts}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST:
         return f"a whole number of {value.bit_length()} bits"
     named = {None: "null", True: "true", False: "false"}
