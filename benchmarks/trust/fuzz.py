@@ -112,8 +112,8 @@ def try_reader(reader: Reader, number: int, seed: int, kept: Path) -> tuple[str,
 
 def _keep(folder: Path, given: object, place: Path) -> None:
     shutil.copytree(folder, place, dirs_exist_ok=True, symlinks=True)
-    if isinstance(given, str):
-        (place / "text").write_bytes(given.encode("utf-8", "surrogatepass"))
+    if not isinstance(given, Path):
+        (place / "given").write_text(repr(given))
 
 
 def run_readers(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -11,10 +13,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from antifragile.cli.main import run
+from antifragile.errors import UsageError
 from benchmarks.trust.fuzzing.mutations import (
     WORDS,
     mutate_bytes,
@@ -50,7 +55,11 @@ COMMANDS = (
     "ablate report variants/manifest.json",
     "perturb list",
 )
-_FORBIDDEN = ("internal error", "Traceback (most recent call last)", "Error:")
+_STARTS_PROCESSES = ("ablate discover", "ablate generate", "ablate run")
+_FORBIDDEN = (
+    *("internal error", "Traceback (most recent call last)", "Error:", "Warning:", "\x1b"),
+    *("np.float64(", "np.int64(", "object at 0x"),
+)
 _FILES = (".toml", ".csv", ".npz", ".db", ".json", ".safetensors", ".py")
 
 
@@ -73,17 +82,22 @@ class Command:
             self.words[: 2 if self.words[0] in ("data", "study", "ablate", "perturb") else 1]
         )
 
+    def broken(self, folder: Path, rng: random.Random) -> list[str]:
+        """Copy the good inputs into a folder and break one, or a word of the command line."""
+        shutil.copytree(self.good, folder, dirs_exist_ok=True)
+        words = list(self.words)
+        if rng.random() < 0.5:
+            _break_a_file(folder, words, rng)
+        else:
+            _break_a_word(words, rng)
+        return [word.replace("\0", "") for word in words]
+
     def try_one(self, number: int, seed: int, kept: Path) -> tuple[str, str]:
         """Run the verb once with something broken; see `fuzz.try_reader`."""
         rng = random.Random(f"{seed} {' '.join(self.words)} {number}")
         folder = Path(tempfile.mkdtemp(prefix="antifragile-fuzz-"))
         try:
-            shutil.copytree(self.good, folder, dirs_exist_ok=True)
-            words = list(self.words)
-            if rng.random() < 0.5:
-                _break_a_file(folder, words, rng)
-            else:
-                _break_a_word(words, rng)
+            words = self.broken(folder, rng)
             outcome, said = _run(folder, words)
             if outcome == "fault":
                 place = kept / f"{self.name} {number}"
@@ -100,7 +114,7 @@ def all_commands(good: Path) -> tuple[Command, ...]:
 
 
 def _run(folder: Path, words: list[str]) -> tuple[str, str]:
-    command = [sys.executable, "-m", "antifragile", *(word.replace("\0", "") for word in words)]
+    command = [sys.executable, "-m", "antifragile", *words]
     environment = os.environ | {
         "HOME": str(folder),
         "XDG_CACHE_HOME": str(folder / ".cache"),
@@ -121,13 +135,46 @@ def _run(folder: Path, words: list[str]) -> tuple[str, str]:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return "fault", f"over {TIME_LIMIT_S} s: {shlex.join(words)[:500]}"
-    said = (out + err).decode("utf-8", "replace")
+    return _judge(process.returncode, (out + err).decode("utf-8", "replace"), words)
+
+
+def run_here(given: tuple[Path, list[str]]) -> None:
+    """Run a command line in this process, which has loaded the libraries already.
+
+    Raises:
+        UsageError: It was refused, in a sentence.
+        AssertionError: It ended in another way.
+    """
+    folder, words = given
+    said = io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UserWarning)  # of glyphs that a font lacks
+        code = run(words)
+    outcome, text = _judge(code, said.getvalue(), words)
+    if outcome == "fault":
+        raise AssertionError(text)
+    if outcome == "refused":
+        raise UsageError(text)
+
+
+def write_here(good: Path, folder: Path, rng: random.Random) -> tuple[Path, list[str]]:
+    """Break a command line of a verb that starts no process, for `run_here`."""
+    command = rng.choice([c for c in all_commands(good) if c.name not in _STARTS_PROCESSES])
+    return folder, command.broken(folder, rng)
+
+
+def _judge(code: int, said: str, words: Sequence[str]) -> tuple[str, str]:
+    """Say what became of a command by its exit code and all it printed."""
+    line = shlex.join(words)[:300]
     found = [text for text in _FORBIDDEN if text in said]
-    if process.returncode not in (0, 1, 2) or found:
-        return "fault", f"exit code {process.returncode}: {shlex.join(words)[:300]}: {said[-400:]}"
-    if b"\x1b" in out + err:
-        return "fault", f"a raw escape: {shlex.join(words)[:500]}"
-    return ("accepted", "") if process.returncode == 0 else ("refused", said)
+    if code not in (0, 1, 2) or found:
+        return "fault", f"exit code {code}: {line}: {said[-500:]}"
+    return ("accepted", "") if code == 0 else ("refused", said)
 
 
 def _break_a_file(folder: Path, words: list[str], rng: random.Random) -> None:

@@ -48,6 +48,7 @@ from antifragile.report.table import as_csv, as_markdown
 from antifragile.store.database.connection import parse_store_url, show
 from antifragile.store.store import Store
 from antifragile.study.single import read_story
+from benchmarks.trust.fuzzing.commands import run_here, write_here
 from benchmarks.trust.fuzzing.mutations import (
     VALUES,
     mutate_bytes,
@@ -114,6 +115,7 @@ def all_readers(good: Path) -> tuple[Reader, ...]:
         Reader("ablation sets", partial(_write_set, good), read_ablation_folder, 2),
         Reader("certificates", _json_file(certificate), read_certificate),
         Reader("store addresses", _any_of(ADDRESSES), _read_address, 3),
+        Reader("command lines", partial(write_here, good), run_here, 4),
     )
 
 
