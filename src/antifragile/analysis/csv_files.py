@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from antifragile._shown import visible
 from antifragile.errors import DataError
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -43,7 +44,7 @@ class ColumnKind:
     is_whole: bool = False
 
 
-TEXT = ColumnKind(words="a text")
+TEXT = ColumnKind(words="a text without control characters")
 PERCENT = ColumnKind(words="percent, 0 to 100", most=100)
 COUNT = ColumnKind(words="a whole number of at least 0", is_whole=True)
 NUMBER = ColumnKind(words="a whole number of at least 1", least=1, is_whole=True)
@@ -133,7 +134,8 @@ def _texts(cells: Sequence[str], _: ColumnKind) -> tuple[np.ndarray, np.ndarray]
     """The texts of a column, and which of them are none."""
     places, found = pd.factorize(np.array(cells, dtype=object))
     texts = np.array([unguarded(text) for text in found], dtype=object)
-    return texts[places], np.array([bool(text.strip()) for text in texts], dtype=bool)[places]
+    fits = [bool(text.strip()) and visible(text, one_line=True) == text for text in texts]
+    return texts[places], np.array(fits, dtype=bool)[places]
 
 
 def _numbers(cells: Sequence[str], kind: ColumnKind) -> tuple[np.ndarray, np.ndarray]:
