@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
@@ -102,6 +103,7 @@ def from_json(kind: Any, value: Any) -> Any:
 
 
 _PLAIN = frozenset({int, str, float, bool, NoneType})
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _MOST = 2**63  # of a whole number, as databases hold it
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -145,9 +147,18 @@ def _simple_reader(kind: Any, *, is_simple: bool) -> _Reader:
         fits = is_simple and isinstance(value, accepted)
         if not fits or isinstance(value, bool) != (kind is bool):
             raise _wrong(_WORDS.get(kind, str(kind)), value)
+        if isinstance(value, str):
+            return _writable(value)
         return _within_reach(value) if isinstance(value, int) else value
 
     return read
+
+
+def _writable(value: str) -> str:
+    """Refuse a text that no file, database or path takes."""
+    if _UNWRITABLE.search(value):
+        raise RecordError(f"is {_shown(value)}; expected a text without null characters, in UTF-8")
+    return value
 
 
 def _within_reach(value: int) -> int:

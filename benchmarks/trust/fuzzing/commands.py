@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -52,14 +53,17 @@ COMMANDS = (
     "ablate generate --source model.py --build model.py:build --inputs model.py:inputs --out v "
     "--workers 1 --timeout 8",
     "ablate run variants --experiment train.py:run --seeds 2 --workers 1 --timeout 8",
+    "ablate run variants --manifest variants/manifest.json --name again --workers 1 --timeout 8",
     "ablate report variants/manifest.json",
+    "ablate report variants/ablation.db --format html --out page",
     "perturb list",
 )
 _STARTS_PROCESSES = ("ablate discover", "ablate generate", "ablate run")
 _FORBIDDEN = (
-    *("internal error", "Traceback (most recent call last)", "Error:", "Warning:", "\x1b"),
+    *("internal error", "Traceback (most recent call last)", "\x1b"),
     *("np.float64(", "np.int64(", "object at 0x"),
 )
+_WARNING = re.compile(r"\.py:\d+: \w*Warning: ")
 _FILES = (".toml", ".csv", ".npz", ".db", ".json", ".safetensors", ".py")
 
 
@@ -77,10 +81,10 @@ class Command:
 
     @property
     def name(self) -> str:
-        """The verb."""
-        return " ".join(
-            self.words[: 2 if self.words[0] in ("data", "study", "ablate", "perturb") else 1]
-        )
+        """The verb, with the option that tells two lines of one verb apart."""
+        n_words = 2 if self.words[0] in ("data", "study", "ablate", "perturb") else 1
+        marks = [word for word in self.words if word in ("--resume", "--manifest", "--format")]
+        return " ".join([*self.words[:n_words], *marks])
 
     def broken(self, folder: Path, rng: random.Random) -> list[str]:
         """Copy the good inputs into a folder and break one, or a word of the command line."""
@@ -164,7 +168,9 @@ def run_here(given: tuple[Path, list[str]]) -> None:
 
 def write_here(good: Path, folder: Path, rng: random.Random) -> tuple[Path, list[str]]:
     """Break a command line of a verb that starts no process, for `run_here`."""
-    command = rng.choice([c for c in all_commands(good) if c.name not in _STARTS_PROCESSES])
+    command = rng.choice(
+        [c for c in all_commands(good) if not c.name.startswith(_STARTS_PROCESSES)]
+    )
     return folder, command.broken(folder, rng)
 
 
@@ -172,7 +178,7 @@ def _judge(code: int, said: str, words: Sequence[str]) -> tuple[str, str]:
     """Say what became of a command by its exit code and all it printed."""
     line = shlex.join(words)[:300]
     found = [text for text in _FORBIDDEN if text in said]
-    if code not in (0, 1, 2) or found:
+    if code not in (0, 1, 2) or found or _WARNING.search(said):
         return "fault", f"exit code {code}: {line}: {said[-500:]}"
     return ("accepted", "") if code == 0 else ("refused", said)
 
