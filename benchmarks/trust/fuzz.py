@@ -207,7 +207,8 @@ def load_tallies(path: Path | None, seed: int) -> dict[str, dict[str, Tally]]:
 
 
 def print_table(kind: str, tallies: dict[str, Tally]) -> None:
-    """Print a Markdown table with a row for each reader or verb."""
+    """Print a Markdown table with a row for each reader or verb that was tried."""
+    tallies = {name: tally for name, tally in tallies.items() if tally.inputs}
     print(f"\n| {kind} | inputs | refused in a sentence | accepted | faults | slowest, s |")
     print("|---|---|---|---|---|---|")
     for name, tally in tallies.items():
