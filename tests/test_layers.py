@@ -27,6 +27,7 @@ STAGES = {
     "_lazy": 0,
     "_plugins": 0,
     "_records": 0,
+    "_shown": 0,
     "config": 1,
     "data": 2,
     "model": 3,

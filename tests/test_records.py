@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from antifragile._records import MAY_BE_ABSENT, from_json, to_json
+from antifragile._records import MAY_BE_ABSENT, RecordError, from_json, to_json
 
 
 class Colour(StrEnum):
@@ -122,3 +122,29 @@ def test_what_is_plain_stays_what_it_is() -> None:
     data = {"a": [1, 2.5, "x", None, True], "b": {}}
     assert to_json(data) == data
     assert from_json(None.__class__, None) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": "blue"}, "colour is 'blue'; expected one of red"),
+        ({"points": [{"x": 1}, {"name": "b"}]}, "points[1].x is missing"),
+        ({"points": [{"x": "wide"}]}, "points[0].x is 'wide'; expected a number"),
+        ({"points": {}}, "points is an object of 0 keys; expected a list"),
+        ({"pair": ["a"]}, "pair is a list of 1 items; expected a list of 2 items"),
+        ({"pair": ["a", None]}, "pair[1] is null; expected a whole number"),
+        ({"sizes": {"w": True}}, "sizes.'w' is true; expected a number"),
+        ({"sizes": {"w": 10**400}}, "sizes.'w' is a whole number of 1329 bits, more than the 63"),
+        ({"pair": ["a", 2**63]}, "pair[1] is a whole number of 64 bits, more than the 63"),
+        ({"extra": "x"}, "extra is 'x'; expected a whole number"),
+    ],
+)
+def test_an_error_names_the_place_in_the_data(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        from_json(Everything, DATA | changes)
+    assert str(caught.value).startswith(message)
+
+
+def test_an_error_about_the_whole_says_so() -> None:
+    with pytest.raises(RecordError, match=r"^it is a list of 1 items; expected an object$"):
+        from_json(Point, [1])

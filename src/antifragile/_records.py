@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
@@ -23,17 +24,23 @@ MAY_BE_ABSENT = {"may be absent": True}
 _Reader = Callable[[Any], Any]
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, with_nan: bool = False) -> Any:
     """JSON data of a file.
 
+    Args:
+        path: The file.
+        with_nan: Accept NaN and infinities, as a diverged training leaves them among its metrics.
+
     Raises:
-        ValueError: It is not JSON in UTF-8, nested too deeply, or holds NaN or an infinity.
+        ValueError: It is not JSON in UTF-8, is nested too deeply, or holds a number that it may
+            not.
         OSError: It cannot be read.
     """
     content = path.read_bytes()
+    number = float if with_nan else _finite
     try:
         text = content.decode("utf-8")
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+        return json.loads(text, parse_float=number, parse_constant=number)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from error
     except RecursionError:
@@ -62,6 +69,24 @@ def to_json(value: Any) -> Any:
     return str(value) if isinstance(value, StrEnum) else value
 
 
+class RecordError(ValueError):
+    """JSON data that is not of a type; its text is a clause that names the place in the data.
+
+    Args:
+        problem: A clause such as ``is 'x', expected a whole number``.
+        place: Where, as in ``runs[3].seed``.
+    """
+
+    def __init__(self, problem: str, place: str = "") -> None:
+        super().__init__(f"{place or 'it'} {problem}")
+        self._problem, self._place = problem, place
+
+    def inside(self, outer: str) -> RecordError:
+        """Return the error as seen from one level further out."""
+        dot = "." if self._place and not self._place.startswith("[") else ""
+        return RecordError(self._problem, f"{outer}{dot}{self._place}")
+
+
 def from_json(kind: Any, value: Any) -> Any:
     """A record, or another value of a type, from JSON data; unknown keys are ignored.
 
@@ -71,14 +96,22 @@ def from_json(kind: Any, value: Any) -> Any:
         value: The data.
 
     Raises:
-        KeyError: A key is missing.
-        TypeError: A value has another type.
-        ValueError: A value is not in its enum, or a tuple has another length.
+        RecordError: A key is missing, or a value has another type, is not in its enum, or is too
+            large to compute with.
     """
     return _reader(kind)(value)
 
 
 _PLAIN = frozenset({int, str, float, bool, NoneType})
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_MOST = 2**63  # of a whole number, as databases hold it
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    NoneType: "null",
+}
 
 
 def _mapping_to_json(value: Mapping[Any, Any]) -> Any:
@@ -96,13 +129,13 @@ def _reader(kind: Any) -> _Reader:
     if origin is UnionType:
         return _optional_reader(parts[0])
     if origin is tuple:
-        return _tuple_reader(kind, parts)
+        return _tuple_reader(parts)
     if origin is list:
-        return _list_reader(kind, parts[0])
+        return _list_reader(parts[0])
     if origin in (dict, Mapping):
-        return _mapping_reader(kind, *parts)
+        return _mapping_reader(*parts)
     if origin is None and isinstance(kind, type) and issubclass(kind, StrEnum):
-        return kind
+        return _enum_reader(kind)
     return _plain_value if kind is object else _simple_reader(kind, is_simple=origin is None)
 
 
@@ -113,8 +146,36 @@ def _simple_reader(kind: Any, *, is_simple: bool) -> _Reader:
         """A whole number is also a float, a bool is no number."""
         fits = is_simple and isinstance(value, accepted)
         if not fits or isinstance(value, bool) != (kind is bool):
-            raise _wrong(kind, value)
-        return value
+            raise _wrong(_WORDS.get(kind, str(kind)), value)
+        if isinstance(value, str):
+            return _writable(value)
+        return _within_reach(value) if isinstance(value, int) else value
+
+    return read
+
+
+def _writable(value: str) -> str:
+    """Refuse a text that no file, database or path takes."""
+    if _UNWRITABLE.search(value):
+        raise RecordError(f"is {_shown(value)}; expected a text without null characters, in UTF-8")
+    return value
+
+
+def _within_reach(value: int) -> int:
+    if not -_MOST <= value < _MOST:
+        raise RecordError(
+            f"is a whole number of {value.bit_length()} bits, more than the 63 of any"
+        )
+    return value
+
+
+def _enum_reader(kind: type[StrEnum]) -> _Reader:
+    known = {member.value: member for member in kind}
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or value not in known:
+            raise _wrong(f"one of {', '.join(known)}", value)
+        return known[value]
 
     return read
 
@@ -122,10 +183,10 @@ def _simple_reader(kind: Any, *, is_simple: bool) -> _Reader:
 def _plain_value(value: Any) -> Any:
     """A number, a text, None, or a tuple of them."""
     if isinstance(value, list):
-        return tuple(map(_plain_value, value))
+        return tuple(_each(_plain_value, value))
     if type(value) not in _PLAIN:
         raise _wrong("a plain value", value)
-    return value
+    return _within_reach(value) if isinstance(value, int) else value
 
 
 def _optional_reader(kind: Any) -> _Reader:
@@ -133,44 +194,65 @@ def _optional_reader(kind: Any) -> _Reader:
     return lambda value: None if value is None else read(value)
 
 
-def _tuple_reader(kind: Any, parts: tuple[Any, ...]) -> _Reader:
+def _tuple_reader(parts: tuple[Any, ...]) -> _Reader:
     if parts[-1] is Ellipsis:
-        read_list = _list_reader(kind, parts[0])
+        read_list = _list_reader(parts[0])
         return lambda value: tuple(read_list(value))
     readers = tuple(map(_reader, parts))
 
     def read(value: Any) -> Any:
-        if not isinstance(value, list):
-            raise _wrong(kind, value)
-        return tuple(item(part) for item, part in zip(readers, value, strict=True))
+        if not isinstance(value, list) or len(value) != len(readers):
+            raise _wrong(f"a list of {len(readers)} items", value)
+        return tuple(_at(f"[{n}]", readers[n], part) for n, part in enumerate(value))
 
     return read
 
 
-def _list_reader(kind: Any, part: Any) -> _Reader:
+def _list_reader(part: Any) -> _Reader:
     read_part = _reader(part)
 
     def read(value: Any) -> Any:
         if not isinstance(value, list):
-            raise _wrong(kind, value)
-        if part is int and all(type(item) is int for item in value):
+            raise _wrong("a list", value)
+        if part is int and all(type(item) is int and -_MOST <= item < _MOST for item in value):
             return value
-        return [read_part(item) for item in value]
+        return _each(read_part, value)
 
     return read
 
 
-def _mapping_reader(kind: Any, key: Any, part: Any) -> _Reader:
+def _each(read: _Reader, values: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    try:
+        for value in values:
+            found.append(read(value))
+    except RecordError as error:
+        raise error.inside(f"[{len(found)}]") from None
+    return found
+
+
+def _at(place: str, read: _Reader, value: Any) -> Any:
+    try:
+        return read(value)
+    except RecordError as error:
+        raise error.inside(place) from None
+
+
+def _mapping_reader(key: Any, part: Any) -> _Reader:
     read_key, read_part = _reader(key), _reader(part)
     is_text = isinstance(key, type) and issubclass(key, str)
 
     def read(value: Any) -> Any:
         if isinstance(value, dict) and (is_text or not value):
-            return {read_key(k): read_part(v) for k, v in value.items()}
-        if is_text or not isinstance(value, list):
-            raise _wrong(kind, value)
-        pairs = [pair(item) for item in value]
-        return {read_key(k): read_part(v) for k, v in pairs}
+            pairs = list(value.items())
+        elif is_text or not isinstance(value, list):
+            raise _wrong("an object" if is_text else "a list of pairs", value)
+        else:
+            pairs = _each(pair, value)
+        return {
+            _at(f"{k!r:.40}", read_key, k): _at(f"{k!r:.40}" if is_text else "", read_part, v)
+            for k, v in pairs
+        }
 
     def pair(item: Any) -> tuple[Any, Any]:
         if not isinstance(item, list) or len(item) != 2:
@@ -190,14 +272,33 @@ def _record_reader(kind: Any) -> _Reader:
             raise _wrong("an object", value)
         if not readers:
             readers.update({name: _reader(hints[name]) for name, _ in known})
-        names = [name for name, is_required in known if is_required or name in value]
-        return kind(**{name: readers[name](value[name]) for name in names})
+        values = {}
+        try:
+            for name, is_required in known:
+                if name in value:
+                    values[name] = readers[name](value[name])
+                elif is_required:
+                    raise RecordError("is missing")
+        except RecordError as error:
+            raise error.inside(name) from None
+        return kind(**values)
 
     return read
 
 
-def _wrong(kind: Any, value: object) -> TypeError:
-    return TypeError(f"expected {kind}; got {value!r:.60}")
+def _wrong(expected: str, value: object) -> RecordError:
+    return RecordError(f"is {_shown(value)}; expected {expected}")
+
+
+def _shown(value: object) -> str:
+    """A value in a few letters."""
+    if isinstance(value, dict | list):
+        kind, parts = ("an object", "keys") if isinstance(value, dict) else ("a list", "items")
+        return f"{kind} of {len(value)} {parts}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST:
+        return f"a whole number of {value.bit_length()} bits"
+    named = {None: "null", True: "true", False: "false"}
+    return named[value] if value is None or isinstance(value, bool) else f"{value!r:.60}"
 
 
 def _is_required(item: Field[Any]) -> bool:

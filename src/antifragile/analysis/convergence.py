@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import t as student
 from statsmodels.stats.proportion import proportion_confint
 
-from antifragile.analysis.frames import read_csv
+from antifragile.analysis.csv_files import read_csv
 from antifragile.config.modes import mode_names
 
 CURVE_COLUMNS = ("architecture", "mode", "meta_loop", "validation_accuracy")
@@ -29,9 +29,10 @@ def read_curves_csv(path: Path) -> pd.DataFrame:
     """Read a CSV of curves: columns architecture, mode, meta_loop, validation_accuracy (and trial).
 
     Raises:
-        DataError: Missing, not CSV, or without those columns.
+        DataError: Missing, not CSV, without those columns, or with a cell that is none of theirs.
     """
-    return curves(read_csv(path, CURVE_COLUMNS, what="curves"))
+    key = [*TRIAL_KEY, "meta_loop"]
+    return curves(read_csv(path, CURVE_COLUMNS, key=key, what="curves"))
 
 
 def curves(meta_loops: pd.DataFrame) -> pd.DataFrame:

@@ -5,12 +5,11 @@ Accuracies in frames are in percent; the counts they come from stand beside them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from antifragile.errors import DataError
+from antifragile.analysis.csv_files import read_csv
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import Store
 
@@ -88,49 +87,6 @@ def read_trials_csv(path: Path) -> pd.DataFrame:
     """Read a CSV of trials: columns architecture, mode, trial, peak_validation_accuracy.
 
     Raises:
-        DataError: Missing, not CSV, or without those columns.
+        DataError: Missing, not CSV, without those columns, or with a cell that is none of theirs.
     """
-    frame = read_csv(path, TRIAL_COLUMNS, what="trials")
-    _check_trials(frame, path)
-    return frame
-
-
-def read_csv(path: Path, columns: Sequence[str], *, what: str) -> pd.DataFrame:
-    """Read a CSV that has at least these columns.
-
-    Args:
-        path: The file.
-        columns: Columns it must have; more may be there.
-        what: Name of its rows, for messages.
-
-    Raises:
-        DataError: Missing, not CSV, or without those columns.
-    """
-    try:
-        frame = pd.read_csv(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is not a CSV file of {what}: {error}.") from error
-    if missing := [column for column in columns if column not in frame.columns]:
-        raise DataError(
-            f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(columns)}."
-        )
-    return frame
-
-
-def _check_trials(frame: pd.DataFrame, path: Path) -> None:
-    peaks = pd.to_numeric(frame["peak_validation_accuracy"], errors="coerce")
-    if (wrong := ~peaks.between(0, 100)).any():
-        line = int(wrong.to_numpy().argmax())
-        raise DataError(
-            f"{path}, line {line + 2}: peak_validation_accuracy is "
-            f"{frame['peak_validation_accuracy'].iloc[line]!r}; expected percent, 0 to 100."
-        )
-    if (again := frame.duplicated(["architecture", "mode", "trial"])).any():
-        line = int(again.to_numpy().argmax())
-        cell = frame.iloc[line]
-        raise DataError(
-            f"{path}, line {line + 2}: trial {cell['trial']} of {cell['architecture']}, "
-            f"{cell['mode']} is there twice; trials of a cell need different numbers."
-        )
+    return read_csv(path, TRIAL_COLUMNS, key=TRIAL_COLUMNS[:3], what="trials")

@@ -52,7 +52,7 @@ def bench(
             )
             rates.append(rate)
             line = f"{rate.architecture}: {rate.seconds:.4g} s"
-            stderr().print(line, markup=False, soft_wrap=True)
+            stderr().print(line, soft_wrap=True)
     ratio = geometric_mean([rate.ratio for rate in rates])
     if as_json:
         rows = [asdict(rate) | {"ratio": rate.ratio} for rate in rates]

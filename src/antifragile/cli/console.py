@@ -1,24 +1,49 @@
-"""Consoles: results go to stdout, progress and notes to stderr."""
+r"""Consoles: results go to stdout, progress and notes to stderr.
+
+What is printed is text as it stands: no markup, no emoji names, and control characters of names
+and messages, which would steer the terminal, shown as ``\x1b``.
+"""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Container
-from typing import Any
+from collections.abc import Container, Iterable
+from typing import Any, TextIO
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from antifragile._shown import PLAIN_CHARACTERS, use_plain_characters, visible
 
 WIDE = 160  # columns when stdout is a file or a pipe, so that tables are not cut
 
 
-class _Results(Console):
+class _PlainConsole(Console):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Show control characters before the text is laid out."""
+        return super().render_str(visible(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Show control characters of texts that were laid out by others."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+class _Results(_PlainConsole):
     def on_broken_pipe(self) -> None:
         """Leave it to `main.run`; rich would end the program with exit code 1."""
         raise BrokenPipeError
 
 
-class _Notes(Console):
+class _Notes(_PlainConsole):
     def on_broken_pipe(self) -> None:
         """Fall silent; nobody reading the progress is no reason to stop the work."""
         self.quiet = True
@@ -26,13 +51,20 @@ class _Notes(Console):
 
 def stdout() -> Console:
     """Make a console for results."""
-    console = _Results(highlight=False)
-    return console if console.is_terminal else _Results(highlight=False, width=WIDE)
+    console = _Results()
+    return console if console.is_terminal else _Results(width=WIDE)
 
 
 def stderr() -> Console:
     """Make a console for progress and notes."""
-    return _Notes(stderr=True, highlight=False)
+    return _Notes(stderr=True)
+
+
+def accept_all_characters(stream: TextIO) -> None:
+    """Let a stream of another encoding than UTF-8 take any text: ``±`` becomes ``+-``."""
+    use_plain_characters()
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=PLAIN_CHARACTERS)
 
 
 def print_json(value: Any) -> None:

@@ -79,7 +79,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 def _print_dataset(console: Console, dataset: Dataset) -> None:
     about = describe(dataset)
-    console.print(f"{dataset.name}: {dataset.description}", markup=False, highlight=False)
+    console.print(f"{dataset.name}: {dataset.description}")
     console.print(
         f"{dataset.n_inputs} inputs, {dataset.n_classes} classes; {dataset.normalization}: "
         f"(unit pixels - {dataset.mean:.4g}) / {dataset.sd:.4g}",

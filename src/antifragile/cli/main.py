@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import antifragile
+from antifragile.cli.console import accept_all_characters
 from antifragile.cli.errors import run_command
 from antifragile.cli.lazy import lazy_group
 from antifragile.cli.verbs import GROUPS, VERBS
@@ -56,4 +57,5 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
+        accept_all_characters(getattr(sys, name))
     sys.exit(run(sys.argv[1:]))

@@ -134,7 +134,7 @@ def _watch(single: SingleTrial) -> None:
     console = stderr()
     if not console.is_terminal:
         for record in single.run():
-            console.print(_line(single, record), markup=False, soft_wrap=True)
+            console.print(_line(single, record), soft_wrap=True)
         return
     with Live(console=console, auto_refresh=False) as live:
         for record in single.run():
@@ -199,5 +199,4 @@ def _report(single: SingleTrial, result: TrialResult, as_json: bool) -> None:
         f"{result.peak_meta_loop} of {result.meta_loops}, final "
         f"{values['final_validation_accuracy']:.2f} %, test {values['test_accuracy']:.2f} %\n"
         f"weights  {values['weights']}\nstory    {values['story']}",
-        markup=False,
     )

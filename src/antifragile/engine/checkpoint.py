@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from antifragile._files import write_atomically
+from antifragile._records import RecordError, from_json
 from antifragile.config.run import TrialSpec
 from antifragile.engine.loop import TrialState
 from antifragile.engine.policies import LastKnownGood
@@ -23,6 +27,24 @@ from antifragile.errors import CheckpointError
 from antifragile.model.networks import Weights
 
 _FORMAT = "antifragile checkpoint 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Position:
+    """Where a trial stands, as the header of its checkpoint says it."""
+
+    meta_loop: int
+    final_correct: int
+    bounty: int
+    lkg_meta_loop: int
+
+    def check(self) -> None:
+        """Refuse numbers that no trial has."""
+        if (
+            not 1 <= self.lkg_meta_loop <= self.meta_loop
+            or min(self.bounty, self.final_correct) < 0
+        ):
+            raise RecordError("stands at meta-loops or counts that no trial has")
 
 
 def trial_fingerprint(spec: TrialSpec, data_sha256: str, *, any_mode: bool = False) -> str:
@@ -81,15 +103,20 @@ def save_checkpoint(
     )
 
 
-def load_checkpoint(path: Path, *, fingerprint: str | None) -> tuple[TrialState, dict[str, Any]]:
+def load_checkpoint(
+    path: Path, *, fingerprint: str | None, layer_sizes: Sequence[int] | None = None
+) -> tuple[TrialState, dict[str, Any]]:
     """Read a state and its notes back.
 
     Args:
         path: A file by `save_checkpoint`.
         fingerprint: Identity of the trial it must belong to, or None to accept any.
+        layer_sizes: Inputs, widths and classes of the network that the weights must fit, or None
+            to accept any.
 
     Raises:
-        CheckpointError: Missing, damaged, not a checkpoint, or of another trial.
+        CheckpointError: Missing, damaged, not a checkpoint, of another trial or network, or with
+            weights that are not finite.
     """
     try:
         content = path.read_bytes()
@@ -103,16 +130,59 @@ def load_checkpoint(path: Path, *, fingerprint: str | None) -> tuple[TrialState,
         )
     try:
         weights = load(content)
-    except SafetensorError as error:
+        claimed = header.pop("sha256", None)
+        if claimed != _digest(header, weights):
+            raise CheckpointError(
+                f"checkpoint {path} is damaged: its checksum is wrong; delete it."
+            )
+        position: _Position = from_json(_Position, header)
+        position.check()
+        notes = header.get("notes")
+        if not isinstance(notes, dict):
+            raise RecordError("has no notes")
+    except (SafetensorError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}; delete it.") from error
-    claimed = header.pop("sha256", None)
-    if claimed != _digest(header, weights):
-        raise CheckpointError(f"checkpoint {path} is damaged: its checksum is wrong; delete it.")
-    lkg = LastKnownGood(weights=weights, bounty=header["bounty"], meta_loop=header["lkg_meta_loop"])
-    state = TrialState(
-        meta_loop=header["meta_loop"], lkg=lkg, final_correct=header["final_correct"]
-    )
-    return state, header["notes"]
+    _check_weights(weights, layer_sizes, path)
+    lkg = LastKnownGood(weights=weights, bounty=position.bounty, meta_loop=position.lkg_meta_loop)
+    state = TrialState(meta_loop=position.meta_loop, lkg=lkg, final_correct=position.final_correct)
+    return state, notes
+
+
+def _check_weights(weights: Weights, layer_sizes: Sequence[int] | None, path: Path) -> None:
+    """Refuse the weights of another network, and those that compute nothing."""
+    if layer_sizes is not None:
+        shapes = {name: tuple(value.shape) for name, value in weights.items()}
+        expected = _shapes(layer_sizes)
+        if differing := sorted(
+            name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name)
+        ):
+            name = differing[0]
+            raise CheckpointError(
+                f"checkpoint {path} holds the weights of another network: {name!r:.80} is "
+                f"{shapes.get(name, 'missing')}, expected {expected.get(name, 'nothing')}; give "
+                "another folder."
+            )
+        if wrong := [name for name, value in weights.items() if value.dtype != torch.float32]:
+            raise CheckpointError(
+                f"checkpoint {path}: {wrong[0]!r:.80} is {weights[wrong[0]].dtype}, expected "
+                "torch.float32; give another folder."
+            )
+    for name, value in weights.items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f"checkpoint {path}: {name!r:.80} holds values that are not finite, from which no "
+                "training goes on; start anew in another folder, with a smaller learning rate if "
+                "it diverged."
+            )
+
+
+def _shapes(layer_sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of a `SimpleMLP`, by name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (inputs, outputs) in enumerate(pairwise(layer_sizes)):
+        shapes[f"layers.{layer}.weight"] = (outputs, inputs)
+        shapes[f"layers.{layer}.bias"] = (outputs,)
+    return shapes
 
 
 def _read_header(content: bytes, path: Path) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 from antifragile.errors import UsageError
 
+LARGEST = 1e18
+"""Largest number of a rule: beyond it, sums and products in float32 are soon not finite."""
+
 
 def check_number(
-    value: object,
+    value: Any,
     name: str,
     *,
     at_least: float = 0.0,
-    at_most: float = math.inf,
+    at_most: float = LARGEST,
     above: bool = False,
 ) -> float:
     """Return a finite number within bounds as a float.
@@ -27,16 +30,38 @@ def check_number(
     Raises:
         UsageError: It is no such number; the message says which was expected.
     """
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and at_least <= value <= at_most
-        and not (above and value == at_least)
-    ):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and at_least <= value <= at_most and not (above and value == at_least):
         return float(value)
     relation = "above" if above else "of at least"
-    most = f" and at most {at_most:g}" if math.isfinite(at_most) else ""
+    is_bounded = at_most < LARGEST or (is_number and value > at_most)
+    most = f" and at most {at_most:g}" if is_bounded else ""
     raise UsageError(
-        f"{name} is {value!r}; expected a finite number {relation} {at_least:g}{most}."
+        f"{name} is {_shown(value)}; expected a finite number {relation} {at_least:g}{most}."
     )
+
+
+def check_whole_number(value: Any, name: str, *, at_least: int, at_most: int) -> int:
+    """Return a whole number within bounds.
+
+    Args:
+        value: The value to check; a bool is no number.
+        name: Its name in the message.
+        at_least: Lower bound.
+        at_most: Upper bound.
+
+    Raises:
+        UsageError: It is no such number.
+    """
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole and at_least <= value <= at_most:
+        return int(value)
+    raise UsageError(
+        f"{name} is {_shown(value)}; expected a whole number from {at_least} to {at_most}."
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and abs(value) > 2**64:
+        return f"a whole number of {value.bit_length()} bits"
+    return f"{value!r:.200}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from antifragile._files import write_atomically
+from antifragile._shown import visible
 from antifragile.analysis.regimes.words import Regime
 from antifragile.config.modes import mode_names
 from antifragile.errors import UsageError
@@ -38,6 +41,7 @@ _LEGEND_ROW_INCHES = 0.19
 _LEGEND_LETTERS_PER_INCH = 15.5  # at 8 points
 _LEGEND_HANDLE_LETTERS = 7  # the line or dot, and the gap to the next column
 _DPI = 160
+_POWER = re.compile(r"\$\\mathdefault\{[-\u2212]?(\d+(\\times)?)?(10\^\{[-\u2212]?\d+\})?\}\$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +165,8 @@ def _columns_that_fit(figure: Figure, labels: Sequence[str], most: int) -> int:
 
 
 def wrap(figure: Figure, text: str, letters_per_inch: float) -> str:
-    """Break a text into lines that fit the figure; dollar signs are no mathematics."""
-    width = int(figure.get_figwidth() * letters_per_inch)
-    return textwrap.fill(text.replace("$", r"\$"), width)
+    """Break a text into lines that fit the figure."""
+    return textwrap.fill(text, int(figure.get_figwidth() * letters_per_inch))
 
 
 def tidy(axes: Axes) -> None:
@@ -215,6 +218,13 @@ def encode_figure(figure: Figure, format_: str) -> bytes:
     """
     if format_ not in ("png", "svg"):
         raise UsageError(f"figures are written as .png or .svg; got {format_ or 'no'!r} ending.")
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(visible(text.get_text()))  # an SVG holds no control characters
+        # Dollar signs of names are no mathematics; those of numbers along an axis, which matplotlib
+        # writes only when it draws, are.
+        if text.get_text() and not _POWER.fullmatch(text.get_text()):
+            text.set_parse_math(False)
     content = io.BytesIO()
     metadata = {"Date": None} if format_ == "svg" else {"Software": None}
     with rc_context({"svg.hashsalt": "antifragile", "svg.fonttype": "path"}):

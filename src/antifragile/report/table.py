@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 from rich.console import Group, JustifyMethod
-from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from antifragile._shown import visible
+from antifragile.analysis.csv_files import guarded
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -97,7 +99,7 @@ def show(cell: Cell, column: Column) -> str:
         return f"{cell.mean:.{column.decimals}f} ± {cell.sd:.{column.decimals}f}"
     if isinstance(cell, float):
         return f"{cell:.{column.decimals}f}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else _one_line(cell)
 
 
 def as_rich(table: Table) -> Group:
@@ -105,20 +107,21 @@ def as_rich(table: Table) -> Group:
     drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in table.columns:
         side: JustifyMethod = "left" if column.is_text else "right"
-        drawn.add_column(escape(column.name), justify=side, overflow="fold")
+        drawn.add_column(Text(_one_line(column.name)), justify=side, overflow="fold")
     for row in table.rows:
         shown = _shown(table, row, str, lambda text: text)
         bold = [isinstance(cell, Spread) and cell.is_best for cell in row]
         drawn.add_row(*(Text(t, style="bold" * b) for t, b in zip(shown, bold, strict=True)))
-    notes = [Text(note) for note in table.notes]
-    return Group(Text(table.title, style="bold"), drawn, *notes)
+    notes = [Text(_one_line(note)) for note in table.notes]
+    return Group(Text(_one_line(table.title), style="bold"), drawn, *notes)
 
 
 def as_markdown(table: Table) -> str:
     """A pipe table."""
 
     def plain(text: str) -> str:
-        return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+        shown = _one_line(text)
+        return shown.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
     def bold(text: str) -> str:
         return f"**{text}**"
@@ -139,7 +142,7 @@ def as_latex(table: Table) -> str:
     """A ``longtable`` with the rules of the package ``booktabs``."""
 
     def plain(text: str) -> str:
-        return "".join(_LATEX.get(letter, letter) for letter in text)
+        return "".join(_LATEX.get(letter, letter) for letter in _one_line(text))
 
     def bold(text: str) -> str:
         return rf"\textbf{{{text}}}"
@@ -166,11 +169,11 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Full precision, no title and no notes; a `Spread` becomes two columns."""
+    """Full precision, no title and no notes; a `Spread` becomes two columns, no text a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = ([c.name, f"{c.name} sd"] if c.spread else [c.name] for c in table.columns)
-    writer.writerow([name for names in heads for name in names])
+    writer.writerow([guarded(name) for names in heads for name in names])
     for row in table.rows:
         parts = (_csv_cells(cell, c) for cell, c in zip(row, table.columns, strict=True))
         writer.writerow([value for values in parts for value in values])
@@ -181,7 +184,8 @@ def _csv_cells(cell: Cell, column: Column) -> list[object]:
     if isinstance(cell, Spread):
         return [cell.mean, cell.sd]
     empty = cell is None or cell != cell
-    return ["" if empty else cell] * (2 if column.spread else 1)
+    value = guarded(cell) if isinstance(cell, str) else cell
+    return ["" if empty else value] * (2 if column.spread else 1)
 
 
 def _shown(
@@ -195,6 +199,10 @@ def _shown(
         text = plain(show(cell, column))
         texts.append(bold(text) if isinstance(cell, Spread) and cell.is_best else text)
     return texts
+
+
+def _one_line(text: str) -> str:
+    return visible(text, one_line=True)
 
 
 def _pipes(cells: Iterable[str]) -> str:

@@ -213,7 +213,8 @@ def look_up(columns: Columns, key: str, wanted: np.ndarray, store: Checked) -> C
         StoreError: One is not there.
     """
     inverse, distinct = pd.factorize(wanted)
-    places = {value: place for place, value in enumerate(columns[key].tolist())}
+    known = columns[key].tolist() if key in columns else []  # a table without rows has none
+    places = {value: place for place, value in enumerate(known)}
     if missing := [value for value in distinct.tolist() if value not in places]:
         raise StoreError(f"store {store} is damaged: it has no {key} {missing[0]!r:.60}.")
     rows = np.array([places[value] for value in distinct.tolist()])[inverse]

@@ -22,7 +22,8 @@ def default_files(store: Store, study: str) -> Path:
     if store.url.get_backend_name() == "sqlite" and not store.is_memory:
         path = Path(str(store.url.database))
         return path.with_name(path.name + ".files") / folder
-    where = hashlib.sha256(str(store).encode()).hexdigest()[:16]
+    address = store.url.render_as_string(hide_password=True)
+    where = hashlib.sha256(address.encode()).hexdigest()[:16]
     return platformdirs.user_cache_path("antifragile") / "stores" / where / folder
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import check_folder_path, write_atomically
-from antifragile._records import from_json
+from antifragile._records import from_json, read_json
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
@@ -193,21 +193,30 @@ def _check_is_free(folder: Path) -> None:
 
 def _go_on(trial: SingleTrial, *, device: str) -> None:
     """Read what the folder holds."""
-    fingerprint = trial_fingerprint(trial.spec, trial.data.sha256, any_mode=True)
-    state, _ = load_checkpoint(trial.folder / WEIGHTS_FILE, fingerprint=fingerprint)
+    spec, data = trial.spec, trial.data
+    fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
+    sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
+    weights = trial.folder / WEIGHTS_FILE
+    state, _ = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
     trial.state = state.on(device)
-    trial.segments, records = _read_story(trial.folder / STORY_FILE)
+    trial.segments, records = read_story(trial.folder / STORY_FILE)
     trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
 
 
-def _read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
+def read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
+    """Read the segments and records of a trial's ``lkg.json``.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
     try:
-        story = json.loads(path.read_text(encoding="utf-8"))
+        story = read_json(path)
         segments = from_json(tuple[Segment, ...], story["segments"])
         records = from_json(tuple[MetaLoopRecord, ...], [_nan(item) for item in story["records"]])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(
-            f"{path} is missing or damaged; restore it, or start anew in another folder."
+            f"{path} is missing or damaged ({reason}); restore it, or start anew in another folder."
         ) from error
     return list(segments), list(records)
 

@@ -211,8 +211,10 @@ class _TaskRun:
         if not trial.recorded_meta_loops or not path.exists():
             return None
         fingerprint = trial_fingerprint(trial.spec, self.task.data_sha256)
+        shape = trial.spec.architecture
+        sizes = shape.layer_sizes(self.data.n_inputs, self.data.n_classes)
         try:
-            state, _ = load_checkpoint(path, fingerprint=fingerprint)
+            state, _ = load_checkpoint(path, fingerprint=fingerprint, layer_sizes=sizes)
         except CheckpointError as error:
             logger.warning("%s The trial starts again from its first meta-loop.", error)
             return None

@@ -86,7 +86,7 @@ def test_a_damaged_manifest_is_one_sentence(plain: dict[str, Any], damage: str) 
     changed = DAMAGED[damage](plain)
     given = changed if damage == "not an object" else plain
     with pytest.raises(
-        UsageError, match=r"^note\.json is not the manifest of an ablation study\.$"
+        UsageError, match=r"^note\.json is not the manifest of an ablation study: .*; give one as "
     ):
         read(given)
 

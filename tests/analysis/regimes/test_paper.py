@@ -90,10 +90,13 @@ def test_a_csv_without_the_columns_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["1*4,none,1,98.1", "1*4,none,2,"], r"line 3: peak_validation_accuracy is .*nan"),
+        (["1*4,none,1,98.1", "1*4,none,2,"], r"line 3: peak_validation_accuracy is empty"),
         (["1*4,none,1,very good"], r"line 2: peak_validation_accuracy is 'very good'"),
         (["1*4,none,1,9810"], r"expected percent, 0 to 100"),
-        (["1*4,none,1,98.1", "1*4,none,1,98.2"], r"line 3: trial 1 of 1\*4, none is there twice"),
+        (
+            ["1*4,none,1,98.1", "1*4,none,1,98.2"],
+            r"line 3: architecture 1\*4, mode none, trial 1 is there twice",
+        ),
     ],
 )
 def test_a_csv_with_a_wrong_row_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:

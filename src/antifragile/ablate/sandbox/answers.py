@@ -82,8 +82,6 @@ def read_answer(path: Path, kind: Any) -> Answer | None:
         return Answer(failure=_words(data, "failure"), reason=_words(data, "reason"))
     try:
         return Answer(value=from_json(kind, data["value"]))
-    except KeyError as error:
-        raise MalformedAnswer(f"answered with a record that lacks {error}") from error
     except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
         why = " ".join(str(error).split())[:_MOST_WORDS]
         raise MalformedAnswer(f"answered with a value of another type ({why})") from error

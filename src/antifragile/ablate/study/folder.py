@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from antifragile._records import MAY_BE_ABSENT, from_json, read_json
+from antifragile._shown import visible
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.digests import AGAIN, CERTIFICATE, changed_since
@@ -29,6 +30,7 @@ from antifragile.ablate.source.combine import combine_variants
 from antifragile.errors import StoreError, UsageError
 
 COMBINED = "combinations"
+_LONGEST_NAME = 255  # bytes, on common file systems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +244,9 @@ def _check_paths(project: Project, variants: Sequence[Variant]) -> None:
 def is_inside(text: str) -> bool:
     """Whether a relative path leads nowhere outside the folder that it starts in."""
     path = PurePosixPath(text)
-    return bool(text) and "\0" not in text and not path.is_absolute() and ".." not in path.parts
+    is_name = visible(text, one_line=True) == text
+    is_name &= all(len(part.encode("utf-8", "replace")) <= _LONGEST_NAME for part in path.parts)
+    return bool(text) and is_name and not path.is_absolute() and ".." not in path.parts
 
 
 def choose_arms(

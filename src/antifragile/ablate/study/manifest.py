@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ import numpy as np
 
 from antifragile import __version__
 from antifragile._files import safe_name, write_atomically
-from antifragile._records import MAY_BE_ABSENT, from_json, to_json
+from antifragile._records import MAY_BE_ABSENT, from_json, read_json, to_json
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.generate.names import in_ascii
 from antifragile.ablate.records import CertificateVerdict, Project
@@ -35,7 +36,7 @@ from antifragile.ablate.study.request import (
     shown_path,
 )
 from antifragile.analysis.inference.paired import Judgement
-from antifragile.errors import UsageError
+from antifragile.errors import DataError, UsageError
 from antifragile.store.ablation import AblationStore
 from antifragile.store.records import Environment
 
@@ -222,9 +223,39 @@ def manifest_from(plain: object, where: str) -> AblationManifest:
     """
     try:
         manifest: AblationManifest = from_json(AblationManifest, plain)
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise UsageError(f"{where} is not the manifest of an ablation study.") from error
+        _check(manifest)
+    except (ValueError, DataError) as error:
+        reason = str(error).rstrip(".")
+        raise UsageError(
+            f"{where} is not the manifest of an ablation study: {reason}; give one as "
+            "'ablate run' wrote it."
+        ) from error
     return manifest
+
+
+def _check(manifest: AblationManifest) -> None:
+    """Check what the types of the fields do not say.
+
+    Raises:
+        ValueError: A field's value cannot be; the text names the field.
+    """
+    judged, arms = manifest.judgement, [arm.name for arm in manifest.arms]
+    numbers = {"judgement.power": judged.power, "judgement.margin": judged.margin or 1.0}
+    numbers |= {f"runs[{n}].seconds": run.seconds or 0.0 for n, run in enumerate(manifest.runs)}
+    for field_, number in numbers.items():
+        if not 0 <= number < math.inf:
+            raise ValueError(f"{field_} is {number}; expected a finite number of at least 0")
+    if not 0 < judged.power < 1:
+        raise ValueError(f"judgement.power is {judged.power}; expected a number between 0 and 1")
+    for listed in ("seeds", "protocols", "looks"):
+        values = getattr(manifest, listed)
+        if len(set(values)) < len(values) or not (values or listed == "looks"):
+            raise ValueError(f"{listed} is empty or lists a value twice")
+    if len(set(arms)) < len(arms):
+        raise ValueError("arms lists a name twice")
+    for n, run in enumerate(manifest.runs):
+        if unknown := set(run.ablated) - set(arms):
+            raise ValueError(f"runs[{n}].ablated names {min(unknown)!r:.60}, which is none of arms")
 
 
 def load_manifest(path: Path) -> AblationManifest:
@@ -234,8 +265,10 @@ def load_manifest(path: Path) -> AblationManifest:
         UsageError: It cannot be read, or is not a manifest.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        plain = read_json(path, with_nan=True)
+    except OSError as error:
+        raise UsageError(f"cannot read the manifest {path}: {error.strerror or error}.") from error
+    except ValueError as error:
         raise UsageError(f"cannot read the manifest {path}: {error}.") from error
     return manifest_from(plain, str(path))
 

@@ -28,7 +28,7 @@ from antifragile.ablate.study.manifest import (
     with_metrics,
 )
 from antifragile.ablate.study.request import AblationRequest, Experiment
-from antifragile.errors import UsageError
+from antifragile.errors import UsageError, nearest
 from antifragile.store.ablation import AblationStore
 
 
@@ -42,7 +42,13 @@ def repeat_folder(then: AblationManifest, folder: Path, *, workers: int) -> None
     if (folder / INDEX).exists():
         return
     project = then.project
-    kinds = sorted({AblationKind(arm.kind) for arm in then.arms})
+    named = {arm.kind for arm in then.arms}
+    if unknown := named - set(AblationKind):
+        raise UsageError(
+            f"the manifest has the kind of ablation {min(unknown)!r:.60}, which this version does "
+            f"not know; {nearest(min(unknown), AblationKind)}"
+        )
+    kinds = sorted(map(AblationKind, named))
     sources = [Path(source) for source in project.source]
     found = load_project(sources, project.build, project.inputs, project.step)
     framework = then.framework or DEFAULT_FRAMEWORK

@@ -29,6 +29,8 @@ from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.analysis.inference.paired import Judged, judge_contrasts
 from antifragile.analysis.inference.rank_agreement import RankAgreement, rank_agreement
 
+_DIVERGED = 1e100
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineSummary:
@@ -119,13 +121,19 @@ def read_results(manifest: AblationManifest) -> AblationResults:
 def run_values(
     manifest: AblationManifest, protocol: TrainingProtocol, role: Role = Role.RUN
 ) -> Values:
-    """Metric by configuration and seed, turned so that higher is better; NaN where a run failed."""
-    return {
-        (frozenset(run.ablated), run.seed): manifest.sign
-        * (run.metrics or {}).get(manifest.metric, np.nan)
-        for run in manifest.runs
-        if run.protocol is protocol and run.role is role
-    }
+    """Metric by configuration and seed, turned so that higher is better.
+
+    NaN where a run failed, or diverged so far that squares of its metric are not finite.
+    """
+    values = {}
+    for run in manifest.runs:
+        if run.protocol is protocol and run.role is role:
+            value = (run.metrics or {}).get(manifest.metric, np.nan)
+            is_usable = abs(value) < _DIVERGED
+            values[frozenset(run.ablated), run.seed] = (
+                manifest.sign * value if is_usable else np.nan
+            )
+    return values
 
 
 def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> ProtocolResult:

@@ -67,11 +67,12 @@ class Judgement:
     power: float = 0.8
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1 or (self.margin is not None and self.margin <= 0):
+        if not 0 < self.alpha < 1 or (self.margin is not None and not self.margin > 0):
             raise DataError(
                 f"alpha must lie in (0, 1) and the margin above 0; got {self.alpha}, {self.margin}."
             )
-        assert self.looks >= 1
+        if self.looks < 1:
+            raise DataError(f"looks must be at least 1; got {self.looks}.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

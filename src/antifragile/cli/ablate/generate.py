@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from antifragile.ablate.certify.certificate import CertificateListener
 from antifragile.ablate.frameworks.registry import framework_of
@@ -100,7 +99,7 @@ def _notes_of(server: Server) -> Iterator[None]:
         yield
     finally:
         for sentence in server.notes:
-            stderr().print(escape(f"note: {sentence}"), soft_wrap=True)
+            stderr().print(f"note: {sentence}", soft_wrap=True)
 
 
 def _say_progress() -> CertificateListener:
@@ -112,9 +111,7 @@ def _say_progress() -> CertificateListener:
         done += 1
         if console.is_terminal:
             line = f"{done} judged, last {variant.component} {variant.kind}"
-            console.print(
-                line[: console.width - 1].ljust(console.width - 1), end="\r", markup=False
-            )
+            console.print(line[: console.width - 1].ljust(console.width - 1), end="\r")
 
     return listen
 
@@ -183,12 +180,12 @@ def _print_components(components: tuple[Component, ...]) -> None:
     listed = [item for item in components if not item.is_left_out]
     for item in listed:
         table.add_row(
-            escape(item.name),
+            item.name,
             item.kind.value,
-            escape(f"{item.span.file}:{item.span.start_line}"),
+            f"{item.span.file}:{item.span.start_line}",
             str(item.calls) if item.ran else "never",
             f"{item.parameters:,}" if item.parameters else "",
-            escape(", ".join(_kind(k, item.removes.get(k)) for k in item.kinds) or _not(item)),
+            ", ".join(_kind(k, item.removes.get(k)) for k in item.kinds) or _not(item),
         )
     stdout().print(table)
     ran = sum(item.ran for item in listed)
@@ -201,7 +198,7 @@ def _print_left_out(components: tuple[Component, ...]) -> None:
     for item in components:
         if item.is_left_out:
             line = f"left out: {item.name} ({item.reason})"
-            stdout().print(escape(line), soft_wrap=True, highlight=False)
+            stdout().print(line, soft_wrap=True)
 
 
 def _print_variants(made: Ablations) -> None:
@@ -209,12 +206,12 @@ def _print_variants(made: Ablations) -> None:
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         kind = _kind(variant.kind, variant.removes, *variant.options.values())
         table.add_row(
-            escape(variant.component),
-            escape(": ".join(filter(None, (kind, variant.substitute)))),
+            variant.component,
+            ": ".join(filter(None, (kind, variant.substitute))),
             certificate.verdict.value,
             str(variant.diff_lines) if variant.folder else "",
             f"{certificate.parameter_delta:+,}" if variant.folder else "",
-            escape(certificate.reason),
+            certificate.reason,
         )
     stdout().print(table)
     stdout().print(_summary(made), soft_wrap=True)

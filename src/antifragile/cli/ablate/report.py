@@ -35,7 +35,7 @@ def report(
     results = read_results(manifest)
     if format_ == "html":
         place = write_ablation_page(results, (out or folder) / "ablation.html", folder)
-        stdout().print(str(place), markup=False, soft_wrap=True)
+        stdout().print(str(place), soft_wrap=True)
         return
     tables = ablation_tables(results)
     if format_ == "rich" and out is None:
@@ -49,4 +49,4 @@ def report(
         print(text, end="")
     else:
         write_atomically(out, text.encode())
-        stdout().print(str(out), markup=False, soft_wrap=True)
+        stdout().print(str(out), soft_wrap=True)

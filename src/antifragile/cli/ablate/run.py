@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
+from antifragile._shown import show_address
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.study.folder import read_ablation_folder
@@ -76,12 +76,12 @@ def run(
             opened,
             processes=StudyProcesses(workers=workers, limits=limits),
             listener=line,
-            command=f"antifragile {shlex.join(sys.argv[1:])}",
+            command=f"antifragile {shlex.join(map(show_address, sys.argv[1:]))}",
         )
     if then is None:
         write_manifest(outcome.manifest, folder)
     for sentence in outcome.notes:
-        stderr().print(escape(f"note: {sentence}"), soft_wrap=True)
+        stderr().print(f"note: {sentence}", soft_wrap=True)
     _print_outcome(outcome, then, as_json=as_json)
 
 
@@ -104,7 +104,7 @@ def _print_outcome(
     if then is not None:
         compared, found = differences(outcome.manifest, then)
         same = f"{compared - len(found)} of {compared} runs give the manifest's numbers exactly."
-        stdout().print("\n".join([same, *found]), markup=False, soft_wrap=True)
+        stdout().print("\n".join([same, *found]), soft_wrap=True)
 
 
 class _ProgressLine:
@@ -128,7 +128,7 @@ class _ProgressLine:
         )
         if self._console.is_terminal:
             width = self._console.width - 1
-            self._console.print(line[:width].ljust(width), end="\r", markup=False)
+            self._console.print(line[:width].ljust(width), end="\r")
         elif progress.seconds - self._at >= _LINE_EVERY_S:
             self._at = progress.seconds
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)

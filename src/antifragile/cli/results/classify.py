@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
 from antifragile.analysis.regimes.classification import classify_source, modes_left_out
 from antifragile.analysis.regimes.words import RegimeRules, RegimeVerdict
@@ -46,7 +45,7 @@ def classify(
     )
     if left_out := modes_left_out(opened):
         note = f"left out: {', '.join(left_out)}; the rules know the six modes of the paper."
-        stderr().print(note, markup=False, soft_wrap=True)
+        stderr().print(note, soft_wrap=True)
     if as_json:
         print_json({name: _as_plain(verdict) for name, verdict in verdicts.items()})
         return
@@ -66,13 +65,13 @@ def _as_plain(verdict: RegimeVerdict) -> dict[str, Any]:
 
 def _print_table(verdicts: Mapping[str, RegimeVerdict], title: str) -> None:
     if not verdicts:
-        stdout().print("no architecture has the modes that these rules need.", markup=False)
+        stdout().print("no architecture has the modes that these rules need.")
         return
     headings = ("architecture", "regime", ">probability", "reason")
-    table = plain_table(*headings, title=escape(title), no_wrap=headings[:2])
+    table = plain_table(*headings, title=title, no_wrap=headings[:2])
     for name, verdict in verdicts.items():
         sure = "" if verdict.probability is None else f"{verdict.probability:.3f}"
-        table.add_row(escape(name), verdict.regime.value, sure, escape(verdict.reason))
+        table.add_row(name, verdict.regime.value, sure, verdict.reason)
     stdout().print(table)
     counts = Counter(verdict.regime.value for verdict in verdicts.values())
     stdout().print("\n" + ", ".join(f"{count} {regime}" for regime, count in counts.items()))
@@ -83,4 +82,4 @@ def _print_table(verdicts: Mapping[str, RegimeVerdict], title: str) -> None:
     ]
     if overruled:
         lines = "\n".join(["printed labels overruled:", *overruled])
-        stdout().print(lines, markup=False, soft_wrap=True)
+        stdout().print(lines, soft_wrap=True)

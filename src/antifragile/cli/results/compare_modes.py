@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
-from rich.markup import escape
 
 from antifragile.analysis.inference.comparisons import (
     Comparisons,
@@ -89,12 +88,12 @@ def _print(compared: Comparisons, title: str) -> None:
     interval = f">{1 - compared.alpha:.0%} interval"
     effects = (">n", ">difference", interval, ">effect size", ">p", ">Holm", ">BH", ">smallest p")
     headings = ("architecture", "mode", *effects, "verdict")
-    table = plain_table(*headings, title=escape(title), no_wrap=headings)
+    table = plain_table(*headings, title=title, no_wrap=headings)
     for _, row in compared.table.iterrows():
         table.add_row(*_cells(row))
     stdout().print(table)
     for family in compared.families:
-        stdout().print(family.words, markup=False, soft_wrap=True)
+        stdout().print(family.words, soft_wrap=True)
     counts = compared.table["verdict"].value_counts()
     stdout().print(
         ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -115,7 +114,7 @@ def _cells(row: pd.Series) -> list[str]:
             *(f"{row[column]:.2g}" for column in ("p", "p_holm", "p_bh", "smallest_p")),
         ]
     n = str(row["n"]) if row["n"] == row["n_control"] else f"{row['n']} v {row['n_control']}"
-    return [escape(row["architecture"]), escape(row["mode"]), n, *numbers, row["verdict"]]
+    return [row["architecture"], row["mode"], n, *numbers, row["verdict"]]
 
 
 def _span(low: float, high: float) -> str:

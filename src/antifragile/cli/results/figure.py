@@ -46,4 +46,4 @@ def figure(
         records=read_curves_csv(convergence) if convergence is not None else None,
     )
     save_figure(drawn, path)
-    stderr().print(f"wrote {path}", markup=False)
+    stderr().print(f"wrote {path}")

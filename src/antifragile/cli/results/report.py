@@ -62,4 +62,4 @@ def _write(
         records=read_curves_csv(convergence) if convergence is not None else None,
         other=other,
     )
-    stdout().print(str(path), markup=False, soft_wrap=True)
+    stdout().print(str(path), soft_wrap=True)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from antifragile.analysis.capacity import SizeAdvice, advise_size
 from antifragile.analysis.summary import Measure
@@ -48,11 +47,11 @@ def size(
 def _print(advice: SizeAdvice, title: str) -> None:
     numbers = (">parameters", ">harm", ">behaves like 1*W of", ">95 % interval", ">of reference")
     table = plain_table(
-        "architecture", *numbers, "advice", title=escape(title), no_wrap=("architecture", "advice")
+        "architecture", *numbers, "advice", title=title, no_wrap=("architecture", "advice")
     )
     for row in advice.table.to_dict(orient="records"):
         table.add_row(
-            escape(row["architecture"]),
+            row["architecture"],
             f"{row['parameters']:,}",
             f"{row['harm']:+.2f}",
             f"{row['effective_parameters']:,.0f}",
@@ -74,4 +73,4 @@ def _print(advice: SizeAdvice, title: str) -> None:
         ),
         *(["no advice: " + ", ".join(advice.left_out)] if advice.left_out else []),
     ]
-    stdout().print("\n".join(lines), markup=False, soft_wrap=True)
+    stdout().print("\n".join(lines), soft_wrap=True)

@@ -10,6 +10,7 @@ import typer
 
 from antifragile._files import write_atomically
 from antifragile._optional import require
+from antifragile.analysis.csv_files import guarded_frame
 from antifragile.analysis.frames import meta_loops_frame, trials_frame
 from antifragile.analysis.source import open_source
 from antifragile.cli.console import stderr
@@ -78,7 +79,7 @@ def _export_runs(
 
 def _encode(frame: pd.DataFrame, format_: ExportFormat) -> bytes:
     if format_ == "csv":
-        return frame.to_csv(index=False).encode()
+        return guarded_frame(frame).to_csv(index=False).encode()
     if format_ == "json":
         text = frame.to_json(orient="records", double_precision=15, indent=1)
         return f"{text}\n".encode()

@@ -6,7 +6,6 @@ import time
 
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -40,13 +39,13 @@ class StudyDisplay:
             self._live.update(_panel(progress), refresh=True)
         elif time.monotonic() - self._said_at >= _LINE_EVERY_S or progress.share_done == 1:
             self._said_at = time.monotonic()
-            self._console.print(_line(progress), markup=False, soft_wrap=True)
+            self._console.print(_line(progress), soft_wrap=True)
 
 
 def _panel(progress: StudyProgress) -> Group:
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("running", escape(", ".join(progress.running) or "-"))
-    grid.add_row("best so far", escape(_best(progress)))
+    grid.add_row("running", ", ".join(progress.running) or "-")
+    grid.add_row("best so far", _best(progress))
     grid.add_row("time", f"{clock(progress.seconds)}, {_left(progress)}")
     head = f"study {progress.study.spec.name}: {_counts(progress)}"
     return Group(Text(head), ProgressBar(total=1, completed=progress.share_done, width=60), grid)

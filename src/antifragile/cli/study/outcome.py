@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from antifragile.analysis.frames import trials_frame
 from antifragile.analysis.regimes.paper import classify_by_paper
@@ -43,7 +43,6 @@ def print_outcome(outcome: StudyOutcome, *, as_json: bool) -> None:
     stdout().print(
         f"\n{outcome.n_run} trials run in {outcome.seconds:.1f} s, {len(frame)} finished in all.\n"
         f"records  {store}\nweights  {outcome.files if study.spec.keep == 'lkg' else '(not kept)'}",
-        markup=False,
     )
 
 
@@ -53,7 +52,7 @@ def _result_table(study: StoredStudy, cells: pd.DataFrame) -> Table:
     verdicts = classify_by_paper(cells, zero_r=zero_r)
     table = plain_table(
         *("architecture", *(f">{mode}" for mode in spec.modes), "regime (paper's rules)"),
-        title=f"{escape(spec.name)}: peak validation accuracy, mean ± sd over {spec.trials} "
+        title=f"{spec.name}: peak validation accuracy, mean ± sd over {spec.trials} "
         f"trials of {spec.meta_loops} meta-loops, percent; ZeroR {zero_r:.2f}",
     )
     by_name: dict[Any, Any] = {(cell.architecture, cell.mode): cell for cell in cells.itertuples()}
@@ -65,8 +64,7 @@ def _result_table(study: StoredStudy, cells: pd.DataFrame) -> Table:
     return table
 
 
-def _cell(cell: Any, best: float | None) -> str:
+def _cell(cell: Any, best: float | None) -> Text:
     if cell is None:
-        return "-"
-    text = f"{cell.mean:.2f} ± {cell.sd:.2f}"
-    return f"[bold]{text}[/]" if cell.mean == best else text
+        return Text("-")
+    return Text(f"{cell.mean:.2f} ± {cell.sd:.2f}", style="bold" if cell.mean == best else "")

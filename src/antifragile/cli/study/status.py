@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
-
 from antifragile.analysis.frames import trials_frame
 from antifragile.analysis.summary import Measure, summarise
 from antifragile.cli.console import plain_table, print_json, stdout
@@ -37,15 +35,15 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> N
     table = plain_table("study", "data set", *counts, "created")
     for row in rows:
         table.add_row(
-            escape(row["study"]),
-            escape(row["dataset"]),
+            row["study"],
+            row["dataset"],
             str(row["trials"]),
             str(row["finished"]),
             str(row["started"]),
             str(row["meta_loops"]),
             row["created_at"],
         )
-    stdout().print(table if rows else f"store {opened} has no studies yet.", markup=False)
+    stdout().print(table if rows else f"store {opened} has no studies yet.")
 
 
 def summary(
@@ -64,7 +62,7 @@ def summary(
     for row in frame.itertuples(index=False):
         numbers = [f"{value:.2f}" for value in row[3:]]
         table.add_row(row[0], row[1], str(row[2]), *numbers)
-    stdout().print(table if len(frame) else "no trial has finished yet.", markup=False)
+    stdout().print(table if len(frame) else "no trial has finished yet.")
 
 
 def _status_row(store: Store, study: StoredStudy, trials: Sequence[StoredTrial]) -> dict[str, Any]:

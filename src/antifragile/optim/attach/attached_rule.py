@@ -13,6 +13,7 @@ from antifragile.errors import UsageError
 from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.history import MEMORIES, zero_moments
 from antifragile.optim.attach.selection import Slot, dense_gradients, group_factor
+from antifragile.optim.checks import LARGEST
 from antifragile.optim.noise.base import Site
 from antifragile.optim.noise.composed import Anti
 from antifragile.optim.noise.drawn import Drawn
@@ -70,8 +71,18 @@ class AttachedRule:
     # --- the value -----------------------------------------------------------------------------
 
     def prepare(self, stream: Stream) -> None:
-        """Set the value for the first step, before any gradient."""
+        """Set the value for the first step, before any gradient.
+
+        Raises:
+            UsageError: It is no number that float32 weights stand.
+        """
         self.set_value(self._signals(stream))
+        largest = float(torch.as_tensor(self.value, dtype=torch.float64).abs().max())
+        if not largest <= LARGEST:
+            raise UsageError(
+                f"the scale {self.rule.schedule!r:.200} is {largest:g} at step {stream.step}; "
+                f"expected at most {LARGEST:g}."
+            )
         self.set_sizes()
 
     def look(self, stream: Stream, *, grad_scale: float, tracks: bool) -> None:

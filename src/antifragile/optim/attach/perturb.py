@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -11,8 +11,10 @@ from antifragile.errors import CheckpointError, UsageError
 from antifragile.optim.attach.handle import HANDLE, Handle
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 from antifragile.optim.attach.saving import load_waiting
-from antifragile.optim.checks import check_number
+from antifragile.optim.checks import check_whole_number
 from antifragile.optim.rules import Place, Rule
+
+_MOST_REPLICAS, _MOST_STEPS = 2**20, 2**53
 
 
 def perturb(
@@ -61,8 +63,10 @@ def perturb(
     """
     flat = _flatten(rules)
     _check(optimizer, flat, model, per_rank)
+    if replicas is not None:
+        check_whole_number(replicas, "replicas", at_least=1, at_most=_MOST_REPLICAS)
     seeds = _seeds(seed, replicas)
-    check_number(first_step, "first_step")
+    check_whole_number(first_step, "first_step", at_least=0, at_most=_MOST_STEPS)
     core = PerturbedOptimizer(
         optimizer,
         flat,
@@ -70,7 +74,7 @@ def perturb(
         model=model,
         per_rank=per_rank,
         replicas=replicas,
-        first_step=int(first_step),
+        first_step=first_step,
     )
     handle = Handle(core)
     try:
@@ -87,7 +91,7 @@ def _flatten(rules: Sequence[object]) -> list[Rule]:
         if isinstance(rule, Rule):
             flat.append(rule)
         elif callable(rule):
-            flat += _flatten([rule()])
+            flat += _flatten([_called(rule)])
         elif isinstance(rule, Sequence) and not isinstance(rule, str):
             flat += _flatten(rule)
         else:
@@ -98,11 +102,23 @@ def _flatten(rules: Sequence[object]) -> list[Rule]:
     return flat
 
 
+def _called(preset: Callable[[], object]) -> object:
+    try:
+        return preset()
+    except TypeError as error:
+        raise UsageError(
+            f"perturb got {preset!r}, which cannot be called without arguments; call it yourself, "
+            "and pass what it returns."
+        ) from error
+
+
 def _check(optimizer: object, rules: list[Rule], model: nn.Module | None, per_rank: bool) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(
             f"perturb got {type(optimizer).__name__}; expected a torch.optim.Optimizer."
         )
+    if model is not None and not isinstance(model, nn.Module):
+        raise UsageError(f"model is {model!r:.200}; expected the torch.nn.Module that is called.")
     if not rules:
         raise UsageError("perturb got no rule; expected at least one.")
     if getattr(optimizer, HANDLE, None) is not None:
@@ -124,11 +140,12 @@ def _seeds(seed: int | Sequence[int], replicas: int | None) -> tuple[int, ...]:
     if isinstance(seed, int) and not isinstance(seed, bool):
         seeds = tuple(seed + r for r in range(replicas or 1))
     elif replicas is not None and isinstance(seed, Sequence) and len(seed) == replicas:
-        seeds = tuple(int(s) for s in seed)
+        seeds = tuple(seed)
     else:
         raise UsageError(
-            f"seed is {seed!r}; expected a whole number, or with replicas={replicas} that many."
+            f"seed is {seed!r:.200}; expected a whole number, or with replicas={replicas} that "
+            "many."
         )
-    if not all(0 <= s < 2**64 for s in seeds):
-        raise UsageError(f"seed is {seed!r}; expected at least 0 and below 2**64.")
+    if not all(type(s) is int and 0 <= s < 2**64 for s in seeds):
+        raise UsageError(f"seed is {seed!r:.200}; expected at least 0 and below 2**64.")
     return seeds

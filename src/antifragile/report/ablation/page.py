@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from antifragile import __version__
 from antifragile._files import write_atomically
+from antifragile._records import read_json
 from antifragile.ablate.designs.base import CONTRIBUTION
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import AblationManifest
@@ -174,7 +175,7 @@ def _address(file: Path, page: Path) -> str:
 
 def _checks(path: Path) -> list[tuple[str, str]]:
     try:
-        certificate = json.loads(path.read_text(encoding="utf-8"))
+        certificate = read_json(path)
         checks = [(str(k), str(v)) for k, v in certificate["checks"].items()]
         return [("verdict", f"{certificate['verdict']}: {certificate['reason']}"), *checks]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

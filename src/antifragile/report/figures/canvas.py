@@ -38,6 +38,7 @@ POINT_AREA = 36.0  # square points
 _STRIP_AREA = 30.0
 _LEAST_SQUARES = 3  # fewer need no strip
 _CLEARANCE = 0.16  # of the axes, around the label of a contour
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,8 @@ def _draw_contours(axes: Axes, places: pd.DataFrame, sizes: tuple[int, int]) -> 
         x, y = zip(*inside, strict=True)
         axes.plot(x, y, color="#b0b0b0", linewidth=0.8, zorder=1.5)
         if place := _free_place(axes, inside, places):
-            _name_contour(axes, inside[place - 1 : place + 1], f"$10^{power}$ parameters")
+            raised = str(power).translate(_RAISED)
+            _name_contour(axes, inside[place - 1 : place + 1], f"10{raised} parameters")
 
 
 def _name_contour(axes: Axes, piece: Sequence[tuple[int, float]], text: str) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from antifragile.analysis.regimes.words import TOLERANCE, Regime
 from antifragile.analysis.source import input_sizes
+from antifragile.errors import UsageError
 from antifragile.report.figures.canvas import draw_maps, paint_looks, paint_values
 from antifragile.report.figures.names import FigureName
 from antifragile.report.style import NEUTRAL, TIE_LOOK, Look, legend_dot, mode_looks, regime_look
@@ -107,9 +108,19 @@ def winning_strategy(survey: Survey) -> Figure:
 
 
 def baseline_performance(survey: Survey) -> Figure:
-    """Mean accuracy of the baseline modes. Source: figure 8."""
+    """Mean accuracy of the baseline modes. Source: figure 8.
+
+    Raises:
+        UsageError: There is no trial of a baseline mode.
+    """
     values = survey.landscape["baseline_mean"]
-    norm = Normalize(np.nanmin([survey.source.zero_r, *values]), np.nanmax([1, *values]))
+    if len(values) and values.isna().all():
+        raise UsageError(
+            f"{survey.source.name} has no finished trial of a baseline mode (none, decay or "
+            "dropout); there is nothing to draw."
+        )
+    low = float(np.nanmin([survey.source.zero_r, *values]))
+    norm = Normalize(low, float(np.nanmax([low + 1, *values])))
     paint = paint_values(values, norm=norm, cmap="cividis", label="mean accuracy, percent")
     return draw_maps(
         survey,

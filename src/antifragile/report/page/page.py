@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from antifragile._files import write_atomically
+from antifragile._shown import visible
 from antifragile.analysis.convergence import curves
 from antifragile.analysis.inference.two_studies import compare_studies
 from antifragile.analysis.regimes.words import RegimeRules
@@ -118,11 +119,18 @@ def page_environment() -> Environment:
         loader=PackageLoader("antifragile.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"show": show, "sort_value": sort_value}
     return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Show control characters, which have no place in a page; what is marked safe is ours."""
+    is_foreign = isinstance(value, str) and not isinstance(value, Markup)
+    return visible(value) if is_foreign else value
 
 
 def embed_json(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from sqlalchemy.pool import StaticPool
 
 from antifragile._files import make_folder
 from antifragile._optional import require
+from antifragile._shown import hide_secrets, show_address
 from antifragile.errors import StoreError, WorldError, nearest
 from antifragile.store.database import schema, versions
 
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 _BUSY_TIMEOUT_S = 60
 _OUTAGE_S, _RETRY_S = 60.0, 1.0  # how long a server that restarts is waited for
 _DIALECTS = ("sqlite", "postgresql")
+_HOW = "write postgresql://USER:PASSWORD@HOST:PORT/NAME"
+_LIKE_A_URL = re.compile(r"(postgres|mysql|mariadb|sqlite)\w*[+:/]|[A-Za-z][\w+.-]+:/", re.I)
 _DAMAGE = (
     *("malformed", "not a database", "corrupt", "file is encrypted", "unsupported file format"),
     *("no such table", "no such column", "could not decode"),
@@ -50,24 +54,44 @@ def parse_store_url(text: str) -> URL:
     if not text.strip():
         raise StoreError("the store is empty; give a file as in runs.db, or a database URL.")
     if "://" not in text:
-        return URL.create("sqlite", database=text)
+        return URL.create("sqlite", database=_file_name(text))
     try:
         url = make_url(text)
+        dialect = url.get_backend_name()
     except (ArgumentError, ValueError) as error:
-        raise StoreError(f"store {text!r} is not a database URL: {error}.") from error
-    dialect = url.get_backend_name()
+        raise StoreError(
+            f"store {show_address(text)!r} is not a database URL; {_HOW}, with a number for PORT."
+        ) from error
     if dialect not in _DIALECTS:
         raise StoreError(
-            f"store {text!r}: unknown database {dialect!r}; {nearest(dialect, _DIALECTS)}"
+            f"store {show_address(text)!r}: unknown database {dialect!r}; "
+            f"{nearest(dialect, _DIALECTS)}"
+        )
+    if "@" in (url.host or ""):
+        raise StoreError(
+            f"store {show_address(text)!r} has an @ within its password; write it as %40, a / as "
+            "%2F."
         )
     if dialect == "postgresql":
         require("psycopg", extra="postgres", purpose="a PostgreSQL store")
         return url.set(drivername="postgresql+psycopg")
     if url.host:
         raise StoreError(
-            f"store {text!r} names a host, SQLite has none; write sqlite:///PATH, three slashes."
+            f"store {show_address(text)!r} names a host, SQLite has none; write sqlite:///PATH, "
+            "three slashes."
         )
-    return url.set(drivername="sqlite")
+    return url.set(drivername="sqlite", database=_file_name(url.database or ""))
+
+
+def _file_name(text: str) -> str:
+    """Return the path of an SQLite file; refuse a URL with a slip, which would become one."""
+    is_path = text.startswith((".", "/")) and not text.startswith("//")
+    if not is_path and (show_address(text) != text or _LIKE_A_URL.match(text)):
+        raise StoreError(
+            f"store {show_address(text)!r} looks like a database URL with a slip; {_HOW}, or for "
+            "a file of that name ./NAME."
+        )
+    return text
 
 
 def open_engine(
@@ -202,12 +226,14 @@ def translated(url: URL) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise StoreError(f"store {show(url)} cannot be opened: {error}.") from error
+        reason = hide_secrets(str(error), url.render_as_string(hide_password=False))
+        raise StoreError(f"store {show(url)} cannot be opened: {reason}.") from error
     except UnicodeDecodeError as error:  # SQLite quotes the damaged bytes in its message
         raise _damaged(url, "text that is not UTF-8") from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         original = getattr(error, "orig", None) or error
         reason = str(original).strip().splitlines()[0] if str(original).strip() else str(error)
+        reason = hide_secrets(reason, url.render_as_string(hide_password=False))
         if any(word in reason.lower() for word in _DAMAGE):
             raise _damaged(url, reason) from error
         kind = _OutOfReach if _is_outage(error) else WorldError
@@ -257,10 +283,10 @@ def _damaged(url: URL, reason: str) -> StoreError:
 
 
 def show(url: URL) -> str:
-    """Return the URL for display: a plain path for SQLite, the password hidden otherwise."""
+    """Return the URL for display: a plain path for SQLite, without secrets otherwise."""
     if url.get_backend_name() == "sqlite":
-        return url.database or ":memory:"
-    return url.render_as_string(hide_password=True)
+        return show_address(url.database or ":memory:")
+    return show_address(url.render_as_string(hide_password=False))
 
 
 def is_memory(url: URL) -> bool:
@@ -332,20 +358,22 @@ def _check_sqlite_file(url: URL, *, create: bool) -> None:
         pass
     except PermissionError as error:
         raise WorldError(
-            f"store {path} cannot be reached: {error.strerror}; choose a folder you may enter."
+            f"store {show(url)} cannot be reached: {error.strerror}; choose a folder you may enter."
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"store {str(path)[:200]} cannot be a file: {reason}.") from error
+        raise StoreError(f"store {show(url)} cannot be a file: {reason}.") from error
     if path.is_dir():
         raise StoreError(
-            f"store {path} is a folder; give the path of a file, as in {path}/runs.db."
+            f"store {show(url)} is a folder; give the path of a file, as in {show(url)}/runs.db."
         )
     if path.exists():
         _check_one_name(path, create=create)
         return
     if not create:
-        raise StoreError(f"there is no store at {path}; run a study with --store {path} first.")
+        raise StoreError(
+            f"there is no store at {show(url)}; run a study with --store {show(url)} first."
+        )
     make_folder(path.parent)
 
 

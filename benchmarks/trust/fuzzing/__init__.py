@@ -1,0 +1,1 @@
+"""Broken inputs for every reader, and what becomes of them."""
