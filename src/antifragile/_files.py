@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from errno import EACCES
 from pathlib import Path
 
@@ -25,12 +26,12 @@ def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
     return re.sub(rf"[^A-Za-z0-9{re.escape(also)}]+", "-", text).strip("-.")[:at_most]
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: bool = True) -> None:
     """Write ``content`` to a temporary file beside ``path``, flush it to disk, rename it.
 
     Args:
         path: The file.
-        content: Its bytes.
+        content: Its bytes, or parts of them one after another.
         durable: Wait for the disk before the rename, so that it survives a power cut as well.
 
     Raises:
@@ -43,7 +44,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

@@ -5,11 +5,14 @@ Accuracies in frames are in percent; the counts they come from stand beside them
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from antifragile.analysis.csv_files import read_csv
+from antifragile.store.checksums import Columns
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import Store
 
@@ -58,7 +61,22 @@ def meta_loops_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
     ``validation_accuracy``, ``bounty_accuracy`` and ``ablated_accuracy`` (percent) stand beside
     the counts; the last is missing where nothing was ablated or a study did not ask for it.
     """
-    frame = pd.DataFrame(store.record_columns(study.spec.name))
+    return _as_frame(store.record_columns(study.spec.name))
+
+
+def meta_loops_frames(store: Store, study: StoredStudy) -> Iterator[pd.DataFrame]:
+    """Yield what `meta_loops_frame` gives in parts of some tens of thousands of rows.
+
+    A part is read from the store when it is asked for; without records there is one, and it is
+    empty.
+    """
+    parts = store.record_parts(study.spec.name)
+    first = next(parts, {})
+    yield from map(_as_frame, chain([first], parts))
+
+
+def _as_frame(columns: Columns) -> pd.DataFrame:
+    frame = pd.DataFrame(columns)
     if frame.empty:
         return frame
     for column in ("ablated_layer", "ablated_neuron", "ablated_correct"):

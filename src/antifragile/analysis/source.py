@@ -37,7 +37,7 @@ class Source:
         trials: One row per finished trial: architecture, mode, trial, peak_validation_accuracy,
             and from a store final_validation_accuracy, test_accuracy, peak_meta_loop (percent).
         meta_loops: One row per meta-loop record: architecture, mode, trial, meta_loop,
-            validation_accuracy, bounty_accuracy, ablated_layer, ...; None for a CSV of trials.
+            validation_accuracy, bounty_accuracy, ablated_layer, ...; None where they were not read.
         zero_r: ZeroR accuracy of the validation split, percent.
         paired: Whether trials of the same number share initial weights and batch orders.
         robustness: One row per draw of damage, as `frames.robustness_frame`; None for a CSV.
@@ -53,13 +53,20 @@ class Source:
     origin: dict[str, Any] = field(default_factory=dict)
 
 
-def open_source(where: str, *, study: str | None = None, zero_r: float | None = None) -> Source:
+def open_source(
+    where: str,
+    *,
+    study: str | None = None,
+    zero_r: float | None = None,
+    with_records: bool = True,
+) -> Source:
     """Read a store URL, the path of an SQLite file, or the path of a CSV file.
 
     Args:
         where: The store or the CSV.
         study: Name of a study of the store; None for the only one.
         zero_r: ZeroR accuracy in percent; needed for a CSV, overrides a store's.
+        with_records: Read the meta-loop records too, which takes seconds for 588,000 of them.
 
     Raises:
         UsageError: A CSV without ``zero_r``, or with ``study``.
@@ -74,7 +81,7 @@ def open_source(where: str, *, study: str | None = None, zero_r: float | None = 
         return Source(
             name=stored.spec.name,
             trials=trials_frame(store, stored),
-            meta_loops=meta_loops_frame(store, stored),
+            meta_loops=meta_loops_frame(store, stored) if with_records else None,
             zero_r=100 * data.zero_r_validation / data.n_validation if zero_r is None else zero_r,
             paired=stored.spec.pairing is Pairing.PAIRED,
             robustness=robustness_frame(store, stored),

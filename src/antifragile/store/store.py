@@ -50,6 +50,7 @@ from antifragile.store.records import (
 )
 
 DEFAULT_STORE = "sqlite:///antifragile.db"
+_TRIALS_OF_PART = 400  # tens of thousands of records
 
 
 class Store:
@@ -284,21 +285,45 @@ class Store:
         Raises:
             StoreError: A value is not what was written.
         """
-        trials, rows = self._with_trials(queries.records(study), study)
+        parts = list(self.record_parts(study, n_trials=None))
+        return parts[0] if parts else {}
+
+    def record_parts(
+        self, study: str, *, n_trials: int | None = _TRIALS_OF_PART
+    ) -> Iterator[Columns]:
+        """Yield what `record_columns` gives, some trials at a time.
+
+        Args:
+            study: Its name.
+            n_trials: Number of trials of a part; None for all at once.
+
+        Raises:
+            StoreError: As `record_columns`, for a part when it is its turn.
+        """
         about = self.find_study(study)
-        columns = read_columns(schema.meta_loops, rows, self) if rows else {}
-        if self.has_checksums:
-            check_sums(trials, schema.meta_loops, columns, "records_checksum", self)
-        if not rows or about is None:
-            return {}
-        trial_ids, environment_ids = columns.pop("trial_id"), columns.pop("environment_id")
-        return {
-            "study": np.full(len(rows), study, dtype=object),
-            **look_up(_names_of(trials), "trial_id", trial_ids, self),
-            **columns,
-            "n_validation": np.full(len(rows), about.data.n_validation),
-            **look_up(self._environments(), "environment_id", environment_ids, self),
-        }
+        with self.transaction() as connection:
+            trials = connection.execute(queries.trials(study)).all()
+            read_trials(trials, self)
+            environments = self._environments(connection)
+            size = n_trials or len(trials)
+            for start in range(0, len(trials), max(1, size)):
+                part = trials[start : start + size]
+                first, last = part[0].trial_id, part[-1].trial_id
+                rows = connection.execute(queries.records(study, first, last)).all()
+                columns = read_columns(schema.meta_loops, rows, self) if rows else {}
+                if self.has_checksums:
+                    check_sums(part, schema.meta_loops, columns, "records_checksum", self)
+                if not rows or about is None:
+                    continue
+                trial_ids = columns.pop("trial_id")
+                environment_ids = columns.pop("environment_id")
+                yield {
+                    "study": np.full(len(rows), study, dtype=object),
+                    **look_up(_names_of(part), "trial_id", trial_ids, self),
+                    **columns,
+                    "n_validation": np.full(len(rows), about.data.n_validation),
+                    **look_up(environments, "environment_id", environment_ids, self),
+                }
 
     def robustness_rows(self, study: str) -> list[dict[str, Any]]:
         """Every draw of damage with its trial, as flat rows, in order.
@@ -306,7 +331,10 @@ class Store:
         Raises:
             StoreError: A value is not what was written.
         """
-        trials, rows = self._with_trials(queries.robustness(study), study)
+        with self.transaction() as connection:
+            trials = connection.execute(queries.trials(study)).all()
+            rows = connection.execute(queries.robustness(study)).all()
+        read_trials(trials, self)
         columns = read_columns(schema.robustness, rows, self) if rows else {}
         if self.has_checksums:
             check_sums(trials, schema.robustness, columns, "robustness_checksum", self)
@@ -316,19 +344,9 @@ class Store:
         lists = [values.tolist() for values in named.values()]
         return [dict(zip(named, values, strict=True)) for values in zip(*lists, strict=True)]
 
-    def _with_trials(
-        self, query: Select[Any], study: str
-    ) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
-        """The trials of a study, checked, and rows that belong to them, of the same moment."""
-        with self.transaction() as connection:
-            trials = connection.execute(queries.trials(study)).all()
-            rows = connection.execute(query).all()
-        read_trials(trials, self)
-        return trials, rows
-
-    def _environments(self) -> Columns:
+    def _environments(self, connection: Connection) -> Columns:
         """All environments."""
-        rows = self._rows(queries.all_environments())
+        rows = connection.execute(queries.all_environments()).all()
         read_environments(rows, set(), self)
         return read_columns(schema.environments, rows, self) if rows else {}
 

@@ -34,7 +34,7 @@ def classify(
     as_json: JsonOption = False,
 ) -> None:
     """Say which regime every architecture is in, why, and how sure that is."""
-    opened = chosen.open()
+    opened = chosen.open(with_records=False)
     verdicts = classify_source(
         opened,
         rules=RegimeRules(rules),

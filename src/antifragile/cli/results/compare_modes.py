@@ -36,7 +36,8 @@ def compare_modes(
     as_json: JsonOption = False,
 ) -> None:
     """Compare every mode with the control: difference, interval, effect size, p values."""
-    opened = replace(chosen, zero_r=0.0).open()  # without use here, so a CSV need not say it
+    without_zero_r = replace(chosen, zero_r=0.0)  # of no use here, so a CSV need not say it
+    opened = without_zero_r.open(with_records=False)
     compared = compare_with_control(
         opened.trials,
         paired=opened.paired,

@@ -25,13 +25,18 @@ class SourceFlags:
     study: StudyOption = None
     zero_r: ZeroROption = None
 
-    def open(self) -> Source:
+    def open(self, *, with_records: bool = True) -> Source:
         """Open the source.
+
+        Args:
+            with_records: Read the meta-loop records too.
 
         Raises:
             UsageError: A CSV without ``zero_r``, or with ``study``.
         """
-        return open_source(self.source, study=self.study, zero_r=self.zero_r)
+        return open_source(
+            self.source, study=self.study, zero_r=self.zero_r, with_records=with_records
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +46,14 @@ class SurveyFlags(SourceFlags):
     measure: MeasureOption = "peak"
     rules: RulesOption = "paper"
 
-    def survey(self) -> Survey:
+    def survey(self, *, with_records: bool = True) -> Survey:
         """Open the source and read it.
+
+        Args:
+            with_records: Read the meta-loop records too.
 
         Raises:
             UsageError: As `open`.
         """
-        return survey(self.open(), Measure(self.measure), rules=RegimeRules(self.rules))
+        opened = self.open(with_records=with_records)
+        return survey(opened, Measure(self.measure), rules=RegimeRules(self.rules))

@@ -39,7 +39,7 @@ def table(
     """Print one of the paper's tables, computed from a study or a CSV."""
     if printed and name is not TableName.V:
         raise UsageError(f"--printed compares winners, which table {name} does not have; use V.")
-    read = chosen.survey()
+    read = chosen.survey(with_records=False)
     named = parse_targets(targets) if targets is not None else []
     built = winner_differences(read) if printed else build_table(name, read, targets=named)
     if format_ == "rich":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,13 +12,14 @@ import typer
 from antifragile._files import write_atomically
 from antifragile._optional import require
 from antifragile.analysis.csv_files import guarded_frame
-from antifragile.analysis.frames import meta_loops_frame, trials_frame
+from antifragile.analysis.frames import meta_loops_frame, meta_loops_frames, trials_frame
 from antifragile.analysis.source import open_source
 from antifragile.cli.console import stderr
 from antifragile.cli.options import DEFAULT_STORE, StoreOption, StudyOption
 from antifragile.errors import UsageError
 from antifragile.report.trackers.mlflow import export_mlflow
 from antifragile.report.trackers.tensorboard import export_tensorboard
+from antifragile.store.records import StoredStudy
 from antifragile.store.store import Store
 
 ExportFormat = Literal["csv", "parquet", "json", "tensorboard", "mlflow"]
@@ -50,14 +52,14 @@ def export(
 
     if out is None and format_ == "parquet":
         raise UsageError("parquet is not text; name a file with --out.")
-    build = trials_frame if table == "trials" else meta_loops_frame
     with Store(store, create=False) as opened:
-        content = _encode(build(opened, opened.study(study)), format_)
-    if out is not None:
-        write_atomically(out, content)
-        stderr().print(f"wrote {out}", markup=False)
-    else:
-        print(content.decode(), end="")
+        content = _encoded(opened, opened.study(study), table or "meta_loops", format_)
+        if out is not None:
+            write_atomically(out, content)
+            stderr().print(f"wrote {out}", markup=False)
+        else:
+            for part in content:
+                print(part.decode(), end="")
 
 
 def _export_runs(
@@ -77,12 +79,37 @@ def _export_runs(
     stderr().print(f"wrote {n_runs:,} runs into {out}", markup=False)
 
 
-def _encode(frame: pd.DataFrame, format_: ExportFormat) -> bytes:
+def _encoded(
+    store: Store, study: StoredStudy, table: ExportTable, format_: ExportFormat
+) -> Iterator[bytes]:
+    """Yield a file in parts; of a table of records a part is read when it is its turn."""
+    if table == "trials":
+        frames = iter([trials_frame(store, study)])
+    elif format_ == "parquet":
+        frames = iter([meta_loops_frame(store, study)])
+    else:
+        frames = meta_loops_frames(store, study)
     if format_ == "csv":
-        return guarded_frame(frame).to_csv(index=False).encode()
-    if format_ == "json":
+        for number, frame in enumerate(frames):
+            yield guarded_frame(frame).to_csv(index=False, header=not number).encode()
+    elif format_ == "json":
+        yield from _json_array(frames)
+    else:
+        yield _parquet(next(frames))
+
+
+def _json_array(frames: Iterator[pd.DataFrame]) -> Iterator[bytes]:
+    """Yield one array of objects, as pandas writes it, over several frames."""
+    before = "["
+    for frame in frames:
         text = frame.to_json(orient="records", double_precision=15, indent=1)
-        return f"{text}\n".encode()
+        if len(frame):
+            yield f"{before}{text[1:-2]}".encode()
+            before = ","
+    yield b"[]\n" if before == "[" else b"\n]\n"
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
     require("pyarrow", extra="parquet", purpose="parquet export")
     content = frame.to_parquet(None, index=False)
     assert isinstance(content, bytes)

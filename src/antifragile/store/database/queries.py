@@ -66,9 +66,11 @@ def all_environments() -> Select[Any]:
     return select(schema.environments)
 
 
-def records(study: str) -> Select[Any]:
-    """Select every meta-loop record of a study, in order."""
-    return _of_trials(schema.meta_loops, study).order_by(_LOOPS.trial_id, _LOOPS.meta_loop)
+def records(study: str, first: int = 0, last: int | None = None) -> Select[Any]:
+    """Select the meta-loop records of a study's trials from one number to another, in order."""
+    query = _of_trials(schema.meta_loops, study).where(_LOOPS.trial_id >= first)
+    chosen = query if last is None else query.where(_LOOPS.trial_id <= last)
+    return chosen.order_by(_LOOPS.trial_id, _LOOPS.meta_loop)
 
 
 def robustness(study: str) -> Select[Any]:
