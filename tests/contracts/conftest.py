@@ -22,8 +22,8 @@ def postgres() -> Iterator[str]:
         import psycopg  # noqa: F401 - only whether it is there
     except ImportError:
         not_here("psycopg is not installed")
-    with postgres_server() as url:
-        yield url
+    with postgres_server() as server:
+        yield server.url
 
 
 @pytest.fixture

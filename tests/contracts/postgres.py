@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.required_here import not_here
@@ -16,9 +17,18 @@ from tests.required_here import not_here
 SERVER_USER = "postgres"  # the server refuses to run as root
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: the URL of its maintenance database; it can be stopped and started."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start one; yields the URL of its maintenance database."""
+def postgres_server() -> Iterator[Server]:
+    """Start one."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         not_here("no PostgreSQL server is installed in /usr/lib/postgresql")
@@ -43,11 +53,18 @@ def postgres_server() -> Iterator[str]:
     try:
         command("initdb", "--username=tester", "--auth=trust", "--encoding=UTF8", "--no-sync")
         settings = f"-p {port} -k {place} -c listen_addresses=127.0.0.1 -c fsync=off"
-        command("pg_ctl", "-w", "-l", str(place / "server.log"), "-o", settings, "start")
+        started = ("-w", "-l", str(place / "server.log"), "-o", settings, "start")
+        server = Server(
+            url=f"postgresql://tester@127.0.0.1:{port}/postgres",
+            start=lambda: command("pg_ctl", *started),
+            stop=lambda: command("pg_ctl", "-w", "-m", "immediate", "stop"),
+        )
+        server.start()
         try:
-            yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            command("pg_ctl", "-w", "-m", "immediate", "stop")
+            with suppress(subprocess.CalledProcessError):  # a test has stopped it
+                server.stop()
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -35,6 +35,7 @@ from antifragile.store.database.connection import (
 from antifragile.store.owner import OwnedKind, Ownership, beating, claim, confirm, forget, release
 from antifragile.store.reading import (
     check_sums,
+    damaged,
     look_up,
     read_columns,
     read_environments,
@@ -219,6 +220,9 @@ class Store:
         with self.transaction() as connection:
             best = connection.execute(queries.best_trial(study)).first()
             counts = connection.execute(queries.progress(study)).all()
+        numbers = [value for _, n, _, reached in counts for value in (n, reached)]
+        if not all(value is None or isinstance(value, int) for value in numbers):
+            raise damaged(self, f"a count of study {study!r}")
         records = dict[str, int]()
         for architecture, n_records, _, _ in counts:
             records[architecture] = records.get(architecture, 0) + (n_records or 0)
