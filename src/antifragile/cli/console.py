@@ -34,7 +34,8 @@ class _PlainConsole(Console):
     ) -> Iterable[Segment]:
         """Show control characters of texts that were laid out by others."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+            is_ours = segment.control or segment.text == "\r"  # a line that the next one replaces
+            yield segment if is_ours else segment._replace(text=visible(segment.text))
 
 
 class _Results(_PlainConsole):
