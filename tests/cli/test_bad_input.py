@@ -6,6 +6,8 @@ import gzip
 import shlex
 import shutil
 import sqlite3
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,10 @@ import pytest
 
 from antifragile.cli.main import run
 from antifragile.config.study import StudySpec
+from antifragile.data.datasets import load_dataset
+from antifragile.store.owner import OwnedKind, Ownership
+from antifragile.store.store import Store
+from antifragile.study.agreement import data_facts
 from antifragile.study.runner import run_study
 from tests.cli.commands import SPEC, contents, run_process, write_spec
 from tests.cli.conftest import Cli
@@ -55,6 +61,7 @@ SPECS = {
     "other-seed": {"seed": 2},
     "fewer-modes": {"modes": ["none"]},
     "more-trials": {"trials": 3, "meta_loops": 4, "seed": 5},
+    "three": {"trials": 3},
     "unkept": {"keep": "none", "name": "unkept"},
 }
 TEXTS = {
@@ -171,7 +178,7 @@ BAD = [
     ("study status --store nothing.db", "no store at nothing.db; run a study with --store"),
     ("study status --store foreign.db", "is a database of something else"),
     ("study status --store blank.db", "store blank.db is empty; run a study into it first."),
-    ("study status --store spec.db", "the spec of study 'small' is wrong"),
+    ("study status --store spec.db", "the row of study_id 1 in table studies does not"),
     ("study summary --store newer.db", "upgrade antifragile"),
     ("study summary --store two.db", "has 2 studies ('small', 'other'); choose by --study."),
     ("study summary --store two.db --study othr", "no study 'othr'; did you mean 'other'?"),
@@ -193,7 +200,7 @@ BAD = [
     ("study run other-seed.toml --store runs.db", "(seed: 2 against 1337); give the study anothe"),
     ("study run fewer-modes.toml --store runs.db", 'modes: ["none"] against ["none", "output"]'),
     ("study run more-trials.toml --store runs.db", "seed: 5 against 1337"),
-    ("study run s.toml --store machine.db", "was begun under other conditions (machine abacus"),
+    ("study run three.toml --store machine.db", "begun under other conditions (machine"),
     ("study run s.toml --store data.db", "was run on other data than 'tiny'"),
     # extensions
     ("study extend --store runs.db", "nothing to extend; give a new total"),
@@ -237,12 +244,11 @@ BAD = [
     ("train --normalization none", "normalization 'none' is unknown; expected one of stand"),
     ("train --device tpu", "device 'tpu' is unknown; expected one of cpu, cuda, mps."),
     ("train --dataset tiny --out s.toml", "s.toml cannot be a folder, there is a file"),
-    ("train --dataset tiny --resume", "nothing to resume in outputs/tiny-1x64-seed1337-trial1"),
     ("train --dataset tiny --arch 1*4 --out out", "out already holds a trained network; add --re"),
     ("train --dataset tiny --arch 1*4 --out out --resume --seed 2", "belongs to another trial"),
     ("train --dataset tiny --arch 1*5 --out out --resume", "belongs to another trial"),
     (
-        "train --dataset tiny --arch 1*4 --out out --resume --meta-loops 2",
+        "train --dataset tiny --arch 1*4 --out out --resume --meta-loops 1",
         "already has 2 meta-loops in mode 'none'; give a larger --meta-loops or another --mode",
     ),
     ("train --dataset tiny --arch 1*4 --out flipped --resume", "is damaged"),
@@ -266,6 +272,10 @@ def cupboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def own(store: Store) -> AbstractContextManager[Ownership]:
+    return store.owned(OwnedKind.STUDY, str(SPEC["name"]))
+
+
 def fill_stores(folder: Path) -> None:
     for store, *changes in (
         ("runs", {}),
@@ -279,11 +289,18 @@ def fill_stores(folder: Path) -> None:
         ("newer", "UPDATE antifragile_store SET schema_version = 99"),
         ("unmarked", "DELETE FROM antifragile_store"),
         ("spec", "UPDATE studies SET spec = '{}'"),
-        ("machine", "UPDATE environments SET machine = 'abacus'"),
-        ("data", "UPDATE studies SET data_sha256 = 'other'"),
     ):
         shutil.copy(folder / "runs.db", folder / f"{store}.db")
         change_database(folder / f"{store}.db", statement)
+    spec = StudySpec.from_mapping(SPEC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("antifragile.study.machine._cpu_vendor", lambda: "abacus")
+        run_study(spec, store=str(folder / "machine.db")).store.close()
+    with Store(str(folder / "machine.db")) as store, own(store) as owner:
+        store.extend_study(spec.extended(trials=3), owner=owner)
+    with Store(str(folder / "data.db")) as store, own(store) as owner:
+        facts = replace(data_facts(load_dataset("tiny")), data_sha256="other")
+        store.add_study(spec, facts, owner=owner)
     change_database(folder / "foreign.db", "CREATE TABLE birds (name TEXT)")
     (folder / "blank.db").touch()
 

@@ -180,7 +180,13 @@ def test_a_read_only_folder(closed: Path, tmp_path: Path) -> None:
     before = contents(closed)
     expected = {
         ("study", "run", "s.toml", "--store", "new.db"): "cannot write .: Permission denied; free",
-        ("study", "extend", *STORE, "--trials", 3): "cannot write runs.db.files/small-",
+        (
+            "study",
+            "extend",
+            *STORE,
+            "--trials",
+            3,
+        ): "store runs.db cannot be used: attempt",
         ("study", "export", *STORE, "--out", "all.csv"): "cannot write .: Permission denied; free",
         TRIAL: "cannot write out: Permission denied; free space or choose a folder that can",
     }

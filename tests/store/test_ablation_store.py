@@ -105,7 +105,7 @@ def test_damage_is_said(tmp_path: Path) -> None:
         connection.execute(text("UPDATE ablation_studies SET manifest = '3'"))
     engine.dispose()
     with AblationStore(str(path)) as store:
-        with pytest.raises(StoreError, match="row of run_key 'aaa.*' in table ablation_runs does"):
+        with pytest.raises(StoreError, match=r"row of run_key 'aaa.* in table ablation_runs does"):
             store.ablation_runs([RUN.run_key])
         with pytest.raises(StoreError, match="row of name 'one' in table ablation_studies does"):
             store.manifest("one")

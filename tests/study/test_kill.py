@@ -18,7 +18,7 @@ from antifragile.study.runner import run_study
 from tests.study.conftest import make_spec, write_toml
 
 SPEC = make_spec(meta_loops=60)
-TIMES = {"seconds", "finished_at", "created_at"}
+TIMES = {"seconds", "finished_at", "created_at", "checksum", "records_checksum"}
 
 
 @cache

@@ -58,6 +58,7 @@ class Store:
     Args:
         url: A database URL, or the path of an SQLite file.
         create: Make it when it is absent or empty, and bring an older program's up to date.
+        is_trusted: Leave out the search for lost rows, as who checks the whole store does.
 
     Attributes:
         has_checksums: Whether its rows have checksums; those of schema version 1 have none.
@@ -67,8 +68,10 @@ class Store:
         WorldError: It cannot be reached or written.
     """
 
-    def __init__(self, url: str = DEFAULT_STORE, *, create: bool = True) -> None:
-        self.url = parse_store_url(url)
+    def __init__(
+        self, url: str = DEFAULT_STORE, *, create: bool = True, is_trusted: bool = False
+    ) -> None:
+        self.url, self._is_trusted = parse_store_url(url), is_trusted
         self._open(create=create)
 
     def __str__(self) -> str:
@@ -92,7 +95,9 @@ class Store:
         self._open(create=True)
 
     def _open(self, *, create: bool) -> None:
-        self._engine = open_engine(self.url, create=create)
+        self._engine = open_engine(
+            self.url, create=create, is_trusted=self._is_trusted, seal=writing.seal
+        )
         with translated(self.url):
             self.has_checksums = store_version(self._engine) > 1
 
@@ -210,7 +215,7 @@ class Store:
 
     def progress(self, study: str, meta_loops: int) -> StoredProgress:
         """Measure the progress of a study of so many meta-loops by two cheap queries."""
-        with self._reading() as connection:
+        with self.transaction() as connection:
             best = connection.execute(queries.best_trial(study)).first()
             counts = connection.execute(queries.progress(study)).all()
         records = dict[str, int]()
@@ -261,7 +266,7 @@ class Store:
 
     def environments(self, study: str, modes: Sequence[str] | None = None) -> list[Environment]:
         """Every environment that computed a record of this study, or of some of its modes."""
-        with self._reading() as connection:
+        with self.transaction() as connection:
             lists = connection.execute(queries.environment_ids(study, modes)).scalars().all()
             keys = {key for text in lists for key in (text or "").split(",") if key}
             rows = connection.execute(queries.environments(sorted(keys))).all()
@@ -315,7 +320,7 @@ class Store:
         self, query: Select[Any], study: str
     ) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
         """The trials of a study, checked, and rows that belong to them, of the same moment."""
-        with self._reading() as connection:
+        with self.transaction() as connection:
             trials = connection.execute(queries.trials(study)).all()
             rows = connection.execute(query).all()
         read_trials(trials, self)
@@ -343,12 +348,14 @@ class Store:
         return chosen
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with self._reading() as connection:
+        with self.transaction() as connection:
             return connection.execute(query).all()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with translated(self.url), reading_transaction(self._engine) as connection:
+    def transaction(self, *, is_writing: bool = False) -> Iterator[Connection]:
+        """Open a transaction: one that sees one moment of the store, or one that writes."""
+        opened = writing_transaction if is_writing else reading_transaction
+        with translated(self.url), opened(self._engine) as connection:
             yield connection
 
     def _write(self, owner: Ownership, action: Callable[[Connection], None]) -> None:

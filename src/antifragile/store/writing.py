@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import StoreError
-from antifragile.store.checksums import added, sealed
+from antifragile.store.checksums import CHECKSUM, added, sealed
 from antifragile.store.database import schema
 from antifragile.store.records import DataFacts, Environment
 
@@ -218,6 +218,18 @@ def counted(connection: Connection, trial: Row) -> Row:
         "records_checksum": added(*(row["checksum"] for row in records)),
         "robustness_checksum": added(*(row["checksum"] for row in damaged)),
     }
+
+
+def seal(connection: Connection) -> None:
+    """Count the records of every trial anew, and give every row its checksum."""
+    for table in schema.metadata.sorted_tables:
+        if CHECKSUM not in table.c:
+            continue
+        rows = [dict(row) for row in connection.execute(select(table)).mappings()]
+        if table is schema.trials:
+            rows = [counted(connection, row) for row in rows]
+        for start in range(0, len(rows), CHUNK):
+            update_rows(connection, table, sealed(table, rows[start : start + CHUNK]))
 
 
 def _stored_records(connection: Connection, trial: Row, first: int) -> dict[int, Row]:

@@ -36,8 +36,9 @@ def only_writer(folder: Path) -> Iterator[None]:
         WorldError: The folder cannot be written.
     """
     make_folder(folder)
+    place = folder / "driver.lock"
     try:
-        lock = FileLock(folder / "driver.lock")
+        lock = FileLock(place)
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
@@ -53,4 +54,5 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         remove_temporary_files(folder)
+        place.unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone
         lock.release()

@@ -167,10 +167,20 @@ def open_single_trial(
         CheckpointError: It is damaged, or another trial's.
     """
     check_folder_path(folder)
+    plan = plan_trial(spec, data, options)
+    trial = SingleTrial(
+        spec=spec, data=data, folder=folder, environment=plan.environment, trainer=plan.trainer
+    )
     if not resume:
         _check_is_free(folder)
     with only_writer(folder):
-        yield _opened(spec, data, folder, options, resume=resume)
+        if not resume:
+            _check_is_free(folder)  # another process may have been faster
+        elif (folder / WEIGHTS_FILE).exists():
+            _go_on(trial, device=options.device)
+        else:
+            logger.warning("nothing to resume in %s yet; the trial starts.", folder)
+        yield trial
 
 
 def _check_is_free(folder: Path) -> None:
@@ -181,27 +191,16 @@ def _check_is_free(folder: Path) -> None:
         )
 
 
-def _opened(
-    spec: TrialSpec, data: Dataset, folder: Path, options: RunOptions, *, resume: bool
-) -> SingleTrial:
-    plan = plan_trial(spec, data, options)
-    trial = SingleTrial(
-        spec=spec, data=data, folder=folder, environment=plan.environment, trainer=plan.trainer
-    )
-    weights = folder / WEIGHTS_FILE
-    if not resume:
-        _check_is_free(folder)
-        return trial
-    if not weights.exists():
-        logger.warning("nothing to resume in %s yet; the trial starts.", folder)
-        return trial
+def _go_on(trial: SingleTrial, *, device: str) -> None:
+    """Read what the folder holds."""
+    spec, data = trial.spec, trial.data
     fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
     sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
+    weights = trial.folder / WEIGHTS_FILE
     state, _ = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
-    trial.state = state.on(options.device)
-    trial.segments, records = read_story(folder / STORY_FILE)
+    trial.state = state.on(device)
+    trial.segments, records = read_story(trial.folder / STORY_FILE)
     trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
-    return trial
 
 
 def read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:

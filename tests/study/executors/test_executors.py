@@ -12,6 +12,7 @@ from antifragile.analysis.frames import meta_loops_frame
 from antifragile.config.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
+from antifragile.store.owner import OwnedKind, Ownership
 from antifragile.store.store import Store
 from antifragile.study.agreement import put_study
 from antifragile.study.equations import plan_trainings
@@ -32,15 +33,21 @@ def spec(study_spec: StudySpec) -> StudySpec:
 @pytest.fixture
 def store(spec: StudySpec, tmp_path: Path) -> Iterator[Store]:
     with Store(str(tmp_path / "s.db")) as opened:
-        put_study(opened, spec, load_dataset("tiny"))
         yield opened
 
 
-def tasks_of(spec: StudySpec, store: Store, files: Path) -> list[Task]:
+@pytest.fixture
+def owner(spec: StudySpec, store: Store) -> Iterator[Ownership]:
+    with store.owned(OwnedKind.STUDY, spec.name) as owner:
+        put_study(store, spec, load_dataset("tiny"), owner)
+        yield owner
+
+
+def tasks_of(spec: StudySpec, store: Store, owner: Ownership, files: Path) -> list[Task]:
     data, options = load_dataset("tiny"), RunOptions(engine="plain")
     trainings = plan_trainings(spec, data, options)
     plan = plan_study(spec, data, options, trainings, missing_trials(store, spec))
-    return make_tasks(plan, store_url=store.worker_url, files=files)
+    return make_tasks(plan, store_url=store.worker_url, files=files, owner=owner)
 
 
 def make(name: str, store: Store, workers: int = 2) -> Executor:
@@ -52,9 +59,9 @@ def make(name: str, store: Store, workers: int = 2) -> Executor:
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_every_task_is_run_and_yielded_once(
-    name: str, spec: StudySpec, store: Store, tmp_path: Path
+    name: str, spec: StudySpec, store: Store, owner: Ownership, tmp_path: Path
 ) -> None:
-    tasks, executor = tasks_of(spec, store, tmp_path), make(name, store)
+    tasks, executor = tasks_of(spec, store, owner, tmp_path), make(name, store)
     assert executor.running() == []
     done = list(executor.run(tasks))
     assert executor.running() == []
@@ -65,9 +72,9 @@ def test_every_task_is_run_and_yielded_once(
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_a_yielded_task_is_in_the_store(
-    name: str, spec: StudySpec, store: Store, tmp_path: Path
+    name: str, spec: StudySpec, store: Store, owner: Ownership, tmp_path: Path
 ) -> None:
-    running = make(name, store).run(tasks_of(spec, store, tmp_path))
+    running = make(name, store).run(tasks_of(spec, store, owner, tmp_path))
     (first,) = next(running).trials
     assert first.trial_id not in {trial.trial_id for trial in missing_trials(store, spec)}
     running.close()  # type: ignore[attr-defined]  # executors are generators
@@ -80,10 +87,10 @@ def test_no_tasks_are_no_work(name: str, store: Store) -> None:
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_a_failure_in_a_task_reaches_the_caller(
-    name: str, spec: StudySpec, store: Store, tmp_path: Path
+    name: str, spec: StudySpec, store: Store, owner: Ownership, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    tasks = tasks_of(spec, store, tmp_path / "file" / "below")
+    tasks = tasks_of(spec, store, owner, tmp_path / "file" / "below")
     with pytest.raises(UsageError, match="file"):
         list(make(name, store).run(tasks))
 

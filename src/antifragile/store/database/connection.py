@@ -94,13 +94,17 @@ def _file_name(text: str) -> str:
     return text
 
 
-def open_engine(url: URL, *, create: bool) -> Engine:
+def open_engine(
+    url: URL, *, create: bool, is_trusted: bool, seal: Callable[[Connection], None]
+) -> Engine:
     """Connect, check that the database is a store, and make the tables if it is empty.
 
     Args:
         url: As from `parse_store_url`.
         create: Make the tables of an empty database, and bring those of an older program up to
             date; of a store that may only be read nothing is changed all the same.
+        is_trusted: Leave out the search for lost rows.
+        seal: Gives the rows of an older program's store their checksums.
 
     Raises:
         StoreError: It is of another program, damaged or newer; or it is absent and not ``create``.
@@ -113,7 +117,9 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         engine = _new_engine(url if create else _readable(url))
     try:
         with translated(url):
-            _check_or_fill(engine, url, create=create)
+            if not is_trusted:
+                _check_structure(engine, url)
+            _check_or_fill(engine, url, create=create, seal=seal)
     except BaseException:
         engine.dispose()
         raise
@@ -128,7 +134,9 @@ def is_read_only(url: URL) -> bool:
     return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
 
-def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
+def _check_or_fill(
+    engine: Engine, url: URL, *, create: bool, seal: Callable[[Connection], None]
+) -> None:
     """Make the tables of an empty database; refuse one of another program."""
     with reading_transaction(engine) as connection:
         tables = set(inspect(connection).get_table_names())
@@ -137,7 +145,6 @@ def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
             _check_version(version, url)
             if missing := sorted({*schema.FIRST_TABLES} - tables):
                 raise _damaged(url, f"no table {missing[0]}")
-            _check_structure(connection, tables, url)
         elif tables:
             raise StoreError(
                 f"store {show(url)} is a database of something else (it has a table "
@@ -150,7 +157,7 @@ def _check_or_fill(engine: Engine, url: URL, *, create: bool) -> None:
         _use_write_ahead_log(engine)
     if not tables or (statements and create):
         with exclusive_transaction(engine) as connection:
-            versions.make_or_upgrade(connection)
+            versions.make_or_upgrade(connection, seal)
     elif statements:
         _look_through(engine, statements)
 
@@ -161,12 +168,13 @@ def store_version(engine: Engine) -> int:
         return int(connection.execute(select(schema.marker)).scalar_one())
 
 
-def _check_structure(connection: Connection, tables: set[str], url: URL) -> None:
+def _check_structure(engine: Engine, url: URL) -> None:
     """Let SQLite look for lost rows in the small tables; the large ones have sums in others."""
-    if connection.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 33):
+    if engine.dialect.name != "sqlite" or sqlite3.sqlite_version_info < (3, 33):
         return
-    for table in sorted(tables & set(schema.metadata.tables)):
-        if table not in ("meta_loops", "robustness"):
+    with reading_transaction(engine) as connection:
+        tables = set(inspect(connection).get_table_names())
+        for table in sorted(tables & set(schema.metadata.tables) - {"meta_loops", "robustness"}):
             said = connection.exec_driver_sql(f"PRAGMA integrity_check({table})").scalar()
             if said != "ok":
                 raise _damaged(url, str(said).splitlines()[-1])

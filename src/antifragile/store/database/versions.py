@@ -7,16 +7,15 @@ transaction, and older programs refuse it from then on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, inspect, select
+from sqlalchemy import Column, Connection, Table, inspect
 
-from antifragile.store.checksums import CHECKSUM, sealed
 from antifragile.store.database import schema
-from antifragile.store.writing import CHUNK, counted, update_rows
 
 
-def make_or_upgrade(connection: Connection) -> None:
+def make_or_upgrade(connection: Connection, seal: Callable[[Connection], None]) -> None:
     """Make the tables of a new store; add what an older one lacks, and checksums to all of it.
 
     Columns are added only where they may be null, and the first tables never: without one of them
@@ -25,6 +24,7 @@ def make_or_upgrade(connection: Connection) -> None:
     Args:
         connection: A transaction that excludes others of this kind: another process may have been
             faster.
+        seal: Gives every row its checksum.
     """
     if not inspect(connection).has_table(schema.MARKER_TABLE):
         schema.metadata.create_all(connection)
@@ -40,18 +40,6 @@ def make_or_upgrade(connection: Connection) -> None:
         )
     seal(connection)
     connection.execute(schema.marker.update().values(schema_version=schema.SCHEMA_VERSION))
-
-
-def seal(connection: Connection) -> None:
-    """Count the records of every trial anew, and give every row its checksum."""
-    for table in schema.metadata.sorted_tables:
-        if CHECKSUM not in table.c:
-            continue
-        rows = [dict(row) for row in connection.execute(select(table)).mappings()]
-        if table is schema.trials:
-            rows = [counted(connection, row) for row in rows]
-        for start in range(0, len(rows), CHUNK):
-            update_rows(connection, table, sealed(table, rows[start : start + CHUNK]))
 
 
 def view_statements(connection: Connection) -> list[str]:
