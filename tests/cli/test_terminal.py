@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from antifragile.cli.console import plain_table, stdout
+from antifragile.cli.console import plain_table, stderr, stdout
 from tests.cli.commands import environment, run_process, write_spec
 from tests.cli.conftest import Cli
 
@@ -85,6 +86,12 @@ def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[red]title[/]" in said
     assert "[link=x]a[/link] :smile: [/]" in said
     assert "[/nothing]" in said
+
+
+def test_a_line_of_progress_is_replaced_by_the_next(capsys: pytest.CaptureFixture[str]) -> None:
+    stderr().print("1 of 2\x1b\r", end="\r")
+    stderr().print(Text("2 of\x1b 2"), end="\r")
+    assert capsys.readouterr().err == "1 of 2\\x1b\\r\r2 of\\x1b 2\r"
 
 
 @pytest.mark.parametrize(

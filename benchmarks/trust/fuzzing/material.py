@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import sys
+import io
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +103,13 @@ def _write_files(place: Path) -> None:
 
 
 def _command(place: Path, *words: str) -> None:
-    """Run a command line in a folder; it must succeed."""
-    with contextlib.chdir(place), contextlib.redirect_stdout(sys.stderr):
+    """Run a command line in a folder, quietly; it must succeed."""
+    said = io.StringIO()
+    quiet = contextlib.redirect_stdout(said), contextlib.redirect_stderr(said)
+    with contextlib.chdir(place), quiet[0], quiet[1]:
         code = run(list(words))
     if code != 0:
-        raise SystemExit(f"cannot make the good inputs: {' '.join(words)} ended with {code}")
+        line = " ".join(words)
+        raise SystemExit(
+            f"cannot make the good inputs: {line} ended with {code}: {said.getvalue()}"
+        )

@@ -293,10 +293,11 @@ def _read_curves(path: Path) -> None:
 
 
 def _read_store(path: Path) -> None:
+    """Read a store as an analysis does, then as its driver does."""
+    _analyse(open_source(str(path)))
     with Store(str(path), create=False) as store:
         for name in store.study_names():
             store.progress(name, meta_loops=store.study(name).spec.meta_loops)
-    _analyse(open_source(str(path)))
 
 
 def _read_checkpoint(path: Path) -> None:

@@ -34,7 +34,9 @@ class _PlainConsole(Console):
     ) -> Iterable[Segment]:
         """Show control characters of texts that were laid out by others."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+            text, _, control = segment
+            is_shown = text.isprintable() or control or text == "\r"  # ends a line of progress
+            yield segment if is_shown else segment._replace(text=visible(text))
 
 
 class _Results(_PlainConsole):
