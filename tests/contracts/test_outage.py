@@ -49,9 +49,9 @@ sys.exit(run(sys.argv[1:]))
 
 def test_a_long_outage_ends_with_one_sentence(server: Server, tmp_path: Path) -> None:
     write_toml(make_spec(meta_loops=120), tmp_path / "spec.toml")
-    command = [sys.executable, "-c", IMPATIENT, "study", "run", "spec.toml", "--engine", "plain"]
+    command = [sys.executable, "-c", IMPATIENT, "study", "run", "spec.toml", "--workers", "1"]
     driver = subprocess.Popen(
-        [*command, "--store", server.url, "--checkpoint-every", "0"],
+        [*command, "--engine", "plain", "--store", server.url, "--checkpoint-every", "0"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
