@@ -152,7 +152,7 @@ def _check_contents(out: Path) -> None:
         if file := added_or_changed(out / folder, files):
             raise UsageError(
                 f"{file} was changed or added after its folder was generated, and a new set would "
-                f"remove it; give {out / folder} another name, or choose another --out."
+                f"remove it; rename or remove {out / folder}, or choose another --out."
             )
 
 
