@@ -54,6 +54,16 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         raise
 
 
+def move(path: Path, to: Path) -> None:
+    """Give a file or folder another name on the same file system, in one step.
+
+    Args:
+        path: The file or folder.
+        to: Its new name; a file that has it is replaced.
+    """
+    os.replace(path, to)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, or do nothing when it is there and can be written.
 

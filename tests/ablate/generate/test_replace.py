@@ -248,7 +248,7 @@ def test_what_is_edited_while_a_set_is_made_is_kept(
     assert of_set(out) == contents(sets[1])
 
 
-CHANGES = ("open", "mkdir", "rename", "replace", "unlink", "rmdir")
+CHANGES = ("open", "mkdir", "replace", "unlink", "rmdir")
 
 
 def killed_at(step: int, action: Callable[[], None]) -> bool:
@@ -370,7 +370,7 @@ def test_a_reader_says_that_a_folder_cannot_be_written(
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(out / "x"))
 
-    monkeypatch.setattr(os, "rename", read_only)
+    monkeypatch.setattr(os, "replace", read_only)
     with pytest.raises(WorldError, match=r"cannot write to .*: Read-only file system; free"):
         read_ablation_folder(out)
 

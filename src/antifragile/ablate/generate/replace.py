@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from antifragile._files import check_folder_path, make_folder
+from antifragile._files import check_folder_path, make_folder, move
 from antifragile.ablate.generate.digests import added_or_changed
 from antifragile.ablate.generate.index import INDEX, VariantSet, read_index
 from antifragile.ablate.generate.locks import WORK, locked, told
@@ -81,7 +81,7 @@ def new_set(out: Path) -> Iterator[Path]:
             check_names_free(out, read_index(new / _INSIDE / INDEX).files_by_folder())
             if (out / INDEX).is_file():
                 shutil.copyfile(out / INDEX, new / _OLD_INDEX)
-            os.rename(new, out / WORK / _READY)
+            move(new, out / WORK / _READY)
         finally:
             shutil.rmtree(new, ignore_errors=True)
         _end_replacement(out)
@@ -110,7 +110,7 @@ def read_settled(out: Path, read: Callable[[Path], _Read]) -> _Read:
         before = _state(out)
         try:
             found = read(out)
-        except AntifragileError:
+        except (AntifragileError, OSError):
             if before is not None and _state(out) == before:
                 raise
             continue
@@ -132,11 +132,11 @@ def _end_replacement(out: Path) -> None:
         for name in old:
             is_old = name in waiting or name not in new
             if is_old and os.path.lexists(out / name) and not os.path.lexists(outside / name):
-                os.rename(out / name, outside / name)
+                move(out / name, outside / name)
         _check_free(out, waiting)
         for name in waiting:
-            os.rename(inside / name, out / name)
-        os.replace(inside / INDEX, out / INDEX)
+            move(inside / name, out / name)
+        move(inside / INDEX, out / INDEX)
     for name, files in old.items():
         _drop(outside / name, files, out)
     _remove(ready)
@@ -175,7 +175,7 @@ def _drop(folder: Path, files: Mapping[str, str], out: Path) -> None:
     number = 1
     while os.path.lexists(kept := out / f"{folder.name}-kept-{number}"):
         number += 1
-    os.rename(folder, kept)
+    move(folder, kept)
     logger.warning("%s was changed while a new set was made; it is kept as %s.", folder.name, kept)
 
 
@@ -193,7 +193,7 @@ def _is_under_way(out: Path) -> bool:
 
 
 def _state(out: Path) -> tuple[int, ...] | None:
-    """What tells one set from the next; None while a replacement is under way."""
+    """The traits by which a set is told from the next; None while one is being replaced."""
     try:
         status = (out / INDEX).stat()
         index = (status.st_ino, status.st_mtime_ns, status.st_size)

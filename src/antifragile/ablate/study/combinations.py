@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from antifragile._files import make_folder, remove_temporary_files
+from antifragile._files import make_folder, move, remove_temporary_files
 from antifragile._records import from_json, read_json
 from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
@@ -175,7 +175,7 @@ class Combinations:
             making = self.folder.path / variant.folder
             configuration = made[making.name]
             place = self.folder.place(sorted(configuration))
-            os.rename(making, place)
+            move(making, place)
             self._take(configuration, place, certificate)
             listener(variant.component)
 
