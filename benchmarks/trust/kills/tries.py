@@ -32,12 +32,13 @@ SIGNALS = {
     "HUP": signal.SIGHUP,
     "STOP": signal.SIGSTOP,
 }
+_TICKS = os.sysconf("SC_CLK_TCK")
 _LEAVE_S, _END_S = 10.0, 180.0  # for others to leave after the first; for a command to end
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blow:
-    """A signal, whom it hits, and when, as a part of the run's time."""
+    """A signal, whom it hits, and when, as a part of the processor time of the whole run."""
 
     signal: str
     is_group: bool
@@ -75,7 +76,7 @@ class Reference:
     Args:
         base: The folder in which it starts.
         contents: What it leaves.
-        seconds: Its wall time.
+        seconds: Its processor time, which other work on the machine does not change.
         sets: The variants before and after, of verbs that have some.
     """
 
@@ -106,9 +107,8 @@ class Tries:
             folder = self.scratch / f"reference-{secrets.token_hex(4)}"
             copy_base(base, folder)
             before = _sets(folder)
-            began = time.monotonic()
-            faults = self._finish(verb, folder, f"reference-{number}")
-            seconds.append(time.monotonic() - began)
+            faults, spent_s = self._finish(verb, folder, f"reference-{number}")
+            seconds.append(spent_s)
             if faults:
                 raise RuntimeError(f"{name} does not run: {faults}")
             left.append(contents(folder))
@@ -136,7 +136,7 @@ class Tries:
                 self._strike(VERBS[name], folder, mark, blow, reference, outcome)
                 outcome.add("half-written", half_written(folder))
                 _check_sets(folder, reference, outcome)
-            outcome.add("not finished", self._finish(VERBS[name], folder, mark))
+            outcome.add("not finished", self._finish(VERBS[name], folder, mark)[0])
             outcome.add("left processes", _left(mark))
             outcome.add("half-written", leftovers(folder))
             lost, changed = differences(contents(folder), reference.contents)
@@ -180,9 +180,8 @@ class Tries:
     ) -> None:
         """Start the command, send the signal at its moment, and wait until all have left."""
         process = self._start(_words(verb, folder), folder, mark)
-        try:
-            process.wait(blow.moment * reference.seconds)
-        except subprocess.TimeoutExpired:
+        _spend(process, blow.moment * reference.seconds)
+        if process.poll() is None:
             outcome.n_blows += 1
             _send(process, blow)
         try:
@@ -194,20 +193,19 @@ class Tries:
         outcome.add("left processes", _left(mark))
         _end(mark)
 
-    def _finish(self, verb: Verb, folder: Path, mark: str) -> list[str]:
-        """Run the command to its end; say what it said if that fails."""
+    def _finish(self, verb: Verb, folder: Path, mark: str) -> tuple[list[str], float]:
+        """Run the command to its end; return what it said if that fails, and processor seconds."""
         process = self._start(_words(verb, folder), folder, mark)
-        try:
-            code = process.wait(_END_S)
-        except subprocess.TimeoutExpired:
+        spent_s = _spend(process, float("inf"))
+        if process.poll() is None:
             process.kill()
             process.wait()
-            return [f"it did not end within {_END_S:.0f} s"]
+            return [f"it did not end within {_END_S:.0f} s"], spent_s
         said = (folder.with_suffix(".tmpdir") / "stderr.txt").read_text().strip()
         last = said.splitlines()[-1] if said else ""
-        if code == 0 or (code == 2 and "already has" in last):
-            return []
-        return [f"exit code {code}: {last}"]
+        if process.returncode == 0 or (process.returncode == 2 and "already has" in last):
+            return [], spent_s
+        return [f"exit code {process.returncode}: {last}"], spent_s
 
 
 def _words(verb: Verb, folder: Path) -> str:
@@ -221,6 +219,27 @@ def _draw(rng: random.Random) -> Blow:
     name = rng.choices(list(SIGNALS), weights=[12, 2, 2, 2, 2])[0]
     moment = rng.uniform(0.0, 1.0) if rng.random() < 0.2 else rng.uniform(0.35, 1.0)
     return Blow(signal=name, is_group=rng.random() < 0.5, moment=moment)
+
+
+def _spend(process: subprocess.Popen[str], at_most_s: float) -> float:
+    """Let a command use so much processor time, or end; return what it has used."""
+    used_s, until = 0.0, time.monotonic() + _END_S
+    while process.poll() is None and used_s < at_most_s and time.monotonic() < until:
+        time.sleep(0.01)
+        used_s = max(used_s, _used_s(process.pid))
+    return used_s
+
+
+def _used_s(number: int) -> float:
+    """Processor time of a process, of those it waited for, and of its living descendants."""
+    place = Path("/proc", str(number))
+    try:
+        ticks = (place / "stat").read_text().rsplit(")", 1)[1].split()[11:15]
+        tasks = [task / "children" for task in (place / "task").iterdir()]
+        children = [child for task in tasks for child in task.read_text().split()]
+    except OSError:
+        return 0.0
+    return sum(map(int, ticks)) / _TICKS + sum(_used_s(int(child)) for child in children)
 
 
 def _send(process: subprocess.Popen[str], blow: Blow) -> None:
