@@ -63,6 +63,15 @@ def half_written(folder: Path) -> list[str]:
     return found
 
 
+def in_part(folder: Path, reference: Contents) -> list[str]:
+    """Name the pages and exports that are there and are not as they are at the end."""
+    return [
+        f"{name}: not the whole file"
+        for name, content in contents(folder).items()
+        if name.endswith((".csv", ".html")) and content != reference.get(name)
+    ]
+
+
 def set_of(folder: Path) -> object:
     """The variants that a reader finds, by the hashes of their files; a sentence if it fails."""
     with tempfile.TemporaryDirectory() as place:
