@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
+import time
+from contextlib import suppress
 from errno import EACCES
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from antifragile.errors import UsageError, WorldError
 
 _TEMPORARY = ".tmp"
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # a name that `write_atomically` gives
+_YOUNG_S = 1.0  # it may be about to be held
 
 
 def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
@@ -27,6 +34,8 @@ def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write ``content`` to a temporary file beside ``path``, flush it to disk, rename it.
 
+    The first write of a process into a folder removes what killed processes left unfinished there.
+
     Args:
         path: The file.
         content: Its bytes.
@@ -39,19 +48,43 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file.")
     make_folder(path.parent)
+    _sweep(path.parent.absolute())
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     try:
         with temporary.open("xb") as file:
+            _is_held(file)
             file.write(content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _cannot_write(path, error) from error
         raise
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove unfinished files that nobody writes; once in a process."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        if _UNFINISHED.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > _YOUNG_S and _is_held(file):
+                    path.unlink()
+
+
+def _is_held(file: BinaryIO) -> bool:
+    """Hold an unfinished file until it is closed, however its process ends; False if another does.
+
+    Where a file system knows no such locks nobody holds any, and nothing is removed.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def move(path: Path, to: Path) -> None:
