@@ -16,8 +16,7 @@ from typing import BinaryIO
 from antifragile.errors import UsageError, WorldError
 
 _TEMPORARY = ".tmp"
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # a name that `write_atomically` gives
-_YOUNG_S = 1.0  # it may be about to be held
+_OURS = re.compile(rf"\..+\.[0-9a-f]{{16}}{re.escape(_TEMPORARY)}")
 
 
 def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
@@ -69,9 +68,10 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
 def _sweep(folder: Path) -> None:
     """Remove unfinished files that nobody writes; once in a process."""
     for path in folder.glob(f".*{_TEMPORARY}"):
-        if _UNFINISHED.fullmatch(path.name):
+        if _OURS.fullmatch(path.name):
             with suppress(OSError), path.open("rb") as file:
-                if time.time() - os.fstat(file.fileno()).st_mtime > _YOUNG_S and _is_held(file):
+                age_s = time.time() - os.fstat(file.fileno()).st_mtime
+                if age_s > 1 and _is_held(file):  # a younger one may be about to be held
                     path.unlink()
 
 
@@ -116,7 +116,8 @@ def make_folder(path: Path) -> None:
 def remove_temporary_files(folder: Path) -> None:
     """Remove unfinished files of killed processes; call it only while no process writes there."""
     for path in folder.glob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+        if _OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def check_folder_path(path: Path) -> None:
