@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import write_atomically
-from benchmarks.trust.kills.tries import Outcome, Reference, Tries
+from benchmarks.trust.kills.tries import Outcome, Tries
 from benchmarks.trust.kills.verbs import VERBS
 
 KINDS = ("lost", "changed", "half-written", "left processes", "not finished")
@@ -63,11 +63,12 @@ def _parser() -> argparse.ArgumentParser:
 def _run(scratch: Path, names: Sequence[str], asked: argparse.Namespace) -> Iterator[Outcome]:
     """Yield outcomes as they come; verbs take turns."""
     began, tries = time.monotonic(), Tries(scratch)
-    references: dict[str, Reference] = {}
     with ThreadPoolExecutor(asked.together) as pool:
         chosen = [names[number % len(names)] for number in range(asked.count)]
-        for name in dict.fromkeys(chosen):
-            references[name] = tries.reference(name)
+        used = list(dict.fromkeys(chosen))
+        for name in used:
+            tries.base(VERBS[name].base)
+        references = dict(zip(used, pool.map(tries.reference, used), strict=True))
 
         def one(number: int, name: str) -> Outcome | None:
             if time.monotonic() - began > asked.seconds:

@@ -98,11 +98,17 @@ class Tries:
         self.scratch = scratch
         (scratch / "home").mkdir(parents=True, exist_ok=True)
 
+    def base(self, name: str) -> Path:
+        """Make a folder that verbs start in, or find it."""
+        folder = self.scratch / f"base-{name}"
+        if not folder.exists():
+            make_base(name, folder, self._environment("base", folder))
+        return folder
+
     def reference(self, name: str) -> Reference:
         """Run a verb without a kill, twice, and check that both leave the same."""
-        verb, base = VERBS[name], self.scratch / f"base-{VERBS[name].base}"
-        if not base.exists():
-            make_base(verb.base, base, self._environment("base", self.scratch))
+        verb = VERBS[name]
+        base = self.base(verb.base)
         left, seconds = [], []
         for number in range(2):
             folder = self.scratch / f"reference-{secrets.token_hex(4)}"
@@ -160,16 +166,18 @@ class Tries:
         return {**os.environ, **own, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _start(self, words: str, folder: Path, mark: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *words.split()],
-            cwd=folder,
-            env=self._environment(mark, folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(folder.with_suffix(".tmpdir") / "stderr.txt").open("a"),
-            text=True,
-            start_new_session=True,
-        )
+        environment = self._environment(mark, folder)
+        with (folder.with_suffix(".tmpdir") / "stderr.txt").open("a") as errors:
+            return subprocess.Popen(
+                [*PROGRAM, *words.split()],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
 
     def _strike(
         self,
