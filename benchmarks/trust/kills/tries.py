@@ -34,7 +34,7 @@ SIGNALS = {
     "STOP": signal.SIGSTOP,
 }
 _TICKS = os.sysconf("SC_CLK_TCK")
-_LEAVE_S, _END_S = 10.0, 180.0  # for others to leave after the first; for a command to end
+_LEAVE_S, _END_S = 20.0, 180.0  # for others to leave after the first; for a command to end
 
 
 @dataclass(frozen=True, kw_only=True)
