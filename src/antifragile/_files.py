@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from errno import EACCES
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from antifragile.errors import UsageError, WorldError
 
@@ -29,6 +34,8 @@ def safe_name(text: str, *, also: str = "", at_most: int | None = None) -> str:
 def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: bool = True) -> None:
     """Write ``content`` to a temporary file beside ``path``, flush it to disk, rename it.
 
+    The first write of a process into a folder removes what killed processes left unfinished there.
+
     Args:
         path: The file.
         content: Its bytes, or parts of them one after another.
@@ -41,19 +48,54 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: b
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file.")
     make_folder(path.parent)
+    _sweep(path.parent.absolute())
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     try:
         with temporary.open("xb") as file:
+            _is_held(file)
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _cannot_write(path, error) from error
         raise
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove unfinished files that nobody writes; once in a process."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        if _OURS.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as file:
+                age_s = time.time() - os.fstat(file.fileno()).st_mtime
+                if age_s > 1 and _is_held(file):  # a younger one may be about to be held
+                    path.unlink()
+
+
+def _is_held(file: BinaryIO) -> bool:
+    """Hold an unfinished file until it is closed, however its process ends; False if another does.
+
+    Where a file system knows no such locks nobody holds any, and nothing is removed.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def move(path: Path, to: Path) -> None:
+    """Give a file or folder another name on the same file system, in one step.
+
+    Args:
+        path: The file or folder.
+        to: Its new name; a file that has it is replaced.
+    """
+    os.replace(path, to)
 
 
 def make_folder(path: Path) -> None:

@@ -93,9 +93,10 @@ def test_generate_certifies_what_it_writes(cli: Cli, home: Path, model: Path) ->
 def test_generate_again_replaces_its_own_folder_only(cli: Cli, home: Path, model: Path) -> None:
     few = ("--kinds", "remove-branch", "--workers", "1")
     assert cli("ablate", "generate", *WORDS, "--out", "out", *few).code == 0
-    (home / "out/leftover").mkdir()
+    (home / "out/notes").mkdir()
+    (home / "out/notes/mine.txt").write_text("keep")
     assert cli("ablate", "generate", *WORDS, "--out", "out", *few).code == 0
-    assert not (home / "out/leftover").exists()
+    assert (home / "out/notes/mine.txt").read_text() == "keep"
     (home / "mine").mkdir()
     (home / "mine/thesis.tex").write_text("years of work")
     said = cli("ablate", "generate", *WORDS, "--out", "mine", *few)

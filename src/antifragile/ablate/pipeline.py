@@ -3,27 +3,30 @@
     project -> (child) first look, trace -> plans -> folders -> (children) certificates
                                                         ^- next kinds of what was refused
 
-The index `ablations.json` in the output folder says what lies there; with it, a later run may
-replace what an earlier one wrote, and nothing else.
+The index `ablations.json` in the output folder says what lies there; a later run replaces what it
+lists, and nothing else (`generate.replace`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._files import check_folder_path, make_folder, write_atomically
+from antifragile._files import write_atomically
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
 from antifragile.ablate.discover.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.frameworks.subject import ModelCode
-from antifragile.ablate.generate.emit import files_of
+from antifragile.ablate.generate.digests import digests_of_all
+from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.generate.generate import VariantWriter
+from antifragile.ablate.generate.index import INDEX
+from antifragile.ablate.generate.names import names_in
+from antifragile.ablate.generate.replace import check_names_free, new_set
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import (
     AblationKind,
@@ -38,16 +41,17 @@ from antifragile.ablate.sandbox.job import Job, Outcome
 from antifragile.ablate.sandbox.preload import third_party_imports
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.trace.records import Trace
-from antifragile.errors import UsageError
 
 logger = logging.getLogger(__name__)
-
-INDEX = "ablations.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablations:
-    """Components, variants and certificates of one run; the last two correspond one to one."""
+    """Components, variants and certificates of one run; the last two correspond one to one.
+
+    `written` holds the hashes of all files of each folder, by which a later run tells what it may
+    replace from what somebody edited.
+    """
 
     project: Project
     components: tuple[Component, ...]
@@ -55,6 +59,7 @@ class Ablations:
     certificates: tuple[Certificate, ...]
     framework: str
     versions: str = ""
+    written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def find_components(
@@ -163,11 +168,12 @@ def make_ablations(
     kinds: Sequence[AblationKind] | None = None,
     listener: CertificateListener | None = None,
 ) -> Ablations:
-    """Write every planned variant and certify it.
+    """Write every planned variant and certify it, beside the set that is there, and replace that.
 
     Args:
         plan: The components and their edits.
-        out: New, empty, or the folder of an earlier run, which is replaced.
+        out: New, empty, or the folder of an earlier run. Of that what its index lists is replaced,
+            whole and at once; all else in it stays.
         server: Runs the model's code.
         kinds: Kinds of ablation to make; where None is given, the default kind of each component,
             and the next ones while none is certified.
@@ -175,11 +181,27 @@ def make_ablations(
 
     Raises:
         ModelError: The model is not deterministic.
-        UsageError: `out` holds something else.
+        UsageError: `out` holds something else, or edited variants, or something of the user's that
+            has a variant's name.
+        StoreError: Another process makes a set there.
+        WorldError: `out` cannot be written; it stays as it is.
     """
-    check_is_ours(out)
-    clear(out)
-    writer = VariantWriter(plan, out)
+    check_names_free(out, [BASELINE, *names_in(plan).values()])
+    with new_set(out) as place:
+        made = _made_in(place, plan, server, kinds, listener)
+        write_atomically(place / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
+    return made
+
+
+def _made_in(
+    place: Path,
+    plan: AblationPlan,
+    server: Server,
+    kinds: Sequence[AblationKind] | None,
+    listener: CertificateListener | None,
+) -> Ablations:
+    """Write and certify the variants in a folder that holds nothing else."""
+    writer = VariantWriter(plan, place)
     variants = list(writer.write(kinds))
 
     def next_kinds(certificates: Sequence[Certificate]) -> Sequence[Variant]:
@@ -189,27 +211,26 @@ def make_ablations(
 
     certificates = certify(
         plan.project,
-        out,
+        place,
         variants,
         server=server,
         framework=plan.framework,
         listener=listener,
         further=next_kinds,
     )
-    places = {component.name: place for place, component in enumerate(plan.components)}
+    places = {component.name: number for number, component in enumerate(plan.components)}
     pairs = sorted(
         zip(variants, certificates, strict=True), key=lambda pair: places[pair[0].component]
     )
-    made = Ablations(
+    return Ablations(
         project=plan.project,
         components=tuple(counted_once(plan.components, writer.second_names)),
         variants=tuple(variant for variant, _ in pairs),
         certificates=tuple(certificate for _, certificate in pairs),
         framework=plan.framework,
         versions=plan.versions,
+        written={folder.name: digests_of_all(folder) for folder in sorted(place.iterdir())},
     )
-    write_atomically(out / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
-    return made
 
 
 def without_certificate(certificates: Sequence[Certificate]) -> set[str]:
@@ -227,26 +248,3 @@ def counted_once(
             reason = f"the same edit as {second_names[component.name]}"
             component = replace(component, kinds=(), reason=reason, is_left_out=True)
         yield component
-
-
-def check_is_ours(out: Path) -> None:
-    """Refuse a folder that holds anything but an earlier run.
-
-    Raises:
-        UsageError: It does, or there is a file in the way.
-    """
-    check_folder_path(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file():
-        raise UsageError(
-            f"{out} is not empty and was not made by 'ablate generate'; choose another."
-        )
-
-
-def clear(out: Path) -> None:
-    """Make the folder, or remove what an earlier run, finished or not, left in it."""
-    make_folder(out)
-    if (out / INDEX).is_file():
-        for place in out.iterdir():
-            if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place)
-    write_atomically(out / INDEX, b"{}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from antifragile.ablate.generate.digests import digests_of
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.folder import AblationFolder
 
 MODEL = """\
 import torch
@@ -129,6 +131,14 @@ def make_folder(
     }
     write(out / "ablations.json", json.dumps(index))
     return out
+
+
+def written(folder: AblationFolder, arms: Sequence[str]) -> Path:
+    """Put a combination without a certificate where a certified one belongs."""
+    place = folder.place(arms)
+    for file, content in folder.combination(arms).items():
+        write(place / file, content.decode())
+    return place
 
 
 def recertify(out: Path) -> None:

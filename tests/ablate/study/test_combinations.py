@@ -28,7 +28,7 @@ from antifragile.ablate.study.server import (
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
-from tests.ablate.study.small_study import make_folder, recertify
+from tests.ablate.study.small_study import make_folder, recertify, written
 
 Run = Callable[..., AblationOutcome]
 Certifying = Callable[[], Combinations]
@@ -223,7 +223,7 @@ def test_variants_of_an_older_version_are_not_combined(variants: Path) -> None:
     folder = read_ablation_folder(variants)
     assert folder.place([BRANCH]).is_dir()
     with pytest.raises(StoreError, match=r"keeps no edits, .* generate the variants again"):
-        folder.write_combination([BRANCH, TANH])
+        folder.combination([BRANCH, TANH])
 
 
 def test_edits_that_clash_are_reported_where_pairs_are_asked_one_by_one(run: Run) -> None:
@@ -255,14 +255,15 @@ def test_asking_for_a_combination_writes_nothing(variants: Path) -> None:
     place = folder.place([TANH, BRANCH])
     assert place == folder.place([BRANCH, TANH])
     assert not place.parent.exists()
-    assert folder.write_combination([TANH, BRANCH]) == place
-    assert (place / "model.py").is_file()
+    assert folder.combination([TANH, BRANCH]) == folder.combination([BRANCH, TANH])
+    assert not place.parent.exists()
+    assert written(folder, [TANH, BRANCH]) == place
     assert folder.sha256([BRANCH, TANH]) == folder.sha256([TANH, BRANCH])
 
 
 def test_a_damaged_certificate_is_said(variants: Path, certifying: Certifying) -> None:
     folder = read_ablation_folder(variants)
-    (folder.write_combination([BRANCH, TANH]) / "certificate.json").write_text("{")
+    (written(folder, [BRANCH, TANH]) / "certificate.json").write_text("{")
     with pytest.raises(StoreError, match="is damaged"):
         certifying().judge([frozenset([BRANCH, TANH])], print)
 

@@ -15,16 +15,18 @@ from typing import Any
 import pytest
 
 from antifragile.ablate.generate.digests import digests_of
+from antifragile.ablate.generate.index import is_inside
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.folder import is_inside, read_ablation_folder
+from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.job import RunArguments, run_job
 from antifragile.ablate.study.server import open_study_copies
 from antifragile.errors import StoreError, UsageError
-from tests.ablate.study.small_study import make_folder, recertify
+from tests.ablate.study.small_study import make_folder, recertify, written
+from tests.cli.commands import contents
 
 NAME = "model-gate--identity"
 AGAIN = "run 'antifragile ablate generate' again"
@@ -247,7 +249,7 @@ def judged(variants: Path) -> Combinations:
 def pair(variants: Path) -> Path:
     """The folder of a certified combination."""
     folder = read_ablation_folder(variants)
-    place = folder.write_combination(PAIR)
+    place = written(folder, PAIR)
     certificate = Certificate(
         component=" + ".join(PAIR),
         kind=AblationKind.IDENTITY,
@@ -287,14 +289,26 @@ def test_a_damaged_certificate_of_a_combination_is_one_sentence(
         judged(variants)
 
 
-def test_a_combination_without_a_certificate_is_written_anew(variants: Path, pair: Path) -> None:
+def test_a_killed_combination_is_written_anew(variants: Path, pair: Path) -> None:
     (pair / "certificate.json").unlink()
-    add(pair / "model.py")
-    edit(pair / "model.py")
+    (pair / "change.diff").unlink()
+    (pair / ".model.py.0123456789abcdef.tmp").write_text("half")
     with pytest.raises(AssertionError, match="certified already"):
         judged(variants)
-    assert not (pair / "torch.py").exists()
-    assert not (pair / "model.py").read_text().endswith("\n\n")
+    assert not pair.exists()  # what was made anew had no certificate either
+    assert sorted(path.name for path in (variants / ".ablations").iterdir()) == ["run.lock"]
+
+
+@pytest.mark.parametrize("change", [edit, add])
+def test_a_combination_without_a_certificate_in_which_somebody_worked_is_refused_by_name(
+    variants: Path, pair: Path, change: Callable[[Path], object]
+) -> None:
+    (pair / "certificate.json").unlink()
+    change(pair / "model.py")
+    before = contents(variants / "combinations")
+    with pytest.raises(StoreError, match=rf"{pair}/(torch|model)\.py is not part of that"):
+        judged(variants)
+    assert contents(variants / "combinations") == before
 
 
 IMPORTS = """\

@@ -16,6 +16,7 @@ from antifragile.ablate.source.combine import DIFF
 
 AGAIN = "run 'antifragile ablate generate' again"  # the advice when files were changed
 CERTIFICATE, DESCRIPTION = "certificate.json", "variant.toml"
+_OURS = (CERTIFICATE, DESCRIPTION, DIFF)
 _CODE = (".py", ".pyc", ".pyw", ".so", ".pyd")  # what an import could find
 
 
@@ -53,6 +54,47 @@ def changed_since(folder: Path, certified: Mapping[str, str]) -> str | None:
     return None
 
 
+def digests_of_all(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a folder, those that we write beside the model's too."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _all_files_in(folder)
+    }
+
+
+def added_or_changed(folder: Path, written: Mapping[str, str]) -> Path | None:
+    """Find a file that somebody added or changed since a folder was written; None if nobody did.
+
+    Args:
+        folder: A variant's folder, or the baseline's.
+        written: The result of `digests_of_all` then, or of `digests_of`, which says nothing of the
+            files that we write beside the model's.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return folder if os.path.lexists(folder) else None
+    for path in _all_files_in(folder):
+        name = path.relative_to(folder).as_posix()
+        if name not in written and name in _OURS:
+            continue
+        try:
+            is_same = hashlib.sha256(path.read_bytes()).hexdigest() == written.get(name)
+        except OSError:
+            is_same = False
+        if path.is_symlink() or not is_same:
+            return path
+    return None
+
+
+def _all_files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder but Python's compiled copies, and links to folders."""
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        yield from (here / name for name in sorted(folders) if (here / name).is_symlink())
+        for name in sorted(files):
+            if here.name != "__pycache__" or not name.endswith(".pyc"):
+                yield here / name
+
+
 def _files_in(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder, and links to folders, which are not followed."""
     for place, folders, files in os.walk(folder):
@@ -60,5 +102,5 @@ def _files_in(folder: Path) -> Iterator[Path]:
             folders.remove("__pycache__")
         here = Path(place)
         yield from (here / name for name in sorted(folders) if (here / name).is_symlink())
-        ours = (CERTIFICATE, DESCRIPTION, DIFF) if here == folder else ()
+        ours = _OURS if here == folder else ()
         yield from (here / name for name in sorted(files) if name not in ours)

@@ -39,6 +39,18 @@ def combine_variants(
         CombineError: Two edits overlap, or the result is not Python.
         StoreError: A variant's files differ from what its kept edits make.
     """
+    for file, content in combined_files(out, variants, files).items():
+        make_folder((to / file).parent)
+        write_atomically(to / file, content, durable=False)
+
+
+def combined_files(
+    out: Path, variants: Mapping[str, Sequence[Edit]], files: Sequence[str]
+) -> dict[str, bytes]:
+    """Return the files of a folder with several variants' edits, its diff included.
+
+    Args and errors are those of `combine_variants`.
+    """
     merged, diff = dict[str, bytes](), list[str]()
     for file in files:
         base = (out / "baseline" / file).read_bytes()
@@ -55,10 +67,7 @@ def combine_variants(
         if any(edits.values()):
             merged[file] = encoded(merge_edits(decoded(base), edits, file=file), base)
             diff += diff_of(base, merged[file], f"baseline/{file}", f"combined/{file}")
-    for file, content in merged.items():
-        make_folder((to / file).parent)
-        write_atomically(to / file, content, durable=False)
-    write_atomically(to / DIFF, "".join(diff).encode(), durable=False)
+    return merged | {DIFF: "".join(diff).encode()}
 
 
 def merge_edits(base: str, variants: Mapping[str, Sequence[Edit]], *, file: str) -> str:

@@ -7,21 +7,28 @@ expected effect follows from its parts: it cuts what they cut, and its number of
 by what vanishes from any of them and what their substitutes add.
 
 The certificate lies in the combination's folder, whose name is a hash of its parts, so that no
-combination is certified twice.
+combination is certified twice. It is made in a hidden folder and moves to its place with its
+certificate, so what lies there is whole; one process at a time makes them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from antifragile._files import make_folder, move, remove_temporary_files
 from antifragile._records import from_json, read_json
 from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.discover.jobs import parameter_sizes
-from antifragile.ablate.generate.digests import CERTIFICATE, changed_since
+from antifragile.ablate.generate.digests import CERTIFICATE, added_or_changed, changed_since
 from antifragile.ablate.generate.emit import BASELINE
+from antifragile.ablate.generate.index import COMBINED
+from antifragile.ablate.generate.locks import WORK, locked, told
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError
@@ -30,6 +37,7 @@ from antifragile.ablate.study.manifest import ManifestCombination
 from antifragile.ablate.study.server import StudyCopies
 from antifragile.errors import StoreError
 
+_MAKING = "combining"
 _WITH_OWN_CHECKS = (AblationKind.DISABLE, AblationKind.FREEZE)
 
 
@@ -63,25 +71,18 @@ class Combinations:
         Raises:
             ModelError: The unchanged model cannot be measured.
         """
-        new: dict[Configuration, Path] = {}
-        for configuration in dict.fromkeys(configurations):
-            if len(configuration) < 2 or configuration in self.judged:
-                continue
-            names = sorted(configuration)
-            place = self.folder.place(names)
-            known = read_certificate(place / CERTIFICATE)
-            if known is not None:
-                self._check(place, known)
-                self._take(configuration, place, known)
-                continue
+        several = [c for c in dict.fromkeys(configurations) if len(c) > 1 and c not in self.judged]
+        if all(map(self._has_certificate, several)):
+            return
+        out = self.folder.path
+        with locked(out, "run", is_waiting=True), told(out):
+            making = out / WORK / _MAKING
+            shutil.rmtree(making, ignore_errors=True)
             try:
-                (place / CERTIFICATE).unlink(missing_ok=True)  # of an older version
-                new[configuration] = self.folder.write_combination(names)
-            except CombineError as error:
-                reason = str(error).removesuffix(".")
-                self._note(configuration, "", CertificateVerdict.REFUSED, reason)
-        if new:
-            self._certify(new, listener)
+                if new := self._written(several, making):
+                    self._certify(new, listener)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
 
     def refusal(self, configuration: Configuration) -> str | None:
         """The reason why a configuration may not run, as a clause; None if it may."""
@@ -110,6 +111,38 @@ class Combinations:
             self._sha256[configuration] = self.folder.sha256(names)
         return self._sha256[configuration]
 
+    def _has_certificate(self, configuration: Configuration) -> bool:
+        """Take the certificate that a combination has; False if it has none."""
+        place = self.folder.place(sorted(configuration))
+        known = read_certificate(place / CERTIFICATE)
+        if known is not None:
+            self._check(place, known)
+            self._take(configuration, place, known)
+        return known is not None
+
+    def _written(
+        self, configurations: Iterable[Configuration], making: Path
+    ) -> dict[Configuration, Path]:
+        """Write those that still have no certificate, and note those whose edits clash."""
+        new: dict[Configuration, Path] = {}
+        for configuration in configurations:
+            if configuration in self.judged or self._has_certificate(configuration):
+                continue
+            names = sorted(configuration)
+            try:
+                files = self.folder.combination(names)
+            except CombineError as error:
+                reason = str(error).removesuffix(".")
+                self._note(configuration, "", CertificateVerdict.REFUSED, reason)
+                continue
+            place = self.folder.place(names)
+            _remove_unfinished(place, files)
+            new[configuration] = making / place.name
+            for file, content in files.items():
+                make_folder((making / place.name / file).parent)
+                (making / place.name / file).write_bytes(content)
+        return new
+
     def _note(
         self, configuration: Configuration, place: str, verdict: CertificateVerdict, reason: str
     ) -> None:
@@ -134,23 +167,28 @@ class Combinations:
         return place.relative_to(self.folder.path).as_posix()
 
     def _certify(self, new: Mapping[Configuration, Path], listener: Callable[[str], None]) -> None:
-        variants = [self._variant(c, place) for c, place in new.items()]
+        """Certify new combinations; each moves to its place with its certificate."""
+        made = {place.name: configuration for configuration, place in new.items()}
+        make_folder(self.folder.path / COMBINED)
 
         def listen(variant: Variant, certificate: Certificate) -> None:
+            making = self.folder.path / variant.folder
+            configuration = made[making.name]
+            place = self.folder.place(sorted(configuration))
+            move(making, place)
+            self._take(configuration, place, certificate)
             listener(variant.component)
 
-        certificates = certify(
+        certify(
             self.folder.project,
             self.folder.path,
-            variants,
+            [self._variant(c, place) for c, place in new.items()],
             server=self._certifier(),
             framework=self.folder.framework,
             cold_imports=COLD_IMPORTS if self._is_first else 0,
             listener=listen,
         )
         self._is_first = False
-        for (configuration, place), found in zip(new.items(), certificates, strict=True):
-            self._take(configuration, place, found)
 
     def _variant(self, configuration: Configuration, place: Path) -> Variant:
         """The combination as one variant, with its expected effect."""
@@ -179,6 +217,24 @@ class Combinations:
             why = self.copies.explained(outcome.reason)
             raise ModelError(f"the unchanged model cannot be measured: {why}.")
         return dict(outcome.value)
+
+
+def _remove_unfinished(place: Path, files: Mapping[str, bytes]) -> None:
+    """Remove a combination that was killed before its certificate was made.
+
+    Raises:
+        StoreError: It holds something else.
+    """
+    if not os.path.lexists(place):
+        return
+    remove_temporary_files(place)
+    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    if file := added_or_changed(place, hashes):
+        raise StoreError(
+            f"{file} is not part of that combination, which has no certificate; give {place} "
+            "another name and run again."
+        )
+    shutil.rmtree(place)
 
 
 def joint_delta(arms: Sequence[Arm], sizes: Mapping[str, int]) -> int:

@@ -5,32 +5,27 @@ variants with a certificate become arms. One that is certified but inactive at i
 zero-initialised branch, say) becomes one too: training may wake what it cuts, and if it does not,
 the study says "identical"; the report marks it.
 
-Several ablations at once are a combined folder below them; `write_combination` writes it.
+Several ablations at once are a combined folder below them; `write_combination` writes its files.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from antifragile._records import MAY_BE_ABSENT, from_json, read_json
-from antifragile._shown import visible
+from antifragile._records import MAY_BE_ABSENT
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.generate.digests import AGAIN, CERTIFICATE, changed_since
+from antifragile.ablate.generate.digests import AGAIN, changed_since
 from antifragile.ablate.generate.emit import BASELINE, files_of
-from antifragile.ablate.pipeline import INDEX
+from antifragile.ablate.generate.index import COMBINED, INDEX, read_index
+from antifragile.ablate.generate.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
-from antifragile.ablate.source.combine import combine_variants
+from antifragile.ablate.source.combine import combined_files
 from antifragile.errors import StoreError, UsageError
-
-COMBINED = "combinations"
-_LONGEST_NAME = 255  # bytes, on common file systems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,26 +100,20 @@ class AblationFolder:
             return self.path / (names[0] if names else BASELINE)
         return self.path / COMBINED / self.sha256_of_parts(names)[:16]
 
-    def write_combination(self, ablated: Sequence[str]) -> Path:
-        """Write the folder with several arms' ablations, unless it is there with a certificate.
+    def combination(self, ablated: Sequence[str]) -> dict[str, bytes]:
+        """The files with several arms' ablations, by their path in a folder.
 
         Raises:
             CombineError: Their edits clash.
             StoreError: No edits were kept, or the files differ from them.
         """
-        place = self.place(ablated)
-        if (place / CERTIFICATE).exists():
-            return place
-        if place.exists():
-            shutil.rmtree(place)
         edits = {name: self.edits[name] for name in sorted(ablated)}
         if not all(edits.values()):
             raise StoreError(
                 f"{self.path / INDEX} was written by an older version and keeps no edits, so its "
                 "variants cannot be combined; generate the variants again."
             )
-        combine_variants(self.path, edits, self.files, place)
-        return place
+        return combined_files(self.path, edits, self.files)
 
     def sha256(self, ablated: Sequence[str]) -> str:
         """Hash of the names and contents of a configuration's files."""
@@ -147,21 +136,26 @@ class AblationFolder:
 
 
 def read_ablation_folder(path: Path) -> AblationFolder:
-    """Read the index of a generated folder.
+    """Read the index of a generated folder; a set that is being replaced is read old or new.
 
     Raises:
         UsageError: There is none, or no variant in it was certified.
         StoreError: The index is damaged, or leads outside the folder; the files of the baseline or
             a certified variant are not those that were certified.
     """
+    return read_settled(path, _read_folder)
+
+
+def _read_folder(path: Path) -> AblationFolder:
     index = path / INDEX
     if not index.is_file():
         raise UsageError(
             f"{path} holds no generated variants (no {INDEX}); make them with 'ablate generate "
             f"--out {path}'."
         )
-    project, (framework, versions), pairs = _read_index(index)
-    runnable, files = [(v, c) for v, c in pairs if c.verdict.is_certified], files_of(project)
+    found = read_index(index)
+    runnable = [(v, c) for v, c in found.pairs if c.verdict.is_certified]
+    files = files_of(found.project)
     digests = _certified_digests(index, files, runnable)
     if (path / COMBINED).is_symlink():
         raise StoreError(f"{path / COMBINED} is a link; remove it and run again.")
@@ -170,36 +164,14 @@ def read_ablation_folder(path: Path) -> AblationFolder:
             raise StoreError(f"{path / name}: {change}; {AGAIN}.")
     return AblationFolder(
         path=path,
-        project=project,
+        project=found.project,
         arms=tuple(_arm(v, c, digest_of(path / v.folder, files)) for v, c in runnable),
-        left_out=tuple(_reason(v, c) for v, c in pairs if not c.verdict.is_certified),
-        framework=framework,
-        versions=versions,
-        edits={variant.folder: variant.edits for variant, _ in pairs},
+        left_out=tuple(_reason(v, c) for v, c in found.pairs if not c.verdict.is_certified),
+        framework=found.framework,
+        versions=found.versions,
+        edits={variant.folder: variant.edits for variant in found.variants},
         digests=digests,
     )
-
-
-def _read_index(
-    index: Path,
-) -> tuple[Project, tuple[str, str], list[tuple[Variant, Certificate]]]:
-    try:
-        plain = read_json(index)
-        project: Project = from_json(Project, plain["project"])
-        framework: str = from_json(str, plain.get("framework", DEFAULT_FRAMEWORK))
-        versions: str = from_json(str, plain.get("versions", ""))
-        variants: tuple[Variant, ...] = from_json(tuple[Variant, ...], plain["variants"])
-        certificates = from_json(tuple[Certificate, ...], plain["certificates"])
-        pairs = list(zip(variants, certificates, strict=True))
-        _check_paths(project, [v for v, c in pairs if v.folder or c.verdict.is_certified])
-        for variant, found in pairs:
-            if (variant.component, variant.kind) != (found.component, found.kind):
-                raise ValueError(f"the certificate beside {variant.component!r:.80} is another's")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{index} is damaged or not finished ({error!r:.200}); {AGAIN}."
-        ) from error
-    return project, (framework, versions), pairs
 
 
 def _certified_digests(
@@ -216,37 +188,6 @@ def _certified_digests(
             )
         digests[variant.folder] = found.files
     return digests
-
-
-def _check_paths(project: Project, variants: Sequence[Variant]) -> None:
-    """Check that every file and folder of an index lies inside the set, each folder its own.
-
-    Raises:
-        ValueError: One does not, or the edits of a variant fit no file.
-    """
-    files, seen = files_of(project), {BASELINE, COMBINED}
-    for text in (*files, *project.search_paths):
-        if not is_inside(text):
-            raise ValueError(f"{text!r:.80} is no path inside a variant's folder")
-    for variant in variants:
-        name = variant.folder
-        if not is_inside(name) or len(PurePosixPath(name).parts) != 1:
-            raise ValueError(f"{name!r:.80} is no name of a folder beside the index")
-        if name.casefold() in seen:
-            raise ValueError(f"{name!r:.80} is taken by another row, or by ourselves")
-        seen.add(name.casefold())
-        edits = sorted(variant.edits, key=lambda edit: (edit.file, edit.start, edit.end))
-        overlap = any(a.file == b.file and a.end > b.start for a, b in pairwise(edits))
-        if overlap or any(e.file not in files or not 0 <= e.start <= e.end for e in edits):
-            raise ValueError(f"the edits of {name!r:.80} fit no file")
-
-
-def is_inside(text: str) -> bool:
-    """Whether a relative path leads nowhere outside the folder that it starts in."""
-    path = PurePosixPath(text)
-    is_name = visible(text, one_line=True) == text
-    is_name &= all(len(part.encode("utf-8", "replace")) <= _LONGEST_NAME for part in path.parts)
-    return bool(text) and is_name and not path.is_absolute() and ".." not in path.parts
 
 
 def choose_arms(

@@ -13,7 +13,9 @@ from pathlib import Path
 from antifragile._files import check_folder_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.pipeline import INDEX, find_components, make_ablations
+from antifragile.ablate.generate.index import INDEX
+from antifragile.ablate.generate.replace import finish_replacement
+from antifragile.ablate.pipeline import find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.folder import AblationFolder, choose_arms
@@ -39,6 +41,7 @@ def repeat_folder(then: AblationManifest, folder: Path, *, workers: int) -> None
         UsageError: The sources are not where the manifest says, or do not run.
     """
     check_folder_path(folder)
+    finish_replacement(folder)
     if (folder / INDEX).exists():
         return
     project = then.project

@@ -24,6 +24,7 @@ from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
+from antifragile.ablate.generate.digests import CERTIFICATE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
@@ -107,12 +108,12 @@ def run_ablation(
         CombineError: Ablations of the design clash.
     """
     _check_framework(request, folder)
+    _check_combinations(request, folder)
     if TrainingProtocol.POST_HOC in request.protocols:
         request.experiment.check_evaluates()
     where = processes or StudyProcesses()
     with ExitStack() as opened:
         owner = opened.enter_context(store.owned(OwnedKind.ABLATION, request.name))
-        _write_combinations(request, folder)
 
         @cache
         def certifier() -> Server:
@@ -138,11 +139,12 @@ def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
         )
 
 
-def _write_combinations(request: AblationRequest, folder: AblationFolder) -> None:
+def _check_combinations(request: AblationRequest, folder: AblationFolder) -> None:
     """Find clashes before anything runs, where a design needs all of its combinations."""
     if not design_traits(request.design).row_components:
         for pair in combinations(request.arms, 2):
-            folder.write_combination(pair)
+            if not (folder.place(pair) / CERTIFICATE).exists():
+                folder.combination(pair)
 
 
 class _Study:

@@ -15,7 +15,8 @@ import typer
 
 from antifragile.ablate.certify.certificate import CertificateListener
 from antifragile.ablate.frameworks.registry import framework_of
-from antifragile.ablate.pipeline import Ablations, check_is_ours, find_components, make_ablations
+from antifragile.ablate.generate.replace import check_is_ours
+from antifragile.ablate.pipeline import Ablations, find_components, make_ablations
 from antifragile.ablate.records import (
     AblationKind,
     AblationPlan,
