@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any, Self
 
 import numpy as np
@@ -221,11 +222,11 @@ class Store:
             best = connection.execute(queries.best_trial(study)).first()
             counts = connection.execute(queries.progress(study)).all()
         numbers = [value for _, n, _, reached in counts for value in (n, reached)]
-        if not all(value is None or isinstance(value, int) for value in numbers):
+        if not all(value is None or isinstance(value, int | Decimal) for value in numbers):
             raise damaged(self, f"a count of study {study!r}")
         records = dict[str, int]()
         for architecture, n_records, _, _ in counts:
-            records[architecture] = records.get(architecture, 0) + (n_records or 0)
+            records[architecture] = records.get(architecture, 0) + int(n_records or 0)
         return StoredProgress(
             n_finished=sum(n for *_, n, reached in counts if (reached or 0) >= meta_loops),
             records={name: n for name, n in records.items() if n},
