@@ -3,17 +3,19 @@
 Model code that a user names may hang, crash, fill the memory, print or call `sys.exit`; none of
 that may reach us. So a fresh Python is started that imports the framework and our own small job
 modules and nothing else, and forks one child per job: a child costs milliseconds and starts from
-the same clean state as every other. It has a time limit, a limit on how far its memory may grow, a
-process group of its own, no terminal, and the folder it is to work in. Its answer is JSON data of
+the same clean state as every other. It has a time limit, limits on what it and all that it starts
+may take (see `limits`), no terminal, and the folder it is to work in. Its answer is JSON data of
 the type that the job's target declares; anything else is a failure in words (see `answers`).
 
-The other end of the pipe, with the limits, is `process`.
+The other end of the pipe is `process`. Should it say nothing for longer than a job may take, or be
+stopped, all of it is ended.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from antifragile.ablate.sandbox import cold
 from antifragile.ablate.sandbox.answers import (
     ANSWER,
     STAGE,
@@ -35,9 +38,10 @@ from antifragile.ablate.sandbox.answers import (
     read_lines,
     read_words,
 )
-from antifragile.ablate.sandbox.cold import FreshPython
 from antifragile.ablate.sandbox.home import known_caches, private_home
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
+from antifragile.ablate.sandbox.limits.group import end_marked
+from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.errors import WorldError
 
 _THREADS = (
@@ -45,6 +49,8 @@ _THREADS = (
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
 )
 _ONE_THREAD = dict.fromkeys(_THREADS, "1")
+_MARK = "ANTIFRAGILE_SERVER"  # a variable by which processes that are left are known
+_LOOK_S, _SLACK_S = 0.5, 5.0
 
 
 class Server:
@@ -57,10 +63,12 @@ class Server:
         environment: Variables set besides one thread per library and a fixed hash seed.
         has_private_home: Whether a home of its own hides the user's from it and from its children.
         has_fresh_python: Whether `import_packages` also gets a fresh Python ready.
+        mechanisms: Those of the kernel that may hold the jobs; all where None is given.
 
     Attributes:
         notes: Sentences about what the jobs did beside their answers, for the user.
         packages: Modules that `import_packages` has imported.
+        held: The mechanisms in force, once the first job has ended.
     """
 
     def __init__(
@@ -72,30 +80,35 @@ class Server:
         environment: Mapping[str, str] | None = None,
         has_private_home: bool = False,
         has_fresh_python: bool = False,
+        mechanisms: Mechanisms | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits, self._given = limits or Limits(), dict(environment or {})
+        self._mechanisms = mechanisms or Mechanisms()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
         self._home = Path(self._answers.name, "server") if has_private_home else None
         self.notes: list[str] = []
         self.packages: tuple[str, ...] = ()
+        self.held: Mechanisms | None = None
         self._has_packages = False
         self._has_fresh_python = has_fresh_python
-        self._fresh: FreshPython | None = None
+        self._fresh: Server | None = None
         self._count = 0
+        self._imports = 1  # requests under way that take as long as they take; 1 is the start
+        self._changes = 0  # of packages, asked for and not yet answered
+        self._unread = b""
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
-        self._environment = {**os.environ, **self._own_variables(), **(environment or {})}
-        command = [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process"]
+        start = {"workers": workers, "mechanisms": asdict(self._mechanisms), "preload": preload}
         self._process = subprocess.Popen(
-            [*command, str(workers), *preload],
+            [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process", json.dumps(start)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self._environment,
+            env={**os.environ, **self._own_variables(), **self._given},
             start_new_session=True,
         )
 
     def _own_variables(self) -> dict[str, str]:
-        found = {**_ONE_THREAD, "PYTHONHASHSEED": "0"}
+        found = {**_ONE_THREAD, "PYTHONHASHSEED": "0", _MARK: self._answers.name}
         return found if self._home is None else found | known_caches() | private_home(self._home)
 
     def note(self, sentence: str) -> None:
@@ -116,6 +129,7 @@ class Server:
 
         It happens when the jobs before it have started; no other starts until it is done.
         """
+        self._imports += 1
         self._send({"import": modules})
 
     def import_packages(self, names: Sequence[str], root: Path) -> None:
@@ -129,57 +143,85 @@ class Server:
             root: The project's root, of which no file may be loaded.
         """
         if self._has_fresh_python:
-            self._start_fresh_python(names)
-        folder, limit = self._answers.name, self._limits.timeout_s
-        self._change_packages({"packages": [names, str(root), folder, limit]})
+            self.fresh_python()._ask_for_packages(names, root)
+        self._ask_for_packages(names, root)
+        self._settle()
 
     def give_back_packages(self) -> bool:
         """Undo `import_packages` when all that runs has ended; returns whether there was any."""
+        self._settle()
+        if self._fresh is not None:
+            self._fresh.give_back_packages()
         if self._has_packages:
-            self._change_packages({"give_back": True})
+            self._changes += 1
+            self._send({"give_back": True})
+            self._settle()
             return True
         return False
 
-    def fresh_python(self) -> FreshPython:
-        """A Python that knows nothing of us, with the packages that did no harm."""
-        if self._fresh is None or self._fresh.packages != self.packages:
-            self._start_fresh_python(self.packages)
-        assert self._fresh is not None
+    def fresh_python(self) -> Server:
+        """A server that has imported no framework, with the packages that did no harm."""
+        if self._fresh is None:
+            self._fresh = Server(
+                limits=self._limits,
+                preload=(cold.__name__,),
+                environment=self._given,
+                has_private_home=self._home is not None,
+                mechanisms=self._mechanisms,
+            )
         return self._fresh
 
-    def _start_fresh_python(self, packages: Sequence[str]) -> None:
-        if self._fresh is not None:
-            self._fresh.close()
-        self._count += 1
-        self._fresh = FreshPython(
-            packages,
-            folder=self._scratch(self._count),
-            environment=self._environment,
-            timeout_s=self._limits.timeout_s,
-        )
+    def _ask_for_packages(self, names: Sequence[str], root: Path) -> None:
+        self._changes += 1
+        self._send({"packages": [names, str(root), self._answers.name, self._limits.timeout_s]})
 
-    def _change_packages(self, request: dict[str, Any]) -> None:
-        self._send(request)
-        while "packages" not in (found := self._read()):
+    def _settle(self) -> None:
+        """Wait until the packages are those that were asked for last."""
+        while self._changes:
+            self._keep(self._read())
+
+    def _keep(self, found: dict[str, Any]) -> None:
+        """Take note of what the server says: how a job ended, or something of itself."""
+        if "id" in found:
             self._ended[found["id"]] = found
-        self.packages, self._has_packages = tuple(found["packages"]), found["is_successor"]
+        elif "packages" in found:
+            self._changes -= 1
+            self.packages, self._has_packages = tuple(found["packages"]), found["is_successor"]
+        else:
+            self._imports -= 1
+            self.held = Mechanisms(**found["held"]) if "held" in found else self.held
 
     def close(self) -> None:
         """End the server and whatever runs in it."""
-        self._process.terminate()
         if self._fresh is not None:
             self._fresh.close()
+        self._end()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
         self._answers.cleanup()
+
+    def _end(self) -> None:
+        """End all processes: by the server itself, else by the kernel, and those that were left."""
+        with suppress(subprocess.TimeoutExpired):
+            if not self._is_stopped():
+                self._process.terminate()
+                self._process.wait(timeout=10)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._mechanisms.holds_group:
+            end_marked(f"{_MARK}={self._answers.name}")
+
+    def _is_stopped(self) -> bool:
+        """Whether somebody stopped the server; a model could, where no mechanism holds it."""
+        if self._process.returncode is not None or not hasattr(os, "waitid"):
+            return False
+        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, options) is not None
+        return False
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
         """Run jobs, `workers` at a time; they start at once, behind those of earlier runs.
@@ -200,8 +242,7 @@ class Server:
         while waiting:
             number = next((number for number in waiting if number in self._ended), None)
             if number is None:
-                ended = self._read()  # perhaps of another run
-                self._ended[ended["id"]] = ended
+                self._keep(self._read())  # perhaps of another run
             else:
                 position, job = waiting.pop(number)
                 yield position, self._outcome(job, self._ended.pop(number))
@@ -224,6 +265,7 @@ class Server:
             "is_confined": job.is_confined,
             "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
+            "most_written": self._limits.most_written,
             **asdict(self._limits),
         }
         self._scratch(self._count).mkdir()
@@ -239,17 +281,40 @@ class Server:
             raise self._died() from error
 
     def _read(self) -> dict[str, Any]:
+        *lines, self._unread = self._unread.split(b"\n", 1)
+        while not lines:
+            self._unread += self._more()
+            *lines, self._unread = self._unread.split(b"\n", 1)
+        found: dict[str, Any] = json.loads(lines[0])
+        return found
+
+    def _more(self) -> bytes:
+        """Wait for the server to say something, no longer than its jobs may take."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        try:
-            ended: dict[str, Any] = json.loads(line)
-        except ValueError as error:  # no line: it ended
-            raise self._died() from error
-        return ended
+        pipe, waited = self._process.stdout.fileno(), 0.0
+        while not select.select([pipe], [], [], _LOOK_S)[0]:
+            waited += _LOOK_S  # of this process's own time: it may have been stopped as well
+            is_late = not self._imports + self._changes and waited > self._patience_s
+            if is_late or self._is_stopped():
+                self._end()
+                raise WorldError(
+                    "the process that runs model code was stopped, perhaps by the model, and was "
+                    "ended with all that it ran; mend that and run the same command again."
+                )
+        if said := os.read(pipe, 1 << 16):
+            return said
+        raise self._died()
+
+    @property
+    def _patience_s(self) -> float:
+        return self._limits.timeout_s + _SLACK_S
 
     def _died(self) -> WorldError:
+        """End what is left of the server; an error with what it said last."""
         assert self._process.stderr is not None
-        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        self._end()
+        os.set_blocking(self._process.stderr.fileno(), False)
+        said = (self._process.stderr.read() or b"").decode(errors="replace").strip().splitlines()
         why = f": {said[-1]}" if said else ""
         return WorldError(
             f"the process that runs model code ended{why}; "
