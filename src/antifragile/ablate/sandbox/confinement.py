@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _DEVICES = ("/dev", "/proc")  # no files of the user's
 _MOST_NOTES = 50
+_SIGNALS = {number.value: number.name for number in signal.Signals}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 # Events of Python's audit hooks: positions of the paths that they change, and of the folders'
@@ -116,6 +118,7 @@ def kernel_confines() -> bool:
 
 def _hook(inside: tuple[str, ...], notes: int, copy: str) -> Callable[[str, tuple[Any, ...]], None]:
     noted: set[str] = set()
+    parent = os.getppid()  # 0 where it lies beyond the namespace, and means the group in `kill`
 
     def note(line: str) -> None:
         if line not in noted and len(noted) < _MOST_NOTES:
@@ -123,6 +126,9 @@ def _hook(inside: tuple[str, ...], notes: int, copy: str) -> Callable[[str, tupl
             os.write(notes, line.encode("utf-8", "replace") + b"\n")
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.kill" and arguments[0] == parent:
+            note(f"signal {_SIGNALS.get(arguments[1], arguments[1])}")
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         if event != "open" and event not in _EVENTS:
             return
         for path in _changed(event, arguments):

@@ -5,8 +5,8 @@ Requests come as JSON lines on stdin, endings go as JSON lines to stdout; a chil
 in the scratch folder that the request names. When stdin closes, all ends: children are killed. A
 request to import packages is answered by a successor, a fork that did so and serves from then on.
 
-    keeper: own session, no terminal, no output; ends with the server, and all below it too
-    child:  copy, confinement -> folder -> limits -> target(**arguments) -> answer
+    child: own session, no terminal, no output -> copy, confinement -> folder -> limits
+           -> target(**arguments) -> answer
 
 Linux counts in RLIMIT_DATA what a process may write in private: heap, anonymous maps, stacks. Torch
 reserves much address space (RLIMIT_AS would count that), but its data is 180 MB after the import;
@@ -75,8 +75,7 @@ def _serve(workers: int, held: Mechanisms) -> None:
     children: dict[int, _Child] = {}
     signal.signal(signal.SIGTERM, lambda *_: _end(children))
     unread = b""
-    adopts = held.adoption and not held.process_namespace  # else none comes to it
-    if adopts:
+    if held.needs_keeper:
         kernel.adopt_orphans()
     while True:
         while waiting and _may_start(waiting[0], children, workers):
@@ -90,7 +89,7 @@ def _serve(workers: int, held: Mechanisms) -> None:
                     own, is_successor = os.getpid(), True
                     os.close(woken)
                     woken, wake = _wake_pipe(wake)
-                    if adopts:
+                    if held.needs_keeper:
                         kernel.adopt_orphans()
                 _write_line({"packages": kept, "is_successor": is_successor})
             elif "give_back" in request:
@@ -110,7 +109,7 @@ def _serve(workers: int, held: Mechanisms) -> None:
             with suppress(BlockingIOError):
                 os.read(woken, _CHUNK)
         _stop_over_limit(children)
-        if _reap(children) and adopts:
+        if _reap(children) and held.needs_keeper:
             group.end_children_but(children)
 
 

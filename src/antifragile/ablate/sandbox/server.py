@@ -332,14 +332,16 @@ class Server:
             answer = Answer(failure=Failure.MALFORMED, reason=str(error))
         stage = read_words(scratch / STAGE)
         for line in read_lines(scratch / WRITES):
-            self.note(_about_write(*line.split(" ", 1)))
+            self.note(_about_try(*line.split(" ", 1)))
         shutil.rmtree(scratch, ignore_errors=True)
         if job.copied_from:
             shutil.rmtree(job.folder, ignore_errors=True)
         return outcome_of(ended, answer, stage, self._limits)
 
 
-def _about_write(where: str, path: str = "") -> str:
+def _about_try(where: str, path: str = "") -> str:
+    if where == "signal":
+        return f"the model tried to send {path} to the process that runs it, and was not let."
     if where == "outside":
         return f"the model tried to write to {path}, outside its copy, and was not let."
     return f"the model wrote to {path} in its copy; your own files are as they were."

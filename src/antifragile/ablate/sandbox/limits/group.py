@@ -98,8 +98,8 @@ def resident_bytes(pid: int) -> int:
 
 def own_bytes() -> int:
     """Memory of this process that no file stands behind, shared with its children or not."""
-    found = _rollup(os.getpid())
-    return found.get("Anonymous", 0) if found else resident_bytes(os.getpid())
+    words = Path("/proc/self/statm").read_text().split()
+    return (int(words[1]) - int(words[2])) * _PAGE
 
 
 def _rollup(pid: int) -> dict[str, int]:

@@ -1,9 +1,11 @@
-"""A keeper for each job: the first process of its group, by which all of it is found and ended.
+"""The start of a job, and the end of all that it started.
 
-    server -> keeper -> job -> whatever it starts
+    server -> job -> whatever it starts              in a namespace of processes
+    server -> keeper -> job -> whatever it starts    elsewhere
 
-In a namespace of processes the keeper is the first process, with which the kernel ends all others.
-Elsewhere it adopts what the job leaves behind, and ends that when the job has ended.
+A job is the first process of its namespace: with it the kernel ends all others, and it sees none
+beyond. (The kernel also spares it signals that it sends itself: `abort` ends it as SIGSEGV.)
+Elsewhere a keeper adopts what the job leaves behind, and ends that when the job has ended.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from antifragile.ablate.sandbox.limits.namespaces import mount_proc
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A job that runs below a keeper, or alone where no mechanism holds its group.
+    """A job that runs.
 
     Args:
-        pid: The keeper.
+        pid: The job, or its keeper.
         ending: Descriptor of a pipe in which the keeper says how the job ended.
         held: The mechanisms in force.
     """
@@ -35,12 +37,12 @@ class Kept:
     held: Mechanisms
 
     def has_ended(self) -> bool:
-        """Whether the keeper has, and with it all."""
+        """Whether it has, and all that it started."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self) -> None:
-        """End the keeper and all that is below it."""
-        if self.held.adoption and not self.held.process_namespace:
+        """End it and all that it started."""
+        if self.held.needs_keeper:
             end_descendants(self.pid)
         for kill in (os.killpg, os.kill):
             with suppress(ProcessLookupError, PermissionError):
@@ -55,7 +57,7 @@ class Kept:
 
 
 def start(run: Callable[[], None], held: Mechanisms, unneeded: Sequence[int]) -> Kept:
-    """Start a keeper and below it a job.
+    """Start a job.
 
     Args:
         run: Called in the job, which ends when it returns.
@@ -67,14 +69,17 @@ def start(run: Callable[[], None], held: Mechanisms, unneeded: Sequence[int]) ->
     if held.process_namespace:
         own = os.open("/proc/self/ns/pid", os.O_RDONLY)
         kernel.unshare(kernel.OWN_PROCESSES)
-    keeper = os.fork()
-    if not keeper:
+    child = os.fork()
+    if not child:
         try:
             for number in (ours, *unneeded, *([own] if own >= 0 else [])):
                 os.close(number)
             _begin(None if held.process_namespace else parent)
-            if held.holds_group:
-                _keep(run, held, theirs)
+            if held.process_namespace:
+                kernel.unshare(kernel.OWN_MOUNTS | kernel.OWN_MESSAGES)
+                mount_proc()
+            if held.needs_keeper:
+                _keep(run, theirs)
             os.close(theirs)
             run()
         finally:
@@ -83,7 +88,7 @@ def start(run: Callable[[], None], held: Mechanisms, unneeded: Sequence[int]) ->
     if own >= 0:
         kernel.make_next_child_join(own, kernel.OWN_PROCESSES)
         os.close(own)
-    return Kept(pid=keeper, ending=ours, held=held)
+    return Kept(pid=child, ending=ours, held=held)
 
 
 def _begin(parent: int | None) -> None:
@@ -111,13 +116,9 @@ def end_with(parent: int | None) -> None:
         os._exit(1)
 
 
-def _keep(run: Callable[[], None], held: Mechanisms, told: int) -> None:
+def _keep(run: Callable[[], None], told: int) -> None:
     """Start the job, wait for it, and end what it left; does not return."""
-    if held.process_namespace:
-        kernel.unshare(kernel.OWN_MOUNTS | kernel.OWN_MESSAGES)
-        mount_proc()
-    elif held.adoption:
-        kernel.adopt_orphans()
+    kernel.adopt_orphans()
     own, job = os.getpid(), os.fork()
     if not job:
         os.close(told)
@@ -128,6 +129,5 @@ def _keep(run: Callable[[], None], held: Mechanisms, told: int) -> None:
     while (ended := os.waitpid(-1, 0))[0] != job:
         pass
     os.write(told, str(os.waitstatus_to_exitcode(ended[1])).encode())
-    if not held.process_namespace:
-        end_descendants(own)
+    end_descendants(own)
     os._exit(0)

@@ -18,7 +18,7 @@ NO_SUID, NO_DEVICES, BIND, RECURSIVE, PRIVATE = 2, 4, 4096, 16384, 1 << 18  # fl
 
 _SET_MOUNT = 442  # the same number on every processor
 _HERE, _AND_BELOW, _READ_ONLY = -100, 0x8000, 1
-_DEATH_SIGNAL, _SUBREAPER, _NO_NEW_PRIVILEGES, _DROP_BOUND = 1, 36, 38, 24
+_DEATH_SIGNAL, _SUBREAPER, _NO_NEW_PRIVILEGES = 1, 36, 38
 _SET_INTERFACE_FLAGS, _UP = 0x8914, 0x49
 _CAPABILITIES_VERSION = 0x2008_0522
 
@@ -108,15 +108,11 @@ def forbid_new_privileges() -> None:
 
 
 def keep_capabilities(kept: int) -> None:
-    """Drop all capabilities but some, for good.
+    """Drop all capabilities but some; for good after `forbid_new_privileges`.
 
     Args:
         kept: A bit for each.
     """
-    last = int(open("/proc/sys/kernel/cap_last_cap").read())  # noqa: SIM115 - read at once
-    for number in range(last + 1):
-        if not kept >> number & 1:
-            control(_DROP_BOUND, number)
     header = struct.pack("Ii", _CAPABILITIES_VERSION, 0)
     low, high = kept & 0xFFFF_FFFF, kept >> 32
     data = struct.pack("6I", low, low, 0, high, high, 0)

@@ -11,7 +11,7 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -74,18 +74,17 @@ def restrict(folders: Sequence[str], known: int, *, tcp: bool) -> None:
     )
     size = ctypes.c_size_t(24 if holds_signals else 16 if known >= KEEPS_TCP else 8)
     ruleset = kernel.call(_CREATE_RULESET, ctypes.byref(asked), size, 0)
-    for place in (*folders, *_devices()):
+    for place in (*folders, *devices(), "/proc/self"):
         _allow(ruleset, place)
     kernel.forbid_new_privileges()
     kernel.call(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
 
 
-def _devices() -> Iterator[str]:
-    """Yield the devices, and what this process may say of itself."""
-    for pattern in _DEVICES:
-        yield from map(str, Path("/dev").glob(pattern))
-    yield "/proc/self"
+@cache
+def devices() -> tuple[str, ...]:
+    """The devices that may be written to; a server looks once, for all its children."""
+    return tuple(str(path) for pattern in _DEVICES for path in Path("/dev").glob(pattern))
 
 
 def _allow(ruleset: int, place: str) -> None:

@@ -40,6 +40,11 @@ class Mechanisms:
         """Whether all processes of a job are found at its end."""
         return self.process_namespace or self.adoption
 
+    @property
+    def needs_keeper(self) -> bool:
+        """Whether a process must adopt what a job leaves, as the kernel ends nothing by itself."""
+        return self.adoption and not self.process_namespace
+
 
 NONE = Mechanisms(
     process_namespace=False,

@@ -49,6 +49,7 @@ def enter(allowed: Mechanisms) -> Mechanisms:
     With processes of its own it goes on in a child, for which this process waits.
     """
     held = available(allowed)
+    landlock.devices()
     if held.needs_users:
         _own_users()
         kernel.unshare(kernel.OWN_MOUNTS)
@@ -84,7 +85,7 @@ def isolate(folders: Sequence[str], held: Mechanisms, memory_bytes: int) -> None
         kernel.unshare(kernel.OWN_NETWORK)
         kernel.start_loopback()
     if held.mount_namespace:
-        if not held.process_namespace:  # else its keeper made some for both
+        if not held.process_namespace:  # else it has them
             kernel.unshare(kernel.OWN_MOUNTS)
         _make_all_read_only_but(folders, memory_bytes)
     kernel.forbid_new_privileges()
