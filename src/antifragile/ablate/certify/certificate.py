@@ -45,6 +45,7 @@ from antifragile.ablate.records import (
     Variant,
 )
 from antifragile.ablate.sandbox.job import Limits, Outcome
+from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError
 
@@ -64,6 +65,7 @@ def open_server(
     limits: Limits | None = None,
     framework: str = DEFAULT_FRAMEWORK,
     is_certifying: bool = False,
+    mechanisms: Mechanisms | None = None,
 ) -> Server:
     """Start the server that runs a model's code; it gets ready while the caller goes on.
 
@@ -72,6 +74,7 @@ def open_server(
         limits: Time and memory for each.
         framework: Name of the framework; KERAS_BACKEND names the back end of Keras.
         is_certifying: Whether variants will be certified, so that what it takes gets ready too.
+        mechanisms: Those of the kernel that may hold the model; all where None is given.
 
     Raises:
         MissingExtraError: The framework is not installed.
@@ -84,6 +87,7 @@ def open_server(
         environment=found.environment,
         has_private_home=True,
         has_fresh_python=is_certifying,
+        mechanisms=mechanisms,
     )
 
 

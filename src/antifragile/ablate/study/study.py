@@ -123,7 +123,15 @@ def run_ablation(
         copies = opened.enter_context(open_study_copies(folder))
         server.note(copies.copies.note)
         combined = Combinations(folder, copies, certifier)
-        runs = AblationRuns(request, store, server, environment, combined, listener)
+        runs = AblationRuns(
+            request,
+            store,
+            server,
+            environment,
+            combined,
+            listener,
+            is_confined=where.is_confined,
+        )
         return _Study(runs).run(command)
 
 
