@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -88,7 +89,7 @@ class Limits:
     timeout_s: float = 60.0
     memory_bytes: int = 4 * GIB
     files_bytes: int = 0
-    processes: int = 512
+    processes: int = field(default_factory=lambda: max(64, 4 * (os.cpu_count() or 1)))
 
     @property
     def most_written(self) -> int:

@@ -35,7 +35,7 @@ from typing import Any
 
 from antifragile.ablate.sandbox import answers, confinement, copies, loading, successor
 from antifragile.ablate.sandbox.home import private_home
-from antifragile.ablate.sandbox.limits import group, keeper, kernel, namespaces
+from antifragile.ablate.sandbox.limits import group, keeper, kernel, namespaces, watch
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _POLL_S = 0.1  # how often it is looked at what a job's processes take together
@@ -50,7 +50,7 @@ class _Child:
     kept: keeper.Kept
     started: float
     deadline: float
-    watch: group.Watch
+    watch: watch.Watch
     stopped: str = ""  # the limit for which the server ended it
 
 
@@ -145,7 +145,7 @@ def _start(request: dict[str, Any], pipes: Sequence[int], held: Mechanisms) -> _
         kept=kept,
         started=now,
         deadline=now + request["timeout_s"],
-        watch=group.Watch(
+        watch=watch.Watch(
             most_memory=own + request["memory_bytes"],
             most_written=request["most_written"],
             most_processes=request["processes"],
@@ -184,6 +184,7 @@ def _reap(children: dict[int, _Child]) -> bool:
     ended = [child for child in children.values() if child.kept.has_ended()]
     for child in ended:
         child.kept.kill()  # its own children; not yet waited for, so the number is still its own
+        child.watch.close()
         code = child.kept.exit_code()
         del children[child.kept.pid]
         how = child.stopped or ("exit" if code >= 0 else "signal")

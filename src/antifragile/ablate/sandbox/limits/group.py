@@ -9,14 +9,10 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-
-from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _PAGE = resource.getpagesize()
 _MOST_ENTRIES = 200_000  # files and folders; each takes an inode of the disk
-_WALK_AGAIN, _WALK_SHARE = 0.2, 10  # seconds; a walk takes a tenth of the time at most
 _SWEEP_S = 5.0
 
 
@@ -165,45 +161,3 @@ def bytes_below(folders: Iterable[str], most: int) -> int:
                 if entries > _MOST_ENTRIES:
                     return most + 1
     return size
-
-
-@dataclass(kw_only=True)
-class Watch:
-    """A look, again and again, at what a job's processes take together.
-
-    Args:
-        most_memory: Bytes.
-        most_written: Bytes in its folders, and in files that it removed but holds open.
-        most_processes: Number of its processes.
-        folders: The folders in which it may write.
-        held: The mechanisms in force.
-    """
-
-    most_memory: int
-    most_written: int
-    most_processes: int
-    folders: Sequence[str]
-    held: Mechanisms
-    _walked: float = field(default=0.0, repr=False)
-    _pause_s: float = field(default=0.0, repr=False)
-
-    def excess(self, pid: int) -> str:
-        """Name the limit that the group of a process exceeds; "" where there is none."""
-        pids = family(pid, self.most_processes + 2) if self.held.holds_group else [pid]
-        if len(pids) > self.most_processes + 1:
-            return "processes"
-        in_memory, on_disk = nameless_bytes(pids) if self.held.holds_group else (0, 0)
-        if sum(map(resident_bytes, pids)) + in_memory > self.most_memory:
-            shares = self.held.shares and self.held.holds_group
-            if memory_of(pids, in_memory, shares=shares) > self.most_memory:
-                return "memory"
-        return "files" if self._writes_too_much(on_disk) else ""
-
-    def _writes_too_much(self, nameless: int) -> bool:
-        if not self.held.holds_group or time.monotonic() < self._walked + self._pause_s:
-            return False
-        began = time.monotonic()
-        size = nameless + bytes_below(self.folders, self.most_written)
-        self._walked = time.monotonic()
-        self._pause_s = max(_WALK_AGAIN, _WALK_SHARE * (self._walked - began))
-        return size > self.most_written
