@@ -109,8 +109,7 @@ def _serve(workers: int, held: Mechanisms) -> None:
             with suppress(BlockingIOError):
                 os.read(woken, _CHUNK)
         _stop_over_limit(children)
-        if _reap(children) and held.needs_keeper:
-            group.end_children_but(children)
+        _reap(children)
 
 
 def _wake_pipe(before: int = -1) -> tuple[int, int]:
@@ -179,18 +178,19 @@ def _stop_over_limit(children: dict[int, _Child]) -> None:
             child.kept.kill()
 
 
-def _reap(children: dict[int, _Child]) -> bool:
-    """Report the children that ended, and end the processes they started; whether any did."""
+def _reap(children: dict[int, _Child]) -> None:
+    """Report the children that ended, and end the processes they started."""
     ended = [child for child in children.values() if child.kept.has_ended()]
     for child in ended:
         child.kept.kill()  # its own children; not yet waited for, so the number is still its own
         child.watch.close()
         code = child.kept.exit_code()
         del children[child.kept.pid]
+        if child.kept.held.needs_keeper:  # which the job may have killed
+            group.end_children_but(children)
         how = child.stopped or ("exit" if code >= 0 else "signal")
         seconds = time.monotonic() - child.started
         _write_line({"id": child.number, "how": how, "code": abs(code), "seconds": seconds})
-    return bool(ended)
 
 
 def _end(children: dict[int, _Child]) -> None:

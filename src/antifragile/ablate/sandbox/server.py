@@ -40,7 +40,7 @@ from antifragile.ablate.sandbox.answers import (
 )
 from antifragile.ablate.sandbox.home import known_caches, private_home
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
-from antifragile.ablate.sandbox.limits.group import end_marked
+from antifragile.ablate.sandbox.limits.group import end_descendants, end_marked
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.errors import WorldError
 
@@ -208,6 +208,8 @@ class Server:
             if not self._is_stopped():
                 self._process.terminate()
                 self._process.wait(timeout=10)
+        if self._mechanisms.holds_group and self._process.returncode is None:
+            end_descendants(self._process.pid)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

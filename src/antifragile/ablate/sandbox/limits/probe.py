@@ -1,4 +1,4 @@
-"""What of a job's limits holds on this machine, and by which mechanism: each is tried.
+"""Trials of the limits that hold model code: which of them work on this machine, and by which means.
 
     python -m antifragile.ablate.sandbox.limits.probe    the mechanisms, as JSON
 
@@ -26,7 +26,7 @@ class HeldLimit:
     Args:
         name: The limited thing.
         strength: "full", "weaker" or "none".
-        mechanism: How it is held here, and what is missing.
+        mechanism: The means by which it is held here, and what these lack.
     """
 
     name: str
