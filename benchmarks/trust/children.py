@@ -255,8 +255,9 @@ def _reached(
         found.append(f"{peak.memory / MIB:.0f} MiB of memory were taken")
     if peak.files > 2.5 * FILES_BYTES:
         found.append(f"{peak.files / MIB:.0f} MiB of files were written")
-    if any((scene.folder / "tmp").iterdir()):
-        found.append("temporary files are left")
+    left_files = sorted(path.name for path in (scene.folder / "tmp").rglob("*"))
+    if left_files:
+        found.append(f"temporary files are left: {', '.join(left_files[:3])}")
     return found
 
 

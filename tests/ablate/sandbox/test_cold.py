@@ -111,3 +111,7 @@ def test_a_package_that_ends_or_hangs_is_left_out(tmp_path: Path, start: Start) 
 def test_an_import_that_hangs_is_ended(tmp_path: Path, start: Start) -> None:
     jobs = imports(tmp_path, "import time; time.sleep(99)")
     assert said(start(timeout_s=0.5), jobs) == ["did not end within 0.5 s"]
+
+
+def test_torch_is_imported_once_for_all(start: Start) -> None:
+    assert start("torch:nn").packages == ("torch:nn",)

@@ -303,3 +303,20 @@ def test_each_limit_is_said_with_its_mechanism(
     rows = held_limits(mechanisms)
     assert [row.strength for row in rows] == strengths
     assert all(len(row.mechanism) <= 46 for row in rows)
+
+
+@either
+def test_jobs_that_nobody_waits_for_are_ended(
+    servers: Callable[[Mechanisms], Server], mechanisms: Mechanisms, nap: str
+) -> None:
+    server, root = servers(mechanisms), str(Path(__file__).parents[3])
+    arguments = {"nap": nap, "then": 50}
+    job = Job(target=escaping.leaves_daemons, folder=".", paths=(root,), arguments=arguments)
+    server.run([job] * 5)
+    until = time.monotonic() + 10
+    while len(sleepers(nap)) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    with pytest.raises(KeyError), server.stopping_jobs():
+        raise KeyError
+    assert sleepers(nap) == []
+    assert server.run_one(replace(job, arguments={"nap": nap})).value == 3

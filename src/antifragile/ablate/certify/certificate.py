@@ -125,7 +125,8 @@ def certify(
     certificates: list[Certificate] = []
     baseline_files, batch = digests_of(out / BASELINE), tuple(variants)
     digests = _digests_of_folders(out, batch)
-    with _the_model_runs(), open_workplace(project, out, framework) as place:
+    workplace = open_workplace(project, out, framework)
+    with _the_model_runs(), workplace as place, server.stopping_jobs():
         bench, cold = _open_bench(place, batch, server, cold_imports)
         while batch:
             found: dict[int, Certificate] = {}

@@ -104,7 +104,11 @@ def _serve(workers: int, held: Mechanisms) -> None:
             if not chunk:
                 _end(children)
             *lines, unread = (unread + chunk).split(b"\n")
-            waiting += map(json.loads, lines)
+            for request in map(json.loads, lines):
+                if "stop" in request:
+                    waiting = _stop(waiting, children)
+                else:
+                    waiting.append(request)
         if woken in ready:
             with suppress(BlockingIOError):
                 os.read(woken, _CHUNK)
@@ -176,6 +180,17 @@ def _stop_over_limit(children: dict[int, _Child]) -> None:
             child.stopped = child.watch.excess(pid)
         if child.stopped:
             child.kept.kill()
+
+
+def _stop(waiting: list[dict[str, Any]], children: dict[int, _Child]) -> list[dict[str, Any]]:
+    """End all jobs; return the requests that wait and are none."""
+    for child in children.values():
+        child.stopped = child.stopped or "stopped"
+        child.kept.kill()
+    for request in waiting:
+        if "id" in request:
+            _write_line({"id": request["id"], "how": "stopped", "code": 0, "seconds": 0.0})
+    return [request for request in waiting if "id" not in request]
 
 
 def _reap(children: dict[int, _Child]) -> None:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -95,6 +95,7 @@ class Server:
         self._count = 0
         self._imports = 1  # requests under way that take as long as they take; 1 is the start
         self._changes = 0  # of packages, asked for and not yet answered
+        self._running: set[int] = set()
         self._unread = b""
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
         start = {"workers": workers, "mechanisms": asdict(self._mechanisms), "preload": preload}
@@ -183,6 +184,7 @@ class Server:
     def _keep(self, found: dict[str, Any]) -> None:
         """Take note of what the server says: how a job ended, or something of itself."""
         if "id" in found:
+            self._running.discard(found["id"])
             self._ended[found["id"]] = found
         elif "packages" in found:
             self._changes -= 1
@@ -254,6 +256,25 @@ class Server:
         [(_, outcome)] = self.run([job])
         return outcome
 
+    @contextmanager
+    def stopping_jobs(self) -> Iterator[None]:
+        """End the jobs that still run when what is inside has failed, before their files go."""
+        try:
+            yield
+        except BaseException:
+            with suppress(WorldError):
+                self.stop_jobs()
+            raise
+
+    def stop_jobs(self) -> None:
+        """End all jobs that run or wait; their outcomes are failures that nobody needs."""
+        if self._fresh is not None:
+            self._fresh.stop_jobs()
+        if self._running:
+            self._send({"stop": True})
+        while self._running:
+            self._keep(self._read())
+
     def _submit(self, job: Job) -> int:
         self._count += 1
         request = {
@@ -272,6 +293,7 @@ class Server:
         }
         self._scratch(self._count).mkdir()
         self._send(request)
+        self._running.add(self._count)
         return self._count
 
     def _send(self, request: dict[str, Any]) -> None:

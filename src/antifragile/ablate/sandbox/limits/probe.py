@@ -1,4 +1,4 @@
-"""Trials of the limits that hold model code: which of them work on this machine, and by which means.
+"""Trials of the limits that hold model code: which work on this machine, and by which means.
 
     python -m antifragile.ablate.sandbox.limits.probe    the mechanisms, as JSON
 
