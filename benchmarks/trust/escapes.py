@@ -116,6 +116,7 @@ for number in range(40):
         file.write(b"x" * 64 * 2**20)
 won("2.5 GiB of shared memory")""",
         right="No space left",
+        weak=("mount_namespace",),
     ),
     Escape(
         name="huge file",

@@ -123,7 +123,7 @@ def test_a_successor_has_the_packages_and_ends_with_its_server(tmp_path: Path, h
         server.import_packages(["colorsys", "fractions"], tmp_path)
         assert server.packages == ("colorsys", "fractions")
         assert "colorsys" in run(server, misbehaving.loaded).value
-        group = server._process.pid  # its own, of which the successor is a member
+        group = server._pipe.process.pid  # its own, of which the successor is a member
         if how == "killed":
             os.kill(group, signal.SIGKILL)
     assert eventually(lambda: not is_there(group))

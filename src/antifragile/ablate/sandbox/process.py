@@ -214,14 +214,18 @@ def _end(children: dict[int, _Child]) -> None:
     os._exit(0)
 
 
-def _limit(memory_bytes: int, file_bytes: int) -> None:
+def _limit(memory_bytes: int, file_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    most = _private_bytes() + memory_bytes
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if file_bytes is not None:
+        _lower(resource.RLIMIT_FSIZE, file_bytes)
+    _lower(resource.RLIMIT_DATA, _private_bytes() + memory_bytes)
+
+
+def _lower(limit: int, most: int) -> None:
+    hard = resource.getrlimit(limit)[1]
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    resource.setrlimit(limit, (most, hard))
 
 
 def _lift_limit() -> None:
@@ -263,7 +267,7 @@ def _call(request: dict[str, Any], scratch: Path, held: Mechanisms) -> Any:
     module, _, name = request["target"].partition(":")
     target: Callable[..., Any] = getattr(importlib.import_module(module), name)
     loading.note_stages_in(scratch / answers.STAGE)
-    _limit(request["memory_bytes"], request["most_written"] if held.holds_group else -1)
+    _limit(request["memory_bytes"], request["most_written"] if held.holds_group else None)
     return target(**request["arguments"])
 
 

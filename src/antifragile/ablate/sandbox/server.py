@@ -13,13 +13,8 @@ stopped, all of it is ended.
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,8 +35,8 @@ from antifragile.ablate.sandbox.answers import (
 )
 from antifragile.ablate.sandbox.home import known_caches, private_home
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
-from antifragile.ablate.sandbox.limits.group import end_descendants, end_marked
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
+from antifragile.ablate.sandbox.limits.pipe import ServerPipe
 from antifragile.errors import WorldError
 
 _THREADS = (
@@ -49,8 +44,6 @@ _THREADS = (
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
 )
 _ONE_THREAD = dict.fromkeys(_THREADS, "1")
-_MARK = "ANTIFRAGILE_SERVER"  # a variable by which processes that are left are known
-_LOOK_S, _SLACK_S = 0.5, 5.0
 
 
 class Server:
@@ -96,20 +89,19 @@ class Server:
         self._imports = 1  # requests under way that take as long as they take; 1 is the start
         self._changes = 0  # of packages, asked for and not yet answered
         self._running: set[int] = set()
-        self._unread = b""
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
         start = {"workers": workers, "mechanisms": asdict(self._mechanisms), "preload": preload}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process", json.dumps(start)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **self._own_variables(), **self._given},
-            start_new_session=True,
+        self._pipe = ServerPipe(
+            "antifragile.ablate.sandbox.process",
+            start,
+            environment={**os.environ, **self._own_variables(), **self._given},
+            mark=self._answers.name,
+            timeout_s=self._limits.timeout_s,
+            holds_group=self._mechanisms.holds_group,
         )
 
     def _own_variables(self) -> dict[str, str]:
-        found = {**_ONE_THREAD, "PYTHONHASHSEED": "0", _MARK: self._answers.name}
+        found = {**_ONE_THREAD, "PYTHONHASHSEED": "0"}
         return found if self._home is None else found | known_caches() | private_home(self._home)
 
     def note(self, sentence: str) -> None:
@@ -131,7 +123,7 @@ class Server:
         It happens when the jobs before it have started; no other starts until it is done.
         """
         self._imports += 1
-        self._send({"import": modules})
+        self._pipe.send({"import": modules})
 
     def import_packages(self, names: Sequence[str], root: Path) -> None:
         """Import the packages of a project, so that no child need; waits until that is done.
@@ -155,7 +147,7 @@ class Server:
             self._fresh.give_back_packages()
         if self._has_packages:
             self._changes += 1
-            self._send({"give_back": True})
+            self._pipe.send({"give_back": True})
             self._settle()
             return True
         return False
@@ -174,7 +166,9 @@ class Server:
 
     def _ask_for_packages(self, names: Sequence[str], root: Path) -> None:
         self._changes += 1
-        self._send({"packages": [names, str(root), self._answers.name, self._limits.timeout_s]})
+        self._pipe.send(
+            {"packages": [names, str(root), self._answers.name, self._limits.timeout_s]}
+        )
 
     def _settle(self) -> None:
         """Wait until the packages are those that were asked for last."""
@@ -197,35 +191,8 @@ class Server:
         """End the server and whatever runs in it."""
         if self._fresh is not None:
             self._fresh.close()
-        self._end()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+        self._pipe.close()
         self._answers.cleanup()
-
-    def _end(self) -> None:
-        """End all processes: by the server itself, else by the kernel, and those that were left."""
-        with suppress(subprocess.TimeoutExpired):
-            if not self._is_stopped():
-                self._process.terminate()
-                self._process.wait(timeout=10)
-        if self._mechanisms.holds_group and self._process.returncode is None:
-            end_descendants(self._process.pid)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._mechanisms.holds_group:
-            end_marked(f"{_MARK}={self._answers.name}")
-
-    def _is_stopped(self) -> bool:
-        """Whether somebody stopped the server; a model could, where no mechanism holds it."""
-        if self._process.returncode is not None or not hasattr(os, "waitid"):
-            return False
-        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
-        with suppress(ChildProcessError):
-            return os.waitid(os.P_PID, self._process.pid, options) is not None
-        return False
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
         """Run jobs, `workers` at a time; they start at once, behind those of earlier runs.
@@ -271,7 +238,7 @@ class Server:
         if self._fresh is not None:
             self._fresh.stop_jobs()
         if self._running:
-            self._send({"stop": True})
+            self._pipe.send({"stop": True})
         while self._running:
             self._keep(self._read())
 
@@ -292,58 +259,12 @@ class Server:
             **asdict(self._limits),
         }
         self._scratch(self._count).mkdir()
-        self._send(request)
+        self._pipe.send(request)
         self._running.add(self._count)
         return self._count
 
-    def _send(self, request: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise self._died() from error
-
     def _read(self) -> dict[str, Any]:
-        *lines, self._unread = self._unread.split(b"\n", 1)
-        while not lines:
-            self._unread += self._more()
-            *lines, self._unread = self._unread.split(b"\n", 1)
-        found: dict[str, Any] = json.loads(lines[0])
-        return found
-
-    def _more(self) -> bytes:
-        """Wait for the server to say something, no longer than its jobs may take."""
-        assert self._process.stdout is not None
-        pipe, waited = self._process.stdout.fileno(), 0.0
-        while not select.select([pipe], [], [], _LOOK_S)[0]:
-            waited += _LOOK_S  # of this process's own time: it may have been stopped as well
-            is_late = not self._imports + self._changes and waited > self._patience_s
-            if is_late or self._is_stopped():
-                self._end()
-                raise WorldError(
-                    "the process that runs model code was stopped, perhaps by the model, and was "
-                    "ended with all that it ran; mend that and run the same command again."
-                )
-        if said := os.read(pipe, 1 << 16):
-            return said
-        raise self._died()
-
-    @property
-    def _patience_s(self) -> float:
-        return self._limits.timeout_s + _SLACK_S
-
-    def _died(self) -> WorldError:
-        """End what is left of the server; an error with what it said last."""
-        assert self._process.stderr is not None
-        self._end()
-        os.set_blocking(self._process.stderr.fileno(), False)
-        said = (self._process.stderr.read() or b"").decode(errors="replace").strip().splitlines()
-        why = f": {said[-1]}" if said else ""
-        return WorldError(
-            f"the process that runs model code ended{why}; "
-            "mend that and run the same command again."
-        )
+        return self._pipe.read(takes_long=self._imports + self._changes > 0)
 
     def _scratch(self, number: int) -> Path:
         return Path(self._answers.name) / str(number)

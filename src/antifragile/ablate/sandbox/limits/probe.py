@@ -66,6 +66,8 @@ def _memory(found: Mechanisms) -> _Row:
     name = "memory of the group"
     if not found.holds_group:
         return name, "weaker", "of each process, not of all together"
+    if found.shares and not found.mount_namespace:
+        return name, "weaker", "shares of all (PSS), but named shared memory"
     if found.shares:
         return name, "full", "shares of all (PSS), ten times a second"
     return name, "weaker", "sum of all; what they share counts twice"
