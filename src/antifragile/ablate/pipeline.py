@@ -100,7 +100,7 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
     Raises:
         ModelError: The model does not run; the sentence says where and why.
     """
-    with open_copies(Path(project.root), files_of(project)) as copies:
+    with open_copies(Path(project.root), files_of(project)) as copies, server.stopping_jobs():
         server.note(copies.note)
         packages = third_party_imports(project, files_of(project))
         server.import_packages(packages, Path(project.root))
@@ -124,6 +124,7 @@ def _looked_at_and_traced(
             "the model",
         )
     except ModelError:
+        server.stop_jobs()
         if server.give_back_packages():
             return _looked_at_and_traced(copies, project, server, framework)
         raise

@@ -16,6 +16,7 @@ VERBS = {
     "figure": "antifragile.cli.results.figure:figure",
     "report": "antifragile.cli.results.report:report",
     "compare": "antifragile.cli.results.report:compare",
+    "info": "antifragile.cli.machine.info:info",
 }
 DATA_VERBS = {
     "info": "antifragile.cli.data:print_info",

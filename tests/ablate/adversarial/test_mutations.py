@@ -18,7 +18,7 @@ from antifragile.ablate.certify.judging import change, life, promises
 from antifragile.ablate.certify.judging.case import Case
 from antifragile.ablate.records import CertificateVerdict
 from antifragile.ablate.sandbox.server import Server
-from tests.ablate.adversarial.traps import TRAPS, Guard, Trap
+from tests.ablate.adversarial.traps import TRAPS, Guard, Trap, code_that_may_write_weights
 from tests.ablate.certify.hand_cut_variants import Bench
 
 pytestmark = pytest.mark.slow
@@ -111,6 +111,7 @@ def _forged(_: Difference) -> Difference:
 
 
 def _without_digest(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(workplace.Workplace, "_code", code_that_may_write_weights)
     patch.setattr(workplace.Workplace, "weights_digest", lambda _: "")
 
 

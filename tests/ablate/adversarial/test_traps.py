@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from antifragile.ablate.certify.workplace import Workplace
 from antifragile.ablate.sandbox.server import Server
-from tests.ablate.adversarial.traps import TRAPS, Guard
+from tests.ablate.adversarial.traps import TRAPS, Guard, code_that_may_write_weights
 from tests.ablate.certify.hand_cut_variants import Bench
 
 
@@ -18,6 +19,17 @@ def test_the_certificate_of_a_trap(tmp_path: Path, tracing: Server, name: str) -
     [certificate] = bench.certify(trap.text, trap.cut, inputs=trap.inputs)
     assert certificate.verdict is trap.verdict, certificate.reason
     assert trap.reason in certificate.reason
+
+
+def test_weights_that_were_changed_all_the_same_are_noticed(
+    tmp_path: Path, tracing: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Native code can write to them where the kernel holds nothing; here it is let."""
+    monkeypatch.setattr(Workplace, "_code", code_that_may_write_weights)
+    trap = TRAPS["changes the weights of others"]
+    [certificate] = Bench(folder=tmp_path, server=tracing).certify(trap.text, trap.cut)
+    assert certificate.verdict is trap.verdict
+    assert "the file of weights that all variants are run on was changed" in certificate.reason
 
 
 def test_every_guard_is_tried() -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
+from antifragile.ablate.certify.workplace import Workplace
+from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.records import CertificateVerdict
 from tests.ablate.certify.hand_cut_variants import INPUTS, Cut
 
@@ -127,6 +130,14 @@ def probe():
     return {} if frame is None else frame.f_globals
 """
 _OTHER_RESULTS = "h = torch.tanh(self.first(x))\nh = h * 1.0\nreturn self.last(h)"
+
+_honest_code = Workplace._code
+
+
+def code_that_may_write_weights(place: Workplace, folder: str, *writable: Path) -> ModelCode:
+    """A model's functions as `Workplace` makes them, with the weights of all among their own."""
+    return _honest_code(place, folder, *writable, place.weights.parent)
+
 
 TRAPS: dict[str, Trap] = {
     # ------------------------------------------------------------------ dead outputs
@@ -815,10 +826,10 @@ TRAPS: dict[str, Trap] = {
     "leaves too much": trap(
         Guard.ANSWER,
         FAILED,
-        "left no results that can be read: its file has 17,179,869,184 bytes",
+        "left no results that can be read: its file has 2,147,483,648 bytes",
         "h = h * 1.0",
         "probe().update(save_arrays=lambda path, arrays: (path.touch(), "
-        "os.truncate(path, 1 << 34)))"
+        "os.truncate(path, 1 << 31)))"
         "; h = h * 2",
         top=_FRAMES,
         forward=_OTHER_RESULTS,
@@ -837,7 +848,7 @@ TRAPS: dict[str, Trap] = {
     "changes the weights of others": trap(
         Guard.WEIGHTS_FILE,
         FAILED,
-        "the file of weights that all variants are run on was changed",
+        "raised PermissionError: [Errno 13] a model may write only in the copy of its files",
         "h = h * 1.0",
         "path = find('weights_file'); path and open(path, 'ab').write(b' '); h = h * 2",
         top=_FRAMES,

@@ -8,7 +8,6 @@ import os
 import pickle
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -84,13 +83,6 @@ def stranger() -> fractions.Fraction:
     return fractions.Fraction(1, 3)
 
 
-def leaves_a_child_behind() -> int:
-    child = os.fork()
-    if child == 0:
-        time.sleep(100)
-    return child
-
-
 def sees_the_others() -> list[str]:
     return [name for name in sys.modules if name.split(".")[0] in ("pandas", "scipy", "libcst")]
 
@@ -104,9 +96,9 @@ def stumbles() -> None:
         crashes()
 
 
-def sleeps(path: str) -> None:
-    Path(path).write_text(str(os.getpid()))
-    time.sleep(100)
+def sleeps(path: str, nap: str) -> None:
+    Path(path).touch()
+    os.execvp("sleep", ["sleep", nap])
 
 
 def _leave(content: bytes) -> NoReturn:

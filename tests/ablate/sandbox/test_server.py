@@ -15,6 +15,7 @@ from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import WorldError
 from tests.ablate.sandbox import misbehaving
+from tests.ablate.sandbox.sleepers import sleepers
 
 MIB = 2**20
 ROOT = str(Path(__file__).parents[3])
@@ -72,11 +73,11 @@ def test_records_of_ours_come_back_as_they_are(server: Server) -> None:
         ("exits", Failure.EXITED, "called sys.exit(3)"),
         ("leaves", Failure.EXITED, "ended the process with exit code 0"),
         ("crashes", Failure.CRASHED, "crashed (SIGSEGV)"),
-        ("raises", Failure.RAISED, "raised ValueError: no good (misbehaving.py, line 72)"),
+        ("raises", Failure.RAISED, "raised ValueError: no good (misbehaving.py, line 71)"),
         (
             "asks",
             Failure.RAISED,
-            "raised EOFError: EOF when reading a line (misbehaving.py, line 76)",
+            "raised EOFError: EOF when reading a line (misbehaving.py, line 75)",
         ),
         ("stumbles", Failure.CRASHED, "the second step crashed (SIGSEGV)"),
     ],
@@ -101,11 +102,6 @@ def test_the_server_has_imported_torch_and_nothing_heavy_else(server: Server) ->
     assert run(server, misbehaving.sees_the_others).value == []
 
 
-def test_what_a_child_starts_ends_with_it(server: Server) -> None:
-    grandchild = run(server, misbehaving.leaves_a_child_behind).value
-    assert ends(grandchild)
-
-
 def test_a_failure_leaves_the_next_job_as_it_was(server: Server) -> None:
     jobs = [
         job(misbehaving.crashes),
@@ -127,7 +123,7 @@ def test_a_successor_has_the_packages_and_ends_with_its_server(tmp_path: Path, h
         server.import_packages(["colorsys", "fractions"], tmp_path)
         assert server.packages == ("colorsys", "fractions")
         assert "colorsys" in run(server, misbehaving.loaded).value
-        group = server._process.pid  # its own, of which the successor is a member
+        group = server._pipe.process.pid  # its own, of which the successor is a member
         if how == "killed":
             os.kill(group, signal.SIGKILL)
     assert eventually(lambda: not is_there(group))
@@ -184,13 +180,13 @@ def test_a_child_costs_far_less_than_an_import(server: Server) -> None:
 
 def test_nothing_runs_after_close(tmp_path: Path) -> None:
     with Server(workers=2, limits=Limits(timeout_s=100), preload=TORCH) as server:
-        slow = job(misbehaving.sleeps, path=str(tmp_path / "pid"))
+        nap = f"100.{os.getpid()}{time.monotonic_ns()}"
+        slow = job(misbehaving.sleeps, path=str(tmp_path / "asleep"), nap=nap)
         quick = job(misbehaving.works, x=1)
         running = server.run([slow, quick])
         assert next(running)[0] == 1
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            time.sleep(0.01)
-    assert ends(int((tmp_path / "pid").read_text()))
+        assert eventually(lambda: (tmp_path / "asleep").exists() and sleepers(nap) != [])
+    assert sleepers(nap) == []
 
 
 def test_a_server_that_cannot_start_says_why() -> None:
@@ -199,16 +195,3 @@ def test_a_server_that_cannot_start_says_why() -> None:
         pytest.raises(WorldError, match="No module named 'no_such_framework'"),
     ):
         run(server, misbehaving.works, x=1)
-
-
-def ends(pid: int) -> bool:
-    """Whether a process is gone, or dead and not yet looked after, within seconds."""
-    for _ in range(200):
-        try:
-            words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            return True
-        if words[0] == "Z":
-            return True
-        time.sleep(0.02)
-    return False

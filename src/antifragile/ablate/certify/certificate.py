@@ -21,7 +21,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from antifragile._files import write_atomically
@@ -44,8 +44,8 @@ from antifragile.ablate.records import (
     Project,
     Variant,
 )
-from antifragile.ablate.sandbox.cold import FreshPython
 from antifragile.ablate.sandbox.job import Limits, Outcome
+from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError
 
@@ -65,6 +65,7 @@ def open_server(
     limits: Limits | None = None,
     framework: str = DEFAULT_FRAMEWORK,
     is_certifying: bool = False,
+    mechanisms: Mechanisms | None = None,
 ) -> Server:
     """Start the server that runs a model's code; it gets ready while the caller goes on.
 
@@ -73,6 +74,7 @@ def open_server(
         limits: Time and memory for each.
         framework: Name of the framework; KERAS_BACKEND names the back end of Keras.
         is_certifying: Whether variants will be certified, so that what it takes gets ready too.
+        mechanisms: Those of the kernel that may hold the model; all where None is given.
 
     Raises:
         MissingExtraError: The framework is not installed.
@@ -85,6 +87,7 @@ def open_server(
         environment=found.environment,
         has_private_home=True,
         has_fresh_python=is_certifying,
+        mechanisms=mechanisms,
     )
 
 
@@ -122,7 +125,8 @@ def certify(
     certificates: list[Certificate] = []
     baseline_files, batch = digests_of(out / BASELINE), tuple(variants)
     digests = _digests_of_folders(out, batch)
-    with _the_model_runs(), open_workplace(project, out, framework) as place:
+    workplace = open_workplace(project, out, framework)
+    with _the_model_runs(), workplace as place, server.stopping_jobs():
         bench, cold = _open_bench(place, batch, server, cold_imports)
         while batch:
             found: dict[int, Certificate] = {}
@@ -151,15 +155,15 @@ def _digests_of_folders(out: Path, variants: Sequence[Variant]) -> dict[str, dic
 
 @dataclass(frozen=True, kw_only=True)
 class _ColdImports:
-    """Imports of some variants, under way: their positions, and the fresh Python."""
+    """Imports of some variants by a fresh Python, under way: their positions, and their ends."""
 
     drawn: Sequence[int] = ()
-    python: FreshPython | None = None
+    running: Iterator[tuple[int, Outcome]] = field(default_factory=lambda: iter(()))
 
     def reasons(self) -> Iterator[tuple[int, str]]:
         """Yield positions, and why the import failed, "" where it did not; waits for it."""
-        if self.python is not None:
-            yield from zip(self.drawn, self.python.answers(len(self.drawn)), strict=True)
+        for place, outcome in self.running:
+            yield self.drawn[place], outcome.reason if outcome.failure else outcome.value
 
 
 def _open_bench(
@@ -173,13 +177,14 @@ def _open_bench(
     filled = dict.fromkeys(name for variant in variants for name in initial_values_of(variant))
     job = place.baseline_job(results, keep_gradients=marked, own_values=list(filled))
     baseline_run = server.run([job])
-    python = server.fresh_python() if drawn else None
-    if python is not None:
-        python.ask([place.cold_import(variants[position]) for position in drawn])
+    cold = _ColdImports()
+    if drawn:
+        imports = [place.cold_import(variants[position]) for position in drawn]
+        cold = _ColdImports(drawn=drawn, running=server.fresh_python().run(imports))
     if wanted := place.wanted_modules(variants):
         server.preload(*wanted)  # while those run
     bench = _bench(place, server, results, baseline_run, keep_gradients=marked)
-    return bench, _ColdImports(drawn=drawn, python=python)
+    return bench, cold
 
 
 def _legal(variants: Sequence[Variant]) -> list[int]:

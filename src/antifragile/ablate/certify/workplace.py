@@ -17,8 +17,8 @@ from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.records import AblationKind, Project, Variant
-from antifragile.ablate.sandbox.cold import ColdImport
-from antifragile.ablate.sandbox.copies import Copies, fill, open_copies
+from antifragile.ablate.sandbox.cold import import_variant
+from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.source.project import module_name
 from antifragile.ablate.source.text import decoded
@@ -49,8 +49,8 @@ class Workplace:
     def baseline_job(
         self, results: Path, *, keep_gradients: bool, own_values: Sequence[str]
     ) -> Job:
-        """Prepare the run of the unchanged model."""
-        return self._code(BASELINE).job(
+        """Prepare the run of the unchanged model, which alone may write the weights."""
+        return self._code(BASELINE, results.parent, self.weights.parent).job(
             probe.run_baseline,
             weights_file=str(self.weights),
             results=str(results),
@@ -62,7 +62,7 @@ class Workplace:
         self, results: Path, weights: Path, *, is_random: bool, keep_gradients: bool
     ) -> Job:
         """Prepare the runs of the unchanged model that show what rounding does to it."""
-        return self._code(BASELINE).job(
+        return self._code(BASELINE, results.parent).job(
             probe.run_controls,
             weights_file=str(weights),
             results=str(results),
@@ -107,7 +107,7 @@ class Workplace:
 
     def baseline_draws_job(self, results: Path, weights: Path) -> Job:
         """Prepare the same runs of the unchanged model."""
-        return self._code(BASELINE).job(
+        return self._code(BASELINE, results.parent).job(
             probe.draw_again, weights_file=str(weights), results=str(results), kept_apart=[]
         )
 
@@ -115,7 +115,7 @@ class Workplace:
         self, variant: Variant, target: Callable[..., Any], results: Path, **arguments: Any
     ) -> Job:
         """Prepare a call with the baseline's weights, in a copy of a variant."""
-        return self._code(variant.folder).job(
+        return self._code(variant.folder, results.parent).job(
             target,
             weights_file=str(self.weights),
             results=str(results),
@@ -125,8 +125,10 @@ class Workplace:
         )
 
     def new_results(self) -> Path:
-        """A path for the results of one run, of a name that no other run can know."""
-        return self.scratch / f"results-{secrets.token_hex(16)}"
+        """A path for the results of one run, in a folder of a name that no other run can know."""
+        folder = self.scratch / f"results-{secrets.token_hex(16)}"
+        folder.mkdir()
+        return folder / "results"
 
     def copied_weights(self) -> Path:
         """Copy the file of weights under a name that no variant can know."""
@@ -142,19 +144,18 @@ class Workplace:
         except OSError:
             return ""
 
-    def cold_import(self, variant: Variant) -> ColdImport:
-        """Copy a variant; name the modules that a fresh Python is to import."""
-        place = self.copies.new_place()
-        code = self._code_in(place, variant.folder)
-        fill(place, code.copied_from)
+    def cold_import(self, variant: Variant) -> Job:
+        """Prepare the import of a variant by a fresh Python."""
+        code = self._code(variant.folder)
         edited = [module_name(self.project, file) for file in variant.edited]
         names = [*edited, *(name for _, _, name in code.functions.values())]
-        return ColdImport(
+        return Job(
+            target=import_variant,
             folder=code.folder,
-            paths=code.paths,
-            names=list(dict.fromkeys(names)),
+            paths=tuple(code.paths),
+            arguments={"names": list(dict.fromkeys(names)), "hidden": self.hidden},
             script=code.script,
-            hidden=self.hidden,
+            copied_from=tuple(code.copied_from),
         )
 
     def wanted_modules(self, variants: Sequence[Variant]) -> tuple[str, ...]:
@@ -171,15 +172,13 @@ class Workplace:
     @property
     def weights(self) -> Path:
         """The file of the baseline's weights, which every variant reads."""
-        return self.scratch / "weights.safetensors"
+        return self.scratch / "baseline" / "weights.safetensors"
 
-    def _code(self, folder: str) -> ModelCode:
-        return self._code_in(self.copies.new_place(), folder)
-
-    def _code_in(self, place: Path, folder: str) -> ModelCode:
+    def _code(self, folder: str, *writable: Path) -> ModelCode:
+        place = self.copies.new_place()
         code = ModelCode.in_folder(self.project, place, self.framework, self.hidden)
         sources = (str(self.copies.original), str(self.out.resolve() / folder))
-        return replace(code, copied_from=sources, writable=(str(self.scratch),))
+        return replace(code, copied_from=sources, writable=tuple(map(str, writable)))
 
 
 def _kept_apart(variant: Variant) -> list[str]:
@@ -207,6 +206,7 @@ def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Work
         files = {*project.sources, *project.companions, *(entry.file for entry in entries)}
         texts = [(out / BASELINE / file) for file in files if file.endswith(".py")]
         uses_us = any(_US in path.read_text(errors="replace") for path in texts if path.is_file())
+        Path(scratch, "baseline").mkdir()
         yield Workplace(
             project=project,
             out=out,

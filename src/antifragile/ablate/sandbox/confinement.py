@@ -1,29 +1,30 @@
 """Confinement of a child: it writes in folders of its own and nowhere else.
 
-Two fences, each for what the other does not see. The kernel's (Landlock, Linux 5.13 and later, no
-rights needed) holds for all code, native code and further processes included: no file outside the
-child's folders is written, made, renamed or removed, and no process outside gets a signal from it
-(Linux 6.12). Python's (an audit hook) holds on every system and also sees modes, owners and times;
-it raises an error that says what is wrong, and notes each attempt for the parent.
+Two fences, each for what the other does not see. The kernel's (see `limits`) holds for all code,
+native code and further processes included. Python's (an audit hook) holds on every system; it
+raises an error that says what is wrong, and notes each attempt for the parent.
 
-Not held: without Landlock, native code (`torch.save` to an absolute path) and further processes;
-with it, modes, owners and times that a further process changes (`subprocess.run(["chmod", ...])`).
+Not held where the kernel offers neither namespaces nor Landlock: native code (`torch.save` to an
+absolute path) and further processes; with Landlock alone: modes, owners and times that a further
+process changes (`subprocess.run(["chmod", ...])`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
+
+from antifragile.ablate.sandbox.limits import landlock, namespaces
+from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _DEVICES = ("/dev", "/proc")  # no files of the user's
 _MOST_NOTES = 50
+_SIGNALS = {number.value: number.name for number in signal.Signals}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 # Events of Python's audit hooks: positions of the paths that they change, and of the folders'
@@ -44,26 +45,26 @@ _EVENTS: dict[str, tuple[tuple[tuple[int, int | None], ...], bool]] = {
     "sqlite3.connect": (((0, None),), False),
 }
 
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same number on every processor
-_NO_NEW_PRIVILEGES, _BENEATH = 38, 1
-_FIRST_RIGHTS = 0b1_1111_1111_0010  # write files; remove and make entries of every kind
-_MOVE, _TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
-_SIGNALS, _SIGNALS_SINCE = 0b10, 6
 
-
-def confine(folders: Sequence[str], notes: str, copy: str) -> None:
+def confine(
+    folders: Sequence[str], notes: str, copy: str, held: Mechanisms, memory_bytes: int
+) -> None:
     """Let this process write below some folders only, from now on and for good.
 
     Args:
         folders: The folders.
         notes: File for the paths that the model wrote to in its copy, or tried to outside.
         copy: The copy of the model's files, one of the folders.
+        held: The kernel's mechanisms that hold it, too.
+        memory_bytes: Size of the shared memory that it can make by name.
     """
+    if sys.platform == "linux":
+        namespaces.isolate(list(map(os.path.realpath, folders)), held, memory_bytes)
     inside = tuple(os.path.realpath(folder) for folder in (*folders, *_DEVICES))
     descriptor = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sys.addaudithook(_hook(inside, descriptor, os.path.realpath(copy)))
-    if kernel_confines():
-        _restrict(inside)
+    if held.landlock:
+        landlock.restrict(inside[: len(folders)], held.landlock, tcp=held.network_namespace)
 
 
 def watch(notes: str, copy: str) -> None:
@@ -110,19 +111,14 @@ def writing_below(folder: str) -> Iterator[None]:
         is_active = False
 
 
-def source() -> str:
-    """The text of this module, for a Python that must not import it."""
-    return Path(__file__).read_text(encoding="utf-8")
-
-
-@cache
 def kernel_confines() -> bool:
     """Whether the kernel can keep a child's writes in its folders."""
-    return _landlock_version() >= 3
+    return landlock.version() >= landlock.KEEPS_FILES
 
 
 def _hook(inside: tuple[str, ...], notes: int, copy: str) -> Callable[[str, tuple[Any, ...]], None]:
     noted: set[str] = set()
+    parent = os.getppid()  # 0 where it lies beyond the namespace, and means the group in `kill`
 
     def note(line: str) -> None:
         if line not in noted and len(noted) < _MOST_NOTES:
@@ -130,6 +126,9 @@ def _hook(inside: tuple[str, ...], notes: int, copy: str) -> Callable[[str, tupl
             os.write(notes, line.encode("utf-8", "replace") + b"\n")
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.kill" and arguments[0] == parent:
+            note(f"signal {_SIGNALS.get(arguments[1], arguments[1])}")
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         if event != "open" and event not in _EVENTS:
             return
         for path in _changed(event, arguments):
@@ -179,43 +178,3 @@ def _absolute(path: Any, folder: int | None, *, of_link: bool) -> str:
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:
     starts = ((folder, folder.rstrip(os.sep) + os.sep) for folder in folders)
     return any(path == folder or path.startswith(start) for folder, start in starts)
-
-
-def _landlock_version() -> int:
-    if not sys.platform.startswith("linux"):
-        return 0
-    return int(ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, 1))
-
-
-class _Ruleset(ctypes.Structure):
-    """The kernel's `landlock_ruleset_attr`."""
-
-    _fields_ = (
-        ("files", ctypes.c_uint64),
-        ("network", ctypes.c_uint64),
-        ("scoped", ctypes.c_uint64),
-    )
-
-
-class _Rule(ctypes.Structure):
-    """The kernel's `landlock_path_beneath_attr`."""
-
-    _pack_ = 1
-    _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
-
-
-def _restrict(folders: Sequence[str]) -> None:
-    libc, version = ctypes.CDLL(None), _landlock_version()
-    rights = _FIRST_RIGHTS | _MOVE | _TRUNCATE
-    asked = _Ruleset(files=rights, scoped=_SIGNALS if version >= _SIGNALS_SINCE else 0)
-    size = ctypes.sizeof(asked) if version >= _SIGNALS_SINCE else 8
-    ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(asked), ctypes.c_size_t(size), 0)
-    for folder in folders:
-        descriptor = os.open(folder, os.O_PATH)
-        rule = _Rule(rights=rights, folder=descriptor)
-        libc.syscall(_ADD_RULE, ruleset, _BENEATH, ctypes.byref(rule), 0)
-        os.close(descriptor)
-    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    if libc.syscall(_RESTRICT_SELF, ruleset, 0) != 0:
-        raise OSError("the kernel did not take the limits of a child")
-    os.close(ruleset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -67,6 +68,8 @@ class Failure(StrEnum):
     CRASHED = "crashed"  # a signal: segmentation fault, abort
     TIMEOUT = "timeout"
     MEMORY = "memory"
+    FILES = "files"
+    PROCESSES = "processes"
     MALFORMED = "malformed"  # its answer is no plain data of the type that was declared
 
 
@@ -76,11 +79,22 @@ class Limits:
 
     Args:
         timeout_s: Seconds from fork to end.
-        memory_bytes: Growth of private memory allowed beyond the freshly forked process's.
+        memory_bytes: Growth of private memory allowed beyond the freshly forked process's, for each
+            of its processes and for all together.
+        files_bytes: Size of its files, of each and of all together; where 0 is given that of its
+            memory, and 4 GiB at least.
+        processes: Number of its processes at the same time.
     """
 
     timeout_s: float = 60.0
     memory_bytes: int = 4 * GIB
+    files_bytes: int = 0
+    processes: int = field(default_factory=lambda: max(64, 4 * (os.cpu_count() or 1)))
+
+    @property
+    def most_written(self) -> int:
+        """The bytes that its files may have."""
+        return self.files_bytes or max(self.memory_bytes, 4 * GIB)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +127,11 @@ def outcome_of(ended: dict[str, Any], answer: Answer | None, stage: str, limits:
             return Outcome(failure=failure, reason=reason, seconds=seconds)
     elif ended["how"] == "memory":
         failure, reason = Failure.MEMORY, ""
+    elif ended["how"] == "files":
+        most = f"{limits.most_written / GIB:.3g} GiB"
+        failure, reason = Failure.FILES, f"wrote more files than the limit of {most}"
+    elif ended["how"] == "processes":
+        failure, reason = Failure.PROCESSES, f"started more than {limits.processes} processes"
     elif ended["how"] == "signal":
         failure, reason = Failure.CRASHED, f"crashed ({_signal_name(ended['code'])})"
     else:
@@ -124,7 +143,7 @@ def outcome_of(ended: dict[str, Any], answer: Answer | None, stage: str, limits:
 
 def _told(failure: str) -> Failure:
     """The failure that a child names; one that only we can see is none that it may name."""
-    unseen = (Failure.TIMEOUT, Failure.CRASHED)
+    unseen = (Failure.TIMEOUT, Failure.CRASHED, Failure.FILES, Failure.PROCESSES)
     known = [item for item in Failure if item == failure and item not in unseen]
     return known[0] if known else Failure.MALFORMED
 

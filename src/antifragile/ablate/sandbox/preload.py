@@ -64,14 +64,16 @@ def imported_without_harm(names: Sequence[str], root: str) -> Iterator[str]:
         names: The modules.
         root: Folder of the project; no file of it may be loaded.
     """
-    before = _state(root)
+    before, torch_before = _state(root), _torch_state()
     for name in names:
         try:
             import_named(name)
         except (Exception, SystemExit):  # the model's own import tells why
             return
-        if _state(root) != before:
+        torch_now = _torch_state()
+        if _state(root) != before or (torch_before and torch_now != torch_before):
             return
+        torch_before = torch_now
         yield name
 
 
@@ -135,7 +137,7 @@ def _is_outside(place: Path, project: Project) -> bool:
 
 
 def _state(root: str) -> list[Any]:
-    """All that an import must leave as it is."""
+    """All that an import must leave as it is, but for the defaults of torch."""
     return [
         threading.active_count(),
         _native_threads(),
@@ -143,7 +145,6 @@ def _state(root: str) -> list[Any]:
         list(sys.path),
         os.getcwd(),
         [signal.getsignal(number) for number in _SIGNALS],
-        *_torch_state(),
     ]
 
 
@@ -168,6 +169,7 @@ def _native_threads() -> int:
 
 
 def _torch_state() -> list[Any]:
+    """Defaults of torch; nothing where it is not imported yet."""
     torch = sys.modules.get("torch")
     if torch is None:
         return []

@@ -3,28 +3,26 @@
 Model code that a user names may hang, crash, fill the memory, print or call `sys.exit`; none of
 that may reach us. So a fresh Python is started that imports the framework and our own small job
 modules and nothing else, and forks one child per job: a child costs milliseconds and starts from
-the same clean state as every other. It has a time limit, a limit on how far its memory may grow, a
-process group of its own, no terminal, and the folder it is to work in. Its answer is JSON data of
+the same clean state as every other. It has a time limit, limits on what it and all that it starts
+may take (see `limits`), no terminal, and the folder it is to work in. Its answer is JSON data of
 the type that the job's target declares; anything else is a failure in words (see `answers`).
 
-The other end of the pipe, with the limits, is `process`.
+The other end of the pipe is `process`. Should it say nothing for longer than a job may take, or be
+stopped, all of it is ended.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from antifragile.ablate.sandbox import cold
 from antifragile.ablate.sandbox.answers import (
     ANSWER,
     STAGE,
@@ -35,9 +33,10 @@ from antifragile.ablate.sandbox.answers import (
     read_lines,
     read_words,
 )
-from antifragile.ablate.sandbox.cold import FreshPython
 from antifragile.ablate.sandbox.home import known_caches, private_home
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
+from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
+from antifragile.ablate.sandbox.limits.pipe import ServerPipe
 from antifragile.errors import WorldError
 
 _THREADS = (
@@ -57,10 +56,12 @@ class Server:
         environment: Variables set besides one thread per library and a fixed hash seed.
         has_private_home: Whether a home of its own hides the user's from it and from its children.
         has_fresh_python: Whether `import_packages` also gets a fresh Python ready.
+        mechanisms: Those of the kernel that may hold the jobs; all where None is given.
 
     Attributes:
         notes: Sentences about what the jobs did beside their answers, for the user.
         packages: Modules that `import_packages` has imported.
+        held: The mechanisms in force, once the first job has ended.
     """
 
     def __init__(
@@ -72,26 +73,31 @@ class Server:
         environment: Mapping[str, str] | None = None,
         has_private_home: bool = False,
         has_fresh_python: bool = False,
+        mechanisms: Mechanisms | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits, self._given = limits or Limits(), dict(environment or {})
+        self._mechanisms = mechanisms or Mechanisms()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
         self._home = Path(self._answers.name, "server") if has_private_home else None
         self.notes: list[str] = []
         self.packages: tuple[str, ...] = ()
+        self.held: Mechanisms | None = None
         self._has_packages = False
         self._has_fresh_python = has_fresh_python
-        self._fresh: FreshPython | None = None
+        self._fresh: Server | None = None
         self._count = 0
+        self._imports = 1  # requests under way that take as long as they take; 1 is the start
+        self._changes = 0  # of packages, asked for and not yet answered
+        self._running: set[int] = set()
         self._ended: dict[int, dict[str, Any]] = {}  # read, but not asked for yet
-        self._environment = {**os.environ, **self._own_variables(), **(environment or {})}
-        command = [sys.executable, "-P", "-m", "antifragile.ablate.sandbox.process"]
-        self._process = subprocess.Popen(
-            [*command, str(workers), *preload],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            start_new_session=True,
+        start = {"workers": workers, "mechanisms": asdict(self._mechanisms), "preload": preload}
+        self._pipe = ServerPipe(
+            "antifragile.ablate.sandbox.process",
+            start,
+            environment={**os.environ, **self._own_variables(), **self._given},
+            mark=self._answers.name,
+            timeout_s=self._limits.timeout_s,
+            holds_group=self._mechanisms.holds_group,
         )
 
     def _own_variables(self) -> dict[str, str]:
@@ -116,7 +122,8 @@ class Server:
 
         It happens when the jobs before it have started; no other starts until it is done.
         """
-        self._send({"import": modules})
+        self._imports += 1
+        self._pipe.send({"import": modules})
 
     def import_packages(self, names: Sequence[str], root: Path) -> None:
         """Import the packages of a project, so that no child need; waits until that is done.
@@ -129,56 +136,62 @@ class Server:
             root: The project's root, of which no file may be loaded.
         """
         if self._has_fresh_python:
-            self._start_fresh_python(names)
-        folder, limit = self._answers.name, self._limits.timeout_s
-        self._change_packages({"packages": [names, str(root), folder, limit]})
+            self.fresh_python()._ask_for_packages(names, root)
+        self._ask_for_packages(names, root)
+        self._settle()
 
     def give_back_packages(self) -> bool:
         """Undo `import_packages` when all that runs has ended; returns whether there was any."""
+        self._settle()
+        if self._fresh is not None:
+            self._fresh.give_back_packages()
         if self._has_packages:
-            self._change_packages({"give_back": True})
+            self._changes += 1
+            self._pipe.send({"give_back": True})
+            self._settle()
             return True
         return False
 
-    def fresh_python(self) -> FreshPython:
-        """A Python that knows nothing of us, with the packages that did no harm."""
-        if self._fresh is None or self._fresh.packages != self.packages:
-            self._start_fresh_python(self.packages)
-        assert self._fresh is not None
+    def fresh_python(self) -> Server:
+        """A server that has imported no framework, with the packages that did no harm."""
+        if self._fresh is None:
+            self._fresh = Server(
+                limits=self._limits,
+                preload=(cold.__name__,),
+                environment=self._given,
+                has_private_home=self._home is not None,
+                mechanisms=self._mechanisms,
+            )
         return self._fresh
 
-    def _start_fresh_python(self, packages: Sequence[str]) -> None:
-        if self._fresh is not None:
-            self._fresh.close()
-        self._count += 1
-        self._fresh = FreshPython(
-            packages,
-            folder=self._scratch(self._count),
-            environment=self._environment,
-            timeout_s=self._limits.timeout_s,
+    def _ask_for_packages(self, names: Sequence[str], root: Path) -> None:
+        self._changes += 1
+        self._pipe.send(
+            {"packages": [names, str(root), self._answers.name, self._limits.timeout_s]}
         )
 
-    def _change_packages(self, request: dict[str, Any]) -> None:
-        self._send(request)
-        while "packages" not in (found := self._read()):
+    def _settle(self) -> None:
+        """Wait until the packages are those that were asked for last."""
+        while self._changes:
+            self._keep(self._read())
+
+    def _keep(self, found: dict[str, Any]) -> None:
+        """Take note of what the server says: how a job ended, or something of itself."""
+        if "id" in found:
+            self._running.discard(found["id"])
             self._ended[found["id"]] = found
-        self.packages, self._has_packages = tuple(found["packages"]), found["is_successor"]
+        elif "packages" in found:
+            self._changes -= 1
+            self.packages, self._has_packages = tuple(found["packages"]), found["is_successor"]
+        else:
+            self._imports -= 1
+            self.held = Mechanisms(**found["held"]) if "held" in found else self.held
 
     def close(self) -> None:
         """End the server and whatever runs in it."""
-        self._process.terminate()
         if self._fresh is not None:
             self._fresh.close()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._pipe.close()
         self._answers.cleanup()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
@@ -200,8 +213,7 @@ class Server:
         while waiting:
             number = next((number for number in waiting if number in self._ended), None)
             if number is None:
-                ended = self._read()  # perhaps of another run
-                self._ended[ended["id"]] = ended
+                self._keep(self._read())  # perhaps of another run
             else:
                 position, job = waiting.pop(number)
                 yield position, self._outcome(job, self._ended.pop(number))
@@ -210,6 +222,25 @@ class Server:
         """Run one job to its end."""
         [(_, outcome)] = self.run([job])
         return outcome
+
+    @contextmanager
+    def stopping_jobs(self) -> Iterator[None]:
+        """End the jobs that still run when what is inside has failed, before their files go."""
+        try:
+            yield
+        except BaseException:
+            with suppress(WorldError):
+                self.stop_jobs()
+            raise
+
+    def stop_jobs(self) -> None:
+        """End all jobs that run or wait; their outcomes are failures that nobody needs."""
+        if self._fresh is not None:
+            self._fresh.stop_jobs()
+        if self._running:
+            self._pipe.send({"stop": True})
+        while self._running:
+            self._keep(self._read())
 
     def _submit(self, job: Job) -> int:
         self._count += 1
@@ -224,37 +255,16 @@ class Server:
             "is_confined": job.is_confined,
             "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
+            "most_written": self._limits.most_written,
             **asdict(self._limits),
         }
         self._scratch(self._count).mkdir()
-        self._send(request)
+        self._pipe.send(request)
+        self._running.add(self._count)
         return self._count
 
-    def _send(self, request: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise self._died() from error
-
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        try:
-            ended: dict[str, Any] = json.loads(line)
-        except ValueError as error:  # no line: it ended
-            raise self._died() from error
-        return ended
-
-    def _died(self) -> WorldError:
-        assert self._process.stderr is not None
-        said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-        why = f": {said[-1]}" if said else ""
-        return WorldError(
-            f"the process that runs model code ended{why}; "
-            "mend that and run the same command again."
-        )
+        return self._pipe.read(takes_long=self._imports + self._changes > 0)
 
     def _scratch(self, number: int) -> Path:
         return Path(self._answers.name) / str(number)
@@ -267,14 +277,16 @@ class Server:
             answer = Answer(failure=Failure.MALFORMED, reason=str(error))
         stage = read_words(scratch / STAGE)
         for line in read_lines(scratch / WRITES):
-            self.note(_about_write(*line.split(" ", 1)))
+            self.note(_about_try(*line.split(" ", 1)))
         shutil.rmtree(scratch, ignore_errors=True)
         if job.copied_from:
             shutil.rmtree(job.folder, ignore_errors=True)
         return outcome_of(ended, answer, stage, self._limits)
 
 
-def _about_write(where: str, path: str = "") -> str:
+def _about_try(where: str, path: str = "") -> str:
+    if where == "signal":
+        return f"the model tried to send {path} to the process that runs it, and was not let."
     if where == "outside":
         return f"the model tried to write to {path}, outside its copy, and was not let."
     return f"the model wrote to {path} in its copy; your own files are as they were."

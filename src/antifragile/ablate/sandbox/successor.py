@@ -10,7 +10,6 @@ what was taken over can be given back. Meanwhile nothing is written outside the 
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import select
@@ -21,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from antifragile.ablate.sandbox import confinement
+from antifragile.ablate.sandbox.limits.keeper import end_with
 from antifragile.ablate.sandbox.preload import import_named, imported_without_harm, is_imported
 
 GIVES_BACK = 75  # exit code of a successor after which its parent serves again
 _ONE_MORE, _SERVES = b".", b"!"
-_PR_SET_PDEATHSIG = 1
 
 
 def hand_over(names: Sequence[str], root: str, folder: str, timeout_s: float) -> list[str]:
@@ -69,14 +68,6 @@ def _served(child: int) -> int:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     signal.signal(signal.SIGTERM, before)
     return code
-
-
-def end_with(parent: int) -> None:
-    """Let this process end when its parent does, where the system offers it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ class AblationRuns:
         environment: Environment that all runs belong to.
         combinations: The variants, with verdicts on configurations that cut several arms.
         listener: Called after every run.
+        is_confined: Whether a run writes in its own folders alone.
     """
 
     def __init__(
@@ -84,10 +85,13 @@ class AblationRuns:
         environment: Environment,
         combinations: Combinations,
         listener: AblationListener | None,
+        *,
+        is_confined: bool = False,
     ) -> None:
         self.request, self.folder, self.store = request, combinations.folder, store
         self.owner, self.server, self.environment = owner, server, environment
         self.combinations, self.listener = combinations, listener
+        self._is_confined = is_confined
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.keys: dict[PlannedRun, str] = {}
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
@@ -220,7 +224,8 @@ class AblationRuns:
             arguments={"run": asdict(arguments)},
             script=code.script,
             copied_from=tuple(code.copied_from),
-            is_confined=False,
+            is_confined=self._is_confined,
+            writable=(str(scratch),),
         )
 
     def _kept_file(self, plan: PlannedRun) -> Path:

@@ -20,6 +20,7 @@ from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job, Limits
+from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study import job
 from antifragile.ablate.study.folder import AblationFolder
@@ -47,12 +48,14 @@ class StudyProcesses:
         limits: Time and memory of one run, of a server that is started.
         server: Runs the jobs; None to start one for the study.
         certifier: Certifies combinations; None to start one if there are new ones.
+        is_confined: Whether runs are held like probes: no network, no files but their own.
     """
 
     workers: int = 1
     limits: Limits | None = None
     server: Server | None = None
     certifier: Server | None = None
+    is_confined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +130,8 @@ def open_study_server(
         limits=processes.limits or Limits(timeout_s=3600),
         preload=(*training_modules(framework), *own),
         environment=framework.environment,
+        has_private_home=processes.is_confined,
+        mechanisms=None if processes.is_confined else NONE,
     )
 
 

@@ -124,9 +124,19 @@ def run_ablation(
         server = where.server or opened.enter_context(open_study_server(request, folder, where))
         environment = describe_environment(folder, server)
         copies = opened.enter_context(open_study_copies(folder))
+        opened.enter_context(server.stopping_jobs())
         server.note(copies.copies.note)
         combined = Combinations(folder, copies, certifier)
-        runs = AblationRuns(request, store, owner, server, environment, combined, listener)
+        runs = AblationRuns(
+            request,
+            store,
+            owner,
+            server,
+            environment,
+            combined,
+            listener,
+            is_confined=where.is_confined,
+        )
         return _Study(runs).run(command)
 
 

@@ -52,6 +52,12 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one run.")] = 3600.0,
     memory: Annotated[str, typer.Option(help="Memory for one run, as in 512MiB.")] = "8GiB",
+    confine: Annotated[
+        bool,
+        typer.Option(
+            "--confine", help="Hold runs like probes: no network, no files but their own copy."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train every certified variant on paired seeds and say what each component was worth.
@@ -74,7 +80,7 @@ def run(
             request,
             made,
             opened,
-            processes=StudyProcesses(workers=workers, limits=limits),
+            processes=StudyProcesses(workers=workers, limits=limits, is_confined=confine),
             listener=line,
             command=f"antifragile {shlex.join(map(show_address, sys.argv[1:]))}",
         )

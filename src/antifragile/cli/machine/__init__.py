@@ -1,0 +1,1 @@
+"""Verbs that say what this machine is and has."""
