@@ -190,11 +190,14 @@ def test_a_read_only_folder(closed: Path, tmp_path: Path) -> None:
         ("study", "export", *STORE, "--out", "all.csv"): "cannot write .: Permission denied; free",
         TRIAL: "cannot write out: Permission denied; free space or choose a folder that can",
     }
-    *failed, read = run_as_nobody(closed, tmp_path, *expected, ("study", "summary", *STORE))
+    finished = (("study", "summary", *STORE), ("study", "run", "s.toml", *STORE))
+    *failed, read, run = run_as_nobody(closed, tmp_path, *expected, *finished)
     for said, message in zip(failed, expected.values(), strict=True):
         assert is_a_world_fault(said), said
         assert f"error: {message}" in said.err
     assert read.code == 0, read.err
+    assert run.code == 0, run.err
+    assert "0 trials run" in run.out
     assert contents(closed) == before
 
 

@@ -16,6 +16,7 @@ from antifragile.store.checksums import Columns
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import Store
 
+TRIALS_OF_PART = 400  # tens of thousands of records
 _ACCURACIES = {
     "validation_correct": "validation_accuracy",
     "bounty": "bounty_accuracy",
@@ -70,7 +71,7 @@ def meta_loops_frames(store: Store, study: StoredStudy) -> Iterator[pd.DataFrame
     A part is read from the store when it is asked for; without records there is one, and it is
     empty.
     """
-    parts = store.record_parts(study.spec.name)
+    parts = store.record_parts(study.spec.name, n_trials=TRIALS_OF_PART)
     first = next(parts, {})
     yield from map(_as_frame, chain([first], parts))
 

@@ -29,6 +29,7 @@ STUDY_VERBS = {
     "status": "antifragile.cli.study.status:status",
     "summary": "antifragile.cli.study.status:summary",
     "export": "antifragile.cli.study.export:export",
+    "check": "antifragile.cli.study.check:check",
 }
 ABLATE_VERBS = {
     "discover": "antifragile.cli.ablate.generate:discover",

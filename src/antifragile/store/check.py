@@ -96,12 +96,12 @@ def repair_store(store: Store, findings: Sequence[Finding]) -> Path | None:
             connection.exec_driver_sql("REINDEX")
     trials = [finding for finding in findings if finding.repair is Repair.TRIAL]
     for study in sorted({finding.study for finding in trials}):
-        keys = [finding.key for finding in trials if finding.study == study]
+        keys = [f.key for f in trials if f.study == study and f.key is not None]
         with store.owned(OwnedKind.STUDY, study), store.transaction(is_writing=True) as connection:
             _remove_trials(connection, keys)
             query = select(schema.studies.c.spec).where(schema.studies.c.name == study)
             spec = StudySpec.from_json(connection.execute(query).scalar_one())
-            writing.put_trials(connection, spec)
+            writing.put_trials(connection, spec, sorted(keys))  # in the planned order again
     with store.transaction(is_writing=True) as connection:
         # Environments go after the runs that name them.
         for finding in sorted(findings, key=lambda finding: finding.repair is Repair.REMOVE):
@@ -279,9 +279,8 @@ def _wrong_rows(
 
 def _remove_trials(connection: Connection, keys: Iterable[Any]) -> None:
     for key in keys:
-        if key is not None:
-            for table in (schema.meta_loops, schema.robustness, schema.trials):
-                connection.execute(delete(table).where(table.c.trial_id == key))
+        for table in (schema.meta_loops, schema.robustness, schema.trials):
+            connection.execute(delete(table).where(table.c.trial_id == key))
 
 
 def _finding(where: str, what: str, repair: Repair, table: Table, key: Any) -> Finding:

@@ -52,7 +52,6 @@ from antifragile.store.records import (
 )
 
 DEFAULT_STORE = "sqlite:///antifragile.db"
-_TRIALS_OF_PART = 400  # tens of thousands of records
 
 
 class Store:
@@ -290,12 +289,10 @@ class Store:
         Raises:
             StoreError: A value is not what was written.
         """
-        parts = list(self.record_parts(study, n_trials=None))
+        parts = list(self.record_parts(study))
         return parts[0] if parts else {}
 
-    def record_parts(
-        self, study: str, *, n_trials: int | None = _TRIALS_OF_PART
-    ) -> Iterator[Columns]:
+    def record_parts(self, study: str, *, n_trials: int | None = None) -> Iterator[Columns]:
         """Yield what `record_columns` gives, some trials at a time.
 
         Args:

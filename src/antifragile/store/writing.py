@@ -80,8 +80,14 @@ def _seal_study(connection: Connection, name: str) -> None:
     update_rows(connection, table, sealed(table, map(dict, rows)))
 
 
-def put_trials(connection: Connection, spec: StudySpec) -> None:
-    """Add the trials of a study that are not there, as pending."""
+def put_trials(connection: Connection, spec: StudySpec, numbers: Sequence[int] = ()) -> None:
+    """Add the trials of a study that are not there, as pending.
+
+    Args:
+        connection: A writing transaction.
+        spec: The study.
+        numbers: Free numbers for the first of them; the database gives the others theirs.
+    """
     table = schema.trials
     query = select(schema.studies.c.study_id).where(schema.studies.c.name == spec.name)
     study_id = connection.execute(query).scalar_one()
@@ -94,8 +100,11 @@ def put_trials(connection: Connection, spec: StudySpec) -> None:
         for name in [trial.architecture.name]
         if (name, trial.mode, trial.trial) not in present
     ]
+    named = [row | {"trial_id": number} for row, number in zip(rows, numbers, strict=False)]
+    for part in (named, rows[len(named) :]):
+        if part:
+            connection.execute(table.insert(), part)
     if rows:
-        connection.execute(table.insert(), rows)
         query = select(table).where(table.c.study_id == study_id, table.c.checksum.is_(None))
         new = [dict(row) | _EMPTY for row in connection.execute(query).mappings()]
         update_rows(connection, table, sealed(table, new))

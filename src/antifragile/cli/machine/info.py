@@ -8,7 +8,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 import antifragile
@@ -68,7 +67,7 @@ def _plain(
 def _facts_table(facts: dict[str, str]) -> Table:
     table = plain_table("this machine", "")
     for name, value in facts.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     return table
 
 
@@ -82,11 +81,11 @@ def _extras_table(extras: tuple[OptionalExtra, ...]) -> Table:
 def _presence(item: OptionalExtra) -> tuple[str, str]:
     if not item.missing:
         return "yes", ""
-    return escape(f"no {', '.join(item.missing)}"), escape(item.command)
+    return f"no {', '.join(item.missing)}", item.command
 
 
 def _limits_table(limits: tuple[HeldLimit, ...]) -> Table:
     table = plain_table("limit of model code", "holds", "by")
     for item in limits:
-        table.add_row(item.name, item.strength, escape(item.mechanism))
+        table.add_row(item.name, item.strength, item.mechanism)
     return table

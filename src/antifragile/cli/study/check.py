@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import DEFAULT_STORE, JsonOption
@@ -51,7 +50,7 @@ def _print(name: str, findings: list[dict[str, object]], *, has_checksums: bool)
         return
     table = plain_table("where", "what", "to do")
     for finding in findings[:_MOST_LINES]:
-        table.add_row(*(escape(str(finding[key])) for key in ("where", "what", "repair")))
+        table.add_row(*(str(finding[key]) for key in ("where", "what", "repair")))
     out.print(table)
     if len(findings) > _MOST_LINES:
         out.print(f"and {len(findings) - _MOST_LINES:,} more.", markup=False)
