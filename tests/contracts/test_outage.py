@@ -41,8 +41,8 @@ def test_a_short_outage_is_waited_for(workers: str, server: Server, tmp_path: Pa
 IMPATIENT = """
 import sys
 from antifragile.cli.main import run
-from antifragile.store.database import connection
-connection._OUTAGE_S = 2.0
+from antifragile.store.database import faults
+faults._OUTAGE_S = 2.0
 sys.exit(run(sys.argv[1:]))
 """
 

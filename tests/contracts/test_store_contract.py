@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import Damage, MetaLoopRecord, RobustnessRecord, TrialResult
 from antifragile.errors import AntifragileError, StoreError, WorldError
-from antifragile.store.database.connection import parse_store_url
+from antifragile.store.database.address import parse_store_url
 from antifragile.store.owner import OwnedKind, Ownership
 from antifragile.store.records import DataFacts, Environment, TrialStatus
 from antifragile.store.store import Store

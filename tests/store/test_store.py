@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antifragile.errors import AntifragileError, StoreError, WorldError
-from antifragile.store.database.connection import parse_store_url, show
+from antifragile.store.database.address import parse_store_url, show
 from antifragile.store.store import Store
 
 

@@ -123,7 +123,7 @@ def mutate_data(value: Any, rng: random.Random) -> Any:
         elif step == 3 and isinstance(holder[key], str):
             holder[key] = mutate_text(holder[key], rng)
         elif step == 4 and isinstance(holder[key], int | float):
-            holder[key] = rng.choice((-holder[key], holder[key] + 1, holder[key] * 1e9, 10**30))
+            holder[key] = rng.choice((-holder[key], holder[key] + 1, holder[key] * 10**9, 10**30))
         elif step == 5 and isinstance(holder[key], dict) and holder[key]:
             holder[key][rng.choice(WORDS)] = holder[key].pop(rng.choice(list(holder[key])))
         else:

@@ -21,18 +21,15 @@ from antifragile.errors import AntifragileError, StoreError, nearest
 from antifragile.store import writing
 from antifragile.store.checksums import Columns, as_columns
 from antifragile.store.database import queries, schema
+from antifragile.store.database.address import is_memory, parse_store_url, show
 from antifragile.store.database.connection import (
     exclusive_transaction,
-    is_memory,
     open_engine,
-    parse_store_url,
-    patiently,
     reading_transaction,
-    show,
     store_version,
-    translated,
     writing_transaction,
 )
+from antifragile.store.database.faults import patiently, translated
 from antifragile.store.owner import OwnedKind, Ownership, beating, claim, confirm, forget, release
 from antifragile.store.reading import (
     check_sums,
