@@ -62,8 +62,8 @@ def test_a_long_outage_ends_with_one_sentence(server: Server, tmp_path: Path) ->
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 1
     assert "Traceback" not in said
-    *warnings, last = said.strip().splitlines()
-    assert len(warnings) == 1, said
+    *others, last = said.strip().splitlines()
+    assert [line.startswith("WARNING: store postgresql") for line in others].count(True) == 1
     assert last.startswith("error: store postgresql")
     assert last.endswith("run the same command again, nothing that was stored is lost.")
     server.start()

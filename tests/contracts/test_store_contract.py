@@ -329,11 +329,17 @@ def test_someone_elses_database_is_refused_and_left_alone(shared_url: str) -> No
     assert tables(shared_url) == before
 
 
-def execute(url: str, statement: str) -> None:
-    engine = create_engine(parse_store_url(url))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()
+def execute(url: str, statement: str, wait_s: float = 30) -> None:
+    """Change a store behind its back, waiting so long for others that hold it."""
+    parsed = parse_store_url(url)
+    is_file = parsed.get_backend_name() == "sqlite"
+    waits = {"timeout": wait_s} if is_file else {"options": f"-c lock_timeout={wait_s * 1000:.0f}"}
+    engine = create_engine(parsed, connect_args=waits)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
 
 
 def tables(url: str) -> list[str]:

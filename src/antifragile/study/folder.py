@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -16,15 +20,27 @@ from antifragile.store.store import Store
 
 
 def default_files(store: Store, study: str) -> Path:
-    """The folder of a study's checkpoints and kept weights, unless the caller names another."""
+    """The folder of a study's checkpoints and kept weights, unless the caller names another.
+
+    That of a store in memory is a temporary one, which ends with the process.
+    """
     readable = safe_name(study, also="._-", at_most=60)
     folder = f"{readable or 'study'}-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
     if store.url.get_backend_name() == "sqlite" and not store.is_memory:
         path = Path(str(store.url.database))
         return path.with_name(path.name + ".files") / folder
     address = store.url.render_as_string(hide_password=True)
+    if store.is_memory:
+        return _temporary_folder() / folder
     where = hashlib.sha256(address.encode()).hexdigest()[:16]
     return platformdirs.user_cache_path("antifragile") / "stores" / where / folder
+
+
+@cache
+def _temporary_folder() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="antifragile-memory-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 @contextmanager

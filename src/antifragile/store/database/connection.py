@@ -130,6 +130,8 @@ def reading_transaction(engine: Engine) -> Iterator[Connection]:
 def writing_transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that writes; on SQLite it excludes other writers."""
     with engine.connect().execution_options(is_writing=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":  # a process that stands still may hold a row
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_BUSY_TIMEOUT_S}s'")
         yield connection
 
 

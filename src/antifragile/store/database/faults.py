@@ -55,9 +55,11 @@ def _is_outage(error: Exception) -> bool:
     """Whether the connection to a server was lost, or none could be made."""
     if not isinstance(error, DBAPIError):
         return False
-    is_server = type(error.orig).__module__.startswith("psycopg")
-    is_lost = error.connection_invalidated or isinstance(error, OperationalError)
-    return is_server and is_lost
+    if not type(error.orig).__module__.startswith("psycopg"):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    is_of_connection = state is None or state.startswith(("08", "57P"))
+    return is_of_connection and isinstance(error, OperationalError)
 
 
 def patiently(attempt: Callable[[], None]) -> None:
