@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -64,7 +64,8 @@ class Driver:
 
     def signal(self, number: int) -> None:
         """Send a signal to the driver and its workers."""
-        os.killpg(self.process.pid, number)
+        with suppress(ProcessLookupError):  # all of them have ended
+            os.killpg(self.process.pid, number)
 
     def stop(self, url: str) -> None:
         """Let it stand still at a moment at which it does not hold the store."""
