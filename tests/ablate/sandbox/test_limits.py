@@ -36,6 +36,15 @@ LIMITS = Limits(timeout_s=20, memory_bytes=256 * MIB, files_bytes=64 * MIB, proc
 Run = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def tests_are_found() -> Iterator[None]:
+    """Let servers, which know the installed package alone, import `escaping`."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = str(Path(__file__).parents[3])
+        patch.setenv("PYTHONPATH", os.pathsep.join([root, *filter(None, sys.path)]))
+        yield
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mechanisms], Server]]:
     """Servers by their mechanisms, each started once."""
