@@ -68,12 +68,16 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: b
 @cache
 def _sweep(folder: Path) -> None:
     """Remove unfinished files that nobody writes; once in a process."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        if _OURS.fullmatch(path.name):
-            with suppress(OSError), path.open("rb") as file:
-                age_s = time.time() - os.fstat(file.fileno()).st_mtime
-                if age_s > 1 and _is_held(file):  # a younger one may be about to be held
-                    path.unlink()
+    for path in _unfinished_files(folder):
+        with suppress(OSError), path.open("rb") as file:
+            age_s = time.time() - os.fstat(file.fileno()).st_mtime
+            if age_s > 1 and _is_held(file):  # a younger one may be about to be held
+                path.unlink()
+
+
+def _unfinished_files(folder: Path) -> list[Path]:
+    """Temporary files whose names are ours."""
+    return [path for path in folder.glob(f".*{_TEMPORARY}") if _OURS.fullmatch(path.name)]
 
 
 def _is_held(file: BinaryIO) -> bool:
@@ -116,9 +120,8 @@ def make_folder(path: Path) -> None:
 
 def remove_temporary_files(folder: Path) -> None:
     """Remove unfinished files of killed processes; call it only while no process writes there."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        if _OURS.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    for path in _unfinished_files(folder):
+        path.unlink(missing_ok=True)
 
 
 def check_folder_path(path: Path) -> None:

@@ -69,10 +69,13 @@ def check_store(store: Store) -> list[Finding]:
         found = [*_structure(connection)]
         if any(finding.repair is Repair.NONE for finding in found):
             return found
-        found += _environments(connection, store)
-        found += _studies(connection, store)
+        wrong = list(_environments(connection, store))
+        keys = connection.execute(select(schema.environments.c.environment_id)).scalars()
+        environments = set(keys) - {finding.key for finding in wrong}
+        found += wrong
+        found += _studies(connection, store, environments)
         found += _orphans(connection)
-        found += _ablations(connection, store)
+        found += _ablations(connection, store, environments)
     return found
 
 
@@ -148,7 +151,7 @@ def _environments(connection: Connection, store: Store) -> Iterator[Finding]:
             yield _finding(where, _reason(error), Repair.REMOVE, table, row.environment_id)
 
 
-def _studies(connection: Connection, store: Store) -> Iterator[Finding]:
+def _studies(connection: Connection, store: Store, environments: set[str]) -> Iterator[Finding]:
     table = schema.studies
     rows = connection.execute(select(table)).all()
     wrong = dict(_wrong_rows(table, rows, store))
@@ -158,10 +161,12 @@ def _studies(connection: Connection, store: Store) -> Iterator[Finding]:
             yield _finding(where, wrong[row], Repair.NONE, table, row.study_id)
         else:
             spec = StudySpec.from_json(row.spec)
-            yield from _trials(connection, spec, store)
+            yield from _trials(connection, spec, store, environments)
 
 
-def _trials(connection: Connection, spec: StudySpec, store: Store) -> Iterator[Finding]:
+def _trials(
+    connection: Connection, spec: StudySpec, store: Store, environments: set[str]
+) -> Iterator[Finding]:
     """The trials of one study that are not as they were written."""
     rows = connection.execute(queries.trials(spec.name)).all()
     wrong = dict(_wrong_rows(schema.trials, rows, store))
@@ -169,9 +174,8 @@ def _trials(connection: Connection, spec: StudySpec, store: Store) -> Iterator[F
     if store.has_checksums:
         for table, query, total in _BELONGING:
             wrong |= _wrong_sums(connection, sound, table, query(spec.name), total, store)
-    known = _sound_environments(connection, store)
     for row in rows:
-        lost = {key for key in (row.environment_ids or "").split(",") if key} - known
+        lost = {key for key in (row.environment_ids or "").split(",") if key} - environments
         if row in wrong or lost:
             what = wrong.get(row, "the environment of its records is damaged")
             yield _trial_finding(spec, row, what)
@@ -230,21 +234,15 @@ def _wrong_sums(
     return {}
 
 
-def _ablations(connection: Connection, store: Store) -> Iterator[Finding]:
-    known = _sound_environments(connection, store)
+def _ablations(connection: Connection, store: Store, environments: set[str]) -> Iterator[Finding]:
     for table, name in ((schema.ablation_studies, "study"), (schema.ablation_runs, "run")):
         rows = connection.execute(select(table)).all()
         wrong = dict(_wrong_rows(table, rows, store))
         if table is schema.ablation_runs:
-            lost = [row for row in rows if row.environment_id not in known]
+            lost = [row for row in rows if row.environment_id not in environments]
             wrong |= dict.fromkeys(lost, "its environment is damaged")
         for row, reason in wrong.items():
             yield _finding(f"ablation {name} {row[0]!r}", reason, Repair.ABLATION, table, row[0])
-
-
-def _sound_environments(connection: Connection, store: Store) -> set[str]:
-    keys = connection.execute(select(schema.environments.c.environment_id)).scalars()
-    return set(keys) - {finding.key for finding in _environments(connection, store)}
 
 
 def _orphans(connection: Connection) -> Iterator[Finding]:

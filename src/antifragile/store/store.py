@@ -130,7 +130,7 @@ class Store:
     def owned(self, kind: OwnedKind, name: str, *, may_mix: bool = False) -> Iterator[Ownership]:
         """Own a study for a while; arguments and errors as those of `claim`."""
         owner = self.claim(kind, name, may_mix=may_mix)
-        beat = None if self.is_memory else lambda: self._write_once(owner, lambda _: None)
+        beat = None if self.is_memory else lambda: self.confirm(owner)
         try:
             with beating(beat):
                 yield owner
@@ -139,12 +139,12 @@ class Store:
                 self.release(owner)
 
     def confirm(self, owner: Ownership) -> None:
-        """Renew the heartbeat of a claim.
+        """Renew the heartbeat of a claim; an outage of the database is not waited for.
 
         Raises:
             WorldError: Another process owns the study by now.
         """
-        self._write(owner, lambda _: None)
+        self._write_once(owner, lambda _: None)
 
     def release(self, owner: Ownership) -> None:
         """Give a study free."""
