@@ -3,9 +3,10 @@
     python -m benchmarks.trust.kills --count 100 --seed 1 --out kills.json
 
 Each try starts a real command, sends SIGKILL (or TERM, INT, HUP, or STOP and CONT) to it or to its
-process group at a random moment of its run, sometimes twice, checks that every file is whole and no
-process is left, runs the same command to its end and compares the result, bit for bit, with that
-of a run without kills. Figures add up in the file over several stretches.
+process group at a random moment of its run, starts it again and hits it again, up to six times.
+After each hit every file has to be whole and no process left; then the same command runs to its
+end, and the result is compared, bit for bit, with that of a run without kills. Figures add up in
+the file over several stretches.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import write_atomically
-from benchmarks.trust.kills.tries import Outcome, Tries
+from benchmarks.trust.kills.tries import SIGNALS, Outcome, Tries
 from benchmarks.trust.kills.verbs import VERBS
 
 KINDS = ("lost", "changed", "half-written", "left processes", "not finished")
@@ -85,18 +86,14 @@ def _read(path: Path | None) -> list[dict[str, Any]]:
 
 
 def table(outcomes: Sequence[dict[str, Any]]) -> str:
-    """Tries and faults by verb and by the first signal, as Markdown."""
-    lines = [
-        f"| command | signal | tries | hits | {' | '.join(KINDS)} |",
-        "|---|---|---|---|" + "---|" * len(KINDS),
-    ]
-    keys = sorted({(item["verb"], item["signal"]) for item in outcomes})
-    for key in [*keys, None]:
-        rows = [o for o in outcomes if key is None or (o["verb"], o["signal"]) == key]
-        faults = [str(sum(kind in row["faults"] for row in rows)) for kind in KINDS]
-        hits = sum(row["n_blows"] for row in rows)
-        words = key or ("all", "")
-        lines.append(f"| {' | '.join([*words, str(len(rows)), str(hits), *faults])} |")
+    """Tries, hits by signal, and faults of each verb, as Markdown."""
+    columns = ["command", "tries", *SIGNALS, *KINDS]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name in [*sorted({item["verb"] for item in outcomes}), "all"]:
+        rows = [item for item in outcomes if name in (item["verb"], "all")]
+        hits = [sum(row["hits"].count(signal) for row in rows) for signal in SIGNALS]
+        faults = [sum(kind in row["faults"] for row in rows) for kind in KINDS]
+        lines.append(f"| {name} | {' | '.join(map(str, [len(rows), *hits, *faults]))} |")
     return "\n".join(lines)
 
 

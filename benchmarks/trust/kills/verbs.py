@@ -93,12 +93,10 @@ class Verb:
     Args:
         words: The command line.
         base: Name of the folder in which it starts.
-        otherwise: The command line where the first says that it does not go on from what it finds.
     """
 
     words: str
     base: str
-    otherwise: str = ""
 
 
 VERBS: Mapping[str, Verb] = {
@@ -115,7 +113,6 @@ VERBS: Mapping[str, Verb] = {
     ),
     "train": Verb(
         words="train --dataset digits --arch 1*4 --meta-loops 200 --out t --resume",
-        otherwise="train --dataset digits --arch 1*4 --meta-loops 200 --out t",
         base="empty",
     ),
     "ablate generate": Verb(words=f"{_GENERATE} --kinds identity", base="set"),
