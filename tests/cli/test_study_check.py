@@ -49,7 +49,7 @@ def test_parts_of_an_export_are_the_whole(home: Path, cli: Cli) -> None:
         export = ("study", "export", "--store", "runs.db", "--format", format_)
         whole = cli(*export).out
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("antifragile.analysis.frames.TRIALS_OF_PART", 3)
+            patch.setattr("antifragile.store.columns.TRIALS_AT_ONCE", 3)
             assert cli(*export).out == whole
             assert cli(*export, "--out", "file").code == 0
         assert (home / "file").read_text() == whole

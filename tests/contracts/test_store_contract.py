@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import create_engine, inspect
 
@@ -106,8 +107,10 @@ def finish(store: Store, number: int, records: Sequence[MetaLoopRecord] = RECORD
 
 
 def rows(store: Store, name: str) -> list[dict[str, Any]]:
-    """Every record of a study, as the store gives it back."""
+    """Every record of a study, as the store gives it back; None where nothing was ablated."""
     columns = store.record_columns(name)
+    for key in ("ablated_layer", "ablated_neuron", "ablated_correct") if columns else ():
+        columns[key] = np.array([None if np.isnan(x) else int(x) for x in columns[key]])
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -21,7 +21,8 @@ from antifragile.errors import UsageError
 from antifragile.report.figures.curves import showcase
 from antifragile.report.figures.names import FigureName
 from antifragile.report.figures.registry import draw_figure
-from antifragile.report.style import REGIME_LOOKS, encode_figure, mode_looks, save_figure
+from antifragile.report.looks import REGIME_LOOKS, mode_looks
+from antifragile.report.style import encode_figure, save_figure
 from antifragile.report.survey import Survey, survey
 from tests.report.stored_studies import empty_source, made_curves, made_source
 

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from antifragile.report.style import Look, add_footer, add_title, new_figure, tidy
+from antifragile.report.looks import Look
+from antifragile.report.style import add_footer, add_title, new_figure, tidy
 from benchmarks.perturbation.measures.sensitivity import wilson_interval
 from benchmarks.perturbation.records import BenchResult
 

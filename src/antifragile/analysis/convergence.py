@@ -42,17 +42,17 @@ def curves(meta_loops: pd.DataFrame) -> pd.DataFrame:
         meta_loops: One row per meta-loop, as `frames.meta_loops_frame` or a CSV gives them.
     """
     frame = meta_loops if "trial" in meta_loops else meta_loops.assign(trial=1)
-    modes = [*mode_names(), *frame["mode"].unique()]
-    keys = {
-        "architecture": {name: place for place, name in enumerate(frame["architecture"].unique())},
-        "mode": {name: modes.index(name) for name in modes},
-    }
-    frame = frame.sort_values(
-        ["architecture", "mode", "trial", "meta_loop"],
-        key=lambda column: column.map(keys[str(column.name)]) if column.name in keys else column,
-        kind="stable",
-        ignore_index=True,
+    modes = list(dict.fromkeys([*mode_names(), *frame["mode"].unique()]))
+    keys = (
+        frame["meta_loop"].to_numpy(),
+        frame["trial"].to_numpy(),
+        pd.Categorical(frame["mode"], categories=modes).codes,
+        pd.factorize(frame["architecture"])[0],  # in order of appearance
     )
+    order = np.lexsort(keys)
+    if (order != np.arange(len(order))).any():
+        frame = frame.take(order)
+    frame = frame.reset_index(drop=True)
     if "bounty_accuracy" not in frame:
         best = frame.groupby(TRIAL_KEY, sort=False)["validation_accuracy"].cummax()
         frame = frame.assign(bounty_accuracy=best)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from antifragile.analysis.csv_files import read_csv
@@ -16,7 +18,6 @@ from antifragile.store.checksums import Columns
 from antifragile.store.records import StoredStudy
 from antifragile.store.store import Store
 
-TRIALS_OF_PART = 400  # tens of thousands of records
 _ACCURACIES = {
     "validation_correct": "validation_accuracy",
     "bounty": "bounty_accuracy",
@@ -71,23 +72,21 @@ def meta_loops_frames(store: Store, study: StoredStudy) -> Iterator[pd.DataFrame
     A part is read from the store when it is asked for; without records there is one, and it is
     empty.
     """
-    parts = store.record_parts(study.spec.name, n_trials=TRIALS_OF_PART)
+    parts = store.record_parts(study.spec.name)
     first = next(parts, {})
     yield from map(_as_frame, chain([first], parts))
 
 
 def _as_frame(columns: Columns) -> pd.DataFrame:
-    frame = pd.DataFrame(columns)
-    if frame.empty:
-        return frame
-    for column in ("ablated_layer", "ablated_neuron", "ablated_correct"):
-        frame[column] = frame[column].astype("Int64")
-    percent = 100 / frame.pop("n_validation")
-    for count, accuracy in _ACCURACIES.items():
-        place = frame.columns.get_loc(count)
-        assert isinstance(place, int)
-        frame.insert(place + 1, accuracy, frame[count].astype(float) * percent)
-    return frame
+    ordered = dict[str, Any]()
+    percent = 100 / columns["n_validation"] if columns else np.empty(0)
+    for name, values in columns.items():
+        is_count = name in ("ablated_layer", "ablated_neuron", "ablated_correct")
+        ordered[name] = pd.array(values, dtype="Int64") if is_count else values
+        if name in _ACCURACIES:
+            ordered[_ACCURACIES[name]] = values * percent
+    ordered.pop("n_validation", None)
+    return pd.DataFrame(ordered, copy=False)
 
 
 def robustness_frame(store: Store, study: StoredStudy) -> pd.DataFrame:

@@ -43,22 +43,26 @@ def landscape_frame(
         reason, probability (NaN for rules that give none).
     """
     rows = [
-        _place(str(name), group.set_index("mode"), sizes) | _judged(verdicts.get(str(name)))
+        _place(str(name), group, sizes) | _judged(verdicts.get(str(name)))
         for name, group in cells.groupby("architecture", sort=False)
     ]
     columns = [*_place("1*1", _NO_CELLS, None), "regime", "reason", "probability"]
     return pd.DataFrame(rows, columns=columns)
 
 
-_NO_CELLS = pd.DataFrame({"n": [0], "mean": [0.0], "sd": [0.0], "max": [0.0]}, index=["none"])
+_NO_CELLS = pd.DataFrame({"mode": ["none"], "n": [0], "mean": [0.0], "sd": [0.0], "max": [0.0]})
 
 
 def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dict[str, object]:
     shape = Architecture.parse(name)
-    means = cells["mean"]
-    baseline = means[[mode_group(mode) == BASELINE for mode in cells.index]]
-    ablative = means[[mode_group(mode) == ABLATIVE for mode in cells.index]]
-    baseline_mean, ablative_mean = float(baseline.mean()), float(ablative.mean())
+    groups = np.array([mode_group(mode) for mode in cells["mode"]])
+    means, peaks = cells["mean"].to_numpy(), cells["max"].to_numpy()
+    baseline, ablative = means[groups == BASELINE], means[groups == ABLATIVE]
+    baseline_mean, ablative_mean = (
+        float(values.mean()) if len(values) else math.nan for values in (baseline, ablative)
+    )
+    spread = float(baseline.std()) if len(baseline) else math.nan
+    modes = [str(mode) for mode in cells["mode"]]
     entry = _PAPER_PLACES.get(shape.name) if sizes == (MNIST_INPUTS, MNIST_CLASSES) else None
     return {
         "architecture": name,
@@ -70,12 +74,12 @@ def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dic
         "baseline_mean": baseline_mean,
         "ablative_mean": ablative_mean,
         "ablation_effect": ablative_mean - baseline_mean,
-        "tolerance": float(np.fmax(baseline.std(ddof=0), TOLERANCE)),
+        "tolerance": float(np.fmax(spread, TOLERANCE)),
         "instability": float(cells["sd"].max()),
         "best_mean": float(means.max()),
-        "best_max": float(cells["max"].max()),
-        "winner_by_mean": best_modes(means),
-        "winner_by_max": best_modes(cells["max"]),
+        "best_max": float(peaks.max()),
+        "winner_by_mean": best_modes(modes, means),
+        "winner_by_max": best_modes(modes, peaks),
     }
 
 

@@ -41,9 +41,9 @@ def summarise(trials: pd.DataFrame, measure: Measure = Measure.PEAK) -> pd.DataF
         Columns architecture, mode, n, mean, sd, min, max (percent), in order of appearance.
         ``sd`` is the population standard deviation (ddof = 0), as in the paper's tables.
     """
-    summary = by_cell(trials, measure).agg(
-        n="count", mean="mean", sd=lambda values: values.std(ddof=0), min="min", max="max"
-    )
+    grouped = by_cell(trials, measure)
+    summary = grouped.agg(n="count", mean="mean", min="min", max="max")
+    summary.insert(2, "sd", grouped.std(ddof=0))
     return summary.reset_index()
 
 

@@ -2,6 +2,7 @@
 
 ``unit arrays -> seeded_split -> assemble -> Dataset``. ZeroR, the accuracy of always naming the
 majority class, is the floor below which a network has learnt nothing (PSA paper, section III).
+PyTorch is imported where it is used: who only asks what a data set is called waits for no second.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from antifragile.config.run import Normalization
 from antifragile.errors import DataError
 
+if TYPE_CHECKING:
+    import torch
+
 SPLIT_SEED = 1337
 SPLIT_NAMES = ("train", "validation", "test")
-_FLOATS = (torch.float32, torch.float64)
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """``(N, d)`` float32 unit pixels and ``(N,)`` integer labels of one split."""
@@ -41,8 +44,11 @@ class Split:
     labels: torch.Tensor
 
     def __post_init__(self) -> None:
+        import torch
+
         images, labels = self.images, self.labels
-        if images.ndim != 2 or images.dtype not in _FLOATS or not images.is_contiguous():
+        floats = (torch.float32, torch.float64)
+        if images.ndim != 2 or images.dtype not in floats or not images.is_contiguous():
             raise DataError(
                 "images of a split must be a contiguous (N, d) float32 tensor; got shape "
                 f"{tuple(images.shape)}, {images.dtype}. Use .flatten(1).float().contiguous()."
@@ -73,7 +79,7 @@ class Split:
     @cached_property
     def class_counts(self) -> tuple[int, ...]:
         """Samples of each class, from 0 to the highest class that occurs in this split."""
-        return tuple(torch.bincount(self.labels).tolist())
+        return tuple(self.labels.bincount().tolist())
 
     @property
     def zero_r_correct(self) -> int:
@@ -169,6 +175,8 @@ def seeded_split(n_samples: int, sizes: Sequence[int]) -> tuple[np.ndarray, ...]
     Returns:
         One int64 array of indices per part, in the order they were drawn.
     """
+    import torch
+
     assert sum(sizes) == n_samples, f"parts {list(sizes)} do not add up to {n_samples}"
     generator = torch.Generator(device="cpu").manual_seed(SPLIT_SEED)
     order = torch.randperm(n_samples, generator=generator, device="cpu", dtype=torch.int64).numpy()
@@ -195,6 +203,8 @@ def assemble(
         mean_sd: The publisher's constants for ``standardize``; without them, the scalar mean and
             population sd of the training images.
     """
+    import torch
+
     mean, sd = 0.0, 1.0
     if normalization is Normalization.STANDARDIZE:
         mean, sd = mean_sd or scalar_mean_sd(arrays["train"][0])

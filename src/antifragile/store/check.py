@@ -20,9 +20,10 @@ from sqlalchemy import Connection, Row, Table, delete, func, select
 from antifragile.config.study import StudySpec
 from antifragile.errors import StoreError, UsageError
 from antifragile.store import writing
+from antifragile.store.columns import check_sums, read_columns
 from antifragile.store.database import queries, schema
 from antifragile.store.owner import OwnedKind
-from antifragile.store.reading import check_rows, check_sums, read_columns, read_environments
+from antifragile.store.reading import check_rows, read_environments
 from antifragile.store.store import Store
 
 _OF_INDEX = ("missing from index", "wrong # of entries in index", "non-unique entry in index")
@@ -216,16 +217,14 @@ def _wrong_sums(
 ) -> dict[Row[Any], str]:
     """Trials whose records, or whose robustness, are not as they were written, with the reason."""
     try:
-        rows = connection.execute(query).all()
-        columns = read_columns(table, rows, store) if rows else {}
+        columns = read_columns(connection, table, query, store)
         check_sums(trials, table, columns, total, store)
     except StoreError:  # which trial is it?
         wrong = {}
         for trial in trials:
             of_trial = select(table).where(table.c.trial_id == trial.trial_id)
-            rows = connection.execute(of_trial).all()
             try:
-                columns = read_columns(table, rows, store) if rows else {}
+                columns = read_columns(connection, table, of_trial, store)
                 check_sums([trial], table, columns, total, store)
             except StoreError:
                 what = "records do" if table is schema.meta_loops else "robustness does"

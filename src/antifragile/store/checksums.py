@@ -32,19 +32,25 @@ def as_columns(table: Table, rows: Sequence[Mapping[str, Any]]) -> Columns:
         rows: Rows; a column that the first one lacks is left out.
 
     Returns:
-        float64 for numbers with a point (null is NaN), int64 for whole ones; text, truth values
-        and whole numbers that may be null as objects.
+        As `as_array`.
     """
     names = [column.name for column in table.columns if rows and column.name in rows[0]]
     return {name: as_array(table, name, [row[name] for row in rows]) for name in names}
 
 
 def as_array(table: Table, name: str, values: Sequence[Any]) -> np.ndarray:
-    """Turn the values of one column into an array, as `as_columns` does."""
+    """Turn the values of one column into an array.
+
+    Returns:
+        int64, bool or float64 (null is NaN) by the column's type; whole numbers that may be null
+        as float64 too, in which every count is exact, but checksums and text as objects.
+    """
     column = table.c[name]
     kind = column.type.python_type
-    is_number = kind is float or (kind is int and not column.nullable)
-    return np.array(values, dtype=kind if is_number else object)
+    if column.nullable and kind is int and not is_checksum(table, name):
+        kind = float
+    is_object = kind is str or (column.nullable and kind is not float)
+    return np.array(values, dtype=object if is_object else kind)
 
 
 def row_checksums(table: Table, columns: Columns) -> np.ndarray:
@@ -61,7 +67,9 @@ def row_checksums(table: Table, columns: Columns) -> np.ndarray:
     total = np.zeros(len(columns[names[0]]), dtype=np.uint64)
     with np.errstate(over="ignore"):
         for place, name in enumerate(names, start=1):
-            total = _mixed(total ^ (_bits(columns[name]) + np.uint64(place) * _NONE))
+            is_whole = table.c[name].type.python_type is int
+            bits = _bits(columns[name], is_whole=is_whole)
+            total = _mixed(total ^ (bits + np.uint64(place) * _NONE))
     return total.view(np.int64)
 
 
@@ -102,13 +110,17 @@ def is_checksum(table: Table, name: str) -> bool:
     return isinstance(table.c[name].type, BigInteger)
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
+def _bits(values: np.ndarray, *, is_whole: bool) -> np.ndarray:
+    """Turn every value into 64 bits; of whole numbers the same ones in every dtype."""
     if values.dtype == np.float64:
-        bits: np.ndarray = (values + 0.0).view(np.uint64)  # a database may lose the sign of a zero
-        bits[np.isnan(values)] = _NONE  # no NaN is stored
+        is_null = np.isnan(values)  # no NaN is stored
+        # A database may lose the sign of a zero.
+        numbers = np.where(is_null, 0.0, values).astype(np.int64) if is_whole else values + 0.0
+        bits: np.ndarray = numbers.view(np.uint64)
+        bits[is_null] = _NONE
         return bits
-    if values.dtype == np.int64:
-        return values.view(np.uint64)
+    if values.dtype in (np.int64, np.bool_):
+        return values.astype(np.int64).view(np.uint64)
     codes, distinct = pd.factorize(values)
     known = [_bits_of(value) for value in distinct.tolist()]
     return np.array([*known, int(_NONE)], dtype=np.uint64)[codes]  # code -1 is null

@@ -19,8 +19,9 @@ from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import AntifragileError, StoreError, nearest
 from antifragile.store import writing
-from antifragile.store.checksums import Columns, as_columns
-from antifragile.store.database import queries, schema
+from antifragile.store.checksums import Columns
+from antifragile.store.columns import read_records, read_robustness
+from antifragile.store.database import queries
 from antifragile.store.database.address import is_memory, parse_store_url, show
 from antifragile.store.database.connection import (
     exclusive_transaction,
@@ -32,10 +33,7 @@ from antifragile.store.database.connection import (
 from antifragile.store.database.faults import patiently, translated
 from antifragile.store.owner import OwnedKind, Ownership, beating, claim, confirm, forget, release
 from antifragile.store.reading import (
-    check_sums,
     damaged,
-    look_up,
-    read_columns,
     read_environments,
     read_study,
     read_trials,
@@ -280,49 +278,27 @@ class Store:
         Columns, not rows: a study has hundreds of thousands of records.
 
         Returns:
-            study, architecture, mode, trial, the fields of `MetaLoopRecord`, n_validation and
-            the fields of `Environment`; nothing at all without records.
+            study, architecture, mode, trial, the fields of `MetaLoopRecord` (NaN where one has no
+            value), n_validation and the fields of `Environment`; nothing at all without records.
 
         Raises:
             StoreError: A value is not what was written.
         """
         parts = list(self.record_parts(study))
-        return parts[0] if parts else {}
+        names = list(parts[0]) if parts else []
+        return {name: np.concatenate([part.pop(name) for part in parts]) for name in names}
 
-    def record_parts(self, study: str, *, n_trials: int | None = None) -> Iterator[Columns]:
+    def record_parts(self, study: str) -> Iterator[Columns]:
         """Yield what `record_columns` gives, some trials at a time.
-
-        Args:
-            study: Its name.
-            n_trials: Number of trials of a part; None for all at once.
 
         Raises:
             StoreError: As `record_columns`, for a part when it is its turn.
         """
-        about = self.find_study(study)
+        if (about := self.find_study(study)) is None:
+            return
+        n_validation = about.data.n_validation
         with self.transaction() as connection:
-            trials = connection.execute(queries.trials(study)).all()
-            read_trials(trials, self)
-            environments = self._environments(connection)
-            size = n_trials or len(trials)
-            for start in range(0, len(trials), max(1, size)):
-                part = trials[start : start + size]
-                first, last = part[0].trial_id, part[-1].trial_id
-                rows = connection.execute(queries.records(study, first, last)).all()
-                columns = read_columns(schema.meta_loops, rows, self) if rows else {}
-                if self.has_checksums:
-                    check_sums(part, schema.meta_loops, columns, "records_checksum", self)
-                if not rows or about is None:
-                    continue
-                trial_ids = columns.pop("trial_id")
-                environment_ids = columns.pop("environment_id")
-                yield {
-                    "study": np.full(len(rows), study, dtype=object),
-                    **look_up(_names_of(part), "trial_id", trial_ids, self),
-                    **columns,
-                    "n_validation": np.full(len(rows), about.data.n_validation),
-                    **look_up(environments, "environment_id", environment_ids, self),
-                }
+            yield from read_records(connection, study, n_validation, self)
 
     def robustness_rows(self, study: str) -> list[dict[str, Any]]:
         """Every draw of damage with its trial, as flat rows, in order.
@@ -331,23 +307,9 @@ class Store:
             StoreError: A value is not what was written.
         """
         with self.transaction() as connection:
-            trials = connection.execute(queries.trials(study)).all()
-            rows = connection.execute(queries.robustness(study)).all()
-        read_trials(trials, self)
-        columns = read_columns(schema.robustness, rows, self) if rows else {}
-        if self.has_checksums:
-            check_sums(trials, schema.robustness, columns, "robustness_checksum", self)
-        if not rows:
-            return []
-        named = look_up(_names_of(trials), "trial_id", columns.pop("trial_id"), self) | columns
-        lists = [values.tolist() for values in named.values()]
-        return [dict(zip(named, values, strict=True)) for values in zip(*lists, strict=True)]
-
-    def _environments(self, connection: Connection) -> Columns:
-        """All environments."""
-        rows = connection.execute(queries.all_environments()).all()
-        read_environments(rows, set(), self)
-        return read_columns(schema.environments, rows, self) if rows else {}
+            columns = read_robustness(connection, study, self)
+        lists = [values.tolist() for values in columns.values()]
+        return [dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True)]
 
     # Inside
 
@@ -386,10 +348,3 @@ class Store:
         with translated(self.url), writing_transaction(self._engine) as connection:
             confirm(connection, owner)
             action(connection)
-
-
-def _names_of(trials: Sequence[Row[Any]]) -> Columns:
-    """Number and names of trials, as columns."""
-    names = ("trial_id", "architecture", "mode", "trial")
-    rows = [{name: row._mapping[name] for name in names} for row in trials]
-    return as_columns(schema.trials, rows)

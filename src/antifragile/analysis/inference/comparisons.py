@@ -14,7 +14,13 @@ from enum import StrEnum
 import pandas as pd
 
 from antifragile.analysis.inference.families import Family, correct_families
-from antifragile.analysis.inference.pairs import IDENTICAL, Pair, compare_pairs, match_trials
+from antifragile.analysis.inference.pairs import (
+    IDENTICAL,
+    Pair,
+    compare_pairs,
+    match_trials,
+    values_by_trial,
+)
 from antifragile.analysis.summary import Measure, measured
 from antifragile.errors import DataError, nearest
 
@@ -101,16 +107,12 @@ def are_identical(trials: pd.DataFrame, mode: str, other: str, measure: Measure)
 
 def _pairs(trials: pd.DataFrame, control: str, measure: Measure, paired: bool) -> list[Pair]:
     pairs = []
-    for architecture, rows in trials.groupby("architecture", sort=False):
-        by_mode = {
-            str(mode): cell.set_index("trial")[measure.column]
-            for mode, cell in rows.groupby("mode", sort=False)
-        }
+    for architecture, by_mode in values_by_trial(trials, measure.column).items():
         if control not in by_mode:
             continue
         base = by_mode.pop(control)
         found = (
-            match_trials((str(architecture), mode), values, base, paired=paired)
+            match_trials((architecture, mode), values, base, paired=paired)
             for mode, values in by_mode.items()
         )
         pairs += [pair for pair in found if len(pair.values)]

@@ -50,7 +50,7 @@ def match_trials(
     label: tuple[str, str], values: pd.Series, control: pd.Series, *, paired: bool
 ) -> Pair:
     """Make a pair of two series whose index is the trial; paired ones keep their common trials."""
-    if paired:
+    if paired and not values.index.equals(control.index):
         shared = values.index.intersection(control.index)
         values, control = values.loc[shared], control.loc[shared]
     return Pair(
@@ -59,6 +59,19 @@ def match_trials(
         control=control.to_numpy(dtype=float),
         paired=paired,
     )
+
+
+def values_by_trial(trials: pd.DataFrame, column: str) -> dict[str, dict[str, pd.Series]]:
+    """The values of a column by architecture and mode, in order of appearance, without NaN.
+
+    Returns:
+        Series whose index is the trial.
+    """
+    known = trials.dropna(subset=[column]).set_index("trial")
+    found = dict[str, dict[str, pd.Series]]()
+    for (architecture, mode), values in known.groupby(["architecture", "mode"], sort=False)[column]:
+        found.setdefault(str(architecture), {})[str(mode)] = values
+    return found
 
 
 def grouped_values(

@@ -11,20 +11,23 @@ Note:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from antifragile.analysis.inference.families import ALPHA, Family, corrected
-from antifragile.analysis.inference.pairs import Pair, match_trials, permutation_p
+from antifragile.analysis.inference.pairs import Pair, match_trials, permutation_p, values_by_trial
 from antifragile.analysis.inference.permutation import Design, trials_needed
 from antifragile.analysis.summary import Measure
 
 _EQUAL = 1e-9  # percentages computed from counts differ in the last bit
 
 
-def best_modes(values: pd.Series) -> tuple[str, ...]:
+def best_modes(modes: Sequence[str], values: np.ndarray) -> tuple[str, ...]:
     """The mode with the highest value, or all that share it."""
-    return tuple(str(mode) for mode in values.index[values >= values.max() - _EQUAL])
+    is_best = values >= values.max() - _EQUAL
+    return tuple(mode for mode, best in zip(modes, is_best, strict=True) if best)
 
 
 def modes_not_beaten(
@@ -39,15 +42,12 @@ def modes_not_beaten(
     """
     modes: dict[str, tuple[str, ...]] = {}
     pairs: list[Pair] = []
-    for name, group in trials.groupby("architecture", sort=False):
-        values = {
-            str(mode): rows.set_index("trial")[measure.column].dropna()
-            for mode, rows in group.groupby("mode", sort=False)
-        }
-        modes[str(name)] = tuple(values)
-        best = best_modes(pd.Series({mode: series.mean() for mode, series in values.items()}))[0]
+    for name, values in values_by_trial(trials, measure.column).items():
+        modes[name] = tuple(values)
+        means = np.array([series.mean() for series in values.values()])
+        best = best_modes(modes[name], means)[0]
         pairs += [
-            match_trials((str(name), mode), values[best], series, paired=paired)
+            match_trials((name, mode), values[best], series, paired=paired)
             for mode, series in values.items()
             if mode != best
         ]
@@ -83,7 +83,6 @@ def _beaten(pairs: list[Pair]) -> set[tuple[str, str]]:
     table["p"] = np.nan_to_num(permutation_p(pairs, least_trials=2), nan=1.0)
     beaten: set[tuple[str, str]] = set()
     for name, rows in table.groupby("architecture", sort=False):
-        if rows["p"].min() <= ALPHA / len(rows):  # else Holm finds nothing; its call is slow
-            found = rows[corrected(rows["p"]) <= ALPHA]
-            beaten |= {(str(name), str(mode)) for mode in found["mode"]}
+        found = rows[corrected(rows["p"]) <= ALPHA]
+        beaten |= {(str(name), str(mode)) for mode in found["mode"]}
     return beaten

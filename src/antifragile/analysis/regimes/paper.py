@@ -20,6 +20,9 @@ Source: PSA paper, section II.H, equations 6-8.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from antifragile.analysis.regimes.words import EPSILON, TOLERANCE, Regime, RegimeVerdict
@@ -42,22 +45,28 @@ def classify_by_paper(summary: pd.DataFrame, *, zero_r: float) -> dict[str, Regi
     """
     verdicts = {}
     for name, rows in summary.groupby("architecture", sort=False):
-        cells = rows.set_index("mode")
-        if set(PAPER_MODES) <= set(cells.index):
-            verdicts[str(name)] = _classify(cells.loc[list(PAPER_MODES)], zero_r)
+        means = dict(zip(rows["mode"], rows["mean"].tolist(), strict=True))
+        peaks = dict(zip(rows["mode"], rows["max"].tolist(), strict=True))
+        if set(PAPER_MODES) <= set(means):
+            verdicts[str(name)] = _classify(means, peaks, zero_r)
     return verdicts
 
 
-def _classify(cells: pd.DataFrame, zero_r: float) -> RegimeVerdict:
-    means, peaks = cells["mean"], cells["max"]
-    mu_b, mu_a = float(means[BASELINES].mean()), float(means[ABLATIVES].mean())
-    effective = max(float(means[BASELINES].std(ddof=0)), TOLERANCE)
-    distances = (means - mu_b).abs()
-    farthest, distance = distances.idxmax(), distances.max()
-    exceeds = peaks > zero_r + EPSILON
+def _classify(
+    means: Mapping[str, float], peaks: Mapping[str, float], zero_r: float
+) -> RegimeVerdict:
+    baselines = [means[mode] for mode in BASELINES]
+    mu_b, mu_a = float(np.mean(baselines)), float(np.mean([means[mode] for mode in ABLATIVES]))
+    effective = max(float(np.std(baselines)), TOLERANCE)
+    distances = {mode: abs(means[mode] - mu_b) for mode in PAPER_MODES}
+    farthest = max(distances, key=distances.__getitem__)
+    distance = distances[farthest]
+    best = max(PAPER_MODES, key=peaks.__getitem__)
+    best_ablative = max(ABLATIVES, key=peaks.__getitem__)
+    floor = zero_r + EPSILON
 
-    if not exceeds.any():
-        reason = f"no trial exceeds ZeroR ({zero_r:.2f} %): best {peaks.max():.2f} %"
+    if peaks[best] <= floor:
+        reason = f"no trial exceeds ZeroR ({zero_r:.2f} %): best {peaks[best]:.2f} %"
         return RegimeVerdict(regime=Regime.FAILURE, reason=reason)
     if distance <= effective + EPSILON:
         reason = (
@@ -71,10 +80,10 @@ def _classify(cells: pd.DataFrame, zero_r: float) -> RegimeVerdict:
             f"{mu_b:.2f} %"
         )
         return RegimeVerdict(regime=Regime.OPTIMAL, reason=reason)
-    if not exceeds[BASELINES].any() and exceeds[ABLATIVES].any():
+    if max(peaks[mode] for mode in BASELINES) <= floor < peaks[best_ablative]:
         reason = (
             f"no baseline trial exceeds ZeroR ({zero_r:.2f} %), an ablative one does: "
-            f"{peaks[ABLATIVES].idxmax()} {peaks[ABLATIVES].max():.2f} %"
+            f"{best_ablative} {peaks[best_ablative]:.2f} %"
         )
         return RegimeVerdict(regime=Regime.CHAOTIC, reason=reason)
     if mu_a > mu_b + TOLERANCE:

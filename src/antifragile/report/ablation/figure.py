@@ -15,15 +15,8 @@ from antifragile.ablate.study.results import AblationResults, ProtocolResult
 from antifragile.analysis.inference.paired import PairedVerdict
 from antifragile.errors import UsageError
 from antifragile.report.ablation.tables import arm_kind, verdict_words
-from antifragile.report.style import (
-    QUIET,
-    Look,
-    add_footer,
-    add_title,
-    legend_dot,
-    new_figure,
-    tidy,
-)
+from antifragile.report.looks import QUIET, Look
+from antifragile.report.style import add_footer, add_title, legend_dot, new_figure, tidy
 
 VERDICT_LOOKS = {
     PairedVerdict.POSITIVE: Look(color="#009E73", marker="o"),

@@ -22,16 +22,8 @@ from matplotlib.lines import Line2D
 
 from antifragile.config.architecture import matched_width
 from antifragile.errors import ArchitectureError, UsageError
-from antifragile.report.style import (
-    EDGE,
-    QUIET,
-    Look,
-    add_footer,
-    add_title,
-    log_two_axis,
-    new_figure,
-    tidy,
-)
+from antifragile.report.looks import EDGE, QUIET, Look
+from antifragile.report.style import add_footer, add_title, log_two_axis, new_figure, tidy
 from antifragile.report.survey import Survey
 
 POINT_AREA = 36.0  # square points

@@ -20,16 +20,8 @@ from antifragile.analysis.convergence import (
 from antifragile.analysis.landscape import ABLATIVE, BASELINE, mode_group
 from antifragile.errors import UsageError
 from antifragile.report.figures.names import FigureName
-from antifragile.report.style import (
-    QUIET,
-    Look,
-    add_footer,
-    add_title,
-    legend_line,
-    mode_looks,
-    new_figure,
-    tidy,
-)
+from antifragile.report.looks import QUIET, Look, mode_looks
+from antifragile.report.style import add_footer, add_title, legend_line, new_figure, tidy
 from antifragile.report.survey import INTERVAL, Survey, order_modes, order_regimes, range_label
 from antifragile.report.targets import choose_architectures
 

@@ -14,16 +14,13 @@ from antifragile.analysis.robustness import robustness_curves
 from antifragile.errors import UsageError
 from antifragile.report.figures.curves import showcase
 from antifragile.report.figures.names import FigureName
+from antifragile.report.looks import EDGE, QUIET, Look, mode_looks
 from antifragile.report.style import (
-    EDGE,
-    QUIET,
-    Look,
     add_footer,
     add_title,
     legend_dot,
     legend_line,
     log_two_axis,
-    mode_looks,
     new_figure,
     tidy,
 )

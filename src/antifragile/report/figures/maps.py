@@ -18,7 +18,8 @@ from antifragile.analysis.source import input_sizes
 from antifragile.errors import UsageError
 from antifragile.report.figures.canvas import draw_maps, paint_looks, paint_values
 from antifragile.report.figures.names import FigureName
-from antifragile.report.style import NEUTRAL, TIE_LOOK, Look, legend_dot, mode_looks, regime_look
+from antifragile.report.looks import NEUTRAL, TIE_LOOK, Look, mode_looks, regime_look
+from antifragile.report.style import legend_dot
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_regimes
 
 _MATCHING = {

@@ -20,7 +20,7 @@ from antifragile.analysis.convergence import TRIAL_KEY
 from antifragile.analysis.landscape import mode_group
 from antifragile.analysis.summary import Measure
 from antifragile.config.architecture import Architecture
-from antifragile.report.style import TIE_LOOK, Look, mode_looks, regime_look
+from antifragile.report.looks import TIE_LOOK, Look, mode_looks, regime_look
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
 
 CURVE_STEPS = 600  # per percentage point: 100 % is 60,000, and counts of up to 60,000 survive
@@ -189,19 +189,25 @@ def encode_curves(
         [architecture, mode, trial, points, last meta-loop], and ``values`` (base64 of
         little-endian 16-bit numbers).
     """
-    kept = curves[curves["architecture"].isin(architectures)]
+    is_placed = curves["architecture"].isin(architectures)
+    kept = curves if is_placed.all() else curves[is_placed]
+    loops, codes = kept["meta_loop"].to_numpy(), [pd.factorize(kept[key])[0] for key in TRIAL_KEY]
+    is_first = np.ones(len(kept), dtype=bool)
+    is_first[1:] = np.any([code[1:] != code[:-1] for code in codes], axis=0)
     stride = max(1, math.ceil(len(kept) / MAX_CURVE_POINTS))
-    last = kept.groupby(TRIAL_KEY, sort=False)["meta_loop"].transform("max")
-    if stride > 1:
-        kept = kept[((kept["meta_loop"] - 1) % stride == 0) | (kept["meta_loop"] == last)]
-    lengths = kept.groupby(TRIAL_KEY, sort=False)["meta_loop"].agg(["count", "max"])
+    is_shown = ((loops - 1) % stride == 0) | np.append(is_first[1:], True)  # every end
+    starts = np.flatnonzero(is_first)
+    lengths = np.add.reduceat(is_shown, starts, dtype=int) if len(starts) else starts
+    ends = loops[np.append(starts[1:], len(loops)) - 1] if len(starts) else starts
+    names = kept[TRIAL_KEY].iloc[starts].itertuples(index=False, name=None)
     index = [
         [architectures.index(architecture), modes.index(mode), int(trial), *numbers]
-        for (architecture, mode, trial), numbers in zip(
-            lengths.index, lengths.to_numpy().tolist(), strict=True
+        for (architecture, mode, trial), *numbers in zip(
+            names, lengths.tolist(), ends.tolist(), strict=True
         )
     ]
-    steps = (kept["validation_accuracy"].to_numpy(dtype=float) * CURVE_STEPS).round()
+    accuracies = kept["validation_accuracy"].to_numpy(dtype=float)[is_shown]
+    steps = (accuracies * CURVE_STEPS).round()
     block = np.nan_to_num(steps).clip(0, 65_535).astype("<u2").tobytes()
     return {
         "steps": CURVE_STEPS,

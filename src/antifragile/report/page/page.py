@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from antifragile._files import write_atomically
 from antifragile._shown import visible
-from antifragile.analysis.convergence import curves
+from antifragile.analysis.convergence import TRIAL_KEY, curves
 from antifragile.analysis.inference.two_studies import compare_studies
 from antifragile.analysis.regimes.words import RegimeRules
 from antifragile.analysis.source import Source
@@ -31,6 +31,7 @@ from antifragile.report.survey import Survey, available_measures, survey
 from antifragile.report.table import Spread, Table, show
 from antifragile.report.tables.comparison import comparison_table
 
+_OF_CURVES = (*TRIAL_KEY, "meta_loop", "validation_accuracy", "bounty_accuracy")
 _SCRIPTS = ("common.js", "map.js", "charts.js", "detail.js", "tables.js", "main.js")
 
 
@@ -86,7 +87,7 @@ def render_page(
 def _curves(source: Source, records: pd.DataFrame | None) -> pd.DataFrame | None:
     """All records, those of unfinished trials too; None without any."""
     found = source.meta_loops if records is None else records
-    return None if found is None or found.empty else curves(found)
+    return None if found is None or found.empty else curves(found[list(_OF_CURVES)])
 
 
 def _fill(
