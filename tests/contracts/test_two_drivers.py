@@ -24,6 +24,7 @@ from tests.study.conftest import make_spec, write_toml
 
 pytestmark = pytest.mark.slow
 SPEC = make_spec(meta_loops=120)
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
 NOT_DECIDED = ("seconds", "environment_id")
 
 
@@ -49,9 +50,11 @@ def content(store: Store) -> tuple[object, object]:
 class Driver:
     """A running ``study run``."""
 
-    def __init__(self, url: str, folder: Path, *options: str, **variables: str) -> None:
+    def __init__(
+        self, url: str, folder: Path, *options: str, within: tuple[str, ...] = (), **variables: str
+    ) -> None:
         write_toml(SPEC, folder / "spec.toml")
-        command = [sys.executable, "-m", "antifragile", "study", "run", "spec.toml"]
+        command = [*within, sys.executable, "-m", "antifragile", "study", "run", "spec.toml"]
         self.process = subprocess.Popen(
             [*command, "--store", url, "--checkpoint-every", "0", *options],
             cwd=folder,
@@ -176,6 +179,28 @@ def test_a_driver_that_was_replaced_while_it_stood_still_ends_without_writing(
         assert "was taken from this process while it did not answer" in said
         assert "Traceback" not in said
         assert second.end()[0] == 0
+    assert is_whole(shared_url)
+
+
+@pytest.mark.timeout(300)
+def test_a_minute_of_standing_still_counts_as_death_elsewhere(
+    shared_url: str, tmp_path: Path
+) -> None:
+    if subprocess.run([*CONTAINER, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no namespaces of processes here")
+    with running(shared_url, tmp_path) as first:
+        first.stop(shared_url)
+        stopped = time.monotonic()
+        early = Driver(shared_url, tmp_path, "--engine", "plain", within=CONTAINER)
+        code, said = early.end()
+        assert code == 2
+        assert f"is being run by process {first.process.pid} on " in said
+        time.sleep(max(0.0, 62 - (time.monotonic() - stopped)))
+        second = Driver(shared_url, tmp_path, "--files", "b", "--engine", "plain", within=CONTAINER)
+        assert second.end()[0] == 0
+        first.signal(signal.SIGCONT)
+        code, said = first.end()
+        assert (code, "was taken from this process while it did not answer" in said) == (1, True)
     assert is_whole(shared_url)
 
 
