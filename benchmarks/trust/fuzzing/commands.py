@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import random
 import re
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,6 +24,7 @@ from benchmarks.trust.fuzzing.mutations import (
     mutate_store,
     mutate_text,
 )
+from benchmarks.trust.fuzzing.processes import run_command
 
 TIME_LIMIT_S = 20
 COMMANDS = (
@@ -58,6 +55,7 @@ COMMANDS = (
     "ablate report variants/ablation.db --format html --out page",
     "perturb list",
 )
+_NEW_EVERY = 10  # commands of a verb; the others are forks
 _STARTS_PROCESSES = ("ablate discover", "ablate generate", "ablate run")
 _FORBIDDEN = (
     *("internal error", "Traceback (most recent call last)", "\x1b"),
@@ -102,7 +100,7 @@ class Command:
         folder = Path(tempfile.mkdtemp(prefix="antifragile-fuzz-"))
         try:
             words = self.broken(folder, rng)
-            outcome, said = _run(folder, words)
+            outcome, said = _run(folder, words, is_new=number % _NEW_EVERY == 0)
             if outcome == "fault":
                 place = kept / f"{self.name} {number}"
                 shutil.copytree(folder, place, dirs_exist_ok=True, symlinks=True)
@@ -117,29 +115,16 @@ def all_commands(good: Path) -> tuple[Command, ...]:
     return tuple(Command(shlex.split(line), good) for line in COMMANDS)
 
 
-def _run(folder: Path, words: list[str]) -> tuple[str, str]:
-    command = [sys.executable, "-m", "antifragile", *words]
-    environment = os.environ | {
+def _run(folder: Path, words: list[str], *, is_new: bool) -> tuple[str, str]:
+    environment = {
         "HOME": str(folder),
         "XDG_CACHE_HOME": str(folder / ".cache"),
         "OMP_NUM_THREADS": "1",
     }
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=TIME_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    code, said = run_command(words, folder, environment, limit_s=TIME_LIMIT_S, is_new=is_new)
+    if code is None:
         return "fault", f"over {TIME_LIMIT_S} s: {shlex.join(words)[:500]}"
-    return _judge(process.returncode, (out + err).decode("utf-8", "replace"), words)
+    return _judge(code, said, words)
 
 
 def run_here(given: tuple[Path, list[str]]) -> None:
