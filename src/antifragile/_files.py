@@ -17,6 +17,7 @@ from typing import BinaryIO
 from antifragile.errors import UsageError, WorldError
 
 _TEMPORARY = ".tmp"
+_SQLITE = b"SQLite format 3\0"
 _OURS = re.compile(rf"\..+\.[0-9a-f]{{16}}{re.escape(_TEMPORARY)}")
 
 
@@ -63,6 +64,43 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: b
         if isinstance(error, OSError):
             raise _cannot_write(path, error) from error
         raise
+
+
+def write_output(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write to a path that a user named: a file whole or not at all, a device or pipe as it is.
+
+    A link is followed. Unlike what we name ourselves, the path may be of something else.
+
+    Args:
+        path: A file that may be replaced, a new one, a device or a pipe.
+        content: Its bytes, or parts of them one after another.
+
+    Raises:
+        UsageError: It is a folder, or a database, which no output replaces.
+        WorldError: It cannot be written.
+    """
+    if not path.exists() or path.is_file():
+        if _is_database(path):
+            raise UsageError(f"{path} is a database, perhaps a store; choose another file.")
+        write_atomically(path.resolve() if path.is_symlink() else path, content)
+        return
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the path of a file.")
+    try:
+        with path.open("wb") as stream:
+            stream.writelines([content] if isinstance(content, bytes) else content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:  # it is not there; whoever writes it says more
+        return False
 
 
 @cache

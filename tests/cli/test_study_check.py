@@ -76,3 +76,50 @@ def test_a_folder_that_another_process_writes_is_refused(home: Path, cli: Cli) -
     assert cli(*train, "--resume").code == 0  # also where nothing is there yet
     assert sorted(os.listdir("net")) == ["lkg.json", "lkg.safetensors"]
     assert cli(*train, "--resume").code == 0  # and where nothing is left to do
+
+
+def test_kept_weights_are_compared_with_their_trials(home: Path, cli: Cli) -> None:
+    write_spec(home / "s.toml")
+    assert cli("study", "run", "s.toml", "--store", "runs.db").code == 0
+    first, second, third, *others = sorted((home / "runs.db.files").rglob("*.safetensors"))
+    assert others
+    first.unlink()
+    second.write_bytes(third.read_bytes())
+    third.write_bytes(third.read_bytes()[:-1] + b"x")
+    found = cli("study", "check", "runs.db", "--json")
+    assert found.code == 1
+    said = [item["what"] for item in json.loads(found.out)["findings"]]
+    assert len(said) == 3
+    for words in ("No such file", "belongs to another trial", "is damaged"):
+        assert sum(words in what for what in said) == 1
+    assert cli("study", "check", "runs.db", "--repair").code == 1  # they are not made anew
+    for path in (home / "runs.db.files").rglob("*.safetensors"):
+        path.unlink()
+    assert cli("study", "check", "runs.db").out == "store runs.db is sound.\n"
+
+
+def test_a_lost_trial_is_not_counted_away(home: Path, cli: Cli) -> None:
+    write_spec(home / "s.toml")
+    assert cli("study", "run", "s.toml", "--store", "runs.db").code == 0
+    status = ("study", "status", "--store", "runs.db", "--json")
+    [before] = json.loads(cli(*status).out)
+    with closing(sqlite3.connect("runs.db")) as connection, connection:
+        connection.execute("DELETE FROM meta_loops WHERE trial_id = 1")
+        connection.execute("DELETE FROM trials WHERE trial_id = 1")
+    [after] = json.loads(cli(*status).out)
+    assert after == before | {"finished": before["finished"] - 1, "pending": 1}
+    refused = cli("study", "run", "s.toml", "--store", "runs.db")
+    assert "'antifragile study check runs.db --repair' plans it again" in refused.err
+    assert cli("study", "check", "runs.db", "--repair").code == 0
+    assert "1 trials run" in cli("study", "run", "s.toml", "--store", "runs.db").out
+    assert json.loads(cli(*status).out) == [before]
+
+
+def test_checksums_are_not_switched_off_by_an_older_version(home: Path, cli: Cli) -> None:
+    write_spec(home / "s.toml")
+    assert cli("study", "run", "s.toml", "--store", "runs.db").code == 0
+    with closing(sqlite3.connect("runs.db")) as connection, connection:
+        connection.execute("UPDATE antifragile_store SET schema_version = 1")
+    for words in (("summary", "--store"), ("check",)):
+        done = cli("study", *words, "runs.db")
+        assert (done.code, "claims an older schema version" in done.err) == (2, True)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -547,3 +548,22 @@ def test_a_changed_row_is_noticed_when_it_is_read(change: str, shared_url: str) 
     execute(shared_url, change)
     with Store(shared_url, create=False) as store, pytest.raises(StoreError, match="is damaged"):
         (everything(store), store.environments("one"), store.robustness_rows("one"))
+
+
+@pytest.mark.parametrize("change", ["removed", "moved", "replaced"])
+def test_a_store_that_loses_its_place_is_not_written_on(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "runs.db"
+    with Store(str(path)) as store, owned(store) as owner:
+        store.add_study(spec(), FACTS, owner=owner)
+        other = tmp_path / "other.db"
+        with Store(str(other)) as another:
+            assert another.study_names() == []
+        if change == "removed":
+            path.unlink()
+        elif change == "moved":
+            path.rename(tmp_path / "elsewhere.db")
+        else:
+            other.rename(path)
+        with pytest.raises(WorldError, match="was moved, removed or replaced while it was in use"):
+            store.extend_study(spec(), owner=owner)
+    assert path.exists() == (change == "replaced")

@@ -20,7 +20,10 @@ from antifragile._shown import cut, hide_secrets, visible
 from antifragile.cli.console import stderr
 from antifragile.errors import AntifragileError, Interrupted, WorldError
 
-_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+_OUT_OF_MEMORY = (
+    *("not enough memory", "can't allocate memory", "out of memory"),
+    *("failed to map segment", "cannot allocate memory"),
+)
 
 
 def run_command(command: Callable[..., Any], arguments: Sequence[str], *, program: str) -> int:

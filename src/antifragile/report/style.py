@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from antifragile._files import write_atomically
+from antifragile._files import write_output
 from antifragile._shown import visible
 from antifragile.errors import UsageError
 from antifragile.report.looks import EDGE, GRID, QUIET, Look
@@ -164,4 +164,4 @@ def save_figure(figure: Figure, path: Path) -> None:
         UsageError: Neither ``.png`` nor ``.svg``.
         WorldError: The place cannot be written.
     """
-    write_atomically(path, encode_figure(figure, path.suffix.lower().removeprefix(".")))
+    write_output(path, encode_figure(figure, path.suffix.lower().removeprefix(".")))

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, Row, Select
 
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
-from antifragile.errors import AntifragileError, StoreError, nearest
+from antifragile.errors import AntifragileError, StoreError, WorldError, nearest
 from antifragile.store import writing
 from antifragile.store.checksums import Columns
 from antifragile.store.columns import read_records, read_robustness
 from antifragile.store.database import queries
-from antifragile.store.database.address import is_memory, parse_store_url, show
+from antifragile.store.database.address import file_identity, is_memory, parse_store_url, show
 from antifragile.store.database.connection import (
     exclusive_transaction,
     open_engine,
@@ -97,6 +97,7 @@ class Store:
         )
         with translated(self.url):
             self.has_checksums = store_version(self._engine) > 1
+        self._file = file_identity(self.url)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -326,6 +327,18 @@ class Store:
             raise StoreError(f"store {self} has no {kind}study {chosen!r}; {hint}")
         return chosen
 
+    def _check_place(self) -> None:
+        """Refuse to write into a file that has no name any more, or beside another one.
+
+        Raises:
+            WorldError: The file was moved, removed or replaced since the store was opened.
+        """
+        if file_identity(self.url) != self._file:
+            raise WorldError(
+                f"store {self} was moved, removed or replaced while it was in use; nothing more "
+                "is written. Put it back, and run the same command again."
+            )
+
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self.transaction() as connection:
             return connection.execute(query).all()
@@ -334,6 +347,8 @@ class Store:
     def transaction(self, *, is_writing: bool = False) -> Iterator[Connection]:
         """Open a transaction: one that sees one moment of the store, or one that writes."""
         opened = writing_transaction if is_writing else reading_transaction
+        if is_writing:
+            self._check_place()
         with translated(self.url), opened(self._engine) as connection:
             yield connection
 
@@ -345,6 +360,7 @@ class Store:
         patiently(lambda: self._write_once(owner, action))
 
     def _write_once(self, owner: Ownership, action: Callable[[Connection], None]) -> None:
+        self._check_place()
         with translated(self.url), writing_transaction(self._engine) as connection:
             confirm(connection, owner)
             action(connection)

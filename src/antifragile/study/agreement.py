@@ -1,4 +1,4 @@
-"""Checks that a stored study is the one that is asked for: same spec, same data, same machine."""
+"""Checks that a stored study is the one asked for, and kept weights are those of its trials."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from antifragile.config.evaluate import Keep
 from antifragile.config.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
-from antifragile.errors import StoreError
+from antifragile.engine.checkpoint import load_checkpoint, trial_fingerprint
+from antifragile.errors import CheckpointError, StoreError
+from antifragile.store.check import Finding, Repair
 from antifragile.store.owner import Ownership
 from antifragile.store.records import DataFacts, StoredStudy
 from antifragile.store.store import Store
 from antifragile.study.equations import TrainingPlan
+from antifragile.study.folder import default_files, state_file
 
 logger = logging.getLogger(__name__)
 
@@ -100,3 +104,38 @@ def check_same_machine(
                     f"({'; '.join(environment.differences(other))}), so its numbers would not be "
                     "the same bit for bit; go on there, or accept a mixture with --mix-machines."
                 )
+
+
+def check_weights(store: Store, study: StoredStudy, files: Path | None = None) -> list[Finding]:
+    """Compare the kept weights of a study's finished trials with their results.
+
+    Args:
+        store: The store.
+        study: A study of it; one that keeps no weights has nothing to compare.
+        files: The folder of the weights; by default the one that `default_files` names.
+
+    Returns:
+        Weights that are missing in a folder that has others, damaged, or of another trial or time.
+    """
+    folder = default_files(store, study.spec.name) if files is None else files
+    if study.spec.keep is not Keep.LKG or not any(folder.glob("*.safetensors")):
+        return []
+    specs = {(t.architecture.name, t.mode, t.trial): t for t in study.spec.trial_specs()}
+    found = []
+    for trial in store.trials(study.spec.name):
+        spec = specs.get((trial.architecture, trial.mode, trial.trial))
+        if spec is None or trial.result is None or not trial.is_finished(study.spec.meta_loops):
+            continue
+        fingerprint = trial_fingerprint(spec, study.data.data_sha256)
+        try:
+            state, _ = load_checkpoint(state_file(folder, spec), fingerprint=fingerprint)
+        except CheckpointError as error:
+            what = str(error)
+        else:
+            reached = state.meta_loop, state.lkg.bounty
+            if reached == (trial.result.meta_loops, trial.result.peak_correct):
+                continue
+            what = f"{state_file(folder, spec)} is from another time of this trial."
+        where = f"weights of trial {trial.trial} of {trial.architecture} {trial.mode}"
+        found.append(Finding(where=where, what=what, repair=Repair.NONE, study=study.spec.name))
+    return found

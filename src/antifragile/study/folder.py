@@ -15,6 +15,8 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from antifragile._files import make_folder, remove_temporary_files, safe_name
+from antifragile.config.architecture import file_stem
+from antifragile.config.run import TrialSpec
 from antifragile.errors import UsageError, WorldError
 from antifragile.store.store import Store
 
@@ -41,6 +43,12 @@ def _temporary_folder() -> Path:
     path = Path(tempfile.mkdtemp(prefix="antifragile-memory-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+def state_file(files: Path, spec: TrialSpec) -> Path:
+    """The file of one trial's state, in the folder of its study."""
+    stem = file_stem(spec.architecture.name)
+    return files / f"{stem}_{spec.mode}_{spec.trial:03d}.safetensors"
 
 
 @contextmanager

@@ -160,7 +160,8 @@ def missing_trials(store: Store | None, spec: StudySpec) -> list[MissingTrial]:
         if known is None:
             raise StoreError(
                 f"store {store} is damaged: study {spec.name!r} lacks trial {trial.trial} of "
-                f"{trial.architecture} {trial.mode}."
+                f"{trial.architecture} {trial.mode}; 'antifragile study check {store} --repair' "
+                "plans it again."
             )
         if not known.is_finished(spec.meta_loops):
             missing.append(

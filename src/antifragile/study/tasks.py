@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from antifragile.config.architecture import file_stem
 from antifragile.config.evaluate import Keep
 from antifragile.config.run import TrialSpec
 from antifragile.config.study import StudySpec
@@ -27,6 +26,7 @@ from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
 from antifragile.study.equations import TrainingPlan
+from antifragile.study.folder import state_file
 from antifragile.study.plan import MissingTrial, StudyPlan
 from antifragile.study.trainers import EngineName, Trainer, Turn
 
@@ -77,8 +77,7 @@ class Task:
 
     def checkpoint_path(self, spec: TrialSpec) -> Path:
         """The file of one trial's state."""
-        stem = file_stem(spec.architecture.name)
-        return self.files / f"{stem}_{spec.mode}_{spec.trial:03d}.safetensors"
+        return state_file(self.files, spec)
 
 
 def make_tasks(plan: StudyPlan, *, store_url: str, files: Path, owner: Ownership) -> list[Task]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from antifragile._files import write_atomically
+from antifragile._files import write_output
 from antifragile.ablate.study.repeat import read_manifest
 from antifragile.ablate.study.results import read_results
 from antifragile.cli.console import stdout
@@ -48,5 +48,5 @@ def report(
     if out is None:
         print(text, end="")
     else:
-        write_atomically(out, text.encode())
+        write_output(out, text.encode())
         stdout().print(str(out), soft_wrap=True)

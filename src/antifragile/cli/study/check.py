@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import DEFAULT_STORE, JsonOption
-from antifragile.store.check import Repair, check_store, repair_store
+from antifragile.store.check import Finding, Repair, check_store, repair_store
 from antifragile.store.store import Store
+from antifragile.study.agreement import check_weights
 
 _MOST_LINES = 20
 
@@ -23,13 +25,17 @@ def check(
         bool,
         typer.Option("--repair", help="Remove what is damaged and can be run again; copies first."),
     ] = False,
+    files: Annotated[
+        Path | None, typer.Option(help="Folder of the kept weights.", show_default="STORE.files")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read all of a store and say what is damaged; exit code 1 if anything is."""
+    """Read all of a store and its kept weights and say what is damaged; exit code 1 if any is."""
     with Store(store, create=False, is_trusted=True) as opened:
-        findings = check_store(opened)
-        copy = repair_store(opened, findings) if repair and findings else None
-        left = check_store(opened) if repair and findings else findings
+        findings = _check(opened, files)
+        is_repairing = repair and any(f.repair is not Repair.NONE for f in findings)
+        copy = repair_store(opened, findings) if is_repairing else None
+        left = _check(opened, files) if is_repairing else findings
         name, has_checksums = str(opened), opened.has_checksums
     if as_json:
         shown = [{"where": f.where, "what": f.what, "repair": str(f.repair)} for f in findings]
@@ -40,6 +46,13 @@ def check(
             _print_repair(len(findings) - len(left), [f.repair for f in left], copy)
     if left:
         raise typer.Exit(1)
+
+
+def _check(store: Store, files: Path | None) -> list[Finding]:
+    """Check a store, and, where its studies can be read, the weights that they kept."""
+    if findings := check_store(store):
+        return findings
+    return [one for study in store.studies() for one in check_weights(store, study, files)]
 
 
 def _print(name: str, findings: list[dict[str, object]], *, has_checksums: bool) -> None:

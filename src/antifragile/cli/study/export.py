@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
-from antifragile._files import write_atomically
+from antifragile._files import write_output
 from antifragile._optional import require
 from antifragile.analysis.csv_files import guarded_frame
 from antifragile.analysis.frames import meta_loops_frame, meta_loops_frames, trials_frame
@@ -55,7 +55,7 @@ def export(
     with Store(store, create=False) as opened:
         content = _encoded(opened, opened.study(study), table or "meta_loops", format_)
         if out is not None:
-            write_atomically(out, content)
+            write_output(out, content)
             stderr().print(f"wrote {out}", markup=False)
         else:
             for part in content:

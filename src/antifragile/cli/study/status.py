@@ -67,16 +67,17 @@ def summary(
 
 def _status_row(store: Store, study: StoredStudy, trials: Sequence[StoredTrial]) -> dict[str, Any]:
     spec = study.spec
+    planned = len(spec.architectures) * len(spec.modes) * spec.trials  # a damaged store has fewer
     statuses = [trial.status(spec.meta_loops) for trial in trials]
     return {
         "study": spec.name,
         "dataset": spec.dataset,
         "architectures": len(spec.architectures),
         "modes": len(spec.modes),
-        "trials": len(statuses),
+        "trials": planned,
         "finished": statuses.count(TrialStatus.FINISHED),
         "started": statuses.count(TrialStatus.STARTED),
-        "pending": statuses.count(TrialStatus.PENDING),
+        "pending": planned - len(statuses) + statuses.count(TrialStatus.PENDING),
         "meta_loops": spec.meta_loops,
         "created_at": study.created_at,
         "files": str(default_files(store, spec.name)),

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from antifragile import __version__
-from antifragile._files import write_atomically
+from antifragile._files import write_output
 from antifragile._records import read_json
 from antifragile.ablate.designs.base import CONTRIBUTION
 from antifragile.ablate.study.folder import Arm
@@ -97,7 +97,7 @@ def write_ablation_page(results: AblationResults, path: Path, folder: Path) -> P
             data=Markup(embed_json({})),
         )
     )
-    write_atomically(path, html.encode())
+    write_output(path, html.encode())
     return path
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from antifragile._files import write_atomically
+from antifragile._files import write_output
 from antifragile._shown import visible
 from antifragile.analysis.convergence import TRIAL_KEY, curves
 from antifragile.analysis.inference.two_studies import compare_studies
@@ -59,7 +59,7 @@ def write_report(
         WorldError: The place cannot be written.
     """
     page = render_page(source, rules=rules, records=records, other=other)
-    write_atomically(path, page.encode())
+    write_output(path, page.encode())
     return path
 
 

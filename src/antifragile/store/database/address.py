@@ -101,6 +101,17 @@ def readable(url: URL) -> URL:
     return url.set(database=f"file:{quote(path)}", query={"immutable": "1", "uri": "true"})
 
 
+def file_identity(url: URL) -> tuple[int, int] | None:
+    """Device and number of the file that has the store's path now; None where there is none."""
+    if url.get_backend_name() != "sqlite" or is_memory(url) or url.query:
+        return None
+    try:
+        found = os.stat(str(url.database))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def check_sqlite_file(url: URL, *, create: bool) -> None:
     """Refuse a path that cannot be the file of a store; make the folder of a new one.
 
@@ -126,6 +137,8 @@ def check_sqlite_file(url: URL, *, create: bool) -> None:
         raise StoreError(
             f"store {show(url)} is a folder; give the path of a file, as in {show(url)}/runs.db."
         )
+    if path.exists() and not path.is_file():
+        raise StoreError(f"store {show(url)} is a device or a pipe; give the path of a file.")
     if path.exists():
         _check_one_name(path, create=create)
         return

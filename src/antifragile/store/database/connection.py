@@ -67,6 +67,8 @@ def _check_or_fill(
             _check_version(version, url)
             if missing := sorted({*schema.FIRST_TABLES} - tables):
                 raise file_damaged(url, f"no table {missing[0]}")
+            if version == [1] and versions.has_checksums(connection):
+                raise file_damaged(url, "it claims an older schema version than its tables have")
         elif tables:
             raise StoreError(
                 f"store {show(url)} is a database of something else (it has a table "

@@ -42,6 +42,11 @@ def make_or_upgrade(connection: Connection, seal: Callable[[Connection], None]) 
     connection.execute(schema.marker.update().values(schema_version=schema.SCHEMA_VERSION))
 
 
+def has_checksums(connection: Connection) -> bool:
+    """Tell whether the tables, whatever the marker says, are those of today."""
+    return schema.trials.c.checksum.name in _columns_of(connection, schema.trials.name)
+
+
 def view_statements(connection: Connection) -> list[str]:
     """SQL that shows the tables of an older store as today's; empty for a store of today."""
     there = {name: _columns_of(connection, name) for name in inspect(connection).get_table_names()}
