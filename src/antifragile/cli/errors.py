@@ -22,7 +22,7 @@ from antifragile.errors import AntifragileError, Interrupted, WorldError
 
 _OUT_OF_MEMORY = (
     *("not enough memory", "can't allocate memory", "out of memory"),
-    *("failed to map segment", "cannot allocate memory"),
+    *("failed to map segment", "cannot allocate memory", "can't start new thread"),
 )
 
 
