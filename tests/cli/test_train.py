@@ -44,8 +44,10 @@ def edit(path: Path, change: Callable[[Values], object]) -> None:
     path.write_text(json.dumps(story))
 
 
-def kill_before_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save after every meta-loop, and end before a write."""
+def kill_before_write(
+    number: int, monkeypatch: pytest.MonkeyPatch, *, every_s: float = -1.0
+) -> None:
+    """End before a write; one saving after every meta-loop, unless told otherwise."""
     written = []
 
     def write(path: Path, content: bytes, **options: bool) -> None:
@@ -54,7 +56,7 @@ def kill_before_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
         written.append(path.name)
         _files.write_atomically(path, content, **options)
 
-    monkeypatch.setattr(trial, "_WRITE_EVERY_S", -1.0)
+    monkeypatch.setattr(trial, "_WRITE_EVERY_S", every_s)
     for module in (trial, checkpoint):
         monkeypatch.setattr(module, "write_atomically", write)
 
@@ -135,6 +137,15 @@ def test_a_kill_before_the_first_weights_starts_anew_but_only_if_asked(
     caplog.clear()
     assert train(tmp_path, 3).code == 0
     assert caplog.messages == ["nothing to resume in t yet; the trial starts."]
+
+
+def test_the_first_meta_loop_is_saved_at_once(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_before_write(2, patch, every_s=1000.0)
+        with pytest.raises(Killed):
+            train(tmp_path, 3)
+    assert (story_of(tmp_path)["meta_loop"], story_of(tmp_path)["weights_before"]) == (1, 0)
+    assert "meta-loop 1:" not in train(tmp_path, 3).err
 
 
 def test_a_story_without_its_weights_is_refused(trained: Path) -> None:

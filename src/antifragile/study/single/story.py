@@ -2,8 +2,11 @@
 
 Story and weights are two files, and name each other. A saving writes the story first, which says
 of which meta-loop the weights beside it still are (``weights_before``); then the weights, which
-keep the story's digest. A kill in between leaves a longer story beside older weights, and the
-story is cut to them. Two files that differ in any other way were not left by one trial.
+keep the story's digest. A kill in between leaves a longer story beside those older weights, and it
+is cut to them. Two files that differ in any other way were not left by one trial.
+
+The first saving comes after meta-loop 1. So a story that lies there without weights either has
+one record, and none were there before it, or its weights are lost.
 """
 
 from __future__ import annotations
@@ -43,8 +46,8 @@ class Story:
         records: A record of each.
         fingerprint: Identity of the trial; None in the stories of version 0.1, which have no digest
             either.
-        weights_before: Meta-loop of the weights that those of ``meta_loop`` are to replace, 0 for
-            none; None in the last story of a command, which is written after its weights.
+        weights_before: Meta-loop of the weights that lay beside it when it was written, 0 for none;
+            None in the stories of version 0.1.
     """
 
     meta_loop: int
@@ -107,7 +110,7 @@ def until_weights(
         state: The trial's state with these weights.
         fingerprint: Identity of the trial.
         digest: Digest of the story that the weights were written with; None in the weights of
-            version 0.1.
+            version 0.1, of which only the counts are compared.
 
     Raises:
         RecordError: They do not belong together; the text says why.
@@ -126,8 +129,7 @@ def until_weights(
     told = (lkg.meta_loop, lkg.bounty, part.records[-1].validation_correct)
     if told != (state.lkg.meta_loop, state.lkg.bounty, state.final_correct):
         raise RecordError("have another bounty or last count than the story tells", "the weights")
-    is_unnamed = digest is None and (is_old or is_behind)
-    if not is_unnamed and digest != part.to_json()["digest"]:
+    if digest is not None and digest != part.to_json()["digest"]:
         raise RecordError("were written with another story", "the weights")
     return part
 

@@ -123,7 +123,7 @@ class SingleTrial:
         self.saved = state.meta_loop
 
     def _write_story(self, state: TrialState, result: TrialResult | None) -> str:
-        """Write the story up to a state, with the result once its weights are there.
+        """Write the story up to a state, with the result at the end.
 
         Returns:
             Its digest.
@@ -134,7 +134,7 @@ class SingleTrial:
             segments=tuple(self.segments),
             records=tuple(self.records),
             fingerprint=_fingerprint(spec, self.data),
-            weights_before=self.saved if result is None else None,
+            weights_before=self.saved,
         ).until(state.meta_loop)
         story: dict[str, Any] = {
             "dataset": spec.dataset,
