@@ -47,7 +47,7 @@ from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_csv, as_markdown
 from antifragile.store.database.address import parse_store_url, show
 from antifragile.store.store import Store
-from antifragile.study.single import read_story
+from antifragile.study.single.story import read_story
 from benchmarks.trust.fuzzing.commands import run_here, write_here
 from benchmarks.trust.fuzzing.mutations import (
     VALUES,

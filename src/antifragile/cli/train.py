@@ -28,7 +28,7 @@ from antifragile.data.datasets import load_dataset
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import Interrupted, SpecError, nearest
 from antifragile.study.options import RunOptions
-from antifragile.study.single import STORY_FILE, WEIGHTS_FILE, SingleTrial, open_single_trial
+from antifragile.study.single.trial import STORY_FILE, WEIGHTS_FILE, SingleTrial, open_single_trial
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 

@@ -4,6 +4,9 @@ The folder holds two files. ``lkg.safetensors`` is the state (weights, bounty, w
 ``lkg.json`` says in plain words how it came to be, with every meta-loop's record. A trial may
 go on in another mode ("disrupting training traps", PSA paper, section V): each mode's
 stretch is a segment.
+
+They are written after the first meta-loop, every few seconds, and at any stop; `story` says in
+which order, so that a kill between the two costs a few seconds of training and nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._files import check_folder_path, write_atomically
-from antifragile._records import from_json, read_json
+from antifragile._records import RecordError
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
@@ -27,10 +30,10 @@ from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store.records import Environment
-from antifragile.store.writing import record_values
 from antifragile.study.equations import plan_trial
 from antifragile.study.folder import only_writer
 from antifragile.study.options import RunOptions
+from antifragile.study.single.story import Segment, Story, read_story, until_weights
 from antifragile.study.trainers import Trainer
 
 logger = logging.getLogger(__name__)
@@ -38,15 +41,6 @@ logger = logging.getLogger(__name__)
 WEIGHTS_FILE = "lkg.safetensors"
 STORY_FILE = "lkg.json"
 _WRITE_EVERY_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """A stretch of meta-loops in one mode, first and last included."""
-
-    mode: str
-    first: int
-    last: int
 
 
 @dataclass(kw_only=True)
@@ -62,6 +56,7 @@ class SingleTrial:
         segments: Stretches so far, the present one last.
         records: Records of all meta-loops so far.
         state: Where it stands, None before the first meta-loop.
+        saved: Meta-loop of the weights in the folder, 0 for none.
     """
 
     spec: TrialSpec
@@ -72,30 +67,33 @@ class SingleTrial:
     segments: list[Segment] = field(default_factory=list)
     records: list[MetaLoopRecord] = field(default_factory=list)
     state: TrialState | None = None
+    saved: int = 0
 
     def run(self) -> Iterator[MetaLoopRecord]:
-        """Run the segment to its end, writing both files every few seconds and at any stop."""
+        """Run the segment to its end, writing both files as the module says."""
         segment = self._current_segment()
         spec = replace(self.spec, meta_loops=segment.last)
-        written_at = time.monotonic()
+        written_at = time.monotonic() if self.state else -math.inf
         try:
             for turn in self.trainer.turns([spec], self.data, [self.state]):
-                (record,), (self.state,) = turn.records, turn.states()
+                (record,) = turn.records
                 assert record is not None, "a single trial has a record of every turn"
-                self.records.append(record)
+                self.records.append(record)  # first: Ctrl-C may leave one too many, none too few
+                (self.state,) = turn.states()
                 yield record
                 if time.monotonic() - written_at > _WRITE_EVERY_S:
-                    self._write(None)
+                    self._save()
                     written_at = time.monotonic()
         except (KeyboardInterrupt, GeneratorExit):
-            self._write(None)
+            self._save()
             raise
 
     def finish(self) -> TrialResult:
-        """Test the LKG and write the files a last time."""
+        """Write the files a last time and test the LKG."""
         assert self.state is not None
+        self._save()
         (result,) = self.trainer.finish([self.spec], self.data, [self.state])
-        self._write(result)
+        self._write_story(self.state, result)
         return result
 
     def _current_segment(self) -> Segment:
@@ -115,20 +113,30 @@ class SingleTrial:
             self.segments[-1] = replace(self.segments[-1], last=last)
         return self.segments[-1]
 
-    def _write(self, result: TrialResult | None) -> None:
-        if self.state is None:
+    def _save(self) -> None:
+        """Write the story, then the weights; see `story`."""
+        if (state := self.state) is None:
             return
-        # The story first: on resume, records beyond the state's meta-loop are dropped.
-        story = json.dumps(self._story(result), indent=1, allow_nan=False)
-        write_atomically(self.folder / STORY_FILE, story.encode())
-        fingerprint = trial_fingerprint(self.spec, self.data.sha256, any_mode=True)
-        save_checkpoint(self.folder / WEIGHTS_FILE, self.state, fingerprint=fingerprint)
+        digest = self._write_story(state, None)
+        path, fingerprint = self.folder / WEIGHTS_FILE, _fingerprint(self.spec, self.data)
+        save_checkpoint(path, state, fingerprint=fingerprint, notes={"story": digest})
+        self.saved = state.meta_loop
 
-    def _story(self, result: TrialResult | None) -> dict[str, Any]:
-        assert self.state is not None
+    def _write_story(self, state: TrialState, result: TrialResult | None) -> str:
+        """Write the story up to a state, with the result at the end.
+
+        Returns:
+            Its digest.
+        """
         spec, validation = self.spec, 100 / self.data.validation.n_samples
-        test = result and 100 * result.test_correct / self.data.test.n_samples
-        return {
+        told = Story(
+            meta_loop=state.meta_loop,
+            segments=tuple(self.segments),
+            records=tuple(self.records),
+            fingerprint=_fingerprint(spec, self.data),
+            weights_before=self.saved,
+        ).until(state.meta_loop)
+        story: dict[str, Any] = {
             "dataset": spec.dataset,
             "data_sha256": self.data.sha256,
             "architecture": spec.architecture.name,
@@ -140,13 +148,14 @@ class SingleTrial:
             "pairing": str(spec.pairing),
             "training": spec.training.to_mapping(),
             "environment": asdict(self.environment),
-            "segments": [asdict(segment) for segment in self.segments],
-            "meta_loop": self.state.meta_loop,
-            "peak_meta_loop": self.state.lkg.meta_loop,
-            "peak_validation_accuracy": self.state.lkg.bounty * validation,
-            "test_accuracy": test,
-            "records": [record_values(record) for record in self.records],
-        }
+            "peak_meta_loop": state.lkg.meta_loop,
+            "peak_validation_accuracy": state.lkg.bounty * validation,
+            "test_accuracy": result and 100 * result.test_correct / self.data.test.n_samples,
+        } | told.to_json()
+        text = json.dumps(story, indent=1, allow_nan=False)
+        write_atomically(self.folder / STORY_FILE, text.encode())
+        digest: str = story["digest"]
+        return digest
 
 
 @contextmanager
@@ -164,7 +173,8 @@ def open_single_trial(
 
     Raises:
         UsageError: The folder holds a trial and ``resume`` is off, or another process is at it.
-        CheckpointError: It is damaged, or another trial's.
+        CheckpointError: It is damaged, another trial's, or one of its two files is lost or of
+            another moment.
     """
     check_folder_path(folder)
     plan = plan_trial(spec, data, options)
@@ -179,47 +189,47 @@ def open_single_trial(
         elif (folder / WEIGHTS_FILE).exists():
             _go_on(trial, device=options.device)
         else:
+            _check_nothing_is_lost(folder)
             logger.warning("nothing to resume in %s yet; the trial starts.", folder)
         yield trial
 
 
 def _check_is_free(folder: Path) -> None:
-    if (folder / WEIGHTS_FILE).exists():
+    if (folder / WEIGHTS_FILE).exists() or (folder / STORY_FILE).exists():
         raise UsageError(
             f"{folder} already holds a trained network; add --resume to go on with it, or choose "
             "another folder with --out."
         )
 
 
+def _check_nothing_is_lost(folder: Path) -> None:
+    """Refuse a story whose weights are missing, unless a kill came before the first were there."""
+    path, weights = folder / STORY_FILE, folder / WEIGHTS_FILE
+    if path.exists() and (story := read_story(path)).weights_before != 0:
+        raise CheckpointError(
+            f"{path} tells of {story.meta_loop} meta-loops, but their weights are lost: {weights} "
+            "is missing; put it back, or start anew in another folder with --out."
+        )
+
+
 def _go_on(trial: SingleTrial, *, device: str) -> None:
     """Read what the folder holds."""
-    spec, data = trial.spec, trial.data
-    fingerprint = trial_fingerprint(spec, data.sha256, any_mode=True)
+    spec, data, fingerprint = trial.spec, trial.data, _fingerprint(trial.spec, trial.data)
     sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
-    weights = trial.folder / WEIGHTS_FILE
-    state, _ = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
-    trial.state = state.on(device)
-    trial.segments, records = read_story(trial.folder / STORY_FILE)
-    trial.records = [record for record in records if record.meta_loop <= state.meta_loop]
-
-
-def read_story(path: Path) -> tuple[list[Segment], list[MetaLoopRecord]]:
-    """Read the segments and records of a trial's ``lkg.json``.
-
-    Raises:
-        CheckpointError: It is missing or damaged.
-    """
+    path, weights = trial.folder / STORY_FILE, trial.folder / WEIGHTS_FILE
+    state, notes = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
+    whole = read_story(path)
     try:
-        story = read_json(path)
-        segments = from_json(tuple[Segment, ...], story["segments"])
-        records = from_json(tuple[MetaLoopRecord, ...], [_nan(item) for item in story["records"]])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else error
+        story = until_weights(whole, state, fingerprint=fingerprint, digest=notes.get("story"))
+    except RecordError as error:
         raise CheckpointError(
-            f"{path} is missing or damaged ({reason}); restore it, or start anew in another folder."
+            f"{path} and {weights} do not belong together ({error}); restore the two as one "
+            "command left them, or start anew in another folder with --out."
         ) from error
-    return list(segments), list(records)
+    trial.state, trial.saved = state.on(device), state.meta_loop
+    trial.segments, trial.records = list(story.segments), list(story.records)
 
 
-def _nan(values: dict[str, Any]) -> dict[str, Any]:
-    return values | {"train_loss": math.nan} if values["train_loss"] is None else values
+def _fingerprint(spec: TrialSpec, data: Dataset) -> str:
+    """Identity of the trial, in whatever mode it goes on."""
+    return trial_fingerprint(spec, data.sha256, any_mode=True)
