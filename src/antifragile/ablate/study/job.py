@@ -45,6 +45,7 @@ from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
+from antifragile.ablate.source.imports import read_sources_alone
 from antifragile.ablate.source.project import enter_project, entry_function, module_name
 from antifragile.ablate.trace.calls import read_call
 
@@ -62,7 +63,8 @@ class RunArguments:
         folder: Copy of the variant, or of the baseline.
         baseline: Folders of which a copy of the baseline is made, later ones over earlier ones;
             none where the run is the baseline's.
-        experiment: ``file`` and ``function``, or ``dataset`` and ``options`` of the built-in one.
+        experiment: ``file``, ``function`` and the hashes ``files``, or ``dataset`` and ``options``
+            of the built-in one.
         seeds: ``seed`` (handed on), ``init``, ``stream`` and ``order``.
         scratch: A folder for the baseline's copy and values on their way between processes.
         trained: File of values to load instead of training (post-hoc).
@@ -207,13 +209,18 @@ def load_experiment(
         from antifragile.ablate.study.trainer import trainer
 
         return trainer(experiment, project, evaluates=name == EVALUATE)
-    file = Path(experiment["file"])
+    file, sha256 = Path(experiment["file"]), dict(experiment["files"])
     for own in files_of(project):
+        sha256.pop(str(Path(project.root, own)), None)  # certified, and perhaps ablated
         if file == Path(project.root, own):
             file = Path(folder, own)
+    for known in [path for path in sha256 if Path(path).is_relative_to(project.root)]:
+        in_copy = Path(folder).resolve() / Path(known).relative_to(project.root)
+        sha256[str(in_copy)] = sha256[known]
+    read_sources_alone(file.parent, sha256)
     sys.path.append(str(file.parent))
     with stage(f"importing {file.name}"):
-        module = import_by_path(f"_experiment_{file.stem}", file)
+        module = import_by_path(f"_experiment_{file.stem}", file, sha256)
     function = getattr(module, name, None)
     if not callable(function):
         takes = "model" if name == EVALUATE else "build_model"

@@ -151,8 +151,14 @@ class AblationRuns:
                     self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
 
     def _take(self, plan: PlannedRun, outcome: Outcome, scratch: Path) -> None:
-        """Store how a run ended, its trained values first: what is stored is not run again."""
+        """Store how a run ended, its trained values first: what is stored is not run again.
+
+        Raises:
+            UsageError: It failed as the experiment was changed.
+        """
         is_failed, kept = outcome.failure is not None, scratch / KEPT
+        if is_failed:
+            self.request.experiment.check_unchanged()
         if not is_failed and kept.is_file() and not kept.is_symlink():
             write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
         shutil.rmtree(scratch, ignore_errors=True)

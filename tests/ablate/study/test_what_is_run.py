@@ -1,0 +1,95 @@
+"""What a study trains and measures with is what was certified and hashed, whatever changes."""
+
+from __future__ import annotations
+
+import os
+import py_compile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antifragile.ablate.frameworks.torch.framework import TORCH
+from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.server import StudyProcesses, training_modules
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.errors import UsageError
+from antifragile.store.ablation import AblationStore
+from tests.ablate.study.small_study import make_folder, write
+
+Study = Callable[..., AblationOutcome]
+GATE = "model-gate--identity"
+CONSTANT = """\
+VALUE = 1.0
+
+
+def run(build_model, seed, data_order_seed):
+    build_model()
+    return {"accuracy": VALUE}
+"""
+
+
+@pytest.fixture(scope="module")
+def study() -> Iterator[Study]:
+    """Run a study of one seed and one cut, where nothing else is said."""
+    with Server(workers=2, preload=training_modules(TORCH)) as server:
+
+        def run(place: Path, experiment: Path, **changes: Any) -> AblationOutcome:
+            folder = read_ablation_folder(place / "variants")
+            chosen: dict[str, Any] = {
+                "name": "made",
+                "experiment": Experiment.from_file(f"{experiment}:run"),
+                "arms": [GATE],
+                "seeds": (1,),
+            }
+            with AblationStore(str(place / "study.db")) as store:
+                request = AblationRequest(**(chosen | changes))
+                return run_ablation(request, folder, store, processes=StudyProcesses(server=server))
+
+        yield run
+
+
+def values_of(outcome: AblationOutcome) -> set[float | None]:
+    """The metric of all runs."""
+    return {(run.metrics or {}).get("accuracy") for run in outcome.manifest.runs}
+
+
+@pytest.mark.parametrize("part", ["experiment.py", "neighbour.py"])
+def test_an_experiment_that_changes_during_a_study_ends_it(
+    tmp_path: Path, study: Study, part: str
+) -> None:
+    make_folder(tmp_path)
+    here = tmp_path / "elsewhere"
+    write(here / "neighbour.py", "VALUE = 1.0\n")
+    edit = (
+        f"    from pathlib import Path\n    path = Path({str(here / part)!r})\n"
+        "    path.write_text(path.read_text().replace('VALUE = 1.0', 'VALUE = 0.5'))\n"
+    )
+    text = CONSTANT.replace("    build_model()\n", "    build_model()\n" + edit)
+    write(here / "experiment.py", text.replace("VALUE = 1.0\n", "VALUE = 1.0\nimport neighbour\n"))
+    with pytest.raises(UsageError, match=rf"{part} was changed after the study began; what ended"):
+        study(tmp_path, here / "experiment.py")
+    with AblationStore(str(tmp_path / "study.db")) as store:
+        keys = [run["key"] for run in store.manifest("made")["runs"]]
+        assert [run.metrics for run in store.ablation_runs(keys).values()] == [{"accuracy": 1.0}]
+
+
+def test_compiled_copies_of_an_experiment_are_not_run(tmp_path: Path, study: Study) -> None:
+    make_folder(tmp_path)
+    here = tmp_path / "elsewhere"
+    texts = {
+        "experiment.py": CONSTANT.replace(
+            "VALUE = 1.0\n", "from neighbour import VALUE\n\nOWN = 1.0\n"
+        ).replace("VALUE}", "VALUE * OWN}"),
+        "neighbour.py": "VALUE = 1.0\n",
+    }
+    for name, text in texts.items():
+        write(here / name, text.replace("= 1.0", "= 0.5"))
+        os.utime(here / name, (1e9, 1e9))
+        py_compile.compile(str(here / name))
+        write(here / name, text)
+        os.utime(here / name, (1e9, 1e9))  # as old and as long as what was compiled
+    assert values_of(study(tmp_path, here / "experiment.py")) == {1.0}
