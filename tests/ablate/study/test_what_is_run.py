@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from antifragile.ablate.frameworks.torch.framework import TORCH
+from antifragile.ablate.generate.digests import AGAIN
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, Experiment
-from antifragile.ablate.study.server import StudyProcesses, training_modules
+from antifragile.ablate.study.server import StudyCopies, StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
-from antifragile.errors import UsageError
+from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
 from tests.ablate.study.small_study import make_folder, write
 
@@ -29,6 +30,16 @@ VALUE = 1.0
 def run(build_model, seed, data_order_seed):
     build_model()
     return {"accuracy": VALUE}
+"""
+WIDTH = """\
+import json
+from pathlib import Path
+
+
+def run(build_model, seed, data_order_seed):
+    build_model()
+    here = Path("config.json")
+    return {"accuracy": json.loads(here.read_text())["width"] if here.exists() else 0}
 """
 
 
@@ -93,3 +104,39 @@ def test_compiled_copies_of_an_experiment_are_not_run(tmp_path: Path, study: Stu
         write(here / name, text)
         os.utime(here / name, (1e9, 1e9))  # as old and as long as what was compiled
     assert values_of(study(tmp_path, here / "experiment.py")) == {1.0}
+
+
+def test_a_file_that_nobody_listed_is_no_part_of_a_variant(tmp_path: Path, study: Study) -> None:
+    make_folder(tmp_path)
+    write(tmp_path / "experiment.py", WIDTH)
+    write(tmp_path / "variants" / GATE / "config.json", '{"width": 100}')
+    assert values_of(study(tmp_path, tmp_path / "experiment.py")) == {0.0}
+    write(tmp_path / "source" / "config.json", '{"width": 8}')
+    with pytest.raises(StoreError, match=rf"{GATE}/config.json is not part of the variant, which"):
+        study(tmp_path, tmp_path / "experiment.py")
+
+
+@pytest.mark.parametrize("name", [GATE, "baseline"])
+def test_a_variant_that_is_swapped_after_it_was_checked_is_not_trained(
+    tmp_path: Path, study: Study, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is good when the folder is read, other when it is copied, and good again after that."""
+    make_folder(tmp_path)
+    write(tmp_path / "experiment.py", CONSTANT)
+    model = tmp_path / "variants" / name / "model.py"
+    good, sources = model.read_text(), StudyCopies.sources
+
+    def swapped(copies: StudyCopies, place: Path) -> tuple[str, ...]:
+        model.write_text(good + "VALUE = 2\n")
+        found = sources(copies, place)
+        model.write_text(good)
+        return found
+
+    monkeypatch.setattr(StudyCopies, "sources", swapped)
+    if name == "baseline":
+        with pytest.raises(UsageError, match=r"model.py was changed after it was certified"):
+            study(tmp_path, tmp_path / "experiment.py")
+    else:
+        outcome = study(tmp_path, tmp_path / "experiment.py")
+        said = f"model.py was changed after it was certified; {AGAIN}"
+        assert [run.failure for run in outcome.manifest.runs if run.ablated] == [said]

@@ -76,16 +76,17 @@ class Copies:
 
 
 @contextmanager
-def open_copies(root: Path, needed: Sequence[str]) -> Iterator[Copies]:
+def open_copies(root: Path, needed: Sequence[str], *, with_data: bool = True) -> Iterator[Copies]:
     """Take the files of a project as they are now.
 
     Args:
         root: The project's root.
         needed: Its Python files, relative to the root.
+        with_data: Whether to take the other files below the root too.
     """
     folder = Path(tempfile.mkdtemp(prefix="antifragile-copies-")).resolve()
     try:
-        yield Copies(folder=folder, note=_take(root, needed, folder / "original"))
+        yield Copies(folder=folder, note=_take(root, needed, folder / "original", with_data))
     finally:
         _remove(folder)
 
@@ -122,12 +123,14 @@ def _copy_entry(path: Path, target: Path) -> None:
         _copy_writable(str(path), str(target))
 
 
-def _take(root: Path, needed: Sequence[str], target: Path) -> str:
+def _take(root: Path, needed: Sequence[str], target: Path, with_data: bool) -> str:
     """Copy or link a project's files; return a sentence about what is left behind."""
     target.mkdir()
     for file in needed:
         if (root / file).is_file():
             _put(root / file, target / file, links=False)
+    if not with_data:
+        return ""
     beside = {(root / file).parent for file in needed}
     for folders, is_deep in (({root}, True), (beside, False)):
         try:

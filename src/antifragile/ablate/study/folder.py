@@ -19,7 +19,7 @@ from pathlib import Path
 from antifragile._records import MAY_BE_ABSENT
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.generate.digests import AGAIN, changed_since
+from antifragile.ablate.generate.digests import AGAIN, added_to, changed_since
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.generate.index import COMBINED, INDEX, read_index
 from antifragile.ablate.generate.replace import read_settled
@@ -141,7 +141,8 @@ def read_ablation_folder(path: Path) -> AblationFolder:
     Raises:
         UsageError: There is none, or no variant in it was certified.
         StoreError: The index is damaged, or leads outside the folder; the files of the baseline or
-            a certified variant are not those that were certified.
+            a certified variant are not those that were certified, or beside them lies another
+            version of a file of the project.
     """
     return read_settled(path, _read_folder)
 
@@ -162,6 +163,12 @@ def _read_folder(path: Path) -> AblationFolder:
     for name, certified in digests.items():
         if change := changed_since(path / name, certified):
             raise StoreError(f"{path / name}: {change}; {AGAIN}.")
+        for file in added_to(path / name, certified):
+            if Path(found.project.root, file).exists():
+                raise StoreError(
+                    f"{path / name / file} is not part of the variant, which runs with the "
+                    f"project's own {file}; remove it and run again."
+                )
     return AblationFolder(
         path=path,
         project=found.project,

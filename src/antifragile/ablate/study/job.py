@@ -40,7 +40,7 @@ from antifragile._records import from_json
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
 from antifragile.ablate.frameworks.registry import framework_named
-from antifragile.ablate.generate.digests import AGAIN, changed_since
+from antifragile.ablate.generate.digests import AGAIN, changed_in_copy
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
@@ -70,7 +70,8 @@ class RunArguments:
         trained: File of values to load instead of training (post-hoc).
         keeps: Whether to leave the trained values in the scratch folder, as `KEPT`.
         cut: Parameters that trained values are not loaded into.
-        certified: The hashes of the files in each folder that is run, as they were certified.
+        certified: The hashes of the files in `folder`, as they were certified.
+        certified_baseline: Those of the baseline's.
         own_values: Parameters that start from the variant's own values, not the baseline's.
     """
 
@@ -84,7 +85,8 @@ class RunArguments:
     trained: str | None = None
     keeps: bool = False
     cut: Sequence[str] = ()
-    certified: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    certified: Mapping[str, str] = field(default_factory=dict)
+    certified_baseline: Mapping[str, str] = field(default_factory=dict)
     own_values: Sequence[str] = ()
 
 
@@ -101,9 +103,7 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: Something is wrong with the model or the experiment.
     """
     given = RunArguments(**run)
-    for place, certified in given.certified.items():
-        if change := changed_since(Path(place), certified):
-            raise Refusal(f"{place}: {change}; {AGAIN}")
+    _check_copy(Path(given.folder), given.certified)
     project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     if given.trained is not None and given.own_values:
@@ -127,6 +127,12 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     if given.keeps:
         save_state(builder.last_state(), Path(given.scratch, KEPT))
     return metrics
+
+
+def _check_copy(folder: Path, certified: Mapping[str, str]) -> None:
+    """Check the files that are about to run, not those that they were copied from."""
+    if change := changed_in_copy(folder, certified):
+        raise Refusal(f"{change}; {AGAIN}")
 
 
 class PairedBuilder:
@@ -254,6 +260,7 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     if pid == 0:
         try:
             fill(folder, given.baseline)
+            _check_copy(folder, given.certified_baseline)
             own = given.folder  # the import path must not lead to the variant
             sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(own)]
             os.chdir(folder)

@@ -221,6 +221,7 @@ class AblationRuns:
             keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
+            certified_baseline=self.combinations.certified(BASELINE),
             own_values=self.folder.own_values(names),
         )
         return Job(
