@@ -14,7 +14,7 @@ from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.generate.digests import AGAIN
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.server import StudyCopies, StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
@@ -140,3 +140,62 @@ def test_a_variant_that_is_swapped_after_it_was_checked_is_not_trained(
         outcome = study(tmp_path, tmp_path / "experiment.py")
         said = f"model.py was changed after it was certified; {AGAIN}"
         assert [run.failure for run in outcome.manifest.runs if run.ablated] == [said]
+
+
+SCORE = """\
+from pathlib import Path
+
+FOLDER = {folder}
+
+
+def run(build_model, seed, data_order_seed):
+    build_model()
+    log = Path(__file__).with_name("log.txt")
+    log.write_text((log.read_text() if log.exists() else "") + "a run")
+    return {{"accuracy": float((FOLDER / "score.txt").read_text())}}
+
+
+def evaluate(model, seed, data_order_seed):
+    return {{"accuracy": 0.0}}
+"""
+
+
+@pytest.mark.parametrize("where", ["beside the experiment", "beside the model"])
+def test_a_file_that_runs_read_is_part_of_their_keys(
+    tmp_path: Path, study: Study, where: str
+) -> None:
+    make_folder(tmp_path)
+    is_model = where == "beside the model"
+    here = tmp_path / "elsewhere"
+    experiment, score = (
+        here / "experiment.py",
+        (tmp_path / "source" if is_model else here) / "score.txt",
+    )
+    folder = "Path()" if is_model else "Path(__file__).parent"
+    write(experiment, SCORE.format(folder=folder))
+    write(score, "0.5")
+    first = study(tmp_path, experiment)
+    assert (first.n_run, first.n_found) == (4, 0)
+    again = study(tmp_path, experiment, seeds=(1, 2))
+    assert (again.n_run, again.n_found) == (4, 4)  # a baseline, cut, repeat and placebo each
+    write(score.with_name("other.txt"), "which no run reads")
+    write(score, "1.5")
+    other = study(tmp_path, experiment, seeds=(1, 2))
+    assert (other.n_run, other.n_found) == (8, 0)
+    assert values_of(other) == {1.5}
+    write(score, "0.5")
+    back = study(tmp_path, experiment, seeds=(1, 2))
+    assert (back.n_run, back.n_found) == (0, 8)
+    assert values_of(back) == {0.5}
+
+
+def test_a_trained_baseline_depends_on_what_its_training_read(tmp_path: Path, study: Study) -> None:
+    make_folder(tmp_path)
+    here = tmp_path / "elsewhere"
+    write(here / "experiment.py", SCORE.format(folder="Path(__file__).parent"))
+    protocols = (TrainingProtocol.POST_HOC,)
+    found = []
+    for text in ("0.5", "1.5", "0.5"):
+        write(here / "score.txt", text)
+        found.append(study(tmp_path, here / "experiment.py", protocols=protocols))
+    assert [(outcome.n_run, outcome.n_failed) for outcome in found] == [(3, 0), (3, 0), (0, 0)]

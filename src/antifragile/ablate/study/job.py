@@ -46,11 +46,18 @@ from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.imports import read_sources_alone
-from antifragile.ablate.source.project import enter_project, entry_function, module_name
+from antifragile.ablate.source.opened import note_opened
+from antifragile.ablate.source.project import (
+    enter_project,
+    entry_function,
+    module_name,
+    package_top,
+)
 from antifragile.ablate.trace.calls import read_call
 
 State = dict[str, Array]
-EVALUATE, KEPT = "evaluate", "kept.safetensors"
+EVALUATE, KEPT, OPENED = "evaluate", "kept.safetensors", "opened"
+OF_MODEL, OF_EXPERIMENT = "model", "experiment"  # folders of files that a run opens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +118,7 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     start = _state_in_child(project, given) if given.baseline else None
     if start is not None:
         start = {path: value for path, value in start.items() if path not in given.own_values}
+    note_opened(Path(given.scratch, OPENED), _folders_of(project, given))
     enter_project(project, Path(given.folder))
     builder = PairedBuilder(project, adapter, given.seeds["init"], start)
     adapter.seed_run(given.seeds["stream"])
@@ -127,6 +135,16 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     if given.keeps:
         save_state(builder.last_state(), Path(given.scratch, KEPT))
     return metrics
+
+
+def _folders_of(project: Project, given: RunArguments) -> dict[Path, str]:
+    """The folders whose files count as read by a run, and those inside them that do not."""
+    found = {Path(place): "" for place in (sys.prefix, sys.base_prefix, given.scratch)}
+    copies = (Path(project.root), Path(given.folder), Path(given.scratch, "baseline"))
+    found |= dict.fromkeys(copies, OF_MODEL)
+    if file := given.experiment.get("file"):
+        found[package_top(Path(file))] = OF_EXPERIMENT
+    return found
 
 
 def _check_copy(folder: Path, certified: Mapping[str, str]) -> None:
@@ -261,6 +279,7 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
         try:
             fill(folder, given.baseline)
             _check_copy(folder, given.certified_baseline)
+            note_opened(Path(given.scratch, OPENED), _folders_of(project, given))
             own = given.folder  # the import path must not lead to the variant
             sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(own)]
             os.chdir(folder)

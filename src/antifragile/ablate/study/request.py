@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from antifragile._records import MAY_BE_ABSENT
-from antifragile.ablate.designs.base import Configuration
+from antifragile.ablate.designs.base import BASELINE, Configuration
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.source.project import (
     check_function,
@@ -154,8 +154,13 @@ class Experiment:
         """The hashes of its files, by absolute path."""
         if self.file is None:
             return {}
-        top = package_top(Path(self.file.rpartition(":")[0]).resolve())
-        return {str((top / path).resolve()): value for path, value in (self.files or {}).items()}
+        files, top = self.files or {}, self.folder
+        return {str((top / path).resolve()): value for path, value in files.items()}
+
+    @property
+    def folder(self) -> Path:
+        """The first folder above its file that is no package; the current one for a data set."""
+        return package_top(Path((self.file or "").rpartition(":")[0]).resolve())
 
     def to_job(self) -> dict[str, Any]:
         """The argument ``experiment`` of `job.RunArguments`."""
@@ -239,6 +244,12 @@ class PlannedRun:
             "stream": drawn.child("stream").key64 >> 1,
             "order": drawn.child("order").key64 >> 33,  # fits what NumPy and torch take
         }
+
+
+def trained_for(plans: Iterable[PlannedRun]) -> list[PlannedRun]:
+    """The baselines whose trained values the post-hoc runs among these start from."""
+    seeds = dict.fromkeys(p.seed for p in plans if p.protocol is TrainingProtocol.POST_HOC)
+    return [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
 
 
 def is_higher_better(metric: str) -> bool:
