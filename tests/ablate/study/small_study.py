@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from antifragile.ablate.generate.digests import digests_of
+from antifragile.ablate.generate.emit import variant_toml
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
@@ -114,6 +115,7 @@ def make_folder(
             baseline_files=digests_of(out / "baseline"),
         )
         write(out / name / "certificate.json", json.dumps(asdict(certificate)))
+        write(out / name / "variant.toml", variant_toml(project, {}, variant))
         variants.append(variant)
         certificates.append(certificate)
     refused = Variant(component="model-last", kind=AblationKind.ZERO, folder="", refusal="no")
@@ -148,6 +150,7 @@ def recertify(out: Path) -> None:
         if variant["folder"]:
             certificate["files"] = digests_of(out / variant["folder"])
             certificate["baseline_files"] = digests_of(out / "baseline")
+            write(out / variant["folder"] / "certificate.json", json.dumps(certificate))
     write(out / "ablations.json", json.dumps(index))
 
 

@@ -21,7 +21,7 @@ from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.digests import AGAIN, added_to, changed_since
 from antifragile.ablate.generate.emit import BASELINE, files_of
-from antifragile.ablate.generate.index import COMBINED, INDEX, read_index
+from antifragile.ablate.generate.index import COMBINED, INDEX, disagreement, read_index
 from antifragile.ablate.generate.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import combined_files
@@ -142,7 +142,7 @@ def read_ablation_folder(path: Path) -> AblationFolder:
         UsageError: There is none, or no variant in it was certified.
         StoreError: The index is damaged, or leads outside the folder; the files of the baseline or
             a certified variant are not those that were certified, or beside them lies another
-            version of a file of the project.
+            version of a file of the project, or what lies there says otherwise than the index.
     """
     return read_settled(path, _read_folder)
 
@@ -169,6 +169,10 @@ def _read_folder(path: Path) -> AblationFolder:
                     f"{path / name / file} is not part of the variant, which runs with the "
                     f"project's own {file}; remove it and run again."
                 )
+    for variant, certificate in runnable:
+        place = path / variant.folder
+        if change := disagreement(place, found.project, variant, certificate):
+            raise StoreError(f"{place}: {change}; {AGAIN}.")
     return AblationFolder(
         path=path,
         project=found.project,
