@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from antifragile.ablate.generate.digests import digests_of
-from antifragile.ablate.generate.emit import variant_toml
+from antifragile.ablate.generate.emit import files_of, variant_toml
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
+from antifragile.ablate.sandbox.copies import data_hashes
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.folder import AblationFolder
@@ -126,6 +127,7 @@ def make_folder(
         reason="no edit",
     )
     index = {
+        "data": data_hashes(source, files_of(project)),
         "project": asdict(project),
         "components": [],
         "variants": [asdict(item) for item in [*variants, refused]],

@@ -19,7 +19,7 @@ from antifragile.ablate.study.server import StudyCopies, StudyProcesses, trainin
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
-from tests.ablate.study.small_study import make_folder, write
+from tests.ablate.study.small_study import MODEL, make_folder, write
 
 Study = Callable[..., AblationOutcome]
 GATE = "model-gate--identity"
@@ -199,3 +199,23 @@ def test_a_trained_baseline_depends_on_what_its_training_read(tmp_path: Path, st
         write(here / "score.txt", text)
         found.append(study(tmp_path, here / "experiment.py", protocols=protocols))
     assert [(outcome.n_run, outcome.n_failed) for outcome in found] == [(3, 0), (3, 0), (0, 0)]
+
+
+def test_a_model_is_not_trained_with_other_files_than_it_was_certified_with(
+    tmp_path: Path, study: Study
+) -> None:
+    config, experiment = tmp_path / "source" / "config.json", tmp_path / "elsewhere" / "run.py"
+    write(config, '{"bias": 0.5}')
+    write(tmp_path / "source" / "notes.txt", "which no model reads")
+    read = "json.loads(Path(__file__).with_name('config.json').read_text())['bias']"
+    model = MODEL.replace("bias, 0.5", f"bias, {read}")
+    make_folder(tmp_path, model=f"import json\nfrom pathlib import Path\n\n{model}")
+    write(experiment, CONSTANT)
+    assert study(tmp_path, experiment).n_run == 4
+    write(tmp_path / "source" / "notes.txt", "which changed")
+    assert study(tmp_path, experiment).n_found == 4
+    write(config, '{"bias": 2.5}')
+    with pytest.raises(UsageError, match=r"the model reads config\.json, which was changed after"):
+        study(tmp_path, experiment)
+    write(config, '{"bias": 0.5}')
+    assert study(tmp_path, experiment).n_found == 4

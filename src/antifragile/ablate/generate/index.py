@@ -36,6 +36,7 @@ class VariantSet:
         variants: The variants, those without a folder too.
         certificates: The certificate of each.
         written: The hashes of all files of each folder as they were written; none in older sets.
+        data: The hashes of the small files beside the model then; none in older sets.
     """
 
     project: Project
@@ -44,6 +45,7 @@ class VariantSet:
     variants: tuple[Variant, ...]
     certificates: tuple[Certificate, ...]
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pairs(self) -> list[tuple[Variant, Certificate]]:

@@ -14,6 +14,7 @@ it (see `confinement`), and counts as a small one.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -131,20 +132,40 @@ def _take(root: Path, needed: Sequence[str], target: Path, with_data: bool) -> s
             _put(root / file, target / file, links=False)
     if not with_data:
         return ""
-    beside = {(root / file).parent for file in needed}
-    for folders, is_deep in (({root}, True), (beside, False)):
-        try:
-            found = list(_files_below(folders, is_deep=is_deep))
-        except _TooLarge:
-            continue
-        for path in found:
-            with suppress(OSError):  # not ours to read
-                _put(path, target / path.relative_to(root), links=kernel_confines())
-        left = "" if is_deep else "only the files beside the model's are copied for its runs"
-        break
-    else:
-        left = "no data file is copied for the model's runs"
+    found, left = _data_of(root, needed)
+    for path in found:
+        with suppress(OSError):  # not ours to read
+            _put(path, target / path.relative_to(root), links=kernel_confines())
     return f"{left}: {root} holds more than {MOST_FILES:,} files or 64 MiB." if left else ""
+
+
+def _data_of(root: Path, needed: Sequence[str]) -> tuple[list[Path], str]:
+    """The files that are copied beside the needed ones, and a clause about those left behind."""
+    beside = {(root / file).parent for file in needed}
+    attempts = (
+        ({root}, True, ""),
+        (beside, False, "only the files beside the model's are copied for its runs"),
+    )
+    for folders, is_deep, left in attempts:
+        with suppress(_TooLarge):
+            return list(_files_below(folders, is_deep=is_deep)), left
+    return [], "no data file is copied for the model's runs"
+
+
+def data_hashes(root: Path, needed: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of every file below 1 MiB that is copied beside the needed ones.
+
+    Args:
+        root: The project's root.
+        needed: Its Python files, relative to the root.
+    """
+    found: dict[str, str] = {}
+    for path in _data_of(root, needed)[0]:
+        name = path.relative_to(root).as_posix()
+        with suppress(OSError):  # a folder, or not ours to read
+            if name not in needed and path.stat().st_size < _LINKED_FROM:
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 class _TooLarge(Exception):

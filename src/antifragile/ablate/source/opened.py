@@ -11,13 +11,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from antifragile.errors import UsageError
 
+_is_building = False  # in this process, a model is under construction
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
 
 
@@ -30,7 +31,7 @@ def note_opened(notes: Path, folders: Mapping[Path, str]) -> None:
     """
     descriptor = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     deepest = sorted(((str(path), name) for path, name in folders.items()), reverse=True)
-    seen: set[tuple[str, bool]] = set()
+    seen: set[tuple[str, bool, bool]] = set()
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "open" or not isinstance(arguments[0], str | os.PathLike):
@@ -38,17 +39,29 @@ def note_opened(notes: Path, folders: Mapping[Path, str]) -> None:
         with suppress(OSError, ValueError, TypeError):
             path = os.path.abspath(os.fspath(arguments[0]))
             is_read = arguments[2] & os.O_ACCMODE == os.O_RDONLY
-            if (path, is_read) in seen or not (os.path.isfile(path) or not is_read):
+            what = path, is_read, _is_building
+            if what in seen or not (os.path.isfile(path) or not is_read):
                 return
-            seen.add((path, is_read))
+            seen.add(what)
             folder, name = next(
                 (pair for pair in deepest if path.startswith(pair[0] + os.sep)), ("", "")
             )
             if name:
-                line = json.dumps([name, os.path.relpath(path, folder), is_read])
+                line = json.dumps([name, os.path.relpath(path, folder), *what[1:]])
                 os.write(descriptor, line.encode() + b"\n")
 
     sys.addaudithook(note)
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Say of the files that are opened inside that the model is made of them."""
+    global _is_building
+    _is_building, before = True, _is_building
+    try:
+        yield
+    finally:
+        _is_building = before
 
 
 class ReadFiles:
@@ -57,10 +70,16 @@ class ReadFiles:
     Args:
         folders: A folder by the name that `note_opened` gave it, or what it is a copy of.
         known: The files in each that are known otherwise.
+        certified: Hashes of the files that were beside the model when it was certified, by name.
     """
 
-    def __init__(self, folders: Mapping[str, Path], known: Mapping[str, Collection[str]]) -> None:
-        self._folders, self._known = folders, known
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        known: Mapping[str, Collection[str]],
+        certified: Mapping[str, str],
+    ) -> None:
+        self._folders, self._known, self._certified = folders, known, certified
         self._first: dict[str, tuple[str, float]] = {}  # hashes, and times of the last change
 
     def sha256(self, name: str) -> str:
@@ -76,14 +95,16 @@ class ReadFiles:
         """The names of the files that a run read, which has just ended after so many seconds.
 
         Raises:
-            UsageError: One was changed meanwhile.
+            UsageError: One was changed meanwhile, or the model is made of it and it is not as it
+                was certified.
         """
-        names = {
-            f"{folder}:{path}"
-            for folder, path in _opened(notes)
+        opened = {
+            f"{folder}:{path}": is_of_model
+            for (folder, path), is_of_model in _opened(notes).items()
             if path not in self._known.get(folder, (path,))
         }
-        names, began = {name for name in names if self._path(name).is_file()}, time.time() - seconds
+        names = {name for name in opened if self._path(name).is_file()}
+        began = time.time() - seconds
         for name in sorted(names):
             is_new, path = name not in self._first, self._path(name)
             self.sha256(name)
@@ -93,6 +114,12 @@ class ReadFiles:
                     f"{path} was changed while the study ran, which reads it; run again for the "
                     "new file."
                 )
+            if opened[name] and self._certified.get(name, self.sha256(name)) != self.sha256(name):
+                raise UsageError(
+                    f"the model reads {name.partition(':')[2]}, which was changed after the "
+                    "variants were certified; put it back, or run 'antifragile ablate generate' "
+                    "again."
+                )
         return names
 
     def _path(self, name: str) -> Path:
@@ -100,18 +127,22 @@ class ReadFiles:
         return self._folders[folder] / path
 
 
-def _opened(notes: Path) -> set[tuple[str, str]]:
-    """Read the name of the folder and the path of each file that was read and not written.
+def _opened(notes: Path) -> dict[tuple[str, str], bool]:
+    """Read which files, by folder and path, were read and not written, and if by the model.
 
     Caches, hidden folders and installed packages are left out.
     """
-    read, written = set[tuple[str, str]](), set[tuple[str, str]]()
+    read, written = dict[tuple[str, str], bool](), set[tuple[str, str]]()
     lines = [] if notes.is_symlink() or not notes.is_file() else notes.read_bytes().splitlines()
     for line in lines:
         with suppress(ValueError, TypeError):
-            name, path, is_read = json.loads(line)
-            (read if is_read else written).add((str(name), PurePosixPath(str(path)).as_posix()))
-    return {(name, path) for name, path in read - written if not _is_skipped(PurePosixPath(path))}
+            name, path, is_read, is_of_model = json.loads(line)
+            key = str(name), PurePosixPath(str(path)).as_posix()
+            if not is_read:
+                written.add(key)
+            elif not _is_skipped(PurePosixPath(key[1])):
+                read[key] = read.get(key, False) or bool(is_of_model)
+    return {key: is_of_model for key, is_of_model in read.items() if key not in written}
 
 
 def _is_skipped(path: PurePosixPath) -> bool:

@@ -73,6 +73,7 @@ class AblationFolder:
         versions: Keras and its back end on which the variants were certified; "" of torch.
         edits: The edits of each variant, by its folder; none where an older version kept none.
         digests: The hashes of all files of the baseline and each arm, as they were certified.
+        data: The hashes of the small files beside the model then; none in older sets.
     """
 
     path: Path
@@ -83,6 +84,7 @@ class AblationFolder:
     versions: str = ""
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -182,6 +184,7 @@ def _read_folder(path: Path) -> AblationFolder:
         versions=found.versions,
         edits={variant.folder: variant.edits for variant in found.variants},
         digests=digests,
+        data=found.data,
     )
 
 

@@ -46,7 +46,7 @@ from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.imports import read_sources_alone
-from antifragile.ablate.source.opened import note_opened
+from antifragile.ablate.source.opened import building, note_opened
 from antifragile.ablate.source.project import (
     enter_project,
     entry_function,
@@ -174,7 +174,7 @@ class PairedBuilder:
         """Build the model; what survives starts from the baseline's values."""
         entry, adapter = self._project.build, self._adapter
         words = f"{entry.function}() of {entry.file}"
-        with stage(words), adapter.streams_untouched():
+        with stage(words), building(), adapter.streams_untouched():
             build = entry_function(self._project, entry)
             run = self._first_call() if self._builds_late else None
             adapter.seed_run(self._seed)

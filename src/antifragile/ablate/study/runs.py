@@ -120,6 +120,7 @@ class AblationRuns:
         self._files = ReadFiles(
             {OF_MODEL: copies.original, OF_EXPERIMENT: experiment.folder},
             {OF_MODEL: self.folder.files, OF_EXPERIMENT: tuple(experiment.files or ())},
+            {f"{OF_MODEL}:{file}": sha256 for file, sha256 in self.folder.data.items()},
         )
         self._has_said = False
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
