@@ -15,6 +15,7 @@ from antifragile.ablate.generate.digests import AGAIN
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
+from antifragile.ablate.study.runs import AblationRuns, _sha256
 from antifragile.ablate.study.server import StudyCopies, StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import StoreError, UsageError
@@ -162,7 +163,7 @@ def evaluate(model, seed, data_order_seed):
 
 @pytest.mark.parametrize("where", ["beside the experiment", "beside the model"])
 def test_a_file_that_runs_read_is_part_of_their_keys(
-    tmp_path: Path, study: Study, where: str
+    tmp_path: Path, study: Study, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_folder(tmp_path)
     is_model = where == "beside the model"
@@ -178,11 +179,14 @@ def test_a_file_that_runs_read_is_part_of_their_keys(
     assert (first.n_run, first.n_found) == (4, 0)
     again = study(tmp_path, experiment, seeds=(1, 2))
     assert (again.n_run, again.n_found) == (4, 4)  # a baseline, cut, repeat and placebo each
+    assert not caplog.messages
     write(score.with_name("other.txt"), "which no run reads")
     write(score, "1.5")
     other = study(tmp_path, experiment, seeds=(1, 2))
     assert (other.n_run, other.n_found) == (8, 0)
     assert values_of(other) == {1.5}
+    said = "Earlier runs read score.txt, which was changed since; they are run again."
+    assert caplog.messages == [said]
     write(score, "0.5")
     back = study(tmp_path, experiment, seeds=(1, 2))
     assert (back.n_run, back.n_found) == (0, 8)
@@ -219,3 +223,18 @@ def test_a_model_is_not_trained_with_other_files_than_it_was_certified_with(
         study(tmp_path, experiment)
     write(config, '{"bias": 0.5}')
     assert study(tmp_path, experiment).n_found == 4
+
+
+def test_runs_that_do_not_say_what_they_read_are_run_again(
+    tmp_path: Path, study: Study, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Versions before this one stored a run below the hash of all but the files that it read."""
+    make_folder(tmp_path)
+    write(tmp_path / "experiment.py", CONSTANT)
+    with monkeypatch.context() as patch:
+        patch.setattr(AblationRuns, "_first_key", lambda runs, plan: _sha256(runs._known(plan)))
+        study(tmp_path, tmp_path / "experiment.py")
+    caplog.clear()
+    assert study(tmp_path, tmp_path / "experiment.py").n_run == 4
+    [said] = caplog.messages
+    assert said.startswith("Runs that an earlier version stored do not say which files they read")

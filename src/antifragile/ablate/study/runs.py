@@ -21,7 +21,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class AblationRuns:
             {OF_MODEL: self.folder.files, OF_EXPERIMENT: tuple(experiment.files or ())},
             {f"{OF_MODEL}:{file}": sha256 for file, sha256 in self.folder.data.items()},
         )
-        self._has_said = False
+        self._said: set[str] = set()
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
         self._kept, self._started = default_files(store, request.name), time.monotonic()
 
@@ -182,8 +182,21 @@ class AblationRuns:
                     further.append(plan)
                 elif row is not None:
                     found[plan] = row
+                elif self._read[plan]:
+                    self._say_of_changed(self._read[plan])
             asked = further
         return found
+
+    def _say_of_changed(self, names: Collection[str]) -> None:
+        """Say, once, that files which earlier runs read are others now."""
+        if "changed" not in self._said:
+            self._said.add("changed")
+            listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
+            logger.warning(
+                "Earlier runs read %s, which %s; they are run again.",
+                listed if len(names) <= 5 else f"{listed} and {len(names) - 5} more",
+                "was changed since" if len(names) == 1 else "were changed since, or one of them",
+            )
 
     def _extend(self, plan: PlannedRun, names: Iterable[str]) -> None:
         """Make the key of a run that read these files too."""
@@ -205,8 +218,8 @@ class AblationRuns:
     def _say_of_older(self, missing: Iterable[PlannedRun]) -> None:
         """Say that runs of an earlier version are not used."""
         older = self.store.ablation_runs(_sha256(self._known(plan)) for plan in missing)
-        if any(run.metrics is not None for run in older.values()) and not self._has_said:
-            self._has_said = True
+        if any(run.metrics is not None for run in older.values()) and "older" not in self._said:
+            self._said.add("older")
             logger.warning(
                 "Runs that an earlier version stored do not say which files they read; they are "
                 "run again."
