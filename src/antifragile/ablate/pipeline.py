@@ -36,7 +36,7 @@ from antifragile.ablate.records import (
     Project,
     Variant,
 )
-from antifragile.ablate.sandbox.copies import Copies, open_copies
+from antifragile.ablate.sandbox.copies import Copies, data_hashes, open_copies
 from antifragile.ablate.sandbox.job import Job, Outcome
 from antifragile.ablate.sandbox.preload import third_party_imports
 from antifragile.ablate.sandbox.server import Server
@@ -50,7 +50,8 @@ class Ablations:
     """Components, variants and certificates of one run; the last two correspond one to one.
 
     `written` holds the hashes of all files of each folder, by which a later run tells what it may
-    replace from what somebody edited.
+    replace from what somebody edited; `data` those of the small files beside the model, by which a
+    study tells whether what the model reads is as it was.
     """
 
     project: Project
@@ -60,6 +61,7 @@ class Ablations:
     framework: str
     versions: str = ""
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_components(
@@ -202,6 +204,7 @@ def _made_in(
     listener: CertificateListener | None,
 ) -> Ablations:
     """Write and certify the variants in a folder that holds nothing else."""
+    data = data_hashes(Path(plan.project.root), files_of(plan.project))
     writer = VariantWriter(plan, place)
     variants = list(writer.write(kinds))
 
@@ -231,6 +234,7 @@ def _made_in(
         framework=plan.framework,
         versions=plan.versions,
         written={folder.name: digests_of_all(folder) for folder in sorted(place.iterdir())},
+        data=data,
     )
 
 

@@ -8,7 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from antifragile.ablate.generate.digests import digests_of
+from antifragile.ablate.generate.emit import files_of, variant_toml
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
+from antifragile.ablate.sandbox.copies import data_hashes
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.folder import AblationFolder
@@ -114,6 +116,7 @@ def make_folder(
             baseline_files=digests_of(out / "baseline"),
         )
         write(out / name / "certificate.json", json.dumps(asdict(certificate)))
+        write(out / name / "variant.toml", variant_toml(project, {}, variant))
         variants.append(variant)
         certificates.append(certificate)
     refused = Variant(component="model-last", kind=AblationKind.ZERO, folder="", refusal="no")
@@ -124,6 +127,7 @@ def make_folder(
         reason="no edit",
     )
     index = {
+        "data": data_hashes(source, files_of(project)),
         "project": asdict(project),
         "components": [],
         "variants": [asdict(item) for item in [*variants, refused]],
@@ -148,6 +152,7 @@ def recertify(out: Path) -> None:
         if variant["folder"]:
             certificate["files"] = digests_of(out / variant["folder"])
             certificate["baseline_files"] = digests_of(out / "baseline")
+            write(out / variant["folder"] / "certificate.json", json.dumps(certificate))
     write(out / "ablations.json", json.dumps(index))
 
 

@@ -25,7 +25,7 @@ from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.job import RunArguments, run_job
 from antifragile.ablate.study.server import open_study_copies
 from antifragile.errors import StoreError, UsageError
-from tests.ablate.study.small_study import make_folder, recertify, written
+from tests.ablate.study.small_study import make_folder, recertify, write, written
 from tests.cli.commands import contents
 
 NAME = "model-gate--identity"
@@ -115,7 +115,7 @@ def test_a_file_that_changes_during_a_study_is_refused_by_its_run(variants: Path
         experiment={},
         seeds={},
         scratch="",
-        certified={str(place): folder.digests[NAME]},
+        certified=folder.digests[NAME],
     )
     (place / "model.py").write_text("raise SystemExit('imported')\n")
     with pytest.raises(Refusal, match=r"model\.py was changed after it was certified; run 'antif"):
@@ -138,6 +138,54 @@ def test_a_certificate_of_another_baseline_is_refused(variants: Path) -> None:
         variants, lambda plain: plain["certificates"][1]["baseline_files"].update({"model.py": "0"})
     )
     assert "does not name the files it was made for" in said_of(variants)
+
+
+def swap_names(variants: Path) -> None:
+    def change(plain: Index) -> None:
+        for table in ("variants", "certificates"):
+            one, two = plain[table][2], plain[table][3]
+            one["component"], two["component"] = two["component"], one["component"]
+
+    change_index(variants, change)
+    for name, other in ((NAME, "model-tanh"), ("model-tanh--identity", "model-gate")):
+        path = variants / name / "certificate.json"
+        write(path, json.dumps(json.loads(path.read_text()) | {"component": other}))
+
+
+def fail(variants: Path) -> None:
+    path = variants / NAME / "certificate.json"
+    write(path, json.dumps(json.loads(path.read_text()) | {"verdict": "failed"}))
+
+
+def forge(variants: Path) -> None:
+    edit(variants / NAME / "model.py")
+    new = digests_of(variants / NAME)
+    change_index(variants, lambda plain: plain["certificates"][2].update(files=new))
+
+
+def build_other(variants: Path) -> None:
+    change_index(variants, lambda plain: plain["project"]["build"].update(function="other"))
+
+
+@pytest.mark.parametrize(
+    ("change", "clause"),
+    [
+        (swap_names, "variant.toml says component = 'model-gate', ablations.json 'model-tanh'"),
+        (fail, "certificate.json and the certificate in ablations.json differ"),
+        (forge, "certificate.json and the certificate in ablations.json differ"),
+        (
+            build_other,
+            "variant.toml says build = 'model.py:build', ablations.json 'model.py:other'",
+        ),
+    ],
+)
+def test_a_variant_and_the_index_say_the_same(
+    variants: Path, change: Callable[[Path], object], clause: str
+) -> None:
+    change(variants)
+    said = said_of(variants)
+    assert said.startswith(str(variants / "model-"))
+    assert said.endswith(f": {clause}; {AGAIN}.")
 
 
 @pytest.mark.parametrize(
@@ -263,11 +311,9 @@ def pair(variants: Path) -> Path:
 
 
 def test_a_combination_is_tied_to_its_files_too(variants: Path, pair: Path) -> None:
-    certified = judged(variants).certified(frozenset(PAIR))
-    assert certified == {
-        str(pair.resolve()): digests_of(pair),
-        str((variants / "baseline").resolve()): digests_of(variants / "baseline"),
-    }
+    combined = judged(variants)
+    assert combined.certified(frozenset(PAIR)) == digests_of(pair)
+    assert combined.certified(frozenset()) == digests_of(variants / "baseline")
     edit(pair / "model.py")
     with pytest.raises(StoreError, match=r"model\.py was changed after it was certified; remove"):
         judged(variants)

@@ -44,14 +44,34 @@ def changed_since(folder: Path, certified: Mapping[str, str]) -> str | None:
                 return f"{file} is a link"
             if file not in certified and path.suffix in _CODE:
                 return f"{file} was added after it was certified"
-        for file, sha256 in certified.items():
-            if file not in there:
-                return f"{file} is missing"
-            if hashlib.sha256(there[file].read_bytes()).hexdigest() != sha256:
-                return f"{file} was changed after it was certified"
+        return changed_in_copy(folder, certified)
     except OSError as error:
         return f"its files cannot be read ({error.strerror})"
+
+
+def changed_in_copy(folder: Path, certified: Mapping[str, str]) -> str | None:
+    """Say, as a clause, which file of a copy is not as it was certified; None if all are.
+
+    Args:
+        folder: A copy that holds other files too.
+        certified: The hashes of the files that count.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    for file, sha256 in certified.items():
+        path = folder / file
+        if not path.is_file():
+            return f"{file} is missing"
+        if path.is_symlink() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            return f"{file} was changed after it was certified"
     return None
+
+
+def added_to(folder: Path, certified: Mapping[str, str]) -> list[str]:
+    """List the files of a variant's folder that no certificate names, by their path in it."""
+    there = (path.relative_to(folder).as_posix() for path in _files_in(folder))
+    return [file for file in there if file not in certified]
 
 
 def digests_of_all(folder: Path) -> dict[str, str]:

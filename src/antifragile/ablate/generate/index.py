@@ -5,6 +5,7 @@ It is the one list of what antifragile wrote: a folder that it does not name is 
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from antifragile._records import from_json, read_json
 from antifragile._shown import visible
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.generate.digests import AGAIN
+from antifragile.ablate.generate.digests import AGAIN, CERTIFICATE, DESCRIPTION
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.records import Certificate, Project, Variant
 from antifragile.errors import StoreError
@@ -35,6 +36,7 @@ class VariantSet:
         variants: The variants, those without a folder too.
         certificates: The certificate of each.
         written: The hashes of all files of each folder as they were written; none in older sets.
+        data: The hashes of the small files beside the model then; none in older sets.
     """
 
     project: Project
@@ -43,6 +45,7 @@ class VariantSet:
     variants: tuple[Variant, ...]
     certificates: tuple[Certificate, ...]
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pairs(self) -> list[tuple[Variant, Certificate]]:
@@ -76,6 +79,39 @@ def read_index(index: Path) -> VariantSet:
             f"{index} is damaged or not finished ({error!r:.200}); {AGAIN}."
         ) from error
     return found
+
+
+def disagreement(
+    folder: Path, project: Project, variant: Variant, certificate: Certificate
+) -> str | None:
+    """Say, as a clause, what the files in a variant's folder say otherwise than the index.
+
+    Args:
+        folder: The variant's folder.
+        project: The project of the index.
+        variant: Its row in the index.
+        certificate: Its certificate there.
+    """
+    try:
+        path = folder / CERTIFICATE
+        if path.exists() and from_json(Certificate, read_json(path)) != certificate:
+            return f"{CERTIFICATE} and the certificate in {INDEX} differ"
+        path = folder / DESCRIPTION
+        said = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{path.name} is damaged ({error!r:.200})"
+    listed = {
+        "component": variant.component,
+        "kind": variant.kind,
+        **{role: f"{e.file}:{e.function}" for role, e in project.entries.items()},
+        "search_paths": list(project.search_paths),
+        "edited": list(variant.edited),
+        "cut_parameters": list(variant.cut_parameters),
+    }
+    for name, value in listed.items():
+        if said.get(name, value) != value:
+            return f"{DESCRIPTION} says {name} = {said[name]!r:.80}, {INDEX} {value!r:.80}"
+    return None
 
 
 def _is_certified(certificate: Certificate) -> bool:

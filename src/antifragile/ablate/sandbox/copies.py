@@ -14,6 +14,7 @@ it (see `confinement`), and counts as a small one.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -76,16 +77,17 @@ class Copies:
 
 
 @contextmanager
-def open_copies(root: Path, needed: Sequence[str]) -> Iterator[Copies]:
+def open_copies(root: Path, needed: Sequence[str], *, with_data: bool = True) -> Iterator[Copies]:
     """Take the files of a project as they are now.
 
     Args:
         root: The project's root.
         needed: Its Python files, relative to the root.
+        with_data: Whether to take the other files below the root too.
     """
     folder = Path(tempfile.mkdtemp(prefix="antifragile-copies-")).resolve()
     try:
-        yield Copies(folder=folder, note=_take(root, needed, folder / "original"))
+        yield Copies(folder=folder, note=_take(root, needed, folder / "original", with_data))
     finally:
         _remove(folder)
 
@@ -122,26 +124,48 @@ def _copy_entry(path: Path, target: Path) -> None:
         _copy_writable(str(path), str(target))
 
 
-def _take(root: Path, needed: Sequence[str], target: Path) -> str:
+def _take(root: Path, needed: Sequence[str], target: Path, with_data: bool) -> str:
     """Copy or link a project's files; return a sentence about what is left behind."""
     target.mkdir()
     for file in needed:
         if (root / file).is_file():
             _put(root / file, target / file, links=False)
-    beside = {(root / file).parent for file in needed}
-    for folders, is_deep in (({root}, True), (beside, False)):
-        try:
-            found = list(_files_below(folders, is_deep=is_deep))
-        except _TooLarge:
-            continue
-        for path in found:
-            with suppress(OSError):  # not ours to read
-                _put(path, target / path.relative_to(root), links=kernel_confines())
-        left = "" if is_deep else "only the files beside the model's are copied for its runs"
-        break
-    else:
-        left = "no data file is copied for the model's runs"
+    if not with_data:
+        return ""
+    found, left = _data_of(root, needed)
+    for path in found:
+        with suppress(OSError):  # not ours to read
+            _put(path, target / path.relative_to(root), links=kernel_confines())
     return f"{left}: {root} holds more than {MOST_FILES:,} files or 64 MiB." if left else ""
+
+
+def _data_of(root: Path, needed: Sequence[str]) -> tuple[list[Path], str]:
+    """The files that are copied beside the needed ones, and a clause about those left behind."""
+    beside = {(root / file).parent for file in needed}
+    attempts = (
+        ({root}, True, ""),
+        (beside, False, "only the files beside the model's are copied for its runs"),
+    )
+    for folders, is_deep, left in attempts:
+        with suppress(_TooLarge):
+            return list(_files_below(folders, is_deep=is_deep)), left
+    return [], "no data file is copied for the model's runs"
+
+
+def data_hashes(root: Path, needed: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of every file below 1 MiB that is copied beside the needed ones.
+
+    Args:
+        root: The project's root.
+        needed: Its Python files, relative to the root.
+    """
+    found: dict[str, str] = {}
+    for path in _data_of(root, needed)[0]:
+        name = path.relative_to(root).as_posix()
+        with suppress(OSError):  # a folder, or not ours to read
+            if name not in needed and path.stat().st_size < _LINKED_FROM:
+                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 class _TooLarge(Exception):

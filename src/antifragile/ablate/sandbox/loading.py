@@ -12,12 +12,14 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.machinery import SOURCE_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from antifragile.ablate.source.imports import SourceChanged, SourceLoader
 from antifragile.errors import nearest
 
 _MESSAGE_LENGTH = 300
@@ -52,6 +54,8 @@ def stage(words: str) -> Iterator[None]:
         yield
     except (Refusal, MemoryError, SystemExit, KeyboardInterrupt):
         raise
+    except SourceChanged as change:
+        raise Refusal(str(change)) from change
     except BaseException as error:
         if is_out_of_memory(error):
             raise MemoryError from error
@@ -161,11 +165,24 @@ def _is_at(module: ModuleType, path: Path) -> bool:
     return place is not None and Path(place).resolve() == path.resolve()
 
 
-def import_by_path(name: str, path: Path) -> ModuleType:
-    """Import a file under a name of ours, unless it is there already."""
+def import_by_path(name: str, path: Path, sha256: Mapping[str, str] | None = None) -> ModuleType:
+    """Import a file under a name of ours, from its source, unless it is there already.
+
+    Args:
+        name: The name.
+        path: The file.
+        sha256: Known hashes by absolute path.
+
+    Raises:
+        Refusal: It is not Python.
+        SourceChanged: It is not as it was hashed.
+    """
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    if path.suffix not in SOURCE_SUFFIXES:
+        raise Refusal(f"{path.name} is not a Python file")
+    loader = SourceLoader(name, str(path), sha256)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise Refusal(f"{path.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)

@@ -11,19 +11,13 @@ import ast
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from importlib.machinery import (
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    SourceFileLoader,
-)
 from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import Entry, Project
+from antifragile.ablate.source.imports import read_sources_alone
 from antifragile.ablate.source.text import parse_file
 from antifragile.errors import SpecError, nearest
 
@@ -228,32 +222,10 @@ def enter_project(project: Project, folder: Path | None = None) -> None:
     """
     base = Path(project.root) if folder is None else folder.resolve()
     if folder is not None:
-        _read_sources_alone(base)
+        read_sources_alone(base)
     sys.dont_write_bytecode = True
     sys.path[:0] = [str((base / path).resolve()) for path in project.search_paths]
     importlib.invalidate_caches()
-
-
-class _SourceLoader(SourceFileLoader):
-    """Compiles a file at each import: a compiled copy beside it may be of other code."""
-
-    def path_stats(self, path: str) -> Mapping[str, Any]:
-        """Refuse to look for a compiled copy."""
-        raise OSError("compiled copies are not read")
-
-
-def _read_sources_alone(base: Path) -> None:
-    """Let imports from a folder read its sources, never compiled copies of them."""
-
-    def finder(path: str) -> FileFinder:
-        if not Path(path).is_relative_to(base):
-            raise ImportError("not in that folder")
-        extensions = (ExtensionFileLoader, EXTENSION_SUFFIXES)
-        return FileFinder(path, extensions, (_SourceLoader, SOURCE_SUFFIXES))
-
-    sys.path_hooks.insert(0, finder)
-    for path in [path for path in sys.path_importer_cache if Path(path).is_relative_to(base)]:
-        del sys.path_importer_cache[path]
 
 
 def entry_function(project: Project, entry: Entry) -> Callable[..., Any]:

@@ -91,16 +91,12 @@ class Combinations:
             return None
         return f"{found.verdict}: {found.reason}"
 
-    def certified(self, configuration: Configuration) -> dict[str, Mapping[str, str]]:
-        """The certified hashes of the files that a run of a configuration reads, by folder."""
+    def certified(self, configuration: Configuration) -> dict[str, str]:
+        """The certified hashes of the files that a run of a configuration is made of."""
         names = sorted(configuration)
         single = names[0] if names else BASELINE
-        own = self._digests[configuration] if len(names) > 1 else self.folder.digests[single]
-        places = {
-            self.folder.place(names): own,
-            self.folder.place([]): self.folder.digests[BASELINE],
-        }
-        return {str(place.resolve()): files for place, files in places.items()}
+        found = self._digests[configuration] if len(names) > 1 else self.folder.digests[single]
+        return {file: found.get(file, "") for file in self.folder.files}
 
     def sha256(self, configuration: Configuration) -> str:
         """Hash of a configuration's files; of its parts' files if their edits clash."""

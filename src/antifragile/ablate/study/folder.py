@@ -19,9 +19,9 @@ from pathlib import Path
 from antifragile._records import MAY_BE_ABSENT
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.generate.digests import AGAIN, changed_since
+from antifragile.ablate.generate.digests import AGAIN, added_to, changed_since
 from antifragile.ablate.generate.emit import BASELINE, files_of
-from antifragile.ablate.generate.index import COMBINED, INDEX, read_index
+from antifragile.ablate.generate.index import COMBINED, INDEX, disagreement, read_index
 from antifragile.ablate.generate.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import combined_files
@@ -73,6 +73,7 @@ class AblationFolder:
         versions: Keras and its back end on which the variants were certified; "" of torch.
         edits: The edits of each variant, by its folder; none where an older version kept none.
         digests: The hashes of all files of the baseline and each arm, as they were certified.
+        data: The hashes of the small files beside the model then; none in older sets.
     """
 
     path: Path
@@ -83,6 +84,7 @@ class AblationFolder:
     versions: str = ""
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -141,7 +143,8 @@ def read_ablation_folder(path: Path) -> AblationFolder:
     Raises:
         UsageError: There is none, or no variant in it was certified.
         StoreError: The index is damaged, or leads outside the folder; the files of the baseline or
-            a certified variant are not those that were certified.
+            a certified variant are not those that were certified, or beside them lies another
+            version of a file of the project, or what lies there says otherwise than the index.
     """
     return read_settled(path, _read_folder)
 
@@ -162,6 +165,16 @@ def _read_folder(path: Path) -> AblationFolder:
     for name, certified in digests.items():
         if change := changed_since(path / name, certified):
             raise StoreError(f"{path / name}: {change}; {AGAIN}.")
+        for file in added_to(path / name, certified):
+            if Path(found.project.root, file).exists():
+                raise StoreError(
+                    f"{path / name / file} is not part of the variant, which runs with the "
+                    f"project's own {file}; remove it and run again."
+                )
+    for variant, certificate in runnable:
+        place = path / variant.folder
+        if change := disagreement(place, found.project, variant, certificate):
+            raise StoreError(f"{place}: {change}; {AGAIN}.")
     return AblationFolder(
         path=path,
         project=found.project,
@@ -171,6 +184,7 @@ def _read_folder(path: Path) -> AblationFolder:
         versions=found.versions,
         edits={variant.folder: variant.edits for variant in found.variants},
         digests=digests,
+        data=found.data,
     )
 
 

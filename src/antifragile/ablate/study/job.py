@@ -40,16 +40,24 @@ from antifragile._records import from_json
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
 from antifragile.ablate.frameworks.registry import framework_named
-from antifragile.ablate.generate.digests import AGAIN, changed_since
+from antifragile.ablate.generate.digests import AGAIN, changed_in_copy
 from antifragile.ablate.generate.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
-from antifragile.ablate.source.project import enter_project, entry_function, module_name
+from antifragile.ablate.source.imports import read_sources_alone
+from antifragile.ablate.source.opened import building, note_opened
+from antifragile.ablate.source.project import (
+    enter_project,
+    entry_function,
+    module_name,
+    package_top,
+)
 from antifragile.ablate.trace.calls import read_call
 
 State = dict[str, Array]
-EVALUATE, KEPT = "evaluate", "kept.safetensors"
+EVALUATE, KEPT, OPENED = "evaluate", "kept.safetensors", "opened"
+OF_MODEL, OF_EXPERIMENT = "model", "experiment"  # folders of files that a run opens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +70,15 @@ class RunArguments:
         folder: Copy of the variant, or of the baseline.
         baseline: Folders of which a copy of the baseline is made, later ones over earlier ones;
             none where the run is the baseline's.
-        experiment: ``file`` and ``function``, or ``dataset`` and ``options`` of the built-in one.
+        experiment: ``file``, ``function`` and the hashes ``files``, or ``dataset`` and ``options``
+            of the built-in one.
         seeds: ``seed`` (handed on), ``init``, ``stream`` and ``order``.
         scratch: A folder for the baseline's copy and values on their way between processes.
         trained: File of values to load instead of training (post-hoc).
         keeps: Whether to leave the trained values in the scratch folder, as `KEPT`.
         cut: Parameters that trained values are not loaded into.
-        certified: The hashes of the files in each folder that is run, as they were certified.
+        certified: The hashes of the files in `folder`, as they were certified.
+        certified_baseline: Those of the baseline's.
         own_values: Parameters that start from the variant's own values, not the baseline's.
     """
 
@@ -82,7 +92,8 @@ class RunArguments:
     trained: str | None = None
     keeps: bool = False
     cut: Sequence[str] = ()
-    certified: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    certified: Mapping[str, str] = field(default_factory=dict)
+    certified_baseline: Mapping[str, str] = field(default_factory=dict)
     own_values: Sequence[str] = ()
 
 
@@ -99,9 +110,7 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: Something is wrong with the model or the experiment.
     """
     given = RunArguments(**run)
-    for place, certified in given.certified.items():
-        if change := changed_since(Path(place), certified):
-            raise Refusal(f"{place}: {change}; {AGAIN}")
+    _check_copy(Path(given.folder), given.certified)
     project: Project = from_json(Project, given.project)
     adapter = framework_named(given.framework).open_models(given.folder)
     if given.trained is not None and given.own_values:
@@ -109,6 +118,7 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     start = _state_in_child(project, given) if given.baseline else None
     if start is not None:
         start = {path: value for path, value in start.items() if path not in given.own_values}
+    note_opened(Path(given.scratch, OPENED), _folders_of(project, given))
     enter_project(project, Path(given.folder))
     builder = PairedBuilder(project, adapter, given.seeds["init"], start)
     adapter.seed_run(given.seeds["stream"])
@@ -125,6 +135,22 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
     if given.keeps:
         save_state(builder.last_state(), Path(given.scratch, KEPT))
     return metrics
+
+
+def _folders_of(project: Project, given: RunArguments) -> dict[Path, str]:
+    """The folders whose files count as read by a run, and those inside them that do not."""
+    found = {Path(place): "" for place in (sys.prefix, sys.base_prefix, given.scratch)}
+    copies = (Path(project.root), Path(given.folder), Path(given.scratch, "baseline"))
+    found |= dict.fromkeys(copies, OF_MODEL)
+    if file := given.experiment.get("file"):
+        found[package_top(Path(file))] = OF_EXPERIMENT
+    return found
+
+
+def _check_copy(folder: Path, certified: Mapping[str, str]) -> None:
+    """Check the files that are about to run, not those that they were copied from."""
+    if change := changed_in_copy(folder, certified):
+        raise Refusal(f"{change}; {AGAIN}")
 
 
 class PairedBuilder:
@@ -148,7 +174,7 @@ class PairedBuilder:
         """Build the model; what survives starts from the baseline's values."""
         entry, adapter = self._project.build, self._adapter
         words = f"{entry.function}() of {entry.file}"
-        with stage(words), adapter.streams_untouched():
+        with stage(words), building(), adapter.streams_untouched():
             build = entry_function(self._project, entry)
             run = self._first_call() if self._builds_late else None
             adapter.seed_run(self._seed)
@@ -207,13 +233,18 @@ def load_experiment(
         from antifragile.ablate.study.trainer import trainer
 
         return trainer(experiment, project, evaluates=name == EVALUATE)
-    file = Path(experiment["file"])
+    file, sha256 = Path(experiment["file"]), dict(experiment["files"])
     for own in files_of(project):
+        sha256.pop(str(Path(project.root, own)), None)  # certified, and perhaps ablated
         if file == Path(project.root, own):
             file = Path(folder, own)
+    for known in [path for path in sha256 if Path(path).is_relative_to(project.root)]:
+        in_copy = Path(folder).resolve() / Path(known).relative_to(project.root)
+        sha256[str(in_copy)] = sha256[known]
+    read_sources_alone(file.parent, sha256)
     sys.path.append(str(file.parent))
     with stage(f"importing {file.name}"):
-        module = import_by_path(f"_experiment_{file.stem}", file)
+        module = import_by_path(f"_experiment_{file.stem}", file, sha256)
     function = getattr(module, name, None)
     if not callable(function):
         takes = "model" if name == EVALUATE else "build_model"
@@ -247,6 +278,8 @@ def _state_in_child(project: Project, given: RunArguments) -> State:
     if pid == 0:
         try:
             fill(folder, given.baseline)
+            _check_copy(folder, given.certified_baseline)
+            note_opened(Path(given.scratch, OPENED), _folders_of(project, given))
             own = given.folder  # the import path must not lead to the variant
             sys.path[:] = [path for path in sys.path if not Path(path).is_relative_to(own)]
             os.chdir(folder)

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from antifragile._records import MAY_BE_ABSENT
-from antifragile.ablate.designs.base import Configuration
+from antifragile.ablate.designs.base import BASELINE, Configuration
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.source.project import (
     check_function,
@@ -66,12 +67,15 @@ class Experiment:
             the path holds from the current folder.
         dataset: Name of a data set of ours, instead of a file.
         options: Options of the built-in trainer, with a data set.
-        sha256: Hash of the file and the local files it imports, or of the data and options.
+        files: Hashes of the file and the local files it imports, by their path below the first
+            folder that is no package; None in older manifests, and with a data set.
+        sha256: Hash of all of them, or of the data and options.
     """
 
     file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
+    files: dict[str, str] | None = field(default=None, metadata=MAY_BE_ABSENT)
     sha256: str
 
     @classmethod
@@ -83,10 +87,12 @@ class Experiment:
         """
         file, function = split_entry("experiment", text, ())
         check_function(existing_file(file), function)
-        digest = hashlib.sha256(function.encode())
-        for path in companions_of([file], [package_top(file)]):
-            digest.update(path.name.encode() + path.read_bytes())
-        return cls(file=f"{shown_path(file)}:{function}", sha256=digest.hexdigest())
+        digest, files, top = hashlib.sha256(function.encode()), {}, package_top(file)
+        for path in companions_of([file], [top]):
+            content = path.read_bytes()
+            digest.update(path.name.encode() + content)
+            files[Path(os.path.relpath(path, top)).as_posix()] = hashlib.sha256(content).hexdigest()
+        return cls(file=f"{shown_path(file)}:{function}", files=files, sha256=digest.hexdigest())
 
     @classmethod
     def from_dataset(cls, name: str, options: TrainerOptions) -> Experiment:
@@ -127,11 +133,41 @@ class Experiment:
         if self.file is not None:
             check_function(Path(self.file.rpartition(":")[0]), EVALUATE)
 
+    def check_unchanged(self) -> None:
+        """Check that its files are still those that were hashed.
+
+        Raises:
+            UsageError: One is not.
+        """
+        for path, sha256 in self._hashes().items():
+            try:
+                content = Path(path).read_bytes()
+            except OSError:
+                content = b""
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise UsageError(
+                    f"{path} was changed after the study began; what ended is stored for the old "
+                    "file. Put it back to go on, or run again for the new one."
+                )
+
+    def _hashes(self) -> dict[str, str]:
+        """The hashes of its files, by absolute path."""
+        if self.file is None:
+            return {}
+        files, top = self.files or {}, self.folder
+        return {str((top / path).resolve()): value for path, value in files.items()}
+
+    @property
+    def folder(self) -> Path:
+        """The first folder above its file that is no package; the current one for a data set."""
+        return package_top(Path((self.file or "").rpartition(":")[0]).resolve())
+
     def to_job(self) -> dict[str, Any]:
         """The argument ``experiment`` of `job.RunArguments`."""
         if self.file is not None:
             file, _, function = self.file.rpartition(":")
-            return {"file": str(Path(file).resolve()), "function": function}
+            path = str(Path(file).resolve())
+            return {"file": path, "function": function, "files": self._hashes()}
         assert self.dataset is not None
         assert self.options is not None
         return {
@@ -208,6 +244,12 @@ class PlannedRun:
             "stream": drawn.child("stream").key64 >> 1,
             "order": drawn.child("order").key64 >> 33,  # fits what NumPy and torch take
         }
+
+
+def trained_for(plans: Iterable[PlannedRun]) -> list[PlannedRun]:
+    """The baselines whose trained values the post-hoc runs among these start from."""
+    seeds = dict.fromkeys(p.seed for p in plans if p.protocol is TrainingProtocol.POST_HOC)
+    return [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
 
 
 def is_higher_better(metric: str) -> bool:

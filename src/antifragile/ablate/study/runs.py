@@ -1,9 +1,10 @@
 """The runs of one ablation study: looked up in the store, or started and stored as they end.
 
 A run's key is the hash of everything that decides its numbers: the variant's files, the baseline's
-(the initial values come from it), the experiment with the local files it imports, protocol, seeds
-and environment. A run with a known key is found in the store and not run again, whichever study
-asked for it first.
+(the initial values come from it), the experiment with the local files it imports, protocol, seeds,
+environment, and the other files that it was seen to read below the model's and the experiment's
+folder; their names are stored below the key of all the rest. A run with a known key is found in the
+store and not run again, whichever study asked for it first.
 
 A run that failed counts as failed for the rest of this call, so that a design can go on without it,
 and is tried again, alone, by the next call. A combination of ablations that may not run is kept as
@@ -15,26 +16,46 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.sandbox.job import Job, Outcome
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.opened import ReadFiles
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.job import KEPT, RunArguments, run_job
-from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
+from antifragile.ablate.study.job import (
+    KEPT,
+    OF_EXPERIMENT,
+    OF_MODEL,
+    OPENED,
+    RunArguments,
+    run_job,
+)
+from antifragile.ablate.study.request import (
+    AblationRequest,
+    PlannedRun,
+    Role,
+    TrainingProtocol,
+    trained_for,
+)
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
 from antifragile.study.folder import default_files
 
+logger = logging.getLogger(__name__)
+
+READ_FILES = "files"  # protocol of a row whose metrics name the files that a run read
 NOT_RUN = "not run, as the combination is"
 
 
@@ -94,6 +115,14 @@ class AblationRuns:
         self._is_confined = is_confined
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.keys: dict[PlannedRun, str] = {}
+        self._read: dict[PlannedRun, set[str]] = {}  # files that a key knows
+        copies, experiment = combinations.copies.copies, request.experiment
+        self._files = ReadFiles(
+            {OF_MODEL: copies.original, OF_EXPERIMENT: experiment.folder},
+            {OF_MODEL: self.folder.files, OF_EXPERIMENT: tuple(experiment.files or ())},
+            {f"{OF_MODEL}:{file}": sha256 for file, sha256 in self.folder.data.items()},
+        )
+        self._said: set[str] = set()
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
         self._kept, self._started = default_files(store, request.name), time.monotonic()
 
@@ -109,12 +138,22 @@ class AblationRuns:
             plans: The wanted runs.
             quietly: Do not tell the listener.
         """
+        self._look_up(trained_for(plans))
+        missing = self._not_ended(plans)
+        first = [p for p in trained_for(missing) if not self._kept_file(p).exists()]
+        self._say_of_older(missing)
+        self._run_jobs(first, wanted=len(missing), quietly=quietly)
+        others = [plan for plan in missing if plan not in first]
+        if first:  # now it is known which files they read
+            others = self._not_ended(others)
+        random.Random(len(self.ended)).shuffle(others)
+        self._run_jobs(others, wanted=len(others), quietly=quietly)
+
+    def _not_ended(self, plans: Iterable[PlannedRun]) -> list[PlannedRun]:
+        """Take the runs that the store has and those that may not run; return the others."""
+        missing, found = [], self._look_up(plans)
         for plan in plans:
-            self.keys[plan] = self._key(plan)
-        found = self.store.ablation_runs(self.keys[plan] for plan in plans)
-        missing = []
-        for plan in plans:
-            run = found.get(self.keys[plan])
+            run = found.get(plan)
             if run is not None and run.metrics is not None:
                 self.ended[plan] = run
                 self.n_found += 1
@@ -123,17 +162,68 @@ class AblationRuns:
                 self.n_refused += 1
             else:
                 missing.append(plan)
-        trained = self._without_trained(missing)
-        self._run_jobs(trained, wanted=len(missing), quietly=quietly)
-        others = [plan for plan in missing if plan not in trained]
-        random.Random(len(self.ended)).shuffle(others)
-        self._run_jobs(others, wanted=len(others), quietly=quietly)
+        return missing
 
-    def _without_trained(self, missing: Iterable[PlannedRun]) -> list[PlannedRun]:
-        """Baselines to train because a post-hoc run needs their values and nobody kept them."""
-        seeds = dict.fromkeys(p.seed for p in missing if p.protocol is TrainingProtocol.POST_HOC)
-        plans = [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
-        return [plan for plan in plans if not self._kept_file(plan).exists()]
+    def _look_up(self, plans: Iterable[PlannedRun]) -> dict[PlannedRun, AblationRun]:
+        """Find the keys of runs, and those that are stored.
+
+        Below the key of what is known before a run, the store has either the run, or the names of
+        the files that it read; their hashes as they are now make the next key.
+        """
+        found, asked = dict[PlannedRun, AblationRun](), list(dict.fromkeys(plans))
+        for plan in asked:
+            self.keys[plan], self._read[plan] = self._first_key(plan), set()
+        while asked:
+            rows, further = self.store.ablation_runs(self.keys[plan] for plan in asked), []
+            for plan in asked:
+                row = rows.get(self.keys[plan])
+                if row is not None and row.protocol == READ_FILES:
+                    self._extend(plan, row.metrics or {})
+                    further.append(plan)
+                elif row is not None:
+                    found[plan] = row
+                elif self._read[plan]:
+                    self._say_of_changed(self._read[plan])
+            asked = further
+        return found
+
+    def _say_of_changed(self, names: Collection[str]) -> None:
+        """Say, once, that files which earlier runs read are others now."""
+        if "changed" not in self._said:
+            self._said.add("changed")
+            listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
+            logger.warning(
+                "Earlier runs read %s, which %s; they are run again.",
+                listed if len(names) <= 5 else f"{listed} and {len(names) - 5} more",
+                "was changed since" if len(names) == 1 else "were changed since, or one of them",
+            )
+
+    def _extend(self, plan: PlannedRun, names: Iterable[str]) -> None:
+        """Make the key of a run that read these files too."""
+        hashes = {name: self._files.sha256(name) for name in sorted(names)}
+        self._read[plan] |= hashes.keys()
+        self.keys[plan] = _sha256([self.keys[plan], hashes])
+
+    def _note_read(self, plan: PlannedRun, scratch: Path, seconds: float) -> None:
+        """Store which files a run read that its key does not know yet, and make the key anew.
+
+        Raises:
+            UsageError: One was changed while the study ran.
+        """
+        names = self._files.read_in_run(scratch / OPENED, seconds)
+        if new := sorted(names - self._read[plan])[:MOST_FILES]:
+            self._store(plan, READ_FILES, metrics=dict.fromkeys(new, 1.0))
+            self._extend(plan, new)
+
+    def _say_of_older(self, missing: Iterable[PlannedRun]) -> None:
+        """Say that runs of an earlier version are not used."""
+        older = self.store.ablation_runs(_sha256(self._known(plan)) for plan in missing)
+        if any(run.metrics is not None for run in older.values()) and "older" not in self._said:
+            self._said.add("older")
+            logger.warning(
+                "Runs that an earlier version stored do not say which files they read; they are "
+                "run again."
+            )
 
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
@@ -151,8 +241,16 @@ class AblationRuns:
                     self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
 
     def _take(self, plan: PlannedRun, outcome: Outcome, scratch: Path) -> None:
-        """Store how a run ended, its trained values first: what is stored is not run again."""
+        """Store how a run ended, its trained values first: what is stored is not run again.
+
+        Raises:
+            UsageError: The experiment, or a file that the run read, was changed.
+        """
         is_failed, kept = outcome.failure is not None, scratch / KEPT
+        if is_failed:
+            self.request.experiment.check_unchanged()
+        else:
+            self._note_read(plan, scratch, outcome.seconds)
         if not is_failed and kept.is_file() and not kept.is_symlink():
             write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -183,18 +281,17 @@ class AblationRuns:
         failure: str | None,
         seconds: float = 0.0,
     ) -> None:
-        self.keys.setdefault(plan, self._key(plan))
+        self.ended[plan] = self._store(
+            plan, plan.protocol, metrics=metrics, failure=failure, seconds=seconds
+        )
+
+    def _store(self, plan: PlannedRun, protocol: str, **ended: Any) -> AblationRun:
+        """Store a row below a run's key as it is now."""
         run = AblationRun(
-            run_key=self.keys[plan],
-            arm=plan.label,
-            protocol=plan.protocol,
-            seed=plan.seed,
-            metrics=metrics,
-            failure=failure,
-            seconds=seconds,
+            run_key=self.keys[plan], arm=plan.label, protocol=protocol, seed=plan.seed, **ended
         )
         self.store.put_ablation_run(run, self.environment, owner=self.owner)
-        self.ended[plan] = run
+        return run
 
     def _job(self, plan: PlannedRun, scratch: Path) -> Job:
         """Prepare a run, and make the scratch folder that it may write in."""
@@ -215,6 +312,7 @@ class AblationRuns:
             keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
+            certified_baseline=self.combinations.certified(BASELINE),
             own_values=self.folder.own_values(names),
         )
         return Job(
@@ -229,11 +327,15 @@ class AblationRuns:
         )
 
     def _kept_file(self, plan: PlannedRun) -> Path:
-        return (self._kept / f"{self._key(plan)[:32]}.safetensors").resolve()
+        return (self._kept / f"{self.keys[plan][:32]}.safetensors").resolve()
 
-    def _key(self, plan: PlannedRun) -> str:
+    def _first_key(self, plan: PlannedRun) -> str:
+        """Hash of what is known to decide a run's numbers before it has run."""
+        return _sha256([self._known(plan), [self.keys[p] for p in trained_for([plan])]])
+
+    def _known(self, plan: PlannedRun) -> dict[str, Any]:
         build = self.folder.project.build
-        what = {
+        return {
             "source": self.combinations.sha256(plan.ablated),
             "baseline": self.combinations.sha256(BASELINE),
             "build": [build.file, build.function],
@@ -244,4 +346,7 @@ class AblationRuns:
             "environment": self.environment.environment_id,
             "again": plan.role is Role.REPEAT,
         }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(what: object) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

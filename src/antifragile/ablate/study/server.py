@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -73,8 +74,16 @@ class StudyCopies:
     change: str
 
     def sources(self, place: Path) -> tuple[str, ...]:
-        """The folders that a copy of a variant is made of, later ones over earlier ones."""
-        return str(self.copies.original), str(place.resolve())
+        """The folders that a copy of a variant is made of, later ones over earlier ones.
+
+        Of the variant's folder the files that its index lists are taken, once.
+        """
+        listed = self.copies.folder / "variants" / place.relative_to(self.folder.path)
+        if not listed.exists():
+            for file in self.folder.files:
+                (listed / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(place / file, listed / file)
+        return str(self.copies.original), str(listed)
 
     def code(self, place: Path) -> ModelCode:
         """The model's functions in a new copy of a variant.
@@ -98,7 +107,7 @@ def open_study_copies(folder: AblationFolder) -> Iterator[StudyCopies]:
     """Take the model's folder as it is now, with what lies in the current folder."""
     change = changed_tree(folder)
     root = Path(folder.project.root) if not change else folder.path / BASELINE
-    with open_copies(root.resolve(), folder.files) as copies:
+    with open_copies(root.resolve(), folder.files, with_data=not change) as copies:
         copies.add_data(Path.cwd())
         yield StudyCopies(folder=folder, copies=copies, change=change)
 
