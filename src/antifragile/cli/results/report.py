@@ -59,7 +59,7 @@ def _write(
         source,
         file,
         rules=RegimeRules(rules),
-        records=read_curves_csv(convergence) if convergence is not None else None,
+        records=None if convergence is None else read_curves_csv(convergence, zero_r=source.zero_r),
         other=other,
     )
     stdout().print(str(path), soft_wrap=True)
