@@ -175,12 +175,15 @@ def test_one_fraction_among_percent_is_doubted_and_a_failure_is_not(
     failed.to_csv(file, index=False)
     assert read_trials_csv(file, zero_r=ZERO_R)[PEAK].tolist() == failed[PEAK].tolist()
     assert [record.getMessage() for record in caplog.records] == [
-        f"{file}, line 4: peak_validation_accuracy is 0.84 (of 2 such cells the first), below what "
-        "guessing gives; accuracies are percent, not fractions."
+        f"{file}, line 4: peak_validation_accuracy is 0.84, the first of 2 cell(s) of at most 1; "
+        "accuracies and ZeroR are percent, not fractions."
     ]
     caplog.clear()
     read_trials_csv(file, zero_r=0.1)  # a thousand classes
     assert not caplog.records
+    failed.assign(**{PEAK: 0.84}).to_csv(file, index=False)
+    read_trials_csv(file, zero_r=0.1102)  # a fraction too, or a thousand classes without success
+    assert "line 2: peak_validation_accuracy is 0.84, the first of 6 cell(s)" in caplog.text
 
 
 def test_trials_of_different_length_are_doubted(

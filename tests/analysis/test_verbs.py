@@ -15,6 +15,7 @@ from antifragile.analysis.source import open_source
 from antifragile.cli.lazy import with_flags
 from antifragile.cli.results.classify import classify
 from antifragile.cli.results.compare_modes import compare_modes
+from antifragile.cli.results.report import compare
 from antifragile.cli.results.size import size
 from antifragile.cli.results.table import table
 from antifragile.errors import UsageError
@@ -80,13 +81,22 @@ def test_a_network_of_any_depth_is_judged_without_memory_for_its_layers(tmp_path
     assert f"999999999999*4,{784 * 4 + 4 + 999999999998 * 20 + 50}," in text
 
 
-def test_the_draws_of_the_posterior_have_a_bound(csv: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "words", "bound"),
+    [
+        (classify, "--zero-r 11.02 --rules posterior --draws 1000001", "1000000"),
+        (compare, "x.csv --out x --zero-r 500", "100"),
+        (compare, "x.csv --out x --zero-r nan", "100"),
+    ],
+)
+def test_a_number_beyond_its_bound_is_refused(
+    csv: str, verb: Callable[..., None], words: str, bound: str
+) -> None:
     app = typer.Typer()
-    app.command()(with_flags(classify))
-    words = [csv, "--zero-r", "11.02", "--rules", "posterior", "--draws", "1000001"]
-    said = CliRunner().invoke(app, words)
+    app.command()(with_flags(verb))
+    said = CliRunner().invoke(app, [csv, *words.split()])
     assert said.exit_code == 2
-    assert "1000000" in said.output
+    assert f"less than or equal to {bound}" in " ".join(said.output.replace("│", " ").split())
 
 
 def test_compare_modes_says_what_three_trials_cannot_show(csv: str) -> None:

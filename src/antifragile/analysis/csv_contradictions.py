@@ -70,12 +70,12 @@ def doubts(frame: pd.DataFrame, *, zero_r: float = np.nan) -> Iterator[Finding]:
     """
     for name in _accuracies(frame):
         low = frame[name] <= _MOST_FRACTION
-        if not zero_r <= _MOST_FRACTION and not low.all():
+        if low.all() == (zero_r <= _MOST_FRACTION):  # a ZeroR may be a fraction as well
             for row in _first(low):
                 yield (
                     row,
-                    f"{name} is {frame[name][row]:g} (of {low.sum()} such cells the first), below "
-                    "what guessing gives; accuracies are percent, not fractions.",
+                    f"{name} is {frame[name][row]:g}, the first of {low.sum()} cell(s) of at most "
+                    "1; accuracies and ZeroR are percent, not fractions.",
                 )
     if "meta_loops" in frame:
         usual = int(frame["meta_loops"].mode()[0])

@@ -39,7 +39,9 @@ def compare(
     ] = None,
     zero_r: Annotated[
         float | None,
-        typer.Option(help="ZeroR accuracy in percent of a CSV; stores know theirs."),
+        typer.Option(
+            min=0, max=100, help="ZeroR accuracy in percent of a CSV; stores know theirs."
+        ),
     ] = None,
     rules: RulesOption = "paper",
     convergence: ConvergenceOption = None,
