@@ -65,6 +65,10 @@ def test_share_still_improving() -> None:
 def test_the_papers_curves(paper_convergence: Path) -> None:
     frame = read_curves_csv(paper_convergence)
     assert len(frame) == 58_800
+    written = pd.read_csv(paper_convergence, keep_default_na=False)
+    assert sorted(map(tuple, frame[written.columns].to_numpy())) == sorted(
+        map(tuple, written.to_numpy())
+    )
     times = peak_times(frame)
     assert len(times) == 588
     assert times["meta_loops"].eq(100).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -87,8 +88,86 @@ def test_a_good_file_is_read_as_it_stands(file: Path) -> None:
         "trial": [1, 2],
         "peak_validation_accuracy": [50.0, 10.0],
     }
-    file.write_text(HEADING)
-    assert read_trials_csv(file).empty
+
+
+@pytest.mark.parametrize(
+    ("read", "heading", "what"),
+    [
+        (read_trials_csv, HEADING, "trials"),
+        (read_curves_csv, "architecture,mode,meta_loop,validation_accuracy", "curves"),
+    ],
+)
+def test_a_file_of_no_rows_is_refused(
+    file: Path, read: Callable[[Path], pd.DataFrame], heading: str, what: str
+) -> None:
+    file.write_text(f"{heading}\n\n")
+    with pytest.raises(DataError) as caught:
+        read(file)
+    assert str(caught.value) == f"{file} holds no {what}, only a heading."
+
+
+@pytest.mark.parametrize(
+    ("kind", "spelled", "canonical"),
+    [
+        ("architecture", [" 1 * 4", "[1*4]", "'1*4", "1*4\u00a0"], ["1*4", "1*4", "'1*4", "1*4"]),
+        ("architecture", ["[1*4, 1*4]", "[2*8,1*4]", " my net "], ["2*4", "[2*8, 1*4]", "my net"]),
+        ("mode", ["output ", "OUTPUT", "None", " Sgld"], ["output", "output", "none", "sgld"]),
+        (
+            "mode",
+            ["SAM (rho=0.1)", " Mine", "NA", "outptu"],
+            ["sam(rho=0.1)", "Mine", "NA", "outptu"],
+        ),
+    ],
+)
+def test_names_are_spelled_as_in_a_spec(
+    file: Path, kind: str, spelled: list[str], canonical: list[str]
+) -> None:
+    frame = pd.DataFrame({"architecture": "1*4", "mode": "none", "trial": [1, 2, 3, 4]})
+    frame = frame.head(len(spelled)).assign(**{"peak_validation_accuracy": 50.0, kind: spelled})
+    frame.to_csv(file, index=False)
+    assert read_trials_csv(file)[kind].tolist() == canonical
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("2*4,none,1,50", '"[1*4, 1*4]",none,1,51'), ("2*4,none,1,50", " 2 * 4,None ,1,51")],
+)
+def test_a_trial_in_two_spellings_is_there_twice(file: Path, first: str, second: str) -> None:
+    file.write_text(f"{HEADING}\n{first}\n{second}\n")
+    with pytest.raises(DataError, match=r"line 3: architecture 2\*4, mode none, trial 1 is there"):
+        read_trials_csv(file)
+    file.write_text(f"{HEADING},meta_loop,validation_accuracy\n{first},1,5\n{second},1,5\n")
+    with pytest.raises(
+        DataError, match=r"line 3: architecture 2\*4, mode none, trial 1, meta_loop"
+    ):
+        read_curves_csv(file)
+
+
+def test_two_studies_in_one_file_are_refused(file: Path) -> None:
+    file.write_text(
+        f"study,{HEADING},meta_loop,validation_accuracy\nfirst ,{ROW},1,5\n"
+        f"first,1*4,none,2,50,1,5\nsecond,{ROW},1,5\n"
+    )
+    for read in (read_trials_csv, read_curves_csv):
+        with pytest.raises(DataError) as caught:
+            read(file)
+        assert str(caught.value) == (
+            f"{file}, line 4: the studies 'first' and 'second' stand in one file; keep the rows of "
+            "one study."
+        )
+
+
+@pytest.mark.parametrize(
+    ("end", "is_doubted"), [("8", True), ("83.6", True), ("83.67", False), ("8\n", False)]
+)
+def test_a_last_cell_that_may_be_cut_is_doubted(
+    file: Path, caplog: pytest.LogCaptureFixture, end: str, is_doubted: bool
+) -> None:
+    file.write_text(f"{HEADING}\n1*4,none,1,83.50\n1*4,none,2,84.25\n1*4,none,3,{end}")
+    assert read_trials_csv(file)["peak_validation_accuracy"].iloc[-1] == float(end)
+    said = f"{file} ends within a line, and its last peak_validation_accuracy, {end}, is shorter"
+    assert (said in caplog.text) == is_doubted
+    assert bool(caplog.records) == is_doubted
 
 
 @given(st.text())

@@ -15,7 +15,9 @@ from antifragile.analysis.source import open_source
 from antifragile.cli.lazy import with_flags
 from antifragile.cli.results.classify import classify
 from antifragile.cli.results.compare_modes import compare_modes
+from antifragile.cli.results.report import compare
 from antifragile.cli.results.size import size
+from antifragile.cli.results.table import table
 from antifragile.errors import UsageError
 from tests.analysis.trial_frames import MODES, made_trials
 
@@ -67,6 +69,34 @@ def test_classify_lists_what_it_overrules(csv: str) -> None:
 def test_classify_of_a_csv_needs_zero_r(csv: str) -> None:
     with pytest.raises(UsageError, match=r"--zero-r 11\.02"):
         call(classify, csv)
+
+
+def test_a_network_of_any_depth_is_judged_without_memory_for_its_layers(tmp_path: Path) -> None:
+    names = ("1*64", "999999999999*4", "[999999999*4, 1*999999999999]")
+    path = tmp_path / "deep.csv"
+    made_trials({(name, m): [98.0, 98.1] for name in names for m in MODES}).to_csv(path)
+    options = ("--zero-r", "11.02", "--rules", "posterior", "--draws", "100")
+    assert list(call_json(classify, str(path), *options)) == list(names)
+    text = call(table, "IV", str(path), "--zero-r", "11.02", "--format", "csv")
+    assert f"999999999999*4,{784 * 4 + 4 + 999999999998 * 20 + 50}," in text
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "bound"),
+    [
+        (classify, "--zero-r 11.02 --rules posterior --draws 1000001", "1000000"),
+        (compare, "x.csv --out x --zero-r 500", "100"),
+        (compare, "x.csv --out x --zero-r nan", "100"),
+    ],
+)
+def test_a_number_beyond_its_bound_is_refused(
+    csv: str, verb: Callable[..., None], words: str, bound: str
+) -> None:
+    app = typer.Typer()
+    app.command()(with_flags(verb))
+    said = CliRunner().invoke(app, [csv, *words.split()])
+    assert said.exit_code == 2
+    assert f"less than or equal to {bound}" in " ".join(said.output.replace("│", " ").split())
 
 
 def test_compare_modes_says_what_three_trials_cannot_show(csv: str) -> None:

@@ -129,6 +129,12 @@ def test_what_no_machine_holds_is_refused_at_once(text: str) -> None:
         Architecture.parse(text).check_fits_in_memory()
 
 
+def test_the_mean_width_of_any_depth_is_at_hand() -> None:
+    assert Architecture.parse("[1*2, 1*8]").mean_width == pytest.approx(4)
+    assert Architecture.parse("[2*4, 1*32]").mean_width == pytest.approx(8)
+    assert Architecture.parse("999999999999*4").mean_width == pytest.approx(4)
+
+
 def test_the_papers_largest_networks_fit() -> None:
     for text in ("1*2048", "4*632", "2048*1"):
         Architecture.parse(text).check_fits_in_memory()

@@ -9,6 +9,7 @@ Source: PSA paper, section III.E and Figure 10.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,18 @@ NEAR_PEAK = 0.1  # percentage points
 _EPSILON = 1e-9
 
 
-def read_curves_csv(path: Path) -> pd.DataFrame:
+def read_curves_csv(path: Path, *, zero_r: float = math.nan) -> pd.DataFrame:
     """Read a CSV of curves: columns architecture, mode, meta_loop, validation_accuracy (and trial).
 
+    Args:
+        path: The file.
+        zero_r: ZeroR accuracy in percent, which tells percent from fractions; NaN when unknown.
+
     Raises:
-        DataError: Missing, not CSV, without those columns, or with a cell that is none of theirs.
+        DataError: As `csv_files.read_csv`.
     """
     key = [*TRIAL_KEY, "meta_loop"]
-    return curves(read_csv(path, CURVE_COLUMNS, key=key, what="curves"))
+    return curves(read_csv(path, CURVE_COLUMNS, key=key, what="curves", zero_r=zero_r))
 
 
 def curves(meta_loops: pd.DataFrame) -> pd.DataFrame:

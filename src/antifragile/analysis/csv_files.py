@@ -2,7 +2,8 @@
 
 A column has one meaning wherever it stands, so its check is found by its name: what
 ``study export`` writes can be read back, and so can a file of anybody who keeps to these names.
-Columns of other names are left out.
+Columns of other names are left out. Architectures and modes are spelled as a spec spells them, and
+rows that contradict themselves or each other are refused (`csv_contradictions`).
 
 A spreadsheet takes a text that begins with ``=``, ``+``, ``-`` or ``@`` for a formula. In files of
 ours such a text has a quote before it, which the reader takes off again.
@@ -12,8 +13,11 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +25,12 @@ import numpy as np
 import pandas as pd
 
 from antifragile._shown import visible
-from antifragile.errors import DataError
+from antifragile.analysis.csv_contradictions import contradictions, doubts
+from antifragile.config.architecture import Architecture
+from antifragile.config.modes import is_mode, mode_names
+from antifragile.errors import ArchitectureError, DataError
+
+logger = logging.getLogger(__name__)
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _MOST = 2.0**53
@@ -36,20 +45,43 @@ class ColumnKind:
         least: Smallest number.
         most: Largest number.
         is_whole: Whether numbers are whole.
+        spell: Turns a text into its canonical spelling; None for numbers.
     """
 
     words: str
     least: float = 0
     most: float = _MOST
     is_whole: bool = False
+    spell: Callable[[str], str] | None = None
 
 
-TEXT = ColumnKind(words="a text without control characters")
+def _architecture_name(text: str) -> str:
+    """The canonical name; of what is no architecture the text itself."""
+    with suppress(ArchitectureError):
+        return Architecture.parse(text).name
+    return text.strip()
+
+
+def _mode_name(text: str) -> str:
+    """The registered mode that differs at most in case and outer spaces; else the text itself."""
+    name = text.strip()
+    if is_mode(name):
+        return name
+    preset, bracket, options = name.partition("(")  # a preset may carry its options
+    registered = {mode.casefold(): mode for mode in mode_names()}
+    known = registered.get(preset.strip().casefold(), preset)
+    return f"{known}{bracket}{options}"
+
+
+_TEXT = "a text without control characters"
+TEXT = ColumnKind(words=_TEXT, spell=str.strip)
+ARCHITECTURE = ColumnKind(words=_TEXT, spell=_architecture_name)
+MODE = ColumnKind(words=_TEXT, spell=_mode_name)
 PERCENT = ColumnKind(words="percent, 0 to 100", most=100)
 COUNT = ColumnKind(words="a whole number of at least 0", is_whole=True)
 NUMBER = ColumnKind(words="a whole number of at least 1", least=1, is_whole=True)
 KINDS = {
-    **{"study": TEXT, "architecture": TEXT, "mode": TEXT, "trial": NUMBER},
+    **{"study": TEXT, "architecture": ARCHITECTURE, "mode": MODE, "trial": NUMBER},
     **{"meta_loop": NUMBER, "meta_loops": NUMBER, "peak_meta_loop": NUMBER},
     **{"peak_validation_accuracy": PERCENT, "final_validation_accuracy": PERCENT},
     **{"test_accuracy": PERCENT, "validation_accuracy": PERCENT, "bounty_accuracy": PERCENT},
@@ -58,33 +90,47 @@ KINDS = {
 }
 
 
-def read_csv(path: Path, columns: Sequence[str], *, key: Sequence[str], what: str) -> pd.DataFrame:
-    """Read the known columns of a CSV and check every cell of them.
+def read_csv(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    key: Sequence[str],
+    what: str,
+    zero_r: float = math.nan,
+) -> pd.DataFrame:
+    """Read the known columns of a CSV of one study and check every cell of them.
+
+    What is possible but looks wrong, such as trials of different length, is logged as a warning.
 
     Args:
         path: The file.
         columns: Columns it must have; other known ones may be there.
-        key: Columns that together differ in every row, as far as they are there.
+        key: Columns that together differ in every row, as far as they are there; with
+            ``meta_loop`` among them, the numbers of that column have no gap.
         what: Name of its rows, for messages.
+        zero_r: ZeroR accuracy in percent, which tells percent from fractions; NaN when unknown.
 
     Returns:
         A column for each name of `KINDS` that the heading has: texts, whole numbers or floats.
 
     Raises:
-        DataError: Missing, not CSV, without those columns, or with a cell of another kind; the
-            message names line and column.
+        DataError: Missing, not CSV, without those columns or without rows, with a cell of another
+            kind, with two studies, or with cells that contradict each other; the message names
+            line and column.
     """
     heading, columns_of_cells, lines = _read_cells(path, what)
     if missing := [column for column in columns if column not in heading]:
         raise DataError(
             f"{path} lacks the column(s) {', '.join(missing)}; expected {', '.join(columns)}."
         )
+    if not lines:
+        raise DataError(f"{path} holds no {what}, only a heading.")
     frame = pd.DataFrame(index=pd.RangeIndex(len(lines)))
     for name, cells in zip(heading, columns_of_cells, strict=True):
         if name in frame:
             raise DataError(f"{path} has two columns {name!r}; keep one of them.")
         if name in KINDS:
-            checked = _texts if KINDS[name] is TEXT else _numbers
+            checked = _numbers if KINDS[name].spell is None else _texts
             values, fits = checked(cells, KINDS[name])
             if not fits.all():
                 row = int((~fits).argmax())
@@ -93,7 +139,13 @@ def read_csv(path: Path, columns: Sequence[str], *, key: Sequence[str], what: st
                     f"{path}, line {lines[row]}: {name} is {got}; expected {KINDS[name].words}."
                 )
             frame[name] = values
-    _check_key(frame, [name for name in key if name in frame], path, lines)
+    _check_study(frame, path, lines)
+    key = [name for name in key if name in frame]
+    _check_key(frame, key, path, lines)
+    for row, words in contradictions(frame, key, zero_r=zero_r):
+        raise DataError(f"{path}, line {lines[row]}: {words}")
+    for row, words in doubts(frame, zero_r=zero_r):
+        logger.warning("%s, line %d: %s", path, lines[row], words)
     return frame
 
 
@@ -126,26 +178,54 @@ def _read_cells(path: Path, what: str) -> tuple[list[str], list[Sequence[str]], 
         raise DataError(
             f"{path} is not a CSV file of {what}: line {reader.line_num}, {error}."
         ) from error
+    heading = [name.strip() for name in heading]
     columns: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * len(heading)
-    return [name.strip() for name in heading], columns, lines
+    if rows and not text.endswith(("\n", "\r")):
+        _warn_of_a_cut(path, heading[-1], columns[-1])
+    return heading, columns, lines
 
 
-def _texts(cells: Sequence[str], _: ColumnKind) -> tuple[np.ndarray, np.ndarray]:
-    """The texts of a column, and which of them are none."""
+def _warn_of_a_cut(path: Path, name: str, cells: Sequence[str]) -> None:
+    """Say that the last cell of a file, which no line break ends, may be the begin of one."""
+    others = cells[:-1]
+    if name in KINDS and others and len(cells[-1]) < min(map(len, others)):
+        logger.warning(
+            "%s ends within a line, and its last %s, %s, is shorter than all others; the file may "
+            "have been cut off.",
+            *(path, name, cells[-1]),
+        )
+
+
+def _texts(cells: Sequence[str], kind: ColumnKind) -> tuple[np.ndarray, np.ndarray]:
+    """The texts of a column in canonical spelling, and which of its cells hold one."""
+    assert kind.spell is not None
     places, found = pd.factorize(np.array(cells, dtype=object))
-    texts = np.array([unguarded(text) for text in found], dtype=object)
+    texts = [unguarded(text) for text in found]
     fits = [bool(text.strip()) and visible(text, one_line=True) == text for text in texts]
-    return texts[places], np.array(fits, dtype=bool)[places]
+    spelled = np.array([kind.spell(text) for text in texts], dtype=object)
+    return spelled[places], np.array(fits, dtype=bool)[places]
 
 
 def _numbers(cells: Sequence[str], kind: ColumnKind) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of a column, and which of its cells hold one of its kind."""
-    values = np.asarray(pd.to_numeric(np.array(cells, dtype=object), errors="coerce"), dtype=float)
+    texts = np.array(cells, dtype=object)
+    values = np.array(pd.to_numeric(texts, errors="coerce"), dtype=float)
     fits = (values >= kind.least) & (values <= kind.most)
+    values[fits] = texts[fits].astype(float)  # to the last bit, which to_numeric may miss
     if not kind.is_whole:
         return values, fits
     fits &= values == np.round(values)
     return np.where(fits, values, 0).astype(np.int64), fits
+
+
+def _check_study(frame: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:
+    if "study" in frame and (other := frame["study"] != frame["study"].iloc[0]).any():
+        row = int(other.to_numpy().argmax())
+        names = f"{frame['study'].iloc[0]!r:.80} and {frame['study'].iloc[row]!r:.80}"
+        raise DataError(
+            f"{path}, line {lines[row]}: the studies {names} stand in one file; keep the rows of "
+            "one study."
+        )
 
 
 def _check_key(frame: pd.DataFrame, key: Sequence[str], path: Path, lines: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ Accuracies in frames are in percent; the counts they come from stand beside them
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -101,10 +102,14 @@ def robustness_frame(store: Store, study: StoredStudy) -> pd.DataFrame:
     return frame.assign(test_accuracy=frame.test_correct * 100 / study.data.n_test)
 
 
-def read_trials_csv(path: Path) -> pd.DataFrame:
+def read_trials_csv(path: Path, *, zero_r: float = math.nan) -> pd.DataFrame:
     """Read a CSV of trials: columns architecture, mode, trial, peak_validation_accuracy.
 
+    Args:
+        path: The file.
+        zero_r: ZeroR accuracy in percent, which tells percent from fractions; NaN when unknown.
+
     Raises:
-        DataError: Missing, not CSV, without those columns, or with a cell that is none of theirs.
+        DataError: As `csv_files.read_csv`.
     """
-    return read_csv(path, TRIAL_COLUMNS, key=TRIAL_COLUMNS[:3], what="trials")
+    return read_csv(path, TRIAL_COLUMNS, key=TRIAL_COLUMNS[:3], what="trials", zero_r=zero_r)

@@ -67,7 +67,7 @@ def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dic
     return {
         "architecture": name,
         "depth": shape.depth,
-        "width": math.exp(sum(map(math.log, shape.hidden_widths)) / shape.depth),
+        "width": shape.mean_width,
         "parameters": math.nan if sizes is None else shape.parameter_count(*sizes),
         "matching": entry.label if entry is not None else "",
         "n": int(cells["n"].sum()),

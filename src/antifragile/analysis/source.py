@@ -70,7 +70,7 @@ def open_source(
 
     Raises:
         UsageError: A CSV without ``zero_r``, or with ``study``.
-        DataError: Not a CSV of trials.
+        DataError: Not a CSV of trials of one study, or one that contradicts itself.
         StoreError: No such store or study.
     """
     if where.lower().endswith(".csv"):
@@ -115,7 +115,7 @@ def _from_csv(path: Path, study: str | None, zero_r: float | None) -> Source:
         raise UsageError(f"{path}: {_CSV_NEEDS_ZERO_R}")
     return Source(
         name=path.stem,
-        trials=read_trials_csv(path),
+        trials=read_trials_csv(path, zero_r=zero_r),
         meta_loops=None,
         zero_r=zero_r,
         paired=False,

@@ -89,6 +89,11 @@ class Architecture:
         """Number of hidden layers."""
         return sum(layers for layers, _ in self.blocks)
 
+    @property
+    def mean_width(self) -> float:
+        """Geometric mean of the widths of the hidden layers."""
+        return math.exp(sum(layers * math.log(width) for layers, width in self.blocks) / self.depth)
+
     @cached_property
     def hidden_widths(self) -> tuple[int, ...]:
         """Neurons of each hidden layer, first to last."""

@@ -103,8 +103,9 @@ def shape_coordinates(names: Sequence[str]) -> np.ndarray:
     Raises:
         ArchitectureError: A name is not an architecture.
     """
-    widths = [np.log2(Architecture.parse(name).hidden_widths) for name in names]
-    return np.array([(np.log2(len(w)), w.mean()) for w in widths]).reshape(-1, 2)
+    shapes = [Architecture.parse(name) for name in names]
+    sizes = [(shape.depth, shape.mean_width) for shape in shapes]
+    return np.asarray(np.log2(np.array(sizes, dtype=float).reshape(-1, 2)))
 
 
 def _neighbour_weights(squares: np.ndarray, bandwidth: float) -> np.ndarray:

@@ -29,7 +29,9 @@ def classify(
     ] = 0.9,
     chosen: SourceFlags,
     measure: MeasureOption = "peak",
-    draws: Annotated[int, typer.Option(min=100, help="Fresh runs of the posterior.")] = 2000,
+    draws: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Fresh runs of the posterior.")
+    ] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the posterior's draws.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

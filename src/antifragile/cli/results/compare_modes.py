@@ -36,8 +36,9 @@ def compare_modes(
     as_json: JsonOption = False,
 ) -> None:
     """Compare every mode with the control: difference, interval, effect size, p values."""
-    without_zero_r = replace(chosen, zero_r=0.0)  # of no use here, so a CSV need not say it
-    opened = without_zero_r.open(with_records=False)
+    if chosen.zero_r is None:
+        chosen = replace(chosen, zero_r=math.nan)  # hardly of use here, so a CSV need not say it
+    opened = chosen.open(with_records=False)
     compared = compare_with_control(
         opened.trials,
         paired=opened.paired,

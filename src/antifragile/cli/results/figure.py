@@ -39,11 +39,13 @@ def figure(
     if path.suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"--out {path} is neither .png nor .svg; choose one of these endings.")
 
+    read = chosen.survey()
+    zero_r = read.source.zero_r
     drawn = draw_figure(
         name,
-        chosen.survey(),
+        read,
         targets=parse_targets(targets) if targets is not None else [],
-        records=read_curves_csv(convergence) if convergence is not None else None,
+        records=None if convergence is None else read_curves_csv(convergence, zero_r=zero_r),
     )
     save_figure(drawn, path)
     stderr().print(f"wrote {path}")

@@ -39,7 +39,9 @@ def compare(
     ] = None,
     zero_r: Annotated[
         float | None,
-        typer.Option(help="ZeroR accuracy in percent of a CSV; stores know theirs."),
+        typer.Option(
+            min=0, max=100, help="ZeroR accuracy in percent of a CSV; stores know theirs."
+        ),
     ] = None,
     rules: RulesOption = "paper",
     convergence: ConvergenceOption = None,
@@ -59,7 +61,7 @@ def _write(
         source,
         file,
         rules=RegimeRules(rules),
-        records=read_curves_csv(convergence) if convergence is not None else None,
+        records=None if convergence is None else read_curves_csv(convergence, zero_r=source.zero_r),
         other=other,
     )
     stdout().print(str(path), soft_wrap=True)
