@@ -25,6 +25,8 @@ class ModelRun:
         stream_digest: State of the random streams after build.
         repeats: Digests of each part in the first run and in its repetition.
         kept_apart: Parameters that kept the model's own initial values.
+        counts: In a training-mode forward: calls of modules, draws, whole steps of counters; of the
+            baseline those that neither weights nor inputs decide.
     """
 
     parameters: dict[str, int]
@@ -33,6 +35,7 @@ class ModelRun:
     stream_digest: str
     repeats: dict[str, list[str]]
     kept_apart: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,7 @@ def run_baseline(
         Refusal: It does not run.
     """
     subject = Subject(code)
+    subject.is_counting = True
     initial = _initial_values(subject, own_values)
     model, _, _ = subject.ready()
     given = subject.adapter.tensors(model)
@@ -76,11 +77,13 @@ def run_baseline(
     again = subject.observe(given)
     seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
     choice, others = _first_that_runs(subject, weights)
+    counts, subject.is_counting = subject.counts, False
     weights_sent = _under("given/", given) | _under("randomised/", new)
     save_arrays(Path(weights_file), weights_sent | _under(_INITIAL, initial))
     save_arrays(Path(results), _results(seen, keep_gradients) | others)
     return BaselineRun(
         **_facts(first, again),
+        counts=_same_each_time(counts),
         unit=first.unit,
         is_random=subject.is_random,
         builds_late=subject.adapter.builds_late,
@@ -142,7 +145,9 @@ def run_variant(
     subject = Subject(code)
     subject.is_random = is_random
     weights, apart = _weights_apart(subject, weights_file, kept_apart, own_values)
+    subject.is_counting = True
     first = subject.observe(weights["given"])
+    subject.is_counting = False
     seen = {"given": first, "randomised": subject.observe(weights["randomised"])}
     again = subject.observe(weights["given"])
     sent = _results(seen, keep_gradients)
@@ -152,7 +157,17 @@ def run_variant(
         except Refusal as reason:
             raise Refusal(f"on other inputs of the same shapes, {reason}") from reason
     save_arrays(Path(results), sent)
-    return ModelRun(**_facts(first, again), kept_apart=apart)
+    return ModelRun(**_facts(first, again), kept_apart=apart, counts=subject.counts[0])
+
+
+def _same_each_time(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The counts that neither weights nor inputs decide."""
+    first, *others = counts
+    return {
+        name: number
+        for name, number in first.items()
+        if all(other.get(name) == number for other in others)
+    }
 
 
 def _new_weights(subject: Subject, given: Leaves, aliases: Mapping[str, list[str]]) -> Leaves:

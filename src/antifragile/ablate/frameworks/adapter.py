@@ -9,15 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
 from antifragile.ablate.frameworks import randomness
-from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves, moved
+from antifragile.ablate.frameworks.arrays import Array, GradientArrays, Leaves, moved, whole_steps
 from antifragile.ablate.frameworks.other_inputs import other_values
 from antifragile.ablate.trace.calls import Call
 from antifragile.ablate.trace.nested import Named, containers, flatten, names_of_each
+
+_MOST_COUNTED = 16  # values of a tensor that may be a counter
 
 
 class Adapter(ABC):
@@ -185,6 +188,25 @@ class Adapter(ABC):
         """Collect what calls of the model itself return inside, where that can be seen."""
         yield []
 
+    @contextmanager
+    def counting(self, model: Any) -> Iterator[dict[str, int]]:
+        """Count what is done inside: calls of modules, draws, whole steps of counters."""
+        counts: dict[str, int] = {}
+        draws, before = randomness.active_draws(), self._small(model)
+        drawn = draws.count if draws else 0
+        with self.counting_calls(model) as calls:
+            yield counts
+        counts |= {f"calls of {path}": number for path, number in calls.items()}
+        counts["draws of random numbers"] = draws.count - drawn if draws else 0
+        for path, array in self._small(model).items():
+            if steps := whole_steps(before.get(path), array):
+                counts[f"steps of {path}"] = steps
+
+    @contextmanager
+    def counting_calls(self, model: Any) -> Iterator[Mapping[str, int]]:
+        """Count the calls of each module inside, by path, where they can be seen."""
+        yield {}
+
     def recording(self) -> AbstractContextManager[Any]:
         """Record operations inside; `gradients` takes the record that this yields."""
         return nullcontext()
@@ -200,6 +222,14 @@ class Adapter(ABC):
     @abstractmethod
     def gradients(self, model: Any, loss: Any, recorded: Any) -> GradientArrays:
         """Gradients of a loss by path."""
+
+    def _small(self, model: Any) -> Leaves:
+        """Copies of the tensors that are small enough to be counters."""
+        return {
+            path: self.array(tensor).copy()
+            for path, tensor in self._dense(model)
+            if prod(tensor.shape) <= _MOST_COUNTED
+        }
 
     def _dense(self, model: Any, *, learning: bool = False) -> list[Named]:
         held = self.held(model, learning=learning)

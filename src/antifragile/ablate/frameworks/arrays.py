@@ -23,3 +23,11 @@ def moved(values: Array, unit: float, generator: np.random.Generator) -> Array:
         return values
     directions = generator.choice((-1.0, 1.0), values.shape)
     return np.asarray(values * (1 + unit * directions).astype(values.real.dtype))
+
+
+def whole_steps(before: Array | None, after: Array) -> int:
+    """The whole number by which a tensor moved at most, as a counter does; 0 of others."""
+    if before is None or before.shape != after.shape or after.dtype.kind not in "iuf":
+        return 0
+    step = float(np.abs(after.astype(np.float64) - before).max(initial=0.0))
+    return int(step) if step.is_integer() else 0

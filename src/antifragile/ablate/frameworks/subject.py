@@ -149,6 +149,8 @@ class Subject:
         self._functions = {role: load_function(*found) for role, found in functions.items()}
         self.is_random = True  # until a run has shown that nothing is drawn
         self.draws = 0
+        self.counts: list[dict[str, int]] = []  # of each training-mode forward, where asked for
+        self.is_counting = False
         self._refused = ""  # why the model cannot be called on its inputs without the step
 
     @contextmanager
@@ -282,7 +284,7 @@ class Subject:
     def _train(self, model: Any, call: Call, *, backward: bool) -> tuple[Any, Any, GradientArrays]:
         """Run forward in training mode, and backward where asked to: output, loss, gradients."""
         adapter = self.adapter
-        with adapter.recording() as recorded:
+        with adapter.recording() as recorded, self._counting(model):
             output, loss = self._forward(model, call)
             if "step" in self._functions:
                 adapter.check_loss(loss, self._names["step"])
@@ -290,6 +292,15 @@ class Subject:
             return output, loss, {}
         with stage("the backward pass"):
             return output, loss, adapter.gradients(model, loss, recorded)
+
+    @contextmanager
+    def _counting(self, model: Any) -> Iterator[None]:
+        if not self.is_counting:
+            yield
+            return
+        with self.adapter.counting(model) as counts:
+            yield
+        self.counts.append(counts)
 
     def _forward(self, model: Any, call: Call) -> tuple[Any, Any]:
         """The output in training mode, and the loss."""

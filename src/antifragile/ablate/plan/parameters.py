@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.discover.parameters import is_fact
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.once import bound, names_for
 from antifragile.ablate.plan.modules import frozen_parameters
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.records import AblationKind, Edit, NoLegalEdit, Planned
@@ -26,7 +27,9 @@ def plan_parameter(attempt: Attempt) -> Planned:
     edits: list[Edit] = []
     for read in reads:
         source, node = read.source, read.node
-        torch, text = library_names(evidence, source)["torch"], source.source(node)
+        torch = library_names(evidence, source)["torch"]
+        names = names_for(source, node, [node] if kind is AblationKind.MEAN else [])
+        text = names.get(node) or source.source(node)
         new = {
             AblationKind.ZERO: f"{torch}.zeros_like({text})",
             AblationKind.CONSTANT: f"{torch}.ones_like({text})",
@@ -34,7 +37,7 @@ def plan_parameter(attempt: Attempt) -> Planned:
             if evidence.trace.framework == "keras"
             else f"{text}.mean().expand_as({text})",
         }[kind]
-        edit = replace_node(source, node, new)
+        edit = replace_node(source, node, bound(source, new, names))
         edits += [edit] if edits else with_helper(evidence, source, node, edit)
     check_no_other_use(evidence, reads)
     lost = () if kind is AblationKind.MEAN else lost_reads(evidence, reads)

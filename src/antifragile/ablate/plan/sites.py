@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from antifragile.ablate.discover.arithmetic import (
     merged_items,
@@ -13,6 +13,13 @@ from antifragile.ablate.discover.construction.options import HEADS_OF
 from antifragile.ablate.discover.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.hooks import check_no_hooks
+from antifragile.ablate.plan.calls.once import (
+    bound,
+    names_for,
+    placeholders_of,
+    repeated_arguments,
+    text_with,
+)
 from antifragile.ablate.plan.calls.operators import (
     is_copied,
     is_written_to,
@@ -25,6 +32,7 @@ from antifragile.ablate.plan.calls.several_inputs import (
     passed_by_call,
     words_of_streams,
 )
+from antifragile.ablate.plan.calls.sizes import with_shape
 from antifragile.ablate.plan.catalogue import Template, fill_template
 from antifragile.ablate.plan.construction.graph import keras_head
 from antifragile.ablate.plan.names import library_names, replaced
@@ -91,20 +99,26 @@ def plan_call(attempt: Attempt) -> Planned:
         raise NoLegalEdit(
             f"it turns shape {pairs[0][0]} into {pairs[0][1]}: nothing stands in for it"
         )
+    sizes = ""
+    if "{shape}" in template.replacement:
+        template, sizes = with_shape(evidence, attempt.site, template, operand)
     check_no_hooks(evidence, run, template)
     if template.shapes == "pooled":
         check_window(attempt, operand)
-    values = call_words(evidence, attempt.site, operand, template) | shape_words(pairs) | words
+    repeated = repeated_arguments(attempt.site, template, operand)
+    names = names_for(attempt.site.source, attempt.site.node, repeated, template.replacement)
+    values = call_words(evidence, attempt.site, operand, template, names)
     bypass = bypassed(run, template, operand)
     if kind is AblationKind.IDENTITY:
         check_numbers([run], bypass)
-    filled = fill_template(template, values)
+    filled = fill_template(template, values | shape_words(pairs) | words | {"sizes": sizes})
+    text = bound(attempt.site.source, filled.text, names)
     lost: tuple[str, ...] = ()
     if template.dead or kind is AblationKind.IDENTITY:
         lost = evidence.lost([run], "" if template.dead else bypass)
     passed = passed_by_call(attempt.site, bypass) if kind is AblationKind.IDENTITY else None
     return Planned(
-        edits=replaced(attempt, attempt.site.node, filled.text, filled.helper),
+        edits=replaced(attempt, attempt.site.node, text, filled.helper),
         substitute=filled.substitute or passed,
         cut_parameters=lost,
     )
@@ -136,10 +150,12 @@ def plan_first_result(attempt: Attempt) -> Planned:
     n = n_streams([run], operand)
     names = [operand, *map(str, range(1, n))]
     n = len(names) if all(name in given for name in names) else 1
-    kept = ", ".join(site.source.source(given[name]) for name in names[:n])
-    text = f"({kept}, *{site.source.source(site.node)}[{n}:])"
+    kept = [given[name] for name in names[:n]]
+    texts = names_for(site.source, site.node, kept)
+    firsts = ", ".join(texts.get(item) or site.source.source(item) for item in kept)
+    text = f"({firsts}, *{text_with(site.source, site.node, texts)}[{n}:])"
     return Planned(
-        edits=(replace_node(site.source, site.node, text),),
+        edits=(replace_node(site.source, site.node, bound(site.source, text, texts)),),
         substitute=words_of_streams(n),
         cut_parameters=attempt.evidence.lost([first_results(run, operand, n)], operand),
     )
@@ -154,9 +170,21 @@ def bypassed(run: SiteRun, template: Template, operand: str) -> str:
 
 
 def call_words(
-    evidence: Evidence, site: SeenSite, operand: str, template: Template
+    evidence: Evidence,
+    site: SeenSite,
+    operand: str,
+    template: Template,
+    names: Mapping[ast.AST, str],
 ) -> dict[str, str]:
-    """Return the placeholders that depend on a call's text."""
+    """Return the placeholders that depend on a call's text.
+
+    Args:
+        evidence: Source and execution.
+        site: The call.
+        operand: The argument that may be passed on.
+        template: The template.
+        names: Names that stand for some of the arguments.
+    """
     source, node, run, given = site.source, site.node, site.run, operand_nodes(site.node)
     if operand not in given:
         raise NoLegalEdit("its input is not written as an argument of its own")
@@ -176,9 +204,13 @@ def call_words(
         **template.defaults,
         **words,
         "input": kept_text(source, given[operand], inside, is_copied=operand in copied),
-        "call": source.source(node),
+        "call": text_with(source, node, names),
         **library_names(evidence, source),
     }
+    for key, item in given.items():
+        if item in names:
+            text = f"{names[item]}.clone()" if key in copied else names[item]
+            words |= dict.fromkeys(placeholders_of(site, template, key, operand), text)
     if "{first}" in template.replacement:
         words["first"] = first_positions(run)
     return words

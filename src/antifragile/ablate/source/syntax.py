@@ -197,11 +197,11 @@ def _is_site(node: ast.AST, parent: ast.AST) -> bool:
         while isinstance(owner, ast.Subscript):
             owner = owner.value
         is_read = isinstance(node.ctx, ast.Load) and isinstance(owner, ast.Attribute)
-        return is_read and _is_one_item(node.slice)
+        return is_read and is_one_item(node.slice)
     return False
 
 
-def _is_one_item(index: ast.expr) -> bool:
+def is_one_item(index: ast.expr) -> bool:
     """Whether an index is a name or a constant, perhaps negative: no slice, no tuple."""
     if isinstance(index, ast.UnaryOp) and isinstance(index.op, ast.USub):
         index = index.operand

@@ -5,11 +5,13 @@ from __future__ import annotations
 from math import isfinite
 
 from antifragile.ablate.certify.judging.case import Case, some
+from antifragile.ablate.records import INPUT_PREFIX, AblationKind
 
 
 def broken_promise(case: Case) -> str | None:
     """Return the first promise of the generator that the variant breaks, or None."""
-    problems = (check(case) for check in (output_shape, inputs, parameters, finite))
+    checks = (output_shape, inputs, parameters, finite, evaluations)
+    problems = (check(case) for check in checks)
     return next(filter(None, problems), None)
 
 
@@ -74,6 +76,25 @@ def finite(case: Case) -> str | None:
         case.checks["finite"] = "the output, not the gradients"
         return "the gradients hold infinities or NaN, the baseline's do not"
     return None
+
+
+def evaluations(case: Case) -> str | None:
+    """Say what happens more often than in the baseline: a cut evaluates nothing twice; or None.
+
+    Ablated inputs, options and marked lines may lead a model another way.
+    """
+    variant = case.variant
+    leads_elsewhere = variant.component.startswith(INPUT_PREFIX) or variant.parameter_delta is None
+    if leads_elsewhere or variant.kind is AblationKind.DISABLE:
+        return None
+    before, now = case.baseline.run.counts, case.found.run.counts
+    more = {name: number for name, number in before.items() if now.get(name, 0) > number}
+    if not more:
+        case.checks["evaluations"] = "no module, draw or counter more often than in the baseline"
+        return None
+    found = [f"{now[name]} instead of {number} {name}" for name, number in more.items()]
+    case.checks["evaluations"] = some(found)
+    return f"it evaluates more than the baseline: {some(found)} in one forward pass"
 
 
 def initial_values(case: Case) -> str:

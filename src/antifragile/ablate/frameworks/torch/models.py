@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -140,6 +141,22 @@ class TorchModels(Adapter):
         hook = model.register_forward_hook(lambda _model, _given, output: outputs.append(output))
         try:
             yield outputs
+        finally:
+            hook.remove()
+
+    @contextmanager
+    def counting_calls(self, model: Any) -> Iterator[Counter[str]]:
+        """Count the calls of each module inside, by path."""
+        names = {id(module): path or "the model" for path, module in model.named_modules()}
+        calls = Counter[str]()
+
+        def count(module: torch.nn.Module, _given: object) -> None:
+            if id(module) in names:
+                calls[names[id(module)]] += 1
+
+        hook = torch.nn.modules.module.register_module_forward_pre_hook(count)
+        try:
+            yield calls
         finally:
             hook.remove()
 

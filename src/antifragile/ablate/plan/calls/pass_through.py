@@ -8,6 +8,7 @@ from antifragile.ablate.discover.arithmetic import operand_nodes
 from antifragile.ablate.discover.calls import PASSES
 from antifragile.ablate.discover.evidence import label
 from antifragile.ablate.plan.attempt import Attempt
+from antifragile.ablate.plan.calls.once import bound, names_for, text_with
 from antifragile.ablate.records import NoLegalEdit, Planned
 from antifragile.ablate.source.edits import operand_text
 from antifragile.ablate.source.edits import replace as replace_node
@@ -19,10 +20,13 @@ def plan_pass_through(attempt: Attempt) -> Planned:
     source, node, run = attempt.site.source, attempt.site.node, attempt.site.run
     operands, nodes = attempt.target.options[PASSES].split(","), operand_nodes(node)
     inside = node if len(operands) == 1 else None
-    texts = [operand_text(source, nodes[name], inside=inside) for name in operands]
+    is_built = attempt.evidence.trace.framework == "keras" and run.other_calls > 0
+    kept = [nodes[name] for name in operands]
+    names = names_for(source, node, kept if is_built else [])
+    texts = [names.get(item) or operand_text(source, item, inside=inside) for item in kept]
     text = texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
-    if attempt.evidence.trace.framework == "keras" and run.other_calls:
-        text = f"({text}, {source.source(node)})[0]"  # the layers that it builds keep their order
+    if is_built:  # the layers that it builds keep their order
+        text = bound(source, f"({text}, {text_with(source, node, names)})[0]", names)
     return Planned(
         edits=(replace_node(source, node, text),),
         substitute=f"passes on `{', '.join(label(source, nodes[name]) for name in operands)}`",
