@@ -271,6 +271,37 @@ def test_a_wrong_experiment_is_said_before_the_study(
     assert message in str(caught.value)
 
 
+def test_a_variant_without_the_metric_is_a_row_with_the_reason(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    text = EXPERIMENT.replace("return {", "return {'f1': 0.5} if cut else {")
+    text = text.replace(
+        "logits = model(x)", "logits = model(x)\n    cut = not hasattr(model, 'gate')"
+    )
+    write(tmp_path / "other.py", text)
+    arms = ["model-gate--identity", "model-tanh--identity"]
+    variants = tmp_path / "variants"
+    cut = variants / "model-gate--identity" / "model.py"
+    write(cut, cut.read_text().replace("        self.gate = nn.Linear(4, 8)\n", ""))
+    recertify(variants)
+    outcome = run(tmp_path, tmp_path / "other.py", arms=arms)
+    results = read_results(outcome.manifest)
+    assert [failed.ablated for failed in results.failures] == [("model-gate--identity",)] * len(
+        SEEDS
+    )
+    assert "returns no metric 'accuracy'; it returns f1" in str(results.failures[0].failure)
+    assert results.protocols[0].without_number == (("contribution", "model-gate--identity"),)
+
+
+def test_an_infinite_metric_of_the_baseline_is_said_before_the_study(
+    tmp_path: Path, run: Run
+) -> None:
+    make_folder(tmp_path)
+    text = "def run(build_model, seed, data_order_seed):\n    return {'a': -float('inf')}\n"
+    write(tmp_path / "wrong.py", text)
+    with pytest.raises(UsageError, match="fails on the baseline: metric 'a' is -inf, and only"):
+        run(tmp_path, tmp_path / "wrong.py")
+
+
 def test_a_metric_or_function_that_is_not_there_is_said(tmp_path: Path, run: Run) -> None:
     make_folder(tmp_path)
     with pytest.raises(UsageError, match="returns no metric 'f1'; it returns accuracy, loss"):

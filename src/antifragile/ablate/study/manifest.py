@@ -125,8 +125,9 @@ class ManifestRun:
 
     @property
     def label(self) -> str:
-        """Names of the ablated arms, for people."""
-        return " + ".join(self.ablated) or "baseline"
+        """The run in words, for people."""
+        what = " + ".join(self.ablated) or "baseline"
+        return what if self.role is Role.RUN else f"{what}, {self.role}"
 
 
 @dataclass(frozen=True, kw_only=True)
