@@ -8,7 +8,8 @@ asked for it first.
 A run that failed counts as failed for the rest of this call, so that a design can go on without it,
 and is tried again, alone, by the next call. A combination of ablations that may not run is kept as
 failed with the reason, and is never started. The post-hoc protocol needs trained baselines: they
-are kept beside the store, and a seed's baseline is trained again only if its file is gone.
+are kept beside the store, and a seed's baseline is trained again only if its file is gone or
+damaged, which a note says.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.job import KEPT, RunArguments, run_job
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, TrainingProtocol
+from antifragile.errors import StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
-from antifragile.study.folder import default_files
+from antifragile.study.folder import default_files, find_kept, seal
 
 NOT_RUN = "not run, as the combination is"
 
@@ -94,6 +96,8 @@ class AblationRuns:
         self._is_confined = is_confined
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.keys: dict[PlannedRun, str] = {}
+        self.notes: list[str] = []
+        self._trained: dict[PlannedRun, Path] = {}  # files that were checked or written
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
         self._kept, self._started = default_files(store, request.name), time.monotonic()
 
@@ -133,7 +137,22 @@ class AblationRuns:
         """Baselines to train because a post-hoc run needs their values and nobody kept them."""
         seeds = dict.fromkeys(p.seed for p in missing if p.protocol is TrainingProtocol.POST_HOC)
         plans = [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
-        return [plan for plan in plans if not self._kept_file(plan).exists()]
+        return [plan for plan in plans if plan not in self._trained and not self._find_kept(plan)]
+
+    def _find_kept(self, plan: PlannedRun) -> bool:
+        """Look for a baseline's trained values, and note if they should be there and are not."""
+        fault, found, key = "", None, self._key(plan)
+        try:
+            found = find_kept(self._kept_file(plan))
+        except StoreError as error:
+            fault = str(error)
+        if found is not None:
+            self._trained[plan] = found
+        elif not fault and (run := self.store.ablation_runs([key]).get(key)) and run.metrics:
+            fault = "Its trained values are not beside the store."
+        if fault:
+            self.notes.append(f"the baseline of seed {plan.seed} is trained again: {fault}")
+        return found is not None
 
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
@@ -155,6 +174,7 @@ class AblationRuns:
         is_failed, kept = outcome.failure is not None, scratch / KEPT
         if not is_failed and kept.is_file() and not kept.is_symlink():
             write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
+            self._trained[plan] = seal(self._kept_file(plan))
         shutil.rmtree(scratch, ignore_errors=True)
         self.n_run += 1
         self.n_failed += is_failed
@@ -211,7 +231,9 @@ class AblationRuns:
             experiment=self.request.experiment.to_job(),
             seeds=plan.seeds(),
             scratch=str(scratch),
-            trained=str(self._kept_file(trained)) if is_post_hoc else None,
+            trained=str(self._trained.get(trained, self._kept_file(trained)))
+            if is_post_hoc
+            else None,
             keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),

@@ -173,8 +173,8 @@ class _Study:
 
     def run(self, command: str) -> AblationOutcome:
         runs = self.runs
+        self._first_baseline()  # until it has a number, an older manifest of that name stays
         try:
-            self._first_baseline()
             runs.complete(self._checks())
             while wanted := self._wanted():
                 self._certify(wanted)
@@ -188,7 +188,7 @@ class _Study:
             n_failed=runs.n_failed,
             n_refused=runs.n_refused,
             seconds=runs.seconds,
-            notes=tuple(runs.server.notes),
+            notes=(*runs.notes, *runs.server.notes),
         )
 
     def _write_manifest(self, command: str) -> AblationManifest:
