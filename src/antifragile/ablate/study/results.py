@@ -85,6 +85,7 @@ class AblationResults:
         placebo: The judged placebo arm; None when it was not run.
         rank: Agreement of the two protocols; None with one.
         failures: The runs that failed, and those without a number to compare; each with a reason.
+        changed: Arms, or ``baseline``, that the folder no longer holds as they were run.
     """
 
     manifest: AblationManifest
@@ -93,6 +94,7 @@ class AblationResults:
     placebo: Judged | None
     rank: RankAgreement | None
     failures: tuple[ManifestRun, ...]
+    changed: tuple[str, ...] = ()
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -112,11 +114,12 @@ class AblationResults:
         return bool(self.placebo.table.iloc[0]["p"] <= self.placebo.judgement.alpha)
 
 
-def read_results(manifest: AblationManifest) -> AblationResults:
+def read_results(manifest: AblationManifest, changed: tuple[str, ...] = ()) -> AblationResults:
     """Judge a study.
 
     Args:
         manifest: With the metrics of its runs; a study under way has some of them.
+        changed: See `AblationResults`.
     """
     return AblationResults(
         manifest=manifest,
@@ -125,6 +128,7 @@ def read_results(manifest: AblationManifest) -> AblationResults:
         placebo=_placebo(manifest),
         rank=_rank_agreement(manifest),
         failures=tuple(_failures(manifest)),
+        changed=changed,
     )
 
 

@@ -14,7 +14,12 @@ from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, ManifestRun
 from antifragile.ablate.study.request import Role, TrainingProtocol
-from antifragile.ablate.study.results import AblationResults, ProtocolResult, differing_metrics
+from antifragile.ablate.study.results import (
+    AblationResults,
+    ProtocolResult,
+    differing_metrics,
+    listed_names,
+)
 from antifragile.analysis.inference.paired import Judgement, PairedVerdict
 from antifragile.report.table import Cell, Table, number_columns, text_columns
 
@@ -45,6 +50,8 @@ def ablation_tables(results: AblationResults) -> list[Table]:
 def checks_table(results: AblationResults) -> Table:
     """Repeat, placebo, baseline and agreement of the protocols: how far to trust the rest."""
     rows: list[list[Cell]] = [["repeat", _repeat_words(results)]]
+    if results.changed:
+        rows.insert(0, ["variants", _changed_words(results)])
     if results.placebo is not None:
         rows.append(["placebo", _placebo_words(results)])
     for result in results.protocols:
@@ -184,6 +191,8 @@ def again_note(results: AblationResults) -> str:
     """A command that runs a row again, or the study where rows belong together."""
     chosen = ["COMPONENT", "OTHER"][: results.traits.row_components]
     command = repeat_command(chosen, Path(results.manifest.folder), results.manifest)
+    if results.changed:
+        return "Rows can be run again once the folder holds the variants that were run."
     if not chosen:
         return f"The study again, in a store of its own: {command}"
     return f"Any row again, with its certificate and diff in the folder of its name: {command}"
@@ -195,6 +204,14 @@ def repeat_command(arms: Sequence[str], folder: Path, manifest: AblationManifest
     only = [word for arm in arms for word in ("--only", arm)]
     parts = ["antifragile", "ablate", "run", str(folder), "--manifest", file]
     return shlex.join([*parts, *only, "--store", "again.db"])
+
+
+def _changed_words(results: AblationResults) -> str:
+    return (
+        f"{results.manifest.folder} no longer holds what was run: {listed_names(results.changed)} "
+        "changed since, or cannot be used. The numbers here are those of the old variants; 'ablate "
+        "run' measures the new ones"
+    )
 
 
 def _repeat_words(results: AblationResults) -> str:
