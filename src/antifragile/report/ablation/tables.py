@@ -262,7 +262,9 @@ def failure_words(results: AblationResults) -> list[str]:
         failed.setdefault((run.label, run.protocol), Counter())[str(run.failure)] += 1
     alone: list[str] = []
     combined: list[str] = []
-    for (label, protocol), reasons in sorted(failed.items(), key=lambda item: -item[1].total()):
+    for (label, protocol), reasons in sorted(
+        failed.items(), key=lambda item: (-item[1].total(), *item[0])
+    ):
         n = ended[label, protocol]
         words = f"{label} ({protocol}), {reasons.total()} of {n} run{'s' * (n > 1)}: "
         words += _reason_words(reasons)
