@@ -445,5 +445,5 @@ def test_patterns_that_fit_nothing_and_folders_of_others_are_refused(tmp_path: P
     with pytest.raises(UsageError, match=r"holds no generated variants \(no ablations.json\)"):
         read_ablation_folder(tmp_path)
     (tmp_path / "variants" / "model-gate--identity" / "model.py").unlink()
-    with pytest.raises(UsageError, match=r"model-gate--identity: model.py is missing; run 'antif"):
+    with pytest.raises(UsageError, match=r"model-gate--identity: model.py is missing; bring the"):
         read_ablation_folder(tmp_path / "variants")
