@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from antifragile._shown import is_address
 from antifragile.errors import UsageError, WorldError
 
 _TEMPORARY = ".tmp"
@@ -43,9 +44,10 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: b
         durable: Wait for the disk before the rename, so that it survives a power cut as well.
 
     Raises:
-        UsageError: ``path`` is a folder, or its parent is a file.
+        UsageError: ``path`` is a folder or an address, or its parent is a file.
         WorldError: The folder cannot be written, the disk is full, a limit is reached.
     """
+    _refuse_address(path)
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file.")
     make_folder(path.parent)
@@ -166,11 +168,21 @@ def check_folder_path(path: Path) -> None:
     """Refuse a path that cannot become a folder, without making anything.
 
     Raises:
-        UsageError: There is a file on the way.
+        UsageError: There is a file on the way, or it is an address, which may hold a password.
     """
+    _refuse_address(path)
     for place in (path, *path.parents):
         if os.path.exists(place) and not os.path.isdir(place):
             raise UsageError(f"{place} cannot be a folder, there is a file; choose another.")
+
+
+def _refuse_address(path: Path) -> None:
+    """Refuse an address as a path, without repeating it: it may hold a password."""
+    if is_address(str(path)):
+        raise UsageError(
+            "an output path is an address; give the path of a file or folder on this machine, and "
+            "an address as --store."
+        )
 
 
 def _cannot_write(path: Path, error: OSError) -> WorldError:

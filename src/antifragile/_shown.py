@@ -20,6 +20,7 @@ _LONGEST_WORD, _WORD_TAIL = 300, 80
 _LONGEST_LINE, _LINE_TAIL = 2000, 400
 _HIDDEN = "***"
 _SCHEME = re.compile(r"\s*[A-Za-z][\w.+-]*:/+")
+_SCHEME_OF_PATH = re.compile(r"\s*[A-Za-z][\w.+-]+:/")  # a path has one slash where two stood
 _SECRET_WORD = re.compile(
     r"(?:pass|pwd|secret|token)[\w%]{0,40}\s{0,9}=\s{0,9}(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", re.I
 )
@@ -68,6 +69,11 @@ def show_address(address: str) -> str:
             shown += address[end:start] + _HIDDEN
         end = max(end, stop)
     return shown + address[end:]
+
+
+def is_address(text: str) -> bool:
+    """Whether a text, or a path made of one, is an address with a scheme, as of a database."""
+    return "://" in text or _SCHEME_OF_PATH.match(text) is not None
 
 
 def hide_secrets(text: str, address: str) -> str:

@@ -56,6 +56,29 @@ def test_a_study_from_run_to_page_and_back(cli: Cli, home: Path, variants: Path)
     assert "differ from those of the manifest: model-gate--identity" in refused.err
 
 
+def test_a_report_says_that_the_folder_holds_other_variants(
+    cli: Cli, home: Path, variants: Path
+) -> None:
+    cli("ablate", "run", "variants", *RUN, "--seeds", "1")
+    formats = ("rich", "markdown", "latex", "html")
+
+    def reports() -> list[str]:
+        said = {f: cli("ablate", "report", "variants", "--format", f) for f in formats}
+        assert all(report.code == 0 for report in said.values()), said
+        page = (variants / "ablation.html").read_text()
+        return [" ".join(text.split()) for text in (*(r.out for r in said.values()), page)]
+
+    assert not any("no longer holds" in text for text in reports())
+    changed = variants / "model-gate--identity" / "model.py"
+    changed.write_text(changed.read_text() + "\n# another\n")
+    recertify(variants)
+    rich, markdown, latex, _, page = reports()
+    for text in (rich, markdown, latex, page):
+        assert "variants no longer holds what was run: model-gate--identity changed since" in text
+        assert "in the folder of its name" not in text
+    assert "torch.sigmoid(self.gate(x))" not in page  # the change of another variant
+
+
 @pytest.mark.slow
 def test_studies_of_one_folder_keep_manifests_of_their_own(
     cli: Cli, home: Path, variants: Path

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.study.manifest import load_manifest
-from tests.cli.commands import run_process, write_spec
+from tests.ablate.study.small_study import make_folder
+from tests.cli.commands import contents, run_process, write_spec
 from tests.cli.conftest import Cli
 from tests.test_shown import MALFORMED, SECRET
 
@@ -67,6 +68,25 @@ def test_a_password_as_another_option_is_not_repeated(cli: Cli) -> None:
     assert SECRET not in said.err
     said = cli("study", "run", "s.toml", "--workers", "postgresql://user:s3cr3t@host/name")
     assert "got 'postgresql://user:***@host/name'" in said.err
+
+
+def test_an_address_is_no_output_path_and_no_name(cli: Cli, home: Path) -> None:
+    variants = make_folder(home)
+    address = "postgresql://user:s3cr3t@host/name"
+    manifest = Path(__file__).parents[2] / "studies/ablation/transformer-manifest.json"
+    before = contents(home)
+    run = ("ablate", "run", variants, "--experiment", "source/experiment.py:run", "--seeds", "1")
+    report = ("ablate", "report", manifest, "--out", address, "--format")
+    for words, message in (
+        ((*run, "--name", address), "this one is an address; give --name a plain name"),
+        ((*run, "--name", "postgresql:/user:s3cr3t@host"), "this one is an address"),
+        ((*report, "html"), "an output path is an address; give the path of a file"),
+        ((*report, "markdown"), "an output path is an address"),
+    ):
+        said = cli(*words)
+        assert (said.code, message in said.err) == (2, True), said
+        assert SECRET not in said.out + said.err
+    assert contents(home) == before
 
 
 def test_a_file_whose_name_looks_like_an_address_needs_a_path(cli: Cli, home: Path) -> None:

@@ -32,6 +32,7 @@ _LATEX = {
     "|": r"\textbar{}",
     "*": r"$\ast$",
 }
+_ENDLESS = 1e15  # from here on a float's decimals say nothing
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def show(cell: Cell, column: Column) -> str:
     if isinstance(cell, Spread):
         return f"{cell.mean:.{column.decimals}f} ± {cell.sd:.{column.decimals}f}"
     if isinstance(cell, float):
-        return f"{cell:.{column.decimals}f}"
+        is_endless = abs(cell) >= _ENDLESS
+        return f"{cell:.4g}" if is_endless else f"{cell:.{column.decimals}f}"
     return f"{cell:,}" if isinstance(cell, int) else _one_line(cell)
 
 

@@ -1,4 +1,8 @@
-"""The folder of a study's checkpoints and kept weights, or of one trial, and its lock."""
+"""The folder of a study's checkpoints and kept weights, or of one trial, and its lock.
+
+A kept file is sealed: its name ends in the SHA-256 of its content, so the two change in one step.
+Earlier versions kept files without; they are read as they are.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,10 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from antifragile._files import make_folder, remove_temporary_files, safe_name
+from antifragile._files import make_folder, move, remove_temporary_files, safe_name
 from antifragile.config.architecture import file_stem
 from antifragile.config.run import TrialSpec
-from antifragile.errors import UsageError, WorldError
+from antifragile.errors import StoreError, UsageError, WorldError
 from antifragile.store.store import Store
 
 
@@ -36,6 +40,53 @@ def default_files(store: Store, study: str) -> Path:
         return _temporary_folder() / folder
     where = hashlib.sha256(address.encode()).hexdigest()[:16]
     return platformdirs.user_cache_path("antifragile") / "stores" / where / folder
+
+
+def seal(path: Path) -> Path:
+    """Add the SHA-256 of a kept file to its name; what was sealed under that name before goes.
+
+    Args:
+        path: The file, written whole.
+
+    Returns:
+        Its new path.
+    """
+    sealed = path.with_name(f"{path.stem}-{_sha256_of(path)}{path.suffix}")
+    move(path, sealed)
+    for other in _sealed_files(path):
+        if other != sealed:
+            other.unlink(missing_ok=True)
+    return sealed
+
+
+def find_kept(path: Path) -> Path | None:
+    """The kept file of a name, after a check of its content; None if there is none.
+
+    Args:
+        path: The path before it was sealed.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    damaged = None
+    for sealed in _sealed_files(path):
+        if sealed.is_file() and sealed.stem == f"{path.stem}-{_sha256_of(sealed)}":
+            return sealed
+        damaged = sealed
+    if path.is_file():  # of an earlier version, or of a process that was killed before sealing
+        return path
+    if damaged is not None:
+        raise StoreError(f"{damaged} is damaged: its content does not have the hash in its name.")
+    return None
+
+
+def _sealed_files(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

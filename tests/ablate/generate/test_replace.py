@@ -116,7 +116,13 @@ def link(out: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("change", [edit, describe, add, edit_baseline, link])
+def add_pipe(out: Path) -> Path:
+    path = out / GATE / "notes"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize("change", [edit, describe, add, edit_baseline, link, add_pipe])
 def test_work_in_a_variant_is_refused_by_name_before_any_work(
     out: Path, sets: tuple[Path, Path], change: Callable[[Path], Path]
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from antifragile.ablate.generate.digests import digests_of
 from antifragile.ablate.generate.index import is_inside
+from antifragile.ablate.generate.replace import check_is_ours
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
@@ -29,7 +30,10 @@ from tests.ablate.study.small_study import make_folder, recertify, write, writte
 from tests.cli.commands import contents
 
 NAME = "model-gate--identity"
-AGAIN = "run 'antifragile ablate generate' again"
+AGAIN = (
+    "bring the files back as they were, or give the folder another name and run 'antifragile "
+    "ablate generate' again"
+)
 Index = dict[str, Any]
 
 
@@ -118,7 +122,7 @@ def test_a_file_that_changes_during_a_study_is_refused_by_its_run(variants: Path
         certified=folder.digests[NAME],
     )
     (place / "model.py").write_text("raise SystemExit('imported')\n")
-    with pytest.raises(Refusal, match=r"model\.py was changed after it was certified; run 'antif"):
+    with pytest.raises(Refusal, match=r"model\.py was changed after it was certified; bring the"):
         run_job(asdict(arguments))
 
 
@@ -382,3 +386,23 @@ def test_a_compiled_copy_of_other_code_is_not_run(tmp_path: Path) -> None:
     assert subprocess.check_output(command, text=True) == "2\n"
     plain = [sys.executable, "-c", "import model; print(model.build())"]
     assert subprocess.check_output(plain, text=True, cwd=tmp_path) == "1\n"
+
+
+def test_a_pipe_in_place_of_a_file_is_no_regular_file(tmp_path: Path) -> None:
+    out = make_folder(tmp_path)
+    file = out / "model-gate--identity" / "model.py"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(StoreError, match=r"model\.py is no regular file; bring the files back"):
+        read_ablation_folder(out)
+
+
+def test_the_advice_on_an_edited_variant_works(tmp_path: Path) -> None:
+    out = make_folder(tmp_path)
+    edited = out / "model-gate--identity"
+    (edited / "model.py").write_text("mine")
+    with pytest.raises(UsageError):
+        check_is_ours(out)
+    edited.rename(out / "mine")
+    check_is_ours(out)
+    assert (out / "mine" / "model.py").read_text() == "mine"

@@ -15,6 +15,7 @@ from antifragile.ablate.study.manifest import (
     load_manifest,
     manifest_file,
     manifest_from,
+    write_manifest,
 )
 from antifragile.ablate.study.repeat import read_manifest
 from antifragile.ablate.study.request import Role, TrainingProtocol
@@ -107,7 +108,22 @@ def test_a_manifest_of_an_older_name_is_found_by_its_study(
     """Once "two words" and "two-words" shared a file."""
     file = tmp_path / "manifest-two-words.json"
     file.write_text(json.dumps(plain | {"name": "two words"}))
-    found, _ = read_manifest(tmp_path, "two words")
+    found, _ = read_manifest(str(tmp_path), "two words")
     assert found.name == "two words"
     with pytest.raises(UsageError, match=r"holds manifest-two-words\.json; choose one"):
-        read_manifest(tmp_path, "two  words")
+        read_manifest(str(tmp_path), "two  words")
+
+
+def test_an_edited_manifest_is_refused(tmp_path: Path, plain: dict[str, Any]) -> None:
+    path = write_manifest(read(plain), tmp_path)
+    written = json.loads(path.read_text())
+    path.write_text(json.dumps(written))  # laid out in another way
+    assert load_manifest(path) == read(plain)
+    run = next(run for run in written["runs"] if run["metrics"])
+    name = next(iter(run["metrics"]))
+    run["metrics"][name] += 1e-9
+    path.write_text(json.dumps(written))
+    with pytest.raises(UsageError, match="changed after it was written") as caught:
+        load_manifest(path)
+    assert str(path) in str(caught.value)
+    assert "'ablate run' without --manifest writes it again from the store" in str(caught.value)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+import torch
 
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
+from antifragile.ablate.study.job import checked_metrics
 from antifragile.ablate.study.repeat import differences
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.results import read_results
@@ -153,6 +158,44 @@ def test_further_seeds_run_alone(study: tuple[Path, AblationOutcome], run: Run) 
     assert more.n_run == 1 + len(CUTS) + 1  # baseline, arms, placebo
 
 
+def test_damaged_trained_values_are_not_used(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    both, arm = tuple(TrainingProtocol), "model-tanh--identity"
+
+    def numbers(**changes: Any) -> tuple[dict[str, Any], AblationOutcome]:
+        outcome = run(tmp_path, seeds=(1,), arms=[arm], protocols=both, **changes)
+        ended = [r for r in outcome.manifest.runs if r.protocol == "post-hoc"]
+        return {r.label: r.metrics for r in ended}, outcome
+
+    expected, _ = numbers()
+    (kept,) = (tmp_path / "study.db.files").rglob("*.safetensors")
+    content = kept.read_bytes()
+
+    def again() -> tuple[dict[str, Any], AblationOutcome]:
+        """Run the post-hoc part anew, which the store forgets."""
+        with sqlite3.connect(tmp_path / "study.db") as database:
+            database.execute("DELETE FROM ablation_runs WHERE protocol = 'post-hoc'")
+        return numbers()
+
+    kept.write_bytes(content[:-64] + bytes(64))
+    found, outcome = again()
+    assert found == expected
+    (note,) = outcome.notes
+    assert f"seed 1 is trained again: {kept} is damaged" in note
+    (mended,) = (tmp_path / "study.db.files").rglob("*.safetensors")
+    assert mended.read_bytes() == content
+    found, outcome = again()
+    assert (found, outcome.notes) == (expected, ())
+    mended.unlink()
+    found, outcome = again()
+    assert found == expected
+    assert "trained values are not beside the store" in outcome.notes[0]
+    (kept,) = (tmp_path / "study.db.files").rglob("*.safetensors")
+    kept.rename(kept.with_name(f"{kept.stem.partition('-')[0]}.safetensors"))  # as once
+    found, outcome = again()
+    assert (found, outcome.notes) == (expected, ())
+
+
 def test_rows_repeat_from_the_manifest_in_a_new_store(
     study: tuple[Path, AblationOutcome], run: Run
 ) -> None:
@@ -271,6 +314,83 @@ def test_a_wrong_experiment_is_said_before_the_study(
     assert message in str(caught.value)
 
 
+def test_a_variant_without_the_metric_is_a_row_with_the_reason(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    text = EXPERIMENT.replace("return {", "return {'f1': 0.5} if cut else {")
+    text = text.replace(
+        "logits = model(x)", "logits = model(x)\n    cut = not hasattr(model, 'gate')"
+    )
+    write(tmp_path / "other.py", text)
+    arms = ["model-gate--identity", "model-tanh--identity"]
+    variants = tmp_path / "variants"
+    cut = variants / "model-gate--identity" / "model.py"
+    write(cut, cut.read_text().replace("        self.gate = nn.Linear(4, 8)\n", ""))
+    recertify(variants)
+    outcome = run(tmp_path, tmp_path / "other.py", arms=arms)
+    results = read_results(outcome.manifest)
+    assert [failed.ablated for failed in results.failures] == [("model-gate--identity",)] * len(
+        SEEDS
+    )
+    assert "returns no metric 'accuracy'; it returns f1" in str(results.failures[0].failure)
+    assert results.protocols[0].without_number == (("contribution", "model-gate--identity"),)
+
+
+def test_an_infinite_metric_of_the_baseline_is_said_before_the_study(
+    tmp_path: Path, run: Run
+) -> None:
+    make_folder(tmp_path)
+    text = "def run(build_model, seed, data_order_seed):\n    return {'a': -float('inf')}\n"
+    write(tmp_path / "wrong.py", text)
+    with pytest.raises(UsageError, match="fails on the baseline: metric 'a' is -inf, and only"):
+        run(tmp_path, tmp_path / "wrong.py")
+
+
+def test_a_failed_first_run_leaves_the_older_manifest(tmp_path: Path, run: Run) -> None:
+    make_folder(tmp_path)
+    arms = ["model-gate--identity"]
+    run(tmp_path, seeds=(1,), arms=arms)
+
+    def stored() -> dict[str, Any]:
+        with AblationStore(str(tmp_path / "study.db"), create=False) as store:
+            return store.manifest("made")
+
+    before = stored()
+    write(tmp_path / "wrong.py", "def run(build_model, seed, data_order_seed):\n    1 / 0\n")
+    with pytest.raises(UsageError, match="fails on the baseline"):
+        run(tmp_path, tmp_path / "wrong.py", seeds=(1,), arms=arms)
+    with pytest.raises(UsageError, match="returns no metric 'f1'"):
+        run(tmp_path, metric="f1", seeds=(1,), arms=arms)
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({1: 0.5, "1": 0.7}, "the name of a metric must be a text; got 1"),
+        ({"x" * 201: 0.5}, "the name of a metric has 201 characters; use at most 200"),
+        ({"a": True}, "metric 'a' must be a number; got bool True"),
+        ({"a": "0.7"}, "metric 'a' must be a number; got str '0.7'"),
+        ({"a": b"0.5"}, "metric 'a' must be a number; got bytes b'0.5'"),
+        ({"a": numpy.array("0.7")}, "metric 'a' must be a number; got ndarray"),
+        ({"a": numpy.bool_(True)}, "metric 'a' must be a number; got bool"),
+        ({"a": torch.tensor(True)}, "metric 'a' must be a number; got Tensor"),
+        ({"a": torch.ones(2)}, "metric 'a' must be a number; got Tensor"),
+        ({"a": 1 + 2j}, "metric 'a' must be a number; got complex"),
+        ({"a": 10**400}, "metric 'a' must be a number; got int 1000"),
+    ],
+)
+def test_names_are_text_and_values_are_numbers(value: object, message: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        checked_metrics(value)
+    assert str(caught.value).startswith(message)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    value = torch.tensor([0.5])
+    given = {"a": value, "b": torch.tensor(3), "c": numpy.float32(0.5), "d": numpy.int64(2), "e": 1}
+    assert checked_metrics(given) == {"a": 0.5, "b": 3.0, "c": 0.5, "d": 2.0, "e": 1.0}
+
+
 def test_a_metric_or_function_that_is_not_there_is_said(tmp_path: Path, run: Run) -> None:
     make_folder(tmp_path)
     with pytest.raises(UsageError, match="returns no metric 'f1'; it returns accuracy, loss"):
@@ -325,5 +445,5 @@ def test_patterns_that_fit_nothing_and_folders_of_others_are_refused(tmp_path: P
     with pytest.raises(UsageError, match=r"holds no generated variants \(no ablations.json\)"):
         read_ablation_folder(tmp_path)
     (tmp_path / "variants" / "model-gate--identity" / "model.py").unlink()
-    with pytest.raises(UsageError, match=r"model-gate--identity: model.py is missing; run 'antif"):
+    with pytest.raises(UsageError, match=r"model-gate--identity: model.py is missing; bring the"):
         read_ablation_folder(tmp_path / "variants")

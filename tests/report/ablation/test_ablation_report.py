@@ -155,7 +155,9 @@ def test_failures_are_listed_with_their_number() -> None:
         for run in made_manifest().runs
     ]
     manifest = made_manifest(runs=tuple(runs))
-    assert words_of(manifest)["failed"] == "big--identity (retrain), 3 runs: did not end within 5 s"
+    assert words_of(manifest)["failed"] == (
+        "big--identity (retrain), 3 of 10 runs: did not end within 5 s"
+    )
     table = read_results(manifest).protocols[0].judged.table.set_index("target")
     assert table["n"].to_dict() == {"big--identity": 7, "none--identity": 10, "odd<i>--zero": 10}
 
@@ -235,3 +237,70 @@ def test_pairwise_reports_say_what_is_redundant() -> None:
         "made: joint contribution, retrain, accuracy",
         "made: interaction, retrain, accuracy",
     ]
+
+
+def with_metrics_of(arm: str, seeds: Sequence[int], metrics: dict[str, float]) -> AblationManifest:
+    """The made study, in which some runs of an arm ("": the baseline) return other metrics."""
+    ablated = (arm,) if arm else ()
+    runs = [
+        replace(run, metrics=metrics)
+        if (run.ablated, run.role) == (ablated, Role.RUN) and run.seed in seeds
+        else run
+        for run in made_manifest().runs
+    ]
+    return made_manifest(runs=tuple(runs))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"accuracy": float("inf")}, "metric 'accuracy' is inf, and only numbers below 1e+100"),
+        ({"accuracy": float("-inf")}, "metric 'accuracy' is -inf, and only"),
+        ({"accuracy": 1e300}, "metric 'accuracy' is 1e+300, and only"),
+        ({"f1": 0.1}, "the experiment returns no metric 'accuracy'; it returns f1"),
+    ],
+)
+@pytest.mark.parametrize(("seeds", "n"), [((1, 2), 8), (tuple(SEEDS), 0)])
+def test_every_arm_has_a_row_or_a_reason(
+    metrics: dict[str, float], reason: str, seeds: Sequence[int], n: int
+) -> None:
+    manifest = with_metrics_of("big--identity", seeds, metrics)
+    results = read_results(manifest)
+    rows = {row[0]: row for row in ablation_tables(results)[1].rows}
+    assert set(rows) == {"big", "none", "odd<i>"}
+    assert rows["big"][2] == n
+    assert (rows["big"][-1] == "failed") == (n == 0)
+    start = f"big--identity (retrain), {len(seeds)} of 10 runs: {reason}"
+    assert words_of(manifest)["failed"].startswith(start)
+    assert len(contributions_figure(results).axes[0].get_yticks()) == 3
+
+
+def test_a_baseline_without_a_number_leaves_rows_with_the_reason() -> None:
+    manifest = with_metrics_of("", SEEDS, {"accuracy": float("-inf")})
+    words, table = words_of(manifest), ablation_tables(read_results(manifest))[1]
+    assert words["baseline, retrain"] == "failed in every seed that ended"
+    assert words["failed"].startswith(
+        "baseline (retrain), 10 of 10 runs: metric 'accuracy' is -inf"
+    )
+    assert [row[-1] for row in table.rows] == ["baseline failed"] * 3
+    assert any(note.startswith("Failed: no seed has all the numbers") for note in table.notes)
+
+
+def test_metrics_that_not_all_runs_return_are_said() -> None:
+    manifest = with_metrics_of("big--identity", (3,), {"accuracy": 1.0, "f1": 0.5})
+    rows = checks_table(read_results(manifest)).rows
+    assert [row[1] for row in rows if row[0] == "metrics"] == [
+        "'loss' is not in 1 of 52 finished runs: big--identity",
+        "'f1' is only in 1 of 52 finished runs: big--identity",
+    ]
+    assert "metrics" not in words_of(made_manifest())
+
+
+def test_a_study_whose_rows_have_no_seed_yet_says_so() -> None:
+    runs = tuple(run for run in made_manifest().runs if not run.ablated)
+    assert words_of(made_manifest(runs=runs))["tables, retrain"].startswith("none yet")
+
+
+def test_a_number_of_a_hundred_digits_is_short() -> None:
+    manifest = with_metrics_of("big--identity", SEEDS, {"accuracy": 9.9e99})
+    assert "| -9.9e+99 |" in as_markdown(ablation_tables(read_results(manifest))[1])

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from antifragile.ablate.source.combine import DIFF
 
-AGAIN = "run 'antifragile ablate generate' again"  # the advice when files were changed
+AGAIN = (  # the advice when files were changed, which a new set does not replace
+    "bring the files back as they were, or give the folder another name and run 'antifragile "
+    "ablate generate' again"
+)
 CERTIFICATE, DESCRIPTION = "certificate.json", "variant.toml"
 _OURS = (CERTIFICATE, DESCRIPTION, DIFF)
 _CODE = (".py", ".pyc", ".pyw", ".so", ".pyd")  # what an import could find
@@ -61,8 +64,8 @@ def changed_in_copy(folder: Path, certified: Mapping[str, str]) -> str | None:
     """
     for file, sha256 in certified.items():
         path = folder / file
-        if not path.is_file():
-            return f"{file} is missing"
+        if not path.is_file():  # reading a pipe would wait for a writer
+            return f"{file} is {'no regular file' if path.exists() else 'missing'}"
         if path.is_symlink() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             return f"{file} was changed after it was certified"
     return None
@@ -97,10 +100,11 @@ def added_or_changed(folder: Path, written: Mapping[str, str]) -> Path | None:
         if name not in written and name in _OURS:
             continue
         try:
-            is_same = hashlib.sha256(path.read_bytes()).hexdigest() == written.get(name)
+            is_ours = path.is_file() and not path.is_symlink()
+            is_same = is_ours and hashlib.sha256(path.read_bytes()).hexdigest() == written.get(name)
         except OSError:
             is_same = False
-        if path.is_symlink() or not is_same:
+        if not is_same:
             return path
     return None
 

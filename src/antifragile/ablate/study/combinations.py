@@ -259,6 +259,8 @@ def read_certificate(path: Path) -> Certificate | None:
     if not path.exists():
         return None
     try:
+        if not path.is_file():
+            raise ValueError("it is no regular file")
         found: Certificate = from_json(Certificate, read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error!r:.200}); remove it and run again.") from error

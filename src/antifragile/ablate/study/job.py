@@ -24,7 +24,9 @@ Framework-specific steps are behind `frameworks.adapter`.
 from __future__ import annotations
 
 import math
+import numbers
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +60,8 @@ from antifragile.ablate.trace.calls import read_call
 State = dict[str, Array]
 EVALUATE, KEPT, OPENED = "evaluate", "kept.safetensors", "opened"
 OF_MODEL, OF_EXPERIMENT = "model", "experiment"  # folders of files that a run opens
+_LONGEST_NAME = 200  # characters of a metric
+_NUMERIC = re.compile("int|float")  # in the name of an array's type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,13 +265,34 @@ def checked_metrics(value: Any) -> dict[str, float]:
         )
     metrics = {}
     for name, number in value.items():
-        try:
-            metrics[str(name)] = float(number)
-        except (TypeError, ValueError):
-            raise Refusal(f"metric {name!r} must be a number; got {number!r:.60}") from None
-        if math.isnan(metrics[str(name)]):
-            raise Refusal(f"metric {name!r} is not a number (NaN); the training diverged")
+        if not isinstance(name, str):
+            raise Refusal(f"the name of a metric must be a text; got {name!r:.60}")
+        if len(name) > _LONGEST_NAME:
+            raise Refusal(
+                f"the name of a metric has {len(name)} characters; use at most {_LONGEST_NAME}"
+            )
+        metrics[str(name)] = _number(name, number)
     return metrics
+
+
+def _number(name: str, value: Any) -> float:
+    """A number of Python, NumPy or a framework, as an array of one element too; no bool, no text.
+
+    Raises:
+        Refusal: It is something else, or NaN.
+    """
+    kind = getattr(value, "dtype", None)
+    is_number = isinstance(value, numbers.Number) if kind is None else _NUMERIC.search(str(kind))
+    try:
+        if isinstance(value, bool) or not is_number:
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        what = f"{type(value).__name__} {value!r:.60}"
+        raise Refusal(f"metric {name!r} must be a number; got {what}") from None
+    if math.isnan(number):
+        raise Refusal(f"metric {name!r} is not a number (NaN); the training diverged")
+    return number
 
 
 def _state_in_child(project: Project, given: RunArguments) -> State:

@@ -2,7 +2,8 @@
 
 It names the sources with their hashes, the experiment, versions, machine, seeds, what was declared
 (design, metric, margin, level), every variant that was run or left out and why, and every run by
-its key. Exported, it holds the metrics too, so that a repeated run can be compared with it.
+its key. Exported, it holds the metrics too, so that a repeated run can be compared with it, and the
+checksum of its own content, which is checked on reading; older ones have none.
 
 `AblationManifest` is the one form in memory; `manifest_from` makes it from JSON data and `to_json`
 makes JSON data of it. Keys that older manifests lack are fields that may be absent.
@@ -43,6 +44,7 @@ from antifragile.store.records import Environment
 MANIFEST = "manifest.json"
 DEFAULT_NAME = "ablation"
 _MOST_WORDS = 80  # characters of a study's name in a file's
+_CHECKSUM = "content_sha256"
 _EXPORTED = ("metrics", "failure", "seconds")
 
 
@@ -125,8 +127,9 @@ class ManifestRun:
 
     @property
     def label(self) -> str:
-        """Names of the ablated arms, for people."""
-        return " + ".join(self.ablated) or "baseline"
+        """The run in words, for people."""
+        what = " + ".join(self.ablated) or "baseline"
+        return what if self.role is Role.RUN else f"{what}, {self.role}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +265,7 @@ def load_manifest(path: Path) -> AblationManifest:
     """Read an exported manifest.
 
     Raises:
-        UsageError: It cannot be read, or is not a manifest.
+        UsageError: It cannot be read, is not a manifest, or was changed after it was written.
     """
     try:
         plain = read_json(path, with_nan=True)
@@ -270,15 +273,29 @@ def load_manifest(path: Path) -> AblationManifest:
         raise UsageError(f"cannot read the manifest {path}: {error.strerror or error}.") from error
     except ValueError as error:
         raise UsageError(f"cannot read the manifest {path}: {error}.") from error
-    return manifest_from(plain, str(path))
+    manifest = manifest_from(plain, str(path))
+    if _CHECKSUM in plain and plain[_CHECKSUM] != _checksum(plain):
+        raise UsageError(
+            f"{path} was changed after it was written: its content does not have its checksum; the "
+            "same 'ablate run' without --manifest writes it again from the store."
+        )
+    return manifest
 
 
 def write_manifest(manifest: AblationManifest, folder: Path) -> Path:
     """Write a manifest into the folder of variants."""
-    text = json.dumps(manifest.to_json(), indent=1, sort_keys=True) + "\n"
+    plain = manifest.to_json()
+    plain[_CHECKSUM] = _checksum(plain)
+    text = json.dumps(plain, indent=1, sort_keys=True) + "\n"
     path = folder / manifest_file(manifest.name)
     write_atomically(path, text.encode())
     return path
+
+
+def _checksum(plain: dict[str, Any]) -> str:
+    """SHA-256 of all that a manifest says, however it is laid out."""
+    content = {key: value for key, value in plain.items() if key != _CHECKSUM}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationManifest:

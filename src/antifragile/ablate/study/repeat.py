@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antifragile._files import check_folder_path
+from antifragile._shown import is_address
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
+from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.generate.index import INDEX
 from antifragile.ablate.generate.replace import finish_replacement
 from antifragile.ablate.pipeline import find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
-from antifragile.ablate.study.folder import AblationFolder, choose_arms
+from antifragile.ablate.study.folder import AblationFolder, choose_arms, read_ablation_folder
 from antifragile.ablate.study.manifest import (
     MANIFEST,
     AblationManifest,
@@ -30,7 +32,7 @@ from antifragile.ablate.study.manifest import (
     with_metrics,
 )
 from antifragile.ablate.study.request import AblationRequest, Experiment
-from antifragile.errors import UsageError, nearest
+from antifragile.errors import AntifragileError, UsageError, nearest
 from antifragile.store.ablation import AblationStore
 
 
@@ -109,6 +111,22 @@ def repeat_request(
     return request
 
 
+def changed_variants(manifest: AblationManifest, folder: Path) -> tuple[str, ...]:
+    """Names of what is no longer in a folder as it was run: ``baseline``, arms; all if unreadable.
+
+    Nothing where the folder holds no set, which `repeat_folder` generates again.
+    """
+    if not (folder / INDEX).is_file():
+        return ()
+    then = {BASELINE: manifest.baseline_sha256} | {arm.name: arm.sha256 for arm in manifest.arms}
+    try:
+        found = read_ablation_folder(folder)
+        now = {BASELINE: found.sha256([])} | {arm.name: arm.sha256 for arm in found.arms}
+    except (AntifragileError, OSError):
+        return tuple(then)
+    return tuple(name for name, sha256 in then.items() if now.get(name) != sha256)
+
+
 def differences(now: AblationManifest, then: AblationManifest) -> tuple[int, list[str]]:
     """Compare the metrics of two manifests run by run.
 
@@ -130,19 +148,24 @@ def differences(now: AblationManifest, then: AblationManifest) -> tuple[int, lis
     return compared, found
 
 
-def read_manifest(source: Path, study: str | None) -> tuple[AblationManifest, Path]:
+def read_manifest(source: str, study: str | None) -> tuple[AblationManifest, Path]:
     """The manifest behind a folder of variants, a manifest's file or a store, with its folder.
+
+    Args:
+        source: The path of one of them, or the URL of a store.
+        study: Name of the study; None for the only one.
 
     Raises:
         UsageError: There is none.
         StoreError: The store has no such study.
     """
-    if source.is_dir():
-        return load_manifest(_manifest_in(source, study)), source
-    if source.suffix == ".json":
-        return load_manifest(source), source.parent
-    with AblationStore(str(source), create=False) as store:
-        stored = manifest_from(store.manifest(study), f"the entry in {source}")
+    path = Path(source)
+    if path.is_dir():
+        return load_manifest(_manifest_in(path, study)), path
+    if path.suffix == ".json" and not is_address(source):
+        return load_manifest(path), path.parent
+    with AblationStore(source, create=False) as store:
+        stored = manifest_from(store.manifest(study), f"the entry in {store}")
         manifest = with_metrics(stored, store)
     return manifest, Path(manifest.folder)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._records import MAY_BE_ABSENT
+from antifragile._shown import is_address
 from antifragile.ablate.designs.base import BASELINE, Configuration
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.source.project import (
@@ -206,6 +207,11 @@ class AblationRequest:
     higher_is_better: bool | None = None
 
     def __post_init__(self) -> None:
+        if is_address(self.name):
+            raise UsageError(
+                "a study's name is shown in every report, and this one is an address; give --name "
+                "a plain name, and the address as --store."
+            )
         if not self.seeds:
             raise UsageError("a study needs at least one seed; give --seeds 10.")
         if self.looks and self.design is not DesignName.LEAVE_ONE_OUT:

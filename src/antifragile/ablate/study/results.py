@@ -4,12 +4,13 @@ Contributions are baseline minus ablated, turned so that above zero the componen
 that the metric is 2 units worse without it. The checks come first because they say how far the rest
 can be trusted: the repeat must be identical, and the placebo (the baseline in another batch order,
 which cuts nothing) must not be found to do anything; its interval is the noise that any change
-brings with it.
+brings with it. A run without a number that can be compared counts as failed, with the reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,8 @@ from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.analysis.inference.paired import Judged, judge_contrasts
 from antifragile.analysis.inference.rank_agreement import RankAgreement, rank_agreement
 
-_DIVERGED = 1e100
+_DIVERGED = 1e100  # squares of larger numbers are not finite
+_MOST_NAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +58,20 @@ class ProtocolResult:
         judged: Every question of the design.
         baseline: The baseline's metric, as measured.
         notes: Sentences that a reader of the design's numbers must know.
+        without_number: (question, target) of rows in which no seed has all the numbers needed.
     """
 
     protocol: TrainingProtocol
     judged: Judged
     baseline: BaselineSummary
     notes: tuple[str, ...]
+    without_number: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def questions(self) -> list[str]:
+        """The questions that have rows, with a number or without."""
+        asked = [question for question, _ in self.without_number]
+        return list(dict.fromkeys([*map(str, self.judged.table["question"]), *asked]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +84,8 @@ class AblationResults:
         repeats: (seeds run twice, of these bit-identical).
         placebo: The judged placebo arm; None when it was not run.
         rank: Agreement of the two protocols; None with one.
-        failures: The runs that failed.
+        failures: The runs that failed, and those without a number to compare; each with a reason.
+        changed: Arms, or ``baseline``, that the folder no longer holds as they were run.
     """
 
     manifest: AblationManifest
@@ -83,6 +94,7 @@ class AblationResults:
     placebo: Judged | None
     rank: RankAgreement | None
     failures: tuple[ManifestRun, ...]
+    changed: tuple[str, ...] = ()
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -102,11 +114,12 @@ class AblationResults:
         return bool(self.placebo.table.iloc[0]["p"] <= self.placebo.judgement.alpha)
 
 
-def read_results(manifest: AblationManifest) -> AblationResults:
+def read_results(manifest: AblationManifest, changed: tuple[str, ...] = ()) -> AblationResults:
     """Judge a study.
 
     Args:
         manifest: With the metrics of its runs; a study under way has some of them.
+        changed: See `AblationResults`.
     """
     return AblationResults(
         manifest=manifest,
@@ -114,7 +127,8 @@ def read_results(manifest: AblationManifest) -> AblationResults:
         repeats=_repeats(manifest),
         placebo=_placebo(manifest),
         rank=_rank_agreement(manifest),
-        failures=tuple(run for run in manifest.runs if run.failure),
+        failures=tuple(_failures(manifest)),
+        changed=changed,
     )
 
 
@@ -123,17 +137,64 @@ def run_values(
 ) -> Values:
     """Metric by configuration and seed, turned so that higher is better.
 
-    NaN where a run failed, or diverged so far that squares of its metric are not finite.
+    NaN where a run failed, or has no number that can be compared.
     """
-    values = {}
+    return {
+        (frozenset(run.ablated), run.seed): manifest.sign
+        * comparable_value(run.metrics, manifest.metric)
+        for run in manifest.runs
+        if run.protocol is protocol and run.role is role
+    }
+
+
+def comparable_value(metrics: Mapping[str, float] | None, metric: str) -> float:
+    """The judged metric of a run; NaN if it failed or `metric_fault` finds one."""
+    return np.nan if metrics is None or metric_fault(metrics, metric) else metrics[metric]
+
+
+def metric_fault(metrics: Mapping[str, float], metric: str) -> str | None:
+    """Say, as a clause, why the judged metric of a run cannot be compared; None if it can."""
+    if metric not in metrics:
+        return f"the experiment returns no metric {metric!r}; it returns {listed_names(metrics)}"
+    if abs(metrics[metric]) < _DIVERGED:
+        return None
+    return (
+        f"metric {metric!r} is {metrics[metric]:.3g}, and only numbers below {_DIVERGED:g} in size "
+        "can be compared; the training diverged"
+    )
+
+
+def listed_names(names: Iterable[str], most: int = _MOST_NAMES) -> str:
+    """The first of some names, and the number of the others."""
+    found = list(names)
+    others = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + others
+
+
+def differing_metrics(manifest: AblationManifest) -> list[str]:
+    """A sentence on each metric that some finished runs return and others do not."""
+    finished = [(run.label, run.metrics) for run in manifest.runs if run.metrics is not None]
+    sentences = []
+    for name in dict.fromkeys(name for _, metrics in finished for name in metrics):
+        having = [label for label, metrics in finished if name in metrics]
+        lacking = [label for label, metrics in finished if name not in metrics]
+        if not lacking:
+            continue
+        word, fewer = ("not in", lacking) if len(lacking) <= len(having) else ("only in", having)
+        sentences.append(
+            f"{name!r} is {word} {len(fewer)} of {len(finished)} finished runs: "
+            f"{listed_names(dict.fromkeys(fewer), 3)}"
+        )
+    return sentences
+
+
+def _failures(manifest: AblationManifest) -> Iterator[ManifestRun]:
     for run in manifest.runs:
-        if run.protocol is protocol and run.role is role:
-            value = (run.metrics or {}).get(manifest.metric, np.nan)
-            is_usable = abs(value) < _DIVERGED
-            values[frozenset(run.ablated), run.seed] = (
-                manifest.sign * value if is_usable else np.nan
-            )
-    return values
+        reason = run.failure
+        if run.metrics is not None:
+            reason = metric_fault(run.metrics, manifest.metric)
+        if reason:
+            yield replace(run, failure=reason)
 
 
 def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> ProtocolResult:
@@ -145,12 +206,18 @@ def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> 
         judgement=manifest.judgement,
         looks=manifest.looks,
     )
-    judged = judge_contrasts(design.contrasts(values), manifest.judgement)
+    contrasts = design.contrasts(values)
+    judged = judge_contrasts(contrasts, manifest.judgement)
+    rows, asked = (
+        dict.fromkeys(zip(table["question"], table["target"], strict=True))
+        for table in (judged.table, contrasts)
+    )
     return ProtocolResult(
         protocol=protocol,
         judged=judged,
         baseline=_baseline(manifest, values),
         notes=design.notes(values, judged.table),
+        without_number=tuple(row for row in asked if row not in rows),
     )
 
 

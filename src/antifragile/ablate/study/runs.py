@@ -9,7 +9,8 @@ store and not run again, whichever study asked for it first.
 A run that failed counts as failed for the rest of this call, so that a design can go on without it,
 and is tried again, alone, by the next call. A combination of ablations that may not run is kept as
 failed with the reason, and is never started. The post-hoc protocol needs trained baselines: they
-are kept beside the store, and a seed's baseline is trained again only if its file is gone.
+are kept beside the store, and a seed's baseline is trained again only if its file is gone or
+damaged, which a note says.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ from antifragile.ablate.study.request import (
     TrainingProtocol,
     trained_for,
 )
+from antifragile.errors import StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
-from antifragile.study.folder import default_files
+from antifragile.study.folder import default_files, find_kept, seal
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +125,8 @@ class AblationRuns:
             {f"{OF_MODEL}:{file}": sha256 for file, sha256 in self.folder.data.items()},
         )
         self._said: set[str] = set()
+        self.notes: list[str] = []
+        self._trained: dict[PlannedRun, Path] = {}  # files that were checked or written
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
         self._kept, self._started = default_files(store, request.name), time.monotonic()
 
@@ -140,7 +144,8 @@ class AblationRuns:
         """
         self._look_up(trained_for(plans))
         missing = self._not_ended(plans)
-        first = [p for p in trained_for(missing) if not self._kept_file(p).exists()]
+        baselines = [plan for plan in trained_for(missing) if plan not in self._trained]
+        first = [plan for plan in baselines if not self._find_kept(plan)]
         self._say_of_older(missing)
         self._run_jobs(first, wanted=len(missing), quietly=quietly)
         others = [plan for plan in missing if plan not in first]
@@ -225,6 +230,21 @@ class AblationRuns:
                 "run again."
             )
 
+    def _find_kept(self, plan: PlannedRun) -> bool:
+        """Look for a baseline's trained values, and note if they should be there and are not."""
+        fault, found, key = "", None, self.keys[plan]
+        try:
+            found = find_kept(self._kept_file(plan))
+        except StoreError as error:
+            fault = str(error)
+        if found is not None:
+            self._trained[plan] = found
+        elif not fault and (run := self.store.ablation_runs([key]).get(key)) and run.metrics:
+            fault = "Its trained values are not beside the store."
+        if fault:
+            self.notes.append(f"the baseline of seed {plan.seed} is trained again: {fault}")
+        return found is not None
+
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
             return
@@ -253,6 +273,7 @@ class AblationRuns:
             self._note_read(plan, scratch, outcome.seconds)
         if not is_failed and kept.is_file() and not kept.is_symlink():
             write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
+            self._trained[plan] = seal(self._kept_file(plan))
         shutil.rmtree(scratch, ignore_errors=True)
         self.n_run += 1
         self.n_failed += is_failed
@@ -308,7 +329,9 @@ class AblationRuns:
             experiment=self.request.experiment.to_job(),
             seeds=plan.seeds(),
             scratch=str(scratch),
-            trained=str(self._kept_file(trained)) if is_post_hoc else None,
+            trained=str(self._trained.get(trained, self._kept_file(trained)))
+            if is_post_hoc
+            else None,
             keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),

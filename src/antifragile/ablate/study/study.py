@@ -45,6 +45,7 @@ from antifragile.ablate.study.request import (
     is_higher_better,
     shown_path,
 )
+from antifragile.ablate.study.results import comparable_value, metric_fault
 from antifragile.ablate.study.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
     StudyProcesses,
@@ -172,8 +173,8 @@ class _Study:
 
     def run(self, command: str) -> AblationOutcome:
         runs = self.runs
+        self._first_baseline()  # until it has a number, an older manifest of that name stays
         try:
-            self._first_baseline()
             runs.complete(self._checks())
             while wanted := self._wanted():
                 self._certify(wanted)
@@ -187,7 +188,7 @@ class _Study:
             n_failed=runs.n_failed,
             n_refused=runs.n_refused,
             seconds=runs.seconds,
-            notes=tuple(runs.server.notes),
+            notes=(*runs.notes, *runs.server.notes),
         )
 
     def _write_manifest(self, command: str) -> AblationManifest:
@@ -227,11 +228,8 @@ class _Study:
         if run.metrics is None:
             raise UsageError(f"the experiment fails on the baseline: {run.failure}.")
         self.metric = self.metric or next(iter(run.metrics))
-        if self.metric not in run.metrics:
-            raise UsageError(
-                f"the experiment returns no metric {self.metric!r}; it returns "
-                f"{', '.join(run.metrics)}."
-            )
+        if fault := metric_fault(run.metrics, self.metric):
+            raise UsageError(f"the experiment fails on the baseline: {fault}.")
 
     def _checks(self) -> list[PlannedRun]:
         """Baselines once more, and the placebo arm."""
@@ -269,7 +267,7 @@ class _Study:
     def _values(self, protocol: TrainingProtocol) -> dict[Request, float]:
         sign = 1 if self._is_higher_better() else -1
         return {
-            (plan.ablated, plan.seed): sign * (run.metrics or {}).get(self.metric or "", _NAN)
+            (plan.ablated, plan.seed): sign * comparable_value(run.metrics, self.metric or "")
             for plan, run in self.runs.ended.items()
             if plan.protocol is protocol and plan.role is Role.RUN
         }

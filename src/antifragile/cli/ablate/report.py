@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from antifragile._files import write_output
-from antifragile.ablate.study.repeat import read_manifest
+from antifragile.ablate.study.repeat import changed_variants, read_manifest
 from antifragile.ablate.study.results import read_results
 from antifragile.cli.console import stdout
 from antifragile.report.ablation.page import write_ablation_page
@@ -18,7 +18,7 @@ from antifragile.report.table import as_latex, as_markdown, as_rich
 
 def report(
     source: Annotated[
-        Path, typer.Argument(help="A folder of variants, a manifest, or a store's file.")
+        str, typer.Argument(help="A folder of variants, a manifest, or a store's file or URL.")
     ],
     format_: Annotated[
         Literal["rich", "markdown", "latex", "html"], typer.Option("--format", help="How.")
@@ -32,7 +32,7 @@ def report(
 ) -> None:
     """Say what each component was worth: contributions with intervals, placebo first."""
     manifest, folder = read_manifest(source, study)
-    results = read_results(manifest)
+    results = read_results(manifest, changed_variants(manifest, folder))
     if format_ == "html":
         place = write_ablation_page(results, (out or folder) / "ablation.html", folder)
         stdout().print(str(place), soft_wrap=True)

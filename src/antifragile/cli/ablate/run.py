@@ -98,11 +98,14 @@ def _print_outcome(
     if as_json:
         print_json(outcome.manifest.to_json())
         return
-    for table in ablation_tables(read_results(outcome.manifest)):
+    results = read_results(outcome.manifest)
+    for table in ablation_tables(results):
         stdout().print(as_rich(table))
         stdout().print()
     failed = f", {outcome.n_failed} failed" if outcome.n_failed else ""
     refused = f", {outcome.n_refused} not run" if outcome.n_refused else ""
+    faults = sum(run.metrics is not None for run in results.failures)
+    failed += f", {faults} without a number to compare" if faults else ""
     stdout().print(
         f"{outcome.n_run} runs{failed}, {outcome.n_found} found in the store{refused}, "
         f"{outcome.seconds:.1f} s."

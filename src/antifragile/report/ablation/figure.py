@@ -39,7 +39,11 @@ def contributions_figure(results: AblationResults) -> Figure:
     tables = [result.judged.of(CONTRIBUTION) for result in results.protocols]
     if not len(tables[0]):
         raise UsageError("no pair of runs has finished, so there is nothing to draw yet.")
-    order = tables[0].sort_values("difference", kind="stable").index
+    first = tables[0].sort_values("difference", kind="stable").index
+    asked = [target for table in tables[1:] for target in table.index]
+    asked += [target for r in results.protocols for _, target in r.without_number]
+    below = [name for name in dict.fromkeys(asked) if name in results.arms and name not in first]
+    order = [*below, *first]  # from the bottom up; rows below have no mark in the first panel
     figure = new_figure(4.4 + 3.0 * len(tables), 1.9 + _ROW_INCHES * len(order))
     panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for axes, result, table in zip(panels, results.protocols, tables, strict=True):

@@ -19,6 +19,7 @@ from antifragile import __version__
 from antifragile._files import write_output
 from antifragile._records import read_json
 from antifragile.ablate.designs.base import CONTRIBUTION
+from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.results import AblationResults
@@ -157,15 +158,20 @@ def _lead(results: AblationResults) -> str:
 
 def _arm_view(arm: Arm, folder: Path, page: Path, results: AblationResults) -> ArmView:
     place = folder / arm.name
+    is_there = not {arm.name, BASELINE} & set(results.changed)  # else it is another change's
     chosen = [arm.name] if results.traits.row_components else []
     files = ("change.diff", "certificate.json", "variant.toml")
     return ArmView(
         name=arm.name,
         heading=f"{arm.component}, {arm_kind(arm)}",
-        diff=_text(place / "change.diff"),
-        checks=_checks(place / "certificate.json"),
+        diff=_text(place / "change.diff") if is_there else "",
+        checks=_checks(place / "certificate.json") if is_there else [],
         command=repeat_command(chosen, folder, results.manifest),
-        links=[(file, _address(place / file, page)) for file in files if (place / file).is_file()],
+        links=[
+            (file, _address(place / file, page))
+            for file in files
+            if is_there and (place / file).is_file()
+        ],
     )
 
 
@@ -174,6 +180,8 @@ def _address(file: Path, page: Path) -> str:
 
 
 def _checks(path: Path) -> list[tuple[str, str]]:
+    if not path.is_file():
+        return []
     try:
         certificate = read_json(path)
         checks = [(str(k), str(v)) for k, v in certificate["checks"].items()]
@@ -184,7 +192,7 @@ def _checks(path: Path) -> list[tuple[str, str]]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, ValueError):
         return ""
 

@@ -12,8 +12,14 @@ import pandas as pd
 
 from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
 from antifragile.ablate.study.folder import Arm
-from antifragile.ablate.study.manifest import MANIFEST, AblationManifest
-from antifragile.ablate.study.results import AblationResults, ProtocolResult
+from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, ManifestRun
+from antifragile.ablate.study.request import Role, TrainingProtocol
+from antifragile.ablate.study.results import (
+    AblationResults,
+    ProtocolResult,
+    differing_metrics,
+    listed_names,
+)
 from antifragile.analysis.inference.paired import Judgement, PairedVerdict
 from antifragile.report.table import Cell, Table, number_columns, text_columns
 
@@ -26,31 +32,39 @@ _NUMBERS = (
     *("difference", "low", "high", "size"),
     *("p", "smallest_p", "p_holm", "equivalence_holm"),
 )
-_MOST_NOTES = 8
+_MOST_NOTES, _MOST_REASONS = 8, 3
+_WITHOUT_NUMBER = (
+    "Failed: no seed has all the numbers that the row needs; the reasons stand under the checks."
+)
 
 
 def ablation_tables(results: AblationResults) -> list[Table]:
     """Every table of a report, in order."""
     tables = [checks_table(results)]
     for result in results.protocols:
-        for question in result.judged.table["question"].unique():
-            tables.append(effects_table(results, result, str(question)))
+        for question in result.questions:
+            tables.append(effects_table(results, result, question))
     return tables
 
 
 def checks_table(results: AblationResults) -> Table:
     """Repeat, placebo, baseline and agreement of the protocols: how far to trust the rest."""
     rows: list[list[Cell]] = [["repeat", _repeat_words(results)]]
+    if results.changed:
+        rows.insert(0, ["variants", _changed_words(results)])
     if results.placebo is not None:
         rows.append(["placebo", _placebo_words(results)])
     for result in results.protocols:
         rows.append([f"baseline, {result.protocol}", _baseline_words(results, result)])
+        if not result.questions and results.manifest.runs:
+            rows.append([f"tables, {result.protocol}", "none yet: no seed has all runs of a row"])
     if results.rank is not None:
         r = results.rank
         words = f"rank correlation of {r.n_targets} contributions {r.rho:.2f} "
         words += f"({r.low:.2f} to {r.high:.2f}, seeds resampled)"
         rows.append(["retrain against post-hoc", words])
     rows += [["failed", words] for words in failure_words(results)]
+    rows += [["metrics", words] for words in differing_metrics(results.manifest)[:_MOST_NOTES]]
     return Table(
         title=f"{results.manifest.name}: checks before anything else",
         columns=text_columns("check", "finding"),
@@ -67,7 +81,8 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
         table = table.sort_values("difference", ascending=False, kind="stable")
     digits = decimals_of(result)
     interval = f"{1 - judgement.alpha / judgement.looks:.4g}".replace("0.", "").ljust(2, "0")
-    family = next(f for f in result.judged.families if f.name == question)
+    families = [f.words for f in result.judged.families if f.name == question]
+    without = [target for asked, target in result.without_number if asked == question]
     return Table(
         title=f"{results.manifest.name}: {question}, {result.protocol}, {results.manifest.metric}",
         columns=[
@@ -78,10 +93,14 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
             *number_columns("p", "smallest p", "Holm", "equivalence", decimals=4),
             *text_columns("verdict"),
         ],
-        rows=[_row(results, row, question) for _, row in table.iterrows()],
+        rows=[
+            *(_row(results, row, question) for _, row in table.iterrows()),
+            *(_row_without_number(results, result, target) for target in without),
+        ],
         notes=[
             *_question_notes(results, question, judgement),
-            family.words,
+            *families,
+            *([_WITHOUT_NUMBER] if without else []),
             *result.notes,
             *advice_notes(result, question),
         ],
@@ -89,13 +108,23 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
 
 
 def _row(results: AblationResults, row: pd.Series, question: str) -> list[Cell]:
-    target = str(row.name)
-    parts = [results.arms[name] for name in target.split(PAIR) if name in results.arms]
-    component = PAIR.join(part.component for part in parts) or target
-    kind = PAIR.join(arm_kind(part) for part in parts)
     numbers = (float(row[name]) if np.isfinite(row[name]) else None for name in _NUMBERS)
     verdict = verdict_words(question, PairedVerdict(row["verdict"]))
-    return [component, kind, int(row["n"]), *numbers, verdict]
+    return [*_target_words(results, str(row.name)), int(row["n"]), *numbers, verdict]
+
+
+def _row_without_number(
+    results: AblationResults, result: ProtocolResult, target: str
+) -> list[Cell]:
+    verdict = "failed" if result.baseline.n else "baseline failed"
+    return [*_target_words(results, target), 0, *[None] * len(_NUMBERS), verdict]
+
+
+def _target_words(results: AblationResults, target: str) -> tuple[str, str]:
+    """Components and ablations of a row."""
+    parts = [results.arms[name] for name in target.split(PAIR) if name in results.arms]
+    component = PAIR.join(part.component for part in parts) or target
+    return component, PAIR.join(arm_kind(part) for part in parts)
 
 
 def arm_kind(arm: Arm) -> str:
@@ -162,6 +191,8 @@ def again_note(results: AblationResults) -> str:
     """A command that runs a row again, or the study where rows belong together."""
     chosen = ["COMPONENT", "OTHER"][: results.traits.row_components]
     command = repeat_command(chosen, Path(results.manifest.folder), results.manifest)
+    if results.changed:
+        return "Rows can be run again once the folder holds the variants that were run."
     if not chosen:
         return f"The study again, in a store of its own: {command}"
     return f"Any row again, with its certificate and diff in the folder of its name: {command}"
@@ -173,6 +204,14 @@ def repeat_command(arms: Sequence[str], folder: Path, manifest: AblationManifest
     only = [word for arm in arms for word in ("--only", arm)]
     parts = ["antifragile", "ablate", "run", str(folder), "--manifest", file]
     return shlex.join([*parts, *only, "--store", "again.db"])
+
+
+def _changed_words(results: AblationResults) -> str:
+    return (
+        f"{results.manifest.folder} no longer holds what was run: {listed_names(results.changed)} "
+        "changed since, or cannot be used. The numbers here are those of the old variants; 'ablate "
+        "run' measures the new ones"
+    )
 
 
 def _repeat_words(results: AblationResults) -> str:
@@ -205,14 +244,39 @@ def _placebo_words(results: AblationResults) -> str:
 def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:
     baseline = result.baseline
     if not baseline.n:
-        return "no run yet"
+        is_failed = any(_is_baseline(run, result) for run in results.failures)
+        return "failed in every seed that ended" if is_failed else "no run yet"
     spread = f", standard deviation {baseline.spread:.3g}" if baseline.n > 1 else ""
     return f"{results.manifest.metric} {baseline.mean:.5g}{spread}, {baseline.n} seeds"
 
 
+def _is_baseline(run: ManifestRun, result: ProtocolResult) -> bool:
+    return not run.ablated and run.role is Role.RUN and run.protocol is result.protocol
+
+
 def failure_words(results: AblationResults) -> list[str]:
-    """One sentence per arm and reason, the most frequent first."""
-    failed = results.failures
-    listed = Counter((f"{run.label} ({run.protocol})", run.failure) for run in failed).most_common()
-    words = [f"{arm}, {n} runs: {reason}" for (arm, reason), n in listed[:_MOST_NOTES]]
-    return words + [f"{len(listed) - _MOST_NOTES} more"] * (len(listed) > _MOST_NOTES)
+    """One sentence per arm with its reasons; of combinations, those that failed most often."""
+    ended = Counter((run.label, run.protocol) for run in results.manifest.runs)
+    failed: dict[tuple[str, TrainingProtocol], Counter[str]] = {}
+    for run in results.failures:
+        failed.setdefault((run.label, run.protocol), Counter())[str(run.failure)] += 1
+    alone: list[str] = []
+    combined: list[str] = []
+    for (label, protocol), reasons in sorted(
+        failed.items(), key=lambda item: (-item[1].total(), *item[0])
+    ):
+        n = ended[label, protocol]
+        words = f"{label} ({protocol}), {reasons.total()} of {n} run{'s' * (n > 1)}: "
+        words += _reason_words(reasons)
+        (combined if " + " in label else alone).append(words)
+    more = len(combined) - _MOST_NOTES
+    return alone + combined[:_MOST_NOTES] + [f"{more} more combinations"] * (more > 0)
+
+
+def _reason_words(reasons: Counter[str]) -> str:
+    """The most frequent reasons, with their numbers if there are several."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    listed = [f"{reason} ({n} times)" for reason, n in reasons.most_common(_MOST_REASONS)]
+    more = len(reasons) - _MOST_REASONS
+    return "; ".join(listed) + f"; {more} other reasons" * (more > 0)
