@@ -59,6 +59,7 @@ class Server:
         mechanisms: Those of the kernel that may hold the jobs; all where None is given.
 
     Attributes:
+        limits: Time and memory of each job.
         notes: Sentences about what the jobs did beside their answers, for the user.
         packages: Modules that `import_packages` has imported.
         held: The mechanisms in force, once the first job has ended.
@@ -75,7 +76,7 @@ class Server:
         has_fresh_python: bool = False,
         mechanisms: Mechanisms | None = None,
     ) -> None:
-        self._limits, self._given = limits or Limits(), dict(environment or {})
+        self.limits, self._given = limits or Limits(), dict(environment or {})
         self._mechanisms = mechanisms or Mechanisms()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
         self._home = Path(self._answers.name, "server") if has_private_home else None
@@ -96,7 +97,7 @@ class Server:
             start,
             environment={**os.environ, **self._own_variables(), **self._given},
             mark=self._answers.name,
-            timeout_s=self._limits.timeout_s,
+            timeout_s=self.limits.timeout_s,
             holds_group=self._mechanisms.holds_group,
         )
 
@@ -156,7 +157,7 @@ class Server:
         """A server that has imported no framework, with the packages that did no harm."""
         if self._fresh is None:
             self._fresh = Server(
-                limits=self._limits,
+                limits=self.limits,
                 preload=(cold.__name__,),
                 environment=self._given,
                 has_private_home=self._home is not None,
@@ -166,9 +167,7 @@ class Server:
 
     def _ask_for_packages(self, names: Sequence[str], root: Path) -> None:
         self._changes += 1
-        self._pipe.send(
-            {"packages": [names, str(root), self._answers.name, self._limits.timeout_s]}
-        )
+        self._pipe.send({"packages": [names, str(root), self._answers.name, self.limits.timeout_s]})
 
     def _settle(self) -> None:
         """Wait until the packages are those that were asked for last."""
@@ -255,8 +254,8 @@ class Server:
             "is_confined": job.is_confined,
             "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
-            "most_written": self._limits.most_written,
-            **asdict(self._limits),
+            "most_written": self.limits.most_written,
+            **asdict(self.limits),
         }
         self._scratch(self._count).mkdir()
         self._pipe.send(request)
@@ -281,7 +280,7 @@ class Server:
         shutil.rmtree(scratch, ignore_errors=True)
         if job.copied_from:
             shutil.rmtree(job.folder, ignore_errors=True)
-        return outcome_of(ended, answer, stage, self._limits)
+        return outcome_of(ended, answer, stage, self.limits)
 
 
 def _about_try(where: str, path: str = "") -> str:

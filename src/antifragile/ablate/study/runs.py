@@ -20,12 +20,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import BASELINE
-from antifragile.ablate.sandbox.job import Job, Outcome
+from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
+from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.job import KEPT, RunArguments, run_job
@@ -152,14 +152,33 @@ class AblationRuns:
 
     def _take(self, plan: PlannedRun, outcome: Outcome, scratch: Path) -> None:
         """Store how a run ended, its trained values first: what is stored is not run again."""
-        is_failed, kept = outcome.failure is not None, scratch / KEPT
-        if not is_failed and kept.is_file() and not kept.is_symlink():
-            write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
+        if outcome.failure is None and self._keeps(plan):
+            outcome = self._with_trained(plan, outcome, scratch / KEPT)
         shutil.rmtree(scratch, ignore_errors=True)
+        is_failed = outcome.failure is not None
         self.n_run += 1
         self.n_failed += is_failed
         failure = self.combinations.copies.explained(outcome.reason) if is_failed else None
         self._put(plan, None if is_failed else outcome.value, failure, outcome.seconds)
+
+    def _keeps(self, plan: PlannedRun) -> bool:
+        """Whether a run's trained values are asked for."""
+        is_trained_baseline = plan == PlannedRun(ablated=BASELINE, seed=plan.seed)
+        return is_trained_baseline and TrainingProtocol.POST_HOC in self.request.protocols
+
+    def _with_trained(self, plan: PlannedRun, outcome: Outcome, kept: Path) -> Outcome:
+        """Keep the trained values; the run's outcome, a failure where they cannot be its own.
+
+        What a model can hold in memory bounds their size.
+        """
+        try:
+            most_bytes = self.server.limits.memory_bytes
+            take_file(kept, self._kept_file(plan), most_bytes, "its trained values")
+        except FileNotFoundError:
+            return replace(outcome, failure=Failure.MALFORMED, reason="left no trained values")
+        except MalformedAnswer as error:
+            return replace(outcome, failure=Failure.MALFORMED, reason=str(error))
+        return outcome
 
     def tell(
         self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
@@ -212,7 +231,7 @@ class AblationRuns:
             seeds=plan.seeds(),
             scratch=str(scratch),
             trained=str(self._kept_file(trained)) if is_post_hoc else None,
-            keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
+            keeps=self._keeps(plan),
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
             own_values=self.folder.own_values(names),
