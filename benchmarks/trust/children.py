@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -33,8 +32,9 @@ from antifragile._files import write_atomically
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.pipeline import find_components
 from antifragile.ablate.sandbox.job import Limits
-from antifragile.ablate.sandbox.limits.group import bytes_below, memory_of, nameless_bytes
+from antifragile.ablate.sandbox.limits.group import memory_of, nameless_bytes
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
+from antifragile.ablate.sandbox.limits.trees import remove_tree
 from antifragile.ablate.source.project import load_project
 from antifragile.errors import AntifragileError
 from benchmarks.trust.escapes import ESCAPES, PRELUDE, Escape
@@ -155,7 +155,7 @@ def open_scene() -> Iterator[Scene]:
         yield scene
     finally:
         scene.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         for path in Path("/dev/shm").glob(f"{scene.mark}*"):
             path.unlink()
 
@@ -182,13 +182,19 @@ class Peak:
             pids = [pid for pid in marked(self._scene) if pid != self._pid]
             in_memory, on_disk = nameless_bytes(pids)
             self.memory = max(self.memory, memory_of(pids, in_memory, shares=True))
-            self.files = max(self.files, on_disk + bytes_below([str(self._folder)], 64 * 2**30))
+            self.files = max(self.files, on_disk + _bytes_in(self._folder))
             time.sleep(0.05)
 
     def close(self) -> None:
         """Look no more."""
         self._is_over = True
         self._thread.join()
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes that a folder takes, however deep."""
+    done = subprocess.run(["du", "-sB1", str(folder)], capture_output=True, text=True)
+    return int(done.stdout.split()[0]) if done.stdout else 0
 
 
 def marked(scene: Scene) -> list[int]:

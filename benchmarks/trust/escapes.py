@@ -149,6 +149,41 @@ won("30 GB of files that nobody sees")""",
         right="more files than the limit",
     ),
     Escape(
+        name="files below a path that is too long",
+        code="""
+for _ in range(20):
+    os.mkdir("d" * 250)
+    os.chdir("d" * 250)
+for number in range(100):
+    with open(str(number), "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 300 * 2**20)
+    time.sleep(0.05)
+won("30 GB of files that no path leads to")""",
+        right="more files than the limit",
+    ),
+    Escape(
+        name="files in a closed folder",
+        code="""
+os.mkdir("hidden")
+os.chdir("hidden")
+os.chmod(".", 0o300)
+for number in range(100):
+    with open(str(number), "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 300 * 2**20)
+    time.sleep(0.05)
+won("30 GB of files that nobody may look at")""",
+        right="more files than the limit",
+    ),
+    Escape(
+        name="folders in folders",
+        code="""
+here = os.getcwd()
+for _ in range(3000):
+    libc.mkdir(b"d", 0o755)
+    libc.chdir(b"d")
+os.chdir(here)""",
+    ),
+    Escape(
         name="fork bomb",
         code="while True:\n    with contextlib.suppress(OSError):\n        os.fork()",
         right="processes",

@@ -67,6 +67,21 @@ def fills_with_files() -> None:
         time.sleep(0.002)
 
 
+def nests_folders(name: str, depth: int, mode: int, mib: int) -> None:
+    """Write into the innermost of folders in folders, which are closed at the top."""
+    top = Path.cwd()
+    for _ in range(depth):
+        Path(name).mkdir()
+        os.chdir(name)
+    (top / name).chmod(mode)
+    for number in range(mib // 32):
+        file = os.open(str(number), os.O_CREAT | os.O_WRONLY)
+        os.posix_fallocate(file, 0, 32 * MIB)
+        os.close(file)
+    if mib:
+        time.sleep(20)
+
+
 def fills_with_removed_files() -> None:
     held = []
     for number in range(1000):

@@ -158,6 +158,18 @@ def test_all_files_together_are_limited(run: Run, mechanisms: Mechanisms, functi
 
 
 @either
+@pytest.mark.parametrize(
+    ("name", "depth", "mode"), [("d" * 250, 20, 0o700), ("d", 1, 0o300)], ids=["deep", "closed"]
+)
+def test_files_that_are_hard_to_find_are_limited_too(
+    run: Run, mechanisms: Mechanisms, tmp_path: Path, name: str, depth: int, mode: int
+) -> None:
+    arguments = {"name": name, "depth": depth, "mode": mode, "mib": 96}
+    assert run(escaping.nests_folders, mechanisms, **arguments).failure is Failure.FILES
+    assert not (tmp_path / "copy").exists()
+
+
+@either
 def test_each_file_is_limited(run: Run, mechanisms: Mechanisms) -> None:
     assert (
         "OSError: [Errno 27] File too large" in run(escaping.writes_a_large_file, mechanisms).reason

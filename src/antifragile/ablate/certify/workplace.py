@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from antifragile.ablate.sandbox.answers import MalformedAnswer, open_left, take_
 from antifragile.ablate.sandbox.cold import import_variant
 from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.limits.trees import scratch_folder
 from antifragile.ablate.source.project import module_name
 from antifragile.ablate.source.text import decoded
 
@@ -204,20 +204,18 @@ def initial_values_of(variant: Variant) -> list[str]:
 def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Workplace]:
     """Make a workplace; variants may use this package only where the project itself does."""
     with (
-        tempfile.TemporaryDirectory(
-            prefix="antifragile-certify-", ignore_cleanup_errors=True
-        ) as scratch,
+        scratch_folder("antifragile-certify-") as scratch,
         open_copies(Path(project.root), files_of(project)) as copies,
     ):
         entries = project.entries.values()
         files = {*project.sources, *project.companions, *(entry.file for entry in entries)}
         texts = [(out / BASELINE / file) for file in files if file.endswith(".py")]
         uses_us = any(_US in path.read_text(errors="replace") for path in texts if path.is_file())
-        Path(scratch, "baseline").mkdir()
+        (scratch / "baseline").mkdir()
         yield Workplace(
             project=project,
             out=out,
-            scratch=Path(scratch).resolve(),
+            scratch=scratch,
             copies=copies,
             framework=framework,
             hidden=() if uses_us else (_US,),

@@ -14,7 +14,6 @@ stopped, all of it is ended.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +36,7 @@ from antifragile.ablate.sandbox.home import known_caches, private_home
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.limits.pipe import ServerPipe
+from antifragile.ablate.sandbox.limits.trees import remove_tree
 from antifragile.errors import WorldError
 
 _THREADS = (
@@ -191,6 +191,7 @@ class Server:
         if self._fresh is not None:
             self._fresh.close()
         self._pipe.close()
+        remove_tree(self._answers.name)
         self._answers.cleanup()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
@@ -277,9 +278,9 @@ class Server:
         stage = read_words(scratch / STAGE)
         for line in read_lines(scratch / WRITES):
             self.note(_about_try(*line.split(" ", 1)))
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
         if job.copied_from:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            remove_tree(job.folder)
         return outcome_of(ended, answer, stage, self.limits)
 
 

@@ -16,8 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +24,7 @@ from pathlib import Path
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
 from antifragile.ablate.sandbox.job import Failure, Job, Outcome
+from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.job import KEPT, RunArguments, run_job
@@ -138,10 +137,8 @@ class AblationRuns:
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
             return
-        with tempfile.TemporaryDirectory(
-            prefix="antifragile-ablation-", ignore_cleanup_errors=True
-        ) as folder:
-            scratch = [Path(folder).resolve() / str(n) for n in range(len(plans))]
+        with scratch_folder("antifragile-ablation-") as folder:
+            scratch = [folder / str(n) for n in range(len(plans))]
             jobs = [self._job(plan, place) for plan, place in zip(plans, scratch, strict=True)]
             for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
                 plan = plans[position]
@@ -154,7 +151,7 @@ class AblationRuns:
         """Store how a run ended, its trained values first: what is stored is not run again."""
         if outcome.failure is None and self._keeps(plan):
             outcome = self._with_trained(plan, outcome, scratch / KEPT)
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
         is_failed = outcome.failure is not None
         self.n_run += 1
         self.n_failed += is_failed

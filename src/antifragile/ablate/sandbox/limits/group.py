@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 _PAGE = resource.getpagesize()
-_MOST_ENTRIES = 200_000  # files and folders; each takes an inode of the disk
 _SWEEP_S = 5.0
 
 
@@ -141,23 +140,3 @@ def nameless_bytes(pids: Iterable[int]) -> tuple[int, int]:
                         found[status.st_dev, status.st_ino] = in_memory, size
     sizes = list(found.values())
     return sum(n for here, n in sizes if here), sum(n for here, n in sizes if not here)
-
-
-def bytes_below(folders: Iterable[str], most: int) -> int:
-    """Bytes that files below some folders take, until it is clear that they are too many.
-
-    More than 200,000 files and folders count as too many bytes.
-    """
-    queue, size, entries = list(folders), 0, 0
-    while queue and size <= most:
-        with suppress(OSError), os.scandir(queue.pop()) as found:
-            for entry in found:
-                entries += 1
-                with suppress(OSError):
-                    status = entry.stat(follow_symlinks=False)
-                    size += status.st_blocks * 512
-                    if stat.S_ISDIR(status.st_mode):
-                        queue.append(entry.path)
-                if entries > _MOST_ENTRIES:
-                    return most + 1
-    return size

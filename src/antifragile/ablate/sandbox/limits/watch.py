@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from antifragile.ablate.sandbox.limits.group import (
-    bytes_below,
     family,
     memory_of,
     nameless_bytes,
     resident_bytes,
 )
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
+from antifragile.ablate.sandbox.limits.trees import bytes_below
 
 _WALK_AGAIN_S, _WALK_SHARE = 0.2, 10  # a walk takes a tenth of the time at most
 
