@@ -24,7 +24,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -85,6 +85,7 @@ class Scene:
             "home": str(self.folder / "home"),
             "temporary": str(self.folder / "tmp"),
             "socket": str(self.folder / "service"),
+            "relative socket": str(self.folder / "relative"),
             "address": [_own_address(), self._tcp.getsockname()[1]],
             "victim": self._victim.pid,
             "mark": self.mark,
@@ -108,11 +109,14 @@ class Scene:
         self._udp.bind(self._tcp.getsockname())
         self._service = socket.socket(socket.AF_UNIX)
         self._service.bind(str(self.folder / "service"))
+        self._relative = socket.socket(socket.AF_UNIX)
+        with chdir(self.folder):
+            self._relative.bind("relative")
         self._abstract = socket.socket(socket.AF_UNIX)
         self._abstract.bind("\0" + self.mark)
-        for door in (self._service, self._abstract):
+        for door in (self._service, self._relative, self._abstract):
             door.listen()
-        for door in (self._tcp, self._udp, self._service, self._abstract):
+        for door in (self._tcp, self._udp, self._service, self._relative, self._abstract):
             door.settimeout(0.01)
 
     def reached(self) -> list[str]:
@@ -128,6 +132,7 @@ class Scene:
         if self._victim.poll() is not None:
             found.append("another process was killed")
         doors = {"TCP": self._tcp, "service": self._service, "abstract socket": self._abstract}
+        doors["socket that no list names"] = self._relative
         for name, door in doors.items():
             with suppress(TimeoutError):
                 door.accept()[0].close()
@@ -141,7 +146,7 @@ class Scene:
         """Take everything away."""
         self._victim.kill()
         self._victim.wait()
-        for door in (self._tcp, self._udp, self._service, self._abstract):
+        for door in (self._tcp, self._udp, self._service, self._relative, self._abstract):
             door.close()
 
 

@@ -61,6 +61,38 @@ def eats_by_memfd(mib: int) -> None:
     time.sleep(20)
 
 
+def makes_memory_that_no_count_sees() -> dict[str, int]:
+    """Numbers of the errors, 0 where there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    made = {
+        "segment": libc.shmget(0, MIB, 0o1600),
+        "file": libc.memfd_create(b"x", 0),
+        "ring": libc.syscall(425, 1, ctypes.create_string_buffer(120)),
+    }
+    return {name: ctypes.get_errno() if number < 0 else 0 for name, number in made.items()}
+
+
+def fills_shared_memory(mib: int, own_mib: int) -> None:
+    """Write files to it, and take memory of its own."""
+    for number in range(mib):
+        Path(f"/dev/shm/{number}").write_bytes(b"x" * MIB)
+    held = bytearray(b"x") * (own_mib * MIB)
+    time.sleep(20)
+    del held
+
+
+def calls(place: str) -> str:
+    """The error of a connection to a socket in the file system, "" where there is none."""
+    for one in socket.socketpair():
+        one.close()
+    try:
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(place)
+    except OSError as error:
+        return type(error).__name__
+    return ""
+
+
 def fills_with_files() -> None:
     for number in range(10_000):
         Path(str(number)).write_bytes(b"x" * MIB)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -144,7 +146,55 @@ def test_without_shares_it_counts_for_each(run: Run) -> None:
 
 @either
 def test_memory_in_files_without_a_name_is_counted(run: Run, mechanisms: Mechanisms) -> None:
+    mechanisms = replace(mechanisms, call_filter=False)
     assert run(escaping.eats_by_memfd, mechanisms, mib=600).failure is Failure.MEMORY
+
+
+@either
+@needs(call_filter=True)
+def test_memory_that_no_count_sees_is_refused(run: Run, mechanisms: Mechanisms) -> None:
+    said = run(escaping.makes_memory_that_no_count_sees, mechanisms).value
+    assert said == dict.fromkeys(("segment", "file", "ring"), errno.ENOSYS)
+
+
+@needs(mount_namespace=True)
+def test_shared_memory_by_name_counts_with_the_rest(run: Run) -> None:
+    outcome = run(escaping.fills_shared_memory, ALL, mib=200, own_mib=150)
+    assert outcome.failure is Failure.MEMORY
+
+
+@pytest.fixture
+def hidden_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A socket that the list of all sockets names by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind("service")
+        door.listen()
+        yield str(tmp_path / "service")
+
+
+@either
+@needs(call_filter=True)
+def test_a_probe_reaches_no_socket_however_it_was_bound(
+    run: Run, mechanisms: Mechanisms, hidden_socket: str
+) -> None:
+    assert run(escaping.calls, mechanisms, place=hidden_socket).value == "PermissionError"
+    bare = replace(mechanisms, call_filter=False)
+    assert run(escaping.calls, bare, place=hidden_socket).value == ""
+
+
+@needs(call_filter=True)
+def test_a_job_that_needs_sockets_keeps_them(
+    servers: Callable[[Mechanisms], Server], tmp_path: Path, hidden_socket: str
+) -> None:
+    job = Job(
+        target=escaping.calls,
+        folder=str(tmp_path / "copy"),
+        arguments={"place": hidden_socket},
+        copied_from=(str(tmp_path),),
+        sockets=True,
+    )
+    assert servers(ALL).run_one(job).value == ""
 
 
 @either

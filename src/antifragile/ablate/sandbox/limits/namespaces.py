@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from antifragile.ablate.sandbox.limits import kernel, landlock
+from antifragile.ablate.sandbox.limits import kernel, landlock, seccomp
+from antifragile.ablate.sandbox.limits.group import SHARED_MEMORY
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _READ_ALL = 1 << 1  # CAP_DAC_OVERRIDE: what root reads, root's jobs read
 _MOUNTS, _PROCESSES, _NETWORK = 1, 2, 4  # found by a try
-_SHARED_MEMORY = "/dev/shm"
 
 
 def available(allowed: Mechanisms) -> Mechanisms:
@@ -37,6 +37,7 @@ def available(allowed: Mechanisms) -> Mechanisms:
         mount_namespace=bool(found & _MOUNTS),
         network_namespace=bool(found & _NETWORK),
         landlock=version if version >= landlock.KEEPS_FILES else 0,
+        call_filter=_ended_with(_try_filter) == 0,
         adoption=_ended_with(_try_adoption) == 0,
         shares=os.access("/proc/self/smaps_rollup", os.R_OK),
     )
@@ -96,10 +97,10 @@ def _make_all_read_only_but(folders: Sequence[str], memory_bytes: int) -> None:
     places = list(folders)
     for folder in folders:
         kernel.mount(folder, folder, flags=kernel.BIND | kernel.RECURSIVE)
-    if os.path.isdir(_SHARED_MEMORY):
+    if os.path.isdir(SHARED_MEMORY):
         flags = kernel.NO_SUID | kernel.NO_DEVICES
-        kernel.mount("shm", _SHARED_MEMORY, "tmpfs", flags, f"size={memory_bytes}")
-        places.append(_SHARED_MEMORY)
+        kernel.mount("shm", SHARED_MEMORY, "tmpfs", flags, f"size={memory_bytes}")
+        places.append(SHARED_MEMORY)
     kernel.make_read_only("/")
     for place in places:
         kernel.make_writable(place)
@@ -138,6 +139,11 @@ def _try_namespaces() -> int:
 
 def _try_proc() -> int:
     mount_proc()
+    return 0
+
+
+def _try_filter() -> int:
+    seccomp.refuse_calls(sockets=False)
     return 0
 
 

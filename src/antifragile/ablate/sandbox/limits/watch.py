@@ -15,6 +15,7 @@ from antifragile.ablate.sandbox.limits.group import (
     memory_of,
     nameless_bytes,
     resident_bytes,
+    shared_memory_bytes,
 )
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.limits.trees import bytes_below
@@ -50,6 +51,8 @@ class Watch:
         if len(pids) > self.most_processes + 1:  # there may be a keeper
             return "processes"
         in_memory, on_disk = nameless_bytes(pids)
+        if self.held.mount_namespace:
+            in_memory = max(in_memory, shared_memory_bytes(pids))
         if self._takes_too_much(pids, in_memory):
             return "memory"
         return "files" if self._writes_too_much(on_disk) else ""
