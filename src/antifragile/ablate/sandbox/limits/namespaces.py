@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from antifragile.ablate.sandbox.limits import kernel, landlock, seccomp
@@ -22,6 +24,7 @@ from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _READ_ALL = 1 << 1  # CAP_DAC_OVERRIDE: what root reads, root's jobs read
 _MOUNTS, _PROCESSES, _NETWORK = 1, 2, 4  # found by a try
+_PLACES_OF_SOCKETS, _MOST_LOOKED_AT = ("/run", "/var/run", "/tmp", "/var/tmp"), 20_000
 
 
 def available(allowed: Mechanisms) -> Mechanisms:
@@ -213,8 +216,21 @@ def _hide_sockets() -> None:
 
 
 def _sockets() -> Iterator[str]:
+    """Yield sockets that the kernel lists, and those that lie where services put them.
+
+    The list leaves out those of other networks, and names some by a path that is relative.
+    """
     with suppress(OSError):
         for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
             path = line.split(maxsplit=7)[7:]
             if path and path[0].startswith("/") and Path(path[0]).is_socket():
                 yield path[0]
+    queue, looked_at = [*_PLACES_OF_SOCKETS, os.environ.get("XDG_RUNTIME_DIR", "/run")], 0
+    while queue and looked_at < _MOST_LOOKED_AT:
+        with suppress(OSError), os.scandir(queue.pop(0)) as found:
+            for entry in islice(found, _MOST_LOOKED_AT):
+                looked_at += 1
+                if entry.is_dir(follow_symlinks=False):
+                    queue.append(entry.path)
+                elif not entry.is_file() and stat.S_ISSOCK(entry.stat().st_mode):
+                    yield entry.path
