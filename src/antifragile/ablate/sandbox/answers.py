@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from antifragile._files import write_atomically
 from antifragile._records import from_json, to_json
+from antifragile._shown import hide_passwords
 
 ANSWER, STAGE, WRITES = "answer", "stage", "writes"  # files in a job's scratch folder
 MOST_BYTES = 64 * 2**20  # the trace of a transformer of 24 blocks has 0.4 MiB
@@ -88,7 +89,7 @@ def read_answer(path: Path, kind: Any) -> Answer | None:
     try:
         return Answer(value=from_json(kind, data["value"]))
     except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        why = " ".join(str(error).split())[:_MOST_WORDS]
+        why = _one_line(str(error))
         raise MalformedAnswer(f"answered with a value of another type ({why})") from error
 
 
@@ -208,6 +209,6 @@ def _words(data: dict[str, Any], key: str) -> str:
 
 
 def _one_line(words: str) -> str:
-    """A text on one line, without characters that steer a terminal."""
+    """A text on one line, without characters that steer a terminal or passwords of URLs."""
     printable = "".join(letter if letter.isprintable() else " " for letter in words)
-    return " ".join(printable.split())[:_MOST_WORDS]
+    return hide_passwords(" ".join(printable.split()))[:_MOST_WORDS]

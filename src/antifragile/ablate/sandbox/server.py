@@ -32,7 +32,7 @@ from antifragile.ablate.sandbox.answers import (
     read_lines,
     read_words,
 )
-from antifragile.ablate.sandbox.home import known_caches, private_home
+from antifragile.ablate.sandbox.home import known_caches, private_home, without_secrets
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.limits.pipe import ServerPipe
@@ -54,7 +54,8 @@ class Server:
         limits: Time and memory for each.
         preload: Modules the server imports before it forks.
         environment: Variables set besides one thread per library and a fixed hash seed.
-        has_private_home: Whether a home of its own hides the user's from it and from its children.
+        has_private_home: Whether a home of its own hides the user's from it and from its children,
+            and the secrets of the user's environment are left out.
         has_fresh_python: Whether `import_packages` also gets a fresh Python ready.
         mechanisms: Those of the kernel that may hold the jobs; all where None is given.
 
@@ -95,11 +96,14 @@ class Server:
         self._pipe = ServerPipe(
             "antifragile.ablate.sandbox.process",
             start,
-            environment={**os.environ, **self._own_variables(), **self._given},
+            environment={**self._user_variables(), **self._own_variables(), **self._given},
             mark=self._answers.name,
             timeout_s=self.limits.timeout_s,
             holds_group=self._mechanisms.holds_group,
         )
+
+    def _user_variables(self) -> Mapping[str, str]:
+        return os.environ if self._home is None else without_secrets(os.environ)
 
     def _own_variables(self) -> dict[str, str]:
         found = {**_ONE_THREAD, "PYTHONHASHSEED": "0"}
