@@ -281,12 +281,13 @@ for folder in glob.glob(os.path.join(SCENE["temporary"], "antifragile-*", "*")):
         name="socket of a service",
         code="socket.socket(socket.AF_UNIX).connect(SCENE['socket'])",
         right="Error",
+        weak=("mount_namespace",),
     ),
     Escape(
         name="socket that no list names",
         code="socket.socket(socket.AF_UNIX).connect(SCENE['relative socket'])",
         right="Error",
-        weak=("call_filter",),
+        weak=("mount_namespace",),
     ),
     Escape(name="kill another process", code="libc.kill(SCENE['victim'], 9)"),
     Escape(

@@ -221,3 +221,10 @@ def looks_around() -> dict[str, object]:
         "rights regained": regained,
         "home": Path.home().is_dir() and os.access(Path.home(), os.W_OK),
     }
+
+
+def reads_with_workers() -> int:
+    import torch
+
+    data = torch.utils.data.TensorDataset(torch.arange(8))
+    return sum(int(batch) for [batch] in torch.utils.data.DataLoader(data, num_workers=2))

@@ -164,26 +164,6 @@ def test_shared_memory_by_name_counts_with_the_rest(run: Run) -> None:
     assert outcome.failure is Failure.MEMORY
 
 
-@pytest.fixture
-def hidden_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A socket that the list of all sockets names by a relative path."""
-    monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind("service")
-        door.listen()
-        yield str(tmp_path / "service")
-
-
-@either
-@needs(call_filter=True)
-def test_a_probe_reaches_no_socket_however_it_was_bound(
-    run: Run, mechanisms: Mechanisms, hidden_socket: str
-) -> None:
-    assert run(escaping.calls, mechanisms, place=hidden_socket).value == "PermissionError"
-    bare = replace(mechanisms, call_filter=False)
-    assert run(escaping.calls, bare, place=hidden_socket).value != "PermissionError"
-
-
 @needs(mount_namespace=True)
 def test_a_socket_where_services_put_theirs_is_covered_though_no_list_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,24 +179,14 @@ def test_a_socket_where_services_put_theirs_is_covered_though_no_list_names_it(
                 folder=str(tmp_path / "copy"),
                 arguments={"place": f"{place}/service"},
                 copied_from=(str(tmp_path / "source"),),
-                sockets=True,
             )
             with Server(limits=LIMITS) as later:
                 assert later.run_one(job).value != ""
 
 
-@needs(call_filter=True)
-def test_a_job_that_needs_sockets_keeps_them(
-    servers: Callable[[Mechanisms], Server], tmp_path: Path, hidden_socket: str
-) -> None:
-    job = Job(
-        target=escaping.calls,
-        folder=str(tmp_path / "copy"),
-        arguments={"place": hidden_socket},
-        copied_from=(str(tmp_path),),
-        sockets=True,
-    )
-    assert servers(ALL).run_one(job).value != "PermissionError"
+@either
+def test_workers_of_a_data_loader_send_their_tensors(run: Run, mechanisms: Mechanisms) -> None:
+    assert run(escaping.reads_with_workers, mechanisms).value == 28
 
 
 @either
@@ -382,7 +352,7 @@ print(json.dumps(dataclasses.asdict(namespaces.available(mechanisms.Mechanisms()
 @pytest.mark.parametrize(
     ("mechanisms", "strengths"),
     [
-        (replace(ALL, landlock=7), ["full"] * 6),
+        (replace(ALL, landlock=7), ["full", "full", "full", "weaker", "full", "full"]),
         (
             replace(WITHOUT_NAMESPACES, landlock=7),
             ["weaker", "weaker", "weaker", "weaker", "full", "full"],

@@ -52,8 +52,6 @@ def confine(
     copy: str,
     held: Mechanisms,
     memory_bytes: int,
-    *,
-    sockets: bool,
 ) -> None:
     """Let this process write below some folders only, from now on and for good.
 
@@ -63,7 +61,6 @@ def confine(
         copy: The copy of the model's files, one of the folders.
         held: The kernel's mechanisms that hold it, too.
         memory_bytes: Size of the shared memory that it can make by name.
-        sockets: Whether it can make sockets that lie in the file system.
     """
     if sys.platform == "linux":
         namespaces.isolate(list(map(os.path.realpath, folders)), held, memory_bytes)
@@ -73,7 +70,7 @@ def confine(
     if held.landlock:
         landlock.restrict(inside[: len(folders)], held.landlock, tcp=held.network_namespace)
     if held.call_filter:
-        seccomp.refuse_calls(sockets=sockets)
+        seccomp.refuse_calls()
 
 
 def watch(notes: str, copy: str) -> None:

@@ -31,8 +31,6 @@ class Job:
             copy is removed when the job has ended.
         is_confined: Whether a job in a copy has a private HOME, and writes in its copy and
             `writable` alone.
-        sockets: Whether a confined job can make sockets that lie in the file system, as the workers
-            of a data loader do.
         writable: Further folders of a confined job.
     """
 
@@ -43,7 +41,6 @@ class Job:
     script: str = ""
     copied_from: tuple[str, ...] = ()
     is_confined: bool = True
-    sockets: bool = False
     writable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

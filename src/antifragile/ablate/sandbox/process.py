@@ -287,7 +287,6 @@ def _move_into_copy(request: dict[str, Any], scratch: Path, held: Mechanisms) ->
         folder,
         held,
         request["memory_bytes"],
-        sockets=request["sockets"],
     )
 
 

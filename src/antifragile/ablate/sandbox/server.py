@@ -257,7 +257,6 @@ class Server:
             "script": job.script,
             "copied_from": job.copied_from,
             "is_confined": job.is_confined,
-            "sockets": job.sockets,
             "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
             "most_written": self.limits.most_written,

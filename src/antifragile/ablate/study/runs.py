@@ -241,7 +241,6 @@ class AblationRuns:
             script=code.script,
             copied_from=tuple(code.copied_from),
             is_confined=self._is_confined,
-            sockets=True,
             writable=(str(scratch),),
         )
 

@@ -146,7 +146,7 @@ def _try_proc() -> int:
 
 
 def _try_filter() -> int:
-    seccomp.refuse_calls(sockets=False)
+    seccomp.refuse_calls()
     return 0
 
 

@@ -90,10 +90,10 @@ def _files(found: Mechanisms) -> _Row:
 
 def _network(found: Mechanisms) -> _Row:
     name = "no network but loopback"
-    if found.network_namespace and found.call_filter:
-        return name, "full", "own network; Unix sockets for --confine only"
+    if found.network_namespace and found.mount_namespace:
+        return name, "weaker", "own network; sockets in odd places pass"
     if found.network_namespace:
-        return name, "weaker", "own network; hidden Unix sockets pass"
+        return name, "weaker", "own network; sockets that are files pass"
     if found.landlock >= landlock.KEEPS_TCP:
         return name, "weaker", "Landlock: no TCP, no loopback; UDP passes"
     return name, "none", "nothing holds it"
