@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +24,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,8 +32,9 @@ from antifragile._files import write_atomically
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.pipeline import find_components
 from antifragile.ablate.sandbox.job import Limits
-from antifragile.ablate.sandbox.limits.group import bytes_below, memory_of, nameless_bytes
+from antifragile.ablate.sandbox.limits.group import memory_of, nameless_bytes
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
+from antifragile.ablate.sandbox.limits.trees import remove_tree
 from antifragile.ablate.source.project import load_project
 from antifragile.errors import AntifragileError
 from benchmarks.trust.escapes import ESCAPES, PRELUDE, Escape
@@ -85,6 +85,7 @@ class Scene:
             "home": str(self.folder / "home"),
             "temporary": str(self.folder / "tmp"),
             "socket": str(self.folder / "service"),
+            "relative socket": str(self.folder / "relative"),
             "address": [_own_address(), self._tcp.getsockname()[1]],
             "victim": self._victim.pid,
             "mark": self.mark,
@@ -108,11 +109,14 @@ class Scene:
         self._udp.bind(self._tcp.getsockname())
         self._service = socket.socket(socket.AF_UNIX)
         self._service.bind(str(self.folder / "service"))
+        self._relative = socket.socket(socket.AF_UNIX)
+        with chdir(self.folder):
+            self._relative.bind("relative")
         self._abstract = socket.socket(socket.AF_UNIX)
         self._abstract.bind("\0" + self.mark)
-        for door in (self._service, self._abstract):
+        for door in (self._service, self._relative, self._abstract):
             door.listen()
-        for door in (self._tcp, self._udp, self._service, self._abstract):
+        for door in (self._tcp, self._udp, self._service, self._relative, self._abstract):
             door.settimeout(0.01)
 
     def reached(self) -> list[str]:
@@ -128,6 +132,7 @@ class Scene:
         if self._victim.poll() is not None:
             found.append("another process was killed")
         doors = {"TCP": self._tcp, "service": self._service, "abstract socket": self._abstract}
+        doors["socket that no list names"] = self._relative
         for name, door in doors.items():
             with suppress(TimeoutError):
                 door.accept()[0].close()
@@ -141,7 +146,7 @@ class Scene:
         """Take everything away."""
         self._victim.kill()
         self._victim.wait()
-        for door in (self._tcp, self._udp, self._service, self._abstract):
+        for door in (self._tcp, self._udp, self._service, self._relative, self._abstract):
             door.close()
 
 
@@ -155,7 +160,7 @@ def open_scene() -> Iterator[Scene]:
         yield scene
     finally:
         scene.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         for path in Path("/dev/shm").glob(f"{scene.mark}*"):
             path.unlink()
 
@@ -182,13 +187,19 @@ class Peak:
             pids = [pid for pid in marked(self._scene) if pid != self._pid]
             in_memory, on_disk = nameless_bytes(pids)
             self.memory = max(self.memory, memory_of(pids, in_memory, shares=True))
-            self.files = max(self.files, on_disk + bytes_below([str(self._folder)], 64 * 2**30))
+            self.files = max(self.files, on_disk + _bytes_in(self._folder))
             time.sleep(0.05)
 
     def close(self) -> None:
         """Look no more."""
         self._is_over = True
         self._thread.join()
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes that a folder takes, however deep."""
+    done = subprocess.run(["du", "-sB1", str(folder)], capture_output=True, text=True)
+    return int(done.stdout.split()[0]) if done.stdout else 0
 
 
 def marked(scene: Scene) -> list[int]:

@@ -106,7 +106,50 @@ for file in files:
     for _ in range(300):
         os.write(file, b"x" * 2**20)
 time.sleep(60)""",
+        right="not implemented",
+    ),
+    Escape(
+        name="memory on its way",
+        code="""
+for number in range(30):
+    file = os.memfd_create("x")
+    for _ in range(64):
+        os.write(file, b"x" * 2**20)
+    pair = socket.socketpair()
+    socket.send_fds(pair[0], [b"x"], [file])
+    os.close(file)
+    globals()[f"pair_{number}"] = pair
+won("2 GB of memory in messages that nobody reads")""",
+        right="not implemented",
+        weak=("call_filter",),
+    ),
+    Escape(
+        name="System V memory",
+        code="""
+libc.shmat.restype = ctypes.c_void_p
+for _ in range(15):
+    number = libc.shmget(0, ctypes.c_size_t(128 * 2**20), 0o1600)
+    if number < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    place = ctypes.c_void_p(libc.shmat(number, None, 0))
+    ctypes.memset(place, 1, 128 * 2**20)
+    libc.shmdt(place)
+won("1.9 GB of memory that no process holds")""",
+        right="shmget",
+        weak=("call_filter",),
+    ),
+    Escape(
+        name="shared memory and other",
+        code="""
+for number in range(9):
+    with open(f"/dev/shm/{SCENE['mark']}-{number}", "wb") as file:
+        file.write(b"x" * 50 * 2**20)
+held = bytearray(400 * 2**20)
+held[::4096] = b"x" * len(held[::4096])
+time.sleep(2)
+won("850 MiB of memory, 450 of them in files")""",
         right="memory limit",
+        weak=("mount_namespace",),
     ),
     Escape(
         name="shared memory",
@@ -147,6 +190,41 @@ for number in range(100):
         file.write(b"x" * 2**20)
 won("30 GB of files that nobody sees")""",
         right="more files than the limit",
+    ),
+    Escape(
+        name="files below a path that is too long",
+        code="""
+for _ in range(20):
+    os.mkdir("d" * 250)
+    os.chdir("d" * 250)
+for number in range(100):
+    with open(str(number), "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 300 * 2**20)
+    time.sleep(0.05)
+won("30 GB of files that no path leads to")""",
+        right="more files than the limit",
+    ),
+    Escape(
+        name="files in a closed folder",
+        code="""
+os.mkdir("hidden")
+os.chdir("hidden")
+os.chmod(".", 0o300)
+for number in range(100):
+    with open(str(number), "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 300 * 2**20)
+    time.sleep(0.05)
+won("30 GB of files that nobody may look at")""",
+        right="more files than the limit",
+    ),
+    Escape(
+        name="folders in folders",
+        code="""
+here = os.getcwd()
+for _ in range(3000):
+    libc.mkdir(b"d", 0o755)
+    libc.chdir(b"d")
+os.chdir(here)""",
     ),
     Escape(
         name="fork bomb",
@@ -202,6 +280,12 @@ for folder in glob.glob(os.path.join(SCENE["temporary"], "antifragile-*", "*")):
     Escape(
         name="socket of a service",
         code="socket.socket(socket.AF_UNIX).connect(SCENE['socket'])",
+        right="Error",
+        weak=("mount_namespace",),
+    ),
+    Escape(
+        name="socket that no list names",
+        code="socket.socket(socket.AF_UNIX).connect(SCENE['relative socket'])",
         right="Error",
         weak=("mount_namespace",),
     ),

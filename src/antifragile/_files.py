@@ -132,14 +132,16 @@ def _is_held(file: BinaryIO) -> bool:
     return True
 
 
-def move(path: Path, to: Path) -> None:
+def move(path: Path, to: Path, *, below: int | None = None, to_below: int | None = None) -> None:
     """Give a file or folder another name on the same file system, in one step.
 
     Args:
         path: The file or folder.
         to: Its new name; a file that has it is replaced.
+        below: Descriptor of the folder that `path` is relative to; None for the current one.
+        to_below: The same for `to`.
     """
-    os.replace(path, to)
+    os.replace(path, to, src_dir_fd=below, dst_dir_fd=to_below)
 
 
 def make_folder(path: Path) -> None:

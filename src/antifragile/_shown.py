@@ -19,6 +19,7 @@ _CONTROL_OR_BREAK = re.compile(f"[\t\n{_CONTROLS}]")
 _LONGEST_WORD, _WORD_TAIL = 300, 80
 _LONGEST_LINE, _LINE_TAIL = 2000, 400
 _HIDDEN = "***"
+_PASSWORD_OF_URL = re.compile(r"(\w://[^\s/?#:@]*:)[^\s/?#]+@")
 _SCHEME = re.compile(r"\s*[A-Za-z][\w.+-]*:/+")
 _SCHEME_OF_PATH = re.compile(r"\s*[A-Za-z][\w.+-]+:/")  # a path has one slash where two stood
 _SECRET_WORD = re.compile(
@@ -85,6 +86,11 @@ def hide_secrets(text: str, address: str) -> str:
         bounds = (r"(?<!\w)", r"(?!\w)") if len(secret) < 4 else ("", "")
         text = re.sub(re.escape(secret).join(bounds), _HIDDEN, text)
     return text
+
+
+def hide_passwords(text: str) -> str:
+    """Return a text of others without the passwords of the URLs in it."""
+    return _PASSWORD_OF_URL.sub(rf"\1{_HIDDEN}@", text)
 
 
 def use_plain_characters() -> None:

@@ -61,10 +61,57 @@ def eats_by_memfd(mib: int) -> None:
     time.sleep(20)
 
 
+def makes_memory_that_no_count_sees() -> dict[str, int]:
+    """Numbers of the errors, 0 where there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    made = {
+        "segment": libc.shmget(0, MIB, 0o1600),
+        "file": libc.memfd_create(b"x", 0),
+        "ring": libc.syscall(425, 1, ctypes.create_string_buffer(120)),
+    }
+    return {name: ctypes.get_errno() if number < 0 else 0 for name, number in made.items()}
+
+
+def fills_shared_memory(mib: int, own_mib: int) -> None:
+    """Write files to it, and take memory of its own."""
+    for number in range(mib):
+        Path(f"/dev/shm/{number}").write_bytes(b"x" * MIB)
+    held = bytearray(b"x") * (own_mib * MIB)
+    time.sleep(20)
+    del held
+
+
+def calls(place: str) -> str:
+    """The error of a connection to a socket in the file system, "" where there is none."""
+    for one in socket.socketpair():
+        one.close()
+    try:
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(place)
+    except OSError as error:
+        return type(error).__name__
+    return ""
+
+
 def fills_with_files() -> None:
     for number in range(10_000):
         Path(str(number)).write_bytes(b"x" * MIB)
         time.sleep(0.002)
+
+
+def nests_folders(name: str, depth: int, mode: int, mib: int) -> None:
+    """Write into the innermost of folders in folders, which are closed at the top."""
+    top = Path.cwd()
+    for _ in range(depth):
+        Path(name).mkdir()
+        os.chdir(name)
+    (top / name).chmod(mode)
+    for number in range(mib // 32):
+        file = os.open(str(number), os.O_CREAT | os.O_WRONLY)
+        os.posix_fallocate(file, 0, 32 * MIB)
+        os.close(file)
+    if mib:
+        time.sleep(20)
 
 
 def fills_with_removed_files() -> None:
@@ -174,3 +221,10 @@ def looks_around() -> dict[str, object]:
         "rights regained": regained,
         "home": Path.home().is_dir() and os.access(Path.home(), os.W_OK),
     }
+
+
+def reads_with_workers() -> int:
+    import torch
+
+    data = torch.utils.data.TensorDataset(torch.arange(8))
+    return sum(int(batch) for [batch] in torch.utils.data.DataLoader(data, num_workers=2))

@@ -27,6 +27,14 @@ def record() -> Entry:
     return Entry(file="a.py", function="f")
 
 
+def variables() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def tells_an_address() -> None:
+    raise ValueError("cannot reach postgresql://me:pa55@word@host/db")
+
+
 def hang() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:

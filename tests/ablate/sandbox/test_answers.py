@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +13,7 @@ import pytest
 
 from antifragile.ablate.records import Entry
 from antifragile.ablate.sandbox import answers
-from antifragile.ablate.sandbox.answers import MalformedAnswer, read_answer, write_value
+from antifragile.ablate.sandbox.answers import MalformedAnswer, read_answer, take_file, write_value
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.sandbox import misbehaving
@@ -85,7 +86,10 @@ def test_there_may_be_no_answer(tmp_path: Path) -> None:
         ("answers_a_folder", "left something else than a file as its answer"),
         ("answers_a_pipe", "left something else than a file as its answer"),
         ("answers_a_link", "left something else than a file as its answer"),
-        ("answers_too_much", "answered with 67,108,865 bytes, more than the 67,108,864 allowed"),
+        (
+            "answers_too_much",
+            "left 67,108,865 bytes as its answer, more than the 67,108,864 allowed",
+        ),
         (
             "tensor",
             "returned something that is no plain data "
@@ -144,5 +148,27 @@ def test_the_length_is_checked_before_reading(
     write_value(tmp_path / "answer", "x" * 7)
     assert read_answer(tmp_path / "answer", str) is not None
     write_value(tmp_path / "answer", "x" * 8)
-    with pytest.raises(MalformedAnswer, match="21 bytes, more than the 20 allowed"):
+    with pytest.raises(MalformedAnswer, match="21 bytes as its answer, more than the 20 allowed"):
         read_answer(tmp_path / "answer", str)
+
+
+def test_a_file_is_taken_in_parts_up_to_a_length(tmp_path: Path) -> None:
+    left, taken = tmp_path / "left", tmp_path / "taken"
+    left.write_bytes(b"x" * (2 * 2**20 + 1))
+    take_file(left, taken, 2 * 2**20 + 1, "its weights")
+    assert taken.read_bytes() == left.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["sparse", "link", "pipe"])
+def test_what_is_no_file_of_that_length_is_not_taken(tmp_path: Path, kind: str) -> None:
+    left, taken = tmp_path / "left", tmp_path / "taken"
+    if kind == "sparse":
+        with left.open("wb") as file:
+            file.truncate(2**36)
+    elif kind == "link":
+        left.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(left)
+    with pytest.raises(MalformedAnswer, match="as its weights"):
+        take_file(left, taken, 2**20, "its weights")
+    assert not taken.exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -144,7 +147,46 @@ def test_without_shares_it_counts_for_each(run: Run) -> None:
 
 @either
 def test_memory_in_files_without_a_name_is_counted(run: Run, mechanisms: Mechanisms) -> None:
+    mechanisms = replace(mechanisms, call_filter=False)
     assert run(escaping.eats_by_memfd, mechanisms, mib=600).failure is Failure.MEMORY
+
+
+@either
+@needs(call_filter=True)
+def test_memory_that_no_count_sees_is_refused(run: Run, mechanisms: Mechanisms) -> None:
+    said = run(escaping.makes_memory_that_no_count_sees, mechanisms).value
+    assert said == dict.fromkeys(("segment", "file", "ring"), errno.ENOSYS)
+
+
+@needs(mount_namespace=True)
+def test_shared_memory_by_name_counts_with_the_rest(run: Run) -> None:
+    outcome = run(escaping.fills_shared_memory, ALL, mib=200, own_mib=150)
+    assert outcome.failure is Failure.MEMORY
+
+
+@needs(mount_namespace=True)
+def test_a_socket_where_services_put_theirs_is_covered_though_no_list_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        monkeypatch.chdir(place)
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind("service")
+            door.listen()
+            (tmp_path / "source").mkdir()
+            job = Job(
+                target=escaping.calls,
+                folder=str(tmp_path / "copy"),
+                arguments={"place": f"{place}/service"},
+                copied_from=(str(tmp_path / "source"),),
+            )
+            with Server(limits=LIMITS) as later:
+                assert later.run_one(job).value != ""
+
+
+@either
+def test_workers_of_a_data_loader_send_their_tensors(run: Run, mechanisms: Mechanisms) -> None:
+    assert run(escaping.reads_with_workers, mechanisms).value == 28
 
 
 @either
@@ -155,6 +197,18 @@ def test_all_files_together_are_limited(run: Run, mechanisms: Mechanisms, functi
         Failure.FILES,
         "wrote more files than the limit of 0.0625 GiB",
     )
+
+
+@either
+@pytest.mark.parametrize(
+    ("name", "depth", "mode"), [("d" * 250, 20, 0o700), ("d", 1, 0o300)], ids=["deep", "closed"]
+)
+def test_files_that_are_hard_to_find_are_limited_too(
+    run: Run, mechanisms: Mechanisms, tmp_path: Path, name: str, depth: int, mode: int
+) -> None:
+    arguments = {"name": name, "depth": depth, "mode": mode, "mib": 96}
+    assert run(escaping.nests_folders, mechanisms, **arguments).failure is Failure.FILES
+    assert not (tmp_path / "copy").exists()
 
 
 @either
@@ -298,7 +352,7 @@ print(json.dumps(dataclasses.asdict(namespaces.available(mechanisms.Mechanisms()
 @pytest.mark.parametrize(
     ("mechanisms", "strengths"),
     [
-        (replace(ALL, landlock=7), ["full"] * 6),
+        (replace(ALL, landlock=7), ["full", "full", "full", "weaker", "full", "full"]),
         (
             replace(WITHOUT_NAMESPACES, landlock=7),
             ["weaker", "weaker", "weaker", "weaker", "full", "full"],

@@ -73,11 +73,11 @@ def test_records_of_ours_come_back_as_they_are(server: Server) -> None:
         ("exits", Failure.EXITED, "called sys.exit(3)"),
         ("leaves", Failure.EXITED, "ended the process with exit code 0"),
         ("crashes", Failure.CRASHED, "crashed (SIGSEGV)"),
-        ("raises", Failure.RAISED, "raised ValueError: no good (misbehaving.py, line 71)"),
+        ("raises", Failure.RAISED, "raised ValueError: no good (misbehaving.py, line 79)"),
         (
             "asks",
             Failure.RAISED,
-            "raised EOFError: EOF when reading a line (misbehaving.py, line 75)",
+            "raised EOFError: EOF when reading a line (misbehaving.py, line 83)",
         ),
         ("stumbles", Failure.CRASHED, "the second step crashed (SIGSEGV)"),
     ],
@@ -195,3 +195,37 @@ def test_a_server_that_cannot_start_says_why() -> None:
         pytest.raises(WorldError, match="No module named 'no_such_framework'"),
     ):
         run(server, misbehaving.works, x=1)
+
+
+SECRETS = {
+    "PGPASSWORD": "x",
+    "PGPASSFILE": "x",
+    "HF_TOKEN": "x",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "OPENAI_API_KEY": "x",
+    "DATABASE_URL": "postgresql://me:x@host/db",
+    "STORE": "postgresql://host/db?password=x",
+}
+OTHERS = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "PROXY": "http://host:3128",
+    "DATA_KEYS": "a,b",
+    "KERAS_BACKEND": "torch",
+}
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+def test_secrets_of_the_environment_stay_with_the_user(
+    monkeypatch: pytest.MonkeyPatch, *, is_private: bool
+) -> None:
+    for name, value in (SECRETS | OTHERS).items():
+        monkeypatch.setenv(name, value)
+    with Server(preload=TORCH, has_private_home=is_private) as server:
+        found = run(server, misbehaving.variables).value
+    assert OTHERS.items() <= found.items()
+    assert SECRETS.keys() & found.keys() == (set() if is_private else SECRETS.keys())
+
+
+def test_the_password_of_an_address_is_in_no_reason(server: Server) -> None:
+    reason = run(server, misbehaving.tells_an_address).reason
+    assert "cannot reach postgresql://me:***@host/db" in reason

@@ -56,6 +56,26 @@ def evaluate(model, seed, data_order_seed=0):
         return {{"loss": model(torch.ones(1, 4)).square().sum()}}
 """
 
+LEAVES_A_FILE = """
+from pathlib import Path
+
+
+def run(build_model, seed, data_order_seed):
+    build_model()
+    import inspect
+
+    for frame in inspect.stack():
+        if "given" in frame.frame.f_locals:
+            kept = Path(frame.frame.f_locals["given"].scratch, "kept.safetensors")
+            with kept.open("wb") as file:
+                file.truncate(2**20)
+    return {"loss": 0.5}
+
+
+def evaluate(model, seed, data_order_seed=0):
+    return {"loss": 0.5}
+"""
+
 
 @pytest.fixture
 def place(tmp_path: Path, tracing: Server) -> Path:
@@ -70,13 +90,19 @@ def place(tmp_path: Path, tracing: Server) -> Path:
     return tmp_path
 
 
-def studied(place: Path, name: str, *, is_confined: bool) -> AblationOutcome:
+def studied(
+    place: Path,
+    name: str,
+    *,
+    is_confined: bool,
+    protocols: tuple[TrainingProtocol, ...] = (TrainingProtocol.RETRAIN, TrainingProtocol.POST_HOC),
+) -> AblationOutcome:
     folder = read_ablation_folder(place / "out")
     request = AblationRequest(
         name="made",
         experiment=Experiment.from_file(f"{place / 'experiment.py'}:run"),
         arms=[folder.arms[-1].name],
-        protocols=(TrainingProtocol.RETRAIN, TrainingProtocol.POST_HOC),
+        protocols=protocols,
         seeds=(1,),
     )
     with AblationStore(str(place / f"{name}.db")) as store:
@@ -99,3 +125,12 @@ def test_a_confined_run_writes_in_its_own_places_alone_and_computes_the_same(pla
     assert (place / "outside").exists()
     assert numbers(confined) == numbers(free)
     assert None not in numbers(free)
+
+
+def test_trained_values_that_nobody_asked_for_are_not_taken(place: Path) -> None:
+    (place / "experiment.py").write_text(LEAVES_A_FILE)
+    retrained = (TrainingProtocol.RETRAIN,)
+    assert studied(place, "left", is_confined=True, protocols=retrained).n_failed == 0
+    assert list(place.rglob("*.safetensors")) == []
+    assert studied(place, "kept", is_confined=True).n_failed == 0
+    assert len(list(place.rglob("*.safetensors"))) == 1

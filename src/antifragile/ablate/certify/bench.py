@@ -12,6 +12,7 @@ from antifragile.ablate.certify.measure import (
     check_repeats,
     measure_baseline,
     measure_variant,
+    most_bytes_beside,
     needs_further_draws,
     read_results,
     redrawn_differences,
@@ -27,6 +28,7 @@ from antifragile.ablate.certify.responses import needs_shaking
 from antifragile.ablate.certify.workplace import Workplace
 from antifragile.ablate.frameworks.arrays import Leaves
 from antifragile.ablate.records import Variant
+from antifragile.ablate.sandbox.answers import MalformedAnswer
 from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.server import Server
 
@@ -76,9 +78,12 @@ class Bench:
             raise Unmeasured("answered with something else than the facts of its run")
         check_repeats(run)
         try:
-            weights, path = place.copied_weights(), place.new_results()
-        except OSError as error:
-            raise Unmeasured(f"left no weights that can be read ({error.strerror})") from error
+            weights = place.copied_weights(server.limits.memory_bytes)
+        except FileNotFoundError as error:
+            raise Unmeasured("left no weights") from error
+        except MalformedAnswer as error:
+            raise Unmeasured(str(error)) from error
+        path = place.new_results()
         job = place.controls_job(
             path, weights, is_random=run.is_random, keep_gradients=keep_gradients
         )
@@ -89,7 +94,7 @@ class Bench:
             kept=kept,
             controls=(server.run([job]), path),
             weights=weights,
-            weights_digest=place.weights_digest(),
+            weights_digest=place.weights_digest(server.limits.memory_bytes),
             keep_gradients=keep_gradients,
         )
 
@@ -114,7 +119,7 @@ class Bench:
         [(_, outcome)] = running
         if outcome.failure is not None:
             raise Unmeasured(outcome.reason)
-        return read_results(path)
+        return read_results(path, self.server.limits.memory_bytes)
 
     def measured(self, variants: Sequence[Variant]) -> Iterator[tuple[int, Outcome]]:
         """Run variants; yield positions and outcomes, whose values are measurements, as they end.
@@ -212,8 +217,8 @@ class Bench:
 
     def _results(self, path: Path) -> Leaves:
         """Read a run's results, once it is clear that its weights were the baseline's."""
-        sent = read_results(path, self.kept)
-        if self.place.weights_digest() != self.weights_digest:
+        sent = read_results(path, most_bytes_beside(self.kept))
+        if self.place.weights_digest(self.server.limits.memory_bytes) != self.weights_digest:
             raise Unmeasured("the file of weights that all variants are run on was changed")
         return sent
 

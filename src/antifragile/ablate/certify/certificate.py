@@ -226,7 +226,7 @@ def _bench(
     [(_, outcome)] = baseline_run
     if outcome.failure is not None:
         raise Unmeasured(outcome.reason)
-    kept = read_results(results)
+    kept = read_results(results, server.limits.memory_bytes)
     return Bench.of_baseline(place, server, outcome, kept, keep_gradients=keep_gradients)
 
 

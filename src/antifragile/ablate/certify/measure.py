@@ -43,20 +43,27 @@ class Unmeasured(Exception):
     """A model's results cannot be used; the message is the reason in words."""
 
 
-def read_results(path: Path, baseline: Leaves | None = None) -> Leaves:
+def most_bytes_beside(baseline: Leaves) -> int:
+    """Largest size of a variant's results.
+
+    Args:
+        baseline: The arrays of the unchanged model.
+    """
+    return _MOST_TIMES * sum(array.nbytes for array in baseline.values()) + _MOST_MORE
+
+
+def read_results(path: Path, most_bytes: int) -> Leaves:
     """Read the arrays that a child left, and remove the file.
 
     Args:
         path: The file that the child was told to write.
-        baseline: The baseline's arrays, which bound the size of a variant's.
+        most_bytes: Largest size that is read.
 
     Raises:
         Unmeasured: There is no file, it is too large, or it holds something else.
     """
-    size = None if baseline is None else sum(array.nbytes for array in baseline.values())
-    most = None if size is None else _MOST_TIMES * size + _MOST_MORE
     try:
-        return load_arrays(path, most_bytes=most)
+        return load_arrays(path, most_bytes=most_bytes)
     except MalformedArrays as error:
         raise Unmeasured(f"left no results that can be read: its file {error}") from error
     finally:

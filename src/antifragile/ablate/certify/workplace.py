@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,9 +15,11 @@ from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generate.emit import BASELINE, files_of
 from antifragile.ablate.records import AblationKind, Project, Variant
+from antifragile.ablate.sandbox.answers import MalformedAnswer, open_left, take_file
 from antifragile.ablate.sandbox.cold import import_variant
 from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.limits.trees import scratch_folder
 from antifragile.ablate.source.project import module_name
 from antifragile.ablate.source.text import decoded
 
@@ -130,18 +130,25 @@ class Workplace:
         folder.mkdir()
         return folder / "results"
 
-    def copied_weights(self) -> Path:
-        """Copy the file of weights under a name that no variant can know."""
-        return Path(shutil.copyfile(self.weights, self.new_results()))
+    def copied_weights(self, most_bytes: int) -> Path:
+        """Copy the file of weights under a name that no variant can know.
 
-    def weights_digest(self) -> str:
-        """Digest of the file of weights; empty where it is gone."""
+        Raises:
+            FileNotFoundError: There is none.
+            MalformedAnswer: It is no file, or longer than that.
+        """
+        copy = self.new_results()
+        take_file(self.weights, copy, most_bytes, "its weights")
+        return copy
+
+    def weights_digest(self, most_bytes: int) -> str:
+        """Digest of the file of weights; empty where it is gone, no file, or longer than that."""
         try:
-            with self.weights.open("rb") as file:
+            with open_left(self.weights, most_bytes) as file:
                 return hashlib.file_digest(
                     file, lambda: hashlib.blake2b(digest_size=16)
                 ).hexdigest()
-        except OSError:
+        except (FileNotFoundError, MalformedAnswer):
             return ""
 
     def cold_import(self, variant: Variant) -> Job:
@@ -197,20 +204,18 @@ def initial_values_of(variant: Variant) -> list[str]:
 def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Workplace]:
     """Make a workplace; variants may use this package only where the project itself does."""
     with (
-        tempfile.TemporaryDirectory(
-            prefix="antifragile-certify-", ignore_cleanup_errors=True
-        ) as scratch,
+        scratch_folder("antifragile-certify-") as scratch,
         open_copies(Path(project.root), files_of(project)) as copies,
     ):
         entries = project.entries.values()
         files = {*project.sources, *project.companions, *(entry.file for entry in entries)}
         texts = [(out / BASELINE / file) for file in files if file.endswith(".py")]
         uses_us = any(_US in path.read_text(errors="replace") for path in texts if path.is_file())
-        Path(scratch, "baseline").mkdir()
+        (scratch / "baseline").mkdir()
         yield Workplace(
             project=project,
             out=out,
-            scratch=Path(scratch).resolve(),
+            scratch=scratch,
             copies=copies,
             framework=framework,
             hidden=() if uses_us else (_US,),

@@ -14,14 +14,20 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
+from antifragile._files import write_atomically
 from antifragile._records import from_json, to_json
+from antifragile._shown import hide_passwords
 
 ANSWER, STAGE, WRITES = "answer", "stage", "writes"  # files in a job's scratch folder
 MOST_BYTES = 64 * 2**20  # the trace of a transformer of 24 blocks has 0.4 MiB
+_PART = 2**20
 _MOST_DIGITS = 40
 _MOST_WORDS = 1000  # characters
 _MOST_LINES = 50
@@ -83,7 +89,7 @@ def read_answer(path: Path, kind: Any) -> Answer | None:
     try:
         return Answer(value=from_json(kind, data["value"]))
     except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        why = " ".join(str(error).split())[:_MOST_WORDS]
+        why = _one_line(str(error))
         raise MalformedAnswer(f"answered with a value of another type ({why})") from error
 
 
@@ -102,26 +108,70 @@ def read_lines(path: Path) -> list[str]:
     return [_one_line(line) for line in lines[:_MOST_LINES]]
 
 
-def _read_file(path: Path) -> bytes | None:
-    """The bytes of a regular file that is not too long; nothing is waited for or followed."""
+@contextmanager
+def open_left(path: Path, most_bytes: int, what: str = "its answer") -> Iterator[BufferedReader]:
+    """Open a regular file that a child left, to read; nothing is waited for or followed.
+
+    Args:
+        path: The file.
+        most_bytes: Its greatest length, whether or not its bytes are on the disk.
+        what: The file in words.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        MalformedAnswer: There is something else than a file, or it is longer.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return None
+        raise
     except OSError as error:
-        raise MalformedAnswer("left something else than a file as its answer") from error
+        raise MalformedAnswer(f"left something else than a file as {what}") from error
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise MalformedAnswer("left something else than a file as its answer")
-        if found.st_size > MOST_BYTES:
+            raise MalformedAnswer(f"left something else than a file as {what}")
+        if found.st_size > most_bytes:
             raise MalformedAnswer(
-                f"answered with {found.st_size:,} bytes, more than the {MOST_BYTES:,} allowed"
+                f"left {found.st_size:,} bytes as {what}, more than the {most_bytes:,} allowed"
             )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(MOST_BYTES)
+            yield file
     finally:
         os.close(descriptor)
+
+
+def take_file(path: Path, to: Path, most_bytes: int, what: str) -> None:
+    """Copy a file that a child left, part by part.
+
+    Args:
+        path: The file.
+        to: Its copy, which is there whole or not at all.
+        most_bytes: Its greatest length.
+        what: The file in words.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        MalformedAnswer: There is something else than a file, or it is longer.
+        WorldError: The copy cannot be written.
+    """
+    with open_left(path, most_bytes, what) as file:
+        write_atomically(to, _parts(file, most_bytes), durable=False)
+
+
+def _parts(file: BufferedReader, most_bytes: int) -> Iterator[bytes]:
+    """Yield what a file holds up to a length, should it still grow."""
+    while part := file.read(min(_PART, most_bytes)):
+        most_bytes -= len(part)
+        yield part
+
+
+def _read_file(path: Path) -> bytes | None:
+    try:
+        with open_left(path, MOST_BYTES) as file:
+            return file.read(MOST_BYTES)
+    except FileNotFoundError:
+        return None
 
 
 def _parsed(content: bytes) -> Any:
@@ -159,6 +209,6 @@ def _words(data: dict[str, Any], key: str) -> str:
 
 
 def _one_line(words: str) -> str:
-    """A text on one line, without characters that steer a terminal."""
+    """A text on one line, without characters that steer a terminal or passwords of URLs."""
     printable = "".join(letter if letter.isprintable() else " " for letter in words)
-    return " ".join(printable.split())[:_MOST_WORDS]
+    return hide_passwords(" ".join(printable.split()))[:_MOST_WORDS]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from antifragile.ablate.sandbox.limits import landlock, namespaces
+from antifragile.ablate.sandbox.limits import landlock, namespaces, seccomp
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _DEVICES = ("/dev", "/proc")  # no files of the user's
@@ -47,7 +47,11 @@ _EVENTS: dict[str, tuple[tuple[tuple[int, int | None], ...], bool]] = {
 
 
 def confine(
-    folders: Sequence[str], notes: str, copy: str, held: Mechanisms, memory_bytes: int
+    folders: Sequence[str],
+    notes: str,
+    copy: str,
+    held: Mechanisms,
+    memory_bytes: int,
 ) -> None:
     """Let this process write below some folders only, from now on and for good.
 
@@ -65,6 +69,8 @@ def confine(
     sys.addaudithook(_hook(inside, descriptor, os.path.realpath(copy)))
     if held.landlock:
         landlock.restrict(inside[: len(folders)], held.landlock, tcp=held.network_namespace)
+    if held.call_filter:
+        seccomp.refuse_calls()
 
 
 def watch(notes: str, copy: str) -> None:

@@ -18,8 +18,6 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from itertools import count
 from pathlib import Path
 
 from antifragile.ablate.sandbox.confinement import kernel_confines
+from antifragile.ablate.sandbox.limits.trees import scratch_folder
 
 MOST_FILES, MOST_BYTES = 2000, 64 * 2**20
 _MOST_ENTRIES = 20_000  # looked at before a tree is called large
@@ -85,20 +84,8 @@ def open_copies(root: Path, needed: Sequence[str], *, with_data: bool = True) ->
         needed: Its Python files, relative to the root.
         with_data: Whether to take the other files below the root too.
     """
-    folder = Path(tempfile.mkdtemp(prefix="antifragile-copies-")).resolve()
-    try:
+    with scratch_folder("antifragile-copies-") as folder:
         yield Copies(folder=folder, note=_take(root, needed, folder / "original", with_data))
-    finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a scratch folder; a child that is about to end may write into it for a moment."""
-    for pause_s in (0.0, 0.1, 0.5, 2.0):
-        time.sleep(pause_s)
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
 
 
 def fill(folder: Path, sources: Iterable[str]) -> None:

@@ -5,14 +5,19 @@ the user has downloaded before stays readable: where a cache of models or data s
 real home, its variable names it (HF_HOME, TORCH_HOME, KERAS_HOME, ...), and a variable that the
 user has set stays as it is. Writing there is refused (see `confinement`): a model that has to be
 downloaded first should be built once by its author. Packages of the user's own site stay in reach.
+
+Passwords, tokens and keys that the user's environment holds are not handed on.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import site
 from collections.abc import Mapping
 from pathlib import Path
+
+from antifragile._shown import show_address
 
 _CACHES = {  # variable -> folders of the real home, the first below the cache folder
     "HF_HOME": ".cache/huggingface",
@@ -21,6 +26,20 @@ _CACHES = {  # variable -> folders of the real home, the first below the cache f
     "SCIKIT_LEARN_DATA": "scikit_learn_data",
     "NLTK_DATA": "nltk_data",
 }
+_SECRET_NAME = re.compile(
+    r"TOKEN(?!I[SZ])|SECRET|PASSW(OR)?D|PASSPHRASE|PGPASS|CREDENTIAL|ACCESS_?KEY|PRIVATE_?KEY"
+    r"|API_?KEY|(^|_)(KEY|PASS|AUTH)$|_PWD$",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out variables whose name says that they are secret, and URLs that hold a secret."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not _SECRET_NAME.search(name) and not ("://" in value and show_address(value) != value)
+    }
 
 
 def private_home(folder: Path) -> dict[str, str]:

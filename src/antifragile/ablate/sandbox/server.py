@@ -14,7 +14,6 @@ stopped, all of it is ended.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -33,10 +32,11 @@ from antifragile.ablate.sandbox.answers import (
     read_lines,
     read_words,
 )
-from antifragile.ablate.sandbox.home import known_caches, private_home
+from antifragile.ablate.sandbox.home import known_caches, private_home, without_secrets
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.limits.pipe import ServerPipe
+from antifragile.ablate.sandbox.limits.trees import remove_tree
 from antifragile.errors import WorldError
 
 _THREADS = (
@@ -54,11 +54,13 @@ class Server:
         limits: Time and memory for each.
         preload: Modules the server imports before it forks.
         environment: Variables set besides one thread per library and a fixed hash seed.
-        has_private_home: Whether a home of its own hides the user's from it and from its children.
+        has_private_home: Whether a home of its own hides the user's from it and from its children,
+            and the secrets of the user's environment are left out.
         has_fresh_python: Whether `import_packages` also gets a fresh Python ready.
         mechanisms: Those of the kernel that may hold the jobs; all where None is given.
 
     Attributes:
+        limits: Time and memory of each job.
         notes: Sentences about what the jobs did beside their answers, for the user.
         packages: Modules that `import_packages` has imported.
         held: The mechanisms in force, once the first job has ended.
@@ -75,7 +77,7 @@ class Server:
         has_fresh_python: bool = False,
         mechanisms: Mechanisms | None = None,
     ) -> None:
-        self._limits, self._given = limits or Limits(), dict(environment or {})
+        self.limits, self._given = limits or Limits(), dict(environment or {})
         self._mechanisms = mechanisms or Mechanisms()
         self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
         self._home = Path(self._answers.name, "server") if has_private_home else None
@@ -94,11 +96,14 @@ class Server:
         self._pipe = ServerPipe(
             "antifragile.ablate.sandbox.process",
             start,
-            environment={**os.environ, **self._own_variables(), **self._given},
+            environment={**self._user_variables(), **self._own_variables(), **self._given},
             mark=self._answers.name,
-            timeout_s=self._limits.timeout_s,
+            timeout_s=self.limits.timeout_s,
             holds_group=self._mechanisms.holds_group,
         )
+
+    def _user_variables(self) -> Mapping[str, str]:
+        return os.environ if self._home is None else without_secrets(os.environ)
 
     def _own_variables(self) -> dict[str, str]:
         found = {**_ONE_THREAD, "PYTHONHASHSEED": "0"}
@@ -156,7 +161,7 @@ class Server:
         """A server that has imported no framework, with the packages that did no harm."""
         if self._fresh is None:
             self._fresh = Server(
-                limits=self._limits,
+                limits=self.limits,
                 preload=(cold.__name__,),
                 environment=self._given,
                 has_private_home=self._home is not None,
@@ -166,9 +171,7 @@ class Server:
 
     def _ask_for_packages(self, names: Sequence[str], root: Path) -> None:
         self._changes += 1
-        self._pipe.send(
-            {"packages": [names, str(root), self._answers.name, self._limits.timeout_s]}
-        )
+        self._pipe.send({"packages": [names, str(root), self._answers.name, self.limits.timeout_s]})
 
     def _settle(self) -> None:
         """Wait until the packages are those that were asked for last."""
@@ -192,6 +195,7 @@ class Server:
         if self._fresh is not None:
             self._fresh.close()
         self._pipe.close()
+        remove_tree(self._answers.name)
         self._answers.cleanup()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
@@ -255,8 +259,8 @@ class Server:
             "is_confined": job.is_confined,
             "writable": [*job.writable, *([str(self._home)] if self._home else [])],
             "scratch": str(self._scratch(self._count)),
-            "most_written": self._limits.most_written,
-            **asdict(self._limits),
+            "most_written": self.limits.most_written,
+            **asdict(self.limits),
         }
         self._scratch(self._count).mkdir()
         self._pipe.send(request)
@@ -278,10 +282,10 @@ class Server:
         stage = read_words(scratch / STAGE)
         for line in read_lines(scratch / WRITES):
             self.note(_about_try(*line.split(" ", 1)))
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
         if job.copied_from:
-            shutil.rmtree(job.folder, ignore_errors=True)
-        return outcome_of(ended, answer, stage, self._limits)
+            remove_tree(job.folder)
+        return outcome_of(ended, answer, stage, self.limits)
 
 
 def _about_try(where: str, path: str = "") -> str:

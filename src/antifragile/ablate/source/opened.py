@@ -18,6 +18,7 @@ from typing import Any
 
 from antifragile.errors import UsageError
 
+_MOST_NOTED_BYTES = 2**24  # of what a run's own process wrote
 _is_building = False  # in this process, a model is under construction
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
 
@@ -87,8 +88,7 @@ class ReadFiles:
         if name not in self._first:
             path = self._path(name)
             changed = path.stat().st_mtime if path.is_file() else 0.0
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if changed else ""
-            self._first[name] = content, changed
+            self._first[name] = _sha256(path) if changed else "", changed
         return self._first[name][0]
 
     def read_in_run(self, notes: Path, seconds: float) -> set[str]:
@@ -127,13 +127,21 @@ class ReadFiles:
         return self._folders[folder] / path
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _opened(notes: Path) -> dict[tuple[str, str], bool]:
     """Read which files, by folder and path, were read and not written, and if by the model.
 
     Caches, hidden folders and installed packages are left out.
     """
     read, written = dict[tuple[str, str], bool](), set[tuple[str, str]]()
-    lines = [] if notes.is_symlink() or not notes.is_file() else notes.read_bytes().splitlines()
+    if notes.is_symlink() or not notes.is_file():
+        return {}
+    with notes.open("rb") as file:
+        lines = file.read(_MOST_NOTED_BYTES).splitlines()
     for line in lines:
         with suppress(ValueError, TypeError):
             name, path, is_read, is_of_model = json.loads(line)

@@ -19,18 +19,17 @@ import hashlib
 import json
 import logging
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._files import write_atomically
 from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
 from antifragile.ablate.sandbox.copies import MOST_FILES
-from antifragile.ablate.sandbox.job import Job, Outcome
+from antifragile.ablate.sandbox.job import Failure, Job, Outcome
+from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.opened import ReadFiles
 from antifragile.ablate.study.combinations import Combinations
@@ -248,10 +247,8 @@ class AblationRuns:
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
             return
-        with tempfile.TemporaryDirectory(
-            prefix="antifragile-ablation-", ignore_cleanup_errors=True
-        ) as folder:
-            scratch = [Path(folder).resolve() / str(n) for n in range(len(plans))]
+        with scratch_folder("antifragile-ablation-") as folder:
+            scratch = [folder / str(n) for n in range(len(plans))]
             jobs = [self._job(plan, place) for plan, place in zip(plans, scratch, strict=True)]
             for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
                 plan = plans[position]
@@ -266,19 +263,38 @@ class AblationRuns:
         Raises:
             UsageError: The experiment, or a file that the run read, was changed.
         """
-        is_failed, kept = outcome.failure is not None, scratch / KEPT
-        if is_failed:
-            self.request.experiment.check_unchanged()
-        else:
+        if outcome.failure is None:
             self._note_read(plan, scratch, outcome.seconds)
-        if not is_failed and kept.is_file() and not kept.is_symlink():
-            write_atomically(self._kept_file(plan), kept.read_bytes(), durable=False)
-            self._trained[plan] = seal(self._kept_file(plan))
-        shutil.rmtree(scratch, ignore_errors=True)
+            if self._keeps(plan):
+                outcome = self._with_trained(plan, outcome, scratch / KEPT)
+        else:
+            self.request.experiment.check_unchanged()
+        remove_tree(scratch)
+        is_failed = outcome.failure is not None
         self.n_run += 1
         self.n_failed += is_failed
         failure = self.combinations.copies.explained(outcome.reason) if is_failed else None
         self._put(plan, None if is_failed else outcome.value, failure, outcome.seconds)
+
+    def _keeps(self, plan: PlannedRun) -> bool:
+        """Whether a run's trained values are asked for."""
+        is_trained_baseline = plan == PlannedRun(ablated=BASELINE, seed=plan.seed)
+        return is_trained_baseline and TrainingProtocol.POST_HOC in self.request.protocols
+
+    def _with_trained(self, plan: PlannedRun, outcome: Outcome, kept: Path) -> Outcome:
+        """Keep the trained values; the run's outcome, a failure where they cannot be its own.
+
+        What a model can hold in memory bounds their size.
+        """
+        try:
+            most_bytes = self.server.limits.memory_bytes
+            take_file(kept, self._kept_file(plan), most_bytes, "its trained values")
+            self._trained[plan] = seal(self._kept_file(plan))
+        except FileNotFoundError:
+            return replace(outcome, failure=Failure.MALFORMED, reason="left no trained values")
+        except MalformedAnswer as error:
+            return replace(outcome, failure=Failure.MALFORMED, reason=str(error))
+        return outcome
 
     def tell(
         self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
@@ -332,7 +348,7 @@ class AblationRuns:
             trained=str(self._trained.get(trained, self._kept_file(trained)))
             if is_post_hoc
             else None,
-            keeps=plan == trained and TrainingProtocol.POST_HOC in self.request.protocols,
+            keeps=self._keeps(plan),
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
             certified_baseline=self.combinations.certified(BASELINE),

@@ -55,7 +55,8 @@ def run(
     confine: Annotated[
         bool,
         typer.Option(
-            "--confine", help="Hold runs like probes: no network, no files but their own copy."
+            "--confine",
+            help="Hold runs like probes: own files alone, no network, no secret variables.",
         ),
     ] = False,
     as_json: JsonOption = False,

@@ -9,10 +9,11 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
+SHARED_MEMORY = "/dev/shm"
 _PAGE = resource.getpagesize()
-_MOST_ENTRIES = 200_000  # files and folders; each takes an inode of the disk
 _SWEEP_S = 5.0
 
 
@@ -107,12 +108,12 @@ def _rollup(pid: int) -> dict[str, int]:
     return {name: int(value.split()[0]) * 1024 for name, value in (x.split(":") for x in lines)}
 
 
-def memory_of(pids: Sequence[int], nameless_bytes: int, *, shares: bool) -> int:
+def memory_of(pids: Sequence[int], in_files: int, *, shares: bool) -> int:
     """Memory of a group, in which what several share counts once.
 
     Args:
         pids: Its processes.
-        nameless_bytes: Size of the files in memory that they hold open, mapped or not.
+        in_files: Size of their files in memory, mapped or not.
         shares: Whether the kernel is asked who shares what.
     """
     own = shared = 0
@@ -123,7 +124,23 @@ def memory_of(pids: Sequence[int], nameless_bytes: int, *, shares: bool) -> int:
             shared += found.get("Pss_Shmem", 0)
         else:
             own += resident_bytes(pid)
-    return own + max(shared, nameless_bytes)
+    return own + max(shared, in_files)
+
+
+def shared_memory_bytes(pids: Iterable[int]) -> int:
+    """Bytes of the files in the shared memory that is a job's own; none where it has none.
+
+    Args:
+        pids: Its processes, the first of which is the job or its keeper.
+    """
+    found = 0
+    for pid in islice(pids, 2):
+        place = f"/proc/{pid}/root{SHARED_MEMORY}"
+        with suppress(OSError):
+            if os.stat(place).st_dev != os.stat(SHARED_MEMORY).st_dev:
+                system = os.statvfs(place)
+                found = max(found, (system.f_blocks - system.f_bfree) * system.f_frsize)
+    return found
 
 
 def nameless_bytes(pids: Iterable[int]) -> tuple[int, int]:
@@ -141,23 +158,3 @@ def nameless_bytes(pids: Iterable[int]) -> tuple[int, int]:
                         found[status.st_dev, status.st_ino] = in_memory, size
     sizes = list(found.values())
     return sum(n for here, n in sizes if here), sum(n for here, n in sizes if not here)
-
-
-def bytes_below(folders: Iterable[str], most: int) -> int:
-    """Bytes that files below some folders take, until it is clear that they are too many.
-
-    More than 200,000 files and folders count as too many bytes.
-    """
-    queue, size, entries = list(folders), 0, 0
-    while queue and size <= most:
-        with suppress(OSError), os.scandir(queue.pop()) as found:
-            for entry in found:
-                entries += 1
-                with suppress(OSError):
-                    status = entry.stat(follow_symlinks=False)
-                    size += status.st_blocks * 512
-                    if stat.S_ISDIR(status.st_mode):
-                        queue.append(entry.path)
-                if entries > _MOST_ENTRIES:
-                    return most + 1
-    return size

@@ -44,10 +44,11 @@ def call(number: int, *arguments: object) -> int:
     return _check(int(_libc().syscall(number, *arguments)), f"system call {number}")
 
 
-def control(option: int, value: int = 0) -> None:
+def control(option: int, value: int = 0, further: int = 0) -> None:
     """Call `prctl`."""
     zero = ctypes.c_ulong(0)
-    _check(_libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero), "prctl")
+    given = ctypes.c_ulong(value), ctypes.c_ulong(further)
+    _check(_libc().prctl(option, *given, zero, zero), "prctl")
 
 
 def unshare(kinds: int) -> None:

@@ -14,6 +14,7 @@ class Mechanisms:
         mount_namespace: All but a job's own folders is read-only, for all that it does.
         network_namespace: A job has a network of its own that leads nowhere.
         landlock: Version of Landlock, which holds back writes, signals and TCP; 0 for none.
+        call_filter: Some system calls are refused (see `seccomp`).
         adoption: Processes that a job leaves are adopted, so that they can be found and ended.
         shares: Memory that processes share is counted once.
     """
@@ -22,6 +23,7 @@ class Mechanisms:
     mount_namespace: bool = True
     network_namespace: bool = True
     landlock: int = 99
+    call_filter: bool = True
     adoption: bool = True
     shares: bool = True
 
@@ -51,6 +53,7 @@ NONE = Mechanisms(
     mount_namespace=False,
     network_namespace=False,
     landlock=0,
+    call_filter=False,
     adoption=False,
     shares=False,
 )

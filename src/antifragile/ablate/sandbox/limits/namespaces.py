@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
-from antifragile.ablate.sandbox.limits import kernel, landlock
+from antifragile.ablate.sandbox.limits import kernel, landlock, seccomp
+from antifragile.ablate.sandbox.limits.group import SHARED_MEMORY
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 
 _READ_ALL = 1 << 1  # CAP_DAC_OVERRIDE: what root reads, root's jobs read
 _MOUNTS, _PROCESSES, _NETWORK = 1, 2, 4  # found by a try
-_SHARED_MEMORY = "/dev/shm"
+_PLACES_OF_SOCKETS, _MOST_LOOKED_AT = ("/run", "/var/run", "/tmp", "/var/tmp"), 20_000
 
 
 def available(allowed: Mechanisms) -> Mechanisms:
@@ -37,6 +40,7 @@ def available(allowed: Mechanisms) -> Mechanisms:
         mount_namespace=bool(found & _MOUNTS),
         network_namespace=bool(found & _NETWORK),
         landlock=version if version >= landlock.KEEPS_FILES else 0,
+        call_filter=_ended_with(_try_filter) == 0,
         adoption=_ended_with(_try_adoption) == 0,
         shares=os.access("/proc/self/smaps_rollup", os.R_OK),
     )
@@ -96,10 +100,10 @@ def _make_all_read_only_but(folders: Sequence[str], memory_bytes: int) -> None:
     places = list(folders)
     for folder in folders:
         kernel.mount(folder, folder, flags=kernel.BIND | kernel.RECURSIVE)
-    if os.path.isdir(_SHARED_MEMORY):
+    if os.path.isdir(SHARED_MEMORY):
         flags = kernel.NO_SUID | kernel.NO_DEVICES
-        kernel.mount("shm", _SHARED_MEMORY, "tmpfs", flags, f"size={memory_bytes}")
-        places.append(_SHARED_MEMORY)
+        kernel.mount("shm", SHARED_MEMORY, "tmpfs", flags, f"size={memory_bytes}")
+        places.append(SHARED_MEMORY)
     kernel.make_read_only("/")
     for place in places:
         kernel.make_writable(place)
@@ -138,6 +142,11 @@ def _try_namespaces() -> int:
 
 def _try_proc() -> int:
     mount_proc()
+    return 0
+
+
+def _try_filter() -> int:
+    seccomp.refuse_calls()
     return 0
 
 
@@ -207,8 +216,21 @@ def _hide_sockets() -> None:
 
 
 def _sockets() -> Iterator[str]:
+    """Yield sockets that the kernel lists, and those that lie where services put them.
+
+    The list leaves out those of other networks, and names some by a path that is relative.
+    """
     with suppress(OSError):
         for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
             path = line.split(maxsplit=7)[7:]
             if path and path[0].startswith("/") and Path(path[0]).is_socket():
                 yield path[0]
+    queue, looked_at = [*_PLACES_OF_SOCKETS, os.environ.get("XDG_RUNTIME_DIR", "/run")], 0
+    while queue and looked_at < _MOST_LOOKED_AT:
+        with suppress(OSError), os.scandir(queue.pop(0)) as found:
+            for entry in islice(found, _MOST_LOOKED_AT):
+                looked_at += 1
+                if entry.is_dir(follow_symlinks=False):
+                    queue.append(entry.path)
+                elif not entry.is_file() and stat.S_ISSOCK(entry.stat().st_mode):
+                    yield entry.path

@@ -68,6 +68,8 @@ def _memory(found: Mechanisms) -> _Row:
         return name, "weaker", "of each process, not of all together"
     if found.shares and not found.mount_namespace:
         return name, "weaker", "shares of all (PSS), but named shared memory"
+    if found.shares and not found.call_filter:
+        return name, "weaker", "shares of all (PSS), but SysV memory, memfds"
     if found.shares:
         return name, "full", "shares of all (PSS), ten times a second"
     return name, "weaker", "sum of all; what they share counts twice"
@@ -88,8 +90,10 @@ def _files(found: Mechanisms) -> _Row:
 
 def _network(found: Mechanisms) -> _Row:
     name = "no network but loopback"
+    if found.network_namespace and found.mount_namespace:
+        return name, "weaker", "own network; sockets in odd places pass"
     if found.network_namespace:
-        return name, "full", "a network of its own"
+        return name, "weaker", "own network; sockets that are files pass"
     if found.landlock >= landlock.KEEPS_TCP:
         return name, "weaker", "Landlock: no TCP, no loopback; UDP passes"
     return name, "none", "nothing holds it"

@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from antifragile.ablate.sandbox.limits.group import (
-    bytes_below,
     family,
     memory_of,
     nameless_bytes,
     resident_bytes,
+    shared_memory_bytes,
 )
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
+from antifragile.ablate.sandbox.limits.trees import bytes_below
 
 _WALK_AGAIN_S, _WALK_SHARE = 0.2, 10  # a walk takes a tenth of the time at most
 
@@ -50,6 +51,8 @@ class Watch:
         if len(pids) > self.most_processes + 1:  # there may be a keeper
             return "processes"
         in_memory, on_disk = nameless_bytes(pids)
+        if self.held.mount_namespace:
+            in_memory = max(in_memory, shared_memory_bytes(pids))
         if self._takes_too_much(pids, in_memory):
             return "memory"
         return "files" if self._writes_too_much(on_disk) else ""
