@@ -94,6 +94,9 @@ def variants(tmp_path: Path) -> Path:
         certificate["parameter_delta"] = DELTAS.get(name, 0)
         is_detached = name == "model-sum--remove-branch"
         certificate["without_gradient"] = list(CUT[name]) if is_detached else []
+        if name:
+            (out / name / "certificate.json").write_text(json.dumps(certificate))
+            (out / name / "variant.toml").unlink()
     (out / "ablations.json").write_text(json.dumps(index))
     return out
 
