@@ -183,7 +183,7 @@ def measured(server: Server, project: Project) -> BaselineMeasurement:
     [(_, outcome)] = server.run([job])
     assert isinstance(outcome, Outcome)
     assert outcome.failure is None, outcome.reason
-    return measure_baseline(outcome.value, read_results(results))
+    return measure_baseline(outcome.value, read_results(results, most_bytes=2**20))
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,7 @@ def test_a_run_starts_from_what_an_ablated_initialisation_leaves(bench: Bench) -
             framework="torch",
             folder=str(out / folder),
             baseline=() if folder == "baseline" else (str(out / "baseline"),),
-            experiment={"file": str(experiment), "function": "train"},
+            experiment={"file": str(experiment), "function": "train", "files": {}},
             seeds=dict.fromkeys(("seed", "init", "stream", "order"), 3),
             scratch=str(scratch),
             own_values=own_values,

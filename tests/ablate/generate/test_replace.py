@@ -373,7 +373,7 @@ def test_a_reader_says_that_a_folder_cannot_be_written(
     while killed_at(step, lambda: put(sets[1], out)) and not (out / WORK / "ready").exists():
         step += 1
 
-    def read_only(*_: object) -> None:
+    def read_only(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(out / "x"))
 
     monkeypatch.setattr(os, "replace", read_only)
