@@ -289,7 +289,7 @@ def _name(trial: Row) -> str:
 
 def record_values(record: MetaLoopRecord) -> dict[str, Any]:
     """The fields of a record; a loss that is not finite is None."""
-    values = asdict(record)
+    values = dict(vars(record))  # a tenth of the time of `asdict`, and there are many
     if not math.isfinite(record.train_loss):
         values["train_loss"] = None
     return values
