@@ -112,16 +112,16 @@ def _forged(_: Difference) -> Difference:
 
 def _without_digest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(workplace.Workplace, "_code", code_that_may_write_weights)
-    patch.setattr(workplace.Workplace, "weights_digest", lambda _: "")
+    patch.setattr(workplace.Workplace, "weights_digest", lambda *_: "")
 
 
 def _without_form(patch: pytest.MonkeyPatch) -> None:
     """What cannot be read counts as results of its own."""
     honest_results, honest_outcome = measure.read_results, bench_module.Bench._with_measurement
 
-    def read(path: Path, baseline: Any = None) -> Any:
+    def read(path: Path, most_bytes: int) -> Any:
         try:
-            return honest_results(path, baseline)
+            return honest_results(path, most_bytes)
         except measure.Unmeasured:
             return {}
 
