@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from antifragile._files import write_atomically
@@ -249,6 +249,8 @@ def run_escape(escape: Escape, without: Sequence[str]) -> Result:
         peak.close()
         left = marked(scene)
         reached = _reached(scene, peak, said, left, is_late=is_late)
+        if process.returncode != 0 and not is_late:  # a model that is refused ends with 0
+            reached.append("the command itself failed")
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -304,7 +306,10 @@ def main() -> None:
     """Try all ways out that the file of results does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("children.json"))
-    parser.add_argument("--without", nargs="*", default=[], help="mechanisms to switch off")
+    names = [one.name for one in fields(Mechanisms)]
+    parser.add_argument(
+        "--without", nargs="*", default=[], choices=names, help="mechanisms to switch off"
+    )
     parser.add_argument("--only", nargs="*", help="names of escapes")
     parser.add_argument("--model", help="run this model and print how that ended")
     options = parser.parse_args()

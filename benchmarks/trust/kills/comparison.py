@@ -153,9 +153,9 @@ def _is_ignored(column: str) -> bool:
 
 
 def _timeless(value: Any) -> Any:
-    """JSON data without wall times, and without the hash of the file that holds one."""
+    """JSON data without wall times, and without the hashes of what holds one."""
     if isinstance(value, dict):
-        dropped = {"certificate.json", *TIMES}
+        dropped = {"certificate.json", "content_sha256", *TIMES}
         return {key: _timeless(item) for key, item in value.items() if key not in dropped}
     if isinstance(value, list):
         items = [_timeless(item) for item in value]

@@ -39,3 +39,8 @@ def test_what_a_mechanism_holds_is_open_without_it() -> None:
     result = run_escape(BY_NAME["mode of a file"], without=without)
     assert result.seen == "the file's mode or time was changed"
     assert result.verdict == result.expected == "not"
+
+
+def test_a_try_that_fails_itself_is_not_called_stopped() -> None:
+    result = run_escape(BY_NAME["daemon"], without=("a mechanism that there is not",))
+    assert (result.verdict, result.seen) == ("noticed", "the command itself failed")
