@@ -78,16 +78,14 @@ def write_output(path: Path, content: bytes | Iterable[bytes]) -> None:
         content: Its bytes, or parts of them one after another.
 
     Raises:
-        UsageError: It is a folder, or a database, which no output replaces.
+        UsageError: As `write_atomically`, or it is a database, which no output replaces.
         WorldError: It cannot be written.
     """
-    if not path.exists() or path.is_file():
+    if not path.exists() or path.is_file() or path.is_dir():
         if _is_database(path):
             raise UsageError(f"{path} is a database, perhaps a store; choose another file.")
         write_atomically(path.resolve() if path.is_symlink() else path, content)
         return
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the path of a file.")
     try:
         with path.open("wb") as stream:
             stream.writelines([content] if isinstance(content, bytes) else content)
@@ -101,7 +99,7 @@ def _is_database(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE)) == _SQLITE
-    except OSError:  # it is not there; whoever writes it says more
+    except OSError:  # it is not there, or a folder; whoever writes it says more
         return False
 
 

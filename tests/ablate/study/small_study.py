@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.generate.digests import digests_of
 from antifragile.ablate.generate.emit import files_of, variant_toml
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.copies import data_hashes
+from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
-from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.folder import AblationFolder, read_ablation_folder
+from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.server import StudyProcesses, training_modules
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.store.ablation import AblationStore
+
+Study = Callable[..., AblationOutcome]
+GATE = "model-gate--identity"
 
 MODEL = """\
 import torch
@@ -143,6 +154,27 @@ def written(folder: AblationFolder, arms: Sequence[str]) -> Path:
     for file, content in folder.combination(arms).items():
         write(place / file, content.decode())
     return place
+
+
+@contextmanager
+def open_study(certifier: Server | None = None) -> Iterator[Study]:
+    """Run studies of one seed and one cut, where nothing else is said, in one server."""
+    with Server(workers=2, preload=training_modules(TORCH)) as server:
+        processes = StudyProcesses(server=server, certifier=certifier)
+
+        def run(place: Path, experiment: Path, **changes: Any) -> AblationOutcome:
+            folder = read_ablation_folder(place / "variants")
+            chosen: dict[str, Any] = {
+                "name": "made",
+                "experiment": Experiment.from_file(f"{experiment}:run"),
+                "arms": [GATE],
+                "seeds": (1,),
+            }
+            with AblationStore(str(place / "study.db")) as store:
+                request = AblationRequest(**(chosen | changes))
+                return run_ablation(request, folder, store, processes=processes)
+
+        yield run
 
 
 def recertify(out: Path) -> None:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
+from antifragile.ablate.study.request import TrainingProtocol
 from antifragile.ablate.study.server import (
-    StudyProcesses,
     changed_tree,
     open_study_copies,
-    training_modules,
 )
-from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import UsageError
-from antifragile.store.ablation import AblationStore
-from tests.ablate.study.small_study import EXPERIMENT, MODEL, make_folder, write
+from tests.ablate.study.small_study import (
+    EXPERIMENT,
+    GATE,
+    MODEL,
+    Study,
+    make_folder,
+    open_study,
+    write,
+)
 
-Study = Callable[..., AblationOutcome]
-GATE, TANH = "model-gate--identity", "model-tanh--identity"
+TANH = "model-tanh--identity"
 READING = MODEL.replace(
     "import torch\n",
     "import json\nfrom pathlib import Path\n\nimport torch\n",
@@ -66,21 +67,7 @@ evaluate = run
 @pytest.fixture(scope="module")
 def study(tracing: Server) -> Iterator[Study]:
     """Run a study of one seed and one cut, where nothing else is said."""
-    with Server(workers=2, preload=training_modules(TORCH)) as server:
-        processes = StudyProcesses(server=server, certifier=tracing)
-
-        def run(place: Path, experiment: Path, **changes: Any) -> AblationOutcome:
-            folder = read_ablation_folder(place / "variants")
-            chosen: dict[str, Any] = {
-                "name": "made",
-                "experiment": Experiment.from_file(f"{experiment}:run"),
-                "arms": [GATE],
-                "seeds": (1,),
-            }
-            with AblationStore(str(place / "study.db")) as store:
-                request = AblationRequest(**(chosen | changes))
-                return run_ablation(request, folder, store, processes=processes)
-
+    with open_study(certifier=tracing) as run:
         yield run
 
 

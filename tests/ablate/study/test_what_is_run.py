@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import os
 import py_compile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.generate.digests import AGAIN
-from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
+from antifragile.ablate.study.request import TrainingProtocol
 from antifragile.ablate.study.runs import AblationRuns, _sha256
-from antifragile.ablate.study.server import StudyCopies, StudyProcesses, training_modules
-from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.ablate.study.server import StudyCopies
+from antifragile.ablate.study.study import AblationOutcome
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.ablation import AblationStore
-from tests.ablate.study.small_study import MODEL, make_folder, write
+from tests.ablate.study.small_study import GATE, MODEL, Study, make_folder, open_study, write
 
-Study = Callable[..., AblationOutcome]
-GATE = "model-gate--identity"
 CONSTANT = """\
 VALUE = 1.0
 
@@ -47,20 +41,7 @@ def run(build_model, seed, data_order_seed):
 @pytest.fixture(scope="module")
 def study() -> Iterator[Study]:
     """Run a study of one seed and one cut, where nothing else is said."""
-    with Server(workers=2, preload=training_modules(TORCH)) as server:
-
-        def run(place: Path, experiment: Path, **changes: Any) -> AblationOutcome:
-            folder = read_ablation_folder(place / "variants")
-            chosen: dict[str, Any] = {
-                "name": "made",
-                "experiment": Experiment.from_file(f"{experiment}:run"),
-                "arms": [GATE],
-                "seeds": (1,),
-            }
-            with AblationStore(str(place / "study.db")) as store:
-                request = AblationRequest(**(chosen | changes))
-                return run_ablation(request, folder, store, processes=StudyProcesses(server=server))
-
+    with open_study() as run:
         yield run
 
 

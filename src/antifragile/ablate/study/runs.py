@@ -192,15 +192,16 @@ class AblationRuns:
         return found
 
     def _say_of_changed(self, names: Collection[str]) -> None:
-        """Say, once, that files which earlier runs read are others now."""
-        if "changed" not in self._said:
-            self._said.add("changed")
-            listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
-            logger.warning(
-                "Earlier runs read %s, which %s; they are run again.",
-                listed if len(names) <= 5 else f"{listed} and {len(names) - 5} more",
-                "was changed since" if len(names) == 1 else "were changed since, or one of them",
-            )
+        """Say that files which earlier runs read are others now."""
+        listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
+        listed += f" and {len(names) - 5} more" if len(names) > 5 else ""
+        how = "was changed since" if len(names) == 1 else "were changed since, or one of them"
+        self._say_once("changed", f"Earlier runs read {listed}, which {how}; they are run again.")
+
+    def _say_once(self, about: str, words: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            logger.warning("%s", words)
 
     def _extend(self, plan: PlannedRun, names: Iterable[str]) -> None:
         """Make the key of a run that read these files too."""
@@ -222,11 +223,11 @@ class AblationRuns:
     def _say_of_older(self, missing: Iterable[PlannedRun]) -> None:
         """Say that runs of an earlier version are not used."""
         older = self.store.ablation_runs(_sha256(self._known(plan)) for plan in missing)
-        if any(run.metrics is not None for run in older.values()) and "older" not in self._said:
-            self._said.add("older")
-            logger.warning(
+        if any(run.metrics is not None for run in older.values()):
+            self._say_once(
+                "older",
                 "Runs that an earlier version stored do not say which files they read; they are "
-                "run again."
+                "run again.",
             )
 
     def _find_kept(self, plan: PlannedRun) -> bool:

@@ -87,7 +87,9 @@ def render_page(
 def _curves(source: Source, records: pd.DataFrame | None) -> pd.DataFrame | None:
     """All records, those of unfinished trials too; None without any."""
     found = source.meta_loops if records is None else records
-    return None if found is None or found.empty else curves(found[list(_OF_CURVES)])
+    if found is None or found.empty:
+        return None
+    return curves(found[[name for name in _OF_CURVES if name in found]])
 
 
 def _fill(
