@@ -55,7 +55,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durable: b
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     try:
         with temporary.open("xb") as file:
-            _is_held(file)
+            hold(file)
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if durable:
@@ -109,7 +109,7 @@ def _sweep(folder: Path) -> None:
     for path in _unfinished_files(folder):
         with suppress(OSError), path.open("rb") as file:
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
-            if age_s > 1 and _is_held(file):  # a younger one may be about to be held
+            if age_s > 1 and hold(file):  # a younger one may be about to be held
                 path.unlink()
 
 
@@ -118,8 +118,8 @@ def _unfinished_files(folder: Path) -> list[Path]:
     return [path for path in folder.glob(f".*{_TEMPORARY}") if _OURS.fullmatch(path.name)]
 
 
-def _is_held(file: BinaryIO) -> bool:
-    """Hold an unfinished file until it is closed, however its process ends; False if another does.
+def hold(file: BinaryIO | int) -> bool:
+    """Hold an open file or folder until it is closed or its process ends; False if another does.
 
     Where a file system knows no such locks nobody holds any, and nothing is removed.
     """

@@ -78,6 +78,12 @@ def test_a_report_says_that_the_folder_holds_other_variants(
         assert "in the folder of its name" not in text
     assert "torch.sigmoid(self.gate(x))" not in page  # the change of another variant
 
+    moved = variants.rename(home / "moved")
+    (moved / "model-gate--identity" / "model.py").unlink()
+    said = " ".join(cli("ablate", "report", "moved", "--format", "markdown").out.split())
+    assert "moved cannot be used as it is: moved/model-gate--identity: model.py is missing" in said
+    assert "variants no longer" not in said
+
 
 @pytest.mark.slow
 def test_studies_of_one_folder_keep_manifests_of_their_own(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
+from antifragile.ablate.sandbox.limits.trees import _sweep, bytes_below, remove_tree, scratch_folder
 
 MIB = 2**20
 
@@ -75,7 +75,7 @@ def test_what_is_no_folder_or_not_there_is_let_be(tmp_path: Path) -> None:
 
 CLOSED = """
 import os, sys
-from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
+from antifragile.ablate.sandbox.limits.trees import _sweep, bytes_below, remove_tree, scratch_folder
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -101,3 +101,19 @@ def test_closed_folders_are_measured_and_removed_by_an_ordinary_user() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["4", "False"]
     place.rmdir()
+
+
+def test_folders_of_killed_processes_are_removed_and_those_of_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, new, other = (tmp_path / name for name in ("try-left", "try-new", "other-left"))
+    for folder in (left, new, other):
+        (folder / "deep").mkdir(parents=True)
+    with scratch_folder("try-") as held:
+        for folder in (left, other, held):
+            os.utime(folder, (0, 0))
+        _sweep.cache_clear()
+        with scratch_folder("try-") as second:
+            assert set(tmp_path.iterdir()) == {new, other, held, second}
+    assert sorted(tmp_path.iterdir()) == [other, new]

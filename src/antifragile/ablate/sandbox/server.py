@@ -14,9 +14,8 @@ stopped, all of it is ended.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -36,7 +35,7 @@ from antifragile.ablate.sandbox.home import known_caches, private_home, without_
 from antifragile.ablate.sandbox.job import Failure, Job, Limits, Outcome, outcome_of
 from antifragile.ablate.sandbox.limits.mechanisms import Mechanisms
 from antifragile.ablate.sandbox.limits.pipe import ServerPipe
-from antifragile.ablate.sandbox.limits.trees import remove_tree
+from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.errors import WorldError
 
 _THREADS = (
@@ -79,8 +78,9 @@ class Server:
     ) -> None:
         self.limits, self._given = limits or Limits(), dict(environment or {})
         self._mechanisms = mechanisms or Mechanisms()
-        self._answers = tempfile.TemporaryDirectory(prefix="antifragile-jobs-")
-        self._home = Path(self._answers.name, "server") if has_private_home else None
+        self._open = ExitStack()
+        self._answers = self._open.enter_context(scratch_folder("antifragile-jobs-"))
+        self._home = self._answers / "server" if has_private_home else None
         self.notes: list[str] = []
         self.packages: tuple[str, ...] = ()
         self.held: Mechanisms | None = None
@@ -97,7 +97,7 @@ class Server:
             "antifragile.ablate.sandbox.process",
             start,
             environment={**self._user_variables(), **self._own_variables(), **self._given},
-            mark=self._answers.name,
+            mark=str(self._answers),
             timeout_s=self.limits.timeout_s,
             holds_group=self._mechanisms.holds_group,
         )
@@ -171,7 +171,7 @@ class Server:
 
     def _ask_for_packages(self, names: Sequence[str], root: Path) -> None:
         self._changes += 1
-        self._pipe.send({"packages": [names, str(root), self._answers.name, self.limits.timeout_s]})
+        self._pipe.send({"packages": [names, str(root), str(self._answers), self.limits.timeout_s]})
 
     def _settle(self) -> None:
         """Wait until the packages are those that were asked for last."""
@@ -195,8 +195,7 @@ class Server:
         if self._fresh is not None:
             self._fresh.close()
         self._pipe.close()
-        remove_tree(self._answers.name)
-        self._answers.cleanup()
+        self._open.close()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
         """Run jobs, `workers` at a time; they start at once, behind those of earlier runs.
@@ -271,7 +270,7 @@ class Server:
         return self._pipe.read(takes_long=self._imports + self._changes > 0)
 
     def _scratch(self, number: int) -> Path:
-        return Path(self._answers.name) / str(number)
+        return self._answers / str(number)
 
     def _outcome(self, job: Job, ended: dict[str, Any]) -> Outcome:
         scratch = self._scratch(ended["id"])

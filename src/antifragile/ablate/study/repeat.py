@@ -32,6 +32,7 @@ from antifragile.ablate.study.manifest import (
     with_metrics,
 )
 from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.results import ChangedVariants
 from antifragile.errors import AntifragileError, UsageError, nearest
 from antifragile.store.ablation import AblationStore
 
@@ -111,20 +112,21 @@ def repeat_request(
     return request
 
 
-def changed_variants(manifest: AblationManifest, folder: Path) -> tuple[str, ...]:
-    """Names of what is no longer in a folder as it was run: ``baseline``, arms; all if unreadable.
+def changed_variants(manifest: AblationManifest, folder: Path) -> ChangedVariants | None:
+    """Find out which variants are no longer in a folder as they were run; None for none.
 
-    Nothing where the folder holds no set, which `repeat_folder` generates again.
+    Nothing has changed where the folder holds no set, which `repeat_folder` generates again.
     """
     if not (folder / INDEX).is_file():
-        return ()
+        return None
     then = {BASELINE: manifest.baseline_sha256} | {arm.name: arm.sha256 for arm in manifest.arms}
     try:
         found = read_ablation_folder(folder)
         now = {BASELINE: found.sha256([])} | {arm.name: arm.sha256 for arm in found.arms}
-    except (AntifragileError, OSError):
-        return tuple(then)
-    return tuple(name for name, sha256 in then.items() if now.get(name) != sha256)
+    except (AntifragileError, OSError) as error:
+        return ChangedVariants(folder=str(folder), names=tuple(then), reason=str(error))
+    names = tuple(name for name, sha256 in then.items() if now.get(name) != sha256)
+    return ChangedVariants(folder=str(folder), names=names) if names else None
 
 
 def differences(now: AblationManifest, then: AblationManifest) -> tuple[int, list[str]]:

@@ -74,6 +74,21 @@ class ProtocolResult:
         return list(dict.fromkeys([*map(str, self.judged.table["question"]), *asked]))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChangedVariants:
+    """Variants that a folder no longer holds as they were run.
+
+    Args:
+        folder: The folder.
+        names: Arms, or ``baseline``; all where the folder cannot be used.
+        reason: A sentence that says why it cannot be used; empty where it can.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    reason: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationResults:
     """The results of a study.
@@ -85,7 +100,7 @@ class AblationResults:
         placebo: The judged placebo arm; None when it was not run.
         rank: Agreement of the two protocols; None with one.
         failures: The runs that failed, and those without a number to compare; each with a reason.
-        changed: Arms, or ``baseline``, that the folder no longer holds as they were run.
+        changed: Variants that are no longer there as they were run; None for none.
     """
 
     manifest: AblationManifest
@@ -94,7 +109,7 @@ class AblationResults:
     placebo: Judged | None
     rank: RankAgreement | None
     failures: tuple[ManifestRun, ...]
-    changed: tuple[str, ...] = ()
+    changed: ChangedVariants | None = None
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -114,7 +129,9 @@ class AblationResults:
         return bool(self.placebo.table.iloc[0]["p"] <= self.placebo.judgement.alpha)
 
 
-def read_results(manifest: AblationManifest, changed: tuple[str, ...] = ()) -> AblationResults:
+def read_results(
+    manifest: AblationManifest, changed: ChangedVariants | None = None
+) -> AblationResults:
     """Judge a study.
 
     Args:

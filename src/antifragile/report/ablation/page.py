@@ -158,7 +158,8 @@ def _lead(results: AblationResults) -> str:
 
 def _arm_view(arm: Arm, folder: Path, page: Path, results: AblationResults) -> ArmView:
     place = folder / arm.name
-    is_there = not {arm.name, BASELINE} & set(results.changed)  # else it is another change's
+    changed = () if results.changed is None else results.changed.names
+    is_there = not {arm.name, BASELINE} & {*changed}  # else it is another change's
     chosen = [arm.name] if results.traits.row_components else []
     files = ("change.diff", "certificate.json", "variant.toml")
     return ArmView(

@@ -16,6 +16,7 @@ from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, Manife
 from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.ablate.study.results import (
     AblationResults,
+    ChangedVariants,
     ProtocolResult,
     differing_metrics,
     listed_names,
@@ -50,8 +51,8 @@ def ablation_tables(results: AblationResults) -> list[Table]:
 def checks_table(results: AblationResults) -> Table:
     """Repeat, placebo, baseline and agreement of the protocols: how far to trust the rest."""
     rows: list[list[Cell]] = [["repeat", _repeat_words(results)]]
-    if results.changed:
-        rows.insert(0, ["variants", _changed_words(results)])
+    if results.changed is not None:
+        rows.insert(0, ["variants", _changed_words(results.changed)])
     if results.placebo is not None:
         rows.append(["placebo", _placebo_words(results)])
     for result in results.protocols:
@@ -191,7 +192,7 @@ def again_note(results: AblationResults) -> str:
     """A command that runs a row again, or the study where rows belong together."""
     chosen = ["COMPONENT", "OTHER"][: results.traits.row_components]
     command = repeat_command(chosen, Path(results.manifest.folder), results.manifest)
-    if results.changed:
+    if results.changed is not None:
         return "Rows can be run again once the folder holds the variants that were run."
     if not chosen:
         return f"The study again, in a store of its own: {command}"
@@ -206,11 +207,13 @@ def repeat_command(arms: Sequence[str], folder: Path, manifest: AblationManifest
     return shlex.join([*parts, *only, "--store", "again.db"])
 
 
-def _changed_words(results: AblationResults) -> str:
+def _changed_words(changed: ChangedVariants) -> str:
+    here = "The numbers here are those of the variants that were run"
+    if changed.reason:
+        return f"{changed.folder} cannot be used as it is: {changed.reason} {here}"
     return (
-        f"{results.manifest.folder} no longer holds what was run: {listed_names(results.changed)} "
-        "changed since, or cannot be used. The numbers here are those of the old variants; 'ablate "
-        "run' measures the new ones"
+        f"{changed.folder} no longer holds what was run: {listed_names(changed.names)} changed "
+        f"since, or cannot be used. {here}; 'ablate run' measures the new ones"
     )
 
 

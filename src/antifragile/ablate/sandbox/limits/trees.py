@@ -13,13 +13,15 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from antifragile._files import move
+from antifragile._files import hold, move
 
 _MOST_ENTRIES = 200_000  # files and folders; each takes an inode of the disk
 _PAUSES_S = (0.0, 0.1, 0.5, 2.0)
+_NEW_S = 60.0  # the age of a folder whose process may not hold it yet
 _TO_LOOK, _TO_CHANGE = 0o500, 0o700
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -57,14 +59,35 @@ def _counted(queue: list[str], most: int) -> int:
 def scratch_folder(prefix: str) -> Iterator[Path]:
     """Make a temporary folder that others' code may write in; it is gone at the end.
 
+    Its process holds it; those that nobody holds, as their process was killed, are removed too.
+
     Args:
         prefix: The first part of its name.
     """
+    _sweep(prefix)
     folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+    descriptor = os.open(folder, _FOLDER)
     try:
+        hold(descriptor)
         yield folder
     finally:
         remove_tree(folder)
+        os.close(descriptor)
+
+
+@cache
+def _sweep(prefix: str) -> None:
+    """Remove the user's temporary folders that nobody holds; once in a process."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):
+            descriptor = os.open(folder, _FOLDER)
+            try:
+                found = os.fstat(descriptor)
+                is_new = time.time() - found.st_mtime < _NEW_S
+                if found.st_uid == os.geteuid() and not is_new and hold(descriptor):
+                    remove_tree(folder)
+            finally:
+                os.close(descriptor)
 
 
 def remove_tree(folder: str | os.PathLike[str]) -> None:
