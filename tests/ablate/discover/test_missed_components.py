@@ -29,7 +29,7 @@ from antifragile.ablate.records import (
 )
 from antifragile.ablate.sandbox.job import Job, Outcome
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.job import RunArguments, run_job
+from antifragile.ablate.study.child.run import RunArguments, run_job
 from tests.ablate.model_projects import part_of, written_project
 
 Reference = Callable[[Any, Tensor, str], Tensor]  # model, input, name of the part that is left out

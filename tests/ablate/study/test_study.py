@@ -17,8 +17,8 @@ from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.study.child.metrics import checked_metrics
 from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
-from antifragile.ablate.study.job import checked_metrics
 from antifragile.ablate.study.repeat import differences
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
 from antifragile.ablate.study.results import read_results

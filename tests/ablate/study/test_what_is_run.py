@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.generate.digests import AGAIN
+from antifragile.ablate.study.keys import RunKeys, _sha256
 from antifragile.ablate.study.request import TrainingProtocol
-from antifragile.ablate.study.runs import AblationRuns, _sha256
 from antifragile.ablate.study.server import StudyCopies
 from antifragile.ablate.study.study import AblationOutcome
 from antifragile.errors import StoreError, UsageError
@@ -213,7 +213,7 @@ def test_runs_that_do_not_say_what_they_read_are_run_again(
     make_folder(tmp_path)
     write(tmp_path / "experiment.py", CONSTANT)
     with monkeypatch.context() as patch:
-        patch.setattr(AblationRuns, "_first_key", lambda runs, plan: _sha256(runs._known(plan)))
+        patch.setattr(RunKeys, "_first_key", lambda keys, plan: _sha256(keys._known(plan)))
         study(tmp_path, tmp_path / "experiment.py")
     caplog.clear()
     assert study(tmp_path, tmp_path / "experiment.py").n_run == 4

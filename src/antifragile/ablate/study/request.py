@@ -30,8 +30,8 @@ from antifragile.ablate.source.project import (
     package_top,
     split_entry,
 )
-from antifragile.ablate.study.job import EVALUATE
-from antifragile.ablate.study.trainer import TrainerOptions
+from antifragile.ablate.study.child.experiment import EVALUATE
+from antifragile.ablate.study.child.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.config.seeds import SeedTree
 from antifragile.data.datasets import load_dataset

@@ -1,10 +1,7 @@
 """The runs of one ablation study: looked up in the store, or started and stored as they end.
 
-A run's key is the hash of everything that decides its numbers: the variant's files, the baseline's
-(the initial values come from it), the experiment with the local files it imports, protocol, seeds,
-environment, and the other files that it was seen to read below the model's and the experiment's
-folder; their names are stored below the key of all the rest. A run with a known key is found in the
-store and not run again, whichever study asked for it first.
+A run whose key is known (see `keys`) is found in the store and not run again, whichever study asked
+for it first.
 
 A run that failed counts as failed for the rest of this call, so that a design can go on without it,
 and is tried again, alone, by the next call. A combination of ablations that may not run is kept as
@@ -15,36 +12,24 @@ damaged, which a note says.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
-from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.source.opened import ReadFiles
+from antifragile.ablate.study.child.run import KEPT, RunArguments, run_job
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.job import (
-    KEPT,
-    OF_EXPERIMENT,
-    OF_MODEL,
-    OPENED,
-    RunArguments,
-    run_job,
-)
+from antifragile.ablate.study.keys import READ_FILES, RunKeys
 from antifragile.ablate.study.request import (
     AblationRequest,
     PlannedRun,
-    Role,
     TrainingProtocol,
     trained_for,
 )
@@ -54,9 +39,6 @@ from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
 from antifragile.study.folder import default_files, find_kept, seal
 
-logger = logging.getLogger(__name__)
-
-READ_FILES = "files"  # protocol of a row whose metrics name the files that a run read
 NOT_RUN = "not run, as the combination is"
 
 
@@ -115,15 +97,7 @@ class AblationRuns:
         self.combinations, self.listener = combinations, listener
         self._is_confined = is_confined
         self.ended: dict[PlannedRun, AblationRun] = {}
-        self.keys: dict[PlannedRun, str] = {}
-        self._read: dict[PlannedRun, set[str]] = {}  # files that a key knows
-        copies, experiment = combinations.copies.copies, request.experiment
-        self._files = ReadFiles(
-            {OF_MODEL: copies.original, OF_EXPERIMENT: experiment.folder},
-            {OF_MODEL: self.folder.files, OF_EXPERIMENT: tuple(experiment.files or ())},
-            {f"{OF_MODEL}:{file}": sha256 for file, sha256 in self.folder.data.items()},
-        )
-        self._said: set[str] = set()
+        self.keys = RunKeys(request, store, environment, combinations)
         self.notes: list[str] = []
         self._trained: dict[PlannedRun, Path] = {}  # files that were checked or written
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
@@ -141,11 +115,11 @@ class AblationRuns:
             plans: The wanted runs.
             quietly: Do not tell the listener.
         """
-        self._look_up(trained_for(plans))
+        self.keys.look_up(trained_for(plans))
         missing = self._not_ended(plans)
         baselines = [plan for plan in trained_for(missing) if plan not in self._trained]
         first = [plan for plan in baselines if not self._find_kept(plan)]
-        self._say_of_older(missing)
+        self.keys.say_of_older(missing)
         self._run_jobs(first, wanted=len(missing), quietly=quietly)
         others = [plan for plan in missing if plan not in first]
         if first:  # now it is known which files they read
@@ -155,7 +129,7 @@ class AblationRuns:
 
     def _not_ended(self, plans: Iterable[PlannedRun]) -> list[PlannedRun]:
         """Take the runs that the store has and those that may not run; return the others."""
-        missing, found = [], self._look_up(plans)
+        missing, found = [], self.keys.look_up(plans)
         for plan in plans:
             run = found.get(plan)
             if run is not None and run.metrics is not None:
@@ -167,68 +141,6 @@ class AblationRuns:
             else:
                 missing.append(plan)
         return missing
-
-    def _look_up(self, plans: Iterable[PlannedRun]) -> dict[PlannedRun, AblationRun]:
-        """Find the keys of runs, and those that are stored.
-
-        Below the key of what is known before a run, the store has either the run, or the names of
-        the files that it read; their hashes as they are now make the next key.
-        """
-        found, asked = dict[PlannedRun, AblationRun](), list(dict.fromkeys(plans))
-        for plan in asked:
-            self.keys[plan], self._read[plan] = self._first_key(plan), set()
-        while asked:
-            rows, further = self.store.ablation_runs(self.keys[plan] for plan in asked), []
-            for plan in asked:
-                row = rows.get(self.keys[plan])
-                if row is not None and row.protocol == READ_FILES:
-                    self._extend(plan, row.metrics or {})
-                    further.append(plan)
-                elif row is not None:
-                    found[plan] = row
-                elif self._read[plan]:
-                    self._say_of_changed(self._read[plan])
-            asked = further
-        return found
-
-    def _say_of_changed(self, names: Collection[str]) -> None:
-        """Say that files which earlier runs read are others now."""
-        listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
-        listed += f" and {len(names) - 5} more" if len(names) > 5 else ""
-        how = "was changed since" if len(names) == 1 else "were changed since, or one of them"
-        self._say_once("changed", f"Earlier runs read {listed}, which {how}; they are run again.")
-
-    def _say_once(self, about: str, words: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            logger.warning("%s", words)
-
-    def _extend(self, plan: PlannedRun, names: Iterable[str]) -> None:
-        """Make the key of a run that read these files too."""
-        hashes = {name: self._files.sha256(name) for name in sorted(names)}
-        self._read[plan] |= hashes.keys()
-        self.keys[plan] = _sha256([self.keys[plan], hashes])
-
-    def _note_read(self, plan: PlannedRun, scratch: Path, seconds: float) -> None:
-        """Store which files a run read that its key does not know yet, and make the key anew.
-
-        Raises:
-            UsageError: One was changed while the study ran.
-        """
-        names = self._files.read_in_run(scratch / OPENED, seconds)
-        if new := sorted(names - self._read[plan])[:MOST_FILES]:
-            self._store(plan, READ_FILES, metrics=dict.fromkeys(new, 1.0))
-            self._extend(plan, new)
-
-    def _say_of_older(self, missing: Iterable[PlannedRun]) -> None:
-        """Say that runs of an earlier version are not used."""
-        older = self.store.ablation_runs(_sha256(self._known(plan)) for plan in missing)
-        if any(run.metrics is not None for run in older.values()):
-            self._say_once(
-                "older",
-                "Runs that an earlier version stored do not say which files they read; they are "
-                "run again.",
-            )
 
     def _find_kept(self, plan: PlannedRun) -> bool:
         """Look for a baseline's trained values, and note if they should be there and are not."""
@@ -276,6 +188,16 @@ class AblationRuns:
         self.n_failed += is_failed
         failure = self.combinations.copies.explained(outcome.reason) if is_failed else None
         self._put(plan, None if is_failed else outcome.value, failure, outcome.seconds)
+
+    def _note_read(self, plan: PlannedRun, scratch: Path, seconds: float) -> None:
+        """Store which files a run read that its key does not know yet, and make the key anew.
+
+        Raises:
+            UsageError: One was changed while the study ran.
+        """
+        if new := self.keys.newly_read(plan, scratch, seconds):
+            self._store(plan, READ_FILES, metrics=dict.fromkeys(new, 1.0))
+            self.keys.extend(plan, new)
 
     def _keeps(self, plan: PlannedRun) -> bool:
         """Whether a run's trained values are asked for."""
@@ -368,25 +290,3 @@ class AblationRuns:
 
     def _kept_file(self, plan: PlannedRun) -> Path:
         return (self._kept / f"{self.keys[plan][:32]}.safetensors").resolve()
-
-    def _first_key(self, plan: PlannedRun) -> str:
-        """Hash of what is known to decide a run's numbers before it has run."""
-        return _sha256([self._known(plan), [self.keys[p] for p in trained_for([plan])]])
-
-    def _known(self, plan: PlannedRun) -> dict[str, Any]:
-        build = self.folder.project.build
-        return {
-            "source": self.combinations.sha256(plan.ablated),
-            "baseline": self.combinations.sha256(BASELINE),
-            "build": [build.file, build.function],
-            "cut": self.folder.cut_parameters(sorted(plan.ablated)),
-            "experiment": self.request.experiment.sha256,
-            "protocol": plan.protocol,
-            "seeds": plan.seeds(),
-            "environment": self.environment.environment_id,
-            "again": plan.role is Role.REPEAT,
-        }
-
-
-def _sha256(what: object) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

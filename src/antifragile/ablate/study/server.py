@@ -23,7 +23,7 @@ from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job, Limits
 from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study import job
+from antifragile.ablate.study.child import run
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.request import AblationRequest
 from antifragile.errors import UsageError
@@ -32,7 +32,7 @@ from antifragile.study.machine import current_environment
 
 logger = logging.getLogger(__name__)
 
-PRELOAD_DATASET = ("antifragile.ablate.study.trainer", "sklearn.datasets")
+PRELOAD_DATASET = ("antifragile.ablate.study.child.trainer", "sklearn.datasets")
 _MISSING = (
     "FileNotFoundError",
     "No such file",
@@ -146,7 +146,7 @@ def open_study_server(
 
 def training_modules(framework: Framework) -> tuple[str, ...]:
     """Modules that a server imports before it forks runs of a framework's models."""
-    return (*framework.preload, *framework.preload_training, job.__name__)
+    return (*framework.preload, *framework.preload_training, run.__name__)
 
 
 def describe_environment(folder: AblationFolder, server: Server) -> Environment:
@@ -159,7 +159,7 @@ def describe_environment(folder: AblationFolder, server: Server) -> Environment:
     if framework_named(folder.framework).extra is not None:
         arguments = {"framework": folder.framework}
         outcome = server.run_one(
-            Job(target=job.describe_framework, folder=".", arguments=arguments)
+            Job(target=run.describe_framework, folder=".", arguments=arguments)
         )
         if outcome.failure is not None:
             raise UsageError(f"{folder.framework} does not work here: {outcome.reason}.")

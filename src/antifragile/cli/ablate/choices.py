@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from antifragile.ablate.designs.registry import DesignName, looks_until
+from antifragile.ablate.study.child.trainer import TrainerOptions
 from antifragile.ablate.study.folder import AblationFolder, choose_arms
 from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
-from antifragile.ablate.study.trainer import TrainerOptions
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.cli.ablate.options import words_of
 

@@ -1,0 +1,1 @@
+"""A run in its child process: a user's model and experiment under paired seeds."""

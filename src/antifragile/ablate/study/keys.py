@@ -1,0 +1,152 @@
+"""The keys of a study's runs: hashes of everything that decides their numbers.
+
+A key covers the variant's files, the baseline's (the initial values come from it), the experiment
+with the local files it imports, protocol, seeds, environment, and the other files that the run was
+seen to read below the model's and the experiment's folder; their names are stored below the key of
+all the rest. A run with a known key is found in the store and not run again, whichever study asked
+for it first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.sandbox.copies import MOST_FILES
+from antifragile.ablate.source.opened import ReadFiles
+from antifragile.ablate.study.child.run import OF_EXPERIMENT, OF_MODEL, OPENED
+from antifragile.ablate.study.combinations import Combinations
+from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, trained_for
+from antifragile.store.ablation import AblationRun, AblationStore
+from antifragile.store.records import Environment
+
+logger = logging.getLogger(__name__)
+
+READ_FILES = "files"  # protocol of a row whose metrics name the files that a run read
+
+
+class RunKeys:
+    """The keys of a study's runs, as far as it is known what they read.
+
+    Args:
+        request: The study.
+        store: Store in which runs are looked up.
+        environment: Environment that all runs belong to.
+        combinations: The variants.
+    """
+
+    def __init__(
+        self,
+        request: AblationRequest,
+        store: AblationStore,
+        environment: Environment,
+        combinations: Combinations,
+    ) -> None:
+        self._request, self._store = request, store
+        self._environment, self._combinations = environment, combinations
+        self._keys: dict[PlannedRun, str] = {}
+        self._read: dict[PlannedRun, set[str]] = {}  # files that a key knows
+        copies, experiment = combinations.copies.copies, request.experiment
+        folder = combinations.folder
+        self._files = ReadFiles(
+            {OF_MODEL: copies.original, OF_EXPERIMENT: experiment.folder},
+            {OF_MODEL: folder.files, OF_EXPERIMENT: tuple(experiment.files or ())},
+            {f"{OF_MODEL}:{file}": sha256 for file, sha256 in folder.data.items()},
+        )
+        self._said: set[str] = set()
+
+    def __getitem__(self, plan: PlannedRun) -> str:
+        """The key of a run that was looked up, as it is known now."""
+        return self._keys[plan]
+
+    def look_up(self, plans: Iterable[PlannedRun]) -> dict[PlannedRun, AblationRun]:
+        """Find the keys of runs, and those that are stored.
+
+        Below the key of what is known before a run, the store has either the run, or the names of
+        the files that it read; their hashes as they are now make the next key.
+        """
+        found, asked = dict[PlannedRun, AblationRun](), list(dict.fromkeys(plans))
+        for plan in asked:
+            self._keys[plan], self._read[plan] = self._first_key(plan), set()
+        while asked:
+            rows, further = self._store.ablation_runs(self._keys[plan] for plan in asked), []
+            for plan in asked:
+                row = rows.get(self._keys[plan])
+                if row is not None and row.protocol == READ_FILES:
+                    self.extend(plan, row.metrics or {})
+                    further.append(plan)
+                elif row is not None:
+                    found[plan] = row
+                elif self._read[plan]:
+                    self._say_of_changed(self._read[plan])
+            asked = further
+        return found
+
+    def newly_read(self, plan: PlannedRun, scratch: Path, seconds: float) -> list[str]:
+        """Names of the files that a run read and that its key does not know yet.
+
+        Args:
+            plan: The run.
+            scratch: Its scratch folder.
+            seconds: Its wall time.
+
+        Raises:
+            UsageError: One was changed while the study ran.
+        """
+        names = self._files.read_in_run(scratch / OPENED, seconds)
+        return sorted(names - self._read[plan])[:MOST_FILES]
+
+    def extend(self, plan: PlannedRun, names: Iterable[str]) -> None:
+        """Make the key of a run that read these files too."""
+        hashes = {name: self._files.sha256(name) for name in sorted(names)}
+        self._read[plan] |= hashes.keys()
+        self._keys[plan] = _sha256([self._keys[plan], hashes])
+
+    def say_of_older(self, missing: Iterable[PlannedRun]) -> None:
+        """Say that runs of an earlier version are not used."""
+        older = self._store.ablation_runs(_sha256(self._known(plan)) for plan in missing)
+        if any(run.metrics is not None for run in older.values()):
+            self._say_once(
+                "older",
+                "Runs that an earlier version stored do not say which files they read; they are "
+                "run again.",
+            )
+
+    def _say_of_changed(self, names: Collection[str]) -> None:
+        """Say that files which earlier runs read are others now."""
+        listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
+        listed += f" and {len(names) - 5} more" if len(names) > 5 else ""
+        how = "was changed since" if len(names) == 1 else "were changed since, or one of them"
+        self._say_once("changed", f"Earlier runs read {listed}, which {how}; they are run again.")
+
+    def _say_once(self, about: str, words: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            logger.warning("%s", words)
+
+    def _first_key(self, plan: PlannedRun) -> str:
+        """Hash of what is known to decide a run's numbers before it has run."""
+        return _sha256([self._known(plan), [self._keys[p] for p in trained_for([plan])]])
+
+    def _known(self, plan: PlannedRun) -> dict[str, Any]:
+        build = self._combinations.folder.project.build
+        return {
+            "source": self._combinations.sha256(plan.ablated),
+            "baseline": self._combinations.sha256(BASELINE),
+            "build": [build.file, build.function],
+            "cut": self._combinations.folder.cut_parameters(sorted(plan.ablated)),
+            "experiment": self._request.experiment.sha256,
+            "protocol": plan.protocol,
+            "seeds": plan.seeds(),
+            "environment": self._environment.environment_id,
+            "again": plan.role is Role.REPEAT,
+        }
+
+
+def _sha256(what: object) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
