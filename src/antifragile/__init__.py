@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from antifragile.config.study import StudySpec
     from antifragile.data.datasets import load_dataset
     from antifragile.data.splits import Dataset
-    from antifragile.engine.loop import finish, meta_loops
     from antifragile.engine.records import MetaLoopRecord, TrialResult
+    from antifragile.engine.trial import finish, meta_loops
     from antifragile.optim.attach.perturb import perturb
     from antifragile.store.store import Store
     from antifragile.study.runner import StudyOutcome, extend_study, run_study
@@ -55,10 +55,10 @@ _HOMES = {
     "TrialResult": "engine.records",
     "TrialSpec": "config.run",
     "extend_study": "study.runner",
-    "finish": "engine.loop",
+    "finish": "engine.trial",
     "load_dataset": "data.datasets",
     "matched_width": "config.architecture",
-    "meta_loops": "engine.loop",
+    "meta_loops": "engine.trial",
     "perturb": "optim.attach.perturb",
     "run_study": "study.runner",
 }

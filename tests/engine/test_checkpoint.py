@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
-from antifragile.engine.loop import TrialState, meta_loops
+from antifragile.engine.trial import TrialState, meta_loops
 from antifragile.errors import CheckpointError, WorldError
 
 

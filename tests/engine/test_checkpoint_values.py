@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
-from antifragile.engine.loop import TrialState
 from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 
 SIZES = (3, 2, 4)

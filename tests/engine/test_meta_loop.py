@@ -12,9 +12,9 @@ from antifragile.config.modes import PAPER_MODES
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing, dropout_keep_mask
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import TrialState, finish, initial_weights, meta_loops
 from antifragile.engine.policies import LastKnownGood
 from antifragile.engine.records import MetaLoopRecord
+from antifragile.engine.trial import TrialState, finish, initial_weights, meta_loops
 
 MODES = pytest.mark.parametrize("mode", PAPER_MODES)
 

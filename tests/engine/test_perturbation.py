@@ -15,8 +15,8 @@ from antifragile.config.perturbation import PERTURBATIONS
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import TrialState, initial_weights, meta_loops
 from antifragile.engine.perturbation import rules_of
+from antifragile.engine.trial import TrialState, initial_weights, meta_loops
 from antifragile.optim import PRESETS
 
 ACTS: dict[str, dict[str, float]] = {

@@ -7,7 +7,6 @@ import torch
 
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import initial_weights, meta_loops
 from antifragile.engine.records import Damage
 from antifragile.engine.robustness import (
     DRAWS,
@@ -16,6 +15,7 @@ from antifragile.engine.robustness import (
     with_noise,
     without_neurons,
 )
+from antifragile.engine.trial import initial_weights, meta_loops
 from antifragile.model.networks import SimpleMLP
 
 

@@ -11,8 +11,8 @@ from antifragile.config.modes import PAPER_MODES
 from antifragile.config.run import Normalization, TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset, Split
-from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord
+from antifragile.engine.trial import TrialState
 from antifragile.fleet.planning.plan import FleetPlan, plan_fleet
 from antifragile.fleet.planning.workloads import workload
 from antifragile.fleet.trainer import fleet_meta_loops

@@ -10,7 +10,7 @@ import torch
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import meta_loops
+from antifragile.engine.trial import meta_loops
 from antifragile.fleet.native.kernel import NativeKernel
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.trainer import fleet_meta_loops

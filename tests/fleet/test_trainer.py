@@ -11,7 +11,7 @@ import torch
 from antifragile.config.architecture import Architecture
 from antifragile.config.run import TrainingOptions
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import meta_loops
+from antifragile.engine.trial import meta_loops
 from antifragile.errors import UsageError
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.trainer import fleet_meta_loops

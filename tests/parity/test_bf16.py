@@ -21,8 +21,8 @@ from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset, Split
 from antifragile.engine.epoch import epoch_order
-from antifragile.engine.loop import initial_weights, meta_loops
 from antifragile.engine.records import MetaLoopRecord
+from antifragile.engine.trial import initial_weights, meta_loops
 from antifragile.fleet.kernels import EpochJob, Group
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.kernel import NativeKernel

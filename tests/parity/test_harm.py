@@ -11,8 +11,8 @@ from antifragile.config.modes import PAPER_MODES, get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct
-from antifragile.engine.loop import meta_loops
 from antifragile.engine.records import MetaLoopRecord
+from antifragile.engine.trial import meta_loops
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.planning.plan import FleetPlan
 from antifragile.fleet.trainer import fleet_meta_loops
@@ -86,7 +86,9 @@ def _count_without(weights: object, spec: TrialSpec, record: MetaLoopRecord, dat
         ablation=ablation, layer=record.ablated_layer, neuron=record.ablated_neuron
     )
     model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=torch.float64)
-    model.load_state_dict(dict(ablate(weights, target)))
+    damaged = {name: value.clone() for name, value in weights.items()}
+    ablate(damaged, target)
+    model.load_state_dict(damaged)
     return count_correct(model, data.validation)
 
 

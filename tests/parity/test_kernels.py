@@ -18,8 +18,8 @@ from antifragile.config.seeds import Pairing
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import epoch_order
-from antifragile.engine.loop import TrialState, finish, initial_weights, meta_loops
 from antifragile.engine.records import MetaLoopRecord
+from antifragile.engine.trial import TrialState, finish, initial_weights, meta_loops
 from antifragile.fleet.kernels import EpochJob, Group, Kernel
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.kernel import NativeKernel

@@ -16,7 +16,7 @@ import torch
 from antifragile.config.perturbation import PERTURBATIONS
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import TrialState, meta_loops
+from antifragile.engine.trial import TrialState, meta_loops
 from antifragile.errors import UsageError
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import workload

@@ -12,8 +12,8 @@ from antifragile.config.architecture import Architecture
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import initial_weights
 from antifragile.engine.robustness import measure_robustness
+from antifragile.engine.trial import initial_weights
 from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_count
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload

@@ -40,8 +40,8 @@ from antifragile.config.study import StudySpec
 from antifragile.data.idx import gunzip, parse_idx
 from antifragile.data.npz import load_npz
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
-from antifragile.engine.loop import TrialState
 from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.trial import TrialState
 from antifragile.errors import AntifragileError
 from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_csv, as_markdown

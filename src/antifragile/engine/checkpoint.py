@@ -21,8 +21,8 @@ from safetensors.torch import load, save
 from antifragile._files import write_atomically
 from antifragile._records import RecordError, from_json
 from antifragile.config.run import TrialSpec
-from antifragile.engine.loop import TrialState
 from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 from antifragile.model.networks import Weights
 

@@ -10,8 +10,8 @@
 The LKG itself is never ablated, so damage stays only if it was survived. Meta-loop 1 trains the
 fresh initialisation un-ablated and is always promoted (the released code's behaviour).
 
-Everything after meta-loop n is a function of the state at n and the trial's streams, which is
-why a trial can stop and go on anywhere.
+What is cloned, damaged and trained is behind `Candidate`: the networks of the paper's trials are
+one (see `trial`).
 
 Source: PSA paper, section II.D and Fig. 4.
 """
@@ -19,135 +19,100 @@ Source: PSA paper, section II.D and Fig. 4.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-import torch
+from antifragile.engine.policies import LastKnownGood, Score, is_better
+from antifragile.model.networks import Weights
 
-from antifragile.config.modes import get_mode
-from antifragile.config.run import TrialSpec
-from antifragile.data.splits import Dataset
-from antifragile.engine.epoch import count_correct, exact_numerics, train_epoch
-from antifragile.engine.policies import LastKnownGood, next_lkg
-from antifragile.engine.records import MetaLoopRecord, TrialResult
-from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
-from antifragile.model.neurons import AblationTarget, ablate, choose_target
+Target = TypeVar("Target")
+Hit = TypeVar("Hit", covariant=True)
+Scored = TypeVar("Scored", int, float, covariant=True)
+
+
+class Candidate(Protocol[Hit, Scored]):
+    """The network that a meta-loop damages and trains, with its data and its optimizer."""
+
+    def initialise(self) -> None:
+        """Load the fresh network that meta-loop 1 trains."""
+
+    def load(self, weights: Weights) -> None:
+        """Load a clone of these weights, which stay as they are."""
+
+    def damage(self, meta_loop: int) -> Hit | None:
+        """Ablate what this meta-loop draws, and return it; None in a mode that ablates nothing."""
+
+    def train_epoch(self, meta_loop: int) -> float:
+        """Train for one epoch, and return the mean loss."""
+
+    def score(self) -> Scored:
+        """Measure the network on the validation split; more is better."""
+
+    def copy_weights(self) -> Weights:
+        """Copy the weights, for an LKG."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialState:
-    """The state of a trial after a meta-loop: all that is needed to go on."""
-
-    meta_loop: int
-    lkg: LastKnownGood
-    final_correct: int
-
-    def on(self, device: str) -> TrialState:
-        """Return the same state with its weights on another device."""
-        weights = {name: value.to(device) for name, value in self.lkg.weights.items()}
-        return replace(self, lkg=replace(self.lkg, weights=weights))
-
-
-def meta_loops(
-    spec: TrialSpec,
-    data: Dataset,
-    *,
-    start: TrialState | None = None,
-    dtype: torch.dtype = torch.float32,
-    threads: int = 1,
-    harm: bool = False,
-) -> Iterator[tuple[MetaLoopRecord, TrialState]]:
-    """Run the trial's meta-loops, yielding a record and the state after each.
+class MetaLoopOutcome(Generic[Target, Score]):
+    """The outcome of one meta-loop.
 
     Args:
-        spec: The trial; ``spec.meta_loops`` is the last meta-loop to run.
-        data: Its data set, on the device to train on.
-        start: Continue after this state instead of from a fresh network.
-        dtype: Type of weights and activations.
-        threads: Threads of torch inside this trainer; results can depend on it in the last bits.
-        harm: Count every ablated clone on the validation split before its epoch, too.
+        meta_loop: 1-based.
+        score: The candidate's, after its epoch.
+        lkg: The LKG after the meta-loop; its `meta_loop` is this one's if it was promoted.
+        target: The part that was ablated; None where nothing was.
+        damaged_score: The candidate's score right after the ablation, if it was asked for.
+        train_loss: Mean loss over the epoch.
+        seconds: Wall time.
     """
-    model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
-    model.to(data.train.images.device)
-    state = start
-    first = 1 if start is None else start.meta_loop + 1
-    for meta_loop in range(first, spec.meta_loops + 1):
-        with exact_numerics(threads):
-            record, state = _one_meta_loop(model, spec, data, state, meta_loop, harm=harm)
-        yield record, state
+
+    meta_loop: int
+    score: Score
+    lkg: LastKnownGood[Score]
+    target: Target | None
+    damaged_score: Score | None
+    train_loss: float
+    seconds: float
+
+    @property
+    def is_promoted(self) -> bool:
+        """Whether the candidate became the LKG."""
+        return self.lkg.meta_loop == self.meta_loop
 
 
-def initial_weights(
-    spec: TrialSpec, data: Dataset, *, dtype: torch.dtype = torch.float32
-) -> Weights:
-    """Draw the trial's fresh network, on the CPU whatever device trains it."""
-    model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
-    initialise(model, generator=torch.Generator().manual_seed(spec.streams().init.key64))
-    return clone_weights(model)
-
-
-def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 1) -> TrialResult:
-    """Test the LKG once, at the end; the test split is never used for selection."""
-    dtype = state.lkg.weights["layers.0.bias"].dtype
-    model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
-    model.to(data.test.images.device)
-    model.load_state_dict(dict(state.lkg.weights))
-    with exact_numerics(threads):
-        test_correct = count_correct(model, data.test)
-    return TrialResult(
-        meta_loops=state.meta_loop,
-        peak_correct=state.lkg.bounty,
-        peak_meta_loop=state.lkg.meta_loop,
-        final_correct=state.final_correct,
-        test_correct=test_correct,
-    )
-
-
-def _one_meta_loop(
-    model: SimpleMLP,
-    spec: TrialSpec,
-    data: Dataset,
-    state: TrialState | None,
+def one_meta_loop(
+    candidate: Candidate[Target, Score],
+    lkg: LastKnownGood[Score] | None,
     meta_loop: int,
     *,
-    harm: bool,
-) -> tuple[MetaLoopRecord, TrialState]:
+    harm: bool = False,
+) -> MetaLoopOutcome[Target, Score]:
+    """Clone, damage, train, score, and promote.
+
+    Args:
+        candidate: The network, whatever it holds.
+        lkg: The LKG so far; None in meta-loop 1.
+        meta_loop: 1-based.
+        harm: Score the ablated clone before its epoch, too.
+    """
     started = time.perf_counter()
-    streams = spec.streams()
     target = None
-    if state is None:
-        model.load_state_dict(dict(initial_weights(spec, data, dtype=model.dtype)))
+    if lkg is None:
+        candidate.initialise()
     else:
-        target = _load_damaged(model, spec, data, state.lkg, meta_loop)
-    ablated = count_correct(model, data.validation) if harm and target else None
-    train_loss = train_epoch(model, data.train, spec, streams, meta_loop)
-    correct = count_correct(model, data.validation)
-    candidate = LastKnownGood(weights=clone_weights(model), bounty=correct, meta_loop=meta_loop)
-    lkg = next_lkg(state.lkg if state else None, candidate)
-    record = MetaLoopRecord(
+        candidate.load(lkg.weights)
+        target = candidate.damage(meta_loop)
+    damaged = candidate.score() if harm and target is not None else None
+    train_loss = candidate.train_epoch(meta_loop)
+    score = candidate.score()
+    if lkg is None or is_better(score, lkg.bounty):
+        lkg = LastKnownGood(weights=candidate.copy_weights(), bounty=score, meta_loop=meta_loop)
+    return MetaLoopOutcome(
         meta_loop=meta_loop,
-        validation_correct=correct,
-        bounty=lkg.bounty,
-        promoted=lkg is candidate,
-        ablated_layer=target.layer if target else None,
-        ablated_neuron=target.neuron if target else None,
+        score=score,
+        lkg=lkg,
+        target=target,
+        damaged_score=damaged,
         train_loss=train_loss,
         seconds=time.perf_counter() - started,
-        ablated_correct=ablated,
     )
-    return record, TrialState(meta_loop=meta_loop, lkg=lkg, final_correct=correct)
-
-
-def _load_damaged(
-    model: SimpleMLP, spec: TrialSpec, data: Dataset, lkg: LastKnownGood, meta_loop: int
-) -> AblationTarget | None:
-    """Load the LKG into the model, with one neuron ablated in a PSA mode."""
-    ablation = get_mode(spec.mode).ablation
-    weights, target = lkg.weights, None
-    if ablation is not None:
-        sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
-        rng = spec.streams().ablation.generator(meta_loop)
-        target = choose_target(ablation, sizes, rng=rng)
-        weights = ablate(weights, target)
-    model.load_state_dict(dict(weights))
-    return target

@@ -6,24 +6,23 @@ Source: PSA paper, section II.D, step 4, and the equations of Fig. 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from antifragile.model.networks import Weights
 
+Score = TypeVar("Score", int, float)
+"""Correct validation samples of a trial; more is better."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class LastKnownGood:
-    """A network state, its bounty, and the meta-loop whose candidate it was.
-
-    A candidate is described by the same three things.
-    """
+class LastKnownGood(Generic[Score]):
+    """A network state, its bounty, and the meta-loop whose candidate it was."""
 
     weights: Weights
-    bounty: int
+    bounty: Score
     meta_loop: int
 
 
-def next_lkg(lkg: LastKnownGood | None, candidate: LastKnownGood) -> LastKnownGood:
-    """Promote the candidate only if it is strictly better; the first one always is."""
-    if lkg is None or candidate.bounty > lkg.bounty:
-        return candidate
-    return lkg
+def is_better(score: Score, bounty: Score) -> bool:
+    """Whether a candidate with this score replaces an LKG with this bounty: strictly better."""
+    return score > bounty

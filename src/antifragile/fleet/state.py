@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from antifragile.engine.loop import TrialState
 from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.trial import TrialState
 from antifragile.fleet.layout import FlatLayout
 
 

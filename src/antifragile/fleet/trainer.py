@@ -21,8 +21,8 @@ import torch
 from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import TrialState, initial_weights
 from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.engine.trial import TrialState, initial_weights
 from antifragile.errors import UsageError
 from antifragile.fleet.kernels import EpochOutcome, Kernel
 from antifragile.fleet.layout import FlatLayout
@@ -34,7 +34,7 @@ from antifragile.fleet.planning.sharing import leading_replicas
 from antifragile.fleet.planning.workloads import workload
 from antifragile.fleet.state import FleetState
 from antifragile.fleet.torch.kernel import TorchKernel
-from antifragile.model.neurons import AblationTarget, ablate_in_place, choose_target
+from antifragile.model.neurons import AblationTarget, ablate, choose_target
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -178,7 +178,7 @@ def _turn(
     candidates = state.lkg[trained]  # copies, (trained, P)
     for candidate, replica in zip(candidates, trained, strict=True):
         if target := targets[replica]:
-            ablate_in_place(state.layout.views(candidate), target)
+            ablate(state.layout.views(candidate), target)
     counts: dict[int, int] = {}
     ablated = [row for row, replica in enumerate(trained) if targets[replica]]
     if harm and ablated:

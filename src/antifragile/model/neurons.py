@@ -1,4 +1,4 @@
-"""Ablation of one neuron, as pure functions on weights: choose a target, zero it.
+"""Ablation of one neuron of our networks: choose a target, zero its entries.
 
 Which neuron a mode chooses, and whether its outgoing weights are zeroed too, says
 `config.modes.Ablation`.
@@ -43,14 +43,7 @@ def choose_target(
     return AblationTarget(ablation=ablation, layer=layer, neuron=neuron)
 
 
-def ablate(weights: Weights, target: AblationTarget) -> Weights:
-    """Return a copy of ``weights`` with the target's entries zeroed; the argument is untouched."""
-    ablated = {name: value.clone() for name, value in weights.items()}
-    ablate_in_place(ablated, target)
-    return ablated
-
-
-def ablate_in_place(weights: Weights, target: AblationTarget) -> None:
+def ablate(weights: Weights, target: AblationTarget) -> None:
     """Zero the target's entries of ``weights``."""
     weights[f"layers.{target.layer}.weight"][target.neuron] = 0
     weights[f"layers.{target.layer}.bias"][target.neuron] = 0

@@ -18,9 +18,9 @@ from antifragile.config.run import TrialSpec
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
-from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.engine.robustness import measure_robustness
+from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
-from antifragile.engine.loop import TrialState, finish, meta_loops
 from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.engine.trial import TrialState, finish, meta_loops
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.planning.plan import FleetPlan
 from antifragile.fleet.trainer import fleet_finish, fleet_meta_loops

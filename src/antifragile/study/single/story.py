@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._records import RecordError, from_json, read_json, to_json
-from antifragile.engine.loop import TrialState
-from antifragile.engine.policies import LastKnownGood, next_lkg
+from antifragile.engine.policies import LastKnownGood, is_better
 from antifragile.engine.records import MetaLoopRecord
+from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 from antifragile.store.writing import record_values
 
@@ -151,7 +151,7 @@ def _check_segments(story: Story) -> None:
         raise RecordError(f"do not cover meta-loops 1 to {story.meta_loop}", "segments")
 
 
-def _replay(records: Sequence[MetaLoopRecord]) -> LastKnownGood:
+def _replay(records: Sequence[MetaLoopRecord]) -> LastKnownGood[int]:
     """Promote by the counts of the records, as the meta-loop does; returns the last LKG.
 
     Raises:
@@ -162,9 +162,11 @@ def _replay(records: Sequence[MetaLoopRecord]) -> LastKnownGood:
         place = f"records[{meta_loop - 1}]"
         if record.meta_loop != meta_loop:
             raise RecordError(f"is of meta-loop {record.meta_loop}, expected {meta_loop}", place)
-        counted = LastKnownGood(weights={}, bounty=record.validation_correct, meta_loop=meta_loop)
-        lkg = next_lkg(lkg, counted)
-        if (record.bounty, record.promoted) != (lkg.bounty, lkg is counted):
+        correct = record.validation_correct
+        is_promoted = lkg is None or is_better(correct, lkg.bounty)
+        if lkg is None or is_promoted:
+            lkg = LastKnownGood(weights={}, bounty=correct, meta_loop=meta_loop)
+        if (record.bounty, record.promoted) != (lkg.bounty, is_promoted):
             raise RecordError("has a bounty that its counts do not give", place)
     assert lkg is not None, "a story has records"
     return lkg

@@ -26,8 +26,8 @@ from antifragile._records import RecordError
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
-from antifragile.engine.loop import TrialState
 from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.store.records import Environment
 from antifragile.study.equations import plan_trial
