@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import math
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 MAY_BE_ABSENT = {"may be absent": True}
+_DEEPEST, _TOO_DEEP = 100, "it is nested too deeply"
 
 _Reader = Callable[[Any], Any]
 
@@ -36,15 +38,46 @@ def read_json(path: Path, *, with_nan: bool = False) -> Any:
             not.
         OSError: It cannot be read.
     """
-    content = path.read_bytes()
     number = float if with_nan else _finite
+    return _parsed(path, partial(json.loads, parse_float=number, parse_constant=number))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read the data of a TOML file.
+
+    Raises:
+        ValueError: It is not TOML in UTF-8, or is nested too deeply.
+        OSError: It cannot be read.
+    """
+    data: dict[str, Any] = _parsed(path, tomllib.loads)
+    return data
+
+
+def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
+    content = path.read_bytes()
     try:
-        text = content.decode("utf-8")
-        return json.loads(text, parse_float=number, parse_constant=number)
+        data = parse(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from error
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    _check_depth(data)
+    return data
+
+
+def _check_depth(data: object) -> None:
+    """Refuse data so deep that no function that calls itself, not even `repr`, may take it.
+
+    Raises:
+        ValueError: It is.
+    """
+    level = [data]
+    for _ in range(_DEEPEST):
+        inner = [part for part in level if isinstance(part, dict | list)]
+        level = [x for part in inner for x in (part.values() if isinstance(part, dict) else part)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
 
 
 def _finite(text: str) -> float:

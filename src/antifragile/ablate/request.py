@@ -15,12 +15,12 @@ Paths in a file are relative to the folder it lies in; options of the command li
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from antifragile._records import read_toml
 from antifragile.ablate.records import AblationKind, Project
 from antifragile.ablate.source.project import load_project
 from antifragile.errors import SpecError, UsageError, nearest
@@ -96,10 +96,10 @@ def parse_size(text: str) -> int:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except FileNotFoundError:
         raise SpecError(f"no spec at {path}; give the path of a TOML file.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SpecError(f"{path} is not valid TOML: {error}.") from error
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}.") from error

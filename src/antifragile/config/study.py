@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._records import to_json
+from antifragile._records import read_toml, to_json
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.evaluate import EvaluateOptions, Keep
@@ -100,10 +99,10 @@ class StudySpec:
             SpecError: The file is missing, not TOML, or has faults; all faults are listed.
         """
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = read_toml(path)
         except FileNotFoundError:
             raise SpecError(f"no study spec at {path}; give the path of a TOML file.") from None
-        except (ValueError, RecursionError) as error:  # syntax, encoding, a number of 5,000 digits
+        except ValueError as error:  # syntax, encoding, a number of 5,000 digits
             raise SpecError(f"{path} is not valid TOML: {error}.") from error
         except OSError as error:
             raise SpecError(f"cannot read study spec {path}: {error.strerror}.") from error

@@ -83,7 +83,7 @@ def check_column(table: Table, name: str, values: Sequence[object], store: Check
         wrong.add(type(None))
     found = [value for value in values if type(value) in wrong] if wrong else []
     if int in kinds and not found and not is_checksum(table, name):
-        whole = [value for value in values if type(value) is int]
+        whole: Any = values if kinds == {int} else [v for v in values if type(v) is int]
         found = [value for value in (min(whole), max(whole)) if abs(value) > _LARGEST]
     if found:
         raise StoreError(f"store {store} is damaged: a {name} is {found[0]!r:.60}.")

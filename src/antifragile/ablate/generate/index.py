@@ -5,13 +5,12 @@ It is the one list of what antifragile wrote: a folder that it does not name is 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from antifragile._records import from_json, read_json
+from antifragile._records import from_json, read_json, read_toml
 from antifragile._shown import visible
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.digests import AGAIN, CERTIFICATE, DESCRIPTION
@@ -97,7 +96,7 @@ def disagreement(
         if path.exists() and from_json(Certificate, read_json(path)) != certificate:
             return f"{CERTIFICATE} and the certificate in {INDEX} differ"
         path = folder / DESCRIPTION
-        said = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+        said = read_toml(path) if path.exists() else {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{path.name} is damaged ({error!r:.200})"
     listed = {

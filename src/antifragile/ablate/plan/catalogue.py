@@ -7,13 +7,13 @@ new architecture needs no change of code.
 from __future__ import annotations
 
 import string
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from antifragile._records import read_toml
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, framework_named
 from antifragile.ablate.records import AblationKind, ComponentKind
 from antifragile.errors import SpecError, nearest
@@ -75,8 +75,8 @@ def load_templates(
 def read_templates(file: Path) -> Iterator[Template]:
     """Yield the templates of one file."""
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8")).get("template", [])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = read_toml(file).get("template", [])
+    except ValueError as error:
         raise SpecError(f"{file}: {error}. Expected TOML with [[template]] tables.") from error
     for place, table in enumerate(tables, start=1):
         yield read_template(file, place, table)

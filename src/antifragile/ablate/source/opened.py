@@ -143,7 +143,7 @@ def _opened(notes: Path) -> dict[tuple[str, str], bool]:
     with notes.open("rb") as file:
         lines = file.read(_MOST_NOTED_BYTES).splitlines()
     for line in lines:
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, RecursionError):
             name, path, is_read, is_of_model = json.loads(line)
             key = str(name), PurePosixPath(str(path)).as_posix()
             if not is_read:
