@@ -25,7 +25,9 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("column", [name for name, kind in KINDS.items() if kind is PERCENT])
-@pytest.mark.parametrize("cell", ["5000", "-700", "inf", "-inf", "nan", "abc", "", " ", "1e999"])
+@pytest.mark.parametrize(
+    "cell", ["5000", "-700", "inf", "-inf", "nan", "abc", "", " ", "1e999", "50\0"]
+)
 def test_what_is_no_accuracy_is_refused_in_any_column(file: Path, column: str, cell: str) -> None:
     head = f"{HEADING},meta_loop,validation_accuracy,bounty_accuracy,test_accuracy,"
     names = (head + "final_validation_accuracy").split(",")

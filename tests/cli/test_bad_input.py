@@ -151,6 +151,7 @@ BAD = [
     ("study run s.toml --workers two", "got 'two'"),
     ("study run s.toml --checkpoint-every -1", "'--checkpoint-every'"),
     ("study run s.toml --checkpoint-every nan", "got 'nan'"),
+    (f"ablate run variants --seeds 1{'0' * 300}", "it must be less than or equal to 10000; got"),
     ("study run s.toml --device gpu", "device 'gpu' is unknown; expected one of cpu, cuda, mps."),
     ("study run s.toml --store new.db --files s.toml", "s.toml cannot be a folder"),
     ("study run s.toml --store sqlite:// --workers 2", "an in-memory store serves one process"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pkgutil import resolve_name
-from typing import Annotated
+from typing import Annotated, get_args
 
 import pytest
 import typer
@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from antifragile.cli.lazy import load_verb, summary_of, with_flags
 from antifragile.cli.verbs import GROUPS, VERBS
+from antifragile.config.run import TrainingOptions
 
 ALL = VERBS | {
     f"{group} {name}": verb for group, (_, verbs) in GROUPS.items() for name, verb in verbs.items()
@@ -25,6 +26,26 @@ def test_the_line_of_help_is_the_start_of_the_docstring(name: str, function: str
     assert text is not None
     assert " ".join(text.split("\n\n")[0].split()) == summary_of(function) != ""
     assert load_verb(name.split()[-1], function).name == name.split()[-1]
+
+
+@pytest.mark.parametrize(("verb", "function"), ALL.items(), ids=list(ALL))
+def test_every_number_has_bounds(verb: str, function: str) -> None:
+    of_specs = {"trial", "trials", "meta_loops", "seed"} | {f.name for f in fields(TrainingOptions)}
+    checked_by_config = of_specs if verb in ("train", "study extend") else set()
+    parameters = inspect.signature(with_flags(resolve_name(function))).parameters
+    without = [
+        name
+        for name, parameter in parameters.items()
+        if is_number(parameter.annotation) and name not in checked_by_config
+        for option in get_args(parameter.annotation)[1:]
+        if option.min is None or option.max is None
+    ]
+    assert without == []
+
+
+def is_number(annotation: object) -> bool:
+    base = next(iter(get_args(annotation)), annotation)
+    return bool({int, float} & {base, *get_args(base)})
 
 
 @dataclass(frozen=True, kw_only=True)

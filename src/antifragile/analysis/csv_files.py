@@ -210,12 +210,21 @@ def _numbers(cells: Sequence[str], kind: ColumnKind) -> tuple[np.ndarray, np.nda
     """The numbers of a column, and which of its cells hold one of its kind."""
     texts = np.array(cells, dtype=object)
     values = np.array(pd.to_numeric(texts, errors="coerce"), dtype=float)
+    is_number = ~np.isnan(values)
+    values[is_number] = [_exact(text) for text in texts[is_number]]
     fits = (values >= kind.least) & (values <= kind.most)
-    values[fits] = texts[fits].astype(float)  # to the last bit, which to_numeric may miss
     if not kind.is_whole:
         return values, fits
     fits &= values == np.round(values)
     return np.where(fits, values, 0).astype(np.int64), fits
+
+
+def _exact(text: str) -> float:
+    """Read a number to the last bit, which `to_numeric` may miss; NaN for what it took for one."""
+    try:
+        return float(text)
+    except ValueError:  # a zero byte in its cell
+        return math.nan
 
 
 def _check_study(frame: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:

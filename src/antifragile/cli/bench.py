@@ -25,8 +25,12 @@ def bench(
         typer.Option(help="May be repeated.", show_default=", ".join(SHAPES)),
     ] = None,
     dataset: Annotated[str, typer.Option(help="What to train on.")] = "mnist",
-    threads: Annotated[int, typer.Option(min=1, help="Threads; a worker of a study has one.")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="Meta-loops; the best time counts.")] = 2,
+    threads: Annotated[
+        int, typer.Option(min=1, max=1024, help="Threads; a worker of a study has one.")
+    ] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Meta-loops; the best time counts.")
+    ] = 2,
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option(help="Precision of the products.")
     ] = "fp32",

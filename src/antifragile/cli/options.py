@@ -48,7 +48,10 @@ StoreOption = Annotated[
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Worker processes.", show_default="one per core, 1 when it is quickly done"
+        min=1,
+        max=1024,
+        help="Worker processes.",
+        show_default="one per core, 1 when it is quickly done",
     ),
 ]
 EngineOption = Annotated[
@@ -59,7 +62,13 @@ PrecisionOption = Annotated[
     Literal["fp32", "bf16"], typer.Option(help="Of products; master weights stay float32.")
 ]
 BudgetOption = Annotated[
-    float, typer.Option("--memory-budget", help="GiB for data and buffers of all workers.")
+    float,
+    typer.Option(
+        "--memory-budget",
+        min=0,
+        max=1e9,
+        help="GiB for data and buffers of all workers.",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 DataDirOption = Annotated[

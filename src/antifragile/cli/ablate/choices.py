@@ -34,8 +34,8 @@ class StudyFlags:
             show_default=False,
         ),
     ] = None
-    seeds: Annotated[int, typer.Option(min=1, help="Pairs of runs per variant.")] = 10
-    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 1
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Pairs of runs per variant.")] = 10
+    first_seed: Annotated[int, typer.Option(min=0, max=2**53, help="The first of the seeds.")] = 1
     protocol: Annotated[
         Literal["retrain", "post-hoc", "both"],
         typer.Option(help="Cut before training, or cut the trained model (needs evaluate())."),
@@ -55,7 +55,9 @@ class StudyFlags:
     ] = False
     max_seeds: Annotated[
         int | None,
-        typer.Option(min=2, help="Of an adaptive study.", show_default="3 times --seeds"),
+        typer.Option(
+            min=2, max=10_000, help="Of an adaptive study.", show_default="3 times --seeds"
+        ),
     ] = None
     metric: Annotated[
         str | None, typer.Option(help="Which metric is judged.", show_default="the first")
@@ -69,13 +71,20 @@ class StudyFlags:
         float | None,
         typer.Option(
             min=1e-12,
+            max=1e18,
             help="Effects smaller than this are equivalence, in units of the metric.",
             show_default="none declared",
         ),
     ] = None
-    epochs: Annotated[int, typer.Option(min=1, help="With --dataset: passes over it.")] = 20
-    batch_size: Annotated[int, typer.Option(min=1, help="With --dataset: samples a step.")] = 64
-    learning_rate: Annotated[float, typer.Option(min=0, help="With --dataset: of AdamW.")] = 2e-3
+    epochs: Annotated[
+        int, typer.Option(min=1, max=10**7, help="With --dataset: passes over it.")
+    ] = 20
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=2**31 - 1, help="With --dataset: samples a step.")
+    ] = 64
+    learning_rate: Annotated[
+        float, typer.Option(min=0, max=1e18, help="With --dataset: of AdamW.")
+    ] = 2e-3
 
     @property
     def wanted_kinds(self) -> list[str]:

@@ -58,7 +58,9 @@ def generate(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Variants certified at a time.", show_default="one per core"),
+        typer.Option(
+            min=1, max=1024, help="Variants certified at a time.", show_default="one per core"
+        ),
     ] = None,
     sandbox: SandboxFlags,
     as_json: JsonOption = False,

@@ -88,7 +88,7 @@ class SandboxFlags:
     """The processes that run a model's code."""
 
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for each process that runs the model.")
+        float, typer.Option(min=0.1, max=1e8, help="Seconds for each process that runs the model.")
     ] = 60.0
     memory: Annotated[
         str,

@@ -49,8 +49,10 @@ def run(
             help="File or URL of the store.", show_default="ablation.db in the folder of variants"
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one run.")] = 3600.0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Runs at a time, one thread each.")
+    ] = 1,
+    timeout: Annotated[float, typer.Option(min=0.1, max=1e8, help="Seconds for one run.")] = 3600.0,
     memory: Annotated[str, typer.Option(help="Memory for one run, as in 512MiB.")] = "8GiB",
     confine: Annotated[
         bool,

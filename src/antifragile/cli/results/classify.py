@@ -32,7 +32,7 @@ def classify(
     draws: Annotated[
         int, typer.Option(min=100, max=1_000_000, help="Fresh runs of the posterior.")
     ] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the posterior's draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**53, help="Of the posterior's draws.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say which regime every architecture is in, why, and how sure that is."""

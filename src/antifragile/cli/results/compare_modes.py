@@ -31,7 +31,7 @@ def compare_modes(
     ] = "all",
     alpha: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Level of the verdicts.")] = 0.05,
     margin: Annotated[
-        float, typer.Option(min=1e-6, help="Of equivalence, percentage points.")
+        float, typer.Option(min=1e-6, max=100, help="Of equivalence, percentage points.")
     ] = 0.5,
     as_json: JsonOption = False,
 ) -> None:

@@ -18,8 +18,8 @@ def size(
     *,
     chosen: SourceFlags,
     measure: MeasureOption = "peak",
-    inputs: Annotated[int, typer.Option(min=1, help="Inputs of the data set.")] = 784,
-    classes: Annotated[int, typer.Option(min=2, help="Classes of the data set.")] = 10,
+    inputs: Annotated[int, typer.Option(min=1, max=10**9, help="Inputs of the data set.")] = 784,
+    classes: Annotated[int, typer.Option(min=2, max=10**9, help="Classes of the data set.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Say from the harm of ablation how large each network really is, with an interval."""

@@ -58,6 +58,7 @@ class RunFlags:
         typer.Option(
             "--checkpoint-every",
             min=0,
+            max=1e8,
             help="Least seconds between two checkpoints of a trial.",
         ),
     ] = 5.0
