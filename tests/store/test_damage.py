@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from antifragile.config.study import StudySpec
-from antifragile.errors import AntifragileError
+from antifragile.errors import AntifragileError, StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.check import Repair, check_store, repair_store
 from antifragile.store.owner import OwnedKind
@@ -149,6 +149,22 @@ def by_names(path: Path) -> list[StoredTrial]:
     with AblationStore(str(path), create=False) as store:
         named = [replace(trial, trial_id=0) for trial in store.trials("small")]
     return sorted(named, key=lambda trial: (trial.architecture, trial.mode, trial.trial))
+
+
+@pytest.mark.parametrize("name", ["x''", "NULL", "3.5", "x'ff'"])
+def test_a_name_that_is_no_text_is_said(path: Path, name: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'name VARCHAR(200) NOT', 'name')"
+        )
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("studies", "ablation_studies"):
+            connection.execute(f"UPDATE {table} SET name = {name}")
+    with AblationStore(str(path), create=False) as store:
+        for read in (store.study, store.studies, store.manifest):
+            with pytest.raises(StoreError, match="is damaged"):
+                read()
 
 
 def test_a_sound_store_has_no_findings_and_is_read_only(path: Path) -> None:

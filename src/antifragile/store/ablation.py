@@ -18,7 +18,7 @@ from antifragile.errors import StoreError
 from antifragile.store.checksums import sealed
 from antifragile.store.database import schema
 from antifragile.store.owner import Ownership
-from antifragile.store.reading import check_rows
+from antifragile.store.reading import check_rows, read_names
 from antifragile.store.records import Environment
 from antifragile.store.store import Store
 from antifragile.store.writing import (
@@ -74,10 +74,14 @@ class AblationStore(Store):
         self._write(owner, put)
 
     def ablation_names(self) -> list[str]:
-        """All ablation studies, in the order they were added."""
-        table = schema.ablation_studies.c
-        query = select(table.name).order_by(table.created_at, table.name)
-        return [str(row.name) for row in self._rows(query)]
+        """All ablation studies, in the order they were added.
+
+        Raises:
+            StoreError: The name of one is damaged.
+        """
+        table = schema.ablation_studies
+        query = select(table.c.name).order_by(table.c.created_at, table.c.name)
+        return read_names(table, self._rows(query), self)
 
     def manifest(self, name: str | None = None) -> dict[str, Any]:
         """The manifest of a study, or of the only one.

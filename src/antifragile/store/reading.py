@@ -89,6 +89,17 @@ def check_column(table: Table, name: str, values: Sequence[object], store: Check
         raise StoreError(f"store {store} is damaged: a {name} is {found[0]!r:.60}.")
 
 
+def read_names(table: Table, rows: Sequence[Row[Any]], store: Checked) -> list[str]:
+    """Read the names of studies.
+
+    Raises:
+        StoreError: One is no text.
+    """
+    names = [row.name for row in rows]
+    check_column(table, "name", names, store)
+    return names
+
+
 def read_fields(kind: type[Record], row: Row[Any]) -> Record:
     """Make a record whose fields have the names of columns."""
     return kind(**{field: getattr(row, field) for field in kind.__annotations__})

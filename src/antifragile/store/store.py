@@ -21,7 +21,7 @@ from antifragile.errors import AntifragileError, StoreError, WorldError, nearest
 from antifragile.store import writing
 from antifragile.store.checksums import Columns
 from antifragile.store.columns import read_records, read_robustness
-from antifragile.store.database import queries
+from antifragile.store.database import queries, schema
 from antifragile.store.database.address import file_identity, is_memory, parse_store_url, show
 from antifragile.store.database.connection import (
     exclusive_transaction,
@@ -35,6 +35,7 @@ from antifragile.store.owner import OwnedKind, Ownership, beating, claim, confir
 from antifragile.store.reading import (
     damaged,
     read_environments,
+    read_names,
     read_study,
     read_trials,
 )
@@ -162,8 +163,12 @@ class Store:
         self._write(owner, lambda connection: writing.replace_study(connection, spec))
 
     def study_names(self) -> list[str]:
-        """All studies, in the order they were added."""
-        return [str(row.name) for row in self._rows(queries.study_names())]
+        """All studies, in the order they were added.
+
+        Raises:
+            StoreError: The name of one is damaged.
+        """
+        return read_names(schema.studies, self._rows(queries.study_names()), self)
 
     def studies(self) -> list[StoredStudy]:
         """All studies, in the order they were added.
