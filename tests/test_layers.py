@@ -24,6 +24,7 @@ STAGES = {
     "errors": 0,
     "_optional": 0,
     "_files": 0,
+    "_data_files": 0,
     "_lazy": 0,
     "_plugins": 0,
     "_records": 0,

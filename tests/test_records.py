@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antifragile._records import (
-    MAY_BE_ABSENT,
-    RecordError,
-    from_json,
-    read_json,
-    read_toml,
-    to_json,
-)
+from antifragile._records import MAY_BE_ABSENT, RecordError, from_json, to_json
 
 
 class Colour(StrEnum):
@@ -156,33 +148,3 @@ def test_an_error_names_the_place_in_the_data(changes: dict[str, Any], message: 
 def test_an_error_about_the_whole_says_so() -> None:
     with pytest.raises(RecordError, match=r"^it is a list of 1 items; expected an object$"):
         from_json(Point, [1])
-
-
-@pytest.mark.parametrize("depth", [101, 900, 100_000])
-@pytest.mark.parametrize(
-    ("read", "before", "opening", "inmost", "closing"),
-    [
-        (read_json, "", '{"a":', "1", "}"),
-        (read_json, "", "[", "1", "]"),
-        (read_toml, "a = ", "[", "1", "]"),
-        (read_toml, "", "a.", "a = 1", ""),
-    ],
-)
-def test_deep_nesting_is_refused(
-    tmp_path: Path,
-    read: Callable[[Path], object],
-    before: str,
-    opening: str,
-    inmost: str,
-    closing: str,
-    depth: int,
-) -> None:
-    path, depth = tmp_path / "data", min(depth, 2_000) if opening == "a." else depth
-    path.write_text(before + opening * depth + inmost + closing * depth)
-    with pytest.raises(ValueError, match="nested too deeply"):
-        read(path)
-
-
-def test_shallow_data_is_read(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text('a = [[[1]]]\nb.c.d = "x"')
-    assert read_toml(tmp_path / "data") == {"a": [[[1]]], "b": {"c": {"d": "x"}}}

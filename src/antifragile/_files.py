@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -140,6 +141,16 @@ def move(path: Path, to: Path, *, below: int | None = None, to_below: int | None
         to_below: The same for `to`.
     """
     os.replace(path, to, src_dir_fd=below, dst_dir_fd=to_below)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_folder(path: Path) -> None:

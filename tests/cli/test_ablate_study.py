@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.study.manifest import manifest_file
+from antifragile.ablate.study.manifest_files import manifest_file
 from tests.ablate.study.small_study import make_folder, recertify, write
 from tests.cli.commands import Said
 from tests.cli.conftest import Cli

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.study.manifest import load_manifest
+from antifragile.ablate.study.manifest_files import load_manifest
 from tests.ablate.study.small_study import make_folder
 from tests.cli.commands import contents, run_process, write_spec
 from tests.cli.conftest import Cli

@@ -21,7 +21,7 @@ import torch
 
 from antifragile.ablate.study.combinations import read_certificate
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.manifest import load_manifest
+from antifragile.ablate.study.manifest_files import load_manifest
 from antifragile.ablate.study.results import read_results
 from antifragile.analysis.convergence import (
     mean_and_best_curves,

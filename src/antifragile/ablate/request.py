@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antifragile._records import read_toml
+from antifragile._data_files import read_toml
 from antifragile.ablate.records import AblationKind, Project
 from antifragile.ablate.source.project import load_project
 from antifragile.errors import SpecError, UsageError, nearest

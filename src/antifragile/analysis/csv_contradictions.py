@@ -41,9 +41,11 @@ def contradictions(
 
     Args:
         frame: Columns of `csv_files.KINDS`, at least one row.
-        key: Columns that differ in every row; with ``meta_loop``, rows are points of curves.
+        key: Columns that should differ in every row; with ``meta_loop``, rows are points of curves.
         zero_r: ZeroR accuracy in percent; NaN when unknown.
     """
+    yield from _other_studies(frame)
+    yield from _repeated(frame, key)
     yield from _fractions_only(frame, zero_r)
     for lesser, greater in _AT_MOST:
         if lesser in frame and greater in frame:
@@ -90,6 +92,26 @@ def doubts(frame: pd.DataFrame, *, zero_r: float = np.nan) -> Iterator[Finding]:
 def _first(rows: pd.Series) -> list[int]:
     """The number of the first row that is True, in a list; an empty list if none is."""
     return [int(rows.to_numpy().argmax())] if rows.any() else []
+
+
+def _other_studies(frame: pd.DataFrame) -> Iterator[Finding]:
+    """The first row of a second study."""
+    if "study" not in frame:
+        return
+    names = frame["study"]
+    for row in _first(names != names[0]):
+        yield (
+            row,
+            f"the studies {names[0]!r:.80} and {names[row]!r:.80} stand in one file; keep the rows "
+            "of one study.",
+        )
+
+
+def _repeated(frame: pd.DataFrame, key: Sequence[str]) -> Iterator[Finding]:
+    """The first row whose key an earlier one has."""
+    for row in _first(frame.duplicated(list(key))):
+        cell = ", ".join(f"{name} {frame[name][row]!s:.80}" for name in key)
+        yield row, f"{cell} is there twice; keep one row of it."
 
 
 def _accuracies(frame: pd.DataFrame) -> list[str]:

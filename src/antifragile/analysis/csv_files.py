@@ -139,9 +139,7 @@ def read_csv(
                     f"{path}, line {lines[row]}: {name} is {got}; expected {KINDS[name].words}."
                 )
             frame[name] = values
-    _check_study(frame, path, lines)
     key = [name for name in key if name in frame]
-    _check_key(frame, key, path, lines)
     for row, words in contradictions(frame, key, zero_r=zero_r):
         raise DataError(f"{path}, line {lines[row]}: {words}")
     for row, words in doubts(frame, zero_r=zero_r):
@@ -225,23 +223,6 @@ def _exact(text: str) -> float:
         return float(text)
     except ValueError:  # a zero byte in its cell
         return math.nan
-
-
-def _check_study(frame: pd.DataFrame, path: Path, lines: Sequence[int]) -> None:
-    if "study" in frame and (other := frame["study"] != frame["study"].iloc[0]).any():
-        row = int(other.to_numpy().argmax())
-        names = f"{frame['study'].iloc[0]!r:.80} and {frame['study'].iloc[row]!r:.80}"
-        raise DataError(
-            f"{path}, line {lines[row]}: the studies {names} stand in one file; keep the rows of "
-            "one study."
-        )
-
-
-def _check_key(frame: pd.DataFrame, key: Sequence[str], path: Path, lines: Sequence[int]) -> None:
-    if (again := frame.duplicated(list(key))).any():
-        row = int(again.to_numpy().argmax())
-        cell = ", ".join(f"{name} {frame[name].iloc[row]!s:.80}" for name in key)
-        raise DataError(f"{path}, line {lines[row]}: {cell} is there twice; keep one row of it.")
 
 
 def guarded(text: str) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._records import read_toml, to_json
+from antifragile._data_files import read_toml
+from antifragile._records import to_json
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.evaluate import EvaluateOptions, Keep

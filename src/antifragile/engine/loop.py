@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from antifragile.engine.policies import LastKnownGood, Score, is_better
+from antifragile.engine.policies import LastKnownGood, Score, next_lkg
 from antifragile.model.networks import Weights
 
 Target = TypeVar("Target")
@@ -105,12 +105,10 @@ def one_meta_loop(
     damaged = candidate.score() if harm and target is not None else None
     train_loss = candidate.train_epoch(meta_loop)
     score = candidate.score()
-    if lkg is None or is_better(score, lkg.bounty):
-        lkg = LastKnownGood(weights=candidate.copy_weights(), bounty=score, meta_loop=meta_loop)
     return MetaLoopOutcome(
         meta_loop=meta_loop,
         score=score,
-        lkg=lkg,
+        lkg=next_lkg(lkg, score, meta_loop, candidate.copy_weights),
         target=target,
         damaged_score=damaged,
         train_loss=train_loss,

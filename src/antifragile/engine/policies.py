@@ -5,6 +5,7 @@ Source: PSA paper, section II.D, step 4, and the equations of Fig. 4.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,6 +24,20 @@ class LastKnownGood(Generic[Score]):
     meta_loop: int
 
 
-def is_better(score: Score, bounty: Score) -> bool:
-    """Whether a candidate with this score replaces an LKG with this bounty: strictly better."""
-    return score > bounty
+def next_lkg(
+    lkg: LastKnownGood[Score] | None,
+    score: Score,
+    meta_loop: int,
+    copy_weights: Callable[[], Weights],
+) -> LastKnownGood[Score]:
+    """Promote the candidate only if it is strictly better; the first one always is.
+
+    Args:
+        lkg: The LKG so far; None before the first.
+        score: The candidate's.
+        meta_loop: The candidate's.
+        copy_weights: Copies the candidate's weights; called only if it is promoted.
+    """
+    if lkg is None or score > lkg.bounty:
+        return LastKnownGood(weights=copy_weights(), bounty=score, meta_loop=meta_loop)
+    return lkg

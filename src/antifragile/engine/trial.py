@@ -50,8 +50,7 @@ class TrialCandidate:
     def __init__(self, spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> None:
         self._spec, self._data, self._streams = spec, data, spec.streams()
         self._ablation = get_mode(spec.mode).ablation
-        self._model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
-        self._model.to(data.train.images.device)
+        self._model = _network(spec, data, dtype).to(data.train.images.device)
 
     def initialise(self) -> None:
         """Load the trial's fresh network."""
@@ -120,7 +119,7 @@ def initial_weights(
     spec: TrialSpec, data: Dataset, *, dtype: torch.dtype = torch.float32
 ) -> Weights:
     """Draw the trial's fresh network, on the CPU whatever device trains it."""
-    model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
+    model = _network(spec, data, dtype)
     initialise(model, generator=torch.Generator().manual_seed(spec.streams().init.key64))
     return clone_weights(model)
 
@@ -128,8 +127,7 @@ def initial_weights(
 def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 1) -> TrialResult:
     """Test the LKG once, at the end; the test split is never used for selection."""
     dtype = state.lkg.weights["layers.0.bias"].dtype
-    model = SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
-    model.to(data.test.images.device)
+    model = _network(spec, data, dtype).to(data.test.images.device)
     model.load_state_dict(dict(state.lkg.weights))
     with exact_numerics(threads):
         test_correct = count_correct(model, data.test)
@@ -140,6 +138,10 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
         final_correct=state.final_correct,
         test_correct=test_correct,
     )
+
+
+def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> SimpleMLP:
+    return SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
 
 
 def _record(outcome: MetaLoopOutcome[AblationTarget, int]) -> MetaLoopRecord:

@@ -365,7 +365,6 @@ class Store:
         patiently(lambda: self._write_once(owner, action))
 
     def _write_once(self, owner: Ownership, action: Callable[[Connection], None]) -> None:
-        self._check_place()
-        with translated(self.url), writing_transaction(self._engine) as connection:
+        with self.transaction(is_writing=True) as connection:
             confirm(connection, owner)
             action(connection)

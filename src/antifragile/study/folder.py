@@ -18,7 +18,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from antifragile._files import make_folder, move, remove_temporary_files, safe_name
+from antifragile._files import make_folder, move, remove_temporary_files, safe_name, sha256_of
 from antifragile.config.architecture import file_stem
 from antifragile.config.run import TrialSpec
 from antifragile.errors import StoreError, UsageError, WorldError
@@ -51,7 +51,7 @@ def seal(path: Path) -> Path:
     Returns:
         Its new path.
     """
-    sealed = path.with_name(f"{path.stem}-{_sha256_of(path)}{path.suffix}")
+    sealed = path.with_name(f"{path.stem}-{sha256_of(path)}{path.suffix}")
     move(path, sealed)
     for other in _sealed_files(path):
         if other != sealed:
@@ -70,7 +70,7 @@ def find_kept(path: Path) -> Path | None:
     """
     damaged = None
     for sealed in _sealed_files(path):
-        if sealed.is_file() and sealed.stem == f"{path.stem}-{_sha256_of(sealed)}":
+        if sealed.is_file() and sealed.stem == f"{path.stem}-{sha256_of(sealed)}":
             return sealed
         damaged = sealed
     if path.is_file():  # of an earlier version, or of a process that was killed before sealing
@@ -82,11 +82,6 @@ def find_kept(path: Path) -> Path | None:
 
 def _sealed_files(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

@@ -10,13 +10,8 @@ from typing import Any
 import pytest
 
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.study.manifest import (
-    AblationManifest,
-    load_manifest,
-    manifest_file,
-    manifest_from,
-    write_manifest,
-)
+from antifragile.ablate.study.manifest import AblationManifest, manifest_from
+from antifragile.ablate.study.manifest_files import load_manifest, manifest_file, write_manifest
 from antifragile.ablate.study.repeat import read_manifest
 from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.errors import UsageError

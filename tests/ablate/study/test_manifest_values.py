@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifragile.ablate.study.manifest import load_manifest, manifest_from
+from antifragile.ablate.study.manifest import manifest_from
+from antifragile.ablate.study.manifest_files import load_manifest
 from antifragile.ablate.study.results import read_results
 from antifragile.cli.main import run
 from antifragile.errors import UsageError

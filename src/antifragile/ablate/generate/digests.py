@@ -7,11 +7,11 @@ another file tomorrow.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from antifragile._files import sha256_of
 from antifragile.ablate.source.combine import DIFF
 
 AGAIN = (  # the advice when files were changed, which a new set does not replace
@@ -25,10 +25,7 @@ _CODE = (".py", ".pyc", ".pyw", ".so", ".pyd")  # what an import could find
 
 def digests_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a variant or the baseline, by its path in the folder."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in _files_in(folder)
-    }
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in _files_in(folder)}
 
 
 def changed_since(folder: Path, certified: Mapping[str, str]) -> str | None:
@@ -66,7 +63,7 @@ def changed_in_copy(folder: Path, certified: Mapping[str, str]) -> str | None:
         path = folder / file
         if not path.is_file():  # reading a pipe would wait for a writer
             return f"{file} is {'no regular file' if path.exists() else 'missing'}"
-        if path.is_symlink() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if path.is_symlink() or sha256_of(path) != sha256:
             return f"{file} was changed after it was certified"
     return None
 
@@ -79,10 +76,7 @@ def added_to(folder: Path, certified: Mapping[str, str]) -> list[str]:
 
 def digests_of_all(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a folder, those that we write beside the model's too."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in _all_files_in(folder)
-    }
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in _all_files_in(folder)}
 
 
 def added_or_changed(folder: Path, written: Mapping[str, str]) -> Path | None:
@@ -101,7 +95,7 @@ def added_or_changed(folder: Path, written: Mapping[str, str]) -> Path | None:
             continue
         try:
             is_ours = path.is_file() and not path.is_symlink()
-            is_same = is_ours and hashlib.sha256(path.read_bytes()).hexdigest() == written.get(name)
+            is_same = is_ours and sha256_of(path) == written.get(name)
         except OSError:
             is_same = False
         if not is_same:

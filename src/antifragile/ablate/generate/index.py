@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from antifragile._records import from_json, read_json, read_toml
+from antifragile._data_files import read_json, read_toml
+from antifragile._records import from_json
 from antifragile._shown import visible
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generate.digests import AGAIN, CERTIFICATE, DESCRIPTION

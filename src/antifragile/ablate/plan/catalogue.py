@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from antifragile._records import read_toml
+from antifragile._data_files import read_toml
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, framework_named
 from antifragile.ablate.records import AblationKind, ComponentKind
 from antifragile.errors import SpecError, nearest

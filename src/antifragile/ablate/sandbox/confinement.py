@@ -47,11 +47,7 @@ _EVENTS: dict[str, tuple[tuple[tuple[int, int | None], ...], bool]] = {
 
 
 def confine(
-    folders: Sequence[str],
-    notes: str,
-    copy: str,
-    held: Mechanisms,
-    memory_bytes: int,
+    folders: Sequence[str], notes: str, copy: str, held: Mechanisms, memory_bytes: int
 ) -> None:
     """Let this process write below some folders only, from now on and for good.
 

@@ -14,7 +14,6 @@ it (see `confinement`), and counts as a small one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from antifragile._files import sha256_of
 from antifragile.ablate.sandbox.confinement import kernel_confines
 from antifragile.ablate.sandbox.limits.trees import scratch_folder
 
@@ -151,7 +151,7 @@ def data_hashes(root: Path, needed: Sequence[str]) -> dict[str, str]:
         name = path.relative_to(root).as_posix()
         with suppress(OSError):  # a folder, or not ours to read
             if name not in needed and path.stat().st_size < _LINKED_FROM:
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[name] = sha256_of(path)
     return found
 
 

@@ -281,13 +281,7 @@ def _move_into_copy(request: dict[str, Any], scratch: Path, held: Mechanisms) ->
         return
     os.environ.update(private_home(scratch))
     tempfile.tempdir = os.environ["TMPDIR"]
-    confinement.confine(
-        _own_folders(request),
-        notes,
-        folder,
-        held,
-        request["memory_bytes"],
-    )
+    confinement.confine(_own_folders(request), notes, folder, held, request["memory_bytes"])
 
 
 def _explain(error: BaseException) -> tuple[str, str]:

@@ -6,7 +6,6 @@ library opens by its own means (HDF5, say), and those that a program reads.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from antifragile._files import sha256_of
 from antifragile.errors import UsageError
 
 _MOST_NOTED_BYTES = 2**24  # of what a run's own process wrote
@@ -88,7 +88,7 @@ class ReadFiles:
         if name not in self._first:
             path = self._path(name)
             changed = path.stat().st_mtime if path.is_file() else 0.0
-            self._first[name] = _sha256(path) if changed else "", changed
+            self._first[name] = sha256_of(path) if changed else "", changed
         return self._first[name][0]
 
     def read_in_run(self, notes: Path, seconds: float) -> set[str]:
@@ -125,11 +125,6 @@ class ReadFiles:
     def _path(self, name: str) -> Path:
         folder, _, path = name.partition(":")
         return self._folders[folder] / path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _opened(notes: Path) -> dict[tuple[str, str], bool]:

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from antifragile._data_files import read_json
 from antifragile._files import make_folder, move, remove_temporary_files
-from antifragile._records import from_json, read_json
+from antifragile._records import from_json
 from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
 from antifragile.ablate.discover.jobs import parameter_sizes

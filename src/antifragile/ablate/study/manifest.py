@@ -2,8 +2,8 @@
 
 It names the sources with their hashes, the experiment, versions, machine, seeds, what was declared
 (design, metric, margin, level), every variant that was run or left out and why, and every run by
-its key. Exported, it holds the metrics too, so that a repeated run can be compared with it, and the
-checksum of its own content, which is checked on reading; older ones have none.
+its key. Exported (see `manifest_files`), it holds the metrics too, so that a repeated run can be
+compared with it.
 
 `AblationManifest` is the one form in memory; `manifest_from` makes it from JSON data and `to_json`
 makes JSON data of it. Keys that older manifests lack are fields that may be absent.
@@ -11,8 +11,6 @@ makes JSON data of it. Keys that older manifests lack are fields that may be abs
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import platform
@@ -23,10 +21,8 @@ from typing import Any
 import numpy as np
 
 from antifragile import __version__
-from antifragile._files import safe_name, write_atomically
-from antifragile._records import MAY_BE_ABSENT, from_json, read_json, to_json
+from antifragile._records import MAY_BE_ABSENT, from_json, to_json
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.generate.names import in_ascii
 from antifragile.ablate.records import CertificateVerdict, Project
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.request import (
@@ -41,10 +37,6 @@ from antifragile.errors import DataError, UsageError
 from antifragile.store.ablation import AblationStore
 from antifragile.store.records import Environment
 
-MANIFEST = "manifest.json"
-DEFAULT_NAME = "ablation"
-_MOST_WORDS = 80  # characters of a study's name in a file's
-_CHECKSUM = "content_sha256"
 _EXPORTED = ("metrics", "failure", "seconds")
 
 
@@ -261,43 +253,6 @@ def _check(manifest: AblationManifest) -> None:
             raise ValueError(f"runs[{n}].ablated names {min(unknown)!r:.60}, which is none of arms")
 
 
-def load_manifest(path: Path) -> AblationManifest:
-    """Read an exported manifest.
-
-    Raises:
-        UsageError: It cannot be read, is not a manifest, or was changed after it was written.
-    """
-    try:
-        plain = read_json(path, with_nan=True)
-    except OSError as error:
-        raise UsageError(f"cannot read the manifest {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise UsageError(f"cannot read the manifest {path}: {error}.") from error
-    manifest = manifest_from(plain, str(path))
-    if _CHECKSUM in plain and plain[_CHECKSUM] != _checksum(plain):
-        raise UsageError(
-            f"{path} was changed after it was written: its content does not have its checksum; the "
-            "same 'ablate run' without --manifest writes it again from the store."
-        )
-    return manifest
-
-
-def write_manifest(manifest: AblationManifest, folder: Path) -> Path:
-    """Write a manifest into the folder of variants."""
-    plain = manifest.to_json()
-    plain[_CHECKSUM] = _checksum(plain)
-    text = json.dumps(plain, indent=1, sort_keys=True) + "\n"
-    path = folder / manifest_file(manifest.name)
-    write_atomically(path, text.encode())
-    return path
-
-
-def _checksum(plain: dict[str, Any]) -> str:
-    """SHA-256 of all that a manifest says, however it is laid out."""
-    content = {key: value for key, value in plain.items() if key != _CHECKSUM}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationManifest:
     """Add how each run ended; runs that the store does not have are left out."""
     found = store.ablation_runs(run.key for run in manifest.runs)
@@ -307,25 +262,6 @@ def with_metrics(manifest: AblationManifest, store: AblationStore) -> AblationMa
         if (end := found.get(run.key)) is not None
     )
     return replace(manifest, runs=runs)
-
-
-def manifest_file(study: str) -> str:
-    """File name of a study's manifest: no two studies of a folder share one, on any file system.
-
-    A name that is no plain file name in lower case gets a part of its hash.
-    """
-    if study == DEFAULT_NAME:
-        return MANIFEST
-    words = safe_name(in_ascii(study), also="_.", at_most=_MOST_WORDS).lower()
-    digits = (
-        "" if words and words == study else f"-{hashlib.sha256(study.encode()).hexdigest()[:6]}"
-    )
-    return f"manifest-{words or 'study'}{digits}.json"
-
-
-def older_manifest_file(study: str) -> str:
-    """File name of a study's manifest in versions in which studies could share one."""
-    return f"manifest-{safe_name(study, also='_.')}.json"
 
 
 def package_versions(environment: Environment) -> dict[str, str]:

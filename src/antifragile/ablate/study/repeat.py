@@ -22,14 +22,16 @@ from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.folder import AblationFolder, choose_arms, read_ablation_folder
 from antifragile.ablate.study.manifest import (
-    MANIFEST,
     AblationManifest,
     ManifestRun,
+    manifest_from,
+    with_metrics,
+)
+from antifragile.ablate.study.manifest_files import (
+    MANIFEST,
     load_manifest,
     manifest_file,
-    manifest_from,
     older_manifest_file,
-    with_metrics,
 )
 from antifragile.ablate.study.request import AblationRequest, Experiment
 from antifragile.ablate.study.results import ChangedVariants

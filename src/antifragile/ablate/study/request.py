@@ -164,7 +164,7 @@ class Experiment:
         return package_top(Path((self.file or "").rpartition(":")[0]).resolve())
 
     def to_job(self) -> dict[str, Any]:
-        """The argument ``experiment`` of `job.RunArguments`."""
+        """The argument ``experiment`` of `child.run.RunArguments`."""
         if self.file is not None:
             file, _, function = self.file.rpartition(":")
             path = str(Path(file).resolve())

@@ -7,7 +7,6 @@ with its data. Where that folder is gone, or other than it was, the files of the
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from antifragile._files import sha256_of
 from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.frameworks.registry import framework_named, installed_framework
 from antifragile.ablate.frameworks.subject import ModelCode
@@ -116,10 +116,10 @@ def changed_tree(folder: AblationFolder) -> str:
     """Say, as a clause, which of the model's files is not as it was certified; empty if all are."""
     for file, path in ((file, Path(folder.project.root, file)) for file in folder.files):
         try:
-            content = path.read_bytes()
+            sha256 = sha256_of(path)
         except OSError:
             return f"{path} is not there"
-        if hashlib.sha256(content).hexdigest() != folder.digests[BASELINE].get(file):
+        if sha256 != folder.digests[BASELINE].get(file):
             return f"{path} was changed after the variants were generated"
     return ""
 

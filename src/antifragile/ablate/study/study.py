@@ -33,10 +33,10 @@ from antifragile.ablate.study.manifest import (
     Machine,
     ManifestProject,
     ManifestRun,
-    manifest_file,
     package_versions,
     with_metrics,
 )
+from antifragile.ablate.study.manifest_files import manifest_file
 from antifragile.ablate.study.request import (
     AblationRequest,
     PlannedRun,

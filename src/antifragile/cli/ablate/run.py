@@ -13,7 +13,8 @@ from antifragile._shown import show_address
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.manifest import AblationManifest, load_manifest, write_manifest
+from antifragile.ablate.study.manifest import AblationManifest
+from antifragile.ablate.study.manifest_files import load_manifest, write_manifest
 from antifragile.ablate.study.repeat import differences, repeat_folder, repeat_request
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.runs import AblationProgress

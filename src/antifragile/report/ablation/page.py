@@ -16,8 +16,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from antifragile import __version__
+from antifragile._data_files import read_json
 from antifragile._files import write_output
-from antifragile._records import read_json
 from antifragile.ablate.designs.base import CONTRIBUTION
 from antifragile.ablate.generate.emit import BASELINE
 from antifragile.ablate.study.folder import Arm

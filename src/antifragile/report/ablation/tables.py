@@ -12,7 +12,8 @@ import pandas as pd
 
 from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
 from antifragile.ablate.study.folder import Arm
-from antifragile.ablate.study.manifest import MANIFEST, AblationManifest, ManifestRun
+from antifragile.ablate.study.manifest import AblationManifest, ManifestRun
+from antifragile.ablate.study.manifest_files import MANIFEST
 from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.ablate.study.results import (
     AblationResults,

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._records import RecordError, from_json, read_json, to_json
-from antifragile.engine.policies import LastKnownGood, is_better
+from antifragile._data_files import read_json
+from antifragile._records import RecordError, from_json, to_json
+from antifragile.engine.policies import LastKnownGood, next_lkg
 from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
@@ -162,11 +163,8 @@ def _replay(records: Sequence[MetaLoopRecord]) -> LastKnownGood[int]:
         place = f"records[{meta_loop - 1}]"
         if record.meta_loop != meta_loop:
             raise RecordError(f"is of meta-loop {record.meta_loop}, expected {meta_loop}", place)
-        correct = record.validation_correct
-        is_promoted = lkg is None or is_better(correct, lkg.bounty)
-        if lkg is None or is_promoted:
-            lkg = LastKnownGood(weights={}, bounty=correct, meta_loop=meta_loop)
-        if (record.bounty, record.promoted) != (lkg.bounty, is_promoted):
+        lkg = next_lkg(lkg, record.validation_correct, meta_loop, dict)
+        if (record.bounty, record.promoted) != (lkg.bounty, lkg.meta_loop == meta_loop):
             raise RecordError("has a bounty that its counts do not give", place)
     assert lkg is not None, "a story has records"
     return lkg

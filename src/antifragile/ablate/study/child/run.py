@@ -33,10 +33,7 @@ from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.opened import note_opened
-from antifragile.ablate.source.project import (
-    enter_project,
-    package_top,
-)
+from antifragile.ablate.source.project import enter_project, package_top
 from antifragile.ablate.study.child.builder import PairedBuilder, State, save_state
 from antifragile.ablate.study.child.experiment import EVALUATE, load_experiment
 from antifragile.ablate.study.child.metrics import checked_metrics
