@@ -1,0 +1,128 @@
+"""Layers of a model and parameters between them, as the first watched run finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from antifragile.model.units.views import WeightView
+
+
+@dataclass(frozen=True)
+class ChannelSource:
+    """A layer, or a parameter between layers, whose channels can be changed.
+
+    Args:
+        name: The module or parameter, as the model names it.
+        rows: Views of all parameters whose rows write its channels.
+        columns: View of the weight by which it reads; None if it reads nothing or cannot be cut.
+        n_outputs: Number of its channels.
+        n_inputs: Number of the columns it reads.
+        is_layer: False for a parameter between layers.
+        is_convolution: Whether it slides over positions.
+        why_no_rows: Reason why its channels cannot be zeroed, or "".
+        why_no_columns: Reason why its columns cannot be zeroed, or "".
+    """
+
+    name: str
+    rows: tuple[WeightView, ...]
+    columns: WeightView | None
+    n_outputs: int
+    n_inputs: int
+    is_layer: bool = True
+    is_convolution: bool = False
+    why_no_rows: str = ""
+    why_no_columns: str = ""
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A mixing call at its place in the run; ``weight`` is the position of that operand."""
+
+    source: int
+    weight: int
+    n_groups: int
+    read: tuple[int, ...]
+    written: tuple[int, ...]
+    adds_data: bool
+
+
+@dataclass
+class Recording:
+    """Everything that the first run found.
+
+    Args:
+        sources: Layers, in the order of their first call; then parameters between layers.
+        mixing: Mixing calls by the number of the operator call.
+        passing: Parameters read between layers: operand positions by number of the call.
+        operators: The operators of these calls, to notice a run that goes another way.
+        n_calls: Number of operator calls.
+        read: Inputs of the mixing calls in order; None where it reads indices.
+        outputs: The model's output tensors.
+    """
+
+    sources: list[ChannelSource] = field(default_factory=list)
+    mixing: dict[int, Mixing] = field(default_factory=dict)
+    passing: dict[int, dict[int, str]] = field(default_factory=dict)
+    operators: dict[int, Any] = field(default_factory=dict)
+    n_calls: int = 0
+    read: list[Tensor | None] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of the sources that are layers."""
+        return sum(source.is_layer for source in self.sources)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """First column of every layer among the columns of all, and the number of all."""
+        sizes = [source.n_inputs for source in self.sources if source.is_layer]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+class ParameterStorage:
+    """Finds the parameter that an operand is a view of.
+
+    Args:
+        parameters: The model's parameters by name, each once.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self.parameters = dict(parameters)
+        self._by_storage: dict[int, list[str]] = {}
+        for name, value in self.parameters.items():
+            self._by_storage.setdefault(value.untyped_storage().data_ptr(), []).append(name)
+
+    def name_of(self, operand: Tensor) -> str | None:
+        """Name of the parameter that an operand is a view of, or None."""
+        if type(operand) not in (Tensor, torch.nn.Parameter) or operand.layout != torch.strided:
+            return None
+        names = self._by_storage.get(operand.untyped_storage().data_ptr(), ())
+        if not names or operand.numel() == 0:
+            return None
+        start = operand.storage_offset()
+        held = [name for name in names if self.parameters[name].storage_offset() <= start]
+        best = max(held, key=lambda name: self.parameters[name].storage_offset(), default=None)
+        fits = best is not None and self.parameters[best].dtype == operand.dtype
+        return best if fits else None
+
+    def view(
+        self, operand: Tensor, name: str, size: Sequence[int], stride: Sequence[int]
+    ) -> WeightView:
+        """Describe an operand as a `WeightView` of the parameter it is a view of."""
+        offset = int(operand.storage_offset() - self.parameters[name].storage_offset())
+        return WeightView(name, tuple(size), tuple(stride), offset)
+
+
+def layer_name(parameter: str) -> str:
+    """Name of the layer that a parameter belongs to, as its module is called."""
+    path, _, last = parameter.rpartition(".")
+    if ".parametrizations." in parameter:
+        return parameter.partition(".parametrizations.")[0]
+    return path if path and last in ("weight", "bias", "weight_g", "weight_v") else parameter
