@@ -13,7 +13,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from antifragile.errors import UsageError
 from antifragile.model.units.grouping import (
@@ -74,9 +74,8 @@ def find_units(model: nn.Module, inputs: object) -> UnitTable:
 
 def _find(model: nn.Module, parameters: dict[str, Tensor], inputs: Inputs) -> UnitTable:
     runner = _runner(model, inputs)
-    storage = ParameterStorage(parameters)
-    tensors = tree_flatten((inputs.args, dict(inputs.kwargs)))[0]
-    recording = first_run(storage, runner, [t for t in tensors if isinstance(t, Tensor)])
+    storage = ParameterStorage(parameters, list(model.buffers()))
+    recording = first_run(storage, runner)
 
     def reach_of(source: int) -> Reach:
         return lambda channels: reached(storage, runner, recording, Change(source, channels))

@@ -141,6 +141,7 @@ def _without_units(
 ) -> Iterator[RefusedUnits]:
     """Name the layers that write no candidate, with the reason."""
     writing = {index for candidate in found for index in candidate.writers}
+    cut = frozenset[int]().union(*(candidate.columns for candidate in found))
     for index, source in enumerate(recording.sources):
         influence = influences.get(index)
         if not source.is_layer or influence is None or index in writing:
@@ -149,6 +150,8 @@ def _without_units(
             reason = "the model takes another way through its layers when its values change"
         elif not influence.blocks:
             continue  # an output layer, or one that nothing reads
+        elif influence.columns <= cut and not influence.is_mixed:
+            continue  # shared by several units, as keys and values of grouped queries
         elif influence.reaches_output:
             reason = "it is read by other layers, and is also an output of the model"
         else:

@@ -39,8 +39,8 @@ class Part:
 
     def put(self, tensor: Tensor, value: float | bool) -> None:
         """Set these entries of a tensor with the parameter's layout."""
-        index = self.view.rows if self.is_row else self.view.columns
-        self.view.of(tensor)[index(self.numbers)] = value
+        find = self.view.rows if self.is_row else self.view.columns
+        self.view.put(tensor, find(self.numbers), value)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +14,9 @@ from antifragile.model.units.views import WeightView
 from antifragile.model.units.watch import Change, OtherPath, WatchedRun
 
 
-def first_run(storage: ParameterStorage, runner: Runner, inputs: Sequence[Tensor]) -> Recording:
+def first_run(storage: ParameterStorage, runner: Runner) -> Recording:
     """Run the model and record its layers."""
     watch = WatchedRun(storage)
-    watch.mark_data(inputs)
     with watch:
         outputs = runner()
     watch.finish(outputs)

@@ -62,6 +62,8 @@ class Recording:
         passing: Parameters read between layers: operand positions by number of the call.
         operators: The operators of these calls, to notice a run that goes another way.
         n_calls: Number of operator calls.
+        values: Random results of the mixing calls, by number of the call.
+        parameters: Random values of the parameters read between layers.
         read: Inputs of the mixing calls in order; None where it reads indices.
         outputs: The model's output tensors.
     """
@@ -71,6 +73,8 @@ class Recording:
     passing: dict[int, dict[int, str]] = field(default_factory=dict)
     operators: dict[int, Any] = field(default_factory=dict)
     n_calls: int = 0
+    values: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    parameters: dict[str, Tensor] = field(default_factory=dict)
     read: list[Tensor | None] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
@@ -91,13 +95,20 @@ class ParameterStorage:
 
     Args:
         parameters: The model's parameters by name, each once.
+        buffers: Its buffers.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], buffers: Sequence[Tensor]) -> None:
         self.parameters = dict(parameters)
+        self._buffers = {value.untyped_storage().data_ptr() for value in buffers}
         self._by_storage: dict[int, list[str]] = {}
         for name, value in self.parameters.items():
             self._by_storage.setdefault(value.untyped_storage().data_ptr(), []).append(name)
+
+    def holds(self, operand: Tensor) -> bool:
+        """Whether an operand is a view of a parameter or buffer."""
+        key = operand.untyped_storage().data_ptr()
+        return key in self._by_storage or key in self._buffers
 
     def name_of(self, operand: Tensor) -> str | None:
         """Name of the parameter that an operand is a view of, or None."""
@@ -125,4 +136,5 @@ def layer_name(parameter: str) -> str:
     path, _, last = parameter.rpartition(".")
     if ".parametrizations." in parameter:
         return parameter.partition(".parametrizations.")[0]
-    return path if path and last in ("weight", "bias", "weight_g", "weight_v") else parameter
+    kinds = ("weight", "bias", "weight_g", "weight_v", "weight_orig")
+    return path if path and last in kinds else parameter

@@ -132,7 +132,7 @@ class CutOff:
                 for part in parts:
                     if part.view == view:
                         part.put(left, False)
-                if bool(view.of(left).any()):
+                if view.any(left):
                     return source.name
         return None
 

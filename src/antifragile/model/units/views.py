@@ -10,7 +10,7 @@ Shape letters: G groups, O outputs of a group, I inputs of a group, K kernel pos
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -47,15 +47,54 @@ class WeightView:
         start = tensor.storage_offset() + self.offset
         return torch.as_strided(tensor.detach(), self.size, self.stride, start)
 
-    def rows(self, channels: Iterable[int]) -> tuple[Tensor, ...]:
+    def put(self, tensor: Tensor, index: Index, value: float | bool) -> None:
+        """Set entries of a tensor of the parameter's layout.
+
+        Args:
+            tensor: The parameter, a mask of it, or a copy.
+            index: Entries, by `rows` or `columns`.
+            value: The number they become.
+        """
+        self.of(tensor)[index] = value
+
+    def any(self, mask: Tensor) -> bool:
+        """Whether a mask of the parameter marks an entry that is read through this view."""
+        return bool(self.of(mask).any())
+
+    def rows(self, channels: Iterable[int]) -> Index:
         """Index of the entries that write these output channels."""
         group, output = _split(channels, self.size[1])
         return (group, output)
 
-    def columns(self, columns: Iterable[int]) -> tuple[Tensor | slice, ...]:
+    def columns(self, columns: Iterable[int]) -> Index:
         """Index of the entries that read these input columns."""
         group, column = _split(columns, self.size[2])
         return (group, slice(None), column)
+
+
+@dataclass(frozen=True, eq=False)
+class CopiedView(WeightView):
+    """A parameter read through a rearranged or scaled copy of it.
+
+    Args:
+        positions: (G, O, I, *K) int64, the flat index in the parameter of every element read.
+    """
+
+    positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def put(self, tensor: Tensor, index: Index, value: float | bool) -> None:
+        """Set entries of a tensor of the parameter's layout."""
+        flat = self.positions[index].flatten()
+        places = torch.unravel_index(flat, tensor.shape)
+        tensor.detach()[places] = value
+
+    def any(self, mask: Tensor) -> bool:
+        """Whether a mask of the parameter marks an entry that is read through this view."""
+        return bool(mask.flatten()[self.positions.flatten()].any())
+
+
+Index = tuple[Tensor | slice, ...]
+"""Entries of a view: groups and outputs, or groups, all outputs and inputs."""
 
 
 def _split(numbers: Iterable[int], size: int) -> tuple[Tensor, Tensor]:

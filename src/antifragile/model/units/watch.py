@@ -27,9 +27,10 @@ from antifragile.model.units.sources import (
     Recording,
     layer_name,
 )
-from antifragile.model.units.views import WeightView
+from antifragile.model.units.views import CopiedView, WeightView
 
 _BOOKKEEPING = ("aten::detach", "aten::alias")  # torch inserts them now and then
+_COPYING = ("aten::clone", "aten::_to_copy", "aten::mul", "aten::div", "aten::neg")
 _FACTOR = -2.0  # changes the sign and the size: neither a ReLU nor an absolute value hides it
 
 
@@ -74,7 +75,8 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         self._is_first = recording is None
         self._number = -1
         self._layers: dict[object, int] = {}
-        self._origin: dict[int, set[str] | None] = {}  # None: made of data
+        self._origin: dict[int, set[str] | None] = {}  # by storage; None: made of data
+        self._copies: dict[int, tuple[str, Tensor]] = {}  # positions in a parameter, by storage
         self._alive: list[Tensor] = []
 
     def __torch_dispatch__(
@@ -95,6 +97,8 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             result = func(*args, **kwargs)
             if self._is_first:
                 self._note_origin(args, kwargs, result)
+                if func._schema.name in _COPYING:
+                    self._note_copy(args, result)
             return result
         return self._replaced(mixing, func, args, kwargs)
 
@@ -120,7 +124,7 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             return
         operands = tree_flatten((args, dict(kwargs)))[0]
         tensors = [item for item in operands if isinstance(item, Tensor)]
-        if not any(self._is_data(item) for item in tensors):
+        if not any(self._touches_data(item) for item in tensors):
             return
         named = {
             position: name
@@ -138,9 +142,6 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         """Names of the parameters that an operand was computed from, without data."""
         return self._origin.get(operand.untyped_storage().data_ptr()) or set()
 
-    def _is_data(self, operand: Tensor) -> bool:
-        return self.storage.name_of(operand) is None and not self._made_of(operand)
-
     def _note_origin(self, args: Any, kwargs: Any, result: Any) -> None:
         """Remember which results are computed from parameters alone."""
         operands = [i for i in tree_flatten((args, dict(kwargs)))[0] if isinstance(i, Tensor)]
@@ -150,22 +151,37 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             names |= {name} if name is not None else self._made_of(item)
         tainted = any(self._touches_data(item) for item in operands)
         for item in tree_flatten(result)[0]:
-            if isinstance(item, Tensor):
+            if isinstance(item, Tensor) and not self.storage.holds(item):
                 self._alive.append(item)
-                key = item.untyped_storage().data_ptr()
-                if self.storage.name_of(item) is None:
-                    self._origin[key] = None if tainted else names
+                self._origin[item.untyped_storage().data_ptr()] = None if tainted else names
+
+    def _note_copy(self, args: Sequence[Any], result: Tensor) -> None:
+        """Remember where the elements of a copied or scaled parameter came from."""
+        operands = [item for item in args[:2] if isinstance(item, Tensor)]
+        known = [found for item in operands if (found := self._positions(item)) is not None]
+        if len(known) != 1 or known[0][1].shape != result.shape:
+            return
+        name, numbers = known[0]
+        laid_out = torch.empty_strided(result.shape, result.stride(), dtype=torch.long)
+        laid_out.copy_(numbers)
+        self._copies[result.untyped_storage().data_ptr()] = (name, laid_out)
+
+    def _positions(self, operand: Tensor) -> tuple[str, Tensor] | None:
+        """Parameter that an operand shows or copies, and the flat index of every element."""
+        size, stride, start = operand.shape, operand.stride(), operand.storage_offset()
+        if (name := self.storage.name_of(operand)) is not None:
+            parameter = self.storage.parameters[name]
+            flat = torch.empty_strided(parameter.shape, parameter.stride(), dtype=torch.long)
+            flat.copy_(torch.arange(parameter.numel()).view(parameter.shape))
+            return name, flat.as_strided(size, stride, start - parameter.storage_offset())
+        copied = self._copies.get(operand.untyped_storage().data_ptr())
+        return None if copied is None else (copied[0], copied[1].as_strided(size, stride, start))
 
     def _touches_data(self, operand: Tensor) -> bool:
-        """Whether an operand came from the inputs or from a layer, as far as is known."""
-        key = operand.untyped_storage().data_ptr()
-        return key in self._origin and self._origin[key] is None
-
-    def mark_data(self, tensors: Sequence[Tensor]) -> None:
-        """Mark tensors as inputs of the model."""
-        for item in tensors:
-            self._alive.append(item)
-            self._origin[item.untyped_storage().data_ptr()] = None
+        """Whether an operand may have come from the inputs or from a layer."""
+        if self.storage.holds(operand):
+            return False
+        return self._origin.get(operand.untyped_storage().data_ptr()) is None
 
     def _layer(self, call: MixingCall) -> int:
         """Index of the layer that a call belongs to; a weight that is read twice is one layer."""
@@ -187,10 +203,19 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             columns = self.storage.view(call.weight, name, size, stride)
             rows.append(columns)
             shown = name
+        elif (copied := self._positions(call.weight)) is not None:
+            shown, numbers = copied
+            laid_out = torch.empty_strided(
+                call.weight.shape, call.weight.stride(), dtype=torch.long
+            )
+            laid_out.copy_(numbers)
+            columns = CopiedView(shown, size, (), 0, laid_out.as_strided(size, stride))
+            rows.append(columns)
         else:
             made_of = sorted(self._made_of(call.weight))
             shown = made_of[0]
             rows, why = self._computed_rows(made_of, n_outputs)
+        why_no_rows = "" if rows else why
         bias = call.bias
         if bias is not None and (bias_name := self.storage.name_of(bias)) is not None:
             step = bias.stride(-1)
@@ -204,8 +229,8 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             n_outputs=n_outputs,
             n_inputs=n_inputs if call.data is not None else 0,
             is_convolution=call.is_convolution,
-            why_no_rows="" if name is not None or rows else why,
-            why_no_columns="" if name is not None else why,
+            why_no_rows=why_no_rows,
+            why_no_columns=why,
         )
 
     def _computed_rows(self, made_of: list[str], n_outputs: int) -> tuple[list[WeightView], str]:
@@ -230,12 +255,14 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
     def _replaced_parameter(self, operand: Tensor, name: str) -> Tensor:
         parameter = self.storage.parameters[name]
-        value = _random_like(parameter, seed=_seed_of(name))
+        if name not in self.recording.parameters:
+            self.recording.parameters[name] = _random_like(parameter, seed=_seed_of(name))
+        value = self.recording.parameters[name]
         change = self.change
         if change is not None and change.source >= self.recording.n_layers:
             source = self.recording.sources[change.source]
             if source.rows[0].parameter == name:
-                rows = source.rows[0]
+                rows, value = source.rows[0], value.clone()
                 rows.of(value)[rows.rows(change.channels)] *= _FACTOR
         offset = operand.storage_offset() - parameter.storage_offset()
         return value.as_strided(operand.shape, operand.stride(), value.storage_offset() + offset)
@@ -249,9 +276,13 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             raise OtherPath
         data = call.data
         self.read.append(None if data is None else data.detach().clone())
-        result = func(*args, **kwargs)
-        first = result[0] if isinstance(result, tuple) else result
-        value = _random_like(first, seed=self._number)
+        if self._is_first:
+            result = func(*args, **kwargs)
+            first, *rest = result if isinstance(result, tuple) else (result,)
+            drawn = _random_like(first, seed=self._number)
+            self.recording.values[self._number] = (drawn, *rest)
+        drawn, *rest = self.recording.values[self._number]
+        value = drawn.clone()
         if self.change is not None and self.change.source == mixing.source:
             _change(value, mixing, source, self.change)
         if mixing.adds_data and call.bias is not None:
@@ -260,23 +291,25 @@ class WatchedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         if self._is_first:
             self._alive.append(value)
             self._origin[value.untyped_storage().data_ptr()] = None
-        return (value, *result[1:]) if isinstance(result, tuple) else value
+        return (value, *rest) if rest else value
 
 
 def _change(value: Tensor, mixing: Mixing, source: ChannelSource, change: Change) -> None:
     """Change output channels of a result in place."""
+    factor = _FACTOR
     if change.level is not None:
         value.fill_(change.level)
+        factor = -_FACTOR  # the level keeps its sign
     channels = torch.tensor(sorted(change.channels), dtype=torch.long, device=value.device)
     if len(mixing.written) == 1:
         value.index_copy_(
-            mixing.written[0], channels, value.index_select(mixing.written[0], channels) * _FACTOR
+            mixing.written[0], channels, value.index_select(mixing.written[0], channels) * factor
         )
         return
     per_group = source.n_outputs // mixing.n_groups
     for channel in channels.tolist():  # a batch of weights: (G, .., O)
         part = value[channel // per_group].select(mixing.written[1], channel % per_group)
-        part.mul_(_FACTOR)
+        part.mul_(factor)
 
 
 def _random_like(tensor: Tensor, *, seed: int) -> Tensor:
