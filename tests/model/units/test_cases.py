@@ -1,0 +1,209 @@
+"""Proof of the hand-written units, by what the models compute; no finder of units is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.model.units.cases.all_cases import CASES
+from tests.model.units.expected import (
+    Case,
+    Entries,
+    Entry,
+    Expected,
+    Index,
+    entry_set,
+    lively,
+    mask_of,
+)
+
+LARGE = 8.0
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def test_names_are_unique() -> None:
+    assert [name for name, n in Counter(case.name for case in CASES).items() if n > 1] == []
+
+
+@every_case
+def test_a_model_is_built_the_same_each_time(case: Case) -> None:
+    first, second = (case.build().state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@every_case
+def test_what_comes_in_changes_no_output_once_the_unit_is_ablated(case: Case) -> None:
+    for unit in case.hidden():
+        model = case.build().eval()
+        zero(model, unit.entries)
+        without = outputs_of(model, case)
+        for seed in (0, 1):
+            draw_incoming(model, unit, seed=seed)
+            assert identical(outputs_of(model, case), without), unit
+
+
+@every_case
+def test_no_outgoing_entries_can_be_left_out(case: Case) -> None:
+    for unit in case.hidden():
+        for name, index in each_subscript(unit.outgoing):
+            differ = (changes_without(case, unit, name, index, seed=seed) for seed in range(10))
+            assert any(differ), f"{name}[{index}] is not needed by {unit}"
+
+
+def changes_without(case: Case, unit: Expected, name: str, index: Index, *, seed: int) -> bool:
+    """Say whether incoming values change an output when ``name[index]`` stays as it was.
+
+    The rest of the model is drawn anew from ``seed``: a ReLU may be off for all samples of a draw.
+    """
+    model = lively(case.build().eval(), seed)
+    parameter = dict(model.named_parameters())[name].detach()
+    kept = parameter[index].clone()
+    zero(model, unit.entries)
+    parameter[index] = kept
+    without = outputs_of(model, case)
+    draw_incoming(model, unit, seed=seed)
+    return not identical(outputs_of(model, case), without)
+
+
+@every_case
+def test_zero_incoming_entries_alone_silence_the_unit(case: Case) -> None:
+    for unit in case.hidden():
+        silenced, ablated = case.build().eval(), case.build().eval()
+        zero(silenced, unit.incoming)
+        zero(ablated, unit.entries)
+        same = identical(outputs_of(silenced, case), outputs_of(ablated, case))
+        assert same == unit.silent, unit
+
+
+@every_case
+def test_exactly_the_incoming_entries_lose_their_influence(case: Case) -> None:
+    """Gradients before and after the outgoing entries are zeroed, in double precision."""
+    for unit in case.hidden():
+        model = case.build().eval().double()
+        only_in = entry_set(model, unit.incoming) - entry_set(model, unit.outgoing)
+        explained = entry_set(model, unit.entries) | entry_set(model, unit.idle)
+        acted: set[Entry] = set()
+        act: set[Entry] = set()
+        for seed in range(12):  # a ReLU may be off for all samples of a few draws
+            lively(model, seed)
+            acted |= influential(model, case, above=1e-10)
+            zero(model, unit.outgoing)
+            act |= influential(model, case, above=0.0)
+            if seed >= 3 and only_in & acted and acted <= act | explained:
+                break
+        assert only_in & acted, unit
+        assert not only_in & act, (only_in & act, unit)
+        assert acted <= act | explained, (acted - act - explained, unit)
+
+
+@every_case
+def test_an_output_unit_is_zero_once_ablated_and_the_others_as_they_were(case: Case) -> None:
+    before = outputs_of(case.build().eval(), case)
+    changed = [torch.zeros_like(output, dtype=torch.int64) for output in before]
+    for unit in case.output():
+        model = case.build().eval()
+        zero(model, unit.entries)
+        for output, old, count in zip(outputs_of(model, case), before, changed, strict=True):
+            differs = output != old
+            assert (output[differs] == 0).all(), unit
+            count += differs
+    assert all((count == (1 if case.output() else 0)).all() for count in changed)
+
+
+@every_case
+def test_every_entry_comes_into_one_unit_or_is_refused(case: Case) -> None:
+    """Forgotten layers would be found here."""
+    model = case.build().eval()
+    units = [*case.hidden(), *case.output()]
+    for name, parameter in model.named_parameters():
+        owners = sum(mask_of(parameter, unit.incoming.get(name, ())).long() for unit in units)
+        idle = sum(mask_of(parameter, unit.idle.get(name, ())).long() for unit in units)
+        expected = 0 if name in case.unowned or is_refused(name, case) else 1
+        assert ((owners == expected) | ((owners == 0) & (idle > 0))).all(), name
+
+
+@every_case
+def test_no_two_units_are_the_same(case: Case) -> None:
+    model = case.build()
+    units = [*case.hidden(), *case.output()]
+    assert len({entry_set(model, unit.entries) for unit in units}) == len(units) > 0
+
+
+@every_case
+def test_names_exist_and_subscripts_are_in_range(case: Case) -> None:
+    model = case.build().eval()
+    parameters, modules = dict(model.named_parameters()), dict(model.named_modules())
+    for unit in [*case.hidden(), *case.output()]:
+        assert unit.kind in {"neuron", "channel", "head", "residual"}
+        for entries in (unit.entries, unit.idle):
+            assert all(mask_of(parameters[n], [i]).any() for n, i in each_subscript(entries)), unit
+    assert set(case.unowned) <= set(parameters)
+    assert all(name in modules or name in parameters for name in case.refused)
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, case: Case) -> list[Tensor]:
+    return flat(model(*case.inputs()))
+
+
+def flat(output: Any) -> list[Tensor]:
+    """Return the tensors of a model's output, whatever they are packed in."""
+    if isinstance(output, Tensor):
+        return [output]
+    parts = output.values() if isinstance(output, dict) else output
+    return [tensor for part in parts for tensor in flat(part)]
+
+
+def identical(ours: list[Tensor], theirs: list[Tensor]) -> bool:
+    assert all(tensor.isfinite().all() for tensor in [*ours, *theirs])
+    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def each_subscript(entries: Entries) -> Iterator[tuple[str, Index]]:
+    for name, indices in entries.items():
+        for index in indices:
+            yield name, index
+
+
+@torch.no_grad()
+def zero(model: nn.Module, entries: Entries) -> None:
+    parameters = dict(model.named_parameters())
+    for name, index in each_subscript(entries):
+        parameters[name][index] = 0
+
+
+@torch.no_grad()
+def draw_incoming(model: nn.Module, unit: Expected, *, seed: int) -> None:
+    """Give large random values to what comes in, save for what goes out as well."""
+    generator = torch.Generator().manual_seed(seed)
+    parameters = dict(model.named_parameters())
+    for name, indices in unit.incoming.items():
+        parameter = parameters[name]
+        drawn = mask_of(parameter, indices) & ~mask_of(parameter, unit.outgoing.get(name, ()))
+        values = torch.randn(parameter.shape, generator=generator).to(parameter) * LARGE
+        parameter.copy_(torch.where(drawn, values, parameter))
+
+
+def influential(model: nn.Module, case: Case, *, above: float) -> set[Entry]:
+    """Return the entries that a random weighting of all outputs has a gradient for."""
+    model.requires_grad_(True).zero_grad()
+    inputs = [x.double() if x.is_floating_point() else x for x in case.inputs()]
+    generator = torch.Generator().manual_seed(0)
+    for output in flat(model(*inputs)):
+        weights = torch.randn(output.shape, generator=generator)
+        (output * weights).sum().backward(retain_graph=True)
+    return {
+        (name, entry)
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+        for entry in (parameter.grad.abs() > above).flatten().nonzero().flatten().tolist()
+    }
+
+
+def is_refused(name: str, case: Case) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in case.refused)
