@@ -21,17 +21,8 @@ from antifragile.model.units.grouping import (
     UnitCandidate,
     candidates,
     columns_by_layer,
-    leads_back,
 )
 from antifragile.model.units.influence import Reach, find_influences
-from antifragile.model.units.prepare import (
-    Inputs,
-    Runner,
-    few_samples,
-    outputs_of,
-    quiet,
-    unwrap,
-)
 from antifragile.model.units.records import (
     Part,
     RefusedUnits,
@@ -40,12 +31,19 @@ from antifragile.model.units.records import (
     UnitKind,
     UnitTable,
 )
-from antifragile.model.units.runs import first_run, reached
-from antifragile.model.units.sources import ParameterStorage, Recording
+from antifragile.model.units.sums import Sums
 from antifragile.model.units.verify import CutOff, failing
-from antifragile.model.units.watch import Change, OtherPath
-
-_FAR = (1000.0, -1000.0)  # levels at which a gate is open or shut, and a sum still a sum
+from antifragile.model.units.watching.draws import Change
+from antifragile.model.units.watching.prepare import (
+    Inputs,
+    Runner,
+    few_samples,
+    outputs_of,
+    quiet,
+    unwrap,
+)
+from antifragile.model.units.watching.runs import WatchedModel
+from antifragile.model.units.watching.sources import ParameterStorage, Recording
 
 
 def find_units(model: nn.Module, inputs: object) -> UnitTable:
@@ -74,26 +72,33 @@ def find_units(model: nn.Module, inputs: object) -> UnitTable:
 
 def _find(model: nn.Module, parameters: dict[str, Tensor], inputs: Inputs) -> UnitTable:
     runner = _runner(model, inputs)
-    storage = ParameterStorage(parameters, list(model.buffers()))
-    recording = first_run(storage, runner)
+    watched = WatchedModel(ParameterStorage(model), runner)
+    recording = watched.recording
 
     def reach_of(source: int) -> Reach:
-        return lambda channels: reached(storage, runner, recording, Change(source, channels))
+        return lambda channels: watched.reached(Change(source, channels))
 
     influences = find_influences(recording, reach_of)
     found, refused = candidates(recording, influences)
-    sums = _Sums(storage, runner, recording, influences)
+    sums = Sums(watched, influences)
     groups: list[UnitGroup] = []
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     check = CutOff(parameters, runner, recording.sources)
     for members in _by_layers(found, recording):
         group = _group(members, recording, sums)
-        kept, reason = _verified(group, members[0], recording, check, frozen)
+        kept, reason = None, _why_not(members[0], recording, sums, frozen)
+        if not reason:
+            kept, reason = _verified(group, check)
         if reason:
             refused.append(RefusedUnits(group.layer, reason))
         if kept:
             groups.append(kept)
-    groups += _output_groups(recording, influences, reach_of)
+    for group in _output_groups(recording, influences, reach_of):
+        kept, reason = _apart(group, check)
+        if reason:
+            refused.append(RefusedUnits(group.layer, reason))
+        if kept:
+            groups.append(kept)
     return UnitTable(tuple(groups), tuple(refused))
 
 
@@ -125,7 +130,7 @@ def _by_layers(found: Sequence[UnitCandidate], recording: Recording) -> list[lis
     return [list(members) for _, members in groupby(ordered, key=key)]
 
 
-def _group(members: Sequence[UnitCandidate], recording: Recording, sums: _Sums) -> UnitGroup:
+def _group(members: Sequence[UnitCandidate], recording: Recording, sums: Sums) -> UnitGroup:
     first = members[0]
     writers = [index for index in sorted(first.writers) if recording.sources[index].is_layer]
     readers = sorted(columns_by_layer(first.columns, recording))
@@ -155,60 +160,32 @@ def _unit(layer: str, number: int, member: UnitCandidate, recording: Recording) 
     return Unit(layer, number, incoming, outgoing)
 
 
-def _kind(member: UnitCandidate, recording: Recording, sums: _Sums) -> UnitKind:
+def _kind(member: UnitCandidate, recording: Recording, sums: Sums) -> UnitKind:
     sources = {i: recording.sources[i] for i in member.writers if recording.sources[i].is_layer}
-    if any(
-        sums.adds_to(writer, member) for writer in leads_back(member, recording, sums.influences)
-    ):
+    if sums.is_residual(member):
         return UnitKind.RESIDUAL
-    if any(source.is_convolution for source in sources.values()):
-        return UnitKind.CHANNEL
+    columns = columns_by_layer(member.columns, recording)
     several = any(len(member.writers[index]) > 1 for index in sources)
-    wide = any(len(c) > 1 for c in columns_by_layer(member.columns, recording).values())
+    written = [*sources.values(), *([recording.sources[i] for i in columns] if several else [])]
+    if any(source.is_convolution or source.is_embedding for source in written):
+        return UnitKind.CHANNEL
+    wide = any(len(numbers) > 1 for numbers in columns.values())
     return UnitKind.HEAD if several and wide else UnitKind.NEURON
 
 
-class _Sums:
-    """Tells whether a layer adds to what it writes, or only gates it."""
-
-    def __init__(
-        self,
-        storage: ParameterStorage,
-        runner: Runner,
-        recording: Recording,
-        influences: Influences,
-    ) -> None:
-        self.influences = influences
-        self._storage, self._runner, self._recording = storage, runner, recording
-        self._known: dict[int, set[int]] = {}
-
-    def adds_to(self, writer: int, member: UnitCandidate) -> bool:
-        """Whether large values of a layer still move the columns, which a gate's do not."""
-        if writer not in self._known:
-            channels = range(self._recording.sources[writer].n_outputs)
-            moved: set[int] = set()
-            for level in _FAR:
-                change = Change(writer, channels, level=level)
-                try:
-                    columns = reached(self._storage, self._runner, self._recording, change).columns
-                except OtherPath:
-                    continue
-                moved |= set(columns.nonzero()[0].tolist())
-            self._known[writer] = moved
-        return bool(self._known[writer] & member.columns)
-
-
-def _verified(
-    group: UnitGroup,
-    member: UnitCandidate,
-    recording: Recording,
-    check: CutOff,
-    frozen: set[str],
-) -> tuple[UnitGroup | None, str]:
+def _verified(group: UnitGroup, check: CutOff) -> tuple[UnitGroup | None, str]:
     """Return the group's verified units, and the reason why some or all are refused, or ""."""
-    if reason := _why_not(member, recording, frozen):
-        return None, reason
-    read = {}
+    kept, reason = _apart(group, check)
+    if kept is None or reason:
+        return kept, reason
+    wrong = failing(group.units, check)
+    leak = "random values on what comes in still changed the model's outputs after the cut"
+    return _without(group, wrong, leak)
+
+
+def _apart(group: UnitGroup, check: CutOff) -> tuple[UnitGroup | None, str]:
+    """Return the units whose entries nothing else reads, and why the others are refused, or ""."""
+    read: dict[str, bool] = {}
 
     def is_apart(units: Sequence[Unit]) -> bool:
         name = check.reads_elsewhere(units)
@@ -216,25 +193,34 @@ def _verified(
             read[name] = True
         return name is None
 
-    if wrong := failing(group.units, is_apart):
-        reason = f"its weights are tied: {' and '.join(read)} also reads what would become zero"
-    elif wrong := failing(group.units, check):
-        reason = "random values on what comes in still changed the model's outputs after the cut"
-    kept = tuple(unit for unit in group.units if unit not in wrong)
+    wrong = failing(group.units, is_apart)
+    return _without(
+        group, wrong, f"its weights are tied: {' and '.join(read)} also reads what would be zeroed"
+    )
+
+
+def _without(group: UnitGroup, wrong: Sequence[Unit], reason: str) -> tuple[UnitGroup | None, str]:
+    """Take wrong units out of a group; None if none is left, and no reason if none is wrong."""
     if not wrong:
         return group, ""
+    kept = tuple(unit for unit in group.units if unit not in wrong)
     if not kept:
         return None, reason
     some = UnitGroup(group.layer, group.kind, kept, group.writers, group.readers)
     return some, f"{len(wrong)} of its {len(group.units)} units: {reason}"
 
 
-def _why_not(member: UnitCandidate, recording: Recording, frozen: set[str]) -> str:
+def _why_not(member: UnitCandidate, recording: Recording, sums: Sums, frozen: set[str]) -> str:
     """Reason why a candidate cannot be ablated, whatever its numbers are, or ""."""
     for index in columns_by_layer(member.columns, recording):
         source = recording.sources[index]
         if source.columns is None:
             return f"{source.name} reads it, and cannot be cut: {source.why_no_columns}"
+    if (name := sums.mixed_beside(member)) is not None:
+        return (
+            f"{name} adds to the same stream, and its channels are mixed, as by a layer norm, "
+            "before another layer reads them, so that none can be cut off alone"
+        )
     views = [view for index in member.writers for view in recording.sources[index].rows]
     for index in member.writers:
         if recording.sources[index].why_no_rows:

@@ -17,7 +17,12 @@ import numpy as np
 
 from antifragile.model.units.influence import Columns, Influence
 from antifragile.model.units.records import RefusedUnits
-from antifragile.model.units.sources import Recording
+from antifragile.model.units.watching.sources import Recording
+
+_MIXED = (
+    "all its channels are mixed, as by a layer norm, before the next layer reads them, so that "
+    "none can be cut off alone"
+)
 
 Influences = Mapping[int, Influence]
 
@@ -59,13 +64,13 @@ def _dividing(recording: Recording, influences: Influences) -> list[int]:
         and not influence.is_mixed
         and not influence.reaches_output
     ]
-    copied = [index for index in usable if _is_copied(index, recording, influences)]
+    copied = [index for index in usable if is_copied(index, recording, influences)]
     apart = [index for index in usable if index not in copied]
     written = frozenset[int]().union(*(influences[index].columns for index in apart))
     return [i for i in usable if i in apart or not influences[i].columns <= written]
 
 
-def _is_copied(index: int, recording: Recording, influences: Influences) -> bool:
+def is_copied(index: int, recording: Recording, influences: Influences) -> bool:
     """Whether a layer's channels reach more columns of one layer than it has channels."""
     columns, starts = np.array(sorted(influences[index].columns)), recording.starts
     layers = np.searchsorted(starts, columns, side="right")
@@ -140,13 +145,19 @@ def _without_units(
     recording: Recording, influences: Influences, found: Sequence[UnitCandidate]
 ) -> Iterator[RefusedUnits]:
     """Name the layers that write no candidate, with the reason."""
-    writing = {index for candidate in found for index in candidate.writers}
+    names = {recording.sources[i].name for candidate in found for i in candidate.writers}
     cut = frozenset[int]().union(*(candidate.columns for candidate in found))
     for index, source in enumerate(recording.sources):
         influence = influences.get(index)
-        if not source.is_layer or influence is None or index in writing:
+        if source.name in names or (influence is None and not source.is_convolution):
             continue
-        if influence.takes_other_path:
+        if influence is None:
+            if any(one.name == source.name for one in recording.sources[index + 1 :]):
+                continue  # another dimension of it comes
+            reason = _MIXED
+        elif not (source.is_layer or source.is_convolution):
+            continue
+        elif influence.takes_other_path:
             reason = "the model takes another way through its layers when its values change"
         elif not influence.blocks:
             continue  # an output layer, or one that nothing reads
@@ -155,47 +166,8 @@ def _without_units(
         elif influence.reaches_output:
             reason = "it is read by other layers, and is also an output of the model"
         else:
-            reason = (
-                "all its channels are mixed, as by a layer norm, before the next layer reads "
-                "them, so that none can be cut off alone"
-            )
+            reason = _MIXED
         yield RefusedUnits(source.name, reason)
-
-
-def leads_back(candidate: UnitCandidate, recording: Recording, influences: Influences) -> list[int]:
-    """List the layers that write a candidate and that depend on another layer that reads it.
-
-    A residual stream has them, and so has a gate that is computed from what it gates.
-    """
-    starts = recording.starts
-    readers = _layers_of(candidate.columns, starts)
-    leads: dict[int, set[int]] = {
-        index: _layers_of(influence.columns, starts)
-        for index, influence in influences.items()
-        if recording.sources[index].is_layer
-    }
-    writers = [index for index in candidate.writers if recording.sources[index].is_layer]
-    return [
-        writer
-        for writer in writers
-        if any(reader != writer and writer in _descendants(reader, leads) for reader in readers)
-    ]
-
-
-def _layers_of(columns: Columns, starts: np.ndarray) -> set[int]:
-    numbers = np.array(sorted(columns), dtype=np.int64)
-    return set((np.searchsorted(starts, numbers, side="right") - 1).tolist())
-
-
-def _descendants(layer: int, leads: Mapping[int, set[int]]) -> set[int]:
-    seen: set[int] = set()
-    ahead = [layer]
-    while ahead:
-        for following in leads.get(ahead.pop(), ()):
-            if following not in seen:
-                seen.add(following)
-                ahead.append(following)
-    return seen
 
 
 def columns_by_layer(columns: Columns, recording: Recording) -> dict[int, list[int]]:

@@ -10,14 +10,14 @@ the same is found by three runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from antifragile.model.units.runs import Reached
-from antifragile.model.units.sources import Recording
-from antifragile.model.units.watch import OtherPath
+from antifragile.model.units.watching.replay import OtherPath
+from antifragile.model.units.watching.runs import Reached
+from antifragile.model.units.watching.sources import Recording
 
 Columns = frozenset[int]
 Reach = Callable[[Sequence[int]], Reached]
@@ -125,13 +125,30 @@ def find_influences(recording: Recording, reach_of: Callable[[int], Reach]) -> d
         reach_of: Gives the runs for a source.
     """
     found: dict[int, Influence] = {}
-    settled: set[str] = set()
+    dimensions: dict[str, list[int]] = {}
     for index, source in enumerate(recording.sources):
         if source.is_layer:
             found[index] = find_influence(source.n_outputs, reach_of(index))
-        elif source.name not in settled:
-            influence = find_influence(source.n_outputs, reach_of(index))
-            if not influence.is_mixed:
-                found[index] = influence
-                settled.add(source.name)
+        else:
+            dimensions.setdefault(source.name, []).insert(0, index)
+    for indices in dimensions.values():
+        tried = {
+            index: find_influence(recording.sources[index].n_outputs, reach_of(index))
+            for index in indices
+        }
+        if (best := _channels_of(tried)) is not None:
+            found[best] = tried[best]
     return found
+
+
+def _channels_of(tried: Mapping[int, Influence]) -> int | None:
+    """Choose the dimension of a parameter whose places reach columns apart; None if none does.
+
+    A position embedding has positions along one dimension, and channels along another.
+    """
+    for index, influence in tried.items():
+        columns = [column for _, reached in influence.blocks for column in reached]
+        if not influence.is_mixed and len(columns) == len(set(columns)):
+            return index
+    only = list(tried)
+    return only[0] if len(only) == 1 and not tried[only[0]].is_mixed else None

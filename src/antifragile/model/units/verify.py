@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from antifragile.model.units.prepare import Runner
 from antifragile.model.units.records import Unit, ablate_unit, masks
-from antifragile.model.units.sources import ChannelSource
+from antifragile.model.units.watching.prepare import Runner
+from antifragile.model.units.watching.sources import ChannelSource
 
 _TRIED_ALONE = 8
 _SIZES = (3.0, -3.0)  # both signs of large values, so that no ReLU hides one of them

@@ -1,14 +1,14 @@
-"""Layers of a model and parameters between them, as the first watched run finds them."""
+"""Layers of a model and parameters between them, as the first run finds them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antifragile.model.units.views import WeightView
 
@@ -24,6 +24,7 @@ class ChannelSource:
         n_outputs: Number of its channels.
         n_inputs: Number of the columns it reads.
         is_layer: False for a parameter between layers.
+        is_embedding: Whether it reads indices.
         is_convolution: Whether it slides over positions.
         why_no_rows: Reason why its channels cannot be zeroed, or "".
         why_no_columns: Reason why its columns cannot be zeroed, or "".
@@ -36,6 +37,7 @@ class ChannelSource:
     n_inputs: int
     is_layer: bool = True
     is_convolution: bool = False
+    is_embedding: bool = False
     why_no_rows: str = ""
     why_no_columns: str = ""
 
@@ -62,10 +64,6 @@ class Recording:
         passing: Parameters read between layers: operand positions by number of the call.
         operators: The operators of these calls, to notice a run that goes another way.
         n_calls: Number of operator calls.
-        values: Random results of the mixing calls, by number of the call.
-        parameters: Random values of the parameters read between layers.
-        read: Inputs of the mixing calls in order; None where it reads indices.
-        outputs: The model's output tensors.
     """
 
     sources: list[ChannelSource] = field(default_factory=list)
@@ -73,10 +71,6 @@ class Recording:
     passing: dict[int, dict[int, str]] = field(default_factory=dict)
     operators: dict[int, Any] = field(default_factory=dict)
     n_calls: int = 0
-    values: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    parameters: dict[str, Tensor] = field(default_factory=dict)
-    read: list[Tensor | None] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
 
     @property
     def n_layers(self) -> int:
@@ -94,13 +88,13 @@ class ParameterStorage:
     """Finds the parameter that an operand is a view of.
 
     Args:
-        parameters: The model's parameters by name, each once.
-        buffers: Its buffers.
+        model: The model.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor], buffers: Sequence[Tensor]) -> None:
-        self.parameters = dict(parameters)
-        self._buffers = {value.untyped_storage().data_ptr() for value in buffers}
+    def __init__(self, model: nn.Module) -> None:
+        self.parameters = {name: value.detach() for name, value in model.named_parameters()}
+        self._aliases = _aliases(model)
+        self._buffers = {value.untyped_storage().data_ptr() for value in model.buffers()}
         self._by_storage: dict[int, list[str]] = {}
         for name, value in self.parameters.items():
             self._by_storage.setdefault(value.untyped_storage().data_ptr(), []).append(name)
@@ -123,6 +117,12 @@ class ParameterStorage:
         fits = best is not None and self.parameters[best].dtype == operand.dtype
         return best if fits else None
 
+    def layer_name(self, parameter: str, *, is_embedding: bool) -> str:
+        """Name of the layer that reads a parameter; a tied one is read by several modules."""
+        named = self._aliases.get(parameter, {parameter: False})
+        fitting = [name for name, in_embedding in named.items() if in_embedding == is_embedding]
+        return _module_name((fitting or [parameter])[0])
+
     def view(
         self, operand: Tensor, name: str, size: Sequence[int], stride: Sequence[int]
     ) -> WeightView:
@@ -131,8 +131,19 @@ class ParameterStorage:
         return WeightView(name, tuple(size), tuple(stride), offset)
 
 
-def layer_name(parameter: str) -> str:
-    """Name of the layer that a parameter belongs to, as its module is called."""
+def _aliases(model: nn.Module) -> dict[str, dict[str, bool]]:
+    """All names of every parameter, with whether the module there is an embedding."""
+    first = {id(value): name for name, value in model.named_parameters()}
+    found: dict[str, dict[str, bool]] = {}
+    for name, value in model.named_parameters(remove_duplicate=False):
+        module = model.get_submodule(name.rpartition(".")[0])
+        is_embedding = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        found.setdefault(first[id(value)], {})[name] = is_embedding
+    return found
+
+
+def _module_name(parameter: str) -> str:
+    """Name of the module that a parameter belongs to, or of the parameter if it has several."""
     path, _, last = parameter.rpartition(".")
     if ".parametrizations." in parameter:
         return parameter.partition(".parametrizations.")[0]
