@@ -62,7 +62,8 @@ class Case:
         refused: Layer (module path or parameter name) -> regular expression that the reason for
             having no unit there must contain.
         unowned: Parameters that belong to the incoming entries of no unit though nothing is
-            refused: norms over the channels, keys and values shared by query heads.
+            refused: norms over the channels, keys and values shared by query heads, directions of
+            weight norm.
     """
 
     name: str

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.model.units.expected import Case, Expected, columns, heads, joined, lively, numbers, rows
+from tests.model.units.expected import Case, Expected, columns, heads, lively, numbers, rows
 
 
 class SelfAttention(nn.Module):
@@ -256,7 +256,7 @@ EINSUM_ATTENTION = Case(
         *(
             Expected(
                 kind="neuron",
-                incoming=joined({"out": [np.s_[:, :, i]]}),
+                incoming={"out": [np.s_[:, :, i]]},
                 outgoing=columns("head", i),
             )
             for i in range(4)

@@ -248,6 +248,24 @@ CHANNELS_LAST = Case(
     output=lambda: heads("6", 2),
 )
 
+
+def pixel_shuffle() -> nn.Module:
+    torch.manual_seed(18)
+    layers = [nn.Conv2d(1, 8, 2), nn.ReLU(), nn.PixelShuffle(2), nn.Conv2d(2, 2, 3)]
+    return lively(nn.Sequential(*layers), 18)
+
+
+PIXEL_SHUFFLE = Case(
+    name="pixel shuffle: four channels become one",
+    build=pixel_shuffle,
+    inputs=lambda: (numbers(3, 1, 4, 4),),
+    hidden=lambda: [
+        Expected(kind="channel", incoming=rows("0", four), outgoing=columns("3", c))
+        for c, four in enumerate((np.s_[0:4], np.s_[4:8]))
+    ],
+    output=lambda: heads("3", 2, "channel"),
+)
+
 CONVOLUTIONS = [
     CONV_NET,
     STRIDED,
@@ -257,4 +275,5 @@ CONVOLUTIONS = [
     GROUP_NORM,
     DECODER,
     CHANNELS_LAST,
+    PIXEL_SHUFFLE,
 ]

@@ -219,4 +219,22 @@ PRELU = Case(
     unowned=("3.weight",),
 )
 
-MLPS = [PLAIN, WIDTH_ONE, TWO_INPUTS, TWO_HEADS, BATCH_NORM, LAYER_NORM, PRELU]
+
+def softmax() -> nn.Module:
+    torch.manual_seed(8)
+    layers = [nn.Linear(4, 3), nn.Softmax(dim=1), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)]
+    return lively(nn.Sequential(*layers), 8)
+
+
+SOFTMAX = Case(
+    name="softmax between two linears",
+    build=softmax,
+    inputs=lambda: (numbers(4, 4),),
+    hidden=lambda: [
+        Expected(kind="neuron", incoming=rows("2", i), outgoing=columns("4", i)) for i in range(4)
+    ],
+    output=lambda: heads("4", 2),
+    refused={"0": "softmax|mix"},  # each neuron changes the denominator of all
+)
+
+MLPS = [PLAIN, WIDTH_ONE, TWO_INPUTS, TWO_HEADS, BATCH_NORM, LAYER_NORM, PRELU, SOFTMAX]

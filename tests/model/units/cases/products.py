@@ -176,4 +176,36 @@ BAG = Case(
     output=lambda: heads("3", 2),
 )
 
-PRODUCTS = [SWIGLU, GLU, MATMUL, EINSUM, BAG]
+
+class Split(nn.Module):
+    """One linear whose neurons part into two branches, each with a reader of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.Linear(4, 5)
+        self.left, self.right = nn.Linear(2, 2), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = self.both(x).split([2, 3], dim=1)
+        return self.left(torch.relu(left)), self.right(torch.tanh(right))
+
+
+def split() -> nn.Module:
+    torch.manual_seed(75)
+    return lively(Split(), 75)
+
+
+SPLIT = Case(
+    name="one linear split into two branches",
+    build=split,
+    inputs=lambda: (numbers(4, 4),),
+    hidden=lambda: [
+        Expected(kind="neuron", incoming=rows("both", i), outgoing=columns(reader, place))
+        for i, (reader, place) in enumerate(
+            [("left", 0), ("left", 1), ("right", 0), ("right", 1), ("right", 2)]
+        )
+    ],
+    output=lambda: [*heads("left", 2), *heads("right", 2)],
+)
+
+PRODUCTS = [SWIGLU, GLU, MATMUL, EINSUM, BAG, SPLIT]

@@ -35,6 +35,7 @@ WEIGHT_NORM = Case(
     output=lambda: heads("6", 2),
     # A row of the reading layer has a length of its own: its other entries would grow.
     refused={"2": "weight norm"},
+    unowned=[f"{layer}.parametrizations.weight.original1" for layer in ("0", "4")],
 )
 
 
@@ -190,6 +191,36 @@ FROZEN_NORM = Case(
     unowned=("norm.weight", "norm.bias"),
 )
 
+
+class LowRank(nn.Module):
+    """A frozen linear layer with a trainable correction of rank 2 beside it."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.base = nn.Linear(n_in, n_out).requires_grad_(False)
+        self.down, self.up = nn.Linear(n_in, 2, bias=False), nn.Linear(2, n_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + 4.0 * self.up(self.down(x))
+
+
+def low_rank() -> nn.Module:
+    torch.manual_seed(86)
+    return lively(nn.Sequential(LowRank(4, 3), nn.ReLU(), nn.Linear(3, 2)), 86)
+
+
+LOW_RANK = Case(
+    name="low-rank adapter beside a frozen layer",
+    build=low_rank,
+    inputs=lambda: (numbers(4, 4),),
+    hidden=lambda: [
+        Expected(kind="neuron", incoming=rows("0.down", i, bias=False), outgoing=columns("0.up", i))
+        for i in (0, 1)
+    ],
+    output=lambda: heads("2", 2),
+    refused={"0.base": "frozen", "0.up": "frozen"},  # both write the neurons that the head reads
+)
+
 SHARED_WEIGHTS = [
     WEIGHT_NORM,
     TIED_AUTOENCODER,
@@ -197,4 +228,5 @@ SHARED_WEIGHTS = [
     SIAMESE,
     FROZEN,
     FROZEN_NORM,
+    LOW_RANK,
 ]
