@@ -90,7 +90,7 @@ def _find(model: nn.Module, parameters: dict[str, Tensor], inputs: Inputs) -> Un
         if not reason:
             kept, reason = _verified(group, check)
         if reason:
-            refused.append(RefusedUnits(group.layer, reason))
+            refused += [RefusedUnits(layer, reason) for layer in group.writers]
         if kept:
             groups.append(kept)
     for group in _output_groups(recording, influences, reach_of):

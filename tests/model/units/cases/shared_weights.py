@@ -67,7 +67,8 @@ TIED_AUTOENCODER = Case(
     ],
     output=lambda: [],
     # The column that writes an output also reads an input.
-    refused={"decoder_bias": "tied"},
+    refused={"encoder": "tied"},
+    unowned=("decoder_bias",),
 )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from antifragile.model.units.watching.calls import MixingCall
-from antifragile.model.units.watching.sources import Mixing, ParameterStorage, Recording
+from antifragile.model.units.watching.sources import Mixing, ParameterStorage, Passing, Recording
 
 _FACTOR = -2.0  # changes the sign and the size: neither a ReLU nor an absolute value hides it
 
@@ -72,12 +72,12 @@ class Draw:
         return (value, *rest) if rest else value
 
     def operands(
-        self, named: Mapping[int, str], args: Any, kwargs: Any, recording: Recording, change: Change
+        self, named: Passing, args: Any, kwargs: Any, recording: Recording, change: Change
     ) -> tuple[Any, Any]:
         """Replace parameters among a call's operands.
 
         Args:
-            named: The parameters' names by position of the operand.
+            named: The parameters by position of the operand.
             args: Positional arguments.
             kwargs: Keyword arguments.
             recording: The first run's, to find the changed source.
@@ -89,12 +89,15 @@ class Draw:
         if change.source is not None and change.source >= recording.n_layers:
             source = recording.sources[change.source]
         operands, spec = tree_flatten((args, kwargs))
-        for position, name in named.items():
+        for position, (name, copied) in named.items():
             value = self._parameter(name)
             if source is not None and source.rows[0].parameter == name:
                 view, value = source.rows[0], value.clone()
                 view.of(value)[view.rows(change.channels)] *= _FACTOR
-            operands[position] = self._view(operands[position], name, value)
+            if copied is not None:
+                operands[position] = value.flatten()[copied].to(operands[position].dtype)
+            else:
+                operands[position] = self._view(operands[position], name, value)
         replaced: tuple[Any, Any] = tree_unflatten(operands, spec)
         return replaced
 

@@ -17,6 +17,7 @@ from antifragile.model.units.watching.sources import (
     ChannelSource,
     Mixing,
     ParameterStorage,
+    Passing,
     Recording,
 )
 
@@ -24,6 +25,7 @@ BOOKKEEPING = ("aten::detach", "aten::alias")
 """Operators that torch inserts now and then; they are not counted."""
 
 _COPYING = ("aten::clone", "aten::_to_copy", "aten::mul", "aten::div", "aten::neg")
+_REPEATING = "aten::repeat"
 
 
 class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base is untyped
@@ -63,8 +65,8 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             args, kwargs = self._draw.operands(named, args, kwargs, self.recording, NO_CHANGE)
         result = func(*args, **kwargs)
         self._note_origin(args, kwargs, result)
-        if func._schema.name in _COPYING:
-            self._note_copy(args, result)
+        if func._schema.name in (*_COPYING, _REPEATING):
+            self._note_copy(func._schema.name, args, result)
         return result
 
     def _mixing(self, func: Any, call: MixingCall, args: Any, kwargs: Any) -> Any:
@@ -87,17 +89,21 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self._origin[value.untyped_storage().data_ptr()] = None
         return result
 
-    def _parameters_beside_data(self, args: Any, kwargs: Mapping[str, Any]) -> dict[int, str]:
+    def _parameters_beside_data(self, args: Any, kwargs: Mapping[str, Any]) -> Passing:
         """Parameters among a call's operands by position, if data are among them, too."""
         operands = tree_flatten((args, dict(kwargs)))[0]
         tensors = [item for item in operands if isinstance(item, Tensor)]
         if not any(self._touches_data(item) for item in tensors):
             return {}
-        return {
-            position: name
-            for position, item in enumerate(operands)
-            if isinstance(item, Tensor) and (name := self._storage.name_of(item)) is not None
-        }
+        found: Passing = {}
+        for position, item in enumerate(operands):
+            if not isinstance(item, Tensor):
+                continue
+            if (name := self._storage.name_of(item)) is not None:
+                found[position] = (name, None)
+            elif self._made_of(item) and (copied := self._positions(item)) is not None:
+                found[position] = copied
+        return found
 
     def _is_weight(self, operand: Tensor) -> bool:
         return self._storage.name_of(operand) is not None or bool(self._made_of(operand))
@@ -119,13 +125,17 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
                 self._alive.append(item)
                 self._origin[item.untyped_storage().data_ptr()] = None if tainted else names
 
-    def _note_copy(self, args: Sequence[Any], result: Tensor) -> None:
+    def _note_copy(self, operator: str, args: Sequence[Any], result: Tensor) -> None:
         """Remember where the elements of a copied or scaled parameter came from."""
         operands = [item for item in args[:2] if isinstance(item, Tensor)]
         known = [found for item in operands if (found := self._positions(item)) is not None]
-        if len(known) != 1 or known[0][1].shape != result.shape:
+        if len(known) != 1:
             return
         name, numbers = known[0]
+        if operator == _REPEATING:
+            numbers = numbers.repeat(*args[1])
+        if numbers.shape != result.shape:
+            return
         laid_out = torch.empty_strided(result.shape, result.stride(), dtype=torch.long)
         laid_out.copy_(numbers)
         self._copies[result.untyped_storage().data_ptr()] = (name, laid_out)

@@ -139,15 +139,18 @@ class WatchedModel:
 
 def _add_parameters_between(recording: Recording, storage: ParameterStorage) -> None:
     """Add the parameters between layers as sources, one for every dimension that has channels."""
-    names = dict.fromkeys(name for named in recording.passing.values() for name in named.values())
+    names = dict.fromkeys(
+        name for named in recording.passing.values() for name, _ in named.values()
+    )
     filters = {
         name
         for number, named in recording.passing.items()
-        for name in named.values()
+        for name, _ in named.values()
         if "convolution" in recording.operators[number]._schema.name
     }
     for name in names:
         value = storage.parameters[name]
+        is_filter = name in filters and value.dim() > 1
         dimensions = [d for d in range(value.dim()) if value.shape[d] > 1] or [0]
         for dimension in dimensions if value.dim() else []:
             others = [d for d in range(value.dim()) if d != dimension]
@@ -155,13 +158,13 @@ def _add_parameters_between(recording: Recording, storage: ParameterStorage) -> 
             stride = (0, value.stride(dimension), 0, *(value.stride(d) for d in others))
             recording.sources.append(
                 ChannelSource(
-                    name=storage.layer_name(name, is_embedding=False) if name in filters else name,
+                    name=storage.layer_name(name, is_embedding=False) if is_filter else name,
                     rows=(WeightView(name, size, stride),),
                     columns=None,
                     n_outputs=value.shape[dimension],
                     n_inputs=0,
                     is_layer=False,
-                    is_convolution=name in filters and value.dim() > 1,
+                    is_convolution=is_filter,
                 )
             )
 

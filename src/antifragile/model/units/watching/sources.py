@@ -54,6 +54,10 @@ class Mixing:
     adds_data: bool
 
 
+Passing = dict[int, tuple[str, Tensor | None]]
+"""Parameters among the operands of a call, by position; of a copy the index of every element."""
+
+
 @dataclass
 class Recording:
     """Everything that the first run found.
@@ -61,14 +65,15 @@ class Recording:
     Args:
         sources: Layers, in the order of their first call; then parameters between layers.
         mixing: Mixing calls by the number of the operator call.
-        passing: Parameters read between layers: operand positions by number of the call.
+        passing: Parameters read between layers, by number of the call and position of the operand;
+            of a copy also the flat index of every element.
         operators: The operators of these calls, to notice a run that goes another way.
         n_calls: Number of operator calls.
     """
 
     sources: list[ChannelSource] = field(default_factory=list)
     mixing: dict[int, Mixing] = field(default_factory=dict)
-    passing: dict[int, dict[int, str]] = field(default_factory=dict)
+    passing: dict[int, Passing] = field(default_factory=dict)
     operators: dict[int, Any] = field(default_factory=dict)
     n_calls: int = 0
 
