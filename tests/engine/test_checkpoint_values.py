@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
-from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.policies import KeptStates, Progress, Standing, StateSlot
 from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 
@@ -22,15 +22,24 @@ WEIGHTS = {
     "layers.1.weight": torch.ones(4, 2),
     "layers.1.bias": torch.ones(4),
 }
+LKG = Standing(score=5, meta_loop=2)
 STATE = TrialState(
-    meta_loop=3, lkg=LastKnownGood(weights=WEIGHTS, bounty=5, meta_loop=2), final_correct=4
+    kept=KeptStates(
+        progress=Progress(meta_loop=3, lkg=LKG, best=LKG), weights={StateSlot.LKG: WEIGHTS}
+    ),
+    final_correct=4,
 )
 
 
 def with_weights(**changes: Tensor | None) -> TrialState:
     named = {name.replace("_", ".").replace("x", "_"): value for name, value in changes.items()}
     weights = {name: value for name, value in (WEIGHTS | named).items() if value is not None}
-    return replace(STATE, lkg=replace(STATE.lkg, weights=weights))
+    return replace(STATE, kept=replace(STATE.kept, weights={StateSlot.LKG: weights}))
+
+
+def with_numbers(**changes: Any) -> TrialState:
+    progress = replace(STATE.kept.progress, meta_loop=changes.pop("meta_loop", 3))
+    return replace(STATE, kept=replace(STATE.kept, progress=progress), **changes)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -75,7 +84,7 @@ def test_the_tensors_of_another_network_are_refused(
 def test_positions_that_no_trial_has_are_refused(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    save_checkpoint(tmp_path / "x", replace(STATE, **changes), fingerprint="f")
+    save_checkpoint(tmp_path / "x", with_numbers(**changes), fingerprint="f")
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / "x", fingerprint="f", layer_sizes=SIZES)
     assert message in str(caught.value)

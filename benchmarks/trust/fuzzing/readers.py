@@ -40,7 +40,7 @@ from antifragile.config.study import StudySpec
 from antifragile.data.idx import gunzip, parse_idx
 from antifragile.data.npz import load_npz
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
-from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.policies import KeptStates, Progress, Standing, StateSlot
 from antifragile.engine.trial import TrialState
 from antifragile.errors import AntifragileError
 from antifragile.report.ablation.tables import ablation_tables
@@ -235,8 +235,12 @@ def _write_checkpoint(good: Path, folder: Path, rng: random.Random) -> Path:
     numbers: list[Any] = [state.meta_loop, state.lkg.bounty, state.lkg.meta_loop]
     if rng.random() < 0.5:
         numbers[rng.randrange(3)] = rng.choice([v for v in VALUES if v != "\ud800"])
-    lkg = LastKnownGood(weights=weights, bounty=numbers[1], meta_loop=numbers[2])
-    broken = TrialState(meta_loop=numbers[0], lkg=lkg, final_correct=state.final_correct)
+    lkg = Standing(score=numbers[1], meta_loop=numbers[2])
+    kept = KeptStates(
+        progress=Progress(meta_loop=numbers[0], lkg=lkg, best=lkg),
+        weights={StateSlot.LKG: weights},
+    )
+    broken = TrialState(kept=kept, final_correct=state.final_correct)
     save_checkpoint(path, broken, fingerprint="f", notes=rng.choice(({}, {"a": [1]})))
     return path
 

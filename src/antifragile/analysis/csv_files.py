@@ -27,7 +27,7 @@ import pandas as pd
 from antifragile._shown import visible
 from antifragile.analysis.csv_contradictions import contradictions, doubts
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import is_mode, mode_names
+from antifragile.config.modes import get_mode, is_mode, mode_names
 from antifragile.errors import ArchitectureError, DataError
 
 logger = logging.getLogger(__name__)
@@ -63,10 +63,10 @@ def _architecture_name(text: str) -> str:
 
 
 def _mode_name(text: str) -> str:
-    """The registered mode that differs at most in case and outer spaces; else the text itself."""
+    """The canonical name of a mode, whatever its case if registered; else the text itself."""
     name = text.strip()
     if is_mode(name):
-        return name
+        return get_mode(name).name
     preset, bracket, options = name.partition("(")  # a preset may carry its options
     registered = {mode.casefold(): mode for mode in mode_names()}
     known = registered.get(preset.strip().casefold(), preset)

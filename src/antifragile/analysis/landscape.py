@@ -15,7 +15,7 @@ from antifragile.analysis.inference.winners import best_modes
 from antifragile.analysis.regimes.words import TOLERANCE, RegimeVerdict
 from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS, Architecture
 from antifragile.config.landscape import PAPER_LANDSCAPE
-from antifragile.config.modes import get_mode, mode_names
+from antifragile.config.modes import get_mode, is_mode
 
 BASELINE, ABLATIVE, OTHER = "baseline", "psa", "other"
 _PAPER_PLACES = {entry.architecture.name: entry for entry in PAPER_LANDSCAPE}
@@ -93,4 +93,4 @@ def _judged(verdict: RegimeVerdict | None) -> dict[str, object]:
 def mode_group(mode: str) -> str:
     """``baseline``, ``psa`` and so on; ``other`` for a mode that is not registered."""
     name = mode.partition("(")[0]  # a preset may carry its options
-    return get_mode(name).group if name in mode_names() else OTHER
+    return get_mode(name).group if is_mode(name) else OTHER

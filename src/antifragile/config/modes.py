@@ -12,6 +12,10 @@ the equation that trains it. The six of the paper (section II.F) are built in, a
 
 Linear layers are numbered 0 .. L, of which 0 .. L-1 are hidden and L is the output layer.
 
+A name may go on with modifiers, as in ``hidden+patience=5`` (`modifiers.table` lists them), and
+several modes may follow each other in one trial, as in ``dropout:50,output:50``; the grammar is in
+`modifiers.grammar`. Such names need not be registered; their group is ``variant``.
+
 Source: PSA paper, sections II.D and II.F, and its released code.
 """
 
@@ -19,12 +23,16 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
 
 from antifragile._plugins import add_plugins
+from antifragile.config.modifiers.grammar import read_modifiers, spelled
+from antifragile.config.modifiers.records import PAPER, NeuronPool, Variation
+from antifragile.config.modifiers.table import MAX_NUMBER
 from antifragile.config.perturbation import PERTURBATIONS, Perturbation, add_preset_plugins
 from antifragile.errors import SpecError, UsageError, nearest
 
@@ -39,10 +47,13 @@ class Ablation:
     Args:
         choose: Draws the neuron.
         zeroes_outgoing: Zero the weights that read the neuron, beside its incoming ones and bias.
+        pool: The neurons it is drawn from, for modifiers that choose several, or others; None
+            where only ``choose`` knows.
     """
 
     choose: ChooseNeuron
     zeroes_outgoing: bool = False
+    pool: NeuronPool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +62,15 @@ class Mode:
 
     Args:
         name: As a spec writes it.
-        group: ``baseline``, ``psa`` or ``perturbation``.
+        group: ``baseline``, ``psa`` or ``perturbation``; ``variant`` for one with modifiers or
+            several stretches.
         ablation: The neuron that a PSA mode zeroes.
         uses_dropout: Whether the options' dropout acts.
         uses_decay: Whether the options' weight decay acts.
         perturbation: The preset that perturbs the update equation, at its defaults.
+        variation: Promotion, optimizer, choice of neurons and damage; the paper's by default.
+        base: The mode without its modifiers; its random streams are this mode's.
+        stretches: Modes that follow each other in a trial, of which this one is made.
     """
 
     name: str
@@ -64,7 +79,40 @@ class Mode:
     uses_dropout: bool = False
     uses_decay: bool = False
     perturbation: Perturbation | None = None
+    variation: Variation = PAPER
+    base: str = ""
+    stretches: tuple[Stretch, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base", self.base or self.name)
+
+    def at(self, meta_loop: int) -> Mode:
+        """Find the mode that a meta-loop (1-based) is trained in; the last stretch goes on."""
+        if not self.stretches:
+            return self
+        ends = list(accumulate(stretch.loops for stretch in self.stretches))
+        return self.stretches[min(bisect(ends, meta_loop - 1), len(ends) - 1)].mode
+
+    def ablates(self, meta_loop: int) -> bool:
+        """Whether a meta-loop may ablate; one that starts afresh does not."""
+        mode = self.at(meta_loop)
+        return mode.ablation is not None and not mode.variation.promotion.starts_afresh(meta_loop)
+
+    @property
+    def parts(self) -> tuple[Mode, ...]:
+        """The modes of its stretches, or itself."""
+        return tuple(stretch.mode for stretch in self.stretches) or (self,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A mode and the number of meta-loops that it is trained in."""
+
+    mode: Mode
+    loops: int
+
+
+_LONGEST = 100  # characters that a store keeps
 
 _MODES: dict[str, Mode] = {}
 
@@ -77,21 +125,83 @@ def register_mode(mode: Mode) -> Mode:
 
 
 def is_mode(name: str) -> bool:
-    """Whether a mode has this name, built in or added by a plug-in."""
-    if name not in _MODES:
-        _add_plugins()
-    return name in _MODES
+    """Whether a mode has this name: built in, of a plug-in, with modifiers, or a schedule."""
+    try:
+        get_mode(name)
+    except SpecError:
+        return False
+    return True
 
 
 def get_mode(name: str) -> Mode:
-    """Look a mode up by name.
+    """Look a mode up by name, or make it of its modifiers or stretches.
 
     Raises:
         SpecError: No such mode; the message names the nearest one.
+
+    Example:
+        >>> get_mode("hidden + count=2 + patience=5").name
+        'hidden+patience=5+count=2'
     """
-    if not is_mode(name):
+    if name not in _MODES:
+        _add_plugins()
+    if name in _MODES:
+        return _MODES[name]
+    if not isinstance(name, str) or not any(sign in name for sign in "+:"):
         raise SpecError(f"unknown mode {name!r}; {nearest(name, _MODES)}")
-    return _MODES[name]
+    mode = _made(name, tuple(_MODES))
+    if len(mode.name) > _LONGEST:
+        raise SpecError(
+            f"mode {mode.name!r:.60}... has {len(mode.name)} characters; a name has at most "
+            f"{_LONGEST}; did you mean {mode.parts[0].base!r}?"
+        )
+    return mode
+
+
+@lru_cache(maxsize=1000)
+def _made(name: str, registered: tuple[str, ...]) -> Mode:
+    """Make a schedule, or a mode with modifiers; ``registered`` is the state of the registry."""
+    if ":" not in name:
+        return _varied(name)
+    stretches: list[Stretch] = []
+    for part in name.split(","):
+        mode, colon, text = (piece.strip() for piece in part.partition(":"))
+        digits = text.isascii() and text.isdigit() and len(text) < 9
+        if not colon or not digits or not 1 <= int(text) <= MAX_NUMBER:
+            raise SpecError(
+                f"schedule {name!r:.120} has {part.strip()!r:.60}; each part is MODE:LOOPS, as in "
+                "'dropout:50,output:50'"
+            )
+        stretches.append(Stretch(mode=get_mode(mode), loops=int(text)))
+    joined = _joined(stretches)
+    if len(joined) == 1:
+        return joined[0].mode
+    spelling = ",".join(f"{stretch.mode.name}:{stretch.loops}" for stretch in joined)
+    return Mode(name=spelling, group="variant", stretches=joined)
+
+
+def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
+    """Join neighbours of one mode."""
+    joined: list[Stretch] = []
+    for stretch in stretches:
+        if joined and joined[-1].mode == stretch.mode:
+            stretch = replace(stretch, loops=joined.pop().loops + stretch.loops)
+        joined.append(stretch)
+    return tuple(joined)
+
+
+def _varied(name: str) -> Mode:
+    head, *words = (word.strip() for word in name.split("+"))
+    if head not in _MODES:
+        raise SpecError(f"unknown mode {head!r} in {name!r:.120}; {nearest(head, _MODES)}")
+    base = _MODES[head]
+    pool = None if base.ablation is None else base.ablation.pool
+    variation = read_modifiers(head, words, ablates=base.ablation is not None, pool=pool)
+    if variation == base.variation:
+        return base
+    return replace(
+        base, name=head + spelled(variation), group="variant", variation=variation, base=base.name
+    )
 
 
 def mode_names() -> tuple[str, ...]:
@@ -135,14 +245,16 @@ def _choose_output(widths: Sequence[int], rng: np.random.Generator) -> tuple[int
     return len(widths) - 1, int(rng.integers(widths[-1]))
 
 
-_HIDDEN = Ablation(choose=_choose_hidden, zeroes_outgoing=True)
+_FULL = Ablation(choose=_choose_full, pool=NeuronPool.ALL)
+_HIDDEN = Ablation(choose=_choose_hidden, zeroes_outgoing=True, pool=NeuronPool.HIDDEN)
+_OUTPUT = Ablation(choose=_choose_output, pool=NeuronPool.OUTPUT)
 
 register_mode(Mode(name="none", group="baseline"))
 register_mode(Mode(name="decay", group="baseline", uses_decay=True))
 register_mode(Mode(name="dropout", group="baseline", uses_dropout=True))
-register_mode(Mode(name="full", group="psa", ablation=Ablation(choose=_choose_full)))
+register_mode(Mode(name="full", group="psa", ablation=_FULL))
 register_mode(Mode(name="hidden", group="psa", ablation=_HIDDEN))
-register_mode(Mode(name="output", group="psa", ablation=Ablation(choose=_choose_output)))
+register_mode(Mode(name="output", group="psa", ablation=_OUTPUT))
 
 PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""

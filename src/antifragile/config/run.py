@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 from antifragile._records import to_json
 from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import get_mode, is_mode
+from antifragile.config.modes import Mode, get_mode, is_mode
+from antifragile.config.modifiers.eligible import check_choice
+from antifragile.config.modifiers.records import TargetChoice
 from antifragile.config.perturbation import Perturbation, read_perturbations
 from antifragile.config.seeds import Pairing, SeedTree, TrialStreams
-from antifragile.errors import SpecError, nearest
+from antifragile.errors import SpecError, UsageError, nearest
 
 MAX_META_LOOPS = 10**7  # of one trial; the paper has 100
+_MANY_CLASSES = 10**9
 _HUGE = 1e18  # beyond it a product of two options overflows float32
 
 
@@ -107,8 +111,11 @@ class TrainingOptions:
         return options
 
     def perturbations_in(self, mode: str) -> tuple[Perturbation, ...]:
-        """Perturbations of the update equation in this mode; the mode's own preset comes last."""
-        own = get_mode(mode).perturbation
+        """Perturbations of the update equation in this mode; the mode's own preset comes last.
+
+        Those of a mode of several stretches are those of the first.
+        """
+        own = get_mode(mode).at(1).perturbation
         return self.perturb if own is None else (*self.perturb, own)
 
     @property
@@ -150,15 +157,24 @@ class TrialSpec:
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
     def __post_init__(self) -> None:
-        get_mode(self.mode)
+        object.__setattr__(self, "mode", get_mode(self.mode).name)
         faults = Faults("trial")
         faults.whole_number("trial", self.trial, minimum=1)
         faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
         faults.whole_number("seed", self.seed, minimum=0)
         faults.choice("pairing", self.pairing, list(Pairing))
         check_perturbations(faults, self.training, [self.mode])
+        check_neurons(faults, [self.architecture], [self.mode])
         faults.raise_if_any()
         object.__setattr__(self, "pairing", Pairing(self.pairing))
+
+    def at(self, meta_loop: int) -> TrialSpec:
+        """Return the trial in the mode of a meta-loop; another one only in a mode of stretches.
+
+        Its random streams are those of `streams` for this meta-loop, not its own.
+        """
+        mode = get_mode(self.mode).at(meta_loop).name
+        return self if mode == self.mode else replace(self, mode=mode)
 
     @property
     def weight_decay(self) -> float:
@@ -177,15 +193,18 @@ class TrialSpec:
         """Perturbations of the update equation in this trial's mode, in order."""
         return self.training.perturbations_in(self.mode)
 
-    def streams(self) -> TrialStreams:
-        """The named random streams of this trial.
+    def streams(self, meta_loop: int = 1) -> TrialStreams:
+        """The named random streams of this trial at a meta-loop.
 
         Init and order are keyed by (seed, architecture, trial), and by the mode as well when
-        ``pairing`` is independent; the others are always keyed by the mode.
+        ``pairing`` is independent; the others are always keyed by the mode. When it is paired,
+        that is the base of the mode that the meta-loop is trained in, without its modifiers: two
+        modes that differ in a modifier draw the same until it acts.
         """
         trial = SeedTree(self.seed).child(self.architecture.name, self.trial)
-        own = trial.child(self.mode)
-        shared = trial if self.pairing is Pairing.PAIRED else own
+        is_paired = self.pairing is Pairing.PAIRED
+        own = trial.child(get_mode(self.mode).at(meta_loop).base if is_paired else self.mode)
+        shared = trial if is_paired else own
         return TrialStreams(
             init=shared.child("init"),
             order=shared.child("order"),
@@ -199,17 +218,40 @@ def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterab
     """Note every mode whose own preset cannot stand beside those of all modes."""
     common = {item.preset: item for item in training.perturb}
     closures = sorted(name for name, item in common.items() if item.facts.needs_closure)
-    for mode in modes:
-        own = get_mode(mode).perturbation if is_mode(mode) else None
+    for mode in _parts(modes):
+        own = mode.perturbation
         if own is None:
             continue
         if own.preset in common:
             faults.add(
-                f"mode {mode!r} perturbs by {own.preset!r}, which training.perturb names for all "
-                "modes; drop one of the two"
+                f"mode {mode.name!r} perturbs by {own.preset!r}, which training.perturb names for "
+                "all modes; drop one of the two"
             )
         elif own.facts.needs_closure and closures:
             faults.add(
-                f"mode {mode!r} and {closures[0]!r} of training.perturb both evaluate the gradient "
-                "a second time, of which a step can have one"
+                f"mode {mode.name!r} and {closures[0]!r} of training.perturb both evaluate the "
+                "gradient a second time, of which a step can have one"
             )
+
+
+def check_neurons(
+    faults: Faults, architectures: Iterable[Architecture], modes: Iterable[str]
+) -> None:
+    """Note every mode that names neurons which an architecture does not have.
+
+    The number of classes is not known here, so neurons of the output layer are not counted.
+    """
+    chosen = [mode for mode in _parts(modes) if mode.variation.targets != TargetChoice()]
+    for mode, architecture in product(chosen, architectures if chosen else ()):
+        assert mode.ablation is not None, "only what ablates chooses neurons"
+        widths = architecture.layer_sizes(1, _MANY_CLASSES)[1:]
+        try:
+            check_choice(mode.ablation.pool, mode.variation.targets, widths)
+        except UsageError as error:
+            faults.add(f"mode {mode.name!r} does not fit architecture {architecture}: {error}")
+
+
+def _parts(modes: Iterable[str]) -> list[Mode]:
+    """The modes of which these are made, without unknown ones."""
+    known = [get_mode(mode) for mode in modes if is_mode(mode)]
+    return list(dict.fromkeys(part for mode in known for part in mode.parts))

@@ -18,16 +18,17 @@ from antifragile._records import to_json
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.evaluate import EvaluateOptions, Keep
-from antifragile.config.modes import PAPER_MODES, is_mode, mode_names
+from antifragile.config.modes import PAPER_MODES
 from antifragile.config.run import (
     MAX_META_LOOPS,
     PRESETS,
     TrainingOptions,
     TrialSpec,
+    check_neurons,
     check_perturbations,
 )
 from antifragile.config.seeds import Pairing
-from antifragile.config.study_values import read_values
+from antifragile.config.study_values import read_modes, read_values
 from antifragile.errors import SpecError
 
 _MAX_NAME = 200
@@ -42,7 +43,7 @@ class StudySpec:
         name: The study's name in its store.
         dataset: A registered data set, or ``npz:PATH``.
         architectures: Shapes, in order.
-        modes: Names of registered modes, in order.
+        modes: Names of modes, in order, with modifiers and stretches as `config.modes` reads them.
         trials: Trials per cell.
         meta_loops: Meta-loops per trial.
         pairing: Which trials share initial weights and batch orders.
@@ -72,11 +73,10 @@ class StudySpec:
         if not isinstance(self.dataset, str) or not self.dataset:
             faults.add(f"dataset must be a name or 'npz:PATH'; got {shown(self.dataset)}")
         _check_no_repeats(faults, "architecture", [a.name for a in self.architectures])
-        for mode in self.modes:
-            if not is_mode(mode):
-                faults.choice("mode", mode, mode_names())
-        _check_no_repeats(faults, "mode", list(self.modes))
-        check_perturbations(faults, self.training, self.modes)
+        modes = read_modes(faults, self.modes)
+        _check_no_repeats(faults, "mode", list(modes))
+        check_perturbations(faults, self.training, modes)
+        check_neurons(faults, self.architectures, modes)
         faults.whole_number("trials", self.trials, minimum=1, maximum=_MAX_TRIALS)
         faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
         faults.whole_number("seed", self.seed, minimum=0)
@@ -89,6 +89,7 @@ class StudySpec:
                 f"study {self.name!r}: architectures, modes and trials make {self.n_trials:,} "
                 f"trials in all, a study has at most {_MAX_TRIALS:,}; use fewer."
             )
+        object.__setattr__(self, "modes", modes)
         object.__setattr__(self, "pairing", Pairing(self.pairing))
         object.__setattr__(self, "keep", Keep(self.keep))
 

@@ -14,7 +14,7 @@ from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
 from antifragile.config.evaluate import EvaluateOptions
 from antifragile.config.landscape import PAPER_LANDSCAPE
-from antifragile.config.modes import PAPER_MODES
+from antifragile.config.modes import PAPER_MODES, get_mode, mode_names
 from antifragile.config.run import PRESETS, TrainingOptions
 from antifragile.errors import AntifragileError, SpecError, UsageError
 
@@ -73,6 +73,21 @@ def _read_modes(faults: Faults, value: object) -> tuple[str, ...]:
         faults.add(f"modes must be a list of names or 'paper'; got {shown(value)}")
         return PAPER_MODES
     return tuple(value)
+
+
+def read_modes(faults: Faults, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the canonical names of modes; an unknown one is noted and stays as it is."""
+    found = []
+    for name in names:
+        try:
+            found.append(get_mode(name).name)
+        except SpecError as error:
+            if any(sign in str(name) for sign in "+:"):
+                faults.extend(error)
+            else:
+                faults.choice("mode", name, mode_names())
+            found.append(name)
+    return tuple(found)
 
 
 def _read_training(faults: Faults, data: Mapping[str, object]) -> TrainingOptions:

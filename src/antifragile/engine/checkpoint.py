@@ -1,5 +1,9 @@
 """A trial's state in one safetensors file: the LKG's weights, and JSON in the file's metadata.
 
+Where a mode keeps more - the best state while it is not the LKG, the best recent one, the moments
+of an optimizer that is not reset - these are further tensors, ``best/layers.0.weight`` and so on,
+and the header has their counts. The files of the paper's modes are as they always were.
+
 One file, written to a temporary name and renamed, so a kill leaves the old state or the new.
 Nothing is pickled: reading a checkpoint can run no code.
 """
@@ -19,14 +23,56 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from antifragile._files import write_atomically
-from antifragile._records import RecordError, from_json
+from antifragile._records import RecordError, from_json, to_json
 from antifragile.config.run import TrialSpec
-from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.moments import Moments
+from antifragile.engine.policies import KeptStates, Progress, Standing, StateSlot, filled_slots
 from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 from antifragile.model.networks import Weights
 
 _FORMAT = "antifragile checkpoint 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """The score of a kept state, and the meta-loop whose candidate it was."""
+
+    score: int
+    meta_loop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Further:
+    """Numbers that only modes with modifiers have; `Progress` and `Moments` say what they mean."""
+
+    best: _Mark
+    recent: _Mark | None = None
+    failures: int = 0
+    patience: int = 0
+    rate: int = 1
+    steps: int | None = None
+
+    def check(self, position: _Position) -> None:
+        """Refuse numbers that no trial has."""
+        marks = [self.best] if self.recent is None else [self.best, self.recent]
+        counts = [
+            self.failures,
+            self.patience,
+            self.rate - 1,
+            0 if self.steps is None else self.steps,
+        ]
+        if (
+            any(not 1 <= mark.meta_loop <= position.meta_loop for mark in marks)
+            or min(*counts, *(mark.score for mark in marks)) < 0
+            or self.best.score < position.bounty
+            or (
+                self.recent
+                and self.recent.meta_loop in (position.lkg_meta_loop, self.best.meta_loop)
+            )
+            or (self.best.meta_loop == position.lkg_meta_loop) != (self.best == position.mark)
+        ):
+            raise RecordError("stands at counts that no trial has", "further")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +83,26 @@ class _Position:
     final_correct: int
     bounty: int
     lkg_meta_loop: int
+    further: _Further | None = None
+
+    @property
+    def mark(self) -> _Mark:
+        """Score and meta-loop of the LKG."""
+        return _Mark(score=self.bounty, meta_loop=self.lkg_meta_loop)
+
+    @property
+    def progress(self) -> Progress[int]:
+        """The standing of the trial."""
+        further = self.further or _Further(best=self.mark)
+        return Progress(
+            meta_loop=self.meta_loop,
+            lkg=_standing(self.mark),
+            best=_standing(further.best),
+            recent=None if further.recent is None else _standing(further.recent),
+            failures=further.failures,
+            patience=further.patience,
+            rate=further.rate,
+        )
 
     def check(self) -> None:
         """Refuse numbers that no trial has."""
@@ -45,6 +111,8 @@ class _Position:
             or min(self.bounty, self.final_correct) < 0
         ):
             raise RecordError("stands at meta-loops or counts that no trial has")
+        if self.further is not None:
+            self.further.check(self)
 
 
 def trial_fingerprint(spec: TrialSpec, data_sha256: str, *, any_mode: bool = False) -> str:
@@ -87,6 +155,7 @@ def save_checkpoint(
     Raises:
         WorldError: The file cannot be written.
     """
+    progress = state.kept.progress
     header = {
         "format": _FORMAT,
         "fingerprint": fingerprint,
@@ -96,7 +165,21 @@ def save_checkpoint(
         "lkg_meta_loop": state.lkg.meta_loop,
         "notes": notes or {},
     }
-    tensors = {name: value.detach().cpu() for name, value in state.lkg.weights.items()}
+    further = _Further(
+        best=_mark(progress.best),
+        recent=None if progress.recent is None else _mark(progress.recent),
+        failures=progress.failures,
+        patience=progress.patience,
+        rate=progress.rate,
+        steps=None if state.moments is None else state.moments.steps,
+    )
+    if further != _Further(best=_mark(progress.lkg)):
+        header["further"] = to_json(further)
+    tensors = {
+        f"{part}/{name}" if part else name: value.detach().cpu()
+        for part, values in _parts(state).items()
+        for name, value in values.items()
+    }
     header["sha256"] = _digest(header, tensors)
     write_atomically(
         path, save(tensors, metadata={"antifragile": json.dumps(header)}), durable=durable
@@ -129,9 +212,9 @@ def load_checkpoint(
             "training options differ; give the same ones, or another folder."
         )
     try:
-        weights = load(content)
+        tensors = load(content)
         claimed = header.pop("sha256", None)
-        if claimed != _digest(header, weights):
+        if claimed != _digest(header, tensors):
             raise CheckpointError(
                 f"checkpoint {path} is damaged: its checksum is wrong; delete it."
             )
@@ -142,14 +225,69 @@ def load_checkpoint(
             raise RecordError("has no notes")
     except (SafetensorError, ValueError, TypeError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}; delete it.") from error
-    _check_weights(weights, layer_sizes, path)
-    lkg = LastKnownGood(weights=weights, bounty=position.bounty, meta_loop=position.lkg_meta_loop)
-    state = TrialState(meta_loop=position.meta_loop, lkg=lkg, final_correct=position.final_correct)
+    parts = _split(tensors)
+    for part in _parts_at(position):
+        _check_weights(parts.get(part, {}), layer_sizes, path, part)
+    weights = {slot: parts[part] for slot, part in _SLOT_PARTS.items() if part in parts}
+    filled = filled_slots(position.progress)
+    kept = KeptStates(
+        progress=position.progress,
+        weights={slot: value for slot, value in weights.items() if slot in filled},
+    )
+    steps = None if position.further is None else position.further.steps
+    moments = (
+        None if steps is None else Moments(first=parts[_FIRST], second=parts[_SECOND], steps=steps)
+    )
+    state = TrialState(kept=kept, final_correct=position.final_correct, moments=moments)
     return state, notes
 
 
-def _check_weights(weights: Weights, layer_sizes: Sequence[int] | None, path: Path) -> None:
+_FIRST, _SECOND = "first-moment", "second-moment"
+_SLOT_PARTS = {StateSlot.LKG: "", StateSlot.BEST: "best", StateSlot.RECENT: "recent"}
+
+
+def _parts(state: TrialState) -> dict[str, Weights]:
+    """Return the tensors of a state by the part of its file."""
+    parts = {_SLOT_PARTS[slot]: weights for slot, weights in state.kept.weights.items()}
+    if state.moments is not None:
+        parts |= {_FIRST: state.moments.first, _SECOND: state.moments.second}
+    return parts
+
+
+def _parts_at(position: _Position) -> list[str]:
+    """List the parts that a file with this header must have."""
+    filled = filled_slots(position.progress)
+    parts = [part for slot, part in _SLOT_PARTS.items() if slot in filled]
+    has_moments = position.further is not None and position.further.steps is not None
+    return [*parts, _FIRST, _SECOND] if has_moments else parts
+
+
+def _split(tensors: Weights) -> dict[str, dict[str, torch.Tensor]]:
+    """Sort tensors by part; names with a part that is not ours stay whole, with the LKG's."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"": {}}
+    for name, value in tensors.items():
+        part, slash, rest = name.partition("/")
+        is_ours = slash and part in (*_SLOT_PARTS.values(), _FIRST, _SECOND)
+        parts.setdefault(part if is_ours else "", {})[rest if is_ours else name] = value
+    return parts
+
+
+def _mark(standing: Standing[int]) -> _Mark:
+    return _Mark(score=standing.score, meta_loop=standing.meta_loop)
+
+
+def _standing(mark: _Mark) -> Standing[int]:
+    return Standing(score=mark.score, meta_loop=mark.meta_loop)
+
+
+def _check_weights(
+    weights: Weights, layer_sizes: Sequence[int] | None, path: Path, part: str
+) -> None:
     """Refuse the weights of another network, and those that compute nothing."""
+    if not weights:
+        raise CheckpointError(
+            f"checkpoint {path} lacks the weights of {part or 'the LKG'}; give another folder."
+        )
     if layer_sizes is not None:
         shapes = {name: tuple(value.shape) for name, value in weights.items()}
         expected = _shapes(layer_sizes)

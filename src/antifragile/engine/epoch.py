@@ -60,27 +60,45 @@ def keyed_dropout(stream: SeedTree, *, meta_loop: int, step: int, p: float) -> D
     return apply
 
 
-def train_epoch(
-    model: SimpleMLP, train: Split, spec: TrialSpec, streams: TrialStreams, meta_loop: int
-) -> float:
-    """Train in place for one epoch with a fresh AdamW; return the mean loss over the samples.
-
-    Where the trial's update equation is perturbed, the losses are those at the weights that the
-    steps started from, perturbed or not, and the weights left behind are the clean ones.
-
-    Source: PSA paper, sections II.D (step 3) and II.E (optimizer resets).
-    """
+def fresh_adamw(model: SimpleMLP, spec: TrialSpec) -> torch.optim.Optimizer:
+    """Make the trial's optimizer, without any memory."""
     options = spec.training
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         model.parameters(),
         lr=options.learning_rate,
         betas=(options.beta1, options.beta2),
         eps=options.epsilon,
         weight_decay=spec.weight_decay,
     )
+
+
+def train_epoch(
+    model: SimpleMLP,
+    train: Split,
+    spec: TrialSpec,
+    streams: TrialStreams,
+    meta_loop: int,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> float:
+    """Train in place for one epoch with a fresh AdamW; return the mean loss over the samples.
+
+    Where the trial's update equation is perturbed, the losses are those at the weights that the
+    steps started from, perturbed or not, and the weights left behind are the clean ones.
+
+    Args:
+        model: The network.
+        train: Its samples.
+        spec: The trial.
+        streams: Its random streams at this meta-loop.
+        meta_loop: 1-based.
+        optimizer: An optimizer of the model that goes on, instead of a fresh one.
+
+    Source: PSA paper, sections II.D (step 3) and II.E (optimizer resets).
+    """
+    optimizer = fresh_adamw(model, spec) if optimizer is None else optimizer
     order = epoch_order(streams.order, meta_loop, train.n_samples).to(train.images.device)
     total = torch.zeros((), dtype=torch.float64, device=train.images.device)
-    batches = torch.split(order, options.batch_size)
+    batches = torch.split(order, spec.training.batch_size)
     first_step = (meta_loop - 1) * len(batches)
     with perturbed(optimizer, spec, streams, first_step=first_step, model=model):
         for step, rows in enumerate(batches):

@@ -8,7 +8,8 @@
         if it beats the bounty on the validation split: lkg = candidate
 
 The LKG itself is never ablated, so damage stays only if it was survived. Meta-loop 1 trains the
-fresh initialisation un-ablated and is always promoted (the released code's behaviour).
+fresh initialisation un-ablated and is always promoted (the released code's behaviour). This is
+the paper's rule; `policies` has the others, which modes ask for by their modifiers.
 
 What is cloned, damaged and trained is behind `Candidate`: the networks of the paper's trials are
 one (see `trial`).
@@ -19,10 +20,12 @@ Source: PSA paper, section II.D and Fig. 4.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from antifragile.engine.policies import LastKnownGood, Score, next_lkg
+from antifragile.config.modifiers.records import Promotion
+from antifragile.engine.policies import GREEDY, KeptStates, LastKnownGood, Score, keep_states
 from antifragile.model.networks import Weights
 
 Target = TypeVar("Target")
@@ -33,14 +36,22 @@ Scored = TypeVar("Scored", int, float, covariant=True)
 class Candidate(Protocol[Hit, Scored]):
     """The network that a meta-loop damages and trains, with its data and its optimizer."""
 
-    def initialise(self) -> None:
-        """Load the fresh network that meta-loop 1 trains."""
+    def initialise(self, meta_loop: int) -> None:
+        """Load the fresh network that a meta-loop trains: the first one, or one that restarts."""
 
     def load(self, weights: Weights) -> None:
         """Load a clone of these weights, which stay as they are."""
 
-    def damage(self, meta_loop: int) -> Hit | None:
-        """Ablate what this meta-loop draws, and return it; None in a mode that ablates nothing."""
+    def damage(self, meta_loop: int, *, rate: int) -> Sequence[Hit]:
+        """Damage what this meta-loop draws, and return it; nothing in a mode that does not.
+
+        Args:
+            meta_loop: 1-based.
+            rate: Number of neurons, where the mode adapts it.
+        """
+
+    def most_rate(self, meta_loop: int) -> int:
+        """Return the upper bound of the rate; 1 where the mode does not adapt it."""
 
     def train_epoch(self, meta_loop: int) -> float:
         """Train for one epoch, and return the mean loss."""
@@ -59,8 +70,8 @@ class MetaLoopOutcome(Generic[Target, Score]):
     Args:
         meta_loop: 1-based.
         score: The candidate's, after its epoch.
-        lkg: The LKG after the meta-loop; its `meta_loop` is this one's if it was promoted.
-        target: The part that was ablated; None where nothing was.
+        kept: The states that are kept after the meta-loop.
+        targets: The parts that were ablated; empty where nothing was.
         damaged_score: The candidate's score right after the ablation, if it was asked for.
         train_loss: Mean loss over the epoch.
         seconds: Wall time.
@@ -68,48 +79,56 @@ class MetaLoopOutcome(Generic[Target, Score]):
 
     meta_loop: int
     score: Score
-    lkg: LastKnownGood[Score]
-    target: Target | None
+    kept: KeptStates[Score]
+    targets: tuple[Target, ...]
     damaged_score: Score | None
     train_loss: float
     seconds: float
 
     @property
+    def lkg(self) -> LastKnownGood[Score]:
+        """The LKG after the meta-loop; its `meta_loop` is this one's if it was promoted."""
+        return self.kept.lkg
+
+    @property
     def is_promoted(self) -> bool:
         """Whether the candidate became the LKG."""
-        return self.lkg.meta_loop == self.meta_loop
+        return self.kept.is_promoted
 
 
 def one_meta_loop(
     candidate: Candidate[Target, Score],
-    lkg: LastKnownGood[Score] | None,
+    kept: KeptStates[Score] | None,
     meta_loop: int,
     *,
+    promotion: Promotion = GREEDY,
     harm: bool = False,
 ) -> MetaLoopOutcome[Target, Score]:
     """Clone, damage, train, score, and promote.
 
     Args:
         candidate: The network, whatever it holds.
-        lkg: The LKG so far; None in meta-loop 1.
+        kept: The states so far; None in meta-loop 1.
         meta_loop: 1-based.
+        promotion: The rule by which the candidate becomes the LKG.
         harm: Score the ablated clone before its epoch, too.
     """
     started = time.perf_counter()
-    target = None
-    if lkg is None:
-        candidate.initialise()
+    targets: Sequence[Target] = ()
+    if kept is None or promotion.starts_afresh(meta_loop):
+        candidate.initialise(meta_loop)
     else:
-        candidate.load(lkg.weights)
-        target = candidate.damage(meta_loop)
-    damaged = candidate.score() if harm and target is not None else None
+        candidate.load(kept.lkg.weights)
+        targets = candidate.damage(meta_loop, rate=kept.progress.rate)
+    damaged = candidate.score() if harm and targets else None
     train_loss = candidate.train_epoch(meta_loop)
     score = candidate.score()
+    most = candidate.most_rate(meta_loop)
     return MetaLoopOutcome(
         meta_loop=meta_loop,
         score=score,
-        lkg=next_lkg(lkg, score, meta_loop, candidate.copy_weights),
-        target=target,
+        kept=keep_states(promotion, kept, score, candidate.copy_weights, most_rate=most),
+        targets=tuple(targets),
         damaged_score=damaged,
         train_loss=train_loss,
         seconds=time.perf_counter() - started,

@@ -16,9 +16,10 @@ class MetaLoopRecord:
     Args:
         meta_loop: 1-based.
         validation_correct: Correct validation samples of this meta-loop's candidate.
-        bounty: The LKG's correct validation samples after this meta-loop.
+        bounty: Most correct validation samples of a candidate up to this meta-loop.
         promoted: Whether the candidate became the LKG.
-        ablated_layer: Linear layer of the ablated neuron (0-based), None without ablation.
+        ablated_layer: Linear layer of the ablated neuron (0-based), None without ablation; of the
+            first one that was chosen, where a mode hits several.
         ablated_neuron: Its index in that layer.
         train_loss: Mean cross-entropy over the epoch's samples, in nats.
         seconds: Wall time.
@@ -46,8 +47,8 @@ class TrialResult:
         peak_correct: The bounty at the end (validation samples).
         peak_meta_loop: The meta-loop that reached it first.
         final_correct: Correct validation samples of the last candidate.
-        test_correct: Correct test samples of the LKG at the end.
-        robustness: Test counts of the damaged LKG, where a study asks for them.
+        test_correct: Correct test samples of the holder of the bounty at the end.
+        robustness: Test counts of that network when damaged, where a study asks for them.
     """
 
     meta_loops: int

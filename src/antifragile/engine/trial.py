@@ -8,34 +8,65 @@ Source: PSA paper, section II, and its released code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from antifragile.config.modes import get_mode
+from antifragile.config.modifiers.records import OptimizerMemory
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
-from antifragile.engine.epoch import count_correct, exact_numerics, train_epoch
+from antifragile.engine.epoch import count_correct, exact_numerics, fresh_adamw, train_epoch
 from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop
-from antifragile.engine.policies import LastKnownGood
+from antifragile.engine.moments import Moments, give_moments, take_moments
+from antifragile.engine.policies import KeptStates, LastKnownGood
 from antifragile.engine.records import MetaLoopRecord, TrialResult
+from antifragile.model.damage import Masks, damage
 from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
-from antifragile.model.neurons import AblationTarget, ablate, choose_target
+from antifragile.model.neurons import AblationTarget
+from antifragile.model.ranks import neuron_values
+from antifragile.model.targets import choose_neurons, most_neurons
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialState:
-    """The state of a trial after a meta-loop: all that is needed to go on."""
+    """The state of a trial after a meta-loop: all that is needed to go on.
 
-    meta_loop: int
-    lkg: LastKnownGood[int]
+    Args:
+        kept: The LKG, and what else the mode's promotion rule keeps.
+        final_correct: Correct validation samples of the last candidate.
+        moments: The optimizer's memory, in a mode that does not reset it.
+    """
+
+    kept: KeptStates[int]
     final_correct: int
+    moments: Moments | None = None
+
+    @property
+    def meta_loop(self) -> int:
+        """Meta-loops so far."""
+        return self.kept.progress.meta_loop
+
+    @property
+    def lkg(self) -> LastKnownGood[int]:
+        """The state that the next candidate is cloned from."""
+        return self.kept.lkg
+
+    @property
+    def best(self) -> LastKnownGood[int]:
+        """The holder of the bounty: the LKG, unless the mode has another promotion rule."""
+        return self.kept.best
 
     def on(self, device: str) -> TrialState:
         """Return the same state with its weights on another device."""
-        weights = {name: value.to(device) for name, value in self.lkg.weights.items()}
-        return replace(self, lkg=replace(self.lkg, weights=weights))
+        weights = {
+            slot: {name: value.to(device) for name, value in values.items()}
+            for slot, values in self.kept.weights.items()
+        }
+        moments = self.moments and self.moments.on(device)
+        return replace(self, kept=replace(self.kept, weights=weights), moments=moments)
 
 
 class TrialCandidate:
@@ -45,35 +76,50 @@ class TrialCandidate:
         spec: The trial.
         data: Its data set, on the device to train on.
         dtype: Type of weights and activations.
+        moments: The optimizer's memory so far; None for none.
     """
 
-    def __init__(self, spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> None:
-        self._spec, self._data, self._streams = spec, data, spec.streams()
-        self._ablation = get_mode(spec.mode).ablation
+    def __init__(
+        self, spec: TrialSpec, data: Dataset, dtype: torch.dtype, moments: Moments | None = None
+    ) -> None:
+        self._spec, self._data, self.moments = spec, data, moments
         self._model = _network(spec, data, dtype).to(data.train.images.device)
 
-    def initialise(self) -> None:
-        """Load the trial's fresh network."""
-        self.load(initial_weights(self._spec, self._data, dtype=self._model.dtype))
+    def initialise(self, meta_loop: int) -> None:
+        """Load a fresh network, which nothing is remembered of."""
+        fresh = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
+        self.load(fresh)
+        self.moments = None
 
     def load(self, weights: Weights) -> None:
         """Load a clone of these weights."""
         self._model.load_state_dict(dict(weights))
 
     @torch.no_grad()
-    def damage(self, meta_loop: int) -> AblationTarget | None:
-        """Ablate one neuron in a PSA mode."""
-        if self._ablation is None:
-            return None
-        sizes = self._spec.architecture.layer_sizes(self._data.n_inputs, self._data.n_classes)
-        rng = self._streams.ablation.generator(meta_loop)
-        target = choose_target(self._ablation, sizes, rng=rng)
-        ablate(dict(self._model.named_parameters()), target)
-        return target
+    def damage(self, meta_loop: int, *, rate: int) -> Sequence[AblationTarget]:
+        """Damage the network where its mode does, and return the neurons that are hit."""
+        weights = dict(self._model.named_parameters())
+        hits = choose_hits(self._spec, self._data, weights, meta_loop, rate=rate)
+        masks = damage_clone(self._spec, self._data, weights, meta_loop, hits)
+        zeroes = self._optimizer_at(meta_loop) is OptimizerMemory.ZEROED
+        if hits.targets and self.moments is not None and zeroes:
+            self.moments = self.moments.without(masks)
+        return hits.targets
+
+    def most_rate(self, meta_loop: int) -> int:
+        """Return the number of neurons that an adaptive mode may hit, 1 in any other."""
+        return most_rate(self._spec, self._data, meta_loop)
 
     def train_epoch(self, meta_loop: int) -> float:
-        """Train for one epoch with a fresh optimizer; return the mean loss in nats."""
-        return train_epoch(self._model, self._data.train, self._spec, self._streams, meta_loop)
+        """Train for one epoch, with a fresh optimizer or its memory; return the mean loss."""
+        spec, streams = self._spec.at(meta_loop), self._spec.streams(meta_loop)
+        optimizer = fresh_adamw(self._model, spec)
+        resets = self._optimizer_at(meta_loop) is OptimizerMemory.RESET
+        if self.moments is not None and not resets:
+            give_moments(self._model, optimizer, self.moments)
+        loss = train_epoch(self._model, self._data.train, spec, streams, meta_loop, optimizer)
+        self.moments = None if resets else take_moments(self._model, optimizer)
+        return loss
 
     def score(self) -> int:
         """Count the correct validation samples."""
@@ -82,6 +128,73 @@ class TrialCandidate:
     def copy_weights(self) -> Weights:
         """Copy the weights."""
         return clone_weights(self._model)
+
+    def _optimizer_at(self, meta_loop: int) -> OptimizerMemory:
+        return get_mode(self._spec.mode).at(meta_loop).variation.optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hits:
+    """The neurons that a meta-loop hits, and the random stream as their choice left it."""
+
+    targets: tuple[AblationTarget, ...] = ()
+    rng: np.random.Generator | None = None
+
+
+def choose_hits(
+    spec: TrialSpec, data: Dataset, weights: Weights, meta_loop: int, *, rate: int
+) -> Hits:
+    """Choose the neurons that a meta-loop hits; none in a mode that hits none.
+
+    Args:
+        spec: The trial.
+        data: Its data set.
+        weights: The network, which stays as it is.
+        meta_loop: 1-based.
+        rate: Number of neurons in an adaptive mode.
+    """
+    mode = get_mode(spec.mode).at(meta_loop)
+    if mode.ablation is None:
+        return Hits()
+    rng, choice = spec.streams(meta_loop).ablation.generator(meta_loop), mode.variation.targets
+    values = None
+    if choice.rank is not None:
+        measured = _network(spec, data, torch.float64)
+        values = neuron_values(choice.rank, weights, measured, data.train)
+    widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
+    neurons = choose_neurons(mode.ablation, choice, widths, rng=rng, rate=rate, values=values)
+    targets = (AblationTarget(ablation=mode.ablation, layer=a, neuron=b) for a, b in neurons)
+    return Hits(targets=tuple(targets), rng=rng)
+
+
+def damage_clone(
+    spec: TrialSpec, data: Dataset, weights: Weights, meta_loop: int, hits: Hits
+) -> Masks:
+    """Damage a clone of a trial's LKG in place; return the entries that were damaged.
+
+    Args:
+        spec: The trial.
+        data: Its data set.
+        weights: The clone.
+        meta_loop: 1-based.
+        hits: Neurons, as `choose_hits` chose them.
+    """
+    if not hits.targets:
+        return {}
+    assert hits.rng is not None, "what was chosen was drawn"
+
+    def fresh() -> Weights:
+        return initial_weights(spec, data, dtype=next(iter(weights.values())).dtype, draw=meta_loop)
+
+    kind = get_mode(spec.mode).at(meta_loop).variation.damage
+    return damage(weights, hits.targets, kind, rng=hits.rng, fresh=fresh)
+
+
+def most_rate(spec: TrialSpec, data: Dataset, meta_loop: int) -> int:
+    """Upper bound of a trial's adaptive rate; 1 where its mode has none."""
+    mode = get_mode(spec.mode).at(meta_loop)
+    widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
+    return most_neurons(mode.ablation, mode.variation.targets, widths)
 
 
 def meta_loops(
@@ -103,38 +216,54 @@ def meta_loops(
         threads: Threads of torch inside this trainer; results can depend on it in the last bits.
         harm: Count every ablated clone on the validation split before its epoch, too.
     """
-    candidate = TrialCandidate(spec, data, dtype)
-    lkg, done = (None, 0) if start is None else (start.lkg, start.meta_loop)
+    moments = None if start is None else start.moments
+    candidate = TrialCandidate(spec, data, dtype, moments)
+    kept, done = (None, 0) if start is None else (start.kept, start.meta_loop)
     for meta_loop in range(done + 1, spec.meta_loops + 1):
+        promotion = get_mode(spec.mode).at(meta_loop).variation.promotion
         with exact_numerics(threads):
-            outcome = one_meta_loop(candidate, lkg, meta_loop, harm=harm)
-        lkg = outcome.lkg
+            outcome = one_meta_loop(candidate, kept, meta_loop, promotion=promotion, harm=harm)
+        kept = outcome.kept
         yield (
             _record(outcome),
-            TrialState(meta_loop=meta_loop, lkg=lkg, final_correct=outcome.score),
+            TrialState(kept=kept, final_correct=outcome.score, moments=candidate.moments),
         )
 
 
 def initial_weights(
-    spec: TrialSpec, data: Dataset, *, dtype: torch.dtype = torch.float32
+    spec: TrialSpec, data: Dataset, *, dtype: torch.dtype = torch.float32, draw: int = 1
 ) -> Weights:
-    """Draw the trial's fresh network, on the CPU whatever device trains it."""
+    """Draw a fresh network of a trial, on the CPU whatever device trains it.
+
+    Args:
+        spec: The trial.
+        data: Its data set.
+        dtype: Type of the weights.
+        draw: Number of the draw: 1 for the network that the trial begins with, else the meta-loop
+            that needs another.
+    """
     model = _network(spec, data, dtype)
-    initialise(model, generator=torch.Generator().manual_seed(spec.streams().init.key64))
+    stream = spec.streams().init
+    key = (stream if draw == 1 else stream.child("again", draw)).key64
+    initialise(model, generator=torch.Generator().manual_seed(key))
     return clone_weights(model)
 
 
 def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 1) -> TrialResult:
-    """Test the LKG once, at the end; the test split is never used for selection."""
-    dtype = state.lkg.weights["layers.0.bias"].dtype
+    """Test the best state once, at the end; the test split is never used for selection.
+
+    It is the holder of the bounty, and the LKG as well under the paper's promotion rule.
+    """
+    best = state.best
+    dtype = best.weights["layers.0.bias"].dtype
     model = _network(spec, data, dtype).to(data.test.images.device)
-    model.load_state_dict(dict(state.lkg.weights))
+    model.load_state_dict(dict(best.weights))
     with exact_numerics(threads):
         test_correct = count_correct(model, data.test)
     return TrialResult(
         meta_loops=state.meta_loop,
-        peak_correct=state.lkg.bounty,
-        peak_meta_loop=state.lkg.meta_loop,
+        peak_correct=best.bounty,
+        peak_meta_loop=best.meta_loop,
         final_correct=state.final_correct,
         test_correct=test_correct,
     )
@@ -145,13 +274,14 @@ def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> SimpleMLP:
 
 
 def _record(outcome: MetaLoopOutcome[AblationTarget, int]) -> MetaLoopRecord:
+    first = outcome.targets[0] if outcome.targets else None
     return MetaLoopRecord(
         meta_loop=outcome.meta_loop,
         validation_correct=outcome.score,
-        bounty=outcome.lkg.bounty,
+        bounty=outcome.kept.progress.best.score,
         promoted=outcome.is_promoted,
-        ablated_layer=outcome.target.layer if outcome.target else None,
-        ablated_neuron=outcome.target.neuron if outcome.target else None,
+        ablated_layer=first.layer if first else None,
+        ablated_neuron=first.neuron if first else None,
         train_loss=outcome.train_loss,
         seconds=outcome.seconds,
         ablated_correct=outcome.damaged_score,

@@ -1,5 +1,6 @@
-"""The state of a fleet: the LKGs of all replicas as one matrix, and four numbers for each.
+"""The state of a fleet: the LKGs of all replicas as one matrix, and where each replica stands.
 
+Further states that a promotion rule keeps are rows of their own, there only while they are kept.
 Converts to and from the engine's `TrialState`, so checkpoints and results are shared.
 
 Shape letters: R replicas, P parameters.
@@ -8,14 +9,36 @@ Shape letters: R replicas, P parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from antifragile.engine.policies import LastKnownGood
+from antifragile.config.modifiers.records import Promotion
+from antifragile.engine.policies import (
+    GREEDY,
+    KeptStates,
+    Progress,
+    StateSlot,
+    decide,
+    filled_slots,
+)
 from antifragile.engine.trial import TrialState
 from antifragile.fleet.layout import FlatLayout
+from antifragile.model.networks import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """The rule by which a replica's next candidate is judged.
+
+    Args:
+        promotion: The promotion rule.
+        most_rate: Upper bound of an adaptive rate; 1 where the mode has none.
+    """
+
+    promotion: Promotion = GREEDY
+    most_rate: int = 1
 
 
 @dataclass
@@ -26,23 +49,22 @@ class FleetState:
         layout: Layout of each row of ``lkg``.
         lkg: (R, P) the last known good weights, the fresh initialisation before meta-loop 1.
         meta_loop: Finished meta-loops of each replica.
-        bounty: Correct validation samples of each LKG; -1 before meta-loop 1.
-        lkg_meta_loop: The meta-loop whose candidate each LKG was.
+        progress: Standing of each replica; None before meta-loop 1.
         final_correct: Correct validation samples of each replica's last candidate.
+        others: (P,) weights of the other states that are kept, by replica and slot.
     """
 
     layout: FlatLayout
     lkg: Tensor
     meta_loop: list[int]
-    bounty: list[int]
-    lkg_meta_loop: list[int]
+    progress: list[Progress[int] | None]
     final_correct: list[int]
+    others: dict[tuple[int, StateSlot], Tensor] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, layout: FlatLayout, n: int, dtype: torch.dtype, device: str) -> FleetState:
         """Make a fleet of ``n`` replicas before meta-loop 1; weights are still to be filled in."""
-        lkg = layout.empty(n, dtype, device)
-        return cls(layout, lkg, [0] * n, [-1] * n, [0] * n, [0] * n)
+        return cls(layout, layout.empty(n, dtype, device), [0] * n, [None] * n, [0] * n)
 
     @property
     def n_replicas(self) -> int:
@@ -51,24 +73,27 @@ class FleetState:
 
     def put(self, replica: int, state: TrialState) -> None:
         """Continue a replica from a state of the engine or of another fleet."""
-        self.layout.flatten(state.lkg.weights, self.lkg[replica])
+        for slot, weights in state.kept.weights.items():
+            row = (
+                self.lkg[replica] if slot is StateSlot.LKG else torch.empty_like(self.lkg[replica])
+            )
+            self._fill(replica, slot, self.layout.flatten(weights, row))
         self.meta_loop[replica] = state.meta_loop
-        self.bounty[replica] = state.lkg.bounty
-        self.lkg_meta_loop[replica] = state.lkg.meta_loop
+        self.progress[replica] = state.kept.progress
         self.final_correct[replica] = state.final_correct
+
+    def standing(self, replica: int) -> Progress[int]:
+        """Return where a replica stands after its first meta-loop."""
+        progress = self.progress[replica]
+        assert progress is not None, "a trial has a state only after its first meta-loop"
+        return progress
 
     def trial_state(self, replica: int) -> TrialState:
         """Copy one replica's state, as the engine keeps it."""
-        assert self.meta_loop[replica] > 0, "a trial has a state only after its first meta-loop"
-        weights = self.layout.views(self.lkg[replica].clone())
-        lkg = LastKnownGood(
-            weights={name: value.clone() for name, value in weights.items()},
-            bounty=self.bounty[replica],
-            meta_loop=self.lkg_meta_loop[replica],
-        )
+        progress = self.standing(replica)
+        weights = {slot: self._copy(replica, slot) for slot in filled_slots(progress)}
         return TrialState(
-            meta_loop=self.meta_loop[replica],
-            lkg=lkg,
+            kept=KeptStates(progress=progress, weights=weights),
             final_correct=self.final_correct[replica],
         )
 
@@ -76,25 +101,53 @@ class FleetState:
         """Copy the states of all replicas."""
         return [self.trial_state(replica) for replica in range(self.n_replicas)]
 
+    def best(self) -> Tensor:
+        """Return the weights (R, P) that hold the bounties; the LKGs where these do."""
+        rows = {i: row for (i, slot), row in self.others.items() if slot is StateSlot.BEST}
+        if not rows:
+            return self.lkg
+        return torch.stack([rows.get(i, row) for i, row in enumerate(self.lkg)])
+
     def settle(
-        self, row_of: Mapping[int, int], candidates: Tensor, correct: Sequence[int]
-    ) -> dict[int, bool]:
-        """Promote each candidate that is strictly better than its bounty.
+        self,
+        row_of: Mapping[int, int],
+        candidates: Tensor,
+        correct: Sequence[int],
+        judges: Mapping[int, Judge],
+    ) -> None:
+        """Judge every candidate, and keep what its rule says.
 
         Args:
             row_of: Row of each replica's candidate; replicas may share one.
             candidates: (rows, P) trained weights.
             correct: Their correct validation samples, (rows,).
-
-        Returns:
-            For each replica, whether its candidate was promoted.
+            judges: Rule of each replica.
         """
-        promoted = {replica: correct[row] > self.bounty[replica] for replica, row in row_of.items()}
         for replica, row in row_of.items():
+            judge = judges[replica]
+            decision = decide(
+                judge.promotion, self.progress[replica], correct[row], most_rate=judge.most_rate
+            )
+            for source, slot in decision.copies:  # row by row: no third copy of the fleet
+                from_candidate = source is StateSlot.CANDIDATE
+                self._fill(
+                    replica, slot, candidates[row] if from_candidate else self._row(replica, source)
+                )
+            for slot in {StateSlot.BEST, StateSlot.RECENT} - filled_slots(decision.progress):
+                self.others.pop((replica, slot), None)
             self.meta_loop[replica] += 1
+            self.progress[replica] = decision.progress
             self.final_correct[replica] = correct[row]
-            if promoted[replica]:
-                self.lkg[replica].copy_(candidates[row])  # row by row: no third copy of the fleet
-                self.bounty[replica] = correct[row]
-                self.lkg_meta_loop[replica] = self.meta_loop[replica]
-        return promoted
+
+    def _row(self, replica: int, slot: StateSlot) -> Tensor:
+        return self.lkg[replica] if slot is StateSlot.LKG else self.others[replica, slot]
+
+    def _fill(self, replica: int, slot: StateSlot, weights: Tensor) -> None:
+        if slot is StateSlot.LKG:
+            self.lkg[replica].copy_(weights)
+        else:
+            self.others[replica, slot] = weights.clone()
+
+    def _copy(self, replica: int, slot: StateSlot) -> Weights:
+        views = self.layout.views(self._row(replica, slot).clone())
+        return {name: value.clone() for name, value in views.items()}

@@ -4,6 +4,7 @@
     a kernel trains all candidates for one epoch and counts them on validation
     where a candidate beats its bounty, its row replaces the LKG's
 
+That is the paper's rule; each replica follows that of its own mode (`clones`, `engine.policies`).
 Batch orders, ablation targets and initial weights come from the engine's own functions, so a
 replica's records are the engine's. With the compiled kernel a replica's results are the same bits
 whatever else is in the fleet; the torch kernel pads to the fixed shapes of the plan for that.
@@ -24,17 +25,18 @@ from antifragile.data.splits import Dataset
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.engine.trial import TrialState, initial_weights
 from antifragile.errors import UsageError
+from antifragile.fleet.clones import ClonePlan, change_clone, choose_clone, judge_of
 from antifragile.fleet.kernels import EpochOutcome, Kernel
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.kernel import NativeKernel
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.planning.grouping import active_replicas, epoch_job
+from antifragile.fleet.planning.modes import why_not_in_fleet
 from antifragile.fleet.planning.plan import FleetPlan, plan_fleet
 from antifragile.fleet.planning.sharing import leading_replicas
 from antifragile.fleet.planning.workloads import workload
 from antifragile.fleet.state import FleetState
 from antifragile.fleet.torch.kernel import TorchKernel
-from antifragile.model.neurons import AblationTarget, ablate, choose_target
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -66,9 +68,10 @@ def fleet_meta_loops(
 
     Raises:
         UsageError: The trials differ in architecture, data set, training options or update
-            equation, or no kernel knows their update equation.
+            equation, or no kernel knows their update equation or mode.
     """
     _check_alike(specs)
+    _check_modes(specs)
     work = workload(specs, data)
     plan = plan or plan_fleet(work, threads=threads)
     data = _in_precision(data, plan)
@@ -81,15 +84,15 @@ def fleet_meta_loops(
 def fleet_finish(
     specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState], *, plan: FleetPlan
 ) -> list[TrialResult]:
-    """Test every LKG once, at the end; the test split is never used for selection."""
+    """Test every best state once, at the end; the test split is never used for selection."""
     data = _in_precision(data, plan)
     fleet = _starting_state(specs, data, workload(specs, data).layout, states)
-    counts = make_kernel(plan, fleet.layout, data).count_correct(fleet.lkg, data.test)
+    counts = make_kernel(plan, fleet.layout, data).count_correct(fleet.best(), data.test)
     return [
         TrialResult(
             meta_loops=state.meta_loop,
-            peak_correct=state.lkg.bounty,
-            peak_meta_loop=state.lkg.meta_loop,
+            peak_correct=state.best.bounty,
+            peak_meta_loop=state.best.meta_loop,
             final_correct=state.final_correct,
             test_correct=count,
         )
@@ -122,6 +125,12 @@ def _check_alike(specs: Sequence[TrialSpec]) -> None:
         if len(values) > 1:
             shown = ", ".join(sorted(_shown(value) for value in values)[:3])
             raise UsageError(f"the trials of a fleet must share their {name}; got {shown}.")
+
+
+def _check_modes(specs: Sequence[TrialSpec]) -> None:
+    for mode, perturbations in {spec.mode: spec.perturbations for spec in specs}.items():
+        if reason := why_not_in_fleet(get_mode(mode), perturbations):
+            raise UsageError(f"a fleet cannot train this: {reason}. Use the readable engine.")
 
 
 def _shown(value: object) -> str:
@@ -169,57 +178,49 @@ def _turn(
     *,
     harm: bool,
 ) -> list[MetaLoopRecord | None]:
-    """Run one meta-loop of every active replica: clone, ablate, train, count, promote."""
+    """Run one meta-loop of every active replica: clone, damage, train, count, promote."""
     started = time.perf_counter()
-    targets = {replica: _target(specs[replica], state, replica) for replica in active}
+    clones = {replica: choose_clone(specs[replica], data, state, replica) for replica in active}
     own = {replica: replica for replica in active}
-    leaders = leading_replicas(specs, state, targets) if plan.shares_work else own
+    starts = {replica: clone.start for replica, clone in clones.items()}
+    leaders = leading_replicas(specs, state, starts) if plan.shares_work else own
     trained = [replica for replica in active if leaders[replica] == replica]
     candidates = state.lkg[trained]  # copies, (trained, P)
     for candidate, replica in zip(candidates, trained, strict=True):
-        if target := targets[replica]:
-            ablate(state.layout.views(candidate), target)
+        change_clone(specs[replica], data, state.layout, candidate, clones[replica])
     counts: dict[int, int] = {}
-    ablated = [row for row, replica in enumerate(trained) if targets[replica]]
+    ablated = [row for row, replica in enumerate(trained) if clones[replica].hits.targets]
     if harm and ablated:
         correct = kernel.count_correct(candidates[ablated], data.validation)
         counts = dict(zip(ablated, correct, strict=True))
     outcome = kernel.run_epoch(epoch_job(specs, data, plan, state, trained, candidates))
     rows = {replica: row for row, replica in enumerate(trained)}
     row_of = {replica: rows[leader] for replica, leader in leaders.items()}
-    promoted = state.settle(row_of, candidates, outcome.correct)
+    judges = {replica: judge_of(specs[replica], data, state, replica) for replica in active}
+    state.settle(row_of, candidates, outcome.correct, judges)
     seconds = (time.perf_counter() - started) / len(active)
-    return _records(state, row_of, outcome, targets, promoted, seconds, counts)
-
-
-def _target(spec: TrialSpec, state: FleetState, replica: int) -> AblationTarget | None:
-    """Choose the neuron to zero in a replica's clone; none in meta-loop 1."""
-    ablation, done = get_mode(spec.mode).ablation, state.meta_loop[replica]
-    if ablation is None or done == 0:
-        return None
-    rng = spec.streams().ablation.generator(done + 1)
-    return choose_target(ablation, state.layout.sizes, rng=rng)
+    return _records(state, row_of, outcome, clones, seconds, counts)
 
 
 def _records(
     state: FleetState,
     row_of: Mapping[int, int],
     outcome: EpochOutcome,
-    targets: Mapping[int, AblationTarget | None],
-    promoted: Mapping[int, bool],
+    clones: Mapping[int, ClonePlan],
     seconds: float,
     ablated: Mapping[int, int],
 ) -> list[MetaLoopRecord | None]:
     records: list[MetaLoopRecord | None] = [None] * state.n_replicas
     for replica, row in row_of.items():
-        target = targets[replica]
+        targets, progress = clones[replica].hits.targets, state.standing(replica)
+        first = targets[0] if targets else None
         records[replica] = MetaLoopRecord(
             meta_loop=state.meta_loop[replica],
             validation_correct=outcome.correct[row],
-            bounty=state.bounty[replica],
-            promoted=promoted[replica],
-            ablated_layer=target.layer if target else None,
-            ablated_neuron=target.neuron if target else None,
+            bounty=progress.best.score,
+            promoted=progress.lkg.meta_loop == progress.meta_loop,
+            ablated_layer=first.layer if first else None,
+            ablated_neuron=first.neuron if first else None,
             train_loss=outcome.train_loss[row],
             seconds=seconds,
             ablated_correct=ablated.get(row),

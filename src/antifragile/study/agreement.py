@@ -132,7 +132,7 @@ def check_weights(store: Store, study: StoredStudy, files: Path | None = None) -
         except CheckpointError as error:
             what = str(error)
         else:
-            reached = state.meta_loop, state.lkg.bounty
+            reached = state.meta_loop, state.best.bounty
             if reached == (trial.result.meta_loops, trial.result.peak_correct):
                 continue
             what = f"{state_file(folder, spec)} is from another time of this trial."

@@ -2,7 +2,8 @@
 
 The compiled kernel knows the plain equation only. Modes that perturb it are trained by the batched
 torch kernel, each replica with its own noise, or, where that kernel cannot either, by the readable
-engine one trial at a time. Which equation a mode has follows from the spec alone.
+engine one trial at a time; so are modes with modifiers that no fleet has (`fleet.planning.modes`).
+Which equation a mode has follows from the spec alone.
 
 How an equation is trained on an architecture - kernel, shapes, threads, precision - decides bits,
 and follows from the spec and the options alone, never from what is finished or how many workers
@@ -15,15 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from antifragile.config.architecture import Architecture
+from antifragile.config.modes import get_mode
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
 from antifragile.errors import UsageError
+from antifragile.fleet.planning.modes import why_not_in_fleet
 from antifragile.fleet.planning.plan import FleetPlan, plan_fleet, plan_plain
 from antifragile.fleet.planning.workloads import Workload, workload
-from antifragile.fleet.torch.updates import why_not_batched
 from antifragile.store.records import Environment
 from antifragile.study.machine import current_environment
 from antifragile.study.options import RunOptions
@@ -79,11 +81,12 @@ def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquatio
         UsageError: The readable engine has to take modes over and cannot compute as asked.
     """
     is_plain = options.engine is EngineName.PLAIN
-    modes: dict[tuple[Perturbation, ...], list[str]] = {}
+    modes: dict[tuple[tuple[Perturbation, ...], str | None], list[str]] = {}
     for mode in spec.modes:
         perturbations = () if is_plain else spec.training.perturbations_in(mode)
-        modes.setdefault(perturbations, []).append(mode)
-    return tuple(_equation(names, common, options) for common, names in modes.items())
+        obstacle = "as asked" if is_plain else why_not_in_fleet(get_mode(mode), perturbations)
+        modes.setdefault((perturbations, obstacle), []).append(mode)
+    return tuple(_equation(names, *common, options) for common, names in modes.items())
 
 
 def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
@@ -114,15 +117,19 @@ def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingP
     Raises:
         UsageError: As `plan_trainings`.
     """
-    equation = _equation([spec.mode], spec.perturbations, options)
+    is_plain = options.engine is EngineName.PLAIN
+    reason = why_not_in_fleet(get_mode(spec.mode), spec.perturbations)
+    obstacle = "as asked" if is_plain else reason
+    equation = _equation([spec.mode], spec.perturbations, obstacle, options)
     return _plan_training([spec], data, equation, options, workers=1, harm=False)
 
 
 def _equation(
-    modes: list[str], perturbations: tuple[Perturbation, ...], options: RunOptions
+    modes: list[str],
+    perturbations: tuple[Perturbation, ...],
+    obstacle: str | None,
+    options: RunOptions,
 ) -> UpdateEquation:
-    is_plain = options.engine is EngineName.PLAIN
-    obstacle = "as asked" if is_plain else why_not_batched(perturbations)
     if obstacle is None:
         return UpdateEquation(modes=tuple(modes), perturbations=perturbations)
     if options.precision != "fp32":

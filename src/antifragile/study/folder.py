@@ -94,7 +94,15 @@ def _temporary_folder() -> Path:
 def state_file(files: Path, spec: TrialSpec) -> Path:
     """The file of one trial's state, in the folder of its study."""
     stem = file_stem(spec.architecture.name)
-    return files / f"{stem}_{spec.mode}_{spec.trial:03d}.safetensors"
+    return files / f"{stem}_{_mode_stem(spec.mode)}_{spec.trial:03d}.safetensors"
+
+
+def _mode_stem(mode: str) -> str:
+    """Turn a mode's name into a part of a file name; modifiers and stretches get a hash."""
+    if not any(sign in mode for sign in "+:"):
+        return mode
+    readable = safe_name(mode, also="_-", at_most=60)
+    return f"{readable}-{hashlib.sha256(mode.encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from antifragile.config.modes import get_mode
+from antifragile.config.modifiers.records import PAPER
 from antifragile.config.run import TrialSpec
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
@@ -39,10 +40,11 @@ class MissingTrial:
 
     @property
     def ablations_left(self) -> int:
-        """Those of its meta-loops that ablate; meta-loop 1 trains the fresh network un-ablated."""
-        if get_mode(self.spec.mode).ablation is None:
-            return 0
-        return self.meta_loops_left - (self.recorded_meta_loops == 0)
+        """Those of its meta-loops that ablate; one that trains a fresh network does not."""
+        mode, done = get_mode(self.spec.mode), self.recorded_meta_loops
+        if mode.variation == PAPER and not mode.stretches:  # quick, for studies of many trials
+            return 0 if mode.ablation is None else self.meta_loops_left - (done == 0)
+        return sum(mode.ablates(turn) for turn in range(done + 1, self.spec.meta_loops + 1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,7 +202,7 @@ class _TaskRun:
 
     def _damaged(self, spec: TrialSpec, state: TrialState, result: TrialResult) -> TrialResult:
         threads = self.task.environment.threads
-        records = measure_robustness(spec, self.data, state.lkg.weights, threads=threads)
+        records = measure_robustness(spec, self.data, state.best.weights, threads=threads)
         return replace(result, robustness=records)
 
     def _resume(self, trial: MissingTrial) -> TrialState | None:

@@ -51,7 +51,7 @@ class Trainer(Protocol):
     def finish(
         self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
     ) -> list[TrialResult]:
-        """Test every LKG once."""
+        """Test every holder of a bounty once."""
         ...
 
 
@@ -74,7 +74,7 @@ class PlainTrainer:
     def finish(
         self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
     ) -> list[TrialResult]:
-        """Test the LKG once."""
+        """Test the holder of the bounty once."""
         (spec,), (state,) = specs, states
         return [finish(spec, data, state, threads=self.threads)]
 
@@ -97,7 +97,7 @@ class FleetTrainer:
     def finish(
         self, specs: Sequence[TrialSpec], data: Dataset, states: Sequence[TrialState]
     ) -> list[TrialResult]:
-        """Test every LKG once."""
+        """Test every holder of a bounty once."""
         return fleet_finish(specs, data, states, plan=self.plan)
 
 

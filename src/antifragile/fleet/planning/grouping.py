@@ -42,17 +42,19 @@ def epoch_job(
     candidates: torch.Tensor,
 ) -> EpochJob:
     """The next epoch of the active replicas, as a kernel takes it."""
-    chosen = [specs[replica] for replica in active]
+    turns = [state.meta_loop[replica] + 1 for replica in active]
+    chosen = [specs[i].at(turn) for i, turn in zip(active, turns, strict=True)]
+    streams = [specs[i].streams(turn) for i, turn in zip(active, turns, strict=True)]
     return EpochJob(
         weights=candidates,
         groups=_groups(specs, data, plan, state, active),
         options=chosen[0].training,
         weight_decay=[spec.weight_decay for spec in chosen],
         dropout=[spec.dropout for spec in chosen],
-        dropout_keys=[spec.streams().dropout.key64 for spec in chosen],
-        meta_loops=[state.meta_loop[replica] + 1 for replica in active],
+        dropout_keys=[stream.dropout.key64 for stream in streams],
+        meta_loops=turns,
         perturbations=chosen[0].perturbations,
-        perturbation_keys=[spec.streams().perturbation.key64 for spec in chosen],
+        perturbation_keys=[stream.perturbation.key64 for stream in streams],
     )
 
 

@@ -10,34 +10,34 @@ Shape letters: R replicas, P parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 
 from antifragile.config.run import TrialSpec
 from antifragile.fleet.planning.grouping import batches_of
 from antifragile.fleet.state import FleetState
-from antifragile.model.neurons import AblationTarget
 
 
 def leading_replicas(
     specs: Sequence[TrialSpec],
     state: FleetState,
-    targets: Mapping[int, AblationTarget | None],
+    starts: Mapping[int, Hashable],
 ) -> dict[int, int]:
     """Choose for every active replica the one that is trained for it: itself, or another.
 
     Args:
         specs: Specs of all R replicas.
         state: State of the fleet before this meta-loop.
-        targets: Neuron that is ablated before the epoch, by active replica.
+        starts: Change of its clone before the epoch, by active replica: equal where equal
+            LKGs become equal candidates.
     """
     known: dict[object, list[int]] = {}
     leaders = {}
-    for replica, target in targets.items():
+    for replica, start in starts.items():
         spec = specs[replica]
         batches = batches_of(spec, state.meta_loop[replica])
-        work = (batches, _equation(spec, state.lkg.dtype), target)
+        work = (batches, _equation(spec, state.meta_loop[replica] + 1, state.lkg.dtype), start)
         alike = known.setdefault(work, [])
         weights = state.lkg[replica]
         leader = next((other for other in alike if torch.equal(state.lkg[other], weights)), replica)
@@ -47,9 +47,10 @@ def leading_replicas(
     return leaders
 
 
-def _equation(spec: TrialSpec, dtype: torch.dtype) -> tuple[object, ...]:
+def _equation(spec: TrialSpec, meta_loop: int, dtype: torch.dtype) -> tuple[object, ...]:
     """Equal for two replicas that, from the same weights and batches, take the same steps."""
-    streams, keep = spec.streams(), 1 - spec.training.learning_rate * spec.weight_decay
+    streams, spec = spec.streams(meta_loop), spec.at(meta_loop)
+    keep = 1 - spec.training.learning_rate * spec.weight_decay
     masks = streams.dropout.path if spec.dropout else ()
     noise = streams.perturbation.path if spec.perturbations else ()
     return masks, noise, torch.tensor(keep, dtype=dtype).item()

@@ -21,7 +21,8 @@ from typing import Any
 
 from antifragile._data_files import read_json
 from antifragile._records import RecordError, from_json, to_json
-from antifragile.engine.policies import LastKnownGood, next_lkg
+from antifragile.config.modes import get_mode
+from antifragile.engine.policies import Progress, decide
 from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
@@ -90,7 +91,7 @@ def read_story(path: Path) -> Story:
         _check_segments(story)
         if len(found.records) != story.meta_loop:
             raise RecordError(f"are {len(found.records)} of {story.meta_loop}", "records")
-        _replay(story.records)
+        _replay(story)
         if found.fingerprint is not None and found.to_json()["digest"] != data["digest"]:
             raise RecordError("is not the one of its segments and records", "digest")
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -126,9 +127,9 @@ def until_weights(
             f"tells of {n_loops} meta-loops, the weights are of meta-loop {n_trained}", "the story"
         )
     part = replace(story, fingerprint=fingerprint).until(n_trained)
-    lkg = _replay(part.records)
-    told = (lkg.meta_loop, lkg.bounty, part.records[-1].validation_correct)
-    if told != (state.lkg.meta_loop, state.lkg.bounty, state.final_correct):
+    told = _replay(part)
+    found = replace(state.kept.progress, rate=told.rate)  # the story has no widths to bound it
+    if (told, part.records[-1].validation_correct) != (found, state.final_correct):
         raise RecordError("have another bounty or last count than the story tells", "the weights")
     if digest is not None and digest != part.to_json()["digest"]:
         raise RecordError("were written with another story", "the weights")
@@ -152,22 +153,25 @@ def _check_segments(story: Story) -> None:
         raise RecordError(f"do not cover meta-loops 1 to {story.meta_loop}", "segments")
 
 
-def _replay(records: Sequence[MetaLoopRecord]) -> LastKnownGood[int]:
-    """Promote by the counts of the records, as the meta-loop does; returns the last LKG.
+def _replay(story: Story) -> Progress[int]:
+    """Promote by the counts of the records, as the meta-loops did; returns the last standing.
 
     Raises:
         RecordError: A record is missing, or tells another bounty or promotion.
     """
-    lkg = None
-    for meta_loop, record in enumerate(records, start=1):
+    progress = None
+    modes = [mode for part in story.segments for mode in [part.mode] * (part.last - part.first + 1)]
+    for meta_loop, (record, mode) in enumerate(zip(story.records, modes, strict=False), start=1):
         place = f"records[{meta_loop - 1}]"
         if record.meta_loop != meta_loop:
             raise RecordError(f"is of meta-loop {record.meta_loop}, expected {meta_loop}", place)
-        lkg = next_lkg(lkg, record.validation_correct, meta_loop, dict)
-        if (record.bounty, record.promoted) != (lkg.bounty, lkg.meta_loop == meta_loop):
+        promotion = get_mode(mode).at(meta_loop).variation.promotion
+        progress = decide(promotion, progress, record.validation_correct).progress
+        is_promoted = progress.lkg.meta_loop == meta_loop
+        if (record.bounty, record.promoted) != (progress.best.score, is_promoted):
             raise RecordError("has a bounty that its counts do not give", place)
-    assert lkg is not None, "a story has records"
-    return lkg
+    assert progress is not None, "a story has records"
+    return progress
 
 
 def _digest(

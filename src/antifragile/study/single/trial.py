@@ -148,8 +148,8 @@ class SingleTrial:
             "pairing": str(spec.pairing),
             "training": spec.training.to_mapping(),
             "environment": asdict(self.environment),
-            "peak_meta_loop": state.lkg.meta_loop,
-            "peak_validation_accuracy": state.lkg.bounty * validation,
+            "peak_meta_loop": state.best.meta_loop,
+            "peak_validation_accuracy": state.best.bounty * validation,
             "test_accuracy": result and 100 * result.test_correct / self.data.test.n_samples,
         } | told.to_json()
         text = json.dumps(story, indent=1, allow_nan=False)

@@ -1,0 +1,83 @@
+"""Clones of a fleet: their damage before an epoch, and the rule that judges them afterwards.
+
+The engine's own functions choose, damage and draw, so a replica of the fleet loses what the same
+trial of the engine loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from antifragile.config.modes import get_mode
+from antifragile.config.modifiers.records import DamageKind
+from antifragile.config.run import TrialSpec
+from antifragile.data.splits import Dataset
+from antifragile.engine.trial import Hits, choose_hits, damage_clone, initial_weights, most_rate
+from antifragile.fleet.layout import FlatLayout
+from antifragile.fleet.state import FleetState, Judge
+from antifragile.model.neurons import ablate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClonePlan:
+    """The change of a clone before its epoch.
+
+    Args:
+        meta_loop: The meta-loop that trains it.
+        hits: The neurons that are hit.
+        afresh: Whether a fresh network takes its place.
+        start: Equal for two replicas whose equal LKGs become equal candidates.
+    """
+
+    meta_loop: int
+    hits: Hits
+    afresh: bool
+    start: Hashable
+
+
+def choose_clone(spec: TrialSpec, data: Dataset, state: FleetState, replica: int) -> ClonePlan:
+    """Plan the clone of a replica's next meta-loop; nothing is hit in a fresh network."""
+    meta_loop = state.meta_loop[replica] + 1
+    variation = get_mode(spec.mode).at(meta_loop).variation
+    if variation.promotion.starts_afresh(meta_loop):
+        afresh = meta_loop > 1  # before meta-loop 1 the LKG is the fresh network
+        return ClonePlan(
+            meta_loop=meta_loop, hits=Hits(), afresh=afresh, start=replica if afresh else ()
+        )
+    weights, rate = state.layout.views(state.lkg[replica]), state.standing(replica).rate
+    hits = choose_hits(spec, data, weights, meta_loop, rate=rate)
+    start: Hashable = hits.targets
+    if variation.damage is not DamageKind.ZERO:
+        start = (start, variation.damage, replica)  # has random numbers of its own
+    return ClonePlan(meta_loop=meta_loop, hits=hits, afresh=False, start=start)
+
+
+def change_clone(
+    spec: TrialSpec, data: Dataset, layout: FlatLayout, clone: Tensor, plan: ClonePlan
+) -> None:
+    """Do to a clone (P,) what was planned.
+
+    Args:
+        spec: The replica's trial.
+        data: Its data set.
+        layout: Layout of the clone.
+        clone: A copy of the LKG, changed in place.
+        plan: As `choose_clone` made it.
+    """
+    if plan.afresh:
+        layout.flatten(initial_weights(spec, data, dtype=clone.dtype, draw=plan.meta_loop), clone)
+    elif get_mode(spec.mode).at(plan.meta_loop).variation.damage is DamageKind.ZERO:
+        for target in plan.hits.targets:  # without the masks of `damage_clone`, which take time
+            ablate(layout.views(clone), target)
+    else:
+        damage_clone(spec, data, layout.views(clone), plan.meta_loop, plan.hits)
+
+
+def judge_of(spec: TrialSpec, data: Dataset, state: FleetState, replica: int) -> Judge:
+    """Return the rule by which a replica's next candidate is judged."""
+    meta_loop = state.meta_loop[replica] + 1
+    promotion = get_mode(spec.mode).at(meta_loop).variation.promotion
+    return Judge(promotion=promotion, most_rate=most_rate(spec, data, meta_loop))

@@ -1,0 +1,26 @@
+"""Modes that the fleet cannot train, which the readable engine then trains."""
+
+from __future__ import annotations
+
+from antifragile.config.modes import Mode
+from antifragile.config.modifiers.records import OptimizerMemory
+from antifragile.config.perturbation import Perturbation
+from antifragile.fleet.torch.updates import why_not_batched
+
+
+def why_not_in_fleet(mode: Mode, perturbations: tuple[Perturbation, ...]) -> str | None:
+    """Explain in a clause why no fleet can train a mode; None when one can.
+
+    Args:
+        mode: The mode.
+        perturbations: Perturbations of its update equation; of a mode of stretches, those of the
+            first.
+    """
+    if len({part.perturbation for part in mode.parts}) > 1:
+        return f"no fleet changes its update equation from stretch to stretch, as {mode.name} does"
+    for part in mode.parts:
+        if part.variation.optimizer is not OptimizerMemory.RESET:
+            return (
+                f"no kernel keeps the optimizer's moments between meta-loops, as {part.name} does"
+            )
+    return why_not_batched(perturbations)
