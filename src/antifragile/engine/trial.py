@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from antifragile.config.modes import get_mode
-from antifragile.config.modifiers.records import OptimizerMemory
+from antifragile.config.modifiers.records import OptimizerMemory, Promotion
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct, exact_numerics, fresh_adamw, train_epoch
 from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop
 from antifragile.engine.moments import Moments, give_moments, take_moments
-from antifragile.engine.policies import KeptStates, LastKnownGood
+from antifragile.engine.policies import KeptStates, LastKnownGood, keep_states
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.model.damage import Masks, damage
 from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
@@ -88,12 +88,12 @@ class TrialCandidate:
     def initialise(self, meta_loop: int) -> None:
         """Load a fresh network, which nothing is remembered of."""
         fresh = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
-        self.load(fresh)
+        self._model.load_state_dict(dict(fresh))
         self.moments = None
 
-    def load(self, weights: Weights) -> None:
-        """Load a clone of these weights."""
-        self._model.load_state_dict(dict(weights))
+    def load(self, kept: KeptStates[int]) -> None:
+        """Load a clone of the LKG."""
+        self._model.load_state_dict(dict(kept.lkg.weights))
 
     @torch.no_grad()
     def damage(self, meta_loop: int, *, rate: int) -> Sequence[AblationTarget]:
@@ -105,10 +105,6 @@ class TrialCandidate:
         if hits.targets and self.moments is not None and zeroes:
             self.moments = self.moments.without(masks)
         return hits.targets
-
-    def most_rate(self, meta_loop: int) -> int:
-        """Return the number of neurons that an adaptive mode may hit, 1 in any other."""
-        return most_rate(self._spec, self._data, meta_loop)
 
     def train_epoch(self, meta_loop: int) -> float:
         """Train for one epoch, with a fresh optimizer or its memory; return the mean loss."""
@@ -125,8 +121,15 @@ class TrialCandidate:
         """Count the correct validation samples."""
         return count_correct(self._model, self._data.validation)
 
-    def copy_weights(self) -> Weights:
-        """Copy the weights."""
+    def keep(
+        self, promotion: Promotion, kept: KeptStates[int] | None, score: int
+    ) -> KeptStates[int]:
+        """Judge the network, and keep a copy of its weights if the rule says so."""
+        meta_loop = 1 if kept is None else kept.progress.meta_loop + 1
+        most = most_rate(self._spec, self._data, meta_loop)
+        return keep_states(promotion, kept, score, self._copy_weights, most_rate=most)
+
+    def _copy_weights(self) -> Weights:
         return clone_weights(self._model)
 
     def _optimizer_at(self, meta_loop: int) -> OptimizerMemory:
@@ -273,7 +276,7 @@ def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> SimpleMLP:
     return SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
 
 
-def _record(outcome: MetaLoopOutcome[AblationTarget, int]) -> MetaLoopRecord:
+def _record(outcome: MetaLoopOutcome[AblationTarget, int, KeptStates[int]]) -> MetaLoopRecord:
     first = outcome.targets[0] if outcome.targets else None
     return MetaLoopRecord(
         meta_loop=outcome.meta_loop,

@@ -67,8 +67,7 @@ TIED_AUTOENCODER = Case(
     ],
     output=lambda: [],
     # The column that writes an output also reads an input.
-    refused={"encoder": "tied"},
-    unowned=("decoder_bias",),
+    refused={"decoder_bias": "tied"},
 )
 
 
