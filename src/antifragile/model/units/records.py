@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from antifragile.model.units.views import Entries, WeightView, empty_masks
+from antifragile.model.units.views import Entries, Index, WeightView, empty_masks
 
 
 class UnitKind(StrEnum):
@@ -39,8 +40,15 @@ class Part:
 
     def put(self, tensor: Tensor, value: float | bool) -> None:
         """Set these entries of a tensor with the parameter's layout."""
-        find = self.view.rows if self.is_row else self.view.columns
-        self.view.put(tensor, find(self.numbers), value)
+        self.view.put(tensor, self._index, value)
+
+    def values(self, tensor: Tensor) -> Tensor:
+        """Return these entries of a tensor with the parameter's layout."""
+        return self.view.get(tensor, self._index)
+
+    @property
+    def _index(self) -> Index:
+        return self.view.rows(self.numbers) if self.is_row else self.view.columns(self.numbers)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ class Unit:
     def name(self) -> str:
         """Layer and number, for example ``layers.0[3]``."""
         return f"{self.layer}[{self.number}]"
+
+    def incoming_norm(self, parameters: Mapping[str, Tensor]) -> float:
+        """Euclidean norm of all entries that write it."""
+        parts = [part.values(parameters[part.view.parameter]) for part in self.incoming]
+        return math.sqrt(sum(float(values.double().square().sum()) for values in parts))
 
     def entries(self, parameters: Mapping[str, Tensor]) -> Entries:
         """Mark the entries, incoming and outgoing, of every parameter that has some."""

@@ -57,6 +57,10 @@ class WeightView:
         """
         self.of(tensor)[index] = value
 
+    def get(self, tensor: Tensor, index: Index) -> Tensor:
+        """Return entries of a tensor of the parameter's layout."""
+        return self.of(tensor)[index]
+
     def any(self, mask: Tensor) -> bool:
         """Whether a mask of the parameter marks an entry that is read through this view."""
         return bool(self.of(mask).any())
@@ -87,6 +91,10 @@ class CopiedView(WeightView):
         flat = self.positions[index].flatten()
         places = torch.unravel_index(flat, tensor.shape)
         tensor.detach()[places] = value
+
+    def get(self, tensor: Tensor, index: Index) -> Tensor:
+        """Return entries of a tensor of the parameter's layout."""
+        return tensor.detach().flatten()[self.positions[index].flatten().to(tensor.device)]
 
     def any(self, mask: Tensor) -> bool:
         """Whether a mask of the parameter marks an entry that is read through this view."""
