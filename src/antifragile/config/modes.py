@@ -10,7 +10,8 @@ the equation that trains it. The six of the paper (section II.F) are built in, a
 | hidden   | uniformly among all hidden neurons             | incoming weights, bias, outgoing |
 | output   | uniformly among the output neurons             | incoming weights, bias           |
 
-Linear layers are numbered 0 .. L, of which 0 .. L-1 are hidden and L is the output layer.
+Linear layers are numbered 0 .. L, of which 0 .. L-1 are hidden and L is the output layer. The
+ablations of residual networks are in `networks`.
 
 Source: PSA paper, sections II.D and II.F, and its released code.
 """
@@ -25,6 +26,12 @@ from itertools import accumulate
 import numpy as np
 
 from antifragile._plugins import add_plugins
+from antifragile.config.networks import (
+    Network,
+    choose_after_first,
+    choose_channel,
+    choose_inner,
+)
 from antifragile.config.perturbation import PERTURBATIONS, Perturbation, add_preset_plugins
 from antifragile.errors import SpecError, UsageError, nearest
 
@@ -39,10 +46,12 @@ class Ablation:
     Args:
         choose: Draws the neuron.
         zeroes_outgoing: Zero the weights that read the neuron, beside its incoming ones and bias.
+        whole_channel: The neuron is one of a ResMLP's stem; zero its channel in its whole run.
     """
 
     choose: ChooseNeuron
     zeroes_outgoing: bool = False
+    whole_channel: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,7 @@ class Mode:
         uses_dropout: Whether the options' dropout acts.
         uses_decay: Whether the options' weight decay acts.
         perturbation: The preset that perturbs the update equation, at its defaults.
+        residual_ablation: The neuron that it zeroes in a ResMLP, where that is chosen otherwise.
     """
 
     name: str
@@ -64,6 +74,17 @@ class Mode:
     uses_dropout: bool = False
     uses_decay: bool = False
     perturbation: Perturbation | None = None
+    residual_ablation: Ablation | None = None
+
+    def ablation_in(self, network: Network) -> Ablation | None:
+        """The neuron that it zeroes in a network of this kind."""
+        own = self.residual_ablation if network is Network.RESMLP else None
+        return own or self.ablation
+
+    @property
+    def needs_residual_blocks(self) -> bool:
+        """Whether it ablates what no other network has."""
+        return self.residual_ablation is not None and self.ablation is None
 
 
 _MODES: dict[str, Mode] = {}
@@ -136,15 +157,20 @@ def _choose_output(widths: Sequence[int], rng: np.random.Generator) -> tuple[int
 
 
 _HIDDEN = Ablation(choose=_choose_hidden, zeroes_outgoing=True)
+_INNER = Ablation(choose=choose_inner, zeroes_outgoing=True)
+_CHANNEL = Ablation(choose=choose_channel, zeroes_outgoing=True, whole_channel=True)
+_AFTER_FIRST = Ablation(choose=choose_after_first, zeroes_outgoing=True)
 
 register_mode(Mode(name="none", group="baseline"))
 register_mode(Mode(name="decay", group="baseline", uses_decay=True))
 register_mode(Mode(name="dropout", group="baseline", uses_dropout=True))
 register_mode(Mode(name="full", group="psa", ablation=Ablation(choose=_choose_full)))
-register_mode(Mode(name="hidden", group="psa", ablation=_HIDDEN))
+register_mode(Mode(name="hidden", group="psa", ablation=_HIDDEN, residual_ablation=_INNER))
 register_mode(Mode(name="output", group="psa", ablation=Ablation(choose=_choose_output)))
 
 PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""
 
 _register_presets()
+register_mode(Mode(name="channel", group="psa", residual_ablation=_CHANNEL))
+register_mode(Mode(name="author-hidden", group="psa", residual_ablation=_AFTER_FIRST))

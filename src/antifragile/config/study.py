@@ -24,6 +24,7 @@ from antifragile.config.run import (
     PRESETS,
     TrainingOptions,
     TrialSpec,
+    check_ablations,
     check_perturbations,
 )
 from antifragile.config.seeds import Pairing
@@ -77,6 +78,7 @@ class StudySpec:
                 faults.choice("mode", mode, mode_names())
         _check_no_repeats(faults, "mode", list(self.modes))
         check_perturbations(faults, self.training, self.modes)
+        check_ablations(faults, self.training, self.modes)
         faults.whole_number("trials", self.trials, minimum=1, maximum=_MAX_TRIALS)
         faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
         faults.whole_number("seed", self.seed, minimum=0)
@@ -141,7 +143,7 @@ class StudySpec:
         values: dict[str, Any] = to_json(self)
         return values | {
             "architectures": [architecture.name for architecture in self.architectures],
-            "training": self.training.to_mapping(),
+            "training": self.training.to_mapping(preset=self.preset),
             "evaluate": self.evaluate.to_mapping(),
         }
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct, exact_numerics, train_epoch
 from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop
 from antifragile.engine.policies import LastKnownGood
 from antifragile.engine.records import MetaLoopRecord, TrialResult
-from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
+from antifragile.model.networks import LinearStack, Weights, clone_weights, initialise
 from antifragile.model.neurons import AblationTarget, ablate, choose_target
+from antifragile.model.resmlp import make_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class TrialCandidate:
 
     def __init__(self, spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> None:
         self._spec, self._data, self._streams = spec, data, spec.streams()
-        self._ablation = get_mode(spec.mode).ablation
+        self._ablation = spec.ablation
         self._model = _network(spec, data, dtype).to(data.train.images.device)
 
     def initialise(self) -> None:
@@ -65,9 +65,8 @@ class TrialCandidate:
         """Ablate one neuron in a PSA mode."""
         if self._ablation is None:
             return None
-        sizes = self._spec.architecture.layer_sizes(self._data.n_inputs, self._data.n_classes)
         rng = self._streams.ablation.generator(meta_loop)
-        target = choose_target(self._ablation, sizes, rng=rng)
+        target = choose_target(self._ablation, self._model.sizes, rng=rng)
         ablate(dict(self._model.named_parameters()), target)
         return target
 
@@ -120,7 +119,8 @@ def initial_weights(
 ) -> Weights:
     """Draw the trial's fresh network, on the CPU whatever device trains it."""
     model = _network(spec, data, dtype)
-    initialise(model, generator=torch.Generator().manual_seed(spec.streams().init.key64))
+    generator = torch.Generator().manual_seed(spec.streams().init.key64)
+    initialise(model, generator=generator, law=spec.training.initialisation)
     return clone_weights(model)
 
 
@@ -140,8 +140,9 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
     )
 
 
-def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> SimpleMLP:
-    return SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
+def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> LinearStack:
+    shape = spec.architecture, data.n_inputs, data.n_classes
+    return make_network(spec.training.network, *shape, dtype=dtype)
 
 
 def _record(outcome: MetaLoopOutcome[AblationTarget, int]) -> MetaLoopRecord:

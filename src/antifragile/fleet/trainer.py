@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.records import MetaLoopRecord, TrialResult
@@ -194,7 +193,7 @@ def _turn(
 
 def _target(spec: TrialSpec, state: FleetState, replica: int) -> AblationTarget | None:
     """Choose the neuron to zero in a replica's clone; none in meta-loop 1."""
-    ablation, done = get_mode(spec.mode).ablation, state.meta_loop[replica]
+    ablation, done = spec.ablation, state.meta_loop[replica]
     if ablation is None or done == 0:
         return None
     rng = spec.streams().ablation.generator(done + 1)

@@ -10,7 +10,6 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from antifragile.config.modes import get_mode
 from antifragile.config.run import TrialSpec
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
@@ -40,7 +39,7 @@ class MissingTrial:
     @property
     def ablations_left(self) -> int:
         """Those of its meta-loops that ablate; meta-loop 1 trains the fresh network un-ablated."""
-        if get_mode(self.spec.mode).ablation is None:
+        if self.spec.ablation is None:
             return 0
         return self.meta_loops_left - (self.recorded_meta_loops == 0)
 

@@ -49,6 +49,7 @@ def epoch_job(
         options=chosen[0].training,
         weight_decay=[spec.weight_decay for spec in chosen],
         dropout=[spec.dropout for spec in chosen],
+        block_dropout=[spec.block_dropout for spec in chosen],
         dropout_keys=[spec.streams().dropout.key64 for spec in chosen],
         meta_loops=[state.meta_loop[replica] + 1 for replica in active],
         perturbations=chosen[0].perturbations,

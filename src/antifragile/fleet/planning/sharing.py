@@ -50,6 +50,6 @@ def leading_replicas(
 def _equation(spec: TrialSpec, dtype: torch.dtype) -> tuple[object, ...]:
     """Equal for two replicas that, from the same weights and batches, take the same steps."""
     streams, keep = spec.streams(), 1 - spec.training.learning_rate * spec.weight_decay
-    masks = streams.dropout.path if spec.dropout else ()
+    masks = streams.dropout.path if spec.dropout or spec.block_dropout else ()
     noise = streams.perturbation.path if spec.perturbations else ()
     return masks, noise, torch.tensor(keep, dtype=dtype).item()
