@@ -13,14 +13,14 @@ are s (stem), s+1 and s+2 (first block), s+3 and s+4 (second block), ...
 
 The neurons that PSA modes choose in such a network:
 
-| mode          | the neuron is drawn                                 | what becomes zero           |
-|---------------|-----------------------------------------------------|-----------------------------|
-| full          | one of the linear layers, then one of its neurons   | incoming weights, bias      |
-| hidden        | uniformly among inner neurons (first in their block)| incoming, bias, outgoing    |
-| output        | uniformly among the output neurons                  | incoming weights, bias      |
-| channel       | uniformly among the channels of all runs            | all that writes or reads it |
-| author-hidden | uniformly among all neurons but the first layer's   | incoming, bias, outgoing    |
-|               | and the head's                                      | (to the next linear layer)  |
+| mode          | the neuron is drawn                                 | what becomes zero          |
+|---------------|-----------------------------------------------------|----------------------------|
+| full          | one of the linear layers, then one of its neurons   | incoming weights, bias     |
+| hidden        | uniformly among inner neurons (first in their block)| incoming, bias, outgoing   |
+| output        | uniformly among the output neurons                  | incoming weights, bias     |
+| channel       | uniformly among the channels of all runs            | all that writes or reads it|
+| author-hidden | uniformly among all neurons but the first layer's   | incoming, bias, outgoing   |
+|               | and the head's                                      | (to the next linear layer) |
 
 Mode ``author-hidden`` is the released code's: it zeroes the outgoing weights in the next linear
 layer, so a neuron of a block's second layer, or of a later run's stem, still reaches the stream.
