@@ -82,6 +82,18 @@ def test_a_single_trial_goes_on_in_another_mode(home: Path, cli: Cli) -> None:
     assert "belongs to another trial" in other.err
 
 
+def test_normalised_blocks_are_trained_by_the_readable_engine(home: Path, cli: Cli) -> None:
+    write_spec(home / "s.toml", training=RESIDUAL | {"block_norm": "layer"})
+    plan = json.loads(cli("study", "plan", "s.toml", "--json").out)
+    assert {row["kernel"] for row in plan["rows"]} == {"plain"}
+    assert "no kernel has block_norm layer" in plan["rows"][0]["reason"]
+    assert cli("study", "run", "s.toml", "--store", "s.db").code == 0
+    assert {row["kernel"] for row in records(cli, "s.db")} == {"plain"}
+    said = cli("study", "plan", "s.toml", "--precision", "bf16")
+    assert said.code == 2
+    assert said.is_one_error()
+
+
 def test_its_speed_is_measured(cli: Cli) -> None:
     said = cli("bench", "--dataset", "tiny", "--arch", "2*2", "--network", "resmlp", "--json")
     document = json.loads(said.out)

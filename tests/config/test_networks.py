@@ -15,7 +15,12 @@ from antifragile.errors import ArchitectureError, SpecError
 
 STUDY: dict[str, Any] = {"name": "s", "dataset": "tiny", "architectures": ["1*4"]}
 RESIDUAL: dict[str, Any] = {"network": "resmlp"}
-LATER = {"network": "resmlp", "initialisation": "he", "block_dropout": 0.1}
+LATER = {
+    "network": "resmlp",
+    "initialisation": "he",
+    "block_dropout": 0.1,
+    "block_norm": "layer",
+}
 
 
 def test_the_fields_are_part_of_an_id_only_where_they_are_used() -> None:
@@ -81,6 +86,8 @@ def test_an_mlp_has_no_residual_blocks_to_ablate(mode: str) -> None:
         ({"network": "resmlp", "block_dropout": 1}, "block_dropout must be at least 0 and below 1"),
         ({"network": "resmlp", "block_dropout": "x"}, "block_dropout must be a number"),
         ({"block_dropout": 0.1}, "block_dropout acts inside residual blocks, which network 'mlp'"),
+        ({"block_norm": "layer"}, "block_norm acts inside residual blocks, which network 'mlp'"),
+        ({"network": "resmlp", "block_norm": "batch"}, "block_norm 'batch' is unknown"),
     ],
 )
 def test_values_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:

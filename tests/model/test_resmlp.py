@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import Ablation, get_mode
-from antifragile.config.networks import Initialiser, Network, residual_runs
+from antifragile.config.networks import BlockNorm, Initialiser, Network, residual_runs
+from antifragile.config.run import TrainingOptions
 from antifragile.model.networks import LinearStack, SimpleMLP, clone_weights, initialise
 from antifragile.model.neurons import AblationTarget, ablate, choose_target
 from antifragile.model.resmlp import ResMLP, make_network
@@ -20,10 +21,13 @@ from antifragile.model.resmlp import ResMLP, make_network
 TWO_RUNS = Architecture.parse("[2*3, 1*5]")  # layers 0 | 1 2 | 3 4 || 5 | 6 7 || 8 (head)
 
 
-def network(architecture: str | Architecture, kind: Network = Network.RESMLP) -> LinearStack:
+RESIDUAL = TrainingOptions(network=Network.RESMLP)
+
+
+def network(architecture: str | Architecture, options: TrainingOptions = RESIDUAL) -> LinearStack:
     if isinstance(architecture, str):
         architecture = Architecture.parse(architecture)
-    model = make_network(kind, architecture, 4, 6)
+    model = make_network(options, architecture, 4, 6)
     initialise(model, generator=torch.Generator().manual_seed(1))
     return model
 
@@ -36,12 +40,12 @@ def in_mode(name: str) -> Ablation:
 
 def test_the_kind_chooses_the_class() -> None:
     assert isinstance(network("1*2"), ResMLP)
-    assert isinstance(network("1*2", Network.MLP), SimpleMLP)
+    assert isinstance(network("1*2", TrainingOptions()), SimpleMLP)
 
 
 def test_32x4_has_66_layers_and_4470_parameters_on_mnist() -> None:
     architecture = Architecture.parse("32*4")
-    model = make_network(Network.RESMLP, architecture, 784, 10)
+    model = make_network(RESIDUAL, architecture, 784, 10)
     assert len(model.layers) == 66
     assert sum(p.numel() for p in model.parameters()) == 4470
     assert architecture.parameter_count(784, 10, Network.RESMLP) == 4470
@@ -50,7 +54,7 @@ def test_32x4_has_66_layers_and_4470_parameters_on_mnist() -> None:
 @pytest.mark.parametrize("shape", ["1*1", "3*4", "[2*3, 1*5]", "[1*6, 2*4, 1*6]"])
 def test_parameters_are_counted_without_building_them(shape: str) -> None:
     architecture = Architecture.parse(shape)
-    model = make_network(Network.RESMLP, architecture, 4, 6)
+    model = make_network(RESIDUAL, architecture, 4, 6)
     built = sum(p.numel() for p in model.parameters())
     assert architecture.parameter_count(4, 6, Network.RESMLP) == built
 
@@ -71,6 +75,22 @@ def test_forward_is_stems_and_blocks_that_add_to_the_stream() -> None:
     stream = torch.relu(linear[5](stream))
     stream = torch.relu(stream + linear[7](torch.relu(linear[6](stream))))
     assert torch.equal(model(x), linear[8](stream))
+
+
+def test_layer_norm_acts_where_a_block_reads_the_stream() -> None:
+    options = TrainingOptions(network=Network.RESMLP, block_norm=BlockNorm.LAYER)
+    model, x = network("2*5", options), torch.randn(7, 4)
+    linear = list(model.layers)
+
+    def normed(stream: Tensor) -> Tensor:
+        spread = stream.var(dim=1, correction=0, keepdim=True)
+        return (stream - stream.mean(dim=1, keepdim=True)) / (spread + 1e-5).sqrt()
+
+    stream = torch.relu(linear[0](x))
+    for inner in (1, 3):
+        stream = torch.relu(stream + linear[inner + 1](torch.relu(linear[inner](normed(stream)))))
+    assert torch.allclose(model(x), linear[5](stream), atol=1e-6)
+    assert not torch.allclose(model(x), network("2*5")(x), atol=1e-3)
 
 
 def test_dropout_acts_after_stems_and_between_the_layers_of_a_block() -> None:
@@ -110,7 +130,7 @@ def test_initialisation_is_pytorchs_or_hes(kind: Network) -> None:
     for ours, other in zip(network("3*40").layers, theirs, strict=True):
         assert torch.equal(ours.weight, other.weight)
         assert torch.equal(ours.bias, other.bias)
-    model = make_network(kind, Architecture.parse("3*80"), 300, 90)
+    model = make_network(TrainingOptions(network=kind), Architecture.parse("3*80"), 300, 90)
     generator = torch.Generator().manual_seed(1)
     initialise(model, generator=generator, law=Initialiser.HE)
     for layer in model.layers:

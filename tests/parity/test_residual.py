@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from antifragile.config.networks import Network
+from antifragile.config.networks import BlockNorm, Network
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
 from antifragile.engine.trial import finish, meta_loops
+from antifragile.errors import UsageError
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.planning.plan import FleetPlan
 from antifragile.fleet.trainer import fleet_meta_loops
@@ -110,6 +111,36 @@ def counts_of(specs: list[TrialSpec], data: Dataset, kernel: str) -> list[list[i
     plan: FleetPlan = make_plan(specs, data, kernel=kernel)
     turns = [turn for turn, _ in fleet_meta_loops(specs, data, plan=plan, harm=True)]
     return [[turn[i].ablated_correct for turn in turns] for i in range(len(specs))]
+
+
+@pytest.mark.parametrize("preset", ["annealed_gradient_noise", "random_weight_perturbation"])
+def test_a_perturbed_epoch_is_the_engines(preset: str) -> None:
+    data = random_data()
+    options = replace(DROPPED, perturb=({"preset": preset},))
+    specs = make_specs("[1*9, 2*5]", modes=("none", "dropout"), trials=1, options=options)
+    _, states = run_fleet(specs, data, make_plan(specs, data))
+    for spec, ours in zip(specs, states, strict=True):
+        _, theirs = engine_run(spec, data)
+        for name, value in theirs.lkg.weights.items():
+            assert torch.allclose(ours.lkg.weights[name], value, rtol=1e-9, atol=1e-9)
+
+
+def test_decay_that_rounds_away_is_not_none_where_both_draw_their_own_masks() -> None:
+    skip_without("native")
+    data = random_data(dtype=torch.float32)
+    for block_dropout in (0.0, 0.2):
+        options = TrainingOptions(network=Network.RESMLP, block_dropout=block_dropout)
+        specs = make_specs("2*7", modes=("none", "decay"), trials=1, options=options)
+        _, (none, decay) = run_fleet(specs, data, make_plan(specs, data))
+        assert same_bits(none, decay) == (block_dropout == 0)
+
+
+def test_no_kernel_normalises_before_the_blocks() -> None:
+    options = replace(RESIDUAL, block_norm=BlockNorm.LAYER)
+    specs = make_specs("2*7", trials=1, options=options)
+    words = "a fleet cannot train this: no kernel has block_norm layer. Use the readable engine"
+    with pytest.raises(UsageError, match=words):
+        run_fleet(specs, random_data(), make_plan(specs, random_data()))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

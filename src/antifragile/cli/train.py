@@ -53,6 +53,9 @@ class TrainingFlags:
         float | None,
         typer.Option(help="Drop probability inside the blocks of a resmlp in other modes."),
     ] = None
+    block_norm: Annotated[
+        str | None, typer.Option(help="none, or layer: normalise before the blocks of a resmlp.")
+    ] = None
 
 
 def train(

@@ -49,6 +49,18 @@ class Network(StrEnum):
         return layers if self is Network.MLP else 2 * layers + 1
 
 
+class BlockNorm(StrEnum):
+    """Normalisation of the stream where a residual block reads it.
+
+    NONE: none, as the author has it.
+    LAYER: to zero mean and unit sd over the channels of each sample (epsilon 1e-5), without learned
+        scale and shift, so that parameters and ablations are the same. One channel alone becomes 0.
+    """
+
+    NONE = "none"
+    LAYER = "layer"
+
+
 class Initialiser(StrEnum):
     """The law of fresh weights, drawn layer by layer.
 

@@ -15,7 +15,7 @@ from antifragile._records import to_json
 from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import Ablation, get_mode, is_mode
-from antifragile.config.networks import Initialiser, Network
+from antifragile.config.networks import BlockNorm, Initialiser, Network
 from antifragile.config.perturbation import Perturbation, read_perturbations
 from antifragile.config.seeds import Pairing, SeedTree, TrialStreams
 from antifragile.errors import SpecError, nearest
@@ -51,8 +51,9 @@ class TrainingOptions:
         initialisation: The law of fresh weights.
         block_dropout: Drop probability inside the blocks of a ResMLP in modes other than
             ``dropout``, in which ``dropout`` acts there too.
+        block_norm: Normalisation before the blocks of a ResMLP; no kernel of the fleet has it.
 
-    The last four are part of an id only where they are not at their defaults.
+    The last five are part of an id only where they are not at their defaults.
 
     Note:
         In float32 the factor ``1 - learning_rate * weight_decay`` rounds to 1 at the paper's
@@ -74,6 +75,7 @@ class TrainingOptions:
     network: Network = Network.MLP
     initialisation: Initialiser = Initialiser.PYTORCH
     block_dropout: float = 0.0
+    block_norm: BlockNorm = BlockNorm.NONE
 
     def __post_init__(self) -> None:
         faults = Faults("training")
@@ -88,11 +90,12 @@ class TrainingOptions:
             faults.number(key, getattr(self, key), minimum=0, below=1, open_=False)
         for key, choices in _CHOICES.items():
             faults.choice(key, getattr(self, key), list(choices))
-        if self.network == Network.MLP and self.block_dropout != 0:
-            faults.add(
-                "block_dropout acts inside residual blocks, which network 'mlp' has not; use "
-                "network 'resmlp'"
-            )
+        for key, none in (("block_dropout", 0), ("block_norm", BlockNorm.NONE)):
+            if self.network == Network.MLP and getattr(self, key) != none:
+                faults.add(
+                    f"{key} acts inside residual blocks, which network 'mlp' has not; use network "
+                    "'resmlp'"
+                )
         perturb = read_perturbations(faults, self.perturb)
         faults.raise_if_any()
         object.__setattr__(self, "perturb", perturb)
@@ -156,8 +159,13 @@ class TrainingOptions:
         return values
 
 
-_CHOICES = {"normalization": Normalization, "network": Network, "initialisation": Initialiser}
-_LATER_FIELDS = ("perturb", "network", "initialisation", "block_dropout")
+_CHOICES = {
+    "normalization": Normalization,
+    "network": Network,
+    "initialisation": Initialiser,
+    "block_norm": BlockNorm,
+}
+_LATER_FIELDS = ("perturb", "network", "initialisation", "block_dropout", "block_norm")
 
 
 PRESETS: Mapping[str, TrainingOptions] = {

@@ -51,7 +51,7 @@ def measure_robustness(
     """
     stream = SeedTree(spec.seed).child(spec.architecture.name, spec.trial, "robustness")
     shape, dtype = (data.n_inputs, data.n_classes), weights["layers.0.bias"].dtype
-    model = make_network(spec.training.network, spec.architecture, *shape, dtype=dtype)
+    model = make_network(spec.training, spec.architecture, *shape, dtype=dtype)
     model.to(data.test.images.device)
     records = []
     with exact_numerics(threads), torch.no_grad():

@@ -142,7 +142,7 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
 
 def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> LinearStack:
     shape = spec.architecture, data.n_inputs, data.n_classes
-    return make_network(spec.training.network, *shape, dtype=dtype)
+    return make_network(spec.training, *shape, dtype=dtype)
 
 
 def _record(outcome: MetaLoopOutcome[AblationTarget, int]) -> MetaLoopRecord:

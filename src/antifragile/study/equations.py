@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from antifragile.config.architecture import Architecture
+from antifragile.config.networks import BlockNorm
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
@@ -83,7 +84,8 @@ def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquatio
     for mode in spec.modes:
         perturbations = () if is_plain else spec.training.perturbations_in(mode)
         modes.setdefault(perturbations, []).append(mode)
-    return tuple(_equation(names, common, options) for common, names in modes.items())
+    norm = spec.training.block_norm
+    return tuple(_equation(names, common, norm, options) for common, names in modes.items())
 
 
 def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
@@ -114,15 +116,19 @@ def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingP
     Raises:
         UsageError: As `plan_trainings`.
     """
-    equation = _equation([spec.mode], spec.perturbations, options)
+    norm = spec.training.block_norm
+    equation = _equation([spec.mode], spec.perturbations, norm, options)
     return _plan_training([spec], data, equation, options, workers=1, harm=False)
 
 
 def _equation(
-    modes: list[str], perturbations: tuple[Perturbation, ...], options: RunOptions
+    modes: list[str],
+    perturbations: tuple[Perturbation, ...],
+    block_norm: BlockNorm,
+    options: RunOptions,
 ) -> UpdateEquation:
     is_plain = options.engine is EngineName.PLAIN
-    obstacle = "as asked" if is_plain else why_not_batched(perturbations)
+    obstacle = "as asked" if is_plain else why_not_batched(perturbations, block_norm)
     if obstacle is None:
         return UpdateEquation(modes=tuple(modes), perturbations=perturbations)
     if options.precision != "fp32":

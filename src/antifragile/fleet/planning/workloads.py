@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.networks import Network
+from antifragile.config.networks import BlockNorm, Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
@@ -36,6 +36,7 @@ class Workload:
         mode_order: Names of the M modes, in the order of the study.
         perturbations: Perturbations of the update equation that all replicas share.
         network: The kind of network that the architecture names.
+        block_norm: Normalisation before its residual blocks.
     """
 
     architecture: Architecture
@@ -50,6 +51,7 @@ class Workload:
     mode_order: tuple[str, ...] = PAPER_MODES
     perturbations: tuple[Perturbation, ...] = ()
     network: Network = Network.MLP
+    block_norm: BlockNorm = BlockNorm.NONE
 
     @property
     def layout(self) -> FlatLayout:
@@ -93,4 +95,5 @@ def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
         mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
         perturbations=specs[0].perturbations,
         network=specs[0].training.network,
+        block_norm=specs[0].training.block_norm,
     )
