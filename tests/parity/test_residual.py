@@ -161,6 +161,21 @@ def test_a_replica_has_the_same_bits_alone_and_with_any_number_of_threads(
         assert same_bits(state, together[place])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kernel", ["native", "torch"])
+def test_a_missing_trial_changes_no_bit_of_the_others(kernel: str, precision: str) -> None:
+    skip_without(kernel)
+    data = random_data(dtype=torch.float32)
+    specs = make_specs("2*7", modes=MODES, options=DROPPED)
+    plan = make_plan(specs, data, kernel=kernel, precision=precision)
+    records, states = run_fleet(specs, data, plan)
+    kept = [0, 4, 6, 7, 10, 15]
+    fewer_records, fewer = run_fleet([specs[i] for i in kept], data, plan)
+    for i, record, state in zip(kept, fewer_records, fewer, strict=True):
+        assert record == records[i]
+        assert same_bits(state, states[i])
+
+
 @pytest.mark.parametrize("shape", ["3*35", "2*64", "[1*40, 2*5]"])
 @pytest.mark.parametrize("version", BF16_VERSIONS)
 def test_bf16_products_are_the_engines_with_rounded_operands(version: str, shape: str) -> None:

@@ -32,7 +32,7 @@ _BYTES_PER_LAYER = 20_000  # module, tensors and autograd nodes of one Linear-Re
 
 @dataclass(frozen=True)
 class Architecture:
-    """The hidden layers of an MLP as ``(layers, width)`` blocks, in order.
+    """The hidden layers of an MLP, or a ResMLP's runs, as ``(layers, width)`` blocks, in order.
 
     Neighbouring blocks of equal width are merged, so equal networks compare equal:
     ``Architecture.parse("[1*8, 1*8]") == Architecture.parse("2*8")``.
@@ -87,7 +87,7 @@ class Architecture:
 
     @property
     def depth(self) -> int:
-        """Number of hidden layers."""
+        """Number of hidden layers; in a ResMLP, of residual blocks."""
         return sum(layers for layers, _ in self.blocks)
 
     @property

@@ -98,9 +98,8 @@ class TorchKernel:
         for images, labels in batches:
             groups = -(-len(weights) // self.members)
             x = images.to(self.compute_dtype)[None].expand(groups, *images.shape)  # (G, B, d)
-            logits = forward(self.layout.parameters(shaped), x, self.layout.adds, {})[
-                -1
-            ]  # (R, B, C)
+            activations = forward(self.layout.parameters(shaped), x, self.layout.adds, {})
+            logits = activations[-1]  # (R, B, C)
             best, predicted = logits.max(dim=2)
             correct += ((predicted == labels) & ~best.isnan()).sum(dim=1)
         return [int(count) for count in correct.cpu()]
