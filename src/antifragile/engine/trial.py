@@ -24,9 +24,10 @@ from antifragile.engine.moments import Moments, give_moments, take_moments
 from antifragile.engine.policies import KeptStates, LastKnownGood, keep_states
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.model.damage import Masks, damage
-from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
-from antifragile.model.neurons import AblationTarget
+from antifragile.model.networks import LinearStack, SimpleMLP, Weights, clone_weights, initialise
+from antifragile.model.neurons import AblationTarget, target_at
 from antifragile.model.ranks import neuron_values
+from antifragile.model.resmlp import make_network
 from antifragile.model.targets import choose_neurons, most_neurons
 
 
@@ -156,18 +157,26 @@ def choose_hits(
         meta_loop: 1-based.
         rate: Number of neurons in an adaptive mode.
     """
-    mode = get_mode(spec.mode).at(meta_loop)
-    if mode.ablation is None:
+    ablation = spec.at(meta_loop).ablation
+    if ablation is None:
         return Hits()
-    rng, choice = spec.streams(meta_loop).ablation.generator(meta_loop), mode.variation.targets
+    rng = spec.streams(meta_loop).ablation.generator(meta_loop)
+    choice = get_mode(spec.mode).at(meta_loop).variation.targets
     values = None
     if choice.rank is not None:
         measured = _network(spec, data, torch.float64)
+        assert isinstance(measured, SimpleMLP), "checked in the spec"
         values = neuron_values(choice.rank, weights, measured, data.train)
-    widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
-    neurons = choose_neurons(mode.ablation, choice, widths, rng=rng, rate=rate, values=values)
-    targets = (AblationTarget(ablation=mode.ablation, layer=a, neuron=b) for a, b in neurons)
+    widths = _widths(spec, data)
+    neurons = choose_neurons(ablation, choice, widths, rng=rng, rate=rate, values=values)
+    targets = (target_at(ablation, widths, layer, neuron) for layer, neuron in neurons)
     return Hits(targets=tuple(targets), rng=rng)
+
+
+def _widths(spec: TrialSpec, data: Dataset) -> tuple[int, ...]:
+    """Neurons of every linear layer of a trial's network, the output layer last."""
+    network = spec.training.network
+    return spec.architecture.layer_sizes(data.n_inputs, data.n_classes, network)[1:]
 
 
 def damage_clone(
@@ -195,9 +204,8 @@ def damage_clone(
 
 def most_rate(spec: TrialSpec, data: Dataset, meta_loop: int) -> int:
     """Upper bound of a trial's adaptive rate; 1 where its mode has none."""
-    mode = get_mode(spec.mode).at(meta_loop)
-    widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
-    return most_neurons(mode.ablation, mode.variation.targets, widths)
+    targets = get_mode(spec.mode).at(meta_loop).variation.targets
+    return most_neurons(spec.at(meta_loop).ablation, targets, _widths(spec, data))
 
 
 def meta_loops(
@@ -248,7 +256,8 @@ def initial_weights(
     model = _network(spec, data, dtype)
     stream = spec.streams().init
     key = (stream if draw == 1 else stream.child("again", draw)).key64
-    initialise(model, generator=torch.Generator().manual_seed(key))
+    generator = torch.Generator().manual_seed(key)
+    initialise(model, generator=generator, law=spec.training.initialisation)
     return clone_weights(model)
 
 
@@ -272,8 +281,9 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
     )
 
 
-def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> SimpleMLP:
-    return SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
+def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> LinearStack:
+    shape = spec.architecture, data.n_inputs, data.n_classes
+    return make_network(spec.training, *shape, dtype=dtype)
 
 
 def _record(outcome: MetaLoopOutcome[AblationTarget, int, KeptStates[int]]) -> MetaLoopRecord:

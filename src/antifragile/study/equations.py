@@ -84,7 +84,8 @@ def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquatio
     modes: dict[tuple[tuple[Perturbation, ...], str | None], list[str]] = {}
     for mode in spec.modes:
         perturbations = () if is_plain else spec.training.perturbations_in(mode)
-        obstacle = "as asked" if is_plain else why_not_in_fleet(get_mode(mode), perturbations)
+        reason = why_not_in_fleet(get_mode(mode), perturbations, spec.training.block_norm)
+        obstacle = "as asked" if is_plain else reason
         modes.setdefault((perturbations, obstacle), []).append(mode)
     return tuple(_equation(names, *common, options) for common, names in modes.items())
 
@@ -118,7 +119,8 @@ def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingP
         UsageError: As `plan_trainings`.
     """
     is_plain = options.engine is EngineName.PLAIN
-    reason = why_not_in_fleet(get_mode(spec.mode), spec.perturbations)
+    mode, norm = get_mode(spec.mode), spec.training.block_norm
+    reason = why_not_in_fleet(mode, spec.perturbations, norm)
     obstacle = "as asked" if is_plain else reason
     equation = _equation([spec.mode], spec.perturbations, obstacle, options)
     return _plan_training([spec], data, equation, options, workers=1, harm=False)

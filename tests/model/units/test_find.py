@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from antifragile.model.units.find import find_units

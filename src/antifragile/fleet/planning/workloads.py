@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES
+from antifragile.config.networks import BlockNorm, Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
@@ -34,6 +35,8 @@ class Workload:
         batch_size: B.
         mode_order: Names of the M modes, in the order of the study.
         perturbations: Perturbations of the update equation that all replicas share.
+        network: The kind of network that the architecture names.
+        block_norm: Normalisation before its residual blocks.
     """
 
     architecture: Architecture
@@ -47,12 +50,17 @@ class Workload:
     batch_size: int = 256
     mode_order: tuple[str, ...] = PAPER_MODES
     perturbations: tuple[Perturbation, ...] = ()
+    network: Network = Network.MLP
+    block_norm: BlockNorm = BlockNorm.NONE
 
     @property
     def layout(self) -> FlatLayout:
         """The flat layout of one replica."""
         return FlatLayout(
-            architecture=self.architecture, n_inputs=self.n_inputs, n_classes=self.n_classes
+            architecture=self.architecture,
+            n_inputs=self.n_inputs,
+            n_classes=self.n_classes,
+            network=self.network,
         )
 
     @property
@@ -86,4 +94,6 @@ def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
         batch_size=specs[0].training.batch_size,
         mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
         perturbations=specs[0].perturbations,
+        network=specs[0].training.network,
+        block_norm=specs[0].training.block_norm,
     )

@@ -36,7 +36,7 @@ _FEW = 20_000  # numbers read by all layers; with more, a dependence shows in fe
 
 @dataclass(frozen=True)
 class _Observed:
-    """What the layers read in a run, in order of their calls, and the model's outputs."""
+    """Inputs of the layers in a run, in order of their calls, and the model's outputs."""
 
     read: list[Tensor | None]
     outputs: list[Tensor]
