@@ -32,7 +32,7 @@ Hit = TypeVar("Hit", covariant=True)
 Scored = TypeVar("Scored", int, float, covariant=True)
 
 
-class Kept(Protocol):
+class HasProgress(Protocol):
     """The states that are kept between two meta-loops."""
 
     @property
@@ -40,7 +40,7 @@ class Kept(Protocol):
         """Scores and counts of the promotion rule."""
 
 
-States = TypeVar("States", bound=Kept)
+States = TypeVar("States", bound=HasProgress)
 
 
 class Candidate(Protocol[Hit, Scored, States]):
