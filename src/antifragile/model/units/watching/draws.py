@@ -33,6 +33,8 @@ class Change:
 
 NO_CHANGE = Change()
 
+_LARGE = 6.0  # larger than any parameter drawn, so that no bias shuts a ReLU at all places
+
 
 class Draw:
     """One draw of all random numbers, kept from the first run that needs them.
@@ -50,7 +52,7 @@ class Draw:
     def keep_result(self, number: int, result: Any) -> None:
         """Draw the result of a mixing call, given the true one for its shape."""
         first, *rest = result if isinstance(result, tuple) else (result,)
-        self._results[number] = (self._numbers(first, number), *rest)
+        self._results[number] = (self._numbers(first, number) * _LARGE, *rest)
 
     def has_result(self, number: int) -> bool:
         """Whether the result of a mixing call was drawn."""
@@ -112,10 +114,15 @@ class Draw:
         return value.as_strided(operand.shape, operand.stride(), value.storage_offset() + offset)
 
     def _numbers(self, like: Tensor, number: int) -> Tensor:
-        """Draw numbers of random sign and of size 0.5 to 1.5, of a tensor's shape and strides."""
-        generator = torch.Generator().manual_seed(number * 8 + self._seed)
+        """Draw numbers of random sign and of size 0.5 to 1.5, of a tensor's shape and strides.
+
+        Neighbours along the first dimension, which are samples, have opposite signs.
+        """
+        generator = torch.Generator().manual_seed(number * 16 + self._seed)
         size = torch.rand(like.shape, generator=generator) + 0.5
         sign = torch.randint(0, 2, like.shape, generator=generator) * 2 - 1
+        if like.dim() > 1:
+            sign[1::2] = -sign[: len(sign) // 2 * 2 : 2]
         return torch.empty_like(like, requires_grad=False).copy_(size * sign)
 
 

@@ -61,12 +61,15 @@ class WatchedModel:
     Args:
         storage: Its parameters.
         runner: Runs it on its inputs.
+        n_draws: Number of draws; None for few.
 
     Raises:
         UsageError: It has no layer.
     """
 
-    def __init__(self, storage: ParameterStorage, runner: Runner) -> None:
+    def __init__(
+        self, storage: ParameterStorage, runner: Runner, n_draws: int | None = None
+    ) -> None:
         self._runner = runner
         first = Draw(0, storage)
         run = RecordedRun(storage, first)
@@ -81,7 +84,7 @@ class WatchedModel:
         _add_parameters_between(self.recording, storage)
         unchanged = self._observe(first, NO_CHANGE)
         n_read = sum(item.numel() for item in unchanged.read if item is not None)
-        others = [Draw(seed, storage) for seed in range(1, 4 if n_read < _FEW else 2)]
+        others = [Draw(seed, storage) for seed in range(1, n_draws or (4 if n_read < _FEW else 2))]
         self._draws = [
             (first, unchanged),
             *((draw, self._observe(draw, NO_CHANGE)) for draw in others),
