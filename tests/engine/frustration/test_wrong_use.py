@@ -75,7 +75,7 @@ def on_vectors(model: nn.Module, mode: str) -> FrustrationEngine:
 
 def test_a_model_that_is_never_called_needs_its_inputs() -> None:
     def parts(model: nn.Module) -> float:
-        return float(model[0](torch.ones(1, 1, 6, 6)).sum())  # type: ignore[index,operator]
+        return model[0](torch.ones(1, 1, 6, 6)).sum().item()  # type: ignore[index,operator]
 
     with pytest.raises(UsageError, match=r"evaluate never called the model itself.*inputs="):
         list(FrustrationEngine(small_model(), train_epoch, parts).run(2))
