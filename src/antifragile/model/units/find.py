@@ -48,6 +48,8 @@ from antifragile.model.units.watching.sources import ParameterStorage, Recording
 
 _LEAK = "random values on what comes in still changed the model's outputs after the cut"
 _MANY_DRAWS = 12
+_WATCHED_SAMPLES = 2  # with opposite signs; every sample costs time in every run
+_VERIFIED_SAMPLES = 4
 
 
 def find_units(model: nn.Module, inputs: object) -> UnitTable:
@@ -69,7 +71,7 @@ def find_units(model: nn.Module, inputs: object) -> UnitTable:
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     if not parameters:
         raise UsageError("the model has no parameters, and so no units.")
-    given = few_samples(model, Inputs.of(inputs))
+    given = Inputs.of(inputs)
     with quiet(model):
         table = _find(model, parameters, given, n_draws=None)
         if any(_LEAK in row.reason for row in table.refused):  # perhaps a dependence was missed
@@ -80,10 +82,11 @@ def find_units(model: nn.Module, inputs: object) -> UnitTable:
 def _find(
     model: nn.Module, parameters: dict[str, Tensor], inputs: Inputs, *, n_draws: int | None
 ) -> UnitTable:
-    runner = _runner(model, inputs)
+    runner = _runner(model, few_samples(model, inputs, _WATCHED_SAMPLES))
     with cached():  # weights computed from parameters are computed once, and known as such
         watched = WatchedModel(ParameterStorage(model), runner, n_draws)
         seen = _look(model, watched)
+    runner = _runner(model, few_samples(model, inputs, _VERIFIED_SAMPLES))
     check = CutOff(parameters, runner, watched.recording.sources)
     groups: list[UnitGroup] = []
     refused = list(seen.refused)

@@ -42,9 +42,14 @@ def candidates(
     found: list[UnitCandidate] = []
     active = _dividing(recording, influences)
     while active:
+        whole = []
         joined = _components(active, influences)
-        whole = [columns for columns in joined if _holds_a_layer(columns, recording, influences)]
-        found += [_candidate(c, influences) for c in joined if c not in whole]
+        for columns, writers in zip(joined, _written(joined, influences), strict=True):
+            if _is_whole(writers, recording):
+                whole.append(columns)
+                continue
+            ordered = {index: tuple(sorted(channels)) for index, channels in writers.items()}
+            found.append(UnitCandidate(columns, ordered))
         active = _coarsest_dropped(active, whole, influences)
     found = [
         candidate
@@ -99,19 +104,6 @@ def _components(active: Sequence[int], influences: Influences) -> list[Columns]:
     return [frozenset(columns) for columns in joined.values()]
 
 
-def _holds_a_layer(columns: Columns, recording: Recording, influences: Influences) -> bool:
-    """Whether all channels of a layer that has several write only these columns."""
-    for index, influence in influences.items():
-        source = recording.sources[index]
-        if source.is_layer and source.n_outputs > 1 and influence.blocks:
-            inside = [
-                c for channels, reached in influence.blocks if reached <= columns for c in channels
-            ]
-            if len(inside) == source.n_outputs:
-                return True
-    return False
-
-
 def _coarsest_dropped(
     active: Sequence[int], whole: Sequence[Columns], influences: Influences
 ) -> list[int]:
@@ -125,15 +117,26 @@ def _coarsest_dropped(
     return [index for index in inside if widest[index] < limit]
 
 
-def _candidate(columns: Columns, influences: Influences) -> UnitCandidate:
-    writers = {}
+def _written(joined: Sequence[Columns], influences: Influences) -> list[dict[int, list[int]]]:
+    """List for every set of columns the channels, by source, that write nothing else."""
+    owner = {column: place for place, columns in enumerate(joined) for column in columns}
+    writers: list[dict[int, list[int]]] = [{} for _ in joined]
     for index, influence in influences.items():
-        inside = [
-            c for channels, reached in influence.blocks if reached <= columns for c in channels
-        ]
-        if inside:
-            writers[index] = tuple(sorted(inside))
-    return UnitCandidate(columns, writers)
+        for channels, reached in influence.blocks:
+            places = {owner.get(column) for column in reached}
+            place = places.pop()
+            if place is not None and not places:
+                writers[place].setdefault(index, []).extend(channels)
+    return writers
+
+
+def _is_whole(writers: Mapping[int, Sequence[int]], recording: Recording) -> bool:
+    """Whether all channels of a layer that has several are among the writers."""
+    sources = recording.sources
+    return any(
+        sources[index].is_layer and len(channels) == sources[index].n_outputs > 1
+        for index, channels in writers.items()
+    )
 
 
 def _in_order(found: list[UnitCandidate]) -> list[UnitCandidate]:

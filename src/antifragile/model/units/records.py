@@ -129,9 +129,21 @@ class UnitTable:
 def masks(parameters: Mapping[str, Tensor], parts: Sequence[Part]) -> dict[str, Tensor]:
     """Mark the entries of some parts, in masks of the parameters' shapes."""
     marked = empty_masks(parameters, {part.view.parameter for part in parts})
-    for part in parts:
+    for part in joined(parts):
         part.put(marked[part.view.parameter], True)
     return marked
+
+
+def joined(parts: Sequence[Part]) -> list[Part]:
+    """Join parts of the same view, so that their entries are set in one step."""
+    numbers: dict[tuple[int, bool], set[int]] = {}
+    views: dict[int, WeightView] = {}
+    for part in parts:
+        views[id(part.view)] = part.view
+        numbers.setdefault((id(part.view), part.is_row), set()).update(part.numbers)
+    return [
+        Part(views[view], tuple(sorted(found)), is_row) for (view, is_row), found in numbers.items()
+    ]
 
 
 @torch.no_grad()

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from antifragile.model.units.records import Unit, ablate_unit, masks
+from antifragile.model.units.records import Unit, masks
 from antifragile.model.units.watching.prepare import Runner
 from antifragile.model.units.watching.sources import ChannelSource
 
 _TRIED_ALONE = 8
-_SIZES = (3.0, -3.0)  # both signs of large values, so that no ReLU hides one of them
+_LARGE = 3.0  # size of the random values, far above those of a trained layer
 
 Check = Callable[[Sequence[Unit]], bool]
 
@@ -80,23 +80,20 @@ class CutOff:
         names = {*incoming, *outgoing}
         saved = {name: self._parameters[name].detach().clone() for name in names}
         try:
-            for unit in units:
-                ablate_unit(self._parameters, unit)
+            for name, mask in (*incoming.items(), *outgoing.items()):
+                self._parameters[name].masked_fill_(mask, 0)
             if not self._changed_only(saved, incoming, outgoing):
                 return True
             before = self._runner()
-            for size in _SIZES:
-                for name, mask in incoming.items():
-                    only = mask & ~outgoing[name] if name in outgoing else mask
-                    parameter = self._parameters[name]
-                    drawn = torch.rand(parameter.shape).to(parameter) * size
-                    parameter.copy_(torch.where(only, drawn, parameter.detach()))
-                if not _equal(before, self._runner()):
-                    return True
+            for name, mask in incoming.items():
+                only = mask & ~outgoing[name] if name in outgoing else mask
+                parameter = self._parameters[name]
+                drawn = torch.empty_like(parameter).uniform_(-_LARGE, _LARGE)
+                parameter.copy_(torch.where(only, drawn, parameter.detach()))
+            return not _equal(before, self._runner())
         finally:
             for name, value in saved.items():
                 self._parameters[name].copy_(value)
-        return False
 
     def _changed_only(
         self,

@@ -13,7 +13,6 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from antifragile.errors import UsageError
 
-_SAMPLES = 4  # enough for the influences to show; every sample costs time in every run
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
 
 
@@ -59,15 +58,15 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def few_samples(model: nn.Module, inputs: Inputs) -> Inputs:
+def few_samples(model: nn.Module, inputs: Inputs, most: int) -> Inputs:
     """Cut the inputs to a few samples where the model takes them; else return them as they are."""
     tensors = [item for item in tree_flatten((inputs.args, dict(inputs.kwargs)))[0] if _sized(item)]
     n_samples = tensors[0].shape[0] if tensors else 0
-    if n_samples <= _SAMPLES:
+    if n_samples <= most:
         return inputs
 
     def cut(item: Any) -> Any:
-        return item[:_SAMPLES] if _sized(item) and item.shape[0] == n_samples else item
+        return item[:most] if _sized(item) and item.shape[0] == n_samples else item
 
     args, kwargs = tree_map(cut, (inputs.args, dict(inputs.kwargs)))
     fewer = Inputs(args, kwargs)
