@@ -34,6 +34,7 @@ WITH_MEMORY = (
     "hidden+persistent-zeroed+count=2",
     "full+patience=1+persistent-zeroed+scattered",
     "none:2,none+persistent:3,hidden+persistent-zeroed:2",
+    "hidden+patience=1+persistent",
 )
 VARIANTS = WITHOUT_MEMORY + WITH_MEMORY
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from antifragile.config.modes import Mode
-from antifragile.config.modifiers.records import OptimizerMemory
 from antifragile.config.perturbation import Perturbation
 from antifragile.fleet.torch.updates import why_not_batched
 
@@ -18,9 +17,4 @@ def why_not_in_fleet(mode: Mode, perturbations: tuple[Perturbation, ...]) -> str
     """
     if len({part.perturbation for part in mode.parts}) > 1:
         return f"no fleet changes its update equation from stretch to stretch, as {mode.name} does"
-    for part in mode.parts:
-        if part.variation.optimizer is not OptimizerMemory.RESET:
-            return (
-                f"no kernel keeps the optimizer's moments between meta-loops, as {part.name} does"
-            )
     return why_not_batched(perturbations)

@@ -94,6 +94,18 @@ struct Replica {
     uint64_t dropout_key = 0;
     int64_t meta_loop = 1;
 
+    // The same replica with moments in place of weights, to read and write these.
+    Replica first_moments() const {
+        Replica other = *this;
+        other.first_weight = first_m, other.weight = m;
+        return other;
+    }
+    Replica second_moments() const {
+        Replica other = *this;
+        other.first_weight = first_v, other.weight = v;
+        return other;
+    }
+
     void read(const Network& net, const T* outside) {
         for (size_t i = 0; i < net.layers.size(); ++i) {
             const Layer& layer = net.layers[i];
