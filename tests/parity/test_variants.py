@@ -111,3 +111,17 @@ def test_the_work_of_a_variant_is_shared_until_it_differs() -> None:
         assert ours == own
         assert same_bits(state, end)
     assert records[0] != records[1]
+
+
+def test_a_perturbed_equation_goes_on_with_its_moments() -> None:
+    modes = tuple(
+        f"annealed_gradient_noise{more}"
+        for more in ("", "+persistent", "+patience=1+persistent", "+restart=2")
+    )
+    specs = make_specs("2*7", modes=modes, trials=1, meta_loops=5)
+    records, states = run_fleet(specs, DATA, make_plan(specs, DATA, kernel="torch"))
+    for spec, ours, state in zip(specs, records, states, strict=True):
+        expected, final = by_engine(spec, DATA)
+        assert [comparable(record) for record in ours] == expected, spec.mode
+        assert near(state, final), spec.mode
+        assert same_memory(state.moments, final.moments), spec.mode

@@ -235,16 +235,24 @@ def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterab
 
 
 def check_neurons(
-    faults: Faults, architectures: Iterable[Architecture], modes: Iterable[str]
+    faults: Faults,
+    architectures: Iterable[Architecture],
+    modes: Iterable[str],
+    *,
+    n_classes: int = _MANY_CLASSES,
 ) -> None:
     """Note every mode that names neurons which an architecture does not have.
 
-    The number of classes is not known here, so neurons of the output layer are not counted.
+    Args:
+        faults: The list that faults are added to.
+        architectures: The architectures.
+        modes: Names of modes; unknown ones are left out.
+        n_classes: Neurons of the output layer; without it these are not counted.
     """
     chosen = [mode for mode in _parts(modes) if mode.variation.targets != TargetChoice()]
     for mode, architecture in product(chosen, architectures if chosen else ()):
         assert mode.ablation is not None, "only what ablates chooses neurons"
-        widths = architecture.layer_sizes(1, _MANY_CLASSES)[1:]
+        widths = architecture.layer_sizes(1, n_classes)[1:]
         try:
             check_choice(mode.ablation.pool, mode.variation.targets, widths)
         except UsageError as error:
