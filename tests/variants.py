@@ -37,13 +37,20 @@ WITH_MEMORY = (
     "hidden+patience=1+persistent",
 )
 VARIANTS = WITHOUT_MEMORY + WITH_MEMORY
+ENGINE_ONLY = (
+    "redo+every=3",
+    "redo+every=4+continuous",
+    "hidden:2,redo+every=3:3,none:1",
+    "sam+patience=1+persistent",
+    "none:2,annealed_gradient_noise+persistent:3",
+)
 
 
 def unused_modifiers() -> set[str]:
     """Modifiers that no mode of the list has."""
     words = {
         word.partition("=")[0].partition(":")[0]
-        for name in VARIANTS
+        for name in (*VARIANTS, *ENGINE_ONLY)
         for stretch in name.split(",")
         for word in stretch.split("+")[1:]
     }

@@ -2,7 +2,8 @@
 
 A mode says which neuron of the candidate is ablated between cloning and training, or what perturbs
 the equation that trains it. The six of the paper (section II.F) are built in, and every preset of
-`antifragile.optim` is a mode of group ``perturbation``. The ablations of the paper:
+`antifragile.optim` is a mode of group ``perturbation``. ``redo`` (arXiv 2302.12902) is a rival: it
+draws dormant neurons anew while it trains (`engine.recycling`). The ablations of the paper:
 
 | ablation | the neuron is drawn                            | what becomes zero                |
 |----------|------------------------------------------------|----------------------------------|
@@ -62,8 +63,8 @@ class Mode:
 
     Args:
         name: As a spec writes it.
-        group: ``baseline``, ``psa`` or ``perturbation``; ``variant`` for one with modifiers or
-            several stretches.
+        group: ``baseline``, ``psa``, ``perturbation`` or ``rival``; ``variant`` for one with
+            modifiers or several stretches.
         ablation: The neuron that a PSA mode zeroes.
         uses_dropout: Whether the options' dropout acts.
         uses_decay: Whether the options' weight decay acts.
@@ -71,6 +72,7 @@ class Mode:
         variation: Promotion, optimizer, choice of neurons and damage; the paper's by default.
         base: The mode without its modifiers; its random streams are this mode's.
         stretches: Modes that follow each other in a trial, of which this one is made.
+        recycles: Updates between two recyclings of dormant neurons (ReDo); None for none.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Mode:
     variation: Variation = PAPER
     base: str = ""
     stretches: tuple[Stretch, ...] = ()
+    recycles: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
@@ -97,6 +100,11 @@ class Mode:
         """Whether a meta-loop may ablate; one that starts afresh does not."""
         mode = self.at(meta_loop)
         return mode.ablation is not None and not mode.variation.promotion.starts_afresh(meta_loop)
+
+    @property
+    def recycle_every(self) -> int | None:
+        """Updates between two recyclings, with its modifier; None in a mode that does not."""
+        return self.variation.every or self.recycles
 
     @property
     def parts(self) -> tuple[Mode, ...]:
@@ -196,7 +204,8 @@ def _varied(name: str) -> Mode:
         raise SpecError(f"unknown mode {head!r} in {name!r:.120}; {nearest(head, _MODES)}")
     base = _MODES[head]
     pool = None if base.ablation is None else base.ablation.pool
-    variation = read_modifiers(head, words, ablates=base.ablation is not None, pool=pool)
+    ablates = base.ablation is not None
+    variation = read_modifiers(head, words, ablates=ablates, pool=pool, every=base.recycles)
     if variation == base.variation:
         return base
     return replace(
@@ -260,3 +269,4 @@ PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""
 
 _register_presets()
+register_mode(Mode(name="redo", group="rival", recycles=1000))

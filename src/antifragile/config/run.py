@@ -220,6 +220,11 @@ def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterab
     closures = sorted(name for name, item in common.items() if item.facts.needs_closure)
     for mode in _parts(modes):
         own = mode.perturbation
+        if mode.recycles and training.perturb:
+            faults.add(
+                f"mode {mode.name!r} draws neurons anew between updates, which training.perturb "
+                "cannot stand beside; drop one of the two"
+            )
         if own is None:
             continue
         if own.preset in common:

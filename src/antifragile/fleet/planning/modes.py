@@ -17,4 +17,6 @@ def why_not_in_fleet(mode: Mode, perturbations: tuple[Perturbation, ...]) -> str
     """
     if len({part.perturbation for part in mode.parts}) > 1:
         return f"no fleet changes its update equation from stretch to stretch, as {mode.name} does"
+    if recycling := [part.name for part in mode.parts if part.recycles]:
+        return f"no kernel draws neurons anew between two updates, as {recycling[0]} does"
     return why_not_batched(perturbations)
