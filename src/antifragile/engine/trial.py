@@ -8,7 +8,7 @@ Source: PSA paper, section II, and its released code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,7 +99,7 @@ class TrialCandidate:
     def damage(self, meta_loop: int, *, rate: int) -> Sequence[AblationTarget]:
         """Damage the network where its mode does, and return the neurons that are hit."""
         weights = dict(self._model.named_parameters())
-        hits = choose_hits(self._spec, self._data, weights, meta_loop, rate=rate)
+        hits = choose_hits(self._spec, self._data, lambda: weights, meta_loop, rate=rate)
         masks = damage_clone(self._spec, self._data, weights, meta_loop, hits)
         zeroes = self._optimizer_at(meta_loop) is OptimizerMemory.ZEROED
         if hits.targets and self.moments is not None and zeroes:
@@ -142,14 +142,14 @@ class Hits:
 
 
 def choose_hits(
-    spec: TrialSpec, data: Dataset, weights: Weights, meta_loop: int, *, rate: int
+    spec: TrialSpec, data: Dataset, weights: Callable[[], Weights], meta_loop: int, *, rate: int
 ) -> Hits:
     """Choose the neurons that a meta-loop hits; none in a mode that hits none.
 
     Args:
         spec: The trial.
         data: Its data set.
-        weights: The network, which stays as it is.
+        weights: Returns the network, which stays as it is; called where the choice has a rank.
         meta_loop: 1-based.
         rate: Number of neurons in an adaptive mode.
     """
@@ -160,7 +160,7 @@ def choose_hits(
     values = None
     if choice.rank is not None:
         measured = _network(spec, data, torch.float64)
-        values = neuron_values(choice.rank, weights, measured, data.train)
+        values = neuron_values(choice.rank, weights(), measured, data.train)
     widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
     neurons = choose_neurons(mode.ablation, choice, widths, rng=rng, rate=rate, values=values)
     targets = (AblationTarget(ablation=mode.ablation, layer=a, neuron=b) for a, b in neurons)
@@ -193,6 +193,8 @@ def damage_clone(
 def most_rate(spec: TrialSpec, data: Dataset, meta_loop: int) -> int:
     """Upper bound of a trial's adaptive rate; 1 where its mode has none."""
     mode = get_mode(spec.mode).at(meta_loop)
+    if not mode.variation.targets.adaptive:
+        return 1
     widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
     return most_neurons(mode.ablation, mode.variation.targets, widths)
 

@@ -48,8 +48,10 @@ def choose_clone(spec: TrialSpec, data: Dataset, state: FleetState, replica: int
         afresh = meta_loop > 1  # before meta-loop 1 the LKG is the fresh network
         start: Hashable = replica if afresh or remembers else ()
         return ClonePlan(meta_loop=meta_loop, hits=Hits(), afresh=afresh, start=start)
-    weights, rate = state.layout.views(state.lkg[replica]), state.standing(replica).rate
-    hits = choose_hits(spec, data, weights, meta_loop, rate=rate)
+    rate = state.standing(replica).rate
+    hits = choose_hits(
+        spec, data, lambda: state.layout.views(state.lkg[replica]), meta_loop, rate=rate
+    )
     start = hits.targets
     if remembers or variation.damage is not DamageKind.ZERO:  # a memory, or numbers, of its own
         start = replica
@@ -74,15 +76,15 @@ def change_clone(
         plan: As `choose_clone` made it.
         moments: The memory of the replica's optimizer, which may lose its entries.
     """
-    variation, weights = get_mode(spec.mode).at(plan.meta_loop).variation, layout.views(clone)
+    variation = get_mode(spec.mode).at(plan.meta_loop).variation
     zeroes = variation.optimizer is OptimizerMemory.ZEROED and moments is not None
     if plan.afresh:
         layout.flatten(initial_weights(spec, data, dtype=clone.dtype, draw=plan.meta_loop), clone)
     elif variation.damage is DamageKind.ZERO and not zeroes:
         for target in plan.hits.targets:  # without the masks of `damage_clone`, which take time
-            ablate(weights, target)
+            ablate(layout.views(clone), target)
     else:
-        masks = damage_clone(spec, data, weights, plan.meta_loop, plan.hits)
+        masks = damage_clone(spec, data, layout.views(clone), plan.meta_loop, plan.hits)
         if zeroes and moments is not None:
             for part in (layout.views(moments.first), layout.views(moments.second)):
                 for name, mask in masks.items():
