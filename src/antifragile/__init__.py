@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from antifragile.config.study import StudySpec
     from antifragile.data.datasets import load_dataset
     from antifragile.data.splits import Dataset
+    from antifragile.engine.frustration.engine import FrustrationEngine, FrustrationRecord
     from antifragile.engine.records import MetaLoopRecord, TrialResult
     from antifragile.engine.trial import finish, meta_loops
+    from antifragile.model.units.find import find_units
     from antifragile.optim.attach.perturb import perturb
     from antifragile.store.store import Store
     from antifragile.study.runner import StudyOutcome, extend_study, run_study
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "Dataset",
+    "FrustrationEngine",
+    "FrustrationRecord",
     "MetaLoopRecord",
     "Store",
     "StudyOutcome",
@@ -36,6 +40,7 @@ __all__ = [
     "TrialSpec",
     "__version__",
     "extend_study",
+    "find_units",
     "finish",
     "load_dataset",
     "matched_width",
@@ -47,6 +52,8 @@ __all__ = [
 _HOMES = {
     "Architecture": "config.architecture",
     "Dataset": "data.splits",
+    "FrustrationEngine": "engine.frustration.engine",
+    "FrustrationRecord": "engine.frustration.engine",
     "MetaLoopRecord": "engine.records",
     "Store": "store.store",
     "StudyOutcome": "study.runner",
@@ -55,6 +62,7 @@ _HOMES = {
     "TrialResult": "engine.records",
     "TrialSpec": "config.run",
     "extend_study": "study.runner",
+    "find_units": "model.units.find",
     "finish": "engine.trial",
     "load_dataset": "data.datasets",
     "matched_width": "config.architecture",

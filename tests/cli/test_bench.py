@@ -21,7 +21,8 @@ def test_measured_and_predicted_seconds_stand_side_by_side(cli: Cli) -> None:
 
 def test_json_has_every_rate(cli: Cli) -> None:
     document = json.loads(cli("bench", "--dataset", "tiny", "--arch", "1*4", "--json").out)
-    assert set(document) == {"threads", "precision", "peak_gflops", "ratio", "rows"}
+    keys = {"threads", "precision", "network", "peak_gflops", "ratio", "rows"}
+    assert set(document) == keys
     (row,) = document["rows"]
     assert row["architecture"] == "1*4"
     assert row["ratio"] == row["seconds"] / row["predicted_seconds"] > 0

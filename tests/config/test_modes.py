@@ -20,6 +20,7 @@ from antifragile.config.modifiers.records import (
     TargetChoice,
 )
 from antifragile.config.modifiers.table import MODIFIERS
+from antifragile.config.networks import Network
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.config.study import StudySpec
@@ -167,7 +168,7 @@ def test_a_schedule_gives_each_meta_loop_its_mode_and_the_last_one_goes_on() -> 
     mode = get_mode("dropout:2,hidden+count=2:3,none:1")
     names = [mode.at(meta_loop).name for meta_loop in range(1, 9)]
     assert names == ["dropout"] * 2 + ["hidden+count=2"] * 3 + ["none"] * 3
-    assert [mode.ablates(meta_loop) for meta_loop in range(1, 8)] == [
+    assert [mode.ablates(meta_loop, Network.MLP) for meta_loop in range(1, 8)] == [
         *(False, False),
         *(True, True, True),
         *(False, False),

@@ -48,7 +48,7 @@ def test_info_of_the_real_mnist(mnist_dir: Path) -> None:
     words = " ".join(run("info", "mnist", "--data-dir", str(mnist_dir)).split())
     for expected in ("50,000 11.28 % 5,640", "10,000 11.02 % 1,102", "10,000 11.35 % 1,135"):
         assert expected in words
-    assert "784 inputs, 10 classes; standardize: (unit pixels - 0.1307) / 0.3081" in words
+    assert "784 inputs, 10 classes; standardize: (unit values - 0.1307) / 0.3081" in words
 
 
 def test_errors_are_left_to_the_caller(tmp_path: Path) -> None:
@@ -70,5 +70,6 @@ def test_list_says_what_is_here(tmp_path: Path) -> None:
         "mnist": "corrupted",
         "fashion-mnist": "to be downloaded",
         "digits": "here",
+        "mnist1d": "here",
         "tiny": "here",
     }

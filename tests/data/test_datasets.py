@@ -22,6 +22,7 @@ def test_the_names_are_registered_once_each() -> None:
         "mnist",
         "fashion-mnist",
         "digits",
+        "mnist1d",
         "tiny",
     )
     assert all(source.summary and "\n" not in source.summary for source in dataset_sources())
@@ -33,7 +34,8 @@ def test_the_names_are_registered_once_each() -> None:
         ("mnits", r"unknown data set 'mnits'; did you mean 'mnist'\? Your own arrays are npz:PATH"),
         (
             "",
-            r"unknown data set ''; expected one of digits, fashion-mnist, mnist, tiny\..*npz:PATH",
+            r"unknown data set ''; expected one of digits, fashion-mnist, mnist, mnist1d, tiny\. "
+            ".*npz:PATH",
         ),
         ("mine.npz", r"unknown data set 'mine\.npz'; .*npz:PATH"),
     ],
@@ -81,7 +83,8 @@ import antifragile.data.datasets
 antifragile.data.datasets.load_dataset("tiny")
 assert before == state()
 import sys
-assert "sklearn" not in sys.modules  # a second of import, for those who load digits
+late = {"sklearn", "scipy.ndimage"}  # up to a second of import, for those who load digits, mnist1d
+assert not late & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,13 +8,16 @@ import torch
 
 from antifragile.config.run import Normalization
 from antifragile.data.datasets import load_dataset
-from antifragile.data.embedded import _check_digits
 from antifragile.errors import DataError
 
 
 @pytest.mark.parametrize(
     ("name", "sizes", "n_inputs", "n_classes"),
-    [("digits", [1197, 300, 300], 64, 10), ("tiny", [32, 16, 16], 16, 4)],
+    [
+        ("digits", [1197, 300, 300], 64, 10),
+        ("mnist1d", [3200, 800, 1000], 40, 10),
+        ("tiny", [32, 16, 16], 16, 4),
+    ],
 )
 def test_sizes_and_dtypes(name: str, sizes: list[int], n_inputs: int, n_classes: int) -> None:
     dataset = load_dataset(name)
@@ -26,7 +29,7 @@ def test_sizes_and_dtypes(name: str, sizes: list[int], n_inputs: int, n_classes:
         assert split.labels.dtype == torch.int64
 
 
-@pytest.mark.parametrize("name", ["digits", "tiny"])
+@pytest.mark.parametrize("name", ["digits", "mnist1d", "tiny"])
 def test_standardize_uses_the_training_split_alone(name: str) -> None:
     unit = load_dataset(name, normalization=Normalization.UNIT)
     standard = load_dataset(name)
@@ -50,9 +53,14 @@ def test_the_digits_split_never_changes() -> None:
     assert dataset.train.class_counts == (116, 126, 117, 131, 116, 122, 119, 117, 115, 118)
 
 
-def test_other_digits_than_the_known_ones_are_refused() -> None:
-    with pytest.raises(DataError, match=r"images of scikit-learn's digits have sha256 .*"):
-        _check_digits("images", np.zeros((2, 2)))
+def test_other_digits_than_the_known_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = (np.zeros((2, 2)), np.zeros(2))
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda return_X_y: other)
+    with pytest.raises(
+        DataError,
+        match=r"images of scikit-learn's digits have sha256 \w+, expected 20def7f7\w+; reinstall",
+    ):
+        load_dataset("digits")
 
 
 def test_tiny_is_the_same_every_time_and_balanced() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,14 @@ import torch
 from torch.utils.data import random_split
 
 from antifragile.config.run import Normalization
-from antifragile.data import image_sets
+from antifragile.config.study import StudySpec
+from antifragile.data import datasets, image_sets
 from antifragile.data.datasets import load_dataset
 from antifragile.data.files import Access
 from antifragile.data.image_sets import FASHION_MNIST, MNIST, is_present, load_image_set
 from antifragile.data.splits import Dataset
 from antifragile.errors import DataError, WorldError
+from antifragile.study.runner import run_study
 from tests.data.data_fakes import Mini, Server
 
 Serve = Callable[..., Server]
@@ -201,10 +206,39 @@ def test_fashion_mnist_is_never_mistaken_for_mnist(mnist_dir: Path, tmp_path: Pa
     found = next(source.glob("t10k-labels-idx1-ubyte*"))
     (tmp_path / "fashion-mnist").mkdir()
     (tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(found.read_bytes())
-    with pytest.raises(DataError, match=r"corrupted or another file: got .*, expected 67da17c7"):
+    with pytest.raises(DataError, match=r"corrupted or another file: got .*, expected 0402a96d"):
         FASHION_MNIST.files[3].read_path(tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz")
     with pytest.raises(DataError, match=r"'fashion-mnist' lacks 4 of its 4 files"):
         load_dataset("fashion-mnist", data_dir=source, download=False)
+
+
+def test_a_study_of_fashion_mnist_downloads_it_once(
+    mini: Mini, serve: Serve, user_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registered set with a miniature's files and a mirror on this machine."""
+    server = serve(mini.archives)
+    small = replace(
+        FASHION_MNIST, files=mini.image_set.files, n_validation=10, mirrors=(server.url,)
+    )
+    registered = datasets._SOURCES["fashion-mnist"]
+    source = replace(
+        registered, load=partial(load_image_set, small), is_present=partial(is_present, small)
+    )
+    monkeypatch.setitem(datasets._SOURCES, "fashion-mnist", source)
+    spec = StudySpec.from_mapping(
+        {
+            "name": "clothes",
+            "dataset": "fashion-mnist",
+            "architectures": ["1*4"],
+            "modes": ["none", "full"],
+            "trials": 1,
+            "meta_loops": 2,
+        }
+    )
+    for name in ("first.db", "second.db"):
+        assert run_study(spec, store=str(tmp_path / name)).n_run == 2
+    assert sorted(server.asked) == sorted(f"/{name}" for name in mini.archives)
+    assert {path.name for path in (user_cache / "fashion-mnist").iterdir()} == {*mini.archives}
 
 
 def test_published_sets_know_their_files() -> None:
@@ -216,7 +250,9 @@ def test_published_sets_know_their_files() -> None:
             "t10k-labels-idx1-ubyte.gz",
         ]
         assert [file.shape[0] for file in image_set.files] == [60000, 60000, 10000, 10000]
-        assert all(file.content_sha256 or file.archive_sha256 for file in image_set.files)
+    sums = [file.content_sha256 for image_set in (MNIST, FASHION_MNIST) for file in image_set.files]
+    assert len({*sums}) == 8
+    assert all(re.fullmatch("[0-9a-f]{64}", text) for text in sums)
 
 
 def test_real_mnist_has_the_papers_splits_and_zero_r(mnist_dir: Path) -> None:

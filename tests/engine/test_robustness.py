@@ -55,22 +55,22 @@ def test_removed_neurons_say_nothing_and_the_rest_is_untouched(
     spec: TrialSpec, tiny: Dataset
 ) -> None:
     weights = initial_weights(spec, tiny)
-    widths = spec.architecture.hidden_widths
+    widths = dict(enumerate(spec.architecture.hidden_widths))
     damaged = without_neurons(weights, widths, 0.5, np.random.default_rng(0))
     dead = 0
-    for layer, width in enumerate(widths):
+    for layer, width in widths.items():
         name = f"layers.{layer + 1}.weight"
         silent = (damaged[name] == 0).all(dim=0)
         dead += int(silent.sum())
         assert len(silent) == width
         assert torch.equal(damaged[name][:, ~silent], weights[name][:, ~silent])
-    assert dead == round(0.5 * sum(widths))
+    assert dead == round(0.5 * sum(widths.values()))
     assert torch.equal(damaged["layers.0.weight"], weights["layers.0.weight"])
 
 
 def test_at_least_one_neuron_is_removed(spec: TrialSpec, tiny: Dataset) -> None:
     weights = initial_weights(spec, tiny)
-    widths = spec.architecture.hidden_widths
+    widths = dict(enumerate(spec.architecture.hidden_widths))
     damaged = without_neurons(weights, widths, 0.001, np.random.default_rng(0))
     changed = [name for name in weights if not torch.equal(damaged[name], weights[name])]
     assert len(changed) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,20 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from antifragile.config.networks import Network
+from antifragile.config.run import TrainingOptions
 from antifragile.fleet.torch import kernel as torch_kernel
 from antifragile.fleet.torch.recorded_step import RecordedStep
-from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet, same_bits
+from tests.fleet.fleet_fakes import (
+    OPTIONS,
+    make_plan,
+    make_specs,
+    random_data,
+    run_fleet,
+    same_bits,
+)
 
+RESIDUAL = replace(OPTIONS, network=Network.RESMLP, block_dropout=0.2)
 FROM_OR_TO_HOST = {"_local_scalar_dense", "lift_fresh", "nonzero", "set_"}
 
 
@@ -32,9 +43,10 @@ class Listener(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("options", [OPTIONS, RESIDUAL], ids=["mlp", "resmlp"])
 @pytest.mark.parametrize("modes", [("none", "output"), ("none", "decay", "dropout")])
 def test_every_full_step_is_the_same_sequence_of_operations(
-    monkeypatch: pytest.MonkeyPatch, modes: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, modes: tuple[str, ...], options: TrainingOptions
 ) -> None:
     steps: list[list[tuple[str, tuple[torch.Size, ...]]]] = []
 
@@ -49,7 +61,7 @@ def test_every_full_step_is_the_same_sequence_of_operations(
 
     monkeypatch.setattr(torch_kernel, "RecordedStep", Heard)
     data = random_data(n_train=450, dtype=torch.float32)  # four full batches and a short one
-    specs = make_specs("3*5", modes=modes, meta_loops=1)
+    specs = make_specs("3*5", modes=modes, meta_loops=1, options=options)
     run_fleet(specs, data, make_plan(specs, data, kernel="torch"))
     _, second, third, fourth, short = steps[:5]  # the first makes the optimizer's buffers
     assert second == third == fourth
@@ -70,9 +82,12 @@ def test_without_cuda_every_batch_runs_as_it_is() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_a_recording_gives_the_bits_of_eager_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [OPTIONS, RESIDUAL], ids=["mlp", "resmlp"])
+def test_a_recording_gives_the_bits_of_eager_steps(
+    monkeypatch: pytest.MonkeyPatch, options: TrainingOptions
+) -> None:
     data = random_data(n_train=950, dtype=torch.float32).to("cuda")
-    specs = make_specs("6*5")
+    specs = make_specs("6*5", options=options)
     plan = make_plan(specs, data, kernel="torch")
     _, recorded = run_fleet(specs, data, plan)
     monkeypatch.setattr("antifragile.fleet.torch.recorded_step._WARM_UP", 10**9)

@@ -13,7 +13,8 @@ from antifragile.config.architecture import Architecture
 from antifragile.config.modes import Ablation, get_mode
 from antifragile.errors import UsageError
 from antifragile.model.networks import SimpleMLP, clone_weights, initialise
-from antifragile.model.neurons import ablate, choose_target
+from antifragile.model.neurons import ablate
+from tests.model.drawn_targets import choose_target
 
 FULL, HIDDEN, OUTPUT = (get_mode(name).ablation for name in ("full", "hidden", "output"))
 

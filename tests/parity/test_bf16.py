@@ -27,6 +27,7 @@ from antifragile.fleet.kernels import EpochJob, Group
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.kernel import NativeKernel
 from antifragile.fleet.native.library import load_native
+from antifragile.fleet.planning.workloads import workload
 from tests.fleet.fleet_fakes import OPTIONS, make_plan, make_specs, random_data, run_fleet
 
 VERSIONS = [
@@ -82,9 +83,7 @@ def by_engine(spec: TrialSpec, data: Dataset) -> dict[str, Tensor]:
 def by_kernel(version: str, specs: list[TrialSpec], data: Dataset) -> list[dict[str, Tensor]]:
     library = load_native(version)
     assert library is not None
-    layout = FlatLayout(
-        architecture=specs[0].architecture, n_inputs=data.n_inputs, n_classes=data.n_classes
-    )
+    layout = workload(specs, data).layout
     kernel = NativeKernel(library, layout, data, threads=1, bf16=True)
     weights = layout.empty(len(specs), torch.float32, "cpu")
     for row, spec in zip(weights, specs, strict=True):
@@ -97,6 +96,7 @@ def by_kernel(version: str, specs: list[TrialSpec], data: Dataset) -> list[dict[
             options=specs[0].training,
             weight_decay=[spec.weight_decay for spec in specs],
             dropout=[spec.dropout for spec in specs],
+            block_dropout=[spec.block_dropout for spec in specs],
             dropout_keys=[spec.streams().dropout.key64 for spec in specs],
             meta_loops=[1] * len(specs),
         )

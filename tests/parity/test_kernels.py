@@ -21,9 +21,9 @@ from antifragile.engine.epoch import epoch_order
 from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState, finish, initial_weights, meta_loops
 from antifragile.fleet.kernels import EpochJob, Group, Kernel
-from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.kernel import NativeKernel
 from antifragile.fleet.native.library import load_native
+from antifragile.fleet.planning.workloads import workload
 from antifragile.fleet.torch.kernel import TorchKernel
 from antifragile.fleet.trainer import fleet_finish, fleet_meta_loops
 from tests.fleet.fleet_fakes import OPTIONS, make_plan, make_specs, random_data, run_fleet
@@ -34,9 +34,7 @@ SHAPES = ("1*1", "4*4", "2*7", "1*33", "3*35", "40*3", "60*1", "[1*40, 2*5, 1*70
 
 
 def make_kernel(name: str, specs: list[TrialSpec], data: Dataset) -> Kernel:
-    layout = FlatLayout(
-        architecture=specs[0].architecture, n_inputs=data.n_inputs, n_classes=data.n_classes
-    )
+    layout = workload(specs, data).layout
     if name == "torch":
         return TorchKernel(layout, data, groups=1, members=len(specs), threads=1)
     library = load_native(name.removeprefix("native-"))
@@ -67,6 +65,7 @@ def one_epoch(name: str, specs: list[TrialSpec], data: Dataset) -> float:
             options=specs[0].training,
             weight_decay=[spec.weight_decay for spec in specs],
             dropout=[spec.dropout for spec in specs],
+            block_dropout=[spec.block_dropout for spec in specs],
             dropout_keys=[spec.streams().dropout.key64 for spec in specs],
             meta_loops=[1] * len(specs),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from antifragile.analysis.source import Source
-from antifragile.config.modes import PAPER_MODES
+from antifragile.config.modes import PAPER_MODES, get_mode, is_mode
 from antifragile.config.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.store.owner import OwnedKind
@@ -146,9 +146,11 @@ def empty_source(name: str = "empty") -> Source:
 def made_spec(
     name: str, shapes: Sequence[str], modes: Sequence[str], trials: int, meta_loops: int
 ) -> StudySpec:
-    """The spec of such a study."""
+    """The spec of such a study, of a network that has what the modes ablate."""
+    residual = any(is_mode(mode) and get_mode(mode).needs_residual_blocks for mode in modes)
     return StudySpec.from_mapping(
         {
+            "training": {"network": "resmlp"} if residual else {},
             "name": name,
             "dataset": "mnist",
             "architectures": list(shapes),

@@ -30,9 +30,10 @@ from scipy.stats import t as student
 from antifragile.analysis.regimes.complete import classify_complete
 from antifragile.analysis.regimes.paper import ABLATIVES, BASELINES
 from antifragile.analysis.regimes.words import TOLERANCE, Regime, RegimeVerdict
-from antifragile.analysis.source import Source
+from antifragile.analysis.source import Source, network_of
 from antifragile.analysis.summary import Measure, measured, summarise
 from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS, Architecture
+from antifragile.config.networks import Network
 from antifragile.errors import DataError
 
 LEAST_HARM = 0.02  # percentage points: two of 10,000 samples; less cannot be told from none
@@ -123,6 +124,7 @@ def advise_size(
     n_inputs: int = MNIST_INPUTS,
     n_classes: int = MNIST_CLASSES,
     harm: pd.DataFrame | None = None,
+    network: Network | None = None,
 ) -> SizeAdvice:
     """Fit the harm law on the 1*W rows and read every stable shape's size off it.
 
@@ -134,13 +136,15 @@ def advise_size(
         n_classes: Its classes, for parameter counts.
         harm: Another harm than that of `harm_of_ablation`, in its columns; the reference is then
             where that one passes 0.5 points.
+        network: The kind of network, for parameter counts; by default the source's.
 
     Raises:
         DataError: Fewer than four stable 1*W rows, or all of one harm.
     """
     harm = harm_of_ablation(source, measure) if harm is None else harm
     verdicts = classify_complete(summarise(source.trials, measure), zero_r=source.zero_r)
-    table, left_out = _stable_rows(harm, verdicts, n_inputs, n_classes)
+    sizes = n_inputs, n_classes, network or network_of(source)
+    table, left_out = _stable_rows(harm, verdicts, sizes)
     chosen = table["fitted"].to_numpy()
     x = np.log2(np.maximum(table["harm"].to_numpy(dtype=float), LEAST_HARM))
     _check_rows(chosen, x)
@@ -163,7 +167,7 @@ def advise_size(
 
 
 def _stable_rows(
-    harm: pd.DataFrame, verdicts: Mapping[str, RegimeVerdict], n_inputs: int, n_classes: int
+    harm: pd.DataFrame, verdicts: Mapping[str, RegimeVerdict], sizes: tuple[int, int, Network]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The judged architectures that are stable, with their size, and why others are left out."""
     harm = harm[harm["architecture"].isin(list(verdicts))]
@@ -174,7 +178,7 @@ def _stable_rows(
     }
     table = harm[stable].reset_index(drop=True)
     shapes = [Architecture.parse(name) for name in table["architecture"]]
-    table.insert(1, "parameters", [shape.parameter_count(n_inputs, n_classes) for shape in shapes])
+    table.insert(1, "parameters", [shape.parameter_count(*sizes) for shape in shapes])
     table["fitted"] = _depths(table) == 1
     return table, left_out
 

@@ -16,6 +16,7 @@ from antifragile.analysis.regimes.words import TOLERANCE, RegimeVerdict
 from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS, Architecture
 from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.modes import get_mode, is_mode
+from antifragile.config.networks import Network
 
 BASELINE, ABLATIVE, OTHER = "baseline", "psa", "other"
 _PAPER_PLACES = {entry.architecture.name: entry for entry in PAPER_LANDSCAPE}
@@ -26,6 +27,7 @@ def landscape_frame(
     verdicts: Mapping[str, RegimeVerdict],
     *,
     sizes: tuple[int, int] | None,
+    network: Network = Network.MLP,
 ) -> pd.DataFrame:
     """Place every architecture on the landscape.
 
@@ -33,17 +35,18 @@ def landscape_frame(
         cells: The result of `cells_with_intervals`.
         verdicts: Regimes by architecture.
         sizes: Inputs and classes of the data set, None when unknown.
+        network: The kind of network that was trained.
 
     Returns:
-        Columns architecture, depth, width (geometric mean over hidden layers), parameters (NaN
-        when the sizes are unknown), matching (the paper's label on MNIST, empty elsewhere), n
+        Columns architecture, depth (L of its blocks L*W), width (geometric mean of W), parameters
+        (NaN when the sizes are unknown), matching (the paper's label on MNIST, empty elsewhere), n
         (trials of all modes), baseline_mean, ablative_mean, ablation_effect (their difference),
         tolerance (effective sd of the baselines), instability (largest sd of a mode), best_mean,
         best_max, winner_by_mean, winner_by_max (tuples of modes), regime (empty when not judged),
         reason, probability (NaN for rules that give none).
     """
     rows = [
-        _place(str(name), group, sizes) | _judged(verdicts.get(str(name)))
+        _place(str(name), group, sizes, network) | _judged(verdicts.get(str(name)))
         for name, group in cells.groupby("architecture", sort=False)
     ]
     columns = [*_place("1*1", _NO_CELLS, None), "regime", "reason", "probability"]
@@ -53,7 +56,12 @@ def landscape_frame(
 _NO_CELLS = pd.DataFrame({"mode": ["none"], "n": [0], "mean": [0.0], "sd": [0.0], "max": [0.0]})
 
 
-def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dict[str, object]:
+def _place(
+    name: str,
+    cells: pd.DataFrame,
+    sizes: tuple[int, int] | None,
+    network: Network = Network.MLP,
+) -> dict[str, object]:
     shape = Architecture.parse(name)
     groups = np.array([mode_group(mode) for mode in cells["mode"]])
     means, peaks = cells["mean"].to_numpy(), cells["max"].to_numpy()
@@ -63,12 +71,13 @@ def _place(name: str, cells: pd.DataFrame, sizes: tuple[int, int] | None) -> dic
     )
     spread = float(baseline.std()) if len(baseline) else math.nan
     modes = [str(mode) for mode in cells["mode"]]
-    entry = _PAPER_PLACES.get(shape.name) if sizes == (MNIST_INPUTS, MNIST_CLASSES) else None
+    is_papers = sizes == (MNIST_INPUTS, MNIST_CLASSES) and network is Network.MLP
+    entry = _PAPER_PLACES.get(shape.name) if is_papers else None
     return {
         "architecture": name,
         "depth": shape.depth,
         "width": shape.mean_width,
-        "parameters": math.nan if sizes is None else shape.parameter_count(*sizes),
+        "parameters": math.nan if sizes is None else shape.parameter_count(*sizes, network),
         "matching": entry.label if entry is not None else "",
         "n": int(cells["n"].sum()),
         "baseline_mean": baseline_mean,

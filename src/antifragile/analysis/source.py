@@ -20,6 +20,7 @@ from antifragile.analysis.frames import (
 )
 from antifragile.config.architecture import MNIST_CLASSES, MNIST_INPUTS
 from antifragile.config.landscape import PAPER_LANDSCAPE
+from antifragile.config.networks import Network
 from antifragile.config.seeds import Pairing
 from antifragile.errors import UsageError
 from antifragile.store.store import Store
@@ -106,6 +107,12 @@ def input_sizes(source: Source) -> tuple[int, int] | None:
         return sizes.get(spec["dataset"])
     is_papers = source.trials["architecture"].isin(_PAPER_NAMES).any()
     return (MNIST_INPUTS, MNIST_CLASSES) if is_papers else None
+
+
+def network_of(source: Source) -> Network:
+    """The kind of network that was trained; a CSV does not say it and is taken for an MLP's."""
+    spec = source.origin.get("spec")
+    return Network.MLP if spec is None else Network(spec["training"].get("network", "mlp"))
 
 
 def _from_csv(path: Path, study: str | None, zero_r: float | None) -> Source:

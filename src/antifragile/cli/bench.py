@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
-from antifragile.cli.options import DataDirOption, JsonOption
+from antifragile.cli.options import DataDirOption, JsonOption, NetworkOption
 from antifragile.config.architecture import Architecture
+from antifragile.config.networks import Network
 from antifragile.data.datasets import load_dataset
 from antifragile.engine.epoch import exact_numerics
 from antifragile.fleet.rates import FleetRate, matrix_peak_gflops, measure_rate
@@ -34,6 +35,7 @@ def bench(
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option(help="Precision of the products.")
     ] = "fp32",
+    network: NetworkOption = "mlp",
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,15 +46,20 @@ def bench(
     compares the fleet with plain and tuned PyTorch loops.
     """
     architectures = [Architecture.parse(name) for name in arch or SHAPES]
-    data = load_dataset(dataset, data_dir=data_dir, progress=True)
+    data, kind = load_dataset(dataset, data_dir=data_dir, progress=True), Network(network)
     for architecture in architectures:
-        architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+        architecture.check_fits_in_memory(data.n_inputs, data.n_classes, kind)
     rates = []
     with exact_numerics(threads):
         peak = matrix_peak_gflops(precision)
         for architecture in architectures:
             rate = measure_rate(
-                architecture, data, threads=threads, repeats=repeats, precision=precision
+                architecture,
+                data,
+                threads=threads,
+                repeats=repeats,
+                precision=precision,
+                network=kind,
             )
             rates.append(rate)
             line = f"{rate.architecture}: {rate.seconds:.4g} s"
@@ -61,7 +68,7 @@ def bench(
     if as_json:
         rows = [asdict(rate) | {"ratio": rate.ratio} for rate in rates]
         print_json(
-            {"threads": threads, "precision": precision, "peak_gflops": peak}
+            {"threads": threads, "precision": precision, "network": network, "peak_gflops": peak}
             | {"ratio": ratio, "rows": rows}
         )
         return

@@ -23,7 +23,7 @@ def print_info(
     name: Annotated[str, typer.Argument(help="A registered name, or npz:PATH.")],
     data_dir: DataDirOption = None,
     normalization: Annotated[
-        Normalization, typer.Option(help="How pixels become inputs.")
+        Normalization, typer.Option(help="How values become inputs.")
     ] = Normalization.STANDARDIZE,
     download: Annotated[bool, typer.Option(help="Download what is missing.")] = True,
     as_json: JsonOption = False,
@@ -82,7 +82,7 @@ def _print_dataset(console: Console, dataset: Dataset) -> None:
     console.print(f"{dataset.name}: {dataset.description}")
     console.print(
         f"{dataset.n_inputs} inputs, {dataset.n_classes} classes; {dataset.normalization}: "
-        f"(unit pixels - {dataset.mean:.4g}) / {dataset.sd:.4g}",
+        f"(unit values - {dataset.mean:.4g}) / {dataset.sd:.4g}",
         highlight=False,
     )
     table = Table("split", box=None)

@@ -58,6 +58,9 @@ EngineOption = Annotated[
     Literal["fleet", "plain"],
     typer.Option(help="fleet: many trials at once; plain: the readable reference."),
 ]
+NetworkOption = Annotated[
+    Literal["mlp", "resmlp"], typer.Option(help="The kind of network that a shape names.")
+]
 PrecisionOption = Annotated[
     Literal["fp32", "bf16"], typer.Option(help="Of products; master weights stay float32.")
 ]

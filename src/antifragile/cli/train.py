@@ -23,6 +23,7 @@ from antifragile.cli.options import (
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode
 from antifragile.config.modifiers.records import TargetChoice
+from antifragile.config.networks import Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
@@ -44,6 +45,19 @@ class TrainingFlags:
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay in mode decay.")] = None
     dropout: Annotated[float | None, typer.Option(help="Drop probability in its mode.")] = None
     normalization: Annotated[str | None, typer.Option(help="standardize or unit.")] = None
+    network: Annotated[
+        str | None, typer.Option(help="mlp, or resmlp: ARCH is then residual blocks.")
+    ] = None
+    initialisation: Annotated[
+        str | None, typer.Option(help="pytorch, or he: normal with zero biases.")
+    ] = None
+    block_dropout: Annotated[
+        float | None,
+        typer.Option(help="Drop probability inside the blocks of a resmlp in other modes."),
+    ] = None
+    block_norm: Annotated[
+        str | None, typer.Option(help="none, or layer: normalise before the blocks of a resmlp.")
+    ] = None
 
 
 def train(
@@ -53,9 +67,9 @@ def train(
     mode: Annotated[
         str,
         typer.Option(
-            help="none, decay, dropout, full, hidden, output, or a --perturb name; with modifiers, "
-            "as in hidden+patience=5; several in turn, as in dropout:50,output:50 (see "
-            "'antifragile info --modes')."
+            help="none, decay, dropout, full, hidden, output, in a resmlp also channel and "
+            "author-hidden, or a --perturb name; with modifiers, as in hidden+patience=5; several "
+            "in turn, as in dropout:50,output:50 (see 'antifragile info --modes')."
         ),
     ] = "none",
     perturb: Annotated[
@@ -79,7 +93,7 @@ def train(
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Root of every random stream.")] = 1337,
     pairing: Annotated[str, typer.Option(help="paired or independent.")] = "paired",
-    preset: Annotated[str, typer.Option(help="paper or table-v.")] = "paper",
+    preset: Annotated[str, typer.Option(help="paper, table-v or author-resmlp.")] = "paper",
     training: TrainingFlags,
     engine: EngineOption = "fleet",
     device: DeviceOption = "cpu",
@@ -105,7 +119,8 @@ def train(
     options = RunOptions(engine=engine, device=device, precision=precision, data_dir=data_dir)
     normalization = spec.training.normalization
     data = load_dataset(spec.dataset, data_dir=options.data_dir, normalization=normalization)
-    spec.architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+    sizes = data.n_inputs, data.n_classes
+    spec.architecture.check_fits_in_memory(*sizes, spec.training.network)
     data, folder = data.to(options.device), out or _default_folder(spec)
     with open_single_trial(spec, data, folder, options, resume=resume) as single:
         try:
@@ -134,7 +149,8 @@ def _how_to_resume(single: SingleTrial) -> str:
 def _default_folder(spec: TrialSpec) -> Path:
     shape = spec.architecture.name.strip("[]").replace("*", "x").replace(", ", "_")
     dataset = Path(spec.dataset.removeprefix("npz:")).stem
-    return Path("outputs") / f"{dataset}-{shape[:80]}-seed{spec.seed}-trial{spec.trial}"
+    kind = "" if spec.training.network is Network.MLP else f"{spec.training.network}-"
+    return Path("outputs") / f"{dataset}-{kind}{shape[:80]}-seed{spec.seed}-trial{spec.trial}"
 
 
 def _watch(single: SingleTrial) -> None:

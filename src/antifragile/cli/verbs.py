@@ -8,6 +8,7 @@ from __future__ import annotations
 VERBS = {
     "landscape": "antifragile.cli.landscape:landscape",
     "train": "antifragile.cli.train:train",
+    "units": "antifragile.cli.ablate.units:units",
     "bench": "antifragile.cli.bench:bench",
     "classify": "antifragile.cli.results.classify:classify",
     "compare-modes": "antifragile.cli.results.compare_modes:compare_modes",

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from antifragile.config._checks import shown
+from antifragile.config.networks import Network
 from antifragile.errors import ArchitectureError
 
 MNIST_INPUTS = 784
@@ -31,7 +32,7 @@ _BYTES_PER_LAYER = 20_000  # module, tensors and autograd nodes of one Linear-Re
 
 @dataclass(frozen=True)
 class Architecture:
-    """The hidden layers of an MLP as ``(layers, width)`` blocks, in order.
+    """The hidden layers of an MLP, or a ResMLP's runs, as ``(layers, width)`` blocks, in order.
 
     Neighbouring blocks of equal width are merged, so equal networks compare equal:
     ``Architecture.parse("[1*8, 1*8]") == Architecture.parse("2*8")``.
@@ -86,7 +87,7 @@ class Architecture:
 
     @property
     def depth(self) -> int:
-        """Number of hidden layers."""
+        """Number of hidden layers; in a ResMLP, of residual blocks."""
         return sum(layers for layers, _ in self.blocks)
 
     @property
@@ -100,36 +101,55 @@ class Architecture:
         return tuple(width for layers, width in self.blocks for _ in range(layers))
 
     def layer_sizes(
-        self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES
+        self,
+        n_inputs: int = MNIST_INPUTS,
+        n_classes: int = MNIST_CLASSES,
+        network: Network = Network.MLP,
     ) -> tuple[int, ...]:
-        """Units of every layer from input to logits, length ``depth + 2``."""
-        return (n_inputs, *self.hidden_widths, n_classes)
+        """Units of every linear layer from input to logits; length ``depth + 2`` for an MLP."""
+        widths = (w for layers, w in self.blocks for _ in range(network.linear_layers(layers)))
+        return (n_inputs, *widths, n_classes)
 
-    def parameter_count(self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES) -> int:
+    def parameter_count(
+        self,
+        n_inputs: int = MNIST_INPUTS,
+        n_classes: int = MNIST_CLASSES,
+        network: Network = Network.MLP,
+    ) -> int:
         """Weights and biases of the whole network.
 
         Source: PSA paper, equation 1, for any number of inputs and classes.
         """
         total, previous = 0, n_inputs
         for layers, width in self.blocks:
-            total += width * (previous + 1) + (layers - 1) * width * (width + 1)
+            further = network.linear_layers(layers) - 1
+            total += width * (previous + 1) + further * width * (width + 1)
             previous = width
         return total + n_classes * (previous + 1)
 
-    def memory_bytes(self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES) -> int:
+    def memory_bytes(
+        self,
+        n_inputs: int = MNIST_INPUTS,
+        n_classes: int = MNIST_CLASSES,
+        network: Network = Network.MLP,
+    ) -> int:
         """A lower bound on the memory that training one trial takes, in bytes."""
-        parameters = self.parameter_count(n_inputs, n_classes)
-        return parameters * _BYTES_PER_PARAMETER + self.depth * _BYTES_PER_LAYER
+        parameters = self.parameter_count(n_inputs, n_classes, network)
+        n_layers = sum(network.linear_layers(layers) for layers, _ in self.blocks)
+        return parameters * _BYTES_PER_PARAMETER + n_layers * _BYTES_PER_LAYER
 
     def check_fits_in_memory(
-        self, n_inputs: int = MNIST_INPUTS, n_classes: int = MNIST_CLASSES
+        self,
+        n_inputs: int = MNIST_INPUTS,
+        n_classes: int = MNIST_CLASSES,
+        network: Network = Network.MLP,
     ) -> None:
         """Refuse a network that this machine's memory (or its container's) cannot hold.
 
         Raises:
             ArchitectureError: Training would need more than the machine has.
         """
-        needed, present = self.memory_bytes(n_inputs, n_classes), _memory_bytes_here()
+        needed, present = self.memory_bytes(n_inputs, n_classes, network), _memory_bytes_here()
         if needed > present:
             raise ArchitectureError(
                 f"architecture {self.name} does not fit in memory: training it needs at least "

@@ -11,7 +11,8 @@ draws dormant neurons anew while it trains (`engine.recycling`). The ablations o
 | hidden   | uniformly among all hidden neurons             | incoming weights, bias, outgoing |
 | output   | uniformly among the output neurons             | incoming weights, bias           |
 
-Linear layers are numbered 0 .. L, of which 0 .. L-1 are hidden and L is the output layer.
+Linear layers are numbered 0 .. L, of which 0 .. L-1 are hidden and L is the output layer. The
+ablations of residual networks are in `networks`.
 
 A name may go on with modifiers, as in ``hidden+patience=5`` (`modifiers.table` lists them), and
 several modes may follow each other in one trial, as in ``dropout:50,output:50``; the grammar is in
@@ -34,6 +35,12 @@ from antifragile._plugins import add_plugins
 from antifragile.config.modifiers.grammar import read_modifiers, spelled
 from antifragile.config.modifiers.records import PAPER, NeuronPool, Variation
 from antifragile.config.modifiers.table import MAX_NUMBER
+from antifragile.config.networks import (
+    Network,
+    choose_after_first,
+    choose_channel,
+    choose_inner,
+)
 from antifragile.config.perturbation import PERTURBATIONS, Perturbation, add_preset_plugins
 from antifragile.errors import SpecError, UsageError, nearest
 
@@ -50,11 +57,13 @@ class Ablation:
         zeroes_outgoing: Zero the weights that read the neuron, beside its incoming ones and bias.
         pool: The neurons it is drawn from, for modifiers that choose several, or others; None
             where only ``choose`` knows.
+        whole_channel: The neuron is one of a ResMLP's stem; zero its channel in its whole run.
     """
 
     choose: ChooseNeuron
     zeroes_outgoing: bool = False
     pool: NeuronPool | None = None
+    whole_channel: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +82,7 @@ class Mode:
         base: The mode without its modifiers; its random streams are this mode's.
         stretches: Modes that follow each other in a trial, of which this one is made.
         recycles: Updates between two recyclings of dormant neurons (ReDo); None for none.
+        residual_ablation: The neuron that it zeroes in a ResMLP, where that is chosen otherwise.
     """
 
     name: str
@@ -85,6 +95,17 @@ class Mode:
     base: str = ""
     stretches: tuple[Stretch, ...] = ()
     recycles: int | None = None
+    residual_ablation: Ablation | None = None
+
+    def ablation_in(self, network: Network) -> Ablation | None:
+        """The neuron that it zeroes in a network of this kind."""
+        own = self.residual_ablation if network is Network.RESMLP else None
+        return own or self.ablation
+
+    @property
+    def needs_residual_blocks(self) -> bool:
+        """Whether it ablates what no other network has."""
+        return self.residual_ablation is not None and self.ablation is None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
@@ -96,10 +117,11 @@ class Mode:
         ends = list(accumulate(stretch.loops for stretch in self.stretches))
         return self.stretches[min(bisect(ends, meta_loop - 1), len(ends) - 1)].mode
 
-    def ablates(self, meta_loop: int) -> bool:
+    def ablates(self, meta_loop: int, network: Network) -> bool:
         """Whether a meta-loop may ablate; one that starts afresh does not."""
         mode = self.at(meta_loop)
-        return mode.ablation is not None and not mode.variation.promotion.starts_afresh(meta_loop)
+        afresh = mode.variation.promotion.starts_afresh(meta_loop)
+        return mode.ablation_in(network) is not None and not afresh
 
     @property
     def recycle_every(self) -> int | None:
@@ -204,7 +226,7 @@ def _varied(name: str) -> Mode:
         raise SpecError(f"unknown mode {head!r} in {name!r:.120}; {nearest(head, _MODES)}")
     base = _MODES[head]
     pool = None if base.ablation is None else base.ablation.pool
-    ablates = base.ablation is not None
+    ablates = base.ablation is not None or base.residual_ablation is not None
     variation = read_modifiers(head, words, ablates=ablates, pool=pool, every=base.recycles)
     if variation == base.variation:
         return base
@@ -257,16 +279,21 @@ def _choose_output(widths: Sequence[int], rng: np.random.Generator) -> tuple[int
 _FULL = Ablation(choose=_choose_full, pool=NeuronPool.ALL)
 _HIDDEN = Ablation(choose=_choose_hidden, zeroes_outgoing=True, pool=NeuronPool.HIDDEN)
 _OUTPUT = Ablation(choose=_choose_output, pool=NeuronPool.OUTPUT)
+_INNER = Ablation(choose=choose_inner, zeroes_outgoing=True)
+_CHANNEL = Ablation(choose=choose_channel, zeroes_outgoing=True, whole_channel=True)
+_AFTER_FIRST = Ablation(choose=choose_after_first, zeroes_outgoing=True)
 
 register_mode(Mode(name="none", group="baseline"))
 register_mode(Mode(name="decay", group="baseline", uses_decay=True))
 register_mode(Mode(name="dropout", group="baseline", uses_dropout=True))
 register_mode(Mode(name="full", group="psa", ablation=_FULL))
-register_mode(Mode(name="hidden", group="psa", ablation=_HIDDEN))
+register_mode(Mode(name="hidden", group="psa", ablation=_HIDDEN, residual_ablation=_INNER))
 register_mode(Mode(name="output", group="psa", ablation=_OUTPUT))
 
 PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 """none, decay, dropout, full, hidden, output: the six modes of the paper, in its order."""
 
 _register_presets()
+register_mode(Mode(name="channel", group="psa", residual_ablation=_CHANNEL))
+register_mode(Mode(name="author-hidden", group="psa", residual_ablation=_AFTER_FIRST))
 register_mode(Mode(name="redo", group="rival", recycles=1000))

@@ -15,9 +15,10 @@ from typing import Any
 from antifragile._records import to_json
 from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import Mode, get_mode, is_mode
+from antifragile.config.modes import Ablation, Mode, get_mode, is_mode
 from antifragile.config.modifiers.eligible import check_choice
 from antifragile.config.modifiers.records import TargetChoice
+from antifragile.config.networks import BlockNorm, Initialiser, Network
 from antifragile.config.perturbation import Perturbation, read_perturbations
 from antifragile.config.seeds import Pairing, SeedTree, TrialStreams
 from antifragile.errors import SpecError, UsageError, nearest
@@ -49,7 +50,14 @@ class TrainingOptions:
         dropout: Drop probability after every hidden ReLU in mode ``dropout``.
         normalization: The scale of pixels as inputs.
         perturb: Presets of `antifragile.optim` that perturb the update equation in every mode, as
-            names or as tables of a preset with options. Part of an id only where there are any.
+            names or as tables of a preset with options.
+        network: The kind of network that an architecture names.
+        initialisation: The law of fresh weights.
+        block_dropout: Drop probability inside the blocks of a ResMLP in modes other than
+            ``dropout``, in which ``dropout`` acts there too.
+        block_norm: Normalisation before the blocks of a ResMLP; no kernel of the fleet has it.
+
+    The last five are part of an id only where they are not at their defaults.
 
     Note:
         In float32 the factor ``1 - learning_rate * weight_decay`` rounds to 1 at the paper's
@@ -68,6 +76,10 @@ class TrainingOptions:
     dropout: float = 0.1
     normalization: Normalization = Normalization.STANDARDIZE
     perturb: tuple[Perturbation, ...] = ()
+    network: Network = Network.MLP
+    initialisation: Initialiser = Initialiser.PYTORCH
+    block_dropout: float = 0.0
+    block_norm: BlockNorm = BlockNorm.NONE
 
     def __post_init__(self) -> None:
         faults = Faults("training")
@@ -78,12 +90,21 @@ class TrainingOptions:
         faults.whole_number("batch_size", self.batch_size, minimum=1, maximum=2**31 - 1)
         for key in ("weight_decay", "background_weight_decay"):
             faults.number(key, getattr(self, key), minimum=0, below=_HUGE, open_=False)
-        faults.number("dropout", self.dropout, minimum=0, below=1, open_=False)
-        faults.choice("normalization", self.normalization, list(Normalization))
+        for key in ("dropout", "block_dropout"):
+            faults.number(key, getattr(self, key), minimum=0, below=1, open_=False)
+        for key, choices in _CHOICES.items():
+            faults.choice(key, getattr(self, key), list(choices))
+        for key, none in (("block_dropout", 0), ("block_norm", BlockNorm.NONE)):
+            if self.network == Network.MLP and getattr(self, key) != none:
+                faults.add(
+                    f"{key} acts inside residual blocks, which network 'mlp' has not; use network "
+                    "'resmlp'"
+                )
         perturb = read_perturbations(faults, self.perturb)
         faults.raise_if_any()
         object.__setattr__(self, "perturb", perturb)
-        object.__setattr__(self, "normalization", Normalization(self.normalization))
+        for key, choices in _CHOICES.items():
+            object.__setattr__(self, key, choices(getattr(self, key)))
         for item in fields(self):
             if isinstance(item.default, float):
                 object.__setattr__(self, item.name, float(getattr(self, item.name)))
@@ -120,27 +141,50 @@ class TrainingOptions:
 
     @property
     def decay_is_placebo(self) -> bool:
-        """Whether decay cannot change a float32 weight and no other mode decays either."""
+        """Whether mode ``decay`` can only repeat a paired ``none``.
+
+        It cannot change a float32 weight, no other mode decays, and neither draws dropout masks.
+        """
         import numpy as np
 
         factor = np.float32(1 - self.learning_rate * self.weight_decay)
-        return bool(factor == np.float32(1)) and self.background_weight_decay == 0
+        others = self.background_weight_decay or self.block_dropout
+        return bool(factor == np.float32(1)) and not others
 
-    def to_mapping(self) -> dict[str, Any]:
-        """Plain values for JSON and TOML, in field order; ``perturb`` only where it is used."""
+    def to_mapping(self, *, preset: str = "paper") -> dict[str, Any]:
+        """Plain values for JSON and TOML, in field order.
+
+        Fields that came later are left out at their defaults, so that older ids do not change,
+        unless the preset from which these values will be read has another value.
+        """
         values: dict[str, Any] = to_json(self)
         values["perturb"] = [item.to_mapping() for item in self.perturb]
-        if not self.perturb:
-            del values["perturb"]
+        for item in fields(self):
+            both = getattr(self, item.name), getattr(PRESETS[preset], item.name)
+            if item.name in _LATER_FIELDS and both == (item.default, item.default):
+                del values[item.name]
         return values
+
+
+_CHOICES = {
+    "normalization": Normalization,
+    "network": Network,
+    "initialisation": Initialiser,
+    "block_norm": BlockNorm,
+}
+_LATER_FIELDS = ("perturb", "network", "initialisation", "block_dropout", "block_norm")
 
 
 PRESETS: Mapping[str, TrainingOptions] = {
     "paper": TrainingOptions(),
     "table-v": TrainingOptions(background_weight_decay=0.01),
+    "author-resmlp": TrainingOptions(
+        network=Network.RESMLP, background_weight_decay=0.01, block_dropout=0.1
+    ),
 }
 """``paper``: as the paper describes. ``table-v``: as the data behind its Table V were produced,
-with AdamW's default decay of 0.01 in every mode but ``decay``."""
+with AdamW's default decay of 0.01 in every mode but ``decay``. ``author-resmlp``: as its author
+trained residual networks, with that decay, and dropout inside the blocks in every mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +208,8 @@ class TrialSpec:
         faults.whole_number("seed", self.seed, minimum=0)
         faults.choice("pairing", self.pairing, list(Pairing))
         check_perturbations(faults, self.training, [self.mode])
-        check_neurons(faults, [self.architecture], [self.mode])
+        check_neurons(faults, [self.architecture], [self.mode], self.training)
+        check_ablations(faults, self.training, [self.mode])
         faults.raise_if_any()
         object.__setattr__(self, "pairing", Pairing(self.pairing))
 
@@ -177,6 +222,11 @@ class TrialSpec:
         return self if mode == self.mode else replace(self, mode=mode)
 
     @property
+    def ablation(self) -> Ablation | None:
+        """The neuron that is zeroed in this trial's mode and kind of network."""
+        return get_mode(self.mode).ablation_in(self.training.network)
+
+    @property
     def weight_decay(self) -> float:
         """AdamW's decoupled weight decay in this trial's mode."""
         options = self.training
@@ -187,6 +237,12 @@ class TrialSpec:
     def dropout(self) -> float:
         """Drop probability in this trial's mode, 0 outside ``dropout``."""
         return self.training.dropout if get_mode(self.mode).uses_dropout else 0.0
+
+    @property
+    def block_dropout(self) -> float:
+        """Drop probability inside residual blocks in this trial's mode."""
+        options, uses_dropout = self.training, get_mode(self.mode).uses_dropout
+        return options.dropout if uses_dropout else options.block_dropout
 
     @property
     def perturbations(self) -> tuple[Perturbation, ...]:
@@ -243,6 +299,7 @@ def check_neurons(
     faults: Faults,
     architectures: Iterable[Architecture],
     modes: Iterable[str],
+    training: TrainingOptions,
     *,
     n_classes: int = _MANY_CLASSES,
 ) -> None:
@@ -252,11 +309,24 @@ def check_neurons(
         faults: The list that faults are added to.
         architectures: The architectures.
         modes: Names of modes; unknown ones are left out.
+        training: The training options.
         n_classes: Neurons of the output layer; without it these are not counted.
     """
-    chosen = [mode for mode in _parts(modes) if mode.variation.targets != TargetChoice()]
+    chosen = [
+        mode
+        for mode in _parts(modes)
+        if mode.variation.targets != TargetChoice() or mode.recycles is not None
+    ]
+    if chosen and training.network is not Network.MLP:
+        faults.add(
+            f"mode {chosen[0].name!r} chooses among the neurons of network 'mlp'; network "
+            f"{str(training.network)!r} takes modifiers of the promotion, the optimizer and the "
+            "damage only"
+        )
+        return
     for mode, architecture in product(chosen, architectures if chosen else ()):
-        assert mode.ablation is not None, "only what ablates chooses neurons"
+        if mode.ablation is None:
+            continue  # it recycles, or needs residual blocks, which is said elsewhere
         widths = architecture.layer_sizes(1, n_classes)[1:]
         try:
             check_choice(mode.ablation.pool, mode.variation.targets, widths)
@@ -268,3 +338,13 @@ def _parts(modes: Iterable[str]) -> list[Mode]:
     """The modes of which these are made, without unknown ones."""
     known = [get_mode(mode) for mode in modes if is_mode(mode)]
     return list(dict.fromkeys(part for mode in known for part in mode.parts))
+
+
+def check_ablations(faults: Faults, training: TrainingOptions, modes: Iterable[str]) -> None:
+    """Note every mode that ablates what the network does not have."""
+    for mode in _parts(modes):
+        if mode.needs_residual_blocks and training.network is Network.MLP:
+            faults.add(
+                f"mode {mode.name!r} ablates residual blocks, which network 'mlp' has not; use "
+                "network 'resmlp' or mode 'hidden'"
+            )

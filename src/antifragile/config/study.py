@@ -24,6 +24,7 @@ from antifragile.config.run import (
     PRESETS,
     TrainingOptions,
     TrialSpec,
+    check_ablations,
     check_neurons,
     check_perturbations,
 )
@@ -76,7 +77,8 @@ class StudySpec:
         modes = read_modes(faults, self.modes)
         _check_no_repeats(faults, "mode", list(modes))
         check_perturbations(faults, self.training, modes)
-        check_neurons(faults, self.architectures, modes)
+        check_ablations(faults, self.training, modes)
+        check_neurons(faults, self.architectures, modes, self.training)
         faults.whole_number("trials", self.trials, minimum=1, maximum=_MAX_TRIALS)
         faults.whole_number("meta_loops", self.meta_loops, minimum=1, maximum=MAX_META_LOOPS)
         faults.whole_number("seed", self.seed, minimum=0)
@@ -142,7 +144,7 @@ class StudySpec:
         values: dict[str, Any] = to_json(self)
         return values | {
             "architectures": [architecture.name for architecture in self.architectures],
-            "training": self.training.to_mapping(),
+            "training": self.training.to_mapping(preset=self.preset),
             "evaluate": self.evaluate.to_mapping(),
         }
 

@@ -64,20 +64,17 @@ class Access:
 class PublishedFile:
     """One published IDX file and the checksum that identifies it.
 
-    Gzip bytes differ between mirrors of MNIST while the content does not, so the checksum is
-    of the content where that is known, and of the ``.gz`` archive where only that is published.
+    Gzip bytes differ between mirrors while the content does not, so the checksum is of the content.
 
     Args:
         name: Without the ending ``.gz``.
         shape: Shape that the header must give.
         content_sha256: Checksum of the uncompressed file.
-        archive_sha256: Checksum of the ``.gz`` file.
     """
 
     name: str
     shape: tuple[int, ...]
-    content_sha256: str | None = None
-    archive_sha256: str | None = None
+    content_sha256: str
 
     @property
     def archive_name(self) -> str:
@@ -91,8 +88,8 @@ class PublishedFile:
 
     @property
     def accepted_names(self) -> tuple[str, ...]:
-        """File names that can be verified: the plain file only if its checksum is known."""
-        return (self.archive_name, self.name) if self.content_sha256 else (self.archive_name,)
+        """Names of files that can be verified: compressed or plain."""
+        return (self.archive_name, self.name)
 
     def read_path(self, path: Path) -> np.ndarray:
         """Read and verify a file.
@@ -116,8 +113,6 @@ class PublishedFile:
 
     def read_archive(self, archive: bytes, *, source: str) -> np.ndarray:
         """Verify and read the bytes of the ``.gz`` file; `source` is for messages."""
-        if self.archive_sha256 is not None:
-            _check_sha256(archive, self.archive_sha256, source)
         try:
             content = gunzip(archive, source=source, max_bytes=self.size_bytes)
         except DataError as error:
@@ -130,8 +125,7 @@ class PublishedFile:
 
     def read_content(self, content: bytes, *, source: str) -> np.ndarray:
         """Verify and read the bytes of the uncompressed file; `source` is for messages."""
-        if self.content_sha256 is not None:
-            _check_sha256(content, self.content_sha256, source)
+        _check_sha256(content, self.content_sha256, source)
         array = parse_idx(content, source=source)
         if array.shape != self.shape:
             raise DataError(

@@ -144,10 +144,10 @@ _NAMES_AND_SHAPES: tuple[tuple[str, tuple[int, ...]], ...] = (
 )
 
 
-def _published(checksum: str, *sums: str) -> tuple[PublishedFile, ...]:
-    """The four files with their SHA-256 sums, which are of the content or of the archive."""
+def _published(*sums: str) -> tuple[PublishedFile, ...]:
+    """The four files with the SHA-256 sums of their content."""
     return tuple(
-        PublishedFile(name=name, shape=shape, **{checksum: sha256})
+        PublishedFile(name=name, shape=shape, content_sha256=sha256)
         for (name, shape), sha256 in zip(_NAMES_AND_SHAPES, sums, strict=True)
     )
 
@@ -156,7 +156,6 @@ MNIST = ImageSet(
     name="mnist",
     summary="70,000 handwritten digits of 28x28 pixels (LeCun, Cortes and Burges)",
     files=_published(
-        "content_sha256",
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -171,16 +170,15 @@ MNIST = ImageSet(
     is_default_owner=True,
 )
 
-# The publisher gives MD5 sums of the archives; these are the SHA-256 sums of the same bytes.
+# Sums of the content of the archives whose MD5 sums the publisher gives.
 FASHION_MNIST = ImageSet(
     name="fashion-mnist",
     summary="70,000 articles of clothing of 28x28 pixels (Zalando; arXiv:1708.07747)",
     files=_published(
-        "archive_sha256",
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
     n_validation=10000,
     mean_sd=(0.2860, 0.3530),

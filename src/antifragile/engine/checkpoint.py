@@ -194,8 +194,8 @@ def load_checkpoint(
     Args:
         path: A file by `save_checkpoint`.
         fingerprint: Identity of the trial it must belong to, or None to accept any.
-        layer_sizes: Inputs, widths and classes of the network that the weights must fit, or None
-            to accept any.
+        layer_sizes: Inputs, widths of linear layers and classes of the network that the weights
+            must fit, or None to accept any.
 
     Raises:
         CheckpointError: Missing, damaged, not a checkpoint, of another trial or network, or with
@@ -315,7 +315,7 @@ def _check_weights(
 
 
 def _shapes(layer_sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the parameters of a `SimpleMLP`, by name."""
+    """Shapes of the parameters of a `LinearStack`, by name."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (inputs, outputs) in enumerate(pairwise(layer_sizes)):
         shapes[f"layers.{layer}.weight"] = (outputs, inputs)

@@ -18,7 +18,7 @@ from antifragile.config.seeds import SeedTree, TrialStreams, dropout_keep_mask
 from antifragile.data.splits import Split
 from antifragile.engine.perturbation import needs_closure, perturbed
 from antifragile.engine.recycling import recycle_dormant
-from antifragile.model.networks import Dropout, SimpleMLP
+from antifragile.model.networks import Dropout, LinearStack, SimpleMLP
 
 _EVALUATION_BATCH = 1000  # activations of the widest networks stay near the cache
 
@@ -46,23 +46,41 @@ def epoch_order(order: SeedTree, meta_loop: int, n_samples: int) -> Tensor:
     return torch.from_numpy(order.generator(meta_loop).permutation(n_samples))
 
 
-def keyed_dropout(stream: SeedTree, *, meta_loop: int, step: int, p: float) -> Dropout | None:
-    """Dropout whose mask is a pure function of (stream, meta-loop, step, layer, sample, unit)."""
-    if p == 0:
+def keyed_dropout(
+    stream: SeedTree, *, meta_loop: int, step: int, p: float, block_p: float = 0.0
+) -> Dropout | None:
+    """Dropout whose mask is a pure function of (stream, meta-loop, step, layer, sample, unit).
+
+    Args:
+        stream: The trial's dropout stream.
+        meta_loop: 1-based.
+        step: 0-based batch within the epoch.
+        p: Drop probability.
+        block_p: Drop probability inside residual blocks.
+    """
+    if p == block_p == 0:
         return None
 
-    def apply(layer: int, hidden: Tensor) -> Tensor:
+    def apply(layer: int, hidden: Tensor, *, in_block: bool = False) -> Tensor:
+        probability = block_p if in_block else p
+        if probability == 0:
+            return hidden
         samples, units = hidden.shape
         keep = dropout_keep_mask(
-            stream, meta_loop=meta_loop, step=step, layer=layer, shape=(samples, units), p=p
+            stream,
+            meta_loop=meta_loop,
+            step=step,
+            layer=layer,
+            shape=(samples, units),
+            p=probability,
         )
         mask = torch.from_numpy(keep).to(device=hidden.device, dtype=hidden.dtype)
-        return hidden * mask * (1 / (1 - p))  # (B, W)
+        return hidden * mask * (1 / (1 - probability))  # (B, W)
 
     return apply
 
 
-def fresh_adamw(model: SimpleMLP, spec: TrialSpec) -> torch.optim.Optimizer:
+def fresh_adamw(model: LinearStack, spec: TrialSpec) -> torch.optim.Optimizer:
     """Make the trial's optimizer, without any memory."""
     options = spec.training
     return torch.optim.AdamW(
@@ -75,7 +93,7 @@ def fresh_adamw(model: SimpleMLP, spec: TrialSpec) -> torch.optim.Optimizer:
 
 
 def train_epoch(
-    model: SimpleMLP,
+    model: LinearStack,
     train: Split,
     spec: TrialSpec,
     streams: TrialStreams,
@@ -105,19 +123,26 @@ def train_epoch(
     recycle_every = get_mode(spec.mode).recycle_every
     with perturbed(optimizer, spec, streams, first_step=first_step, model=model):
         for step, rows in enumerate(batches):
-            dropout = keyed_dropout(streams.dropout, meta_loop=meta_loop, step=step, p=spec.dropout)
+            dropout = keyed_dropout(
+                streams.dropout,
+                meta_loop=meta_loop,
+                step=step,
+                p=spec.dropout,
+                block_p=spec.block_dropout,
+            )
             batch = Split(train.images[rows], train.labels[rows])
             loss = _one_step(model, optimizer, batch, dropout, needs_closure(spec.perturbations))
             total += loss * len(rows)
             update = first_step + step + 1
             if recycle_every and update % recycle_every == 0:
+                assert isinstance(model, SimpleMLP), "checked in the spec"
                 fresh = streams.ablation.child("recycled", update)
                 recycle_dormant(model, optimizer, batch.images, stream=fresh)
     return total.item() / train.n_samples
 
 
 def _one_step(
-    model: SimpleMLP,
+    model: LinearStack,
     optimizer: torch.optim.Optimizer,
     batch: Split,
     dropout: Dropout | None,
@@ -142,7 +167,7 @@ def _one_step(
 
 
 @torch.no_grad()
-def count_correct(model: SimpleMLP, split: Split) -> int:
+def count_correct(model: LinearStack, split: Split) -> int:
     """Count samples whose own class has the (first) largest logit; NaN logits are wrong."""
     correct = 0
     images_by_batch = torch.split(split.images, _EVALUATION_BATCH)

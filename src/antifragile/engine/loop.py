@@ -22,25 +22,35 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from antifragile.config.modifiers.records import Promotion
-from antifragile.engine.policies import GREEDY, KeptStates, LastKnownGood, Score, keep_states
-from antifragile.model.networks import Weights
+from antifragile.engine.policies import GREEDY, Progress, Score
 
 Target = TypeVar("Target")
 Hit = TypeVar("Hit", covariant=True)
 Scored = TypeVar("Scored", int, float, covariant=True)
 
 
-class Candidate(Protocol[Hit, Scored]):
+class HasProgress(Protocol):
+    """The states that are kept between two meta-loops."""
+
+    @property
+    def progress(self) -> Progress[Any]:
+        """Scores and counts of the promotion rule."""
+
+
+States = TypeVar("States", bound=HasProgress)
+
+
+class Candidate(Protocol[Hit, Scored, States]):
     """The network that a meta-loop damages and trains, with its data and its optimizer."""
 
     def initialise(self, meta_loop: int) -> None:
         """Load the fresh network that a meta-loop trains: the first one, or one that restarts."""
 
-    def load(self, weights: Weights) -> None:
-        """Load a clone of these weights, which stay as they are."""
+    def load(self, kept: States) -> None:
+        """Load a clone of the LKG, which stays as it is."""
 
     def damage(self, meta_loop: int, *, rate: int) -> Sequence[Hit]:
         """Damage what this meta-loop draws, and return it; nothing in a mode that does not.
@@ -50,21 +60,24 @@ class Candidate(Protocol[Hit, Scored]):
             rate: Number of neurons, where the mode adapts it.
         """
 
-    def most_rate(self, meta_loop: int) -> int:
-        """Return the upper bound of the rate; 1 where the mode does not adapt it."""
-
     def train_epoch(self, meta_loop: int) -> float:
         """Train for one epoch, and return the mean loss."""
 
     def score(self) -> Scored:
         """Measure the network on the validation split; more is better."""
 
-    def copy_weights(self) -> Weights:
-        """Copy the weights, for an LKG."""
+    def keep(self, promotion: Promotion, kept: States | None, score: Any) -> States:
+        """Judge the network by a promotion rule, and keep what the rule says.
+
+        Args:
+            promotion: The rule.
+            kept: The states so far; None in meta-loop 1.
+            score: The network's.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetaLoopOutcome(Generic[Target, Score]):
+class MetaLoopOutcome(Generic[Target, Score, States]):
     """The outcome of one meta-loop.
 
     Args:
@@ -79,31 +92,26 @@ class MetaLoopOutcome(Generic[Target, Score]):
 
     meta_loop: int
     score: Score
-    kept: KeptStates[Score]
+    kept: States
     targets: tuple[Target, ...]
     damaged_score: Score | None
     train_loss: float
     seconds: float
 
     @property
-    def lkg(self) -> LastKnownGood[Score]:
-        """The LKG after the meta-loop; its `meta_loop` is this one's if it was promoted."""
-        return self.kept.lkg
-
-    @property
     def is_promoted(self) -> bool:
         """Whether the candidate became the LKG."""
-        return self.kept.is_promoted
+        return self.kept.progress.lkg.meta_loop == self.meta_loop
 
 
 def one_meta_loop(
-    candidate: Candidate[Target, Score],
-    kept: KeptStates[Score] | None,
+    candidate: Candidate[Target, Score, States],
+    kept: States | None,
     meta_loop: int,
     *,
     promotion: Promotion = GREEDY,
     harm: bool = False,
-) -> MetaLoopOutcome[Target, Score]:
+) -> MetaLoopOutcome[Target, Score, States]:
     """Clone, damage, train, score, and promote.
 
     Args:
@@ -118,16 +126,15 @@ def one_meta_loop(
     if kept is None or promotion.starts_afresh(meta_loop):
         candidate.initialise(meta_loop)
     else:
-        candidate.load(kept.lkg.weights)
+        candidate.load(kept)
         targets = candidate.damage(meta_loop, rate=kept.progress.rate)
     damaged = candidate.score() if harm and targets else None
     train_loss = candidate.train_epoch(meta_loop)
     score = candidate.score()
-    most = candidate.most_rate(meta_loop)
     return MetaLoopOutcome(
         meta_loop=meta_loop,
         score=score,
-        kept=keep_states(promotion, kept, score, candidate.copy_weights, most_rate=most),
+        kept=candidate.keep(promotion, kept, score),
         targets=tuple(targets),
         damaged_score=damaged,
         train_loss=train_loss,

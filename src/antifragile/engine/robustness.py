@@ -1,6 +1,7 @@
 """Test accuracy of a trained network under three kinds of damage.
 
-- hidden-neurons: the outgoing weights of a share of all hidden neurons are zeroed;
+- hidden-neurons: the outgoing weights of a share of all hidden neurons are zeroed (in a ResMLP, of
+  the inner neurons of its blocks);
 - weight-noise: Gaussian noise on every parameter, its sd in units of the layer's weight RMS;
 - input-noise: Gaussian noise on every pixel, its sd in units of the training images' sd.
 
@@ -12,16 +13,20 @@ The paper claims robust networks but does not measure robustness.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from antifragile.config.networks import hidden_layers
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import SeedTree
 from antifragile.data.splits import Dataset, Split
 from antifragile.engine.epoch import count_correct, exact_numerics
 from antifragile.engine.records import Damage, RobustnessRecord
-from antifragile.model.networks import SimpleMLP, Weights
+from antifragile.model.networks import LinearStack, Weights
+from antifragile.model.resmlp import make_network
 
 DRAWS = 5
 
@@ -45,9 +50,9 @@ def measure_robustness(
         threads: Threads of torch inside.
     """
     stream = SeedTree(spec.seed).child(spec.architecture.name, spec.trial, "robustness")
-    model = SimpleMLP(
-        spec.architecture, data.n_inputs, data.n_classes, dtype=weights["layers.0.bias"].dtype
-    ).to(data.test.images.device)
+    shape, dtype = (data.n_inputs, data.n_classes), weights["layers.0.bias"].dtype
+    model = make_network(spec.training, spec.architecture, *shape, dtype=dtype)
+    model.to(data.test.images.device)
     records = []
     with exact_numerics(threads), torch.no_grad():
         for damage, levels in LEVELS.items():
@@ -64,7 +69,7 @@ def measure_robustness(
 
 
 def _count_damaged(
-    model: SimpleMLP,
+    model: LinearStack,
     data: Dataset,
     weights: Weights,
     damage: Damage,
@@ -73,7 +78,8 @@ def _count_damaged(
 ) -> int:
     test = data.test
     if damage is Damage.HIDDEN_NEURONS:
-        weights = without_neurons(weights, model.architecture.hidden_widths, level, rng)
+        widths = {i: model.sizes[i + 1] for i in hidden_layers(model.kind, model.sizes[1:])}
+        weights = without_neurons(weights, widths, level, rng)
     elif damage is Damage.WEIGHT_NOISE:
         weights = with_noise(weights, level, rng)
     else:
@@ -84,15 +90,23 @@ def _count_damaged(
 
 
 def without_neurons(
-    weights: Weights, widths: tuple[int, ...], share: float, rng: np.random.Generator
+    weights: Weights, widths: Mapping[int, int], share: float, rng: np.random.Generator
 ) -> Weights:
-    """Zero the outgoing weights of a random share of all hidden neurons, at least one."""
-    n_neurons = sum(widths)
+    """Zero the outgoing weights of a random share of all hidden neurons, at least one.
+
+    Args:
+        weights: The network's; they stay as they are.
+        widths: Neurons of each hidden linear layer, by its number.
+        share: Share of them.
+        rng: The stream of the draw.
+    """
+    n_neurons = sum(widths.values())
     is_chosen = torch.zeros(n_neurons, dtype=torch.bool)
     is_chosen[rng.permutation(n_neurons)[: max(1, round(share * n_neurons))]] = True
     damaged = dict(weights)
-    for layer, neurons in enumerate(torch.split(is_chosen, list(widths)), start=1):
-        name = f"layers.{layer}.weight"
+    split = torch.split(is_chosen, list(widths.values()))
+    for layer, neurons in zip(widths, split, strict=True):
+        name = f"layers.{layer + 1}.weight"
         damaged[name] = weights[name].masked_fill(neurons.to(weights[name].device), 0)
     return damaged
 

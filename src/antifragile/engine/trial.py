@@ -15,18 +15,19 @@ import numpy as np
 import torch
 
 from antifragile.config.modes import get_mode
-from antifragile.config.modifiers.records import OptimizerMemory
+from antifragile.config.modifiers.records import OptimizerMemory, Promotion
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct, exact_numerics, fresh_adamw, train_epoch
 from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop
 from antifragile.engine.moments import Moments, give_moments, take_moments
-from antifragile.engine.policies import KeptStates, LastKnownGood
+from antifragile.engine.policies import KeptStates, LastKnownGood, keep_states
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.model.damage import Masks, damage
-from antifragile.model.networks import SimpleMLP, Weights, clone_weights, initialise
-from antifragile.model.neurons import AblationTarget
+from antifragile.model.networks import LinearStack, SimpleMLP, Weights, clone_weights, initialise
+from antifragile.model.neurons import AblationTarget, target_at
 from antifragile.model.ranks import neuron_values
+from antifragile.model.resmlp import make_network
 from antifragile.model.targets import choose_neurons, most_neurons
 
 
@@ -88,12 +89,12 @@ class TrialCandidate:
     def initialise(self, meta_loop: int) -> None:
         """Load a fresh network, which nothing is remembered of."""
         fresh = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
-        self.load(fresh)
+        self._model.load_state_dict(dict(fresh))
         self.moments = None
 
-    def load(self, weights: Weights) -> None:
-        """Load a clone of these weights."""
-        self._model.load_state_dict(dict(weights))
+    def load(self, kept: KeptStates[int]) -> None:
+        """Load a clone of the LKG."""
+        self._model.load_state_dict(dict(kept.lkg.weights))
 
     @torch.no_grad()
     def damage(self, meta_loop: int, *, rate: int) -> Sequence[AblationTarget]:
@@ -105,10 +106,6 @@ class TrialCandidate:
         if hits.targets and self.moments is not None and zeroes:
             self.moments = self.moments.without(masks)
         return hits.targets
-
-    def most_rate(self, meta_loop: int) -> int:
-        """Return the number of neurons that an adaptive mode may hit, 1 in any other."""
-        return most_rate(self._spec, self._data, meta_loop)
 
     def train_epoch(self, meta_loop: int) -> float:
         """Train for one epoch, with a fresh optimizer or its memory; return the mean loss."""
@@ -125,8 +122,15 @@ class TrialCandidate:
         """Count the correct validation samples."""
         return count_correct(self._model, self._data.validation)
 
-    def copy_weights(self) -> Weights:
-        """Copy the weights."""
+    def keep(
+        self, promotion: Promotion, kept: KeptStates[int] | None, score: int
+    ) -> KeptStates[int]:
+        """Judge the network, and keep a copy of its weights if the rule says so."""
+        meta_loop = 1 if kept is None else kept.progress.meta_loop + 1
+        most = most_rate(self._spec, self._data, meta_loop)
+        return keep_states(promotion, kept, score, self._copy_weights, most_rate=most)
+
+    def _copy_weights(self) -> Weights:
         return clone_weights(self._model)
 
     def _optimizer_at(self, meta_loop: int) -> OptimizerMemory:
@@ -153,18 +157,26 @@ def choose_hits(
         meta_loop: 1-based.
         rate: Number of neurons in an adaptive mode.
     """
-    mode = get_mode(spec.mode).at(meta_loop)
-    if mode.ablation is None:
+    ablation = spec.at(meta_loop).ablation
+    if ablation is None:
         return Hits()
-    rng, choice = spec.streams(meta_loop).ablation.generator(meta_loop), mode.variation.targets
+    rng = spec.streams(meta_loop).ablation.generator(meta_loop)
+    choice = get_mode(spec.mode).at(meta_loop).variation.targets
     values = None
     if choice.rank is not None:
         measured = _network(spec, data, torch.float64)
+        assert isinstance(measured, SimpleMLP), "checked in the spec"
         values = neuron_values(choice.rank, weights(), measured, data.train)
-    widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
-    neurons = choose_neurons(mode.ablation, choice, widths, rng=rng, rate=rate, values=values)
-    targets = (AblationTarget(ablation=mode.ablation, layer=a, neuron=b) for a, b in neurons)
+    widths = _widths(spec, data)
+    neurons = choose_neurons(ablation, choice, widths, rng=rng, rate=rate, values=values)
+    targets = (target_at(ablation, widths, layer, neuron) for layer, neuron in neurons)
     return Hits(targets=tuple(targets), rng=rng)
+
+
+def _widths(spec: TrialSpec, data: Dataset) -> tuple[int, ...]:
+    """Neurons of every linear layer of a trial's network, the output layer last."""
+    network = spec.training.network
+    return spec.architecture.layer_sizes(data.n_inputs, data.n_classes, network)[1:]
 
 
 def damage_clone(
@@ -192,11 +204,10 @@ def damage_clone(
 
 def most_rate(spec: TrialSpec, data: Dataset, meta_loop: int) -> int:
     """Upper bound of a trial's adaptive rate; 1 where its mode has none."""
-    mode = get_mode(spec.mode).at(meta_loop)
-    if not mode.variation.targets.adaptive:
+    targets = get_mode(spec.mode).at(meta_loop).variation.targets
+    if not targets.adaptive:
         return 1
-    widths = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)[1:]
-    return most_neurons(mode.ablation, mode.variation.targets, widths)
+    return most_neurons(spec.at(meta_loop).ablation, targets, _widths(spec, data))
 
 
 def meta_loops(
@@ -247,7 +258,8 @@ def initial_weights(
     model = _network(spec, data, dtype)
     stream = spec.streams().init
     key = (stream if draw == 1 else stream.child("again", draw)).key64
-    initialise(model, generator=torch.Generator().manual_seed(key))
+    generator = torch.Generator().manual_seed(key)
+    initialise(model, generator=generator, law=spec.training.initialisation)
     return clone_weights(model)
 
 
@@ -271,11 +283,12 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
     )
 
 
-def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> SimpleMLP:
-    return SimpleMLP(spec.architecture, data.n_inputs, data.n_classes, dtype=dtype)
+def _network(spec: TrialSpec, data: Dataset, dtype: torch.dtype) -> LinearStack:
+    shape = spec.architecture, data.n_inputs, data.n_classes
+    return make_network(spec.training, *shape, dtype=dtype)
 
 
-def _record(outcome: MetaLoopOutcome[AblationTarget, int]) -> MetaLoopRecord:
+def _record(outcome: MetaLoopOutcome[AblationTarget, int, KeptStates[int]]) -> MetaLoopRecord:
     first = outcome.targets[0] if outcome.targets else None
     return MetaLoopRecord(
         meta_loop=outcome.meta_loop,

@@ -72,6 +72,8 @@ class EpochJob:
         options: The training options, the same for all.
         weight_decay: Decoupled weight decay of each replica.
         dropout: Drop probability of each replica.
+        block_dropout: Drop probability of each replica inside residual blocks; may be left out
+            where the network has none.
         dropout_keys: The 64-bit key of each replica's dropout stream.
         meta_loops: The meta-loop each replica is in (1-based).
         perturbations: Perturbations of the update equation, the same for all replicas.
@@ -89,6 +91,7 @@ class EpochJob:
     meta_loops: Sequence[int]
     perturbations: tuple[Perturbation, ...] = ()
     perturbation_keys: Sequence[int] = ()
+    block_dropout: Sequence[float] = ()
     moments: Sequence[RowMoments | None] = ()
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from antifragile.config.architecture import Architecture
+from antifragile.config.networks import Network, adding_layers
 from antifragile.model.networks import Weights
 
 
@@ -27,11 +28,28 @@ class FlatLayout:
     architecture: Architecture
     n_inputs: int
     n_classes: int
+    network: Network = Network.MLP
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Units from input to logits, length L + 2."""
-        return self.architecture.layer_sizes(self.n_inputs, self.n_classes)
+        """Units of every linear layer from input to logits."""
+        return self.architecture.layer_sizes(self.n_inputs, self.n_classes, self.network)
+
+    @cached_property
+    def adds(self) -> tuple[bool, ...]:
+        """For every linear layer, whether the stream two layers below is added to its result."""
+        return adding_layers(self.network, self.sizes[1:])
+
+    @property
+    def inner_layers(self) -> list[int]:
+        """Linear layers whose activations lie inside a residual block."""
+        return [layer - 1 for layer, adds in enumerate(self.adds) if adds]
+
+    @property
+    def outer_layers(self) -> list[int]:
+        """Hidden linear layers that neither lie inside a residual block nor end one."""
+        hidden = range(len(self.adds) - 1)
+        return [i for i in hidden if not (self.adds[i] or self.adds[i + 1])]
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:

@@ -14,6 +14,7 @@ import torch
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES
+from antifragile.config.networks import Network
 from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
@@ -74,6 +75,7 @@ def measure_rate(
     threads: int = 1,
     repeats: int = 2,
     precision: str = "fp32",
+    network: Network = Network.MLP,
 ) -> FleetRate:
     """Train a few replicas of an architecture as a study would, and time them.
 
@@ -83,8 +85,9 @@ def measure_rate(
         threads: Threads of the fleet.
         repeats: Meta-loops that are timed; the best counts.
         precision: Precision of the fleet's products, ``fp32`` or ``bf16``.
+        network: The kind of network that the architecture names.
     """
-    specs = paper_trials(architecture, data, trials=threads)
+    specs = paper_trials(architecture, data, trials=threads, network=network)
     work = workload(specs, data)
     plan = plan_fleet(work, threads=threads, precision=precision)
     times = seconds_per_meta_loop(specs, data, plan)
@@ -99,10 +102,15 @@ def measure_rate(
 
 
 def paper_trials(
-    architecture: Architecture, data: Dataset, *, trials: int, pairing: Pairing = Pairing.PAIRED
+    architecture: Architecture,
+    data: Dataset,
+    *,
+    trials: int,
+    pairing: Pairing = Pairing.PAIRED,
+    network: Network = Network.MLP,
 ) -> list[TrialSpec]:
     """List trials of one architecture in the paper's six modes, the modes of a trial together."""
-    options = TrainingOptions(normalization=data.normalization)
+    options = TrainingOptions(normalization=data.normalization, network=network)
     return [
         TrialSpec(
             dataset=data.name,

@@ -131,8 +131,9 @@ def _check_alike(specs: Sequence[TrialSpec]) -> None:
 
 
 def _check_modes(specs: Sequence[TrialSpec]) -> None:
-    for mode, perturbations in {spec.mode: spec.perturbations for spec in specs}.items():
-        if reason := why_not_in_fleet(get_mode(mode), perturbations):
+    for spec in {spec.mode: spec for spec in specs}.values():
+        norm = spec.training.block_norm
+        if reason := why_not_in_fleet(get_mode(spec.mode), spec.perturbations, norm):
             raise UsageError(f"a fleet cannot train this: {reason}. Use the readable engine.")
 
 

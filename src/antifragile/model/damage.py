@@ -39,10 +39,32 @@ def damage(
         rng: The trial's ablation stream, as the choice of the targets left it.
         fresh: Draws a fresh network, for the kind that needs one.
     """
-    if kind is DamageKind.SCATTERED:
-        masks = scattered_entries(weights, targets, rng=rng)
-    else:
-        masks = hit_entries(weights, targets)
+    hit = hit_entries(weights, targets)
+    incoming = hit_entries(weights, [_incoming(target) for target in targets])
+    return damage_entries(weights, hit, incoming, kind, rng=rng, fresh=fresh)
+
+
+@torch.no_grad()
+def damage_entries(
+    weights: Weights,
+    hit: Masks,
+    incoming: Masks,
+    kind: DamageKind,
+    *,
+    rng: np.random.Generator,
+    fresh: Callable[[], Weights],
+) -> Masks:
+    """Damage entries of a network in place, and return those that were damaged.
+
+    Args:
+        weights: The network.
+        hit: The entries that an ablation zeroes.
+        incoming: Those of them that come in.
+        kind: The change of the entries.
+        rng: The stream that draws it.
+        fresh: Draws a fresh network, for the kind that needs one.
+    """
+    masks = scattered_entries(weights, hit, rng=rng) if kind is DamageKind.SCATTERED else hit
     if kind is DamageKind.NOISE:
         _add_noise(weights, masks, rng)
     else:
@@ -50,7 +72,7 @@ def damage(
             weights[name][mask] = 0
     if kind is DamageKind.REINIT:
         drawn = fresh()
-        for name, mask in hit_entries(weights, [_incoming(target) for target in targets]).items():
+        for name, mask in incoming.items():
             weights[name][mask] = drawn[name].to(weights[name])[mask]
     return masks
 
@@ -68,11 +90,9 @@ def hit_entries(weights: Weights, targets: Sequence[AblationTarget]) -> Masks:
     return {name: ~value for name, value in ones.items()}
 
 
-def scattered_entries(
-    weights: Weights, targets: Sequence[AblationTarget], *, rng: np.random.Generator
-) -> Masks:
-    """Draw as many entries, anywhere in the network, as ablating these neurons would zero."""
-    number = sum(int(mask.sum()) for mask in hit_entries(weights, targets).values())
+def scattered_entries(weights: Weights, hit: Masks, *, rng: np.random.Generator) -> Masks:
+    """Draw as many entries, anywhere in the network, as are hit."""
+    number = sum(int(mask.sum()) for mask in hit.values())
     sizes = [value.numel() for value in weights.values()]
     chosen = rng.choice(sum(sizes), size=number, replace=False, shuffle=False)
     flat = torch.zeros(sum(sizes), dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Ablation of one neuron of our networks: choose a target, zero its entries.
+"""Ablation of one neuron or channel of our networks: choose a target, zero its entries.
 
 Which neuron a mode chooses, and whether its outgoing weights are zeroed too, says
 `config.modes.Ablation`.
@@ -11,41 +11,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from antifragile.config.modes import Ablation
+from antifragile.config.networks import residual_runs
 from antifragile.model.networks import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationTarget:
-    """One neuron: its linear layer (0-based, L is the output layer) and its index in it."""
+    """One neuron, or one channel of a residual stream.
+
+    Args:
+        ablation: The mode's way to choose, and how much becomes zero.
+        layer: Its linear layer (0-based, the last is the output layer).
+        neuron: Its index in that layer.
+        blocks: Number of residual blocks after that layer whose share in the channel goes, too.
+    """
 
     ablation: Ablation
     layer: int
     neuron: int
+    blocks: int = 0
 
 
-def choose_target(
-    ablation: Ablation, layer_sizes: Sequence[int], *, rng: np.random.Generator
-) -> AblationTarget:
-    """Draw the neuron to ablate.
+def target_at(ablation: Ablation, widths: Sequence[int], layer: int, neuron: int) -> AblationTarget:
+    """Make the target of a neuron that was chosen.
 
     Args:
         ablation: The mode's way to choose.
-        layer_sizes: Units from input to logits, length L + 2.
-        rng: The trial's ablation stream at this meta-loop.
-
-    Raises:
-        UsageError: ``hidden`` without a hidden layer.
+        widths: Neurons of every linear layer, the output layer last.
+        layer: Its linear layer.
+        neuron: Its index in that layer.
     """
-    layer, neuron = ablation.choose(layer_sizes[1:], rng)
-    return AblationTarget(ablation=ablation, layer=layer, neuron=neuron)
+    blocks = 0
+    if ablation.whole_channel:
+        blocks = next(run.blocks for run in residual_runs(widths) if run.stem == layer)
+    return AblationTarget(ablation=ablation, layer=layer, neuron=neuron, blocks=blocks)
 
 
 def ablate(weights: Weights, target: AblationTarget) -> None:
     """Zero the target's entries of ``weights``."""
-    weights[f"layers.{target.layer}.weight"][target.neuron] = 0
-    weights[f"layers.{target.layer}.bias"][target.neuron] = 0
-    if target.ablation.zeroes_outgoing:
-        weights[f"layers.{target.layer + 1}.weight"][:, target.neuron] = 0
+    for layer in range(target.layer, target.layer + 2 * target.blocks + 1, 2):
+        weights[f"layers.{layer}.weight"][target.neuron] = 0
+        weights[f"layers.{layer}.bias"][target.neuron] = 0
+        if target.ablation.zeroes_outgoing:
+            weights[f"layers.{layer + 1}.weight"][:, target.neuron] = 0

@@ -16,7 +16,7 @@ from antifragile.analysis.inference.effects import cells_with_intervals
 from antifragile.analysis.landscape import landscape_frame
 from antifragile.analysis.regimes.classification import classify_source
 from antifragile.analysis.regimes.words import REGIMES, RegimeRules
-from antifragile.analysis.source import Source, input_sizes
+from antifragile.analysis.source import Source, input_sizes, network_of
 from antifragile.analysis.summary import Measure, measured
 from antifragile.config.modes import mode_names
 
@@ -79,7 +79,9 @@ def survey(
         measure=measure,
         cells=cells,
         rules=rules,
-        landscape=landscape_frame(cells, verdicts, sizes=input_sizes(source)),
+        landscape=landscape_frame(
+            cells, verdicts, sizes=input_sizes(source), network=network_of(source)
+        ),
     )
 
 

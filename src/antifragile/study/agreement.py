@@ -26,7 +26,8 @@ def load_study_data(spec: StudySpec, data_dir: Path | None) -> Dataset:
     """The study's data set, after checking that every network fits in memory with it."""
     data = load_dataset(spec.dataset, data_dir=data_dir, normalization=spec.training.normalization)
     for architecture in spec.architectures:
-        architecture.check_fits_in_memory(data.n_inputs, data.n_classes)
+        network = spec.training.network
+        architecture.check_fits_in_memory(data.n_inputs, data.n_classes, network)
     return data
 
 

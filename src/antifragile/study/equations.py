@@ -19,7 +19,7 @@ from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrialSpec, check_neurons
+from antifragile.config.run import TrainingOptions, TrialSpec, check_neurons
 from antifragile.config.seeds import Pairing
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
@@ -85,7 +85,8 @@ def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquatio
     modes: dict[tuple[tuple[Perturbation, ...], str | None], list[str]] = {}
     for mode in spec.modes:
         perturbations = () if is_plain else spec.training.perturbations_in(mode)
-        obstacle = "as asked" if is_plain else why_not_in_fleet(get_mode(mode), perturbations)
+        reason = why_not_in_fleet(get_mode(mode), perturbations, spec.training.block_norm)
+        obstacle = "as asked" if is_plain else reason
         modes.setdefault((perturbations, obstacle), []).append(mode)
     return tuple(_equation(names, *common, options) for common, names in modes.items())
 
@@ -96,7 +97,7 @@ def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple
     Raises:
         UsageError: The memory budget is too small, or nothing trains this as asked.
     """
-    _check_outputs(spec.architectures, spec.modes, data)
+    _check_outputs(spec.architectures, spec.modes, spec.training, data)
     equations = study_equations(spec, options)
     specs: dict[tuple[Architecture, UpdateEquation], list[TrialSpec]] = {
         (architecture, equation): []
@@ -119,20 +120,24 @@ def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingP
     Raises:
         UsageError: As `plan_trainings`.
     """
-    _check_outputs([spec.architecture], [spec.mode], data)
+    _check_outputs([spec.architecture], [spec.mode], spec.training, data)
     is_plain = options.engine is EngineName.PLAIN
-    reason = why_not_in_fleet(get_mode(spec.mode), spec.perturbations)
+    mode, norm = get_mode(spec.mode), spec.training.block_norm
+    reason = why_not_in_fleet(mode, spec.perturbations, norm)
     obstacle = "as asked" if is_plain else reason
     equation = _equation([spec.mode], spec.perturbations, obstacle, options)
     return _plan_training([spec], data, equation, options, workers=1, harm=False)
 
 
 def _check_outputs(
-    architectures: Sequence[Architecture], modes: Sequence[str], data: Dataset
+    architectures: Sequence[Architecture],
+    modes: Sequence[str],
+    training: TrainingOptions,
+    data: Dataset,
 ) -> None:
     """Refuse modes that name more outputs than the data set has classes."""
     faults = Faults(f"data set {data.name!r} of {data.n_classes} classes")
-    check_neurons(faults, architectures, modes, n_classes=data.n_classes)
+    check_neurons(faults, architectures, modes, training, n_classes=data.n_classes)
     faults.raise_if_any()
 
 

@@ -43,8 +43,9 @@ class MissingTrial:
         """Those of its meta-loops that ablate; one that trains a fresh network does not."""
         mode, done = get_mode(self.spec.mode), self.recorded_meta_loops
         if mode.variation == PAPER and not mode.stretches:  # quick, for studies of many trials
-            return 0 if mode.ablation is None else self.meta_loops_left - (done == 0)
-        return sum(mode.ablates(turn) for turn in range(done + 1, self.spec.meta_loops + 1))
+            return 0 if self.spec.ablation is None else self.meta_loops_left - (done == 0)
+        turns = range(done + 1, self.spec.meta_loops + 1)
+        return sum(mode.ablates(turn, self.spec.training.network) for turn in turns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -210,8 +210,8 @@ class _TaskRun:
         if not trial.recorded_meta_loops or not path.exists():
             return None
         fingerprint = trial_fingerprint(trial.spec, self.task.data_sha256)
-        shape = trial.spec.architecture
-        sizes = shape.layer_sizes(self.data.n_inputs, self.data.n_classes)
+        shape, network = trial.spec.architecture, trial.spec.training.network
+        sizes = shape.layer_sizes(self.data.n_inputs, self.data.n_classes, network)
         try:
             state, _ = load_checkpoint(path, fingerprint=fingerprint, layer_sizes=sizes)
         except CheckpointError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from antifragile.analysis.summary import Measure
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import JsonOption, MeasureOption
 from antifragile.cli.results.source import SourceFlags
+from antifragile.config.networks import Network
 
 
 def size(
@@ -20,11 +21,21 @@ def size(
     measure: MeasureOption = "peak",
     inputs: Annotated[int, typer.Option(min=1, max=10**9, help="Inputs of the data set.")] = 784,
     classes: Annotated[int, typer.Option(min=2, max=10**9, help="Classes of the data set.")] = 10,
+    network: Annotated[
+        Literal["mlp", "resmlp"] | None,
+        typer.Option(help="The kind of network.", show_default="the study's; a CSV's: mlp"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say from the harm of ablation how large each network really is, with an interval."""
     opened = chosen.open()
-    advice = advise_size(opened, measure=Measure(measure), n_inputs=inputs, n_classes=classes)
+    advice = advise_size(
+        opened,
+        measure=Measure(measure),
+        n_inputs=inputs,
+        n_classes=classes,
+        network=None if network is None else Network(network),
+    )
     if as_json:
         frame = advice.table.astype(object).where(advice.table.notna(), None)
         print_json(

@@ -53,7 +53,7 @@ class NativeKernel:
     ) -> None:
         self._operands = torch.bfloat16 if bf16 else data.train.images.dtype
         self.library, self.layout, self.data, self.threads = library, layout, data, threads
-        self._sizes = np.array(layout.sizes, dtype=np.int64)
+        self._sizes, self._adds = _int64(layout.sizes), _int64(layout.adds)
         self._validation = self._pack(data.validation)
         self._stop = np.zeros(1, dtype=np.int32)
 
@@ -87,6 +87,7 @@ class NativeKernel:
         orders = _uint64([group.order.data_ptr() for group in job.groups])
         rows = _uint64([row.data_ptr() for row in weights])
         decay, dropout = np.array(job.weight_decay), np.array(job.dropout)
+        block_dropout = np.array(job.block_dropout or [0.0] * len(rows))
         keys, meta_loops = _uint64(job.dropout_keys), _int64(job.meta_loops)
         moments = job.moments or [None] * len(rows)
         first = _uint64([0 if row is None else row.first.data_ptr() for row in moments])
@@ -96,6 +97,7 @@ class NativeKernel:
         native = NativeJob(
             n_layers=len(self._sizes) - 1,
             sizes=self._sizes.ctypes.data,
+            adds=self._adds.ctypes.data,
             images=self._images.data_ptr() if train else None,
             labels=train.labels.data_ptr() if train else None,
             n_train=train.n_samples if train else 0,
@@ -113,6 +115,7 @@ class NativeKernel:
             weights=rows.ctypes.data,
             weight_decay=decay.ctypes.data,
             dropout=dropout.ctypes.data,
+            block_dropout=block_dropout.ctypes.data,
             dropout_key=keys.ctypes.data,
             meta_loop=meta_loops.ctypes.data,
             train_loss=train_loss.ctypes.data,

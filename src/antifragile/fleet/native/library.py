@@ -40,6 +40,7 @@ class NativeJob(ctypes.Structure):
     _fields_ = (
         ("n_layers", ctypes.c_int64),
         ("sizes", ctypes.c_void_p),
+        ("adds", ctypes.c_void_p),
         ("images", ctypes.c_void_p),
         ("labels", ctypes.c_void_p),
         ("n_train", ctypes.c_int64),
@@ -57,6 +58,7 @@ class NativeJob(ctypes.Structure):
         ("weights", ctypes.c_void_p),
         ("weight_decay", ctypes.c_void_p),
         ("dropout", ctypes.c_void_p),
+        ("block_dropout", ctypes.c_void_p),
         ("dropout_key", ctypes.c_void_p),
         ("meta_loop", ctypes.c_void_p),
         ("train_loss", ctypes.c_void_p),

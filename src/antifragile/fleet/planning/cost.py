@@ -94,7 +94,7 @@ def seconds_of_meta_loop(
     if kernel == "native":
         return _native_seconds(work, precision, group_size) / threads
     steps = -(-work.n_train // work.batch_size)
-    calls = 12 * steps * (work.architecture.depth + 2) * _TORCH_CALL_S
+    calls = 12 * steps * len(work.layout.sizes) * _TORCH_CALL_S
     together = min(work.replicas, group_size * groups)
     return work.flops_per_meta_loop / (_TORCH_RATE * threads * 1e9) + calls / together
 
@@ -112,7 +112,7 @@ def _native_seconds(work: Workload, precision: str, group_size: int) -> float:
 def seconds_per_count(work: Workload, kernel: str, n_samples: int) -> float:
     """Predicted seconds of counting one replica over so many samples, on one thread."""
     flops = 2.0 * work.layout.n_parameters * n_samples
-    calls = _TORCH_COUNT_CALLS * (work.architecture.depth + 2) * _TORCH_CALL_S
+    calls = _TORCH_COUNT_CALLS * len(work.layout.sizes) * _TORCH_CALL_S
     return flops / (_COUNT_RATE * 1e9) + (_NATIVE_COUNT_S if kernel == "native" else calls)
 
 

@@ -58,6 +58,7 @@ def epoch_job(
         options=chosen[0].training,
         weight_decay=[spec.weight_decay for spec in chosen],
         dropout=[spec.dropout for spec in chosen],
+        block_dropout=[spec.block_dropout for spec in chosen],
         dropout_keys=[stream.dropout.key64 for stream in streams],
         meta_loops=turns,
         perturbations=chosen[0].perturbations,

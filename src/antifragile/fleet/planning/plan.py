@@ -162,7 +162,7 @@ def _choose_kernel(
 ) -> tuple[str, str]:
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; expected {', '.join(PRECISIONS)}.")
-    if unknown := why_not_batched(work.perturbations):
+    if unknown := why_not_batched(work.perturbations, work.block_norm):
         raise UsageError(f"a fleet cannot train this: {unknown}. Use the readable engine.")
     obstacle = None
     if device != "cpu":

@@ -12,6 +12,7 @@ from itertools import pairwise
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES, Mode, get_mode
 from antifragile.config.modifiers.records import OptimizerMemory, PromotionRule
+from antifragile.config.networks import BlockNorm, Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
@@ -37,6 +38,8 @@ class Workload:
         perturbations: Perturbations of the update equation that all replicas share.
         kept_rows: Rows of P numbers that a replica keeps beside its LKG, on average: other states
             of its promotion rule, moments of an optimizer that is not reset.
+        network: The kind of network that the architecture names.
+        block_norm: Normalisation before its residual blocks.
     """
 
     architecture: Architecture
@@ -51,12 +54,17 @@ class Workload:
     mode_order: tuple[str, ...] = PAPER_MODES
     perturbations: tuple[Perturbation, ...] = ()
     kept_rows: float = 0.0
+    network: Network = Network.MLP
+    block_norm: BlockNorm = BlockNorm.NONE
 
     @property
     def layout(self) -> FlatLayout:
         """The flat layout of one replica."""
         return FlatLayout(
-            architecture=self.architecture, n_inputs=self.n_inputs, n_classes=self.n_classes
+            architecture=self.architecture,
+            n_inputs=self.n_inputs,
+            n_classes=self.n_classes,
+            network=self.network,
         )
 
     @property
@@ -91,6 +99,8 @@ def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
         mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
         perturbations=specs[0].perturbations,
         kept_rows=sum(_kept_rows(get_mode(spec.mode)) for spec in specs) / len(specs),
+        network=specs[0].training.network,
+        block_norm=specs[0].training.block_norm,
     )
 
 

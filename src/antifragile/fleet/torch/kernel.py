@@ -24,7 +24,7 @@ from antifragile.data.splits import Dataset, Split
 from antifragile.engine.epoch import exact_numerics
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout
-from antifragile.fleet.torch.dropout import BatchedDropout
+from antifragile.fleet.torch.dropout import batched_dropout
 from antifragile.fleet.torch.memory import BlockMemory
 from antifragile.fleet.torch.passes import backward, forward
 from antifragile.fleet.torch.recorded_step import RecordedStep
@@ -100,7 +100,8 @@ class TorchKernel:
         for images, labels in batches:
             groups = -(-len(weights) // self.members)
             x = images.to(self.compute_dtype)[None].expand(groups, *images.shape)  # (G, B, d)
-            logits = forward(self.layout.parameters(shaped), x)[-1]  # (R, B, C)
+            activations = forward(self.layout.parameters(shaped), x, self.layout.adds, {})
+            logits = activations[-1]  # (R, B, C)
             best, predicted = logits.max(dim=2)
             correct += ((predicted == labels) & ~best.isnan()).sum(dim=1)
         return [int(count) for count in correct.cpu()]
@@ -137,9 +138,7 @@ class _Block:
         self.memory = BlockMemory.of(job, self.replicas, steps=any_group.steps)
         device = self.weights.device
         self.orders = torch.stack([group.order for group in chosen]).to(device)  # (G, N)
-        slots = [slot for slot, replica in enumerate(self.replicas) if job.dropout[replica] > 0]
-        n_layers = len(kernel.layout.sizes) - 2
-        self.dropout = BatchedDropout(job, self.replicas, slots, n_layers) if slots else None
+        self.dropout = batched_dropout(job, kernel.layout, self.replicas)
         self.keep = torch.tensor(
             [
                 1 - job.options.learning_rate * job.weight_decay[replica]
@@ -164,8 +163,8 @@ class _Block:
         # Noise is made from host values, which a recording cannot hold.
         run = step if self.job.perturbations else RecordedStep(step, batches[0])
         for number, rows in enumerate(batches):
-            if self.dropout is not None:
-                self.dropout.begin(number)
+            for dropout in dict.fromkeys(self.dropout.values()):
+                dropout.begin(number)
             run(rows)
         if self.memory is not None:
             self.memory.take(update)
@@ -199,7 +198,8 @@ class _Block:
         chosen = train.images.index_select(0, rows.flatten())  # twice as fast as images[rows]
         x = chosen.view(*rows.shape, -1).to(dtype)  # (G, B, d)
         labels = train.labels[rows].repeat_interleave(self.kernel.members, dim=0)[..., None]
-        activations = forward(parameters, x, self.dropout)
+        adds = self.kernel.layout.adds
+        activations = forward(parameters, x, adds, self.dropout)
         logits = activations[-1].to(update.weights.dtype)  # (R, B, C)
         log_p = torch.log_softmax(logits, dim=2)
         losses = -log_p.gather(2, labels)[..., 0].mean(dim=1)
@@ -207,5 +207,5 @@ class _Block:
         gradient.scatter_add_(2, labels, torch.full_like(log_p[..., :1], -1))
         gradient.div_(rows.shape[1])
         out = update.parameters(update.gradients)
-        backward(parameters, x, activations, gradient.to(dtype), out, self.dropout)
+        backward(parameters, x, activations, gradient.to(dtype), out, adds, self.dropout)
         return losses.double()

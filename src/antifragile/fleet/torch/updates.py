@@ -21,6 +21,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from antifragile.config.networks import BlockNorm
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrainingOptions
 from antifragile.engine.perturbation import rules_of
@@ -28,8 +29,12 @@ from antifragile.fleet.layout import FlatLayout
 from antifragile.optim.attach.perturb import perturb
 
 
-def why_not_batched(perturbations: Sequence[Perturbation]) -> str | None:
-    """Explain in a clause why no kernel can train under these perturbations; None when one can."""
+def why_not_batched(
+    perturbations: Sequence[Perturbation], block_norm: BlockNorm = BlockNorm.NONE
+) -> str | None:
+    """Explain in a clause why no kernel can train this; None when one can."""
+    if block_norm is not BlockNorm.NONE:
+        return f"no kernel has block_norm {block_norm}"
     for item in perturbations:
         if item.facts.needs_closure:
             return f"{item.preset} evaluates the gradient twice a step, which no kernel does"

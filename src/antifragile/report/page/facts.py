@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from antifragile import __version__
 from antifragile.analysis.inference.comparisons import are_identical
 from antifragile.analysis.regimes.words import Regime
-from antifragile.analysis.source import Source, input_sizes
+from antifragile.analysis.source import Source, input_sizes, network_of
+from antifragile.config.networks import Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.report.page.tables import CONTROL
 from antifragile.report.survey import Survey
@@ -86,6 +87,8 @@ def production_facts(source: Source) -> list[Fact]:
         facts["meta-loops"] = f"{spec['meta_loops']:,} per trial"
         facts["seed"] = f"{spec['seed']} ({spec['pairing']})"
         facts["preset"] = str(spec["preset"])
+        if network_of(source) is not Network.MLP:
+            facts["network"] = str(network_of(source))
         if found := spec["training"].get("perturb"):
             words = [Perturbation.of_mapping(item).words for item in found]
             facts["perturbed in every mode by"] = ", ".join(words)

@@ -141,7 +141,7 @@ class SingleTrial:
             "data_sha256": self.data.sha256,
             "architecture": spec.architecture.name,
             "parameters": spec.architecture.parameter_count(
-                self.data.n_inputs, self.data.n_classes
+                self.data.n_inputs, self.data.n_classes, spec.training.network
             ),
             "seed": spec.seed,
             "trial": spec.trial,
@@ -215,7 +215,8 @@ def _check_nothing_is_lost(folder: Path) -> None:
 def _go_on(trial: SingleTrial, *, device: str) -> None:
     """Read what the folder holds."""
     spec, data, fingerprint = trial.spec, trial.data, _fingerprint(trial.spec, trial.data)
-    sizes = spec.architecture.layer_sizes(data.n_inputs, data.n_classes)
+    shape, network = spec.architecture, spec.training.network
+    sizes = shape.layer_sizes(data.n_inputs, data.n_classes, network)
     path, weights = trial.folder / STORY_FILE, trial.folder / WEIGHTS_FILE
     state, notes = load_checkpoint(weights, fingerprint=fingerprint, layer_sizes=sizes)
     whole = read_story(path)

@@ -16,15 +16,17 @@ struct Factors {
     void renew(int64_t, int64_t, int64_t, int64_t) const {}
     void renew() const {}
 
-    // out = bias + weight * in for one panel; `room` holds a rounded right factor.
-    void forward(const T* bias, const T* in, int64_t fan_in, T* out, bool relu, Q*) const {
-        forward_panel<T, T>(weight, stride, bias, in, fan_in, out, rows, relu);
+    // out = bias + weight * in + stream for one panel; `room` holds a rounded right factor.
+    void forward(const T* bias, const T* in, int64_t fan_in, const T* stream, T* out, bool relu,
+                 Q*) const {
+        forward_panel<T, T>(weight, stride, bias, in, fan_in, stream, out, rows, relu);
     }
 
-    // The gradient below, of one panel, from that above.
-    void backward(const T* gradient, const T* activation, T scale, T* below, int64_t fan_in,
-                  Q*) const {
-        backward_panel<T, T>(weight, stride, gradient, rows, activation, scale, below, fan_in);
+    // The gradient below, of one panel, from that above and from the stream.
+    void backward(const T* gradient, const T* activation, const T* stream, T scale, T* below,
+                  int64_t fan_in, Q*) const {
+        backward_panel<T, T>(weight, stride, gradient, rows, activation, stream, scale, below,
+                             fan_in);
     }
 };
 
@@ -56,18 +58,18 @@ struct Factors<float, Pair> {
                       std::min<int64_t>(TILE, stride - column));
     }
 
-    void forward(const float* bias, const float* in, int64_t fan_in, float* out, bool relu,
-                 Pair* room) const {
+    void forward(const float* bias, const float* in, int64_t fan_in, const float* stream,
+                 float* out, bool relu, Pair* room) const {
         pair_units(in, fan_in, room);
-        forward_panel<float, Pair>(by_input, stride / 2, bias, room, (fan_in + 1) / 2, out, rows,
-                                   relu);
+        forward_panel<float, Pair>(by_input, stride / 2, bias, room, (fan_in + 1) / 2, stream, out,
+                                   rows, relu);
     }
 
-    void backward(const float* gradient, const float* activation, float scale, float* below,
-                  int64_t fan_in, Pair* room) const {
+    void backward(const float* gradient, const float* activation, const float* stream, float scale,
+                  float* below, int64_t fan_in, Pair* room) const {
         pair_units(gradient, rows, room);
-        backward_panel<float, Pair>(by_unit, stride, room, (rows + 1) / 2, activation, scale, below,
-                                    fan_in);
+        backward_panel<float, Pair>(by_unit, stride, room, (rows + 1) / 2, activation, stream,
+                                    scale, below, fan_in);
     }
 };
 

@@ -14,6 +14,7 @@ namespace antifragile {
 struct Job {
     int64_t n_layers;
     const int64_t* sizes;             // (n_layers + 1,) units from input to logits
+    const int64_t* adds;              // (n_layers,) whether a layer ends a residual block
     const void* images;               // (n_train, sizes[0]) T, or (n_train, stored_pairs) Pair;
                                       // n_train = 0 only evaluates
     const int64_t* labels;            // (n_train,)
@@ -29,6 +30,7 @@ struct Job {
     void* const* weights;             // (replicas,) of (parameters,) T, updated in place
     const double* weight_decay;       // (replicas,)
     const double* dropout;
+    const double* block_dropout;      // inside residual blocks
     const uint64_t* dropout_key;
     const int64_t* meta_loop;
     double* train_loss;               // (replicas,) out: mean over the epoch's samples
@@ -96,6 +98,7 @@ private:
             r.pairs = rounds ? reinterpret_cast<Pair*>(pairs_.data()) + i * net_.pairs : nullptr;
             r.keep = T(1 - job_.adamw.learning_rate * job_.weight_decay[begin_ + i]);
             r.dropout = job_.dropout[begin_ + i];
+            r.block_dropout = job_.block_dropout[begin_ + i];
             r.dropout_key = job_.dropout_key[begin_ + i];
             r.meta_loop = job_.meta_loop[begin_ + i];
             r.read(net_, static_cast<const T*>(job_.weights[begin_ + i]));
@@ -179,7 +182,7 @@ private:
             weight = factors.by_input;
         else
             weight = factors.weight;
-        forward_panel<T, Q>(weight, stride_ / packed<Q>, bias_.data(), panel, depth(),
+        forward_panel<T, Q>(weight, stride_ / packed<Q>, bias_.data(), panel, depth(), nullptr,
                             hidden_.data() + p * rows_ * TILE, rows_, true);
     }
 

@@ -49,7 +49,7 @@ void work(const Job& job, const Network& net, int64_t largest, std::atomic<int64
 
 template <class T, class Q>
 int run(const Job& job) {
-    const Network net(job.sizes, job.n_layers);
+    const Network net(job.sizes, job.adds, job.n_layers);
     int64_t largest = 0;
     for (int64_t g = 0; g < job.n_groups; ++g)
         largest = std::max(largest, job.group_start[g + 1] - job.group_start[g]);

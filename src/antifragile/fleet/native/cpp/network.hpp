@@ -18,10 +18,15 @@ namespace antifragile {
 
 constexpr int64_t WIDE_FROM = 32;  // fan-in from which a gradient by columns beats dot products
 
+constexpr int64_t CHECK_EVERY = 8;  // layers between looks for dead signals
+
 struct Layer {
     int64_t fan_in, fan_out, outside, weight, bias, stride;
     bool wide;
-    int64_t pairs = 0;  // of a wide layer: where its rounded copies begin
+    int64_t pairs = 0;     // of a wide layer: where its rounded copies begin
+    bool adds = false;     // ends a residual block: the activations two layers below are added
+    bool inside = false;   // lies inside a residual block: the layer above adds
+    bool checked = false;  // whether backward looks for a dead signal here
 };
 
 struct Network {
@@ -33,23 +38,35 @@ struct Network {
     int64_t widest_input = 0;   // padded fan-in of the widest wide layer after the first
     int64_t hidden_units = 0;   // activations kept per sample, first layer not included
 
-    Network(const int64_t* sizes, int64_t n_layers) {
+    Network(const int64_t* sizes, const int64_t* adds, int64_t n_layers) {
         int64_t outside = 0;
         for (int64_t i = 0; i < n_layers; ++i) {
             Layer layer{sizes[i], sizes[i + 1], outside, 0, 0, sizes[i], false};
             outside += layer.fan_out * (layer.fan_in + 1);
             layer.wide = i > 0 && layer.fan_in >= WIDE_FROM;
+            layer.adds = adds[i];
+            layer.inside = i + 1 < n_layers && adds[i + 1];
             widest = std::max(widest, layer.fan_out);
             if (i > 0 && i + 1 < n_layers) hidden_units += layer.fan_out;
             layers.push_back(layer);
         }
         place();
+        choose_checked();
     }
 
     int64_t first_width() const { return layers[0].fan_out; }
     int64_t n_classes() const { return layers.back().fan_out; }
 
 private:
+    // Below a layer that adds, a zero gradient says nothing of the stream's.
+    void choose_checked() {
+        int64_t since = 0;
+        for (Layer& layer : layers) {
+            layer.checked = since >= CHECK_EVERY && !layer.adds;
+            since = layer.checked ? 1 : since + 1;
+        }
+    }
+
     void place() {
         layers[0].stride = round_up(layers[0].fan_in, ALIGN);
         layers[0].bias = 0;
@@ -90,7 +107,7 @@ struct Replica {
     T *weight, *m, *v;                    // (region,)
     Pair* pairs;                          // rounded copies, where products are bf16
     T keep = 1;                           // 1 - learning rate * weight decay
-    double dropout = 0;
+    double dropout = 0, block_dropout = 0;
     uint64_t dropout_key = 0;
     int64_t meta_loop = 1;
 
@@ -104,6 +121,11 @@ struct Replica {
         Replica other = *this;
         other.first_weight = first_v, other.weight = v;
         return other;
+    }
+
+    // Drop probability of a hidden layer's activations; the stream is not dropped after a block.
+    double p_drop(const Layer& layer) const {
+        return layer.adds ? 0 : layer.inside ? block_dropout : dropout;
     }
 
     void read(const Network& net, const T* outside) {

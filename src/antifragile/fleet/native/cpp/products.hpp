@@ -46,11 +46,11 @@ INLINE void with_constant(int rows, Body body) {
     body(std::integral_constant<int, Most>{});
 }
 
-// out = bias + weight * in, and ReLU if asked: one panel. weight: (fan_out, stride); in: (depth,
-// TILE); out: (fan_out, TILE).
+// out = bias + weight * in + stream, and ReLU if asked: one panel. weight: (fan_out, stride); in:
+// (depth, TILE); stream and out: (fan_out, TILE); a null stream adds nothing.
 template <class T, class Q>
 void forward_panel(const Q* weight, ptrdiff_t stride, const T* bias, const Q* in, int64_t depth,
-                   T* out, int64_t fan_out, bool relu) {
+                   const T* stream, T* out, int64_t fan_out, bool relu) {
     for (int64_t first = 0; first < fan_out; first += ROWS)
         with_constant<ROWS>(int(std::min<int64_t>(ROWS, fan_out - first)), [&](auto rows) {
             constexpr int M = decltype(rows)::value;
@@ -62,19 +62,22 @@ void forward_panel(const Q* weight, ptrdiff_t stride, const T* bias, const Q* in
                                              rows_of(in + at));
                 for (int m = 0; m < M; ++m)
                     for (int n = 0; n < VECTORS; ++n) {
-                        const Simd<T> z = sum[m][n];
+                        const ptrdiff_t where = (first + m) * TILE + at + n * lanes<T>;
+                        const Simd<T> z = stream ? sum[m][n] + load(stream + where) : sum[m][n];
                         const Simd<T> a = z <= T(0) ? Simd<T>{} : z;  // NaN stays NaN
-                        store(out + (first + m) * TILE + at + n * lanes<T>, relu ? a : z);
+                        store(out + where, relu ? a : z);
                     }
             }
         });
 }
 
-// gradient_in = scale * weight' * gradient where the activation is positive, else 0: one panel.
-// weight: (depth, stride); gradient: (depth, TILE).
+// gradient_in = scale * (weight' * gradient + stream) where the activation is positive, else 0: one
+// panel. weight: (depth, stride); gradient: (depth, TILE); a null stream adds nothing, and it may be
+// gradient_in itself.
 template <class T, class Q>
 void backward_panel(const Q* weight, ptrdiff_t stride, const Q* gradient, int64_t depth,
-                    const T* activation, T scale, T* gradient_in, int64_t fan_in) {
+                    const T* activation, const T* stream, T scale, T* gradient_in,
+                    int64_t fan_in) {
     for (int64_t first = 0; first < fan_in; first += ROWS)
         with_constant<ROWS>(int(std::min<int64_t>(ROWS, fan_in - first)), [&](auto rows) {
             constexpr int M = decltype(rows)::value;
@@ -85,8 +88,9 @@ void backward_panel(const Q* weight, ptrdiff_t stride, const Q* gradient, int64_
                 for (int m = 0; m < M; ++m)
                     for (int n = 0; n < VECTORS; ++n) {
                         const ptrdiff_t where = (first + m) * TILE + at + n * lanes<T>;
-                        const Simd<T> a = load(activation + where), g = sum[m][n] * scale;
-                        store(gradient_in + where, a <= T(0) ? Simd<T>{} : g);
+                        const Simd<T> a = load(activation + where);
+                        const Simd<T> g = stream ? sum[m][n] + load(stream + where) : sum[m][n];
+                        store(gradient_in + where, a <= T(0) ? Simd<T>{} : g * scale);
                     }
             }
         });

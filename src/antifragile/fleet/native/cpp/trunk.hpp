@@ -45,7 +45,7 @@ template <class T>
 struct Panels {
     T* data;
     int64_t jump;
-    T* operator[](int64_t p) const { return data + p * jump; }
+    T* operator[](int64_t p) const { return data + p * jump; }  // of no panels: null
 };
 
 // A weight gradient by columns, each tile applied by AdamW while it is in the cache: gradient
@@ -78,8 +78,6 @@ void update_by_columns(Panels<Q> gradient, int64_t n_panels, Samples<Q> in,
             });
     }
 }
-
-constexpr size_t CHECK_EVERY = 8;  // layers between looks for dead signals
 
 // The bits, signs aside, in which any of a row's TILE values differs from `value`. As integers,
 // because the compiler makes vectors of that.
@@ -136,23 +134,26 @@ public:
 
     // Activations of the first layer in, logits out; dropout only when training at `step` >= 0.
     Panels<T> forward(const Replica<T>& r, Panels<T> first, int64_t n_panels, int64_t step) {
-        const bool drops = step >= 0 && r.dropout > 0;
+        const auto p_drop = [&](const Layer& layer) { return step >= 0 ? r.p_drop(layer) : 0; };
         activation_.assign(1, first);
-        if (drops) drop(r, first, n_panels, 0, net_.layers[0].fan_out, step);
+        if (p_drop(net_.layers[0]) > 0) drop(r, first, n_panels, 0, step);
         T* next = kept_.data();
         for (size_t i = 1; i < net_.layers.size(); ++i) {
             const Layer& layer = net_.layers[i];
             const bool last = i + 1 == net_.layers.size();
             Panels<T> out{last ? gradient_[0].data() : next, layer.fan_out * TILE};
             const Panels<T> in = activation_.back();
-            const int64_t distinct = in.jump || last ? n_panels : 1;
+            const Panels<T> stream = layer.adds ? activation_[i - 2] : Panels<T>{nullptr, 0};
+            const bool drops = !last && p_drop(layer) > 0;
+            const int64_t distinct = in.jump || stream.jump || drops || last ? n_panels : 1;
             for (int64_t p = 0; p < distinct; ++p)
                 with_factors(r, layer, [&](const auto& factors, auto* room) {
-                    factors.forward(r.weight + layer.bias, in[p], layer.fan_in, out[p], !last, room);
+                    factors.forward(r.weight + layer.bias, in[p], layer.fan_in, stream[p], out[p],
+                                    !last, room);
                 });
             if (last) return out;
             if (drops)
-                drop(r, out, n_panels, int64_t(i), layer.fan_out, step);
+                drop(r, out, n_panels, int64_t(i), step);
             else if (distinct == 1 ||
                      (i % CHECK_EVERY == 0 && is_constant(out, layer.fan_out, n_panels)))
                 out.jump = 0;
@@ -164,24 +165,31 @@ public:
 
     // Gradient of the logits (in gradient_[0]) down to the first layer's, updating on the way.
     void backward(Replica<T>& r, Panels<T> first_gradient, int64_t n_panels, const AdamW<T>& adamw) {
-        const T scale = r.dropout > 0 ? T(1 / (1 - r.dropout)) : T(1);
         Panels<T> gradient{gradient_[0].data(), net_.layers.back().fan_out * TILE};
+        Panels<T> above{nullptr, 0};  // the gradient before, of the layer above
         for (size_t i = net_.layers.size() - 1; i > 0; --i) {
             const Layer& layer = net_.layers[i];
             T* other = gradient.data == gradient_[0].data() ? gradient_[1].data()
                                                             : gradient_[0].data();
             const Panels<T> below = i == 1 ? first_gradient : Panels<T>{other, layer.fan_in * TILE};
             const Panels<T> in = activation_[i - 1];
+            const double p_drop = r.p_drop(net_.layers[i - 1]);
+            const T scale = p_drop > 0 ? T(1 / (1 - p_drop)) : T(1);
+            // `above` and `below` may be one buffer: each element is read before it is written.
+            const bool joins = i + 1 < net_.layers.size() && net_.layers[i + 1].adds;
+            const Panels<T> stream = joins ? above : Panels<T>{nullptr, 0};
             for (int64_t p = 0; p < n_panels; ++p)
                 with_factors(r, layer, [&](const auto& factors, auto* room) {
-                    factors.backward(gradient[p], in[p], scale, below[p], layer.fan_in, room);
+                    factors.backward(gradient[p], in[p], stream[p], scale, below[p], layer.fan_in,
+                                     room);
                 });
             if (layer.wide)
                 update_wide(r, layer, gradient, in, n_panels, adamw);
             else
                 collect_narrow(layer, gradient, in, n_panels);
+            above = gradient;
             gradient = below;
-            if (i > 1 && i % CHECK_EVERY == 0 && is_zero(below, layer.fan_in, n_panels)) {
+            if (layer.checked && is_zero(below, layer.fan_in, n_panels)) {
                 nothing_below(r, i, first_gradient, n_panels, adamw);
                 gradient = first_gradient;
                 break;
@@ -221,14 +229,16 @@ private:
                  static_cast<T*>(nullptr));
     }
 
-    void drop(const Replica<T>& r, Panels<T> hidden, int64_t n_panels, int64_t layer, int64_t units,
+    void drop(const Replica<T>& r, Panels<T> hidden, int64_t n_panels, int64_t layer,
               int64_t step) const {
+        const int64_t units = net_.layers[size_t(layer)].fan_out;
+        const double p_drop = r.p_drop(net_.layers[size_t(layer)]);
         uint64_t words = r.dropout_key;
         for (int64_t counter : {r.meta_loop, step, layer})
             words = splitmix64(words ^ uint64_t(counter));
         const uint32_t a = uint32_t(words), b = uint32_t(words >> 32);
-        const uint32_t threshold = uint32_t(r.dropout * 4294967296.0);
-        const T scale = T(1 / (1 - r.dropout));
+        const uint32_t threshold = uint32_t(p_drop * 4294967296.0);
+        const T scale = T(1 / (1 - p_drop));
         for (int64_t p = 0; p < n_panels; ++p) {
             uint32_t sample[TILE];
             bool hashed = false;

@@ -1,0 +1,162 @@
+"""Running a user's model quietly: unwrapped, in evaluation mode, on a few samples, repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from antifragile.errors import UsageError
+
+_SAMPLES = 4  # enough for the influences to show; every sample costs time in every run
+_WRAPPERS = ("DistributedDataParallel", "DataParallel")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arguments of one call of a model."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, given: object) -> Inputs:
+        """Take a tensor, a sequence of positional arguments, or a mapping of keywords."""
+        if isinstance(given, Inputs):
+            return given
+        if isinstance(given, Mapping):
+            return cls((), dict(given))
+        if isinstance(given, list | tuple):
+            return cls(tuple(given), {})
+        return cls((given,), {})
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the module inside ``torch.compile`` and data-parallel wrappers.
+
+    Raises:
+        UsageError: Its parameters are sharded over processes, or it is TorchScript.
+    """
+    while True:
+        name = type(model).__name__
+        if isinstance(model, torch.jit.ScriptModule):
+            raise UsageError("the model is TorchScript; give the torch.nn.Module it was made of.")
+        if name.startswith("FullyShardedDataParallel") or name.startswith("FSDP"):
+            raise UsageError(
+                "the model is sharded over processes (FSDP), where no process holds a neuron "
+                "whole; use DistributedDataParallel, or a single process."
+            )
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and name in _WRAPPERS:
+            inner = getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def few_samples(model: nn.Module, inputs: Inputs) -> Inputs:
+    """Cut the inputs to a few samples where the model takes them; else return them as they are."""
+    tensors = [item for item in tree_flatten((inputs.args, dict(inputs.kwargs)))[0] if _sized(item)]
+    n_samples = tensors[0].shape[0] if tensors else 0
+    if n_samples <= _SAMPLES:
+        return inputs
+
+    def cut(item: Any) -> Any:
+        return item[:_SAMPLES] if _sized(item) and item.shape[0] == n_samples else item
+
+    args, kwargs = tree_map(cut, (inputs.args, dict(inputs.kwargs)))
+    fewer = Inputs(args, kwargs)
+    try:
+        run_quietly(model, fewer)
+    except Exception:  # the model may need its whole batch; the full inputs say if it fails at all
+        return inputs
+    return fewer
+
+
+def _sized(item: object) -> bool:
+    return isinstance(item, Tensor) and item.dim() > 0
+
+
+def run_quietly(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """Run the model once in evaluation mode and return its output tensors.
+
+    Its training flags, buffers and all random generators of torch are afterwards as before.
+    """
+    with quiet(model):
+        return outputs_of(model(*inputs.args, **inputs.kwargs))
+
+
+def outputs_of(result: Any) -> list[Tensor]:
+    """List the tensors of a result; of a result with ``logits``, these alone.
+
+    Language models also hand out caches and hidden states, which are no outputs of the task.
+    """
+    for name in ("logits", "last_hidden_state"):
+        named = result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+        if isinstance(named, Tensor):
+            return [named]
+    return [item for item in tree_flatten(result)[0] if isinstance(item, Tensor)]
+
+
+@contextmanager
+def quiet(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, no fused or compiled paths, fixed random numbers."""
+    training = {module: module.training for module in model.modules()}
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    recurrent = any(isinstance(module, nn.RNNBase) for module in training)
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.random.fork_rng(devices=_cuda_devices(model)))
+        stack.enter_context(_one_by_one(recurrent))
+        torch.manual_seed(0)
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, flag in training.items():
+                module.training = flag
+            for name, value in model.named_buffers():
+                if name in buffers and not torch.equal(value, buffers[name]):
+                    value.copy_(buffers[name])
+
+
+@contextmanager
+def _one_by_one(recurrent: bool) -> Iterator[None]:
+    """Keep PyTorch from fused paths, in which the weights' use cannot be seen."""
+    mha = torch.backends.mha
+    before = mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if recurrent:
+            stack.enter_context(_without_onednn())
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Switch oneDNN off; its public switch warns about hardware that is not there."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
+
+
+def _cuda_devices(model: nn.Module) -> Sequence[int]:
+    devices = {value.device for value in model.parameters() if value.device.type == "cuda"}
+    return [device.index or 0 for device in devices]
+
+
+Runner = Callable[[], list[Tensor]]
+"""Runs a model on its inputs and returns its output tensors."""
