@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from antifragile.config.networks import Network
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
@@ -17,7 +18,14 @@ from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState, finish, meta_loops
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.trainer import fleet_finish
-from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet, same_bits
+from tests.fleet.fleet_fakes import (
+    OPTIONS,
+    make_plan,
+    make_specs,
+    random_data,
+    run_fleet,
+    same_bits,
+)
 from tests.variants import VARIANTS
 
 KERNELS = ["native", "torch"]
@@ -125,3 +133,26 @@ def test_a_perturbed_equation_goes_on_with_its_moments() -> None:
         assert [comparable(record) for record in ours] == expected, spec.mode
         assert near(state, final), spec.mode
         assert same_memory(state.moments, final.moments), spec.mode
+
+
+RESIDUAL = (
+    *("hidden+patience=2", "none+continuous", "channel+persistent-zeroed", "full+restart=3"),
+    *("hidden+reinit", "channel+noise+patience=1", "author-hidden+scattered+always-accept"),
+    "dropout:2,channel+persistent:3",
+)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_residual_networks_take_modifiers_as_in_the_engine(kernel: str) -> None:
+    need(kernel)
+    options = replace(OPTIONS, network=Network.RESMLP)
+    specs = make_specs("3*6", modes=RESIDUAL, trials=1, meta_loops=6, options=options)
+    plan = make_plan(specs, DATA, kernel=kernel)
+    records, states = run_fleet(specs, DATA, plan)
+    results = fleet_finish(specs, DATA, states, plan=plan)
+    for spec, ours, state, result in zip(specs, records, states, results, strict=True):
+        expected, final = by_engine(spec, DATA)
+        assert [comparable(record) for record in ours] == expected, spec.mode
+        assert near(state, final), spec.mode
+        assert same_memory(state.moments, final.moments), spec.mode
+        assert result == finish(spec, DATA, final), spec.mode
