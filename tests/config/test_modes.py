@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antifragile.config import modes
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import PAPER_MODES, get_mode, is_mode, mode_names
+from antifragile.config.modes import (
+    PAPER_MODES,
+    Ablation,
+    Mode,
+    get_mode,
+    is_mode,
+    mode_names,
+)
 from antifragile.config.modifiers.records import (
     PAPER,
     DamageKind,
@@ -162,6 +170,16 @@ def test_refusals_name_what_would_be_right(name: str, message: str) -> None:
         get_mode(name)
     assert message in str(caught.value)
     assert not is_mode(name)
+
+
+def test_a_mode_that_draws_in_its_own_way_takes_only_other_modifiers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = Mode(name="own", group="psa", ablation=Ablation(choose=lambda widths, rng: (0, 0)))
+    monkeypatch.setattr(modes, "_MODES", modes._MODES | {"own": own})
+    assert get_mode("own+patience=2+noise+persistent-zeroed").ablation == own.ablation
+    with pytest.raises(SpecError, match="'own' draws its neuron in its own way"):
+        get_mode("own+count=2")
 
 
 def test_a_schedule_gives_each_meta_loop_its_mode_and_the_last_one_goes_on() -> None:

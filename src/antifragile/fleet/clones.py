@@ -7,6 +7,7 @@ trial of the engine loses.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from antifragile.config.modes import get_mode
 from antifragile.config.modifiers.records import DamageKind, OptimizerMemory
 from antifragile.config.run import TrialSpec
 from antifragile.data.splits import Dataset
+from antifragile.engine.epoch import exact_numerics
 from antifragile.engine.trial import Hits, choose_hits, damage_clone, initial_weights, most_rate
 from antifragile.fleet.kernels import RowMoments
 from antifragile.fleet.layout import FlatLayout
@@ -49,9 +51,11 @@ def choose_clone(spec: TrialSpec, data: Dataset, state: FleetState, replica: int
         start: Hashable = replica if afresh or remembers else ()
         return ClonePlan(meta_loop=meta_loop, hits=Hits(), afresh=afresh, start=start)
     rate = state.standing(replica).rate
-    hits = choose_hits(
-        spec, data, lambda: state.layout.views(state.lkg[replica]), meta_loop, rate=rate
-    )
+    measures = variation.targets.rank is not None  # on one thread, as the engine does
+    with exact_numerics() if measures else nullcontext():
+        hits = choose_hits(
+            spec, data, lambda: state.layout.views(state.lkg[replica]), meta_loop, rate=rate
+        )
     start = hits.targets
     if remembers or variation.damage is not DamageKind.ZERO:  # a memory, or numbers, of its own
         start = replica
