@@ -23,7 +23,7 @@ from antifragile.engine.frustration.functions import (
     checked_score,
 )
 from antifragile.engine.frustration.generators import generator_states, restore_generators
-from antifragile.engine.frustration.hits import UnitPool
+from antifragile.engine.frustration.hits import UnitPool, ablation_of
 from antifragile.engine.frustration.regularisers import decaying, dropping
 from antifragile.engine.frustration.slots import StateSlots, tensors_of
 from antifragile.engine.policies import Progress, StateSlot, decide, filled_slots
@@ -111,7 +111,7 @@ class ModelCandidate:
     def damage(self, meta_loop: int, *, rate: int) -> Sequence[Unit]:
         """Damage the model where its mode does, and return the units that are hit."""
         mode = self.mode.at(meta_loop)
-        if mode.ablation is None:
+        if ablation_of(mode) is None:
             return ()
         parameters, rng = dict(self._inner.named_parameters()), self._stream.generator(meta_loop)
         units = self.pool(mode).choose(mode, parameters, rng=rng, rate=rate)
@@ -198,10 +198,11 @@ class ModelCandidate:
         units: Sequence[Unit],
         rng: np.random.Generator,
     ) -> Masks:
-        assert mode.ablation is not None, "a mode that ablates"
+        ablation = ablation_of(mode)
+        assert ablation is not None, "a mode that ablates"
         incoming = masks(parameters, [part for unit in units for part in unit.incoming])
         hit = incoming
-        if mode.ablation.zeroes_outgoing:
+        if ablation.zeroes_outgoing:
             parts = [part for unit in units for part in (*unit.incoming, *unit.outgoing)]
             hit = masks(parameters, parts)
         kind = mode.variation.damage

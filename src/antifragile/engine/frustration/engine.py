@@ -22,7 +22,7 @@ from antifragile.config.modes import Mode, get_mode
 from antifragile.config.modifiers.records import DamageKind, OptimizerMemory, PromotionRule
 from antifragile.engine.frustration.candidate import ModelCandidate, ModelStates, ModelTraining
 from antifragile.engine.frustration.functions import Evaluate, TrainEpoch
-from antifragile.engine.frustration.hits import check_rank
+from antifragile.engine.frustration.hits import ablation_of, check_choice_of
 from antifragile.engine.frustration.saving import read_engine, restore_engine, write_engine
 from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop
 from antifragile.engine.policies import StateSlot
@@ -268,7 +268,7 @@ class FrustrationEngine:
         self._expected_units = None
 
     def _groups_in_use(self) -> Sequence[UnitGroup]:
-        modes = [mode for mode in self.mode.parts if mode.ablation is not None]
+        modes = [mode for mode in self.mode.parts if ablation_of(mode) is not None]
         return [group for mode in modes for group in self._candidate.pool(mode).hidden]
 
     def _record(
@@ -317,4 +317,4 @@ def _check(mode: Mode, training: ModelTraining) -> None:
             f"mode {mode.name!r} needs fresh networks; give fresh=, a function that returns a new "
             "model of the same kind."
         )
-    check_rank(mode)
+    check_choice_of(mode)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from antifragile.config.modes import Mode
+from antifragile.config.modes import Ablation, Mode, get_mode
 from antifragile.config.modifiers.records import NeuronRank
 from antifragile.errors import UsageError
 from antifragile.model.targets import choose_neurons, most_neurons
@@ -75,19 +75,17 @@ class UnitPool:
             rng: The stream that draws.
             rate: Number of units in an adaptive mode.
         """
-        assert mode.ablation is not None, "a mode that ablates"
-        choice = mode.variation.targets
+        ablation, choice = ablation_of(mode), mode.variation.targets
+        assert ablation is not None, "a mode that ablates"
         values = None
         if choice.rank is not None:
             values = [self._magnitudes(layer, parameters) for layer in range(len(self.widths))]
-        chosen = choose_neurons(
-            mode.ablation, choice, self.widths, rng=rng, rate=rate, values=values
-        )
+        chosen = choose_neurons(ablation, choice, self.widths, rng=rng, rate=rate, values=values)
         return [self.unit(layer, number) for layer, number in chosen]
 
     def most_rate(self, mode: Mode) -> int:
         """Upper bound of an adaptive mode's rate; 1 in any other."""
-        return most_neurons(mode.ablation, mode.variation.targets, self.widths)
+        return most_neurons(ablation_of(mode), mode.variation.targets, self.widths)
 
     def _magnitudes(self, layer: int, parameters: Mapping[str, Tensor]) -> np.ndarray:
         """Norm of every unit's incoming entries."""
@@ -95,12 +93,22 @@ class UnitPool:
         return np.array([unit.incoming_norm(parameters) for unit in units])
 
 
-def check_rank(mode: Mode) -> None:
-    """Refuse an order of units that only the paper's networks can be measured by.
+def ablation_of(mode: Mode) -> Ablation | None:
+    """Choice of a mode in any model; of ``channel`` that of ``hidden``, among residual units."""
+    return get_mode("hidden").ablation if mode.base == "channel" else mode.ablation
+
+
+def check_choice_of(mode: Mode) -> None:
+    """Refuse a choice of units that is defined for the paper's networks only.
 
     Raises:
-        UsageError: It needs activations or gradients.
+        UsageError: It is the author's own, or needs activations or gradients.
     """
+    if mode.base == "author-hidden":
+        raise UsageError(
+            f"mode {mode.name!r} hits neurons as the paper's author did in his residual networks; "
+            "for a model of your own use hidden or channel."
+        )
     rank = mode.variation.targets.rank
     if rank is not None and rank not in _MAGNITUDES:
         raise UsageError(

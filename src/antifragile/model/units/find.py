@@ -13,6 +13,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 from torch.utils._pytree import tree_map
 
 from antifragile.errors import UsageError
@@ -80,7 +81,23 @@ def _find(
     model: nn.Module, parameters: dict[str, Tensor], inputs: Inputs, *, n_draws: int | None
 ) -> UnitTable:
     runner = _runner(model, inputs)
-    watched = WatchedModel(ParameterStorage(model), runner, n_draws)
+    with cached():  # weights computed from parameters are computed once, and known as such
+        watched = WatchedModel(ParameterStorage(model), runner, n_draws)
+        seen = _look(model, watched)
+    check = CutOff(parameters, runner, watched.recording.sources)
+    groups: list[UnitGroup] = []
+    refused = list(seen.refused)
+    for group in seen.groups:
+        kept, reason = (_apart if group.kind is UnitKind.OUTPUT else _verified)(group, check)
+        if reason:
+            refused += [RefusedUnits(layer, reason) for layer in group.writers]
+        if kept:
+            groups.append(kept)
+    return UnitTable(tuple(groups), tuple(refused))
+
+
+def _look(model: nn.Module, watched: WatchedModel) -> UnitTable:
+    """Find the units by watching alone; they are still to be verified."""
     recording = watched.recording
 
     def reach_of(source: int) -> Reach:
@@ -89,24 +106,15 @@ def _find(
     influences = find_influences(recording, reach_of)
     found, refused = candidates(recording, influences)
     sums = Sums(watched, influences)
-    groups: list[UnitGroup] = []
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
-    check = CutOff(parameters, runner, recording.sources)
+    groups: list[UnitGroup] = []
     for members in _by_layers(found, recording):
         group = _group(members, recording, sums)
-        kept, reason = None, _why_not(members[0], recording, sums, frozen)
-        if not reason:
-            kept, reason = _verified(group, check)
-        if reason:
+        if reason := _why_not(members[0], recording, sums, frozen):
             refused += [RefusedUnits(layer, reason) for layer in group.writers]
-        if kept:
-            groups.append(kept)
-    for group in _output_groups(recording, influences, reach_of):
-        kept, reason = _apart(group, check)
-        if reason:
-            refused.append(RefusedUnits(group.layer, reason))
-        if kept:
-            groups.append(kept)
+        else:
+            groups.append(group)
+    groups += _output_groups(recording, influences, reach_of)
     return UnitTable(tuple(groups), tuple(refused))
 
 

@@ -75,6 +75,7 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         mixing = Mixing(
             source=self._layer(call),
             weight=next(place for place, item in enumerate(args) if item is call.weight),
+            address=call.weight.data_ptr() if self._storage.name_of(call.weight) else None,
             n_groups=call.groups,
             read=call.read,
             written=call.written,
@@ -110,7 +111,8 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
 
     def _made_of(self, operand: Tensor) -> set[str]:
         """Names of the parameters that an operand was computed from, without data."""
-        return self._origin.get(operand.untyped_storage().data_ptr()) or set()
+        known = self._origin.get(operand.untyped_storage().data_ptr())
+        return known or self._storage.computed_from(operand)
 
     def _note_origin(self, args: Any, kwargs: Any, result: Any) -> None:
         """Remember which results are computed from parameters alone."""

@@ -49,6 +49,8 @@ class ReplayedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             args, kwargs = self._draw.operands(named, args, kwargs, recording, self._change)
             return func(*args, **kwargs)
         weight = args[mixing.weight]
+        if mixing.address not in (None, weight.data_ptr()):
+            raise OtherPath
         call = read_mixing(func._schema.name, args, lambda operand: operand is weight)
         if call is None:
             raise OtherPath

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from antifragile.model.units.views import WeightView
 
@@ -44,10 +45,21 @@ class ChannelSource:
 
 @dataclass(frozen=True)
 class Mixing:
-    """A mixing call at its place in the run; ``weight`` is the position of that operand."""
+    """A mixing call at its place in the run.
+
+    Args:
+        source: Index of the layer.
+        weight: Position of the weight among the operands.
+        address: Memory address of a weight that is a parameter; None of a computed one.
+        n_groups: Groups of the layer.
+        read: Dimensions of the input that hold channels.
+        written: Dimensions of the result that hold channels.
+        adds_data: Whether its bias is data.
+    """
 
     source: int
     weight: int
+    address: int | None
     n_groups: int
     read: tuple[int, ...]
     written: tuple[int, ...]
@@ -99,15 +111,21 @@ class ParameterStorage:
     def __init__(self, model: nn.Module) -> None:
         self.parameters = {name: value.detach() for name, value in model.named_parameters()}
         self._aliases = _aliases(model)
+        self._computed = _computed_weights(model)
         self._buffers = {value.untyped_storage().data_ptr() for value in model.buffers()}
         self._by_storage: dict[int, list[str]] = {}
         for name, value in self.parameters.items():
             self._by_storage.setdefault(value.untyped_storage().data_ptr(), []).append(name)
 
     def holds(self, operand: Tensor) -> bool:
-        """Whether an operand is a view of a parameter or buffer."""
+        """Whether an operand is a view of a parameter, of a computed weight, or of a buffer."""
         key = operand.untyped_storage().data_ptr()
-        return key in self._by_storage or key in self._buffers
+        return key in self._by_storage or key in self._computed or key in self._buffers
+
+    def computed_from(self, operand: Tensor) -> set[str]:
+        """Names of the parameters that a parametrized weight is computed from."""
+        names = self._computed.get(operand.untyped_storage().data_ptr(), (set(), None))[0]
+        return names
 
     def name_of(self, operand: Tensor) -> str | None:
         """Name of the parameter that an operand is a view of, or None."""
@@ -134,6 +152,23 @@ class ParameterStorage:
         """Describe an operand as a `WeightView` of the parameter it is a view of."""
         offset = int(operand.storage_offset() - self.parameters[name].storage_offset())
         return WeightView(name, tuple(size), tuple(stride), offset)
+
+
+def _computed_weights(model: nn.Module) -> dict[int, tuple[set[str], Tensor]]:
+    """Parametrized weights by storage, with the parameters they are computed from.
+
+    Inside ``parametrize.cached()`` the same tensors are what the model's layers read.
+    """
+    found: dict[int, tuple[set[str], Tensor]] = {}
+    for path, module in model.named_modules():
+        if not is_parametrized(module):
+            continue
+        for name in module.parametrizations:
+            weight = getattr(module, name)
+            prefix = f"{path}.parametrizations.{name}." if path else f"parametrizations.{name}."
+            names = {key for key, _ in model.named_parameters() if key.startswith(prefix)}
+            found[weight.untyped_storage().data_ptr()] = (names, weight)
+    return found
 
 
 def _aliases(model: nn.Module) -> dict[str, dict[str, bool]]:

@@ -1,0 +1,220 @@
+"""The engine around a user's own training: what is promoted, hit, kept and loaded."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from antifragile import FrustrationEngine
+from antifragile.engine.policies import StateSlot
+from antifragile.model.units.find import find_units
+from antifragile.model.units.records import Unit, ablate_unit
+from tests.engine.frustration.small_training import (
+    IMAGES,
+    evaluate,
+    small_model,
+    train_epoch,
+    validation_loss,
+)
+
+MODES = ("none", "decay", "dropout", "full", "hidden", "output")
+VARIANTS = (
+    "hidden+patience=2",
+    "none+always-accept",
+    "hidden+count=2",
+    "hidden+fraction=0.25",
+    "hidden+adaptive",
+    "hidden+least-magnitude",
+    "hidden+layers=1",
+    "hidden+fixed=0/2",
+    "hidden+noise",
+    "hidden+scattered",
+    "hidden:2,output:2",
+)
+
+
+def engine(mode: str = "hidden", **options: object) -> FrustrationEngine:
+    torch.manual_seed(1)
+    return FrustrationEngine(small_model(), train_epoch, evaluate, mode=mode, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", [*MODES, *VARIANTS])
+def test_the_best_model_is_the_holder_of_the_bounty(mode: str) -> None:
+    run = engine(mode)
+    records = list(run.run(5))
+    assert [record.meta_loop for record in records] == [1, 2, 3, 4, 5]
+    assert records[-1].bounty == max(record.score for record in records)
+    assert evaluate(run.best()) == records[-1].bounty == run.bounty
+
+
+def test_mode_none_is_the_loop_that_anybody_would_write() -> None:
+    records = list(engine("none").run(6))
+    torch.manual_seed(1)
+    model, best, kept, scores = small_model(), -1.0, {}, []
+    for _ in range(6):
+        if kept:
+            model.load_state_dict(kept)
+        train_epoch(model)
+        scores.append(evaluate(model))
+        if scores[-1] > best:
+            best, kept = scores[-1], copy.deepcopy(model.state_dict())
+    assert [record.score for record in records] == scores
+
+
+@pytest.mark.parametrize("mode", ["hidden", "output", "full"])
+def test_a_clone_of_the_lkg_loses_one_unit_and_nothing_else(mode: str) -> None:
+    before: list[dict[str, torch.Tensor]] = []
+
+    def watched(model: nn.Module) -> float:
+        before.append(copy.deepcopy(model.state_dict()))
+        return train_epoch(model)
+
+    torch.manual_seed(1)
+    model = small_model()
+    run = FrustrationEngine(model, watched, evaluate, mode=mode, seed=3)
+    for record in run.run(4):
+        if record.meta_loop == 1:
+            assert record.ablated == ()
+            lkg = copy.deepcopy(model.state_dict())
+            continue
+        (name,) = record.ablated
+        unit = unit_named(model, name)
+        expected = copy.deepcopy(lkg)
+        ablate_unit(expected, unit, outgoing=mode == "hidden")
+        assert all(torch.equal(before[-1][key], value) for key, value in expected.items())
+        if record.promoted:
+            lkg = copy.deepcopy(model.state_dict())
+
+
+def unit_named(model: nn.Module, name: str) -> Unit:
+    groups = find_units(model, IMAGES[:4]).groups
+    return next(unit for group in groups for unit in group.units if unit.name == name)
+
+
+def test_less_is_better_where_the_score_is_a_loss() -> None:
+    torch.manual_seed(1)
+    run = FrustrationEngine(small_model(), train_epoch, validation_loss, minimize=True)
+    records = list(run.run(4))
+    assert records[-1].bounty == min(record.score for record in records)
+    assert validation_loss(run.best()) == records[-1].bounty
+
+
+def test_the_seed_decides_what_is_hit() -> None:
+    hits = [[r.ablated for r in engine(seed=seed).run(6)] for seed in (0, 0, 1)]
+    assert hits[0] == hits[1] != hits[2]
+
+
+def test_named_layers_alone_are_hit() -> None:
+    records = list(engine(layers=["4"]).run(8))
+    assert {name.partition("[")[0] for record in records[1:] for name in record.ablated} == {"4"}
+
+
+def test_the_greedy_rule_keeps_one_copy_of_the_model_and_patience_two_more() -> None:
+    run = engine("hidden")
+    list(run.run(4))
+    assert run._candidate.slots.filled == [StateSlot.LKG]
+    patient = engine("hidden+patience=2")
+    assert all(len(patient._candidate.slots.filled) <= 3 for _ in patient.run(8))
+
+
+@pytest.mark.parametrize(("mode", "remembers"), [("hidden", False), ("hidden+persistent", True)])
+def test_an_optimizer_that_lives_on_forgets_unless_the_mode_is_persistent(
+    mode: str, remembers: bool
+) -> None:
+    torch.manual_seed(1)
+    model = small_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    steps: list[bool] = []
+
+    def watched(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
+        steps.append(bool(optimizer.state))
+        return train_epoch(model, optimizer)
+
+    list(FrustrationEngine(model, watched, evaluate, mode=mode, optimizer=optimizer).run(3))
+    assert steps == [False, remembers, remembers]
+
+
+def test_the_memory_of_what_was_hit_is_zeroed_where_the_mode_says_so() -> None:
+    torch.manual_seed(1)
+    model = small_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    memory: list[torch.Tensor] = []
+
+    def watched(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
+        if optimizer.state:
+            memory.append(optimizer.state[model[4].bias]["exp_avg"].clone())  # type: ignore[index]
+        return train_epoch(model, optimizer)
+
+    mode = "hidden+persistent-zeroed+fixed=1/5"
+    list(FrustrationEngine(model, watched, evaluate, mode=mode, optimizer=optimizer).run(2))
+    assert (memory[0] == 0).nonzero().flatten().tolist() == [5]
+
+
+def test_restart_draws_fresh_models_and_keeps_the_best() -> None:
+    seeds = iter(range(10, 20))
+    run = engine("none+restart=2", fresh=lambda: small_model(next(seeds)))
+    records = list(run.run(6))
+    assert next(seeds) == 12
+    assert evaluate(run.best()) == max(record.score for record in records)
+
+
+def test_decay_shrinks_the_weights_before_every_step() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    weight = model.weight.detach().clone()
+
+    def still(model: nn.Module) -> None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        for _ in range(3):
+            (model(torch.zeros(1, 2)).sum() * 0).backward()
+            optimizer.step()
+
+    run = FrustrationEngine(model, still, lambda m: 0.0, mode="decay", weight_decay=0.1)
+    list(run.run(1))
+    assert torch.allclose(model.weight, weight * (1 - 0.05) ** 3)
+
+
+def test_dropout_acts_on_hidden_units_in_training_alone() -> None:
+    seen: list[bool] = []
+
+    def compare(model: nn.Module) -> None:
+        model.train()
+        model[1].eval()  # type: ignore[index]
+        seen.append(torch.equal(model(IMAGES), model(IMAGES)))
+        model.eval()
+        seen.append(torch.equal(model(IMAGES), model(IMAGES)))
+
+    list(FrustrationEngine(small_model(), compare, evaluate, mode="dropout", dropout=0.5).run(1))
+    assert seen == [False, True]
+
+
+def test_finding_units_moves_no_random_generator() -> None:
+    def drawn(inputs: object) -> list[float]:
+        random.seed(2)
+        np.random.seed(2)
+        run = engine(inputs=inputs)
+        list(run.run(2))
+        return [torch.rand(()).item(), float(np.random.rand()), random.random()]
+
+    assert drawn(None) == drawn(IMAGES[:5])
+
+
+def test_a_compiled_model_is_looked_through() -> None:
+    model = torch.compile(small_model(), backend="eager")
+    run = FrustrationEngine(model, train_epoch, evaluate)
+    records = list(run.run(3))
+    assert records[1].ablated
+    assert run.best() is model
+
+
+Function = Callable[[nn.Module], object]
+
+
+def test_the_engines_own_share_of_the_time_is_told() -> None:
+    record = list(engine().run(3))[-1]
+    assert 0 <= record.own_seconds < record.seconds
