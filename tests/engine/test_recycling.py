@@ -108,6 +108,11 @@ def test_before_the_first_recycling_it_is_none(tiny: Dataset) -> None:
     assert ours == none, "1000 updates are more than this trial makes"
 
 
+def test_it_knows_no_other_network() -> None:
+    with pytest.raises(SpecError, match=r"of network 'mlp' anew, not of network 'resmlp'; use"):
+        spec("redo+every=5", network="resmlp")
+
+
 def test_it_cannot_stand_beside_a_perturbed_equation() -> None:
     with pytest.raises(SpecError, match=r"'redo' draws neurons anew .* drop one of the two"):
         spec("redo", perturb=("sgld",))

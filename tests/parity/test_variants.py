@@ -83,12 +83,15 @@ def test_every_mode_of_one_fleet_leaves_the_engines_records(kernel: str, pairing
         assert result == finish(spec, DATA, final), spec.mode
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_fleet_goes_on_from_checkpoints_with_the_same_bits(kernel: str, tmp_path: Path) -> None:
+def test_a_fleet_goes_on_from_checkpoints_with_the_same_bits(
+    kernel: str, precision: str, tmp_path: Path
+) -> None:
     need(kernel)
     data = random_data(dtype=torch.float32)
     specs = make_specs("2*7", modes=VARIANTS, trials=1, meta_loops=7)
-    plan = make_plan(specs, data, kernel=kernel)
+    plan = make_plan(specs, data, kernel=kernel, precision=precision)
     records, states = run_fleet(specs, data, plan)
     _, middle = run_fleet([replace(spec, meta_loops=3) for spec in specs], data, plan)
     loaded = []

@@ -312,11 +312,7 @@ def check_neurons(
         training: The training options.
         n_classes: Neurons of the output layer; without it these are not counted.
     """
-    chosen = [
-        mode
-        for mode in _parts(modes)
-        if mode.variation.targets != TargetChoice() or mode.recycles is not None
-    ]
+    chosen = [mode for mode in _parts(modes) if mode.variation.targets != TargetChoice()]
     if chosen and training.network is not Network.MLP:
         faults.add(
             f"mode {chosen[0].name!r} chooses among the neurons of network 'mlp'; network "
@@ -326,7 +322,7 @@ def check_neurons(
         return
     for mode, architecture in product(chosen, architectures if chosen else ()):
         if mode.ablation is None:
-            continue  # it recycles, or needs residual blocks, which is said elsewhere
+            continue  # it needs residual blocks, which is said elsewhere
         widths = architecture.layer_sizes(1, n_classes)[1:]
         try:
             check_choice(mode.ablation.pool, mode.variation.targets, widths)
@@ -341,8 +337,13 @@ def _parts(modes: Iterable[str]) -> list[Mode]:
 
 
 def check_ablations(faults: Faults, training: TrainingOptions, modes: Iterable[str]) -> None:
-    """Note every mode that ablates what the network does not have."""
+    """Note every mode that ablates, or draws anew, what the network does not have."""
     for mode in _parts(modes):
+        if mode.recycles and training.network is not Network.MLP:
+            faults.add(
+                f"mode {mode.name!r} draws neurons of network 'mlp' anew, not of network "
+                f"{str(training.network)!r}; use network 'mlp' or another mode"
+            )
         if mode.needs_residual_blocks and training.network is Network.MLP:
             faults.add(
                 f"mode {mode.name!r} ablates residual blocks, which network 'mlp' has not; use "

@@ -229,8 +229,7 @@ def meta_loops(
         threads: Threads of torch inside this trainer; results can depend on it in the last bits.
         harm: Count every ablated clone on the validation split before its epoch, too.
     """
-    moments = None if start is None else start.moments
-    candidate = TrialCandidate(spec, data, dtype, moments)
+    candidate = TrialCandidate(spec, data, dtype, None if start is None else start.moments)
     kept, done = (None, 0) if start is None else (start.kept, start.meta_loop)
     for meta_loop in range(done + 1, spec.meta_loops + 1):
         promotion = get_mode(spec.mode).at(meta_loop).variation.promotion
