@@ -88,8 +88,8 @@ class TrialCandidate:
 
     def initialise(self, meta_loop: int) -> None:
         """Load a fresh network, which nothing is remembered of."""
-        fresh = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
-        self._model.load_state_dict(dict(fresh))
+        drawn = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
+        self._model.load_state_dict(dict(drawn))
         self.moments = None
 
     def load(self, kept: KeptStates[int]) -> None:
@@ -191,9 +191,8 @@ def damage_clone(
         meta_loop: 1-based.
         hits: Neurons, as `choose_hits` chose them.
     """
-    if not hits.targets:
+    if hits.rng is None or not hits.targets:
         return {}
-    assert hits.rng is not None, "what was chosen was drawn"
 
     def fresh() -> Weights:
         return initial_weights(spec, data, dtype=next(iter(weights.values())).dtype, draw=meta_loop)
@@ -268,8 +267,7 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
     It is the holder of the bounty, and the LKG as well under the paper's promotion rule.
     """
     best = state.best
-    dtype = best.weights["layers.0.bias"].dtype
-    model = _network(spec, data, dtype).to(data.test.images.device)
+    model = _network(spec, data, best.weights["layers.0.bias"].dtype).to(data.test.images.device)
     model.load_state_dict(dict(best.weights))
     with exact_numerics(threads):
         test_correct = count_correct(model, data.test)
