@@ -34,15 +34,23 @@ WITH_MEMORY = (
     "hidden+persistent-zeroed+count=2",
     "full+patience=1+persistent-zeroed+scattered",
     "none:2,none+persistent:3,hidden+persistent-zeroed:2",
+    "hidden+patience=1+persistent",
 )
 VARIANTS = WITHOUT_MEMORY + WITH_MEMORY
+ENGINE_ONLY = (
+    "redo+every=3",
+    "redo+every=4+continuous",
+    "hidden:2,redo+every=3:3,none:1",
+    "sam+patience=1+persistent",
+    "none:2,annealed_gradient_noise+persistent:3",
+)
 
 
 def unused_modifiers() -> set[str]:
     """Modifiers that no mode of the list has."""
     words = {
         word.partition("=")[0].partition(":")[0]
-        for name in VARIANTS
+        for name in (*VARIANTS, *ENGINE_ONLY)
         for stretch in name.split(",")
         for word in stretch.split("+")[1:]
     }

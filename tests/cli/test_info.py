@@ -13,6 +13,8 @@ from antifragile._optional import optional_extras
 from antifragile.ablate.sandbox.limits import probe
 from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.cli.machine import info as info_module
+from antifragile.config.modes import mode_names
+from antifragile.config.modifiers.table import MODIFIERS
 from tests.cli.conftest import Cli
 
 LIMITS = [
@@ -69,3 +71,13 @@ def test_a_missing_extra_comes_with_the_line_that_installs_it(
     del installed["x"]
     keras = optional_extras()[1]
     assert (keras.missing, keras.command) == (("x-y",), "pip install 'antifragile[keras]'")
+
+
+def test_modes_and_modifiers_are_listed(cli: Cli) -> None:
+    said = cli("info", "--modes").out
+    assert "patience=N or NxG" in said
+    assert "BASE+MODIFIER" in said
+    listed = json.loads(cli("info", "--modes", "--json").out)
+    assert [item["name"] for item in listed["modes"]] == list(mode_names())
+    assert {item["name"]: item["trainer"] for item in listed["modes"]}["sam"] == "readable engine"
+    assert [item["name"] for item in listed["modifiers"]] == list(MODIFIERS)

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antifragile.config import modes
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import PAPER_MODES, get_mode, is_mode, mode_names
+from antifragile.config.modes import (
+    PAPER_MODES,
+    Ablation,
+    Mode,
+    get_mode,
+    is_mode,
+    mode_names,
+)
 from antifragile.config.modifiers.records import (
     PAPER,
     DamageKind,
@@ -47,6 +55,8 @@ from antifragile.errors import SpecError
         ("none:3,none:4,hidden+greedy:5", "none:7,hidden:5"),
         ("none:3,none:4", "none"),
         ("sgld+patience=3", "sgld+patience=3"),
+        ("redo+every=1000+persistent+always-accept", "redo+continuous"),
+        ("redo+every=20+continuous", "redo+continuous+every=20"),
     ],
 )
 def test_two_spellings_of_one_mode_are_one_mode(written: str, canonical: str) -> None:
@@ -85,9 +95,10 @@ def test_modes_with_modifiers_are_not_among_the_registered_ones() -> None:
 @pytest.mark.parametrize("name", sorted(MODIFIERS))
 def test_every_modifier_has_a_spelling_that_reads_back(name: str) -> None:
     modifier = MODIFIERS[name]
-    mode = get_mode(f"hidden+{modifier.example or name}")
+    base = "redo" if name == "every" else "hidden"
+    mode = get_mode(f"{base}+{modifier.example or name}")
     assert get_mode(mode.name) == mode
-    assert (mode == get_mode("hidden")) == modifier.default
+    assert (mode == get_mode(base)) == modifier.default
     assert bool(modifier.value) == bool(modifier.example)
     assert modifier.words
 
@@ -145,6 +156,8 @@ def test_any_text_is_a_mode_or_refused_in_a_sentence(text: str) -> None:
         ("hidden+fixed=0/0+noise+adaptive", "no other choice of neurons can stand beside it"),
         ("hidden+layers=0*1/1*2+dormant+scattered", "did you mean 'hidden+scattered'?"),
         ("hidden+layers=0*1/1*2+least-gradient", "did you mean 'hidden+layers=0/1+least-gradient'"),
+        ("hidden+every=5", "recycles no neurons, so 'every' has nothing to act on; did you mean"),
+        ("redo+count=2", "mode 'redo' ablates nothing that 'count=2' could act on"),
         ("output+layers=0", "hits the output layer only"),
         ("dropout:50,output", "has 'output'; each part is MODE:LOOPS, as in"),
         ("dropout:0,output:1", "each part is MODE:LOOPS"),
@@ -157,6 +170,16 @@ def test_refusals_name_what_would_be_right(name: str, message: str) -> None:
         get_mode(name)
     assert message in str(caught.value)
     assert not is_mode(name)
+
+
+def test_a_mode_that_draws_in_its_own_way_takes_only_other_modifiers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = Mode(name="own", group="psa", ablation=Ablation(choose=lambda widths, rng: (0, 0)))
+    monkeypatch.setattr(modes, "_MODES", modes._MODES | {"own": own})
+    assert get_mode("own+patience=2+noise+persistent-zeroed").ablation == own.ablation
+    with pytest.raises(SpecError, match="'own' draws its neuron in its own way"):
+        get_mode("own+count=2")
 
 
 def test_a_schedule_gives_each_meta_loop_its_mode_and_the_last_one_goes_on() -> None:

@@ -18,7 +18,7 @@ from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState, finish, initial_weights, meta_loops
 from antifragile.errors import CheckpointError
 from antifragile.model.networks import SimpleMLP, Weights
-from tests.variants import VARIANTS, unused_modifiers
+from tests.variants import ENGINE_ONLY, VARIANTS, unused_modifiers
 
 
 def run(spec: TrialSpec, data: Dataset, **options) -> tuple[list[MetaLoopRecord], list[TrialState]]:
@@ -46,7 +46,7 @@ def test_every_modifier_is_used_here() -> None:
     assert unused_modifiers() == set()
 
 
-@pytest.mark.parametrize("mode", VARIANTS)
+@pytest.mark.parametrize("mode", VARIANTS + ENGINE_ONLY)
 def test_a_trial_goes_on_from_any_checkpoint_with_the_same_bits(
     mode: str, spec: TrialSpec, tiny: Dataset, tmp_path: Path
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_trial_goes_on_from_any_checkpoint_with_the_same_bits(
     assert finish(spec, tiny, ends[-1]) == finish(spec, tiny, states[-1])
 
 
-@pytest.mark.parametrize("mode", VARIANTS)
+@pytest.mark.parametrize("mode", VARIANTS + ENGINE_ONLY)
 def test_records_tell_the_bounty_and_the_promotions(
     mode: str, spec: TrialSpec, tiny: Dataset
 ) -> None:

@@ -8,8 +8,10 @@ from antifragile.config.architecture import Architecture
 from antifragile.errors import UsageError
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.planning import cost, plan
+from antifragile.fleet.planning.cost import memory_needed
 from antifragile.fleet.planning.plan import GIB, plan_fleet
-from antifragile.fleet.planning.workloads import Workload
+from antifragile.fleet.planning.workloads import Workload, workload
+from tests.fleet.fleet_fakes import make_specs, random_data
 
 needs_native = pytest.mark.skipif(load_native() is None, reason="the kernel was not built here")
 
@@ -125,3 +127,15 @@ def test_operations_are_counted_by_hand() -> None:
     )
     parameters, first = 3 * 2 + 2 + 2 * 2 + 2, 3 * 2
     assert tiny.flops_per_meta_loop == 2 * (parameters * (3 * 10 + 5) - first * 10)
+
+
+def test_modes_that_keep_more_rows_need_as_much_more_memory() -> None:
+    data = random_data()
+    rows = {"hidden": 0, "hidden+always-accept": 1, "hidden+patience=3": 2, "none+continuous": 3}
+    rows |= {"hidden+persistent": 2, "none:2,hidden+patience=2+persistent:1": 4}
+    found = {}
+    for mode in rows:
+        trials = workload(make_specs("2*7", modes=(mode,), trials=2), data)
+        found[mode] = memory_needed(trials, "native", "fp32", 1).replica_bytes
+    parameters = found["hidden"] // 8  # LKG and candidate, four bytes each
+    assert {mode: size // (4 * parameters) - 2 for mode, size in found.items()} == rows

@@ -8,16 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from antifragile.config.networks import Network
 from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
+from antifragile.engine.moments import Moments
 from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState, finish, meta_loops
 from antifragile.fleet.native.library import load_native
 from antifragile.fleet.trainer import fleet_finish
-from tests.fleet.fleet_fakes import make_plan, make_specs, random_data, run_fleet, same_bits
-from tests.variants import WITHOUT_MEMORY
+from tests.fleet.fleet_fakes import (
+    OPTIONS,
+    make_plan,
+    make_specs,
+    random_data,
+    run_fleet,
+    same_bits,
+)
+from tests.variants import VARIANTS
 
 KERNELS = ["native", "torch"]
 DATA = random_data()
@@ -47,11 +56,22 @@ def near(ours: TrialState, theirs: TrialState) -> bool:
     )
 
 
+def same_memory(ours: Moments | None, theirs: Moments | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    pairs = [(ours.first, theirs.first), (ours.second, theirs.second)]
+    return ours.steps == theirs.steps and all(
+        float((one[key] - value).norm()) <= 1e-7 * (1 + float(value.norm()))
+        for one, other in pairs
+        for key, value in other.items()
+    )
+
+
 @pytest.mark.parametrize("pairing", list(Pairing))
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_every_mode_of_one_fleet_leaves_the_engines_records(kernel: str, pairing: Pairing) -> None:
     need(kernel)
-    specs = make_specs("2*7", modes=WITHOUT_MEMORY, trials=1, meta_loops=9, pairing=pairing)
+    specs = make_specs("2*7", modes=VARIANTS, trials=1, meta_loops=9, pairing=pairing)
     plan = make_plan(specs, DATA, kernel=kernel)
     records, states = run_fleet(specs, DATA, plan)
     results = fleet_finish(specs, DATA, states, plan=plan)
@@ -59,15 +79,19 @@ def test_every_mode_of_one_fleet_leaves_the_engines_records(kernel: str, pairing
         expected, final = by_engine(spec, DATA)
         assert [comparable(record) for record in ours] == expected, spec.mode
         assert near(state, final), spec.mode
+        assert same_memory(state.moments, final.moments), spec.mode
         assert result == finish(spec, DATA, final), spec.mode
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_fleet_goes_on_from_checkpoints_with_the_same_bits(kernel: str, tmp_path: Path) -> None:
+def test_a_fleet_goes_on_from_checkpoints_with_the_same_bits(
+    kernel: str, precision: str, tmp_path: Path
+) -> None:
     need(kernel)
     data = random_data(dtype=torch.float32)
-    specs = make_specs("2*7", modes=WITHOUT_MEMORY, trials=1, meta_loops=7)
-    plan = make_plan(specs, data, kernel=kernel)
+    specs = make_specs("2*7", modes=VARIANTS, trials=1, meta_loops=7)
+    plan = make_plan(specs, data, kernel=kernel, precision=precision)
     records, states = run_fleet(specs, data, plan)
     _, middle = run_fleet([replace(spec, meta_loops=3) for spec in specs], data, plan)
     loaded = []
@@ -78,6 +102,13 @@ def test_a_fleet_goes_on_from_checkpoints_with_the_same_bits(kernel: str, tmp_pa
     assert again == [record[3:] for record in records]
     assert all(map(same_bits, ends, states))
     assert [end.kept.progress for end in ends] == [state.kept.progress for state in states]
+    for end, state in zip(ends, states, strict=True):
+        assert (end.moments is None) == (state.moments is None)
+        if end.moments is not None:
+            assert end.moments.steps == state.moments.steps
+            pairs = [(end.moments.first, state.moments.first)]
+            pairs.append((end.moments.second, state.moments.second))
+            assert all(torch.equal(one[k], other[k]) for one, other in pairs for k in one)
 
 
 def test_the_work_of_a_variant_is_shared_until_it_differs() -> None:
@@ -91,3 +122,40 @@ def test_the_work_of_a_variant_is_shared_until_it_differs() -> None:
         assert ours == own
         assert same_bits(state, end)
     assert records[0] != records[1]
+
+
+def test_a_perturbed_equation_goes_on_with_its_moments() -> None:
+    modes = tuple(
+        f"annealed_gradient_noise{more}"
+        for more in ("", "+persistent", "+patience=1+persistent", "+restart=2")
+    )
+    specs = make_specs("2*7", modes=modes, trials=1, meta_loops=5)
+    records, states = run_fleet(specs, DATA, make_plan(specs, DATA, kernel="torch"))
+    for spec, ours, state in zip(specs, records, states, strict=True):
+        expected, final = by_engine(spec, DATA)
+        assert [comparable(record) for record in ours] == expected, spec.mode
+        assert near(state, final), spec.mode
+        assert same_memory(state.moments, final.moments), spec.mode
+
+
+RESIDUAL = (
+    *("hidden+patience=2", "none+continuous", "channel+persistent-zeroed", "full+restart=3"),
+    *("hidden+reinit", "channel+noise+patience=1", "author-hidden+scattered+always-accept"),
+    "dropout:2,channel+persistent:3",
+)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_residual_networks_take_modifiers_as_in_the_engine(kernel: str) -> None:
+    need(kernel)
+    options = replace(OPTIONS, network=Network.RESMLP)
+    specs = make_specs("3*6", modes=RESIDUAL, trials=1, meta_loops=6, options=options)
+    plan = make_plan(specs, DATA, kernel=kernel)
+    records, states = run_fleet(specs, DATA, plan)
+    results = fleet_finish(specs, DATA, states, plan=plan)
+    for spec, ours, state, result in zip(specs, records, states, results, strict=True):
+        expected, final = by_engine(spec, DATA)
+        assert [comparable(record) for record in ours] == expected, spec.mode
+        assert near(state, final), spec.mode
+        assert same_memory(state.moments, final.moments), spec.mode
+        assert result == finish(spec, DATA, final), spec.mode

@@ -186,7 +186,12 @@ def test_modes_and_regimes_differ_in_more_than_colour() -> None:
     assert len({look.color for look in others.values()}) == 3
 
 
-@pytest.mark.parametrize("modes", [FOUR_MODES, mode_names()], ids=["four", "all"])
+VARIANTS = (*FOUR_MODES, "hidden+patience=5", "dropout:50,hidden+count=2:50")
+
+
+@pytest.mark.parametrize(
+    "modes", [FOUR_MODES, mode_names(), VARIANTS], ids=["four", "all", "variants"]
+)
 @pytest.mark.parametrize(
     "name", ["convergence", "winning-strategy", "late-breakthroughs", "robustness"]
 )

@@ -21,6 +21,8 @@ from antifragile.cli.options import (
     PrecisionOption,
 )
 from antifragile.config.architecture import Architecture
+from antifragile.config.modes import get_mode
+from antifragile.config.modifiers.records import TargetChoice
 from antifragile.config.networks import Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrainingOptions, TrialSpec
@@ -66,7 +68,8 @@ def train(
         str,
         typer.Option(
             help="none, decay, dropout, full, hidden, output, in a resmlp also channel and "
-            "author-hidden, or a --perturb name."
+            "author-hidden, or a --perturb name; with modifiers, as in hidden+patience=5; several "
+            "in turn, as in dropout:50,output:50 (see 'antifragile info --modes')."
         ),
     ] = "none",
     perturb: Annotated[
@@ -189,7 +192,9 @@ def _line(single: SingleTrial, record: MetaLoopRecord) -> str:
     percent = 100 / single.data.validation.n_samples
     harm = ""
     if record.ablated_layer is not None:
-        harm = f", ablated neuron {record.ablated_neuron} of layer {record.ablated_layer}"
+        mode = get_mode(single.spec.mode).at(record.meta_loop)
+        first = "ablated" if mode.variation.targets == TargetChoice() else "first hit"
+        harm = f", {first} neuron {record.ablated_neuron} of layer {record.ablated_layer}"
     return (
         f"meta-loop {record.meta_loop}: validation {record.validation_correct * percent:.2f} %, "
         f"bounty {record.bounty * percent:.2f} %, loss {record.train_loss:.4f}"

@@ -2,7 +2,8 @@
 
 A mode says which neuron of the candidate is ablated between cloning and training, or what perturbs
 the equation that trains it. The six of the paper (section II.F) are built in, and every preset of
-`antifragile.optim` is a mode of group ``perturbation``. The ablations of the paper:
+`antifragile.optim` is a mode of group ``perturbation``. ``redo`` (arXiv 2302.12902) is a rival: it
+draws dormant neurons anew while it trains (`engine.recycling`). The ablations of the paper:
 
 | ablation | the neuron is drawn                            | what becomes zero                |
 |----------|------------------------------------------------|----------------------------------|
@@ -71,8 +72,8 @@ class Mode:
 
     Args:
         name: As a spec writes it.
-        group: ``baseline``, ``psa`` or ``perturbation``; ``variant`` for one with modifiers or
-            several stretches.
+        group: ``baseline``, ``psa``, ``perturbation`` or ``rival``; ``variant`` for one with
+            modifiers or several stretches.
         ablation: The neuron that a PSA mode zeroes.
         uses_dropout: Whether the options' dropout acts.
         uses_decay: Whether the options' weight decay acts.
@@ -80,6 +81,7 @@ class Mode:
         variation: Promotion, optimizer, choice of neurons and damage; the paper's by default.
         base: The mode without its modifiers; its random streams are this mode's.
         stretches: Modes that follow each other in a trial, of which this one is made.
+        recycles: Updates between two recyclings of dormant neurons (ReDo); None for none.
         residual_ablation: The neuron that it zeroes in a ResMLP, where that is chosen otherwise.
     """
 
@@ -92,6 +94,7 @@ class Mode:
     variation: Variation = PAPER
     base: str = ""
     stretches: tuple[Stretch, ...] = ()
+    recycles: int | None = None
     residual_ablation: Ablation | None = None
 
     def ablation_in(self, network: Network) -> Ablation | None:
@@ -119,6 +122,11 @@ class Mode:
         mode = self.at(meta_loop)
         afresh = mode.variation.promotion.starts_afresh(meta_loop)
         return mode.ablation_in(network) is not None and not afresh
+
+    @property
+    def recycle_every(self) -> int | None:
+        """Updates between two recyclings, with its modifier; None in a mode that does not."""
+        return self.variation.every or self.recycles
 
     @property
     def parts(self) -> tuple[Mode, ...]:
@@ -219,7 +227,7 @@ def _varied(name: str) -> Mode:
     base = _MODES[head]
     pool = None if base.ablation is None else base.ablation.pool
     ablates = base.ablation is not None or base.residual_ablation is not None
-    variation = read_modifiers(head, words, ablates=ablates, pool=pool)
+    variation = read_modifiers(head, words, ablates=ablates, pool=pool, every=base.recycles)
     if variation == base.variation:
         return base
     return replace(
@@ -288,3 +296,4 @@ PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 _register_presets()
 register_mode(Mode(name="channel", group="psa", residual_ablation=_CHANNEL))
 register_mode(Mode(name="author-hidden", group="psa", residual_ablation=_AFTER_FIRST))
+register_mode(Mode(name="redo", group="rival", recycles=1000))

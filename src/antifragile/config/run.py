@@ -276,6 +276,11 @@ def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterab
     closures = sorted(name for name, item in common.items() if item.facts.needs_closure)
     for mode in _parts(modes):
         own = mode.perturbation
+        if mode.recycles and training.perturb:
+            faults.add(
+                f"mode {mode.name!r} draws neurons anew between updates, which training.perturb "
+                "cannot stand beside; drop one of the two"
+            )
         if own is None:
             continue
         if own.preset in common:
@@ -295,10 +300,17 @@ def check_neurons(
     architectures: Iterable[Architecture],
     modes: Iterable[str],
     training: TrainingOptions,
+    *,
+    n_classes: int = _MANY_CLASSES,
 ) -> None:
     """Note every mode that names neurons which an architecture does not have.
 
-    The number of classes is not known here, so neurons of the output layer are not counted.
+    Args:
+        faults: The list that faults are added to.
+        architectures: The architectures.
+        modes: Names of modes; unknown ones are left out.
+        training: The training options.
+        n_classes: Neurons of the output layer; without it these are not counted.
     """
     chosen = [mode for mode in _parts(modes) if mode.variation.targets != TargetChoice()]
     if chosen and training.network is not Network.MLP:
@@ -311,7 +323,7 @@ def check_neurons(
     for mode, architecture in product(chosen, architectures if chosen else ()):
         if mode.ablation is None:
             continue  # it needs residual blocks, which is said elsewhere
-        widths = architecture.layer_sizes(1, _MANY_CLASSES)[1:]
+        widths = architecture.layer_sizes(1, n_classes)[1:]
         try:
             check_choice(mode.ablation.pool, mode.variation.targets, widths)
         except UsageError as error:
@@ -325,8 +337,13 @@ def _parts(modes: Iterable[str]) -> list[Mode]:
 
 
 def check_ablations(faults: Faults, training: TrainingOptions, modes: Iterable[str]) -> None:
-    """Note every mode that ablates what the network does not have."""
+    """Note every mode that ablates, or draws anew, what the network does not have."""
     for mode in _parts(modes):
+        if mode.recycles and training.network is not Network.MLP:
+            faults.add(
+                f"mode {mode.name!r} draws neurons of network 'mlp' anew, not of network "
+                f"{str(training.network)!r}; use network 'mlp' or another mode"
+            )
         if mode.needs_residual_blocks and training.network is Network.MLP:
             faults.add(
                 f"mode {mode.name!r} ablates residual blocks, which network 'mlp' has not; use "

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,96 +22,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from antifragile._files import write_atomically
-from antifragile._records import RecordError, from_json, to_json
+from antifragile._records import RecordError, from_json
 from antifragile.config.run import TrialSpec
 from antifragile.engine.moments import Moments
-from antifragile.engine.policies import KeptStates, Progress, Standing, StateSlot, filled_slots
+from antifragile.engine.policies import KeptStates, StateSlot, filled_slots
+from antifragile.engine.position import Position
 from antifragile.engine.trial import TrialState
 from antifragile.errors import CheckpointError
 from antifragile.model.networks import Weights
 
 _FORMAT = "antifragile checkpoint 1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Mark:
-    """The score of a kept state, and the meta-loop whose candidate it was."""
-
-    score: int
-    meta_loop: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Further:
-    """Numbers that only modes with modifiers have; `Progress` and `Moments` say what they mean."""
-
-    best: _Mark
-    recent: _Mark | None = None
-    failures: int = 0
-    patience: int = 0
-    rate: int = 1
-    steps: int | None = None
-
-    def check(self, position: _Position) -> None:
-        """Refuse numbers that no trial has."""
-        marks = [self.best] if self.recent is None else [self.best, self.recent]
-        counts = [
-            self.failures,
-            self.patience,
-            self.rate - 1,
-            0 if self.steps is None else self.steps,
-        ]
-        if (
-            any(not 1 <= mark.meta_loop <= position.meta_loop for mark in marks)
-            or min(*counts, *(mark.score for mark in marks)) < 0
-            or self.best.score < position.bounty
-            or (
-                self.recent
-                and self.recent.meta_loop in (position.lkg_meta_loop, self.best.meta_loop)
-            )
-            or (self.best.meta_loop == position.lkg_meta_loop) != (self.best == position.mark)
-        ):
-            raise RecordError("stands at counts that no trial has", "further")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Position:
-    """Where a trial stands, as the header of its checkpoint says it."""
-
-    meta_loop: int
-    final_correct: int
-    bounty: int
-    lkg_meta_loop: int
-    further: _Further | None = None
-
-    @property
-    def mark(self) -> _Mark:
-        """Score and meta-loop of the LKG."""
-        return _Mark(score=self.bounty, meta_loop=self.lkg_meta_loop)
-
-    @property
-    def progress(self) -> Progress[int]:
-        """The standing of the trial."""
-        further = self.further or _Further(best=self.mark)
-        return Progress(
-            meta_loop=self.meta_loop,
-            lkg=_standing(self.mark),
-            best=_standing(further.best),
-            recent=None if further.recent is None else _standing(further.recent),
-            failures=further.failures,
-            patience=further.patience,
-            rate=further.rate,
-        )
-
-    def check(self) -> None:
-        """Refuse numbers that no trial has."""
-        if (
-            not 1 <= self.lkg_meta_loop <= self.meta_loop
-            or min(self.bounty, self.final_correct) < 0
-        ):
-            raise RecordError("stands at meta-loops or counts that no trial has")
-        if self.further is not None:
-            self.further.check(self)
 
 
 def trial_fingerprint(spec: TrialSpec, data_sha256: str, *, any_mode: bool = False) -> str:
@@ -155,26 +74,12 @@ def save_checkpoint(
     Raises:
         WorldError: The file cannot be written.
     """
-    progress = state.kept.progress
     header = {
         "format": _FORMAT,
         "fingerprint": fingerprint,
-        "meta_loop": state.meta_loop,
-        "final_correct": state.final_correct,
-        "bounty": state.lkg.bounty,
-        "lkg_meta_loop": state.lkg.meta_loop,
+        **Position.of(state).to_header(),
         "notes": notes or {},
     }
-    further = _Further(
-        best=_mark(progress.best),
-        recent=None if progress.recent is None else _mark(progress.recent),
-        failures=progress.failures,
-        patience=progress.patience,
-        rate=progress.rate,
-        steps=None if state.moments is None else state.moments.steps,
-    )
-    if further != _Further(best=_mark(progress.lkg)):
-        header["further"] = to_json(further)
     tensors = {
         f"{part}/{name}" if part else name: value.detach().cpu()
         for part, values in _parts(state).items()
@@ -218,7 +123,7 @@ def load_checkpoint(
             raise CheckpointError(
                 f"checkpoint {path} is damaged: its checksum is wrong; delete it."
             )
-        position: _Position = from_json(_Position, header)
+        position: Position = from_json(Position, header)
         position.check()
         notes = header.get("notes")
         if not isinstance(notes, dict):
@@ -254,7 +159,7 @@ def _parts(state: TrialState) -> dict[str, Weights]:
     return parts
 
 
-def _parts_at(position: _Position) -> list[str]:
+def _parts_at(position: Position) -> list[str]:
     """List the parts that a file with this header must have."""
     filled = filled_slots(position.progress)
     parts = [part for slot, part in _SLOT_PARTS.items() if slot in filled]
@@ -270,14 +175,6 @@ def _split(tensors: Weights) -> dict[str, dict[str, torch.Tensor]]:
         is_ours = slash and part in (*_SLOT_PARTS.values(), _FIRST, _SECOND)
         parts.setdefault(part if is_ours else "", {})[rest if is_ours else name] = value
     return parts
-
-
-def _mark(standing: Standing[int]) -> _Mark:
-    return _Mark(score=standing.score, meta_loop=standing.meta_loop)
-
-
-def _standing(mark: _Mark) -> Standing[int]:
-    return Standing(score=mark.score, meta_loop=mark.meta_loop)
 
 
 def _check_weights(

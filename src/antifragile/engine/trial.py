@@ -8,7 +8,7 @@ Source: PSA paper, section II, and its released code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,8 +88,8 @@ class TrialCandidate:
 
     def initialise(self, meta_loop: int) -> None:
         """Load a fresh network, which nothing is remembered of."""
-        fresh = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
-        self._model.load_state_dict(dict(fresh))
+        drawn = initial_weights(self._spec, self._data, dtype=self._model.dtype, draw=meta_loop)
+        self._model.load_state_dict(dict(drawn))
         self.moments = None
 
     def load(self, kept: KeptStates[int]) -> None:
@@ -100,7 +100,7 @@ class TrialCandidate:
     def damage(self, meta_loop: int, *, rate: int) -> Sequence[AblationTarget]:
         """Damage the network where its mode does, and return the neurons that are hit."""
         weights = dict(self._model.named_parameters())
-        hits = choose_hits(self._spec, self._data, weights, meta_loop, rate=rate)
+        hits = choose_hits(self._spec, self._data, lambda: weights, meta_loop, rate=rate)
         masks = damage_clone(self._spec, self._data, weights, meta_loop, hits)
         zeroes = self._optimizer_at(meta_loop) is OptimizerMemory.ZEROED
         if hits.targets and self.moments is not None and zeroes:
@@ -146,14 +146,14 @@ class Hits:
 
 
 def choose_hits(
-    spec: TrialSpec, data: Dataset, weights: Weights, meta_loop: int, *, rate: int
+    spec: TrialSpec, data: Dataset, weights: Callable[[], Weights], meta_loop: int, *, rate: int
 ) -> Hits:
     """Choose the neurons that a meta-loop hits; none in a mode that hits none.
 
     Args:
         spec: The trial.
         data: Its data set.
-        weights: The network, which stays as it is.
+        weights: Returns the network, which stays as it is; called where the choice has a rank.
         meta_loop: 1-based.
         rate: Number of neurons in an adaptive mode.
     """
@@ -166,7 +166,7 @@ def choose_hits(
     if choice.rank is not None:
         measured = _network(spec, data, torch.float64)
         assert isinstance(measured, SimpleMLP), "checked in the spec"
-        values = neuron_values(choice.rank, weights, measured, data.train)
+        values = neuron_values(choice.rank, weights(), measured, data.train)
     widths = _widths(spec, data)
     neurons = choose_neurons(ablation, choice, widths, rng=rng, rate=rate, values=values)
     targets = (target_at(ablation, widths, layer, neuron) for layer, neuron in neurons)
@@ -191,9 +191,8 @@ def damage_clone(
         meta_loop: 1-based.
         hits: Neurons, as `choose_hits` chose them.
     """
-    if not hits.targets:
+    if hits.rng is None or not hits.targets:
         return {}
-    assert hits.rng is not None, "what was chosen was drawn"
 
     def fresh() -> Weights:
         return initial_weights(spec, data, dtype=next(iter(weights.values())).dtype, draw=meta_loop)
@@ -205,6 +204,8 @@ def damage_clone(
 def most_rate(spec: TrialSpec, data: Dataset, meta_loop: int) -> int:
     """Upper bound of a trial's adaptive rate; 1 where its mode has none."""
     targets = get_mode(spec.mode).at(meta_loop).variation.targets
+    if not targets.adaptive:
+        return 1
     return most_neurons(spec.at(meta_loop).ablation, targets, _widths(spec, data))
 
 
@@ -227,8 +228,7 @@ def meta_loops(
         threads: Threads of torch inside this trainer; results can depend on it in the last bits.
         harm: Count every ablated clone on the validation split before its epoch, too.
     """
-    moments = None if start is None else start.moments
-    candidate = TrialCandidate(spec, data, dtype, moments)
+    candidate = TrialCandidate(spec, data, dtype, None if start is None else start.moments)
     kept, done = (None, 0) if start is None else (start.kept, start.meta_loop)
     for meta_loop in range(done + 1, spec.meta_loops + 1):
         promotion = get_mode(spec.mode).at(meta_loop).variation.promotion
@@ -267,8 +267,7 @@ def finish(spec: TrialSpec, data: Dataset, state: TrialState, *, threads: int = 
     It is the holder of the bounty, and the LKG as well under the paper's promotion rule.
     """
     best = state.best
-    dtype = best.weights["layers.0.bias"].dtype
-    model = _network(spec, data, dtype).to(data.test.images.device)
+    model = _network(spec, data, best.weights["layers.0.bias"].dtype).to(data.test.images.device)
     model.load_state_dict(dict(best.weights))
     with exact_numerics(threads):
         test_correct = count_correct(model, data.test)

@@ -20,6 +20,21 @@ from antifragile.data.splits import Split
 from antifragile.fleet.layout import FlatLayout
 
 
+@dataclass(kw_only=True)
+class RowMoments:
+    """The memory of one replica's AdamW, which an epoch goes on with and changes in place.
+
+    Args:
+        first: (P,) running mean of the gradients.
+        second: (P,) running mean of their squares.
+        steps: Updates so far.
+    """
+
+    first: Tensor
+    second: Tensor
+    steps: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Replicas that read the same batches: rows ``start`` to ``stop`` of the fleet.
@@ -30,6 +45,7 @@ class Group:
         order: (N,) int64, this epoch's order of the training samples.
         place: Index of the group among all groups of the study, present or not.
         slots: Index of each replica within the group; by default 0, 1, 2, ...
+        steps: Updates that the optimizers of all its replicas have made before this epoch.
     """
 
     start: int
@@ -37,6 +53,7 @@ class Group:
     order: Tensor
     place: int = 0
     slots: tuple[int, ...] = ()
+    steps: int = 0
 
     @property
     def members(self) -> dict[int, int]:
@@ -61,6 +78,8 @@ class EpochJob:
         meta_loops: The meta-loop each replica is in (1-based).
         perturbations: Perturbations of the update equation, the same for all replicas.
         perturbation_keys: The 64-bit key of each replica's perturbation stream.
+        moments: Each replica's optimizer; None for a fresh one that is forgotten. Empty where
+            all are.
     """
 
     weights: Tensor
@@ -73,6 +92,7 @@ class EpochJob:
     perturbations: tuple[Perturbation, ...] = ()
     perturbation_keys: Sequence[int] = ()
     block_dropout: Sequence[float] = ()
+    moments: Sequence[RowMoments | None] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +110,7 @@ class Kernel(Protocol):
     layout: FlatLayout
 
     def run_epoch(self, job: EpochJob) -> EpochOutcome:
-        """Train every replica for one epoch with a fresh AdamW, then count on validation."""
+        """Train every replica for one epoch by AdamW, then count on validation."""
 
     def count_correct(self, weights: Tensor, split: Split) -> list[int]:
         """Count correct samples of a split for weights (R, P)."""

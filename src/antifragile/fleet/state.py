@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from antifragile.config.modifiers.records import Promotion
+from antifragile.engine.moments import Moments
 from antifragile.engine.policies import (
     GREEDY,
     KeptStates,
@@ -24,6 +25,7 @@ from antifragile.engine.policies import (
     filled_slots,
 )
 from antifragile.engine.trial import TrialState
+from antifragile.fleet.kernels import RowMoments
 from antifragile.fleet.layout import FlatLayout
 from antifragile.model.networks import Weights
 
@@ -52,6 +54,7 @@ class FleetState:
         progress: Standing of each replica; None before meta-loop 1.
         final_correct: Correct validation samples of each replica's last candidate.
         others: (P,) weights of the other states that are kept, by replica and slot.
+        moments: Memory of the optimizers that are not reset, by replica.
     """
 
     layout: FlatLayout
@@ -60,6 +63,7 @@ class FleetState:
     progress: list[Progress[int] | None]
     final_correct: list[int]
     others: dict[tuple[int, StateSlot], Tensor] = field(default_factory=dict)
+    moments: dict[int, RowMoments] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, layout: FlatLayout, n: int, dtype: torch.dtype, device: str) -> FleetState:
@@ -81,6 +85,21 @@ class FleetState:
         self.meta_loop[replica] = state.meta_loop
         self.progress[replica] = state.kept.progress
         self.final_correct[replica] = state.final_correct
+        if (moments := state.moments) is not None:
+            first, second = (
+                self.layout.flatten(part, torch.empty_like(self.lkg[replica]))
+                for part in (moments.first, moments.second)
+            )
+            self.moments[replica] = RowMoments(first=first, second=second, steps=moments.steps)
+
+    def steps(self, replica: int) -> int:
+        """Return the updates that a replica's optimizer remembers; 0 where it is fresh."""
+        return self.moments[replica].steps if replica in self.moments else 0
+
+    def begin_memory(self, replica: int) -> None:
+        """Let a replica's optimizer remember from now on."""
+        nothing = torch.zeros_like(self.lkg[replica])
+        self.moments[replica] = RowMoments(first=nothing, second=nothing.clone())
 
     def standing(self, replica: int) -> Progress[int]:
         """Return where a replica stands after its first meta-loop."""
@@ -91,10 +110,15 @@ class FleetState:
     def trial_state(self, replica: int) -> TrialState:
         """Copy one replica's state, as the engine keeps it."""
         progress = self.standing(replica)
-        weights = {slot: self._copy(replica, slot) for slot in filled_slots(progress)}
+        weights = {slot: self._copy(self._row(replica, slot)) for slot in filled_slots(progress)}
+        moments = None
+        if (row := self.moments.get(replica)) is not None:
+            first, second = self._copy(row.first), self._copy(row.second)
+            moments = Moments(first=first, second=second, steps=row.steps)
         return TrialState(
             kept=KeptStates(progress=progress, weights=weights),
             final_correct=self.final_correct[replica],
+            moments=moments,
         )
 
     def trial_states(self) -> list[TrialState]:
@@ -148,6 +172,5 @@ class FleetState:
         else:
             self.others[replica, slot] = weights.clone()
 
-    def _copy(self, replica: int, slot: StateSlot) -> Weights:
-        views = self.layout.views(self._row(replica, slot).clone())
-        return {name: value.clone() for name, value in views.items()}
+    def _copy(self, row: Tensor) -> Weights:
+        return {name: value.clone() for name, value in self.layout.views(row).items()}

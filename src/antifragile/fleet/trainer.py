@@ -25,7 +25,7 @@ from antifragile.data.splits import Dataset
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.engine.trial import TrialState, initial_weights
 from antifragile.errors import UsageError
-from antifragile.fleet.clones import ClonePlan, change_clone, choose_clone, judge_of
+from antifragile.fleet.clones import ClonePlan, change_clone, choose_clone, judge_of, prepare_memory
 from antifragile.fleet.kernels import EpochOutcome, Kernel
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.kernel import NativeKernel
@@ -77,7 +77,10 @@ def fleet_meta_loops(
     data = _in_precision(data, plan)
     kernel = make_kernel(plan, work.layout, data)
     state = _starting_state(specs, data, work.layout, start)
-    while active := active_replicas(specs, state):
+    while True:
+        prepare_memory(specs, state)
+        if not (active := active_replicas(specs, state)):
+            return
         yield _turn(specs, data, kernel, plan, state, active, harm=harm), state
 
 
@@ -188,7 +191,14 @@ def _turn(
     trained = [replica for replica in active if leaders[replica] == replica]
     candidates = state.lkg[trained]  # copies, (trained, P)
     for candidate, replica in zip(candidates, trained, strict=True):
-        change_clone(specs[replica], data, state.layout, candidate, clones[replica])
+        change_clone(
+            specs[replica],
+            data,
+            state.layout,
+            candidate,
+            clones[replica],
+            state.moments.get(replica),
+        )
     counts: dict[int, int] = {}
     ablated = [row for row, replica in enumerate(trained) if clones[replica].hits.targets]
     if harm and ablated:

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -82,8 +83,8 @@ def _columns_that_fit(figure: Figure, labels: Sequence[str], most: int) -> int:
     """The largest number of legend columns, each as wide as its longest label, that fit."""
     room = figure.get_figwidth() * _LEGEND_LETTERS_PER_INCH
     for columns in range(most, 1, -1):
-        rows = math.ceil(len(labels) / columns)  # filled column by column, as matplotlib does
-        widths = [max(map(len, labels[at : at + rows])) for at in range(0, len(labels), rows)]
+        parts = np.array_split(labels, min(columns, len(labels)))  # as matplotlib fills them
+        widths = [max(map(len, part)) for part in parts]
         if sum(width + _LEGEND_HANDLE_LETTERS for width in widths) <= room:
             return columns
     return 1

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrialSpec
+from antifragile.config.run import TrainingOptions, TrialSpec, check_neurons
 from antifragile.config.seeds import Pairing
 from antifragile.config.study import StudySpec
 from antifragile.data.splits import Dataset
@@ -96,6 +97,7 @@ def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple
     Raises:
         UsageError: The memory budget is too small, or nothing trains this as asked.
     """
+    _check_outputs(spec.architectures, spec.modes, spec.training, data)
     equations = study_equations(spec, options)
     specs: dict[tuple[Architecture, UpdateEquation], list[TrialSpec]] = {
         (architecture, equation): []
@@ -118,12 +120,25 @@ def plan_trial(spec: TrialSpec, data: Dataset, options: RunOptions) -> TrainingP
     Raises:
         UsageError: As `plan_trainings`.
     """
+    _check_outputs([spec.architecture], [spec.mode], spec.training, data)
     is_plain = options.engine is EngineName.PLAIN
     mode, norm = get_mode(spec.mode), spec.training.block_norm
     reason = why_not_in_fleet(mode, spec.perturbations, norm)
     obstacle = "as asked" if is_plain else reason
     equation = _equation([spec.mode], spec.perturbations, obstacle, options)
     return _plan_training([spec], data, equation, options, workers=1, harm=False)
+
+
+def _check_outputs(
+    architectures: Sequence[Architecture],
+    modes: Sequence[str],
+    training: TrainingOptions,
+    data: Dataset,
+) -> None:
+    """Refuse modes that name more outputs than the data set has classes."""
+    faults = Faults(f"data set {data.name!r} of {data.n_classes} classes")
+    check_neurons(faults, architectures, modes, training, n_classes=data.n_classes)
+    faults.raise_if_any()
 
 
 def _equation(

@@ -6,20 +6,37 @@ import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 import antifragile
 from antifragile._optional import OptionalExtra, optional_extras
 from antifragile.ablate.sandbox.limits.probe import HeldLimit, find_mechanisms, held_limits
 from antifragile.cli.console import plain_table, print_json, stdout
+from antifragile.cli.machine.modes import listed_modes, mode_tables
 from antifragile.cli.options import JsonOption
 from antifragile.study.machine import describe_machine, usable_cores
 
 
-def info(as_json: JsonOption = False) -> None:
+def info(
+    *,
+    modes: Annotated[
+        bool, typer.Option("--modes", help="List modes and their modifiers instead.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show versions, this machine, extras, and which limits of model code hold here."""
+    if modes:
+        if as_json:
+            print_json(listed_modes())
+            return
+        for table in mode_tables():
+            stdout().print(table)
+            stdout().print()
+        stdout().print("written BASE+MODIFIER+..., or MODE:LOOPS,MODE:LOOPS,... one after another")
+        return
     facts, extras = _facts(), optional_extras()
     limits = held_limits(find_mechanisms())
     if as_json:

@@ -30,7 +30,12 @@ _TARGET_FIELDS = frozenset(item.name for item in fields(TargetChoice))
 
 
 def read_modifiers(
-    base: str, words: Sequence[str], *, ablates: bool, pool: NeuronPool | None
+    base: str,
+    words: Sequence[str],
+    *,
+    ablates: bool,
+    pool: NeuronPool | None,
+    every: int | None = None,
 ) -> Variation:
     """Read the words after the base mode.
 
@@ -39,6 +44,7 @@ def read_modifiers(
         words: Modifiers as written, without ``+``.
         ablates: Whether the base mode ablates anything.
         pool: The neurons that it draws from; None where only its own draw knows.
+        every: Updates between two recyclings in a mode that recycles; None in others.
 
     Raises:
         SpecError: An unknown modifier, a bad value, or two that exclude each other.
@@ -63,7 +69,14 @@ def read_modifiers(
             f"mode {base!r} has both 'continuous' and {read['optimizer'][0].name!r}, which decide "
             f"the optimizer; keep one, as in '{base}+continuous'"
         )
+    if "every" in read and every is None:
+        raise SpecError(
+            f"mode {base!r} recycles no neurons, so 'every' has nothing to act on; did you mean "
+            f"'redo+{MODIFIERS['every'].example}'?"
+        )
     values = {key: value for _, given in read.values() for key, value in given.items()}
+    if values.get("every") == every:
+        values.pop("every", None)
     targets = {key: value for key, value in values.items() if key in _TARGET_FIELDS}
     is_even = len(set(targets.get("weights", ()))) == 1
     if is_even and (pool is NeuronPool.ALL or len(targets["layers"]) == 1):
@@ -136,6 +149,7 @@ def spelled(variation: Variation) -> str:
         *([_fixed(variation.targets)] if variation.targets.fixed is not None else []),
         *([str(variation.targets.rank)] if variation.targets.rank is not None else []),
         *([str(variation.damage)] if variation.damage is not DamageKind.ZERO else []),
+        *([f"every={variation.every}"] if variation.every is not None else []),
     ]
     return "".join(f"+{word}" for word in words)
 

@@ -135,12 +135,15 @@ class Variation:
         optimizer: The memory that the optimizer keeps between meta-loops.
         targets: The neurons that are hit.
         damage: The change of their entries.
+        every: Updates between two recyclings of dormant neurons, in a mode that does so; None for
+            the mode's own number.
     """
 
     promotion: Promotion = Promotion()
     optimizer: OptimizerMemory = OptimizerMemory.RESET
     targets: TargetChoice = TargetChoice()
     damage: DamageKind = DamageKind.ZERO
+    every: int | None = None
 
 
 PAPER = Variation()

@@ -250,6 +250,14 @@ _LISTED = (
         read=_always(damage=DamageKind.SCATTERED),
         needs_ablation=True,
     ),
+    Modifier(
+        name="every",
+        part="every",
+        words="recycle dormant neurons every F updates, in mode redo",
+        value="F",
+        example="every=500",
+        read=lambda text: {"every": _number(text)},
+    ),
 )
 
 MODIFIERS: Mapping[str, Modifier] = {item.name: item for item in _LISTED}

@@ -58,7 +58,7 @@ class NativeKernel:
         self._stop = np.zeros(1, dtype=np.int32)
 
     def run_epoch(self, job: EpochJob) -> EpochOutcome:
-        """Train every replica for one epoch with a fresh AdamW, then count on validation."""
+        """Train every replica for one epoch by AdamW, then count on validation."""
         return self._run(job, self.data.train, self._validation, self.data.validation.labels)
 
     def count_correct(self, weights: Tensor, split: Split) -> list[int]:
@@ -89,6 +89,10 @@ class NativeKernel:
         decay, dropout = np.array(job.weight_decay), np.array(job.dropout)
         block_dropout = np.array(job.block_dropout or [0.0] * len(rows))
         keys, meta_loops = _uint64(job.dropout_keys), _int64(job.meta_loops)
+        moments = job.moments or [None] * len(rows)
+        first = _uint64([0 if row is None else row.first.data_ptr() for row in moments])
+        second = _uint64([0 if row is None else row.second.data_ptr() for row in moments])
+        steps = _int64([group.steps for group in job.groups])
         train_loss, correct = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
         native = NativeJob(
             n_layers=len(self._sizes) - 1,
@@ -118,8 +122,14 @@ class NativeKernel:
             correct=correct.ctypes.data,
             threads=self.threads,
             stop=self._stop.ctypes.data,
+            first_moment=first.ctypes.data,
+            second_moment=second.ctypes.data,
+            steps=steps.ctypes.data,
         )
         self._call(native, self._operands)
+        for row in moments:
+            if row is not None and train is not None:
+                row.steps += -(-train.n_samples // options.batch_size)
         return EpochOutcome(train_loss=train_loss.tolist(), correct=correct.tolist())
 
     def _call(self, native: NativeJob, dtype: torch.dtype) -> None:

@@ -65,6 +65,9 @@ class NativeJob(ctypes.Structure):
         ("correct", ctypes.c_void_p),
         ("threads", ctypes.c_int64),
         ("stop", ctypes.c_void_p),
+        ("first_moment", ctypes.c_void_p),
+        ("second_moment", ctypes.c_void_p),
+        ("steps", ctypes.c_void_p),
     )
 
 

@@ -73,7 +73,7 @@ def memory_needed(work: Workload, kernel: str, precision: str, group_size: int) 
     drawn = 2 * size * parameters  # one fresh network, and its copy for a checkpoint
     return MemoryNeeds(
         resident_bytes=int(samples * work.n_inputs * size) + drawn,
-        replica_bytes=2 * size * parameters,
+        replica_bytes=int((2 + work.kept_rows) * size * parameters),  # LKG and candidate
         group_bytes=int(copies * size * parameters * group_size + panels),
     )
 

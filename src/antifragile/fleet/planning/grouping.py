@@ -22,9 +22,16 @@ from antifragile.fleet.state import FleetState
 
 
 def active_replicas(specs: Sequence[TrialSpec], state: FleetState) -> list[int]:
-    """Replicas with meta-loops left; those that share batches stand side by side."""
+    """Replicas with meta-loops left; those that share batches stand side by side.
+
+    Among these, replicas whose optimizers have made as many steps do.
+    """
     replicas = [i for i, spec in enumerate(specs) if state.meta_loop[i] < spec.meta_loops]
-    return sorted(replicas, key=lambda i: batches_of(specs[i], state.meta_loop[i]))
+    return sorted(replicas, key=lambda i: _together(specs[i], state, i))
+
+
+def _together(spec: TrialSpec, state: FleetState, replica: int) -> tuple[tuple[str, int], int]:
+    return batches_of(spec, state.meta_loop[replica]), state.steps(replica)
 
 
 def batches_of(spec: TrialSpec, meta_loop: int) -> tuple[str, int]:
@@ -56,6 +63,7 @@ def epoch_job(
         meta_loops=turns,
         perturbations=chosen[0].perturbations,
         perturbation_keys=[stream.perturbation.key64 for stream in streams],
+        moments=[state.moments.get(replica) for replica in active] if state.moments else (),
     )
 
 
@@ -68,12 +76,15 @@ def _groups(
 ) -> list[Group]:
     """Cut the active replicas into groups that share an order; each order is drawn once."""
     groups: list[Group] = []
+    orders: dict[object, torch.Tensor] = {}
     group_size = plan.group_size
     row = 0
-    for _, members in groupby(active, key=lambda i: batches_of(specs[i], state.meta_loop[i])):
+    for _, members in groupby(active, key=lambda i: _together(specs[i], state, i)):
         sharing = list(members)
         first, done = specs[sharing[0]], state.meta_loop[sharing[0]]
-        order = epoch_order(first.streams().order, done + 1, data.train.n_samples)
+        key = batches_of(first, done)
+        if key not in orders:
+            orders[key] = epoch_order(first.streams().order, done + 1, data.train.n_samples)
         for begin in range(0, len(sharing), group_size):
             chosen = [specs[i] for i in sharing[begin : begin + group_size]]
             size = len(chosen)
@@ -81,9 +92,10 @@ def _groups(
                 Group(
                     start=row,
                     stop=row + size,
-                    order=order,
+                    order=orders[key],
                     place=_place(chosen[0], plan),
                     slots=_slots(chosen, plan),
+                    steps=state.steps(sharing[0]),
                 )
             )
             row += size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from antifragile.config.modes import Mode
-from antifragile.config.modifiers.records import OptimizerMemory
 from antifragile.config.networks import BlockNorm
 from antifragile.config.perturbation import Perturbation
 from antifragile.fleet.torch.updates import why_not_batched
@@ -24,9 +23,6 @@ def why_not_in_fleet(
     """
     if len({part.perturbation for part in mode.parts}) > 1:
         return f"no fleet changes its update equation from stretch to stretch, as {mode.name} does"
-    for part in mode.parts:
-        if part.variation.optimizer is not OptimizerMemory.RESET:
-            return (
-                f"no kernel keeps the optimizer's moments between meta-loops, as {part.name} does"
-            )
+    if recycling := [part.name for part in mode.parts if part.recycles]:
+        return f"no kernel draws neurons anew between two updates, as {recycling[0]} does"
     return why_not_batched(perturbations, block_norm)

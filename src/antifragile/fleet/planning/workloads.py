@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.modes import PAPER_MODES
+from antifragile.config.modes import PAPER_MODES, Mode, get_mode
+from antifragile.config.modifiers.records import OptimizerMemory, PromotionRule
 from antifragile.config.networks import BlockNorm, Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.config.run import TrialSpec
@@ -35,6 +36,8 @@ class Workload:
         batch_size: B.
         mode_order: Names of the M modes, in the order of the study.
         perturbations: Perturbations of the update equation that all replicas share.
+        kept_rows: Rows of P numbers that a replica keeps beside its LKG, on average: other states
+            of its promotion rule, moments of an optimizer that is not reset.
         network: The kind of network that the architecture names.
         block_norm: Normalisation before its residual blocks.
     """
@@ -50,6 +53,7 @@ class Workload:
     batch_size: int = 256
     mode_order: tuple[str, ...] = PAPER_MODES
     perturbations: tuple[Perturbation, ...] = ()
+    kept_rows: float = 0.0
     network: Network = Network.MLP
     block_norm: BlockNorm = BlockNorm.NONE
 
@@ -94,6 +98,17 @@ def workload(specs: Sequence[TrialSpec], data: Dataset) -> Workload:
         batch_size=specs[0].training.batch_size,
         mode_order=tuple(dict.fromkeys(spec.mode for spec in specs)),
         perturbations=specs[0].perturbations,
+        kept_rows=sum(_kept_rows(get_mode(spec.mode)) for spec in specs) / len(specs),
         network=specs[0].training.network,
         block_norm=specs[0].training.block_norm,
     )
+
+
+def _kept_rows(mode: Mode) -> int:
+    """Most rows that a replica of a mode keeps beside its LKG at a time."""
+    most = 0
+    for part in mode.parts:
+        rule, memory = part.variation.promotion.rule, part.variation.optimizer
+        others = {PromotionRule.GREEDY: 0, PromotionRule.PATIENCE: 2}.get(rule, 1)
+        most = max(most, others + 2 * (memory is not OptimizerMemory.RESET))
+    return most

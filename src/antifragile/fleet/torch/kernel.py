@@ -25,6 +25,7 @@ from antifragile.engine.epoch import exact_numerics
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.torch.dropout import batched_dropout
+from antifragile.fleet.torch.memory import BlockMemory
 from antifragile.fleet.torch.passes import backward, forward
 from antifragile.fleet.torch.recorded_step import RecordedStep
 from antifragile.fleet.torch.updates import FlatAdamW, PerturbedAdamW, Update
@@ -61,7 +62,7 @@ class TorchKernel:
         self.compute_dtype = compute_dtype or data.train.images.dtype
 
     def run_epoch(self, job: EpochJob) -> EpochOutcome:
-        """Train every replica for one epoch with a fresh AdamW, then count on validation."""
+        """Train every replica for one epoch by AdamW, then count on validation."""
         losses: list[float] = [0.0] * len(job.weights)
         correct: list[int] = [0] * len(job.weights)
         with torch.no_grad(), self._numerics():
@@ -72,13 +73,14 @@ class TorchKernel:
                 for slot, replica in block.owners:
                     job.weights[replica].copy_(block.weights[slot])
                     losses[replica], correct[replica] = float(block_losses[slot]), counts[slot]
+                block.remember()
         return EpochOutcome(train_loss=losses, correct=correct)
 
     def _blocks(self, job: EpochJob) -> list[list[Group]]:
-        """Return the groups that train at once: each has its own place, all one meta-loop."""
-        blocks: dict[tuple[int, int], list[Group]] = {}
+        """Return the groups that train at once: each has its own place, all one step number."""
+        blocks: dict[tuple[int, int, int], list[Group]] = {}
         for group in job.groups:
-            key = group.place // self.groups, job.meta_loops[group.start]
+            key = group.place // self.groups, job.meta_loops[group.start], group.steps
             blocks.setdefault(key, []).append(group)
         return [blocks[key] for key in sorted(blocks)]
 
@@ -133,6 +135,7 @@ class _Block:
             for slot, replica in group.members.items()
         ]
         self.weights = job.weights[self.replicas]  # (R, P)
+        self.memory = BlockMemory.of(job, self.replicas, steps=any_group.steps)
         device = self.weights.device
         self.orders = torch.stack([group.order for group in chosen]).to(device)  # (G, N)
         self.dropout = batched_dropout(job, kernel.layout, self.replicas)
@@ -149,6 +152,8 @@ class _Block:
         """Train one epoch in place; return the mean loss of each slot, (R,) float64."""
         batches = torch.split(self.orders, self.job.options.batch_size, dim=1)
         update = self._update(n_steps=len(batches))
+        if self.memory is not None:
+            self.memory.give(update)
         total = torch.zeros(len(self.weights), dtype=torch.float64).to(self.weights.device)
 
         def step(rows: Tensor) -> None:
@@ -161,11 +166,18 @@ class _Block:
             for dropout in dict.fromkeys(self.dropout.values()):
                 dropout.begin(number)
             run(rows)
+        if self.memory is not None:
+            self.memory.take(update)
         update.finish()
         return total / train.n_samples
 
+    def remember(self) -> None:
+        """Give the optimizer's memory back to the replicas that keep it."""
+        if self.memory is not None:
+            self.memory.give_back(self.owners)
+
     def _update(self, *, n_steps: int) -> Update:
-        """Make a fresh AdamW over the block's weights, perturbed or not."""
+        """Make an AdamW over the block's weights, perturbed or not."""
         job, layout = self.job, self.kernel.layout
         if not job.perturbations:
             return FlatAdamW(layout, self.weights, job.options, self.keep)

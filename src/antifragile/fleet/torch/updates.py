@@ -63,9 +63,13 @@ class Update(Protocol):
 
     weights: Tensor
     gradients: Tensor
+    optimizer: torch.optim.Optimizer
 
     def parameters(self, buffer: Tensor) -> list[Tensor]:
         """View every parameter in a buffer (R, P) of the order of weights and gradients."""
+
+    def split(self, buffer: Tensor) -> list[Tensor]:
+        """View a buffer (R, P) of replica after replica as the optimizer's own parameters."""
 
     def step(self) -> None:
         """Update the weights from the gradients."""
@@ -92,6 +96,10 @@ class FlatAdamW:
         self.decays = bool((keep != 1).any())
         self.gradients = weights.grad = torch.zeros_like(weights)
         self.optimizer = _fresh_adamw([weights], options)
+
+    def split(self, buffer: Tensor) -> list[Tensor]:
+        """View a buffer (R, P) as the optimizer's one parameter."""
+        return [buffer]
 
     def step(self) -> None:
         """Update the weights from the gradients."""
@@ -128,7 +136,7 @@ class PerturbedAdamW:
         keys: Sequence[int],
         first_step: int,
     ) -> None:
-        self.parameters = partial(parameter_major, layout)
+        self.parameters, self.split = partial(parameter_major, layout), layout.parameters
         self.own = layout.parameters(weights)
         self.weights = torch.cat([view.flatten() for view in self.own]).view_as(weights)
         self.gradients = torch.zeros_like(self.weights)

@@ -82,7 +82,8 @@ def convergence(
                 panel.axhline(survey.source.zero_r, color=QUIET, linewidth=0.8, linestyle=_DOTS)
         row[0].set_title(_row_title(survey, name), loc="left", fontsize=9)
     for panel, words in zip(grid[-1], groups, strict=True):
-        panel.set_xlabel(f"meta-loop ({words})", fontsize=8.5)
+        gap = "\n" if len(groups) > 3 else " "  # four headings do not fit beside each other
+        panel.set_xlabel(f"meta-loop{gap}({words})", fontsize=8.5)
     figure.supylabel("validation accuracy, percent", fontsize=9)
     add_title(figure, "Convergence by regime")
     add_footer(

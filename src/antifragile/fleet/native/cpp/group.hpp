@@ -37,6 +37,9 @@ struct Job {
     int64_t* correct;                 // (replicas,) out
     int64_t threads;
     const int32_t* stop;              // set from outside to end early
+    void* const* first_moment;        // (replicas,) of (parameters,) T, updated in place; a null
+    void* const* second_moment;       // pointer where the optimizer is fresh and forgotten
+    const int64_t* steps;             // (n_groups,) updates that the optimizers have made before
 };
 
 // T: weights; Q: operands of the first and the wide products, T or Pair.
@@ -67,11 +70,10 @@ public:
         count_ = job_.group_start[group + 1] - begin_;
         rows_ = count_ * net_.first_width();
         enter();
-        if (job_.n_train) train(job_.orders[group]);
+        if (job_.n_train) train(job_.orders[group], job_.steps[group]);
         evaluate();
         if (job_.n_train)
-            for (int64_t i = 0; i < count_; ++i)
-                replicas_[size_t(i)].write(net_, static_cast<T*>(job_.weights[begin_ + i]));
+            for (int64_t i = 0; i < count_; ++i) leave(replicas_[size_t(i)], begin_ + i);
     }
 
 private:
@@ -100,10 +102,23 @@ private:
             r.dropout_key = job_.dropout_key[begin_ + i];
             r.meta_loop = job_.meta_loop[begin_ + i];
             r.read(net_, static_cast<const T*>(job_.weights[begin_ + i]));
+            if (job_.n_train && job_.first_moment[begin_ + i]) {
+                r.first_moments().read(net_, static_cast<const T*>(job_.first_moment[begin_ + i]));
+                r.second_moments().read(net_,
+                                        static_cast<const T*>(job_.second_moment[begin_ + i]));
+            }
             job_.train_loss[begin_ + i] = 0;
             trunk_.renew(r);
         }
         first_factors().renew();
+    }
+
+    // Weights, and moments where they are kept, written out.
+    void leave(const Replica<T>& r, int64_t replica) const {
+        r.write(net_, static_cast<T*>(job_.weights[replica]));
+        if (!job_.first_moment[replica]) return;
+        r.first_moments().write(net_, static_cast<T*>(job_.first_moment[replica]));
+        r.second_moments().write(net_, static_cast<T*>(job_.second_moment[replica]));
     }
 
     // The first layers of all replicas, one matrix; there is no backward product.
@@ -115,15 +130,17 @@ private:
             return {first_.data(), stride_, rows_};
     }
 
-    void train(const int64_t* order) {
+    void train(const int64_t* order, int64_t steps_before) {
         int64_t step = 0;
         for (int64_t at = 0; at < job_.n_train && !*job_.stop; at += job_.batch_size, ++step)
-            train_batch(order + at, std::min(job_.batch_size, job_.n_train - at), step);
+            train_batch(order + at, std::min(job_.batch_size, job_.n_train - at), step,
+                        steps_before + step + 1);
         for (int64_t i = 0; i < count_; ++i) job_.train_loss[begin_ + i] /= double(job_.n_train);
     }
 
-    void train_batch(const int64_t* order, int64_t n, int64_t step) {
-        const AdamW<T> adamw(job_.adamw, step + 1);
+    // `step` counts from 0 in the epoch, `update` from 1 over all that the optimizers remember.
+    void train_batch(const int64_t* order, int64_t n, int64_t step, int64_t update) {
+        const AdamW<T> adamw(job_.adamw, update);
         const int64_t n_panels = round_up(n, TILE) / TILE;
         labels_.resize(size_t(n));
         for (int64_t s = 0; s < n; ++s) labels_[size_t(s)] = job_.labels[order[s]];

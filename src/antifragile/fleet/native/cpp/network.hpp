@@ -111,6 +111,18 @@ struct Replica {
     uint64_t dropout_key = 0;
     int64_t meta_loop = 1;
 
+    // The same replica with moments in place of weights, to read and write these.
+    Replica first_moments() const {
+        Replica other = *this;
+        other.first_weight = first_m, other.weight = m;
+        return other;
+    }
+    Replica second_moments() const {
+        Replica other = *this;
+        other.first_weight = first_v, other.weight = v;
+        return other;
+    }
+
     // Drop probability of a hidden layer's activations; the stream is not dropped after a block.
     double p_drop(const Layer& layer) const {
         return layer.adds ? 0 : layer.inside ? block_dropout : dropout;
