@@ -55,8 +55,14 @@ def test_the_study_from_python_runs_as_printed(
     assert names["outcome"].n_run == 36  # type: ignore[attr-defined]
 
 
-def test_the_perturbed_loop_runs_as_printed() -> None:
+def test_the_engine_around_own_training_runs_as_printed() -> None:
     names = run_block(PYTHON[1])
+    records = names["records"]
+    assert records[-1].bounty > 0.7  # type: ignore[index]
+
+
+def test_the_perturbed_loop_runs_as_printed() -> None:
+    names = run_block(PYTHON[2])
     (metrics,) = names["handle"].metrics()  # type: ignore[attr-defined]
     assert metrics["noise_norm"] > 0
     assert len(PYTHON) == 2
