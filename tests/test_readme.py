@@ -65,4 +65,4 @@ def test_the_perturbed_loop_runs_as_printed() -> None:
     names = run_block(PYTHON[2])
     (metrics,) = names["handle"].metrics()  # type: ignore[attr-defined]
     assert metrics["noise_norm"] > 0
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
