@@ -67,7 +67,7 @@ def test_json_is_clean_whatever_the_users_code_prints(
     [
         ("biuld", "inputs", "has no function 'biuld'; did you mean 'build'?"),
         ("inputs", "inputs", "returned a Tensor, expected a torch.nn.Module"),
-        ("breaks", "inputs", "raised KeyError: 'no weights here' (model.py:17)"),
+        ("breaks", "inputs", "raised KeyError: 'no weights here' (model.py:18)"),
         ("build", "wrong_inputs", "raised RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
     ],
 )
