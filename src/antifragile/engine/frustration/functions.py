@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -124,4 +125,5 @@ def captured_inputs(model: nn.Module, found: list[Inputs]) -> Iterator[None]:
 
 
 def _copied(item: object) -> object:
-    return item.detach().clone() if isinstance(item, Tensor) else item
+    with torch.inference_mode(False):  # a tensor that was made in inference mode stays of it
+        return item.detach().clone() if isinstance(item, Tensor) else item
