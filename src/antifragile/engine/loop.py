@@ -147,7 +147,7 @@ def begin_meta_loop(
 
 
 def end_meta_loop(
-    candidate: Candidate[Target, Score, States],
+    candidate: Candidate[Any, Score, States],
     kept: States | None,
     begun: BegunMetaLoop[Target],
     score: Score,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from antifragile.model.damage import Masks, damage_entries
 from antifragile.model.networks import Weights
 from antifragile.model.units.find import find_units
 from antifragile.model.units.records import Unit, UnitTable, masks
-from antifragile.model.units.watching.prepare import Inputs, unwrap
+from antifragile.model.units.watching.prepare import Inputs, few_samples, unwrap
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class ModelCandidate:
         self.training, self.mode = training, mode
         self._inner = unwrap(training.model)
         self._network: nn.Module = self._inner
+        self._names = {id(module): name for name, module in self._inner.named_modules()}
         self.slots = StateSlots(self._inner)
         self._stream = SeedTree(seed).child("frustration", mode.base, "ablation")
         self._same = SameModel(training.model)
@@ -100,7 +101,8 @@ class ModelCandidate:
         """Train for one epoch by the user's function; return its loss, or NaN if it gives none."""
         training = self.training
         assert training.train_epoch is not None, "a trainer's epochs are its own"
-        with self.ready_to_train(meta_loop), self.clock.running():
+        self.reset_memory(meta_loop)
+        with self.regularised(meta_loop), self.clock.running():
             returned = training.train_epoch(training.model, *training.optimizers)
         loss = checked_loss(returned)
         self._same.check("train_epoch")
@@ -126,28 +128,41 @@ class ModelCandidate:
         self.slots.copy(decision.copies, filled_slots(decision.progress))
         return ModelStates(decision.progress)
 
-    @contextmanager
-    def ready_to_train(self, meta_loop: int) -> Iterator[None]:
-        """Reset the optimizers' memory and apply decay or dropout, as the mode says."""
-        mode = self.mode.at(meta_loop)
-        if mode.variation.optimizer is OptimizerMemory.RESET:
+    def reset_memory(self, meta_loop: int) -> None:
+        """Clear the optimizers' memory, where the mode does."""
+        if self.mode.at(meta_loop).variation.optimizer is OptimizerMemory.RESET:
             self.training.clear_memory()
-        with self._regularised(mode):
-            yield
+
+    def regularised(self, meta_loop: int) -> AbstractContextManager[None]:
+        """Apply decay or dropout inside, where the mode does."""
+        mode = self.mode.at(meta_loop)
+        if mode.uses_decay:
+            return decaying(self.training.model, self.training.weight_decay)
+        if mode.uses_dropout:
+            groups = UnitPool.of(self.units, mode, self.training.layers).hidden
+            return dropping(self._network, groups, self.training.dropout)
+        return nullcontext()
 
     @property
     def knows_inputs(self) -> bool:
         """Whether arguments of a call of the model are known."""
         return bool(self._inputs)
 
-    def use_call(self, network: nn.Module, inputs: Inputs) -> None:
+    def use_call(self, network: str, inputs: Inputs) -> None:
         """Take the arguments of a call that was seen elsewhere.
 
         Args:
-            network: The model, or the part of it that was called; its units are those to be hit.
-            inputs: The arguments.
+            network: Name of the part of the model that was called, whose units are those to be
+                hit; empty for the model itself.
+            inputs: The arguments; a few samples of them are kept.
         """
-        self._network, self._inputs = unwrap(network), [inputs]
+        self._network = unwrap(self._inner.get_submodule(network))
+        self._inputs = [few_samples(self._network, inputs)]
+
+    @property
+    def call(self) -> tuple[str, Inputs] | None:
+        """The known call, with the name of the part that is called; None if none is known."""
+        return (self._names[id(self._network)], self._inputs[0]) if self._inputs else None
 
     @property
     def units(self) -> UnitTable:
@@ -173,6 +188,10 @@ class ModelCandidate:
         modes = [mode for mode in self.mode.parts if ablation_of(mode) is not None]
         groups = [group for mode in modes for group in self.pool(mode).hidden]
         return {group.layer: len(group.units) for group in groups}
+
+    def known_unit_counts(self) -> dict[str, int]:
+        """Count the units as far as they were found, without looking for them."""
+        return self.unit_counts() if self._table is not None else dict(self.expected_units)
 
     def _check_expected_units(self) -> None:
         if not self.expected_units:
@@ -203,14 +222,6 @@ class ModelCandidate:
                 "model(...) there, or give the arguments of a call as inputs=."
             )
 
-    def _regularised(self, mode: Mode) -> AbstractContextManager[None]:
-        if mode.uses_decay:
-            return decaying(self.training.model, self.training.weight_decay)
-        if mode.uses_dropout:
-            groups = UnitPool.of(self.units, mode, self.training.layers).hidden
-            return dropping(self._network, groups, self.training.dropout)
-        return nullcontext()
-
     def _damaged(
         self,
         mode: Mode,
@@ -230,8 +241,8 @@ class ModelCandidate:
 
     def _fresh_network(self) -> Weights:
         """Build a new model and return the tensors of the part whose units are hit."""
-        names = {id(module): name for name, module in self._inner.named_modules()}
-        prefix = f"{name}." if (name := names[id(self._network)]) else ""
+        name = self._names[id(self._network)]
+        prefix = f"{name}." if name else ""
         fresh = self._fresh_tensors()
         return {
             name.removeprefix(prefix): value

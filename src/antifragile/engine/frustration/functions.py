@@ -23,24 +23,28 @@ Evaluate = Callable[[nn.Module], float]
 """Measures the model on validation data; the same model gives the same number."""
 
 
-def checked_score(value: object) -> float:
+def checked_score(value: object, source: str = "evaluate returned") -> float:
     """Return what ``evaluate`` returned as a finite number.
+
+    Args:
+        value: What was returned.
+        source: The beginning of a message about it.
 
     Raises:
         UsageError: It is a tensor, no number, or not finite.
     """
     if isinstance(value, Tensor):
         raise UsageError(
-            f"evaluate returned a tensor of shape {tuple(value.shape)}; return a float, as with "
+            f"{source} a tensor of shape {tuple(value.shape)}, expected a float, as of "
             "value.item()."
         )
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise UsageError(f"evaluate returned {value!r:.60}, expected a number such as 0.93.")
+        raise UsageError(f"{source} {value!r:.60}, expected a number such as 0.93.")
     score = float(value)
     if not math.isfinite(score):
         raise UsageError(
-            f"evaluate returned {score}, which cannot be compared; the last known good state is "
-            "kept. Return a finite number, or a very bad one for a model that diverged."
+            f"{source} {score}, which cannot be compared; the last known good state is "
+            "kept. Give a finite number, or a very bad one for a model that diverged."
         )
     return score
 
@@ -114,14 +118,18 @@ def captured_inputs(model: nn.Module, found: list[Inputs]) -> Iterator[None]:
 
     def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not found:
-            copied = tree_map(_copied, (args, kwargs))
-            found.append(Inputs(*copied))
+            found.append(copied_inputs(args, kwargs))
 
     hook = model.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         yield
     finally:
         hook.remove()
+
+
+def copied_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+    """Copy the arguments of a call."""
+    return Inputs(*tree_map(_copied, (args, kwargs)))
 
 
 def _copied(item: object) -> object:

@@ -1,4 +1,4 @@
-"""The record of a meta-loop of a user's model."""
+"""Records of a user's model: one of each meta-loop, and those that are saved."""
 
 from __future__ import annotations
 
@@ -56,3 +56,57 @@ def record_of(
         seconds=outcome.seconds,
         own_seconds=own_seconds,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedStanding:
+    """A score, and the meta-loop whose candidate it was."""
+
+    score: float
+    meta_loop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedPosition:
+    """Everything in the file that is no tensor.
+
+    Args:
+        mode: The mode.
+        seed: Seed of the ablations.
+        minimize: Whether less is better; scores are those of the engine, where more is.
+        meta_loop: Meta-loops so far.
+        lkg: Standing of the LKG; None before the first meta-loop has ended.
+        best: The bounty and its holder; None likewise.
+        recent: Best candidate that failed, under patience.
+        failures: Failures in a row, under patience.
+        patience: Failures at which the LKG steps back.
+        rate: Units that the next candidate loses in an adaptive mode.
+        units: Number of units of every layer that the mode hits.
+    """
+
+    mode: str
+    seed: int
+    minimize: bool
+    meta_loop: int
+    lkg: SavedStanding | None
+    best: SavedStanding | None
+    recent: SavedStanding | None
+    failures: int
+    patience: int
+    rate: int
+    units: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedEpochs:
+    """The meta-loops as a trainer's epochs.
+
+    Args:
+        open_meta_loop: The one that had begun and was not judged; 0 for none.
+        ablated: Names of the units that it hit.
+        records: Records of those that were judged.
+    """
+
+    open_meta_loop: int
+    ablated: tuple[str, ...]
+    records: tuple[FrustrationRecord, ...]

@@ -21,66 +21,13 @@ from antifragile._records import RecordError, from_json, to_json
 from antifragile.engine.frustration.candidate import ModelCandidate
 from antifragile.engine.frustration.generators import generator_states, restore_generators
 from antifragile.engine.frustration.nested import with_tensors, without_tensors
-from antifragile.engine.frustration.records import FrustrationRecord
+from antifragile.engine.frustration.records import SavedEpochs, SavedPosition, SavedStanding
 from antifragile.engine.policies import Progress, Standing, StateSlot, filled_slots
 from antifragile.errors import CheckpointError
+from antifragile.model.units.watching.prepare import Inputs
 
 _FORMAT = "antifragile frustration engine 1"
 _NONE_YET = Standing(score=0.0, meta_loop=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedStanding:
-    """A score, and the meta-loop whose candidate it was."""
-
-    score: float
-    meta_loop: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedPosition:
-    """Everything in the file that is no tensor.
-
-    Args:
-        mode: The mode.
-        seed: Seed of the ablations.
-        minimize: Whether less is better; scores are those of the engine, where more is.
-        meta_loop: Meta-loops so far.
-        lkg: Standing of the LKG; None before the first meta-loop has ended.
-        best: The bounty and its holder; None likewise.
-        recent: Best candidate that failed, under patience.
-        failures: Failures in a row, under patience.
-        patience: Failures at which the LKG steps back.
-        rate: Units that the next candidate loses in an adaptive mode.
-        units: Number of units of every layer that the mode hits.
-    """
-
-    mode: str
-    seed: int
-    minimize: bool
-    meta_loop: int
-    lkg: SavedStanding | None
-    best: SavedStanding | None
-    recent: SavedStanding | None
-    failures: int
-    patience: int
-    rate: int
-    units: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedEpochs:
-    """The meta-loops as a trainer's epochs.
-
-    Args:
-        open_meta_loop: The one that had begun and was not judged; 0 for none.
-        ablated: Names of the units that it hit.
-        records: Records of those that were judged.
-    """
-
-    open_meta_loop: int
-    ablated: tuple[str, ...]
-    records: tuple[FrustrationRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -102,6 +49,7 @@ class SavedEngine:
         generators: What JSON holds of the random generators.
         optimizer: Its state without the tensors; None for none.
         epochs: The meta-loops as a trainer's epochs; None for a run without a trainer.
+        call: The call that shows the model's units, without the tensors; None if unknown.
     """
 
     source: str
@@ -110,6 +58,7 @@ class SavedEngine:
     generators: Mapping[str, Any]
     optimizer: Mapping[str, Any] | None
     epochs: SavedEpochs | None
+    call: Mapping[str, Any] | None
 
 
 def pack_engine(
@@ -163,6 +112,7 @@ def pack_engine(
     }
     if epochs is not None:
         header["epochs"] = to_json(epochs)
+        header["call"] = _packed_call(candidate, tensors)
     return PackedEngine(header, {name: value.detach() for name, value in tensors.items()})
 
 
@@ -211,6 +161,7 @@ def unpack_engine(packed: PackedEngine, source: str) -> SavedEngine:
             generators=header["generators"],
             optimizer=header["optimizer"],
             epochs=None if epochs is None else from_json(SavedEpochs, epochs),
+            call=header.get("call"),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(source, error) from error
@@ -268,7 +219,28 @@ def restore_kept_states(saved: SavedEngine, candidate: ModelCandidate) -> Progre
         for slot, tensors in _checked_states(saved, candidate, progress).items():
             candidate.slots.put(slot, tensors)
     candidate.expected_units = dict(saved.position.units)
+    if saved.call is not None:
+        device = next(candidate.training.model.parameters()).device
+        near = {n: v.to(device) for n, v in saved.tensors.items() if n.startswith("call/")}
+        call = with_tensors(saved.call, near)
+        candidate.use_call(call["network"], Inputs(call["args"], call["kwargs"]))
     return progress
+
+
+def _packed_call(candidate: ModelCandidate, tensors: dict[str, Tensor]) -> dict[str, Any] | None:
+    """Add the tensors of the known call, and return the rest; None if JSON cannot hold it."""
+    if (known := candidate.call) is None:
+        return None
+    name, inputs = known
+    found: dict[str, Tensor] = {}
+    call = {"network": name, "args": inputs.args, "kwargs": dict(inputs.kwargs)}
+    packed: dict[str, Any] = without_tensors(call, found, "call")
+    try:
+        json.dumps(packed)
+    except TypeError:
+        return None
+    tensors |= found
+    return packed
 
 
 def restore_saved_generators(saved: SavedEngine) -> None:
