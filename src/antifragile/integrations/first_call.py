@@ -75,7 +75,9 @@ class FirstCall:
             handle.remove()
 
     def _watch(self, name: str, part: nn.Module) -> RemovableHandle:
-        def see(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def see(called: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if _is_redirected(called):
+                return
             self._handles[name].remove()
             if not name:
                 self.close()  # calls of parts are the model's own
@@ -86,6 +88,11 @@ class FirstCall:
                     act()
 
         return part.register_forward_pre_hook(see, with_kwargs=True)
+
+
+def _is_redirected(called: nn.Module) -> bool:
+    """Whether Lightning runs a training or validation step through the module's forward."""
+    return getattr(called.forward, "__qualname__", "").startswith("_ForwardRedirection")
 
 
 @contextmanager

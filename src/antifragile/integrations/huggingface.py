@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from antifragile.engine.frustration.regularisers import COMPILED
 from antifragile.engine.frustration.saving import SavedEngine, read_engine, write_engine
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.integrations.callback import FrustrationCallback
@@ -54,6 +55,8 @@ class HuggingFaceFrustration(FrustrationCallback):
     ) -> None:
         """Make the loop around the model, new or as it was in the trainer's checkpoint."""
         _check_arguments(args)
+        if args.torch_compile and any(part.uses_dropout for part in self.mode.parts):
+            raise UsageError(COMPILED)
         saved = _read(args, state) if state.global_step > 0 else None
         self._start(model, [_inner(optimizer)], saved)
 

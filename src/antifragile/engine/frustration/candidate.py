@@ -140,7 +140,7 @@ class ModelCandidate:
             return decaying(self.training.model, self.training.weight_decay)
         if mode.uses_dropout:
             groups = UnitPool.of(self.units, mode, self.training.layers).hidden
-            return dropping(self._network, groups, self.training.dropout)
+            return dropping(self.training.model, self._network, groups, self.training.dropout)
         return nullcontext()
 
     @property
