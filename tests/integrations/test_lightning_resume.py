@@ -56,7 +56,9 @@ def test_resuming_equals_an_uninterrupted_run(
     checkpoints = saving(tmp_path, at_validation=at_validation)
     whole, decided, weights = run(runs, mode, callbacks=(checkpoints,))
     for epoch in (0, 2):
-        again, decided_again, weights_again = run(runs, mode, resume=tmp_path / f"epoch={epoch}.ckpt")
+        again, decided_again, weights_again = run(
+            runs, mode, resume=tmp_path / f"epoch={epoch}.ckpt"
+        )
         assert decided_again == decided
         assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
         for one, other in zip(*(_moments(trainer) for trainer in (whole, again)), strict=True):
@@ -111,9 +113,7 @@ def test_another_model_cannot_go_on(runs: Any, tmp_path: Path) -> None:
 
     runs.fit(LightningFrustration("val_acc"), epochs=1, callbacks=(saving(tmp_path),))
     with pytest.raises(CheckpointError, match=r"belongs to another model: 'more\.bias' is missing"):
-        runs.fit(
-            LightningFrustration("val_acc"), module=Wider(), resume=tmp_path / "epoch=0.ckpt"
-        )
+        runs.fit(LightningFrustration("val_acc"), module=Wider(), resume=tmp_path / "epoch=0.ckpt")
 
 
 SLOW_STEPS = """
@@ -162,7 +162,7 @@ def test_a_killed_run_goes_on_exactly(runs: Any, tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
 
 
-def test_own_seconds_are_a_small_part(runs: Any) -> None:
+def test_own_seconds_are_part_of_the_epochs(runs: Any) -> None:
     started = time.perf_counter()
     frustration = LightningFrustration("val_acc", mode="hidden")
     runs.fit(frustration, epochs=4)
