@@ -25,7 +25,7 @@ class Module(runs.Digits):
 class Tell(pl.Callback):
     def on_train_end(self, trainer, module):
         told = [(r.score, r.ablated) for r in trainer.callbacks[0].records]
-        print("RANK", trainer.global_rank, told, float(module.net[3].weight.sum()), flush=True)
+        print("RANK", trainer.global_rank, told, module.net[3].weight.sum().item(), flush=True)
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ from tests.integrations import huggingface_runs as runs
 class Tell(TrainerCallback):
     def on_train_end(self, args, state, control, model, **kwargs):
         told = [(r.score, r.ablated) for r in frustration.records]
-        line = ("RANK", args.process_index, told, float(model.net[3].weight.sum()))
+        line = ("RANK", args.process_index, told, model.net[3].weight.sum().item())
         print(*line, flush=True)
 
 if __name__ == "__main__":
@@ -100,7 +100,7 @@ def test_a_metric_that_is_not_reduced_is_refused(tmp_path: Path) -> None:
 def test_hugging_face_s_processes_agree(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(HUGGINGFACE)
-    launch = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
+    launch = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
     output = two_processes(script, str(tmp_path / "out"), launch=launch)
     assert len(told(output)) == 2, output[-2000:]
     assert told(output)[0] == told(output)[1]
