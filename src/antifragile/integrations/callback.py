@@ -1,4 +1,4 @@
-"""What the callbacks of all trainers share: their options, their loop, and their second base class.
+"""The options, the loop and the second base class that the callbacks of all trainers share.
 
 A callback must be an instance of its package's own class, which is there only once the package is
 imported; so the class that joins both is made when the first instance is.

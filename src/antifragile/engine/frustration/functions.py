@@ -27,7 +27,7 @@ def checked_score(value: object, source: str = "evaluate returned") -> float:
     """Return what ``evaluate`` returned as a finite number.
 
     Args:
-        value: What was returned.
+        value: The returned thing.
         source: The beginning of a message about it.
 
     Raises:

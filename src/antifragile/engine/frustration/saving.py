@@ -46,7 +46,7 @@ class SavedEngine:
         source: The file, for messages.
         position: Everything that is no tensor.
         tensors: By name.
-        generators: What JSON holds of the random generators.
+        generators: The part of the random generators that JSON can hold.
         optimizer: Its state without the tensors; None for none.
         epochs: The meta-loops as a trainer's epochs; None for a run without a trainer.
         call: The call that shows the model's units, without the tensors; None if unknown.
