@@ -22,6 +22,7 @@ from antifragile.config.seeds import SeedTree
 from antifragile.engine.frustration.candidate import ModelCandidate, ModelStates
 from antifragile.engine.frustration.functions import checked_score
 from antifragile.engine.frustration.generators import generator_states, restore_generators
+from antifragile.engine.frustration.hits import ablation_of
 from antifragile.engine.frustration.records import FrustrationRecord, SavedEpochs, record_of
 from antifragile.engine.frustration.saving import (
     PackedEngine,
@@ -229,7 +230,7 @@ class EpochLoop:
             self._candidate.use_call(*found)
 
     def _needs_units(self) -> bool:
-        return any(part.ablation is not None or part.uses_dropout for part in self._mode.parts)
+        return any(ablation_of(part) is not None or part.uses_dropout for part in self._mode.parts)
 
     def _seeded(self, fresh: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         """Let fresh networks depend on seed and meta-loop alone, so that all processes agree."""

@@ -29,7 +29,7 @@ from antifragile.engine.policies import Progress, StateSlot, decide, filled_slot
 from antifragile.errors import UsageError
 from antifragile.model.damage import Masks, damage_entries
 from antifragile.model.networks import Weights
-from antifragile.model.units.find import find_units
+from antifragile.model.units.find import VERIFIED_SAMPLES, find_units
 from antifragile.model.units.records import Unit, UnitTable, masks
 from antifragile.model.units.watching.prepare import Inputs, few_samples, unwrap
 
@@ -157,7 +157,7 @@ class ModelCandidate:
             inputs: The arguments; a few samples of them are kept.
         """
         self._network = unwrap(self._inner.get_submodule(network))
-        self._inputs = [few_samples(self._network, inputs)]
+        self._inputs = [few_samples(self._network, inputs, VERIFIED_SAMPLES)]
 
     @property
     def call(self) -> tuple[str, Inputs] | None:
