@@ -35,7 +35,7 @@ def checked_score(value: object, source: str = "evaluate returned") -> float:
     """
     if isinstance(value, Tensor):
         raise UsageError(
-            f"{source} a tensor of shape {tuple(value.shape)}, expected a float, as of "
+            f"{source} a tensor of shape {tuple(value.shape)}; return a float, as with "
             "value.item()."
         )
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
@@ -44,7 +44,7 @@ def checked_score(value: object, source: str = "evaluate returned") -> float:
     if not math.isfinite(score):
         raise UsageError(
             f"{source} {score}, which cannot be compared; the last known good state is "
-            "kept. Give a finite number, or a very bad one for a model that diverged."
+            "kept. Return a finite number, or a very bad one for a model that diverged."
         )
     return score
 
