@@ -40,6 +40,7 @@ STAGES = {
     "analysis": 9,
     "ablate": 10,
     "report": 11,
+    "integrations": 11,
     "cli": 12,
     "__init__": 13,
     "__main__": 13,

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from antifragile.config.study import StudySpec
     from antifragile.data.datasets import load_dataset
     from antifragile.data.splits import Dataset
-    from antifragile.engine.frustration.engine import FrustrationEngine, FrustrationRecord
+    from antifragile.engine.frustration.engine import FrustrationEngine
+    from antifragile.engine.frustration.records import FrustrationRecord
     from antifragile.engine.records import MetaLoopRecord, TrialResult
     from antifragile.engine.trial import finish, meta_loops
     from antifragile.model.units.find import find_units
@@ -53,7 +54,7 @@ _HOMES = {
     "Architecture": "config.architecture",
     "Dataset": "data.splits",
     "FrustrationEngine": "engine.frustration.engine",
-    "FrustrationRecord": "engine.frustration.engine",
+    "FrustrationRecord": "engine.frustration.records",
     "MetaLoopRecord": "engine.records",
     "Store": "store.store",
     "StudyOutcome": "study.runner",

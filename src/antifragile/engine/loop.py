@@ -12,13 +12,15 @@ fresh initialisation un-ablated and is always promoted (the released code's beha
 the paper's rule; `policies` has the others, which modes ask for by their modifiers.
 
 What is cloned, damaged and trained is behind `Candidate`: the networks of the paper's trials are
-one (see `trial`).
+one (see `trial`). `one_meta_loop` trains by itself; a trainer that owns the epoch calls its two
+halves, `begin_meta_loop` and `end_meta_loop`.
 
 Source: PSA paper, section II.D and Fig. 4.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +106,78 @@ class MetaLoopOutcome(Generic[Target, Score, States]):
         return self.kept.progress.lkg.meta_loop == self.meta_loop
 
 
+@dataclass(frozen=True, kw_only=True)
+class BegunMetaLoop(Generic[Target]):
+    """A meta-loop whose candidate is ready to be trained.
+
+    Args:
+        meta_loop: 1-based.
+        targets: The parts that were ablated; empty where nothing was.
+        started: When it began, by ``time.perf_counter()``.
+    """
+
+    meta_loop: int
+    targets: tuple[Target, ...]
+    started: float
+
+
+def begin_meta_loop(
+    candidate: Candidate[Target, Score, States],
+    kept: States | None,
+    meta_loop: int,
+    *,
+    promotion: Promotion = GREEDY,
+) -> BegunMetaLoop[Target]:
+    """Clone and damage: everything before the epoch.
+
+    Args:
+        candidate: The network, whatever it holds.
+        kept: The states so far; None in meta-loop 1.
+        meta_loop: 1-based.
+        promotion: The rule by which the candidate becomes the LKG.
+    """
+    started = time.perf_counter()
+    targets: Sequence[Target] = ()
+    if kept is None or promotion.starts_afresh(meta_loop):
+        candidate.initialise(meta_loop)
+    else:
+        candidate.load(kept)
+        targets = candidate.damage(meta_loop, rate=kept.progress.rate)
+    return BegunMetaLoop(meta_loop=meta_loop, targets=tuple(targets), started=started)
+
+
+def end_meta_loop(
+    candidate: Candidate[Any, Score, States],
+    kept: States | None,
+    begun: BegunMetaLoop[Target],
+    score: Score,
+    *,
+    promotion: Promotion = GREEDY,
+    damaged_score: Score | None = None,
+    train_loss: float = math.nan,
+) -> MetaLoopOutcome[Target, Score, States]:
+    """Judge and keep: everything after the epoch and its validation.
+
+    Args:
+        candidate: The trained network.
+        kept: The states so far; None in meta-loop 1.
+        begun: The meta-loop, as it began.
+        score: The candidate's.
+        promotion: The rule by which the candidate becomes the LKG.
+        damaged_score: The candidate's right after the ablation, if it was asked for.
+        train_loss: Mean loss over the epoch; NaN if it is not known.
+    """
+    return MetaLoopOutcome(
+        meta_loop=begun.meta_loop,
+        score=score,
+        kept=candidate.keep(promotion, kept, score),
+        targets=begun.targets,
+        damaged_score=damaged_score,
+        train_loss=train_loss,
+        seconds=time.perf_counter() - begun.started,
+    )
+
+
 def one_meta_loop(
     candidate: Candidate[Target, Score, States],
     kept: States | None,
@@ -121,22 +195,15 @@ def one_meta_loop(
         promotion: The rule by which the candidate becomes the LKG.
         harm: Score the ablated clone before its epoch, too.
     """
-    started = time.perf_counter()
-    targets: Sequence[Target] = ()
-    if kept is None or promotion.starts_afresh(meta_loop):
-        candidate.initialise(meta_loop)
-    else:
-        candidate.load(kept)
-        targets = candidate.damage(meta_loop, rate=kept.progress.rate)
-    damaged = candidate.score() if harm and targets else None
+    begun = begin_meta_loop(candidate, kept, meta_loop, promotion=promotion)
+    damaged = candidate.score() if harm and begun.targets else None
     train_loss = candidate.train_epoch(meta_loop)
-    score = candidate.score()
-    return MetaLoopOutcome(
-        meta_loop=meta_loop,
-        score=score,
-        kept=candidate.keep(promotion, kept, score),
-        targets=tuple(targets),
+    return end_meta_loop(
+        candidate,
+        kept,
+        begun,
+        candidate.score(),
+        promotion=promotion,
         damaged_score=damaged,
         train_loss=train_loss,
-        seconds=time.perf_counter() - started,
     )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from antifragile.config.modes import Mode
 from antifragile.config.modifiers.records import OptimizerMemory, Promotion
 from antifragile.config.seeds import SeedTree
 from antifragile.engine.frustration.functions import (
-    Evaluate,
     SameModel,
-    TrainEpoch,
     UserClock,
     captured_inputs,
     checked_loss,
@@ -26,13 +24,14 @@ from antifragile.engine.frustration.generators import generator_states, restore_
 from antifragile.engine.frustration.hits import UnitPool, ablation_of
 from antifragile.engine.frustration.regularisers import decaying, dropping
 from antifragile.engine.frustration.slots import StateSlots, tensors_of
+from antifragile.engine.frustration.training import ModelTraining
 from antifragile.engine.policies import Progress, StateSlot, decide, filled_slots
 from antifragile.errors import UsageError
 from antifragile.model.damage import Masks, damage_entries
 from antifragile.model.networks import Weights
-from antifragile.model.units.find import find_units
+from antifragile.model.units.find import VERIFIED_SAMPLES, find_units
 from antifragile.model.units.records import Unit, UnitTable, masks
-from antifragile.model.units.watching.prepare import Inputs, unwrap
+from antifragile.model.units.watching.prepare import Inputs, few_samples, unwrap
 
 
 @dataclass(frozen=True)
@@ -40,35 +39,6 @@ class ModelStates:
     """Scores and counts of the states that are kept; their tensors are in the candidate's slots."""
 
     progress: Progress[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelTraining:
-    """A user's model with the functions that train and measure it.
-
-    Args:
-        model: The model, as it is called.
-        train_epoch: Trains it for one epoch.
-        evaluate: Measures it.
-        optimizer: The optimizer that ``train_epoch`` is handed; None where it makes its own.
-        fresh: Builds a new model, for modes that restart or draw anew; None for none.
-        minimize: Whether less is better.
-        weight_decay: Decoupled weight decay in mode ``decay``.
-        dropout: Drop probability in mode ``dropout``.
-        layers: Names of the layers whose hidden units may be hit; None for all.
-        inputs: Arguments of a call of the model; None to take those of its first call.
-    """
-
-    model: nn.Module
-    train_epoch: TrainEpoch
-    evaluate: Evaluate
-    optimizer: torch.optim.Optimizer | None = None
-    fresh: Callable[[], nn.Module] | None = None
-    minimize: bool = False
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    layers: Sequence[str] | None = None
-    inputs: object = None
 
 
 class ModelCandidate:
@@ -83,6 +53,8 @@ class ModelCandidate:
     def __init__(self, training: ModelTraining, mode: Mode, seed: int) -> None:
         self.training, self.mode = training, mode
         self._inner = unwrap(training.model)
+        self._network: nn.Module = self._inner
+        self._names = {id(module): name for name, module in self._inner.named_modules()}
         self.slots = StateSlots(self._inner)
         self._stream = SeedTree(seed).child("frustration", mode.base, "ablation")
         self._same = SameModel(training.model)
@@ -90,6 +62,7 @@ class ModelCandidate:
         if training.inputs is not None:
             self._inputs.append(Inputs.of(training.inputs))
         self._table: UnitTable | None = None
+        self.expected_units: dict[str, int] = {}
         self.clock = UserClock()
         self._pools: dict[str, UnitPool] = {}
 
@@ -100,11 +73,15 @@ class ModelCandidate:
         with torch.no_grad():
             for name, value in self._fresh_tensors().items():
                 self.slots.tensors(StateSlot.CANDIDATE)[name].copy_(value)
-        if self.training.optimizer is not None:
-            self.training.optimizer.state.clear()
+        self.training.clear_memory()
 
     def load(self, kept: ModelStates) -> None:
-        """Load a clone of the LKG."""
+        """Load a clone of the LKG.
+
+        Raises:
+            UsageError: The model lacks units which that of the saved run had.
+        """
+        self._check_expected_units()
         self.slots.load(StateSlot.LKG)
 
     @torch.no_grad()
@@ -113,23 +90,20 @@ class ModelCandidate:
         mode = self.mode.at(meta_loop)
         if ablation_of(mode) is None:
             return ()
-        parameters, rng = dict(self._inner.named_parameters()), self._stream.generator(meta_loop)
+        parameters, rng = dict(self._network.named_parameters()), self._stream.generator(meta_loop)
         units = self.pool(mode).choose(mode, parameters, rng=rng, rate=rate)
         damaged = self._damaged(mode, parameters, units, rng)
         if mode.variation.optimizer is OptimizerMemory.ZEROED:
-            self._forget(parameters, damaged)
+            self.training.forget(damaged, parameters)
         return units
 
     def train_epoch(self, meta_loop: int) -> float:
         """Train for one epoch by the user's function; return its loss, or NaN if it gives none."""
-        mode, training = self.mode.at(meta_loop), self.training
-        arguments: list[object] = [training.model]
-        if training.optimizer is not None:
-            if mode.variation.optimizer is OptimizerMemory.RESET:
-                training.optimizer.state.clear()
-            arguments.append(training.optimizer)
-        with self._regularised(mode), self.clock.running():
-            returned = training.train_epoch(*arguments)
+        training = self.training
+        assert training.train_epoch is not None, "a trainer's epochs are its own"
+        self.reset_memory(meta_loop)
+        with self.regularised(meta_loop), self.clock.running():
+            returned = training.train_epoch(training.model, *training.optimizers)
         loss = checked_loss(returned)
         self._same.check("train_epoch")
         return float("nan") if loss is None else loss
@@ -137,6 +111,7 @@ class ModelCandidate:
     def score(self) -> float:
         """Measure the model by the user's function; more is better."""
         training = self.training
+        assert training.evaluate is not None, "a trainer's validation is its own"
         with captured_inputs(training.model, self._inputs), self.clock.running():
             returned = training.evaluate(training.model)
         value = checked_score(returned)
@@ -153,6 +128,42 @@ class ModelCandidate:
         self.slots.copy(decision.copies, filled_slots(decision.progress))
         return ModelStates(decision.progress)
 
+    def reset_memory(self, meta_loop: int) -> None:
+        """Clear the optimizers' memory, where the mode does."""
+        if self.mode.at(meta_loop).variation.optimizer is OptimizerMemory.RESET:
+            self.training.clear_memory()
+
+    def regularised(self, meta_loop: int) -> AbstractContextManager[None]:
+        """Apply decay or dropout inside, where the mode does."""
+        mode = self.mode.at(meta_loop)
+        if mode.uses_decay:
+            return decaying(self.training.model, self.training.weight_decay)
+        if mode.uses_dropout:
+            groups = UnitPool.of(self.units, mode, self.training.layers).hidden
+            return dropping(self.training.model, self._network, groups, self.training.dropout)
+        return nullcontext()
+
+    @property
+    def knows_inputs(self) -> bool:
+        """Whether arguments of a call of the model are known."""
+        return bool(self._inputs)
+
+    def use_call(self, network: str, inputs: Inputs) -> None:
+        """Take the arguments of a call that was seen elsewhere.
+
+        Args:
+            network: Name of the part of the model that was called, whose units are those to be
+                hit; empty for the model itself.
+            inputs: The arguments; a few samples of them are kept.
+        """
+        self._network = unwrap(self._inner.get_submodule(network))
+        self._inputs = [few_samples(self._network, inputs, VERIFIED_SAMPLES)]
+
+    @property
+    def call(self) -> tuple[str, Inputs] | None:
+        """The known call, with the name of the part that is called; None if none is known."""
+        return (self._names[id(self._network)], self._inputs[0]) if self._inputs else None
+
     @property
     def units(self) -> UnitTable:
         """The model's units; found when first needed, on the inputs of its first call.
@@ -163,7 +174,7 @@ class ModelCandidate:
         if self._table is None:
             if not self._inputs:
                 self._see_inputs()
-            self._table = find_units(self.training.model, self._inputs[0])
+            self._table = find_units(self._network, self._inputs[0])
         return self._table
 
     def pool(self, mode: Mode) -> UnitPool:
@@ -172,8 +183,36 @@ class ModelCandidate:
             self._pools[mode.base] = UnitPool.of(self.units, mode, self.training.layers)
         return self._pools[mode.base]
 
+    def unit_counts(self) -> dict[str, int]:
+        """Count the units of every layer that the mode's ablations hit."""
+        modes = [mode for mode in self.mode.parts if ablation_of(mode) is not None]
+        groups = [group for mode in modes for group in self.pool(mode).hidden]
+        return {group.layer: len(group.units) for group in groups}
+
+    def known_unit_counts(self) -> dict[str, int]:
+        """Count the units as far as they were found, without looking for them."""
+        return self.unit_counts() if self._table is not None else dict(self.expected_units)
+
+    def _check_expected_units(self) -> None:
+        if not self.expected_units:
+            return
+        found = self.unit_counts()
+        for layer, number in self.expected_units.items():
+            if found.get(layer, 0) < number:
+                raise UsageError(
+                    f"unit {layer}[{number - 1}] was there when the run was saved and is gone; "
+                    f"{layer!r} has {found.get(layer, 0)} units now. Give the model of the saved "
+                    "run."
+                )
+        self.expected_units = {}
+
     def _see_inputs(self) -> None:
         """Evaluate the model once, only to see how it is called."""
+        if self.training.evaluate is None:
+            raise UsageError(
+                "the trainer never called the model itself, so its units cannot be found; give the "
+                "arguments of a call as inputs=."
+            )
         before = generator_states()
         self.score()
         restore_generators(*before)
@@ -182,14 +221,6 @@ class ModelCandidate:
                 "evaluate never called the model itself, so its units cannot be found; call "
                 "model(...) there, or give the arguments of a call as inputs=."
             )
-
-    def _regularised(self, mode: Mode) -> AbstractContextManager[None]:
-        if mode.uses_decay:
-            return decaying(self.training.model, self.training.weight_decay)
-        if mode.uses_dropout:
-            groups = UnitPool.of(self.units, mode, self.training.layers).hidden
-            return dropping(self._inner, groups, self.training.dropout)
-        return nullcontext()
 
     def _damaged(
         self,
@@ -206,7 +237,18 @@ class ModelCandidate:
             parts = [part for unit in units for part in (*unit.incoming, *unit.outgoing)]
             hit = masks(parameters, parts)
         kind = mode.variation.damage
-        return damage_entries(parameters, hit, incoming, kind, rng=rng, fresh=self._fresh_tensors)
+        return damage_entries(parameters, hit, incoming, kind, rng=rng, fresh=self._fresh_network)
+
+    def _fresh_network(self) -> Weights:
+        """Build a new model and return the tensors of the part whose units are hit."""
+        name = self._names[id(self._network)]
+        prefix = f"{name}." if name else ""
+        fresh = self._fresh_tensors()
+        return {
+            name.removeprefix(prefix): value
+            for name, value in fresh.items()
+            if name.startswith(prefix)
+        }
 
     def _fresh_tensors(self) -> Weights:
         """Build a new model and return its parameters and buffers by name."""
@@ -221,11 +263,3 @@ class ModelCandidate:
             if name not in built or built[name].shape != value.shape:
                 raise UsageError(f"fresh() returned a model without {name!r}, or of another shape.")
         return {name: built[name] for name in mine}
-
-    def _forget(self, parameters: dict[str, nn.Parameter], damaged: Masks) -> None:
-        """Zero the optimizer's memory of damaged entries."""
-        assert self.training.optimizer is not None, "checked at the start"
-        for name, mask in damaged.items():
-            for value in self.training.optimizer.state.get(parameters[name], {}).values():
-                if isinstance(value, Tensor) and value.shape == mask.shape:
-                    value[mask] = 0

@@ -10,49 +10,27 @@ Source: PSA paper, section II.D.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from antifragile.config.modes import Mode, get_mode
-from antifragile.config.modifiers.records import DamageKind, OptimizerMemory, PromotionRule
-from antifragile.engine.frustration.candidate import ModelCandidate, ModelStates, ModelTraining
+from antifragile.config.modes import get_mode
+from antifragile.engine.frustration.candidate import ModelCandidate, ModelStates
 from antifragile.engine.frustration.functions import Evaluate, TrainEpoch
-from antifragile.engine.frustration.hits import ablation_of, check_choice_of
-from antifragile.engine.frustration.saving import read_engine, restore_engine, write_engine
-from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop
+from antifragile.engine.frustration.records import FrustrationRecord, record_of
+from antifragile.engine.frustration.saving import (
+    pack_engine,
+    read_engine,
+    restore_engine,
+    write_engine,
+)
+from antifragile.engine.frustration.training import ModelTraining, check_given
+from antifragile.engine.loop import one_meta_loop
 from antifragile.engine.policies import StateSlot
 from antifragile.errors import UsageError
-from antifragile.model.units.records import Unit, UnitGroup, UnitTable
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrustrationRecord:
-    """One meta-loop of a user's model.
-
-    Args:
-        meta_loop: 1-based.
-        score: Result of ``evaluate`` after the epoch.
-        bounty: Best score so far.
-        promoted: Whether the candidate became the LKG.
-        ablated: Names of the units that were hit before the epoch, such as ``blocks.0.fc1[7]``.
-        train_loss: Result of ``train_epoch``; None if it returns no number.
-        seconds: Wall time of the meta-loop.
-        own_seconds: The part of it that the engine took for itself, without the two functions.
-    """
-
-    meta_loop: int
-    score: float
-    bounty: float
-    promoted: bool
-    ablated: tuple[str, ...]
-    train_loss: float | None
-    seconds: float
-    own_seconds: float
+from antifragile.model.units.records import UnitTable
 
 
 class FrustrationEngine:
@@ -114,7 +92,7 @@ class FrustrationEngine:
             model=model,
             train_epoch=train_epoch,
             evaluate=evaluate,
-            optimizer=optimizer,
+            optimizers=() if optimizer is None else (optimizer,),
             fresh=fresh,
             minimize=minimize,
             weight_decay=weight_decay,
@@ -123,10 +101,9 @@ class FrustrationEngine:
             inputs=inputs,
         )
         for part in self.mode.parts:
-            _check(part, self._training)
+            check_given(part, self._training)
         self._candidate = ModelCandidate(self._training, self.mode, seed)
         self._states: ModelStates | None = None
-        self._expected_units: dict[str, int] | None = None
 
     @property
     def meta_loop(self) -> int:
@@ -140,7 +117,7 @@ class FrustrationEngine:
         Raises:
             UsageError: No meta-loop was run.
         """
-        return self._user_score(self._known().progress.best.score)
+        return self._training.user_score(self._known().progress.best.score)
 
     @property
     def units(self) -> UnitTable:
@@ -188,8 +165,8 @@ class FrustrationEngine:
             WorldError: It cannot be written.
         """
         progress = self._known().progress
-        counts = {group.layer: len(group.units) for group in self._groups_in_use()}
-        write_engine(Path(path), self._candidate, self.mode, self.seed, progress, counts)
+        counts = self._candidate.unit_counts()
+        write_engine(Path(path), pack_engine(self._candidate, self.seed, progress, counts))
 
     @classmethod
     def resume(
@@ -240,81 +217,18 @@ class FrustrationEngine:
         )
         progress = restore_engine(saved, engine._candidate)
         engine._states = ModelStates(progress)
-        engine._expected_units = dict(saved.position.units) or None
         return engine
 
     def _turn(self, meta_loop: int) -> FrustrationRecord:
-        if meta_loop > 1:
-            self._check_expected_units()
         promotion = self.mode.at(meta_loop).variation.promotion
         clock = self._candidate.clock
         before = clock.seconds
         outcome = one_meta_loop(self._candidate, self._states, meta_loop, promotion=promotion)
         self._states = outcome.kept
-        return self._record(outcome, outcome.seconds - (clock.seconds - before))
-
-    def _check_expected_units(self) -> None:
-        """Refuse a model that lacks units which the saved one had."""
-        if self._expected_units is None:
-            return
-        found = {group.layer: len(group.units) for group in self._groups_in_use()}
-        for layer, number in self._expected_units.items():
-            if found.get(layer, 0) < number:
-                raise UsageError(
-                    f"unit {layer}[{number - 1}] was there when the run was saved and is gone; "
-                    f"{layer!r} has {found.get(layer, 0)} units now. Give the model of the saved "
-                    "run."
-                )
-        self._expected_units = None
-
-    def _groups_in_use(self) -> Sequence[UnitGroup]:
-        modes = [mode for mode in self.mode.parts if ablation_of(mode) is not None]
-        return [group for mode in modes for group in self._candidate.pool(mode).hidden]
-
-    def _record(
-        self, outcome: MetaLoopOutcome[Unit, float, ModelStates], own_seconds: float
-    ) -> FrustrationRecord:
-        return FrustrationRecord(
-            meta_loop=outcome.meta_loop,
-            score=self._user_score(outcome.score),
-            bounty=self._user_score(outcome.kept.progress.best.score),
-            promoted=outcome.is_promoted,
-            ablated=tuple(unit.name for unit in outcome.targets),
-            train_loss=None if math.isnan(outcome.train_loss) else outcome.train_loss,
-            seconds=outcome.seconds,
-            own_seconds=own_seconds,
-        )
+        own_seconds = outcome.seconds - (clock.seconds - before)
+        return record_of(outcome, self._training, own_seconds)
 
     def _known(self) -> ModelStates:
         if self._states is None:
             raise UsageError("no meta-loop was run yet; iterate over engine.run(meta_loops=...).")
         return self._states
-
-    def _user_score(self, score: float) -> float:
-        return -score if self._training.minimize else score
-
-
-def _check(mode: Mode, training: ModelTraining) -> None:
-    """Refuse a mode that asks for what was not given.
-
-    Raises:
-        UsageError: It does.
-    """
-    variation = mode.variation
-    if mode.perturbation is not None:
-        raise UsageError(
-            f"mode {mode.name!r} perturbs the update equation; use mode 'none', and "
-            "antifragile.perturb on the optimizer in train_epoch."
-        )
-    if variation.optimizer is not OptimizerMemory.RESET and training.optimizer is None:
-        raise UsageError(
-            f"mode {mode.name!r} keeps the optimizer's memory; give optimizer=..., and take it as "
-            "the second argument of train_epoch."
-        )
-    needs_fresh = variation.promotion.rule is PromotionRule.RESTART
-    if (needs_fresh or variation.damage is DamageKind.REINIT) and training.fresh is None:
-        raise UsageError(
-            f"mode {mode.name!r} needs fresh networks; give fresh=, a function that returns a new "
-            "model of the same kind."
-        )
-    check_choice_of(mode)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -22,23 +23,27 @@ Evaluate = Callable[[nn.Module], float]
 """Measures the model on validation data; the same model gives the same number."""
 
 
-def checked_score(value: object) -> float:
+def checked_score(value: object, source: str = "evaluate returned") -> float:
     """Return what ``evaluate`` returned as a finite number.
+
+    Args:
+        value: The returned thing.
+        source: The beginning of a message about it.
 
     Raises:
         UsageError: It is a tensor, no number, or not finite.
     """
     if isinstance(value, Tensor):
         raise UsageError(
-            f"evaluate returned a tensor of shape {tuple(value.shape)}; return a float, as with "
+            f"{source} a tensor of shape {tuple(value.shape)}; return a float, as with "
             "value.item()."
         )
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise UsageError(f"evaluate returned {value!r:.60}, expected a number such as 0.93.")
+        raise UsageError(f"{source} {value!r:.60}, expected a number such as 0.93.")
     score = float(value)
     if not math.isfinite(score):
         raise UsageError(
-            f"evaluate returned {score}, which cannot be compared; the last known good state is "
+            f"{source} {score}, which cannot be compared; the last known good state is "
             "kept. Return a finite number, or a very bad one for a model that diverged."
         )
     return score
@@ -113,8 +118,7 @@ def captured_inputs(model: nn.Module, found: list[Inputs]) -> Iterator[None]:
 
     def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not found:
-            copied = tree_map(_copied, (args, kwargs))
-            found.append(Inputs(*copied))
+            found.append(copied_inputs(args, kwargs))
 
     hook = model.register_forward_pre_hook(keep, with_kwargs=True)
     try:
@@ -123,5 +127,11 @@ def captured_inputs(model: nn.Module, found: list[Inputs]) -> Iterator[None]:
         hook.remove()
 
 
+def copied_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+    """Copy the arguments of a call."""
+    return Inputs(*tree_map(_copied, (args, kwargs)))
+
+
 def _copied(item: object) -> object:
-    return item.detach().clone() if isinstance(item, Tensor) else item
+    with torch.inference_mode(False):  # a tensor that was made in inference mode stays of it
+        return item.detach().clone() if isinstance(item, Tensor) else item

@@ -18,6 +18,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from antifragile.errors import UsageError
 from antifragile.model.units.records import UnitGroup
 
+COMPILED = (
+    "mode 'dropout' adds hooks, which torch.compile does not see; train without it, or put "
+    "nn.Dropout into the model and use mode 'none'."
+)
+
 
 @contextmanager
 def decaying(model: nn.Module, weight_decay: float) -> Iterator[None]:
@@ -39,17 +44,23 @@ def decaying(model: nn.Module, weight_decay: float) -> Iterator[None]:
 
 
 @contextmanager
-def dropping(model: nn.Module, groups: Sequence[UnitGroup], p: float) -> Iterator[None]:
+def dropping(
+    whole: nn.Module, model: nn.Module, groups: Sequence[UnitGroup], p: float
+) -> Iterator[None]:
     """Drop what the readers of hidden units read, in training mode.
 
     Args:
-        model: The model that the groups' names are of.
+        whole: The model as it is called.
+        model: The part of it that the groups' names are of.
         groups: Hidden units.
         p: Drop probability.
 
     Raises:
-        UsageError: A layer that reads units is no module, whose input could be dropped.
+        UsageError: A layer that reads units is no module, whose input could be dropped, or the
+            model is compiled.
     """
+    if any(map(_is_compiled, whole.modules())):
+        raise UsageError(COMPILED)
     readers = sorted({name for group in groups for name in group.readers})
     modules = dict(model.named_modules())
     if missing := [name for name in readers if name not in modules]:
@@ -70,3 +81,10 @@ def dropping(model: nn.Module, groups: Sequence[UnitGroup], p: float) -> Iterato
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile wraps a module, its calls, or a LightningModule's steps."""
+    is_wrapper = isinstance(getattr(module, "_orig_mod", None), nn.Module)
+    calls = getattr(module, "_compiled_call_impl", None)
+    return is_wrapper or calls is not None or getattr(module, "_compiler_ctx", None) is not None

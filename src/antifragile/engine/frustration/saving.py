@@ -1,4 +1,8 @@
-"""A Frustration Engine in one safetensors file: tensors, and JSON in the file's metadata."""
+"""A Frustration Engine in one safetensors file: tensors, and JSON in the file's metadata.
+
+A trainer's callback has the same content, without the optimizer, which the trainer saves itself;
+it travels as a file or inside the trainer's own checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -14,82 +18,64 @@ from torch import Tensor
 
 from antifragile._files import write_atomically
 from antifragile._records import RecordError, from_json, to_json
-from antifragile.config.modes import Mode
 from antifragile.engine.frustration.candidate import ModelCandidate
 from antifragile.engine.frustration.generators import generator_states, restore_generators
+from antifragile.engine.frustration.nested import with_tensors, without_tensors
+from antifragile.engine.frustration.records import SavedEpochs, SavedPosition, SavedStanding
 from antifragile.engine.policies import Progress, Standing, StateSlot, filled_slots
 from antifragile.errors import CheckpointError
+from antifragile.model.units.watching.prepare import Inputs
 
 _FORMAT = "antifragile frustration engine 1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedStanding:
-    """A score, and the meta-loop whose candidate it was."""
-
-    score: float
-    meta_loop: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedPosition:
-    """Everything in the file that is no tensor.
-
-    Args:
-        mode: The mode.
-        seed: Seed of the ablations.
-        minimize: Whether less is better; scores are those of the engine, where more is.
-        meta_loop: Meta-loops so far.
-        lkg: Standing of the LKG.
-        best: The bounty and its holder.
-        recent: Best candidate that failed, under patience.
-        failures: Failures in a row, under patience.
-        patience: Failures at which the LKG steps back.
-        rate: Units that the next candidate loses in an adaptive mode.
-        units: Number of units of every layer that the mode hits.
-    """
-
-    mode: str
-    seed: int
-    minimize: bool
-    meta_loop: int
-    lkg: SavedStanding
-    best: SavedStanding
-    recent: SavedStanding | None
-    failures: int
-    patience: int
-    rate: int
-    units: dict[str, int]
+_NONE_YET = Standing(score=0.0, meta_loop=0)
 
 
 @dataclass(frozen=True)
-class SavedEngine:
-    """A file that was read; ``optimizer`` is its state without the tensors, None for none."""
+class PackedEngine:
+    """Everything to be saved: what JSON can hold, and tensors by name."""
 
-    path: Path
+    header: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedEngine:
+    """Saved content that was read.
+
+    Args:
+        source: The file, for messages.
+        position: Everything that is no tensor.
+        tensors: By name.
+        generators: The part of the random generators that JSON can hold.
+        optimizer: Its state without the tensors; None for none.
+        epochs: The meta-loops as a trainer's epochs; None for a run without a trainer.
+        call: The call that shows the model's units, without the tensors; None if unknown.
+    """
+
+    source: str
     position: SavedPosition
     tensors: Mapping[str, Tensor]
     generators: Mapping[str, Any]
     optimizer: Mapping[str, Any] | None
+    epochs: SavedEpochs | None
+    call: Mapping[str, Any] | None
 
 
-def write_engine(
-    path: Path,
+def pack_engine(
     candidate: ModelCandidate,
-    mode: Mode,
     seed: int,
-    progress: Progress[float],
+    progress: Progress[float] | None,
     units: Mapping[str, int],
-) -> None:
-    """Write an engine's file in one step.
+    epochs: SavedEpochs | None = None,
+) -> PackedEngine:
+    """Collect what is to be saved; tensors are not copied.
 
     Args:
-        path: The file.
-        candidate: The model with its kept states and its optimizer.
-        mode: The mode.
+        candidate: The model with its kept states, its mode and its optimizer.
         seed: Seed of the ablations.
-        progress: Scores and counts.
+        progress: Scores and counts; None before the first meta-loop has ended.
         units: Number of units of every layer that the mode hits.
+        epochs: Where a trainer's epochs are, which saves the optimizers itself; None for none.
     """
     tensors = {
         f"{slot}/{name}": value
@@ -99,21 +85,23 @@ def write_engine(
     random_tensors, random_values = generator_states()
     tensors |= {f"generators/{name}": value for name, value in random_tensors.items()}
     optimizer = None
-    if candidate.training.optimizer is not None:
+    if epochs is None and candidate.training.optimizers:
         memory: dict[str, Tensor] = {}
-        optimizer = _without_tensors(candidate.training.optimizer.state_dict(), memory, "optimizer")
+        [own] = candidate.training.optimizers
+        optimizer = without_tensors(own.state_dict(), memory, "optimizer")
         tensors |= memory
+    counts = progress or Progress(meta_loop=0, lkg=_NONE_YET, best=_NONE_YET)
     position = SavedPosition(
-        mode=mode.name,
+        mode=candidate.mode.name,
         seed=seed,
         minimize=candidate.training.minimize,
-        meta_loop=progress.meta_loop,
-        lkg=_saved(progress.lkg),
-        best=_saved(progress.best),
-        recent=None if progress.recent is None else _saved(progress.recent),
-        failures=progress.failures,
-        patience=progress.patience,
-        rate=progress.rate,
+        meta_loop=counts.meta_loop,
+        lkg=_saved(counts.lkg),
+        best=_saved(counts.best),
+        recent=_saved(counts.recent),
+        failures=counts.failures,
+        patience=counts.patience,
+        rate=counts.rate,
         units=dict(units),
     )
     header = {
@@ -122,8 +110,16 @@ def write_engine(
         "generators": random_values,
         "optimizer": optimizer,
     }
-    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, save(stored, metadata={"antifragile": json.dumps(header)}))
+    if epochs is not None:
+        header["epochs"] = to_json(epochs)
+        header["call"] = _packed_call(candidate, tensors)
+    return PackedEngine(header, {name: value.detach() for name, value in tensors.items()})
+
+
+def write_engine(path: Path, packed: PackedEngine) -> None:
+    """Write an engine's file in one step."""
+    stored = {name: value.cpu().contiguous() for name, value in packed.tensors.items()}
+    write_atomically(path, save(stored, metadata={"antifragile": json.dumps(packed.header)}))
 
 
 def read_engine(path: Path) -> SavedEngine:
@@ -136,16 +132,45 @@ def read_engine(path: Path) -> SavedEngine:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["antifragile"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["format"] != _FORMAT:
-            raise RecordError(f"has format {header['format']!r}, this program reads {_FORMAT!r}")
-        position: SavedPosition = from_json(SavedPosition, header["position"])
-        return SavedEngine(path, position, tensors, header["generators"], header["optimizer"])
     except FileNotFoundError as error:
         raise CheckpointError(f"no file at {path}; give one that engine.save wrote.") from error
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecordError) as error:
-        raise CheckpointError(
-            f"{path} is not a file by engine.save, or is damaged ({error}); give another one."
-        ) from error
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(str(path), error) from error
+    return unpack_engine(PackedEngine(header, tensors), str(path))
+
+
+def unpack_engine(packed: PackedEngine, source: str) -> SavedEngine:
+    """Read what `pack_engine` collected.
+
+    Args:
+        packed: The content.
+        source: Where it comes from, for messages.
+
+    Raises:
+        CheckpointError: It is something else.
+    """
+    header = packed.header
+    try:
+        if header["format"] != _FORMAT:
+            raise RecordError(f"has format {header['format']!r}, this program reads {_FORMAT!r}")
+        epochs = header.get("epochs")
+        return SavedEngine(
+            source=source,
+            position=from_json(SavedPosition, header["position"]),
+            tensors=packed.tensors,
+            generators=header["generators"],
+            optimizer=header["optimizer"],
+            epochs=None if epochs is None else from_json(SavedEpochs, epochs),
+            call=header.get("call"),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{source} is not a file by engine.save, or is damaged ({error}); give another one."
+    )
 
 
 def restore_engine(saved: SavedEngine, candidate: ModelCandidate) -> Progress[float]:
@@ -154,8 +179,80 @@ def restore_engine(saved: SavedEngine, candidate: ModelCandidate) -> Progress[fl
     Raises:
         CheckpointError: It is of another model or optimizer; nothing is changed then.
     """
+    progress = _progress(saved)
+    if progress is None or saved.epochs is not None:
+        raise CheckpointError(
+            f"{saved.source} was saved by a trainer's callback; resume it with the trainer."
+        )
+    states = _checked_states(saved, candidate, progress)
+    optimizers = candidate.training.optimizers
+    if bool(optimizers) != (saved.optimizer is not None):
+        raise CheckpointError(
+            f"{saved.source} was saved {'without' if saved.optimizer is None else 'with'} an "
+            "optimizer=; give the same to resume."
+        )
+    for optimizer in optimizers:
+        try:
+            optimizer.load_state_dict(with_tensors(saved.optimizer, saved.tensors))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{saved.source} belongs to another optimizer ({error}); give the same one."
+            ) from error
+    for slot, tensors in states.items():
+        candidate.slots.put(slot, tensors)
+    candidate.slots.load(StateSlot.LKG)
+    candidate.expected_units = dict(saved.position.units)
+    restore_saved_generators(saved)
+    return progress
+
+
+def restore_kept_states(saved: SavedEngine, candidate: ModelCandidate) -> Progress[float] | None:
+    """Put only the kept states in place, and return their scores and counts, if there are some.
+
+    The model itself, the optimizers and the generators are left to the trainer.
+
+    Raises:
+        CheckpointError: They are of another model; nothing is changed then.
+    """
+    progress = _progress(saved)
+    if progress is not None:
+        for slot, tensors in _checked_states(saved, candidate, progress).items():
+            candidate.slots.put(slot, tensors)
+    candidate.expected_units = dict(saved.position.units)
+    if saved.call is not None:
+        device = next(candidate.training.model.parameters()).device
+        near = {n: v.to(device) for n, v in saved.tensors.items() if n.startswith("call/")}
+        call = with_tensors(saved.call, near)
+        candidate.use_call(call["network"], Inputs(call["args"], call["kwargs"]))
+    return progress
+
+
+def _packed_call(candidate: ModelCandidate, tensors: dict[str, Tensor]) -> dict[str, Any] | None:
+    """Add the tensors of the known call, and return the rest; None if JSON cannot hold it."""
+    if (known := candidate.call) is None:
+        return None
+    name, inputs = known
+    found: dict[str, Tensor] = {}
+    call = {"network": name, "args": inputs.args, "kwargs": dict(inputs.kwargs)}
+    packed: dict[str, Any] = without_tensors(call, found, "call")
+    try:
+        json.dumps(packed)
+    except TypeError:
+        return None
+    tensors |= found
+    return packed
+
+
+def restore_saved_generators(saved: SavedEngine) -> None:
+    """Set the random generators to their saved states."""
+    restore_generators(_part(saved, "generators"), saved.generators)
+
+
+def _progress(saved: SavedEngine) -> Progress[float] | None:
     position = saved.position
-    progress = Progress(
+    if position.lkg is None or position.best is None:
+        return None
+    return Progress(
         meta_loop=position.meta_loop,
         lkg=_standing(position.lkg),
         best=_standing(position.best),
@@ -164,27 +261,15 @@ def restore_engine(saved: SavedEngine, candidate: ModelCandidate) -> Progress[fl
         patience=position.patience,
         rate=position.rate,
     )
+
+
+def _checked_states(
+    saved: SavedEngine, candidate: ModelCandidate, progress: Progress[float]
+) -> dict[StateSlot, dict[str, Tensor]]:
     states = {slot: _part(saved, str(slot)) for slot in filled_slots(progress)}
     for tensors in states.values():
         _check(saved, tensors, candidate.slots.tensors(StateSlot.CANDIDATE))
-    optimizer = candidate.training.optimizer
-    if (optimizer is None) != (saved.optimizer is None):
-        raise CheckpointError(
-            f"{saved.path} was saved {'without' if saved.optimizer is None else 'with'} an "
-            "optimizer=; give the same to resume."
-        )
-    if optimizer is not None:
-        try:
-            optimizer.load_state_dict(_with_tensors(saved.optimizer, saved.tensors))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{saved.path} belongs to another optimizer ({error}); give the same one."
-            ) from error
-    for slot, tensors in states.items():
-        candidate.slots.put(slot, tensors)
-    candidate.slots.load(StateSlot.LKG)
-    restore_generators(_part(saved, "generators"), saved.generators)
-    return progress
+    return states
 
 
 def _check(saved: SavedEngine, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
@@ -194,7 +279,7 @@ def _check(saved: SavedEngine, tensors: Mapping[str, Tensor], own: Mapping[str, 
     for name in sorted({*shapes, *mine}):
         if shapes.get(name) != mine.get(name):
             raise CheckpointError(
-                f"{saved.path} belongs to another model: {name!r} is "
+                f"{saved.source} belongs to another model: {name!r} is "
                 f"{shapes.get(name, 'missing')} there and {mine.get(name, 'missing')} in this one."
             )
 
@@ -207,35 +292,11 @@ def _part(saved: SavedEngine, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _saved(standing: Standing[float]) -> SavedStanding:
+def _saved(standing: Standing[float] | None) -> SavedStanding | None:
+    if standing is None or standing is _NONE_YET:
+        return None
     return SavedStanding(score=standing.score, meta_loop=standing.meta_loop)
 
 
 def _standing(saved: SavedStanding) -> Standing[float]:
     return Standing(score=saved.score, meta_loop=saved.meta_loop)
-
-
-def _without_tensors(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
-    """Replace tensors in an optimizer's state by their names; pairs keep keys that are numbers."""
-    if isinstance(value, Tensor):
-        tensors[path] = value
-        return {"tensor": path}
-    if isinstance(value, dict):
-        pairs = [[key, _without_tensors(v, tensors, f"{path}/{key}")] for key, v in value.items()]
-        return {"pairs": pairs}
-    if isinstance(value, list | tuple):
-        items = [_without_tensors(v, tensors, f"{path}/{i}") for i, v in enumerate(value)]
-        return {"items": items, "is_tuple": isinstance(value, tuple)}
-    return {"value": value}
-
-
-def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Undo `_without_tensors`."""
-    if "tensor" in value:
-        return tensors[value["tensor"]].clone()
-    if "pairs" in value:
-        return {key: _with_tensors(v, tensors) for key, v in value["pairs"]}
-    if "items" in value:
-        items = [_with_tensors(v, tensors) for v in value["items"]]
-        return tuple(items) if value["is_tuple"] else items
-    return value["value"]

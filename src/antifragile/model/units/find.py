@@ -49,7 +49,7 @@ from antifragile.model.units.watching.sources import ParameterStorage, Recording
 _LEAK = "random values on what comes in still changed the model's outputs after the cut"
 _MANY_DRAWS = 12
 _WATCHED_SAMPLES = 2  # with opposite signs; every sample costs time in every run
-_VERIFIED_SAMPLES = 4
+VERIFIED_SAMPLES = 4
 
 
 def find_units(model: nn.Module, inputs: object) -> UnitTable:
@@ -86,7 +86,7 @@ def _find(
     with cached():  # weights computed from parameters are computed once, and known as such
         watched = WatchedModel(ParameterStorage(model), runner, n_draws)
         seen = _look(model, watched)
-    runner = _runner(model, few_samples(model, inputs, _VERIFIED_SAMPLES))
+    runner = _runner(model, few_samples(model, inputs, VERIFIED_SAMPLES))
     check = CutOff(parameters, runner, watched.recording.sources)
     groups: list[UnitGroup] = []
     refused = list(seen.refused)

@@ -1,0 +1,99 @@
+"""A user's model with all that trains it: functions, optimizers, and what modes may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from antifragile.config.modes import Mode
+from antifragile.config.modifiers.records import DamageKind, OptimizerMemory, PromotionRule
+from antifragile.engine.frustration.functions import Evaluate, TrainEpoch
+from antifragile.engine.frustration.hits import check_choice_of
+from antifragile.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTraining:
+    """A user's model with what trains and measures it.
+
+    Args:
+        model: The model, as it is called.
+        train_epoch: Trains it for one epoch; None where a trainer does.
+        evaluate: Measures it; None where a trainer does.
+        optimizers: The optimizers that live on: what ``train_epoch`` is handed, or a trainer's.
+        fresh: Builds a new model, for modes that restart or draw anew; None for none.
+        minimize: Whether less is better.
+        weight_decay: Decoupled weight decay in mode ``decay``.
+        dropout: Drop probability in mode ``dropout``.
+        layers: Names of the layers whose hidden units may be hit; None for all.
+        inputs: Arguments of a call of the model; None to take those of its first call.
+    """
+
+    model: nn.Module
+    train_epoch: TrainEpoch | None = None
+    evaluate: Evaluate | None = None
+    optimizers: tuple[torch.optim.Optimizer, ...] = ()
+    fresh: Callable[[], nn.Module] | None = None
+    minimize: bool = False
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    layers: Sequence[str] | None = None
+    inputs: object = None
+
+    def clear_memory(self) -> None:
+        """Put the optimizers' memory back to where it is before the first step."""
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
+            if isinstance(optimizer, torch.optim.Adagrad):  # the one that fills it beforehand
+                for group in optimizer.param_groups:
+                    new = torch.optim.Adagrad(
+                        group["params"],
+                        initial_accumulator_value=group["initial_accumulator_value"],
+                    )
+                    optimizer.state.update(new.state)
+
+    def forget(self, entries: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Zero the optimizers' memory of some entries.
+
+        Args:
+            entries: Boolean masks of them, by parameter.
+            parameters: The parameters by the same names.
+        """
+        for optimizer in self.optimizers:
+            for name, mask in entries.items():
+                for value in optimizer.state.get(parameters[name], {}).values():
+                    if isinstance(value, Tensor) and value.shape == mask.shape:
+                        value[mask] = 0
+
+    def user_score(self, score: float) -> float:
+        """Return a score of the engine, where more is better, as the user measures it."""
+        return -score if self.minimize else score
+
+
+def check_given(mode: Mode, training: ModelTraining) -> None:
+    """Refuse a mode that asks for what was not given.
+
+    Raises:
+        UsageError: It does.
+    """
+    variation = mode.variation
+    if mode.perturbation is not None:
+        raise UsageError(
+            f"mode {mode.name!r} perturbs the update equation; use mode 'none', and "
+            "antifragile.perturb on the optimizer in your training."
+        )
+    if variation.optimizer is not OptimizerMemory.RESET and not training.optimizers:
+        raise UsageError(
+            f"mode {mode.name!r} keeps the optimizer's memory; give optimizer=..., and take it as "
+            "the second argument of train_epoch."
+        )
+    needs_fresh = variation.promotion.rule is PromotionRule.RESTART
+    if (needs_fresh or variation.damage is DamageKind.REINIT) and training.fresh is None:
+        raise UsageError(
+            f"mode {mode.name!r} needs fresh networks; give fresh=, a function that returns a new "
+            "model of the same kind."
+        )
+    check_choice_of(mode)

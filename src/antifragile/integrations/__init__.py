@@ -1,0 +1,1 @@
+"""Callbacks that run the meta-loop inside other packages' trainers; one epoch is one meta-loop."""
