@@ -120,9 +120,7 @@ class EpochLoop:
         meta_loop = self._begun.meta_loop
         if self._mode.at(meta_loop).uses_dropout:
             self._use_call()
-            if (
-                not self._candidate.knows_inputs
-            ):  # the first batch will show how the model is called
+            if not self._candidate.knows_inputs:  # the first batch shows how the model is called
                 self._call.then(self.regularise)
                 return
         self._hooks.enter_context(self._candidate.regularised(meta_loop))
