@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +10,7 @@ import torch
 
 from antifragile.errors import CheckpointError
 from antifragile.integrations.huggingface import FILE, HuggingFaceFrustration
+from tests.integrations.killing import kill_in_the_middle
 
 if TYPE_CHECKING:
     import tests.integrations.huggingface_runs as huggingface_runs
@@ -91,21 +88,7 @@ runs.train(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(runs: Any, tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    child = subprocess.Popen(
-        [sys.executable, "-c", SLOW_STEPS, str(tmp_path)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    for line in child.stdout:
-        if "in the middle" in line:
-            break
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    kill_in_the_middle(SLOW_STEPS, tmp_path)
     folders = sorted(path.name for path in tmp_path.iterdir())
     assert folders == ["checkpoint-16", "checkpoint-32"]
     decided, weights = run(runs, tmp_path / "whole", "hidden", save_strategy="no")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +12,7 @@ from torch import nn
 
 from antifragile.errors import CheckpointError
 from antifragile.integrations.lightning import LightningFrustration
+from tests.integrations.killing import kill_in_the_middle
 from tests.integrations.needed import LIGHTNING_WARNINGS
 
 if TYPE_CHECKING:
@@ -140,21 +137,7 @@ runs.fit(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(runs: Any, tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    child = subprocess.Popen(
-        [sys.executable, "-c", SLOW_STEPS, str(tmp_path)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    for line in child.stdout:
-        if "in the middle" in line:
-            break
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    kill_in_the_middle(SLOW_STEPS, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch=0.ckpt", "epoch=1.ckpt"]
     _, decided, weights = run(runs, "hidden")
     _, resumed, weights_again = run(runs, "hidden", resume=tmp_path / "epoch=1.ckpt")

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from antifragile.engine.frustration.functions import copied_inputs
 from antifragile.errors import UsageError
 from antifragile.integrations.processes import of_the_first
 from antifragile.model.units.watching.prepare import Inputs
@@ -81,7 +80,7 @@ class FirstCall:
             self._handles[name].remove()
             if not name:
                 self.close()  # calls of parts are the model's own
-            self._seen[name] = copied_inputs(args, kwargs)
+            self._seen[name] = Inputs(args, kwargs).copied()
             if self._then is not None:
                 act, self._then = self._then, None
                 with _full_precision():

@@ -130,6 +130,32 @@ def test_a_model_without_parameters_is_refused() -> None:
         find_units(nn.ReLU(), torch.ones(2))
 
 
+class Overlapping(nn.Module):
+    """A model whose scale of the inputs shares memory with two columns of a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = torch.randn(8, generator=torch.Generator().manual_seed(0))
+        self.first = nn.Parameter(torch.ones(3, 4))
+        self.second = nn.Parameter(memory[:6].view(2, 3))
+        self.scale = nn.Parameter(memory[4:])
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs (B, 4) to (B, 2)."""
+        hidden = torch.relu(nn.functional.linear(inputs * self.scale, self.first))
+        return nn.functional.linear(hidden, self.second)
+
+
+def test_a_unit_whose_ablation_would_change_another_parameter_is_refused() -> None:
+    model = Overlapping()
+    before = [value.detach().clone() for value in model.parameters()]
+    table = find_units(model, torch.randn(4, 4))
+    hidden = [unit.number for group in table.groups[:-1] for unit in group.units]
+    assert hidden == [0]
+    assert "first" in {row.layer for row in table.refused}
+    assert all(map(torch.equal, before, model.parameters()))
+
+
 class Routed(nn.Module):
     """A model whose way depends on its values."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,11 @@ from antifragile.cli.ablate.user_functions import call_user, load_function
 from antifragile.cli.console import plain_table, print_json, stdout
 from antifragile.cli.options import JsonOption
 from antifragile.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from antifragile.model.units.records import UnitGroup, UnitTable
 
 
 def units(
@@ -45,7 +51,7 @@ def units(
     _print(table, parameters)
 
 
-def _plain(table: Any, parameters: Any) -> dict[str, Any]:
+def _plain(table: UnitTable, parameters: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "groups": [
             {
@@ -62,13 +68,13 @@ def _plain(table: Any, parameters: Any) -> dict[str, Any]:
     }
 
 
-def _sizes(group: Any, parameters: Any) -> dict[str, int]:
+def _sizes(group: UnitGroup, parameters: Mapping[str, Tensor]) -> dict[str, int]:
     """Number of entries of every parameter that the first unit zeroes."""
     masks = group.units[0].entries(parameters)
     return {name: int(masks[name].sum()) for name in parameters if name in masks}
 
 
-def _print(table: Any, parameters: Any) -> None:
+def _print(table: UnitTable, parameters: Mapping[str, Tensor]) -> None:
     shown = plain_table("layer", "kind", "units", "weights each", "read by")
     for group in table.groups:
         shown.add_row(

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from antifragile.errors import UsageError
 from antifragile.model.units.watching.prepare import Inputs
@@ -118,20 +116,10 @@ def captured_inputs(model: nn.Module, found: list[Inputs]) -> Iterator[None]:
 
     def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not found:
-            found.append(copied_inputs(args, kwargs))
+            found.append(Inputs(args, kwargs).copied())
 
     hook = model.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         yield
     finally:
         hook.remove()
-
-
-def copied_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
-    """Copy the arguments of a call."""
-    return Inputs(*tree_map(_copied, (args, kwargs)))
-
-
-def _copied(item: object) -> object:
-    with torch.inference_mode(False):  # a tensor that was made in inference mode stays of it
-        return item.detach().clone() if isinstance(item, Tensor) else item

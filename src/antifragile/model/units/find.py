@@ -14,7 +14,6 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
-from torch.utils._pytree import tree_map
 
 from antifragile.errors import UsageError
 from antifragile.model.units.grouping import (
@@ -126,14 +125,10 @@ def _runner(model: nn.Module, inputs: Inputs) -> Runner:
 
     def run() -> list[Tensor]:
         torch.manual_seed(0)
-        args, kwargs = tree_map(_copied, (inputs.args, dict(inputs.kwargs)))
-        return [item.detach().clone() for item in outputs_of(model(*args, **kwargs))]
+        own = inputs.copied()
+        return [item.detach().clone() for item in outputs_of(model(*own.args, **own.kwargs))]
 
     return run
-
-
-def _copied(item: object) -> object:
-    return item.detach().clone() if isinstance(item, Tensor) else item
 
 
 def _by_layers(found: Sequence[UnitCandidate], recording: Recording) -> list[list[UnitCandidate]]:

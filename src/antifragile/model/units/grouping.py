@@ -56,7 +56,7 @@ def candidates(
         for candidate in found
         if any(recording.sources[source].is_layer for source in candidate.writers)
     ]
-    return _in_order(found), list(_without_units(recording, influences, found))
+    return found, list(_without_units(recording, influences, found))
 
 
 def _dividing(recording: Recording, influences: Influences) -> list[int]:
@@ -77,9 +77,9 @@ def _dividing(recording: Recording, influences: Influences) -> list[int]:
 
 def is_copied(index: int, recording: Recording, influences: Influences) -> bool:
     """Whether a layer's channels reach more columns of one layer than it has channels."""
-    columns, starts = np.array(sorted(influences[index].columns)), recording.starts
-    layers = np.searchsorted(starts, columns, side="right")
-    return int(np.bincount(layers).max()) > recording.sources[index].n_outputs
+    by_layer = columns_by_layer(influences[index].columns, recording)
+    most = max(len(columns) for columns in by_layer.values())
+    return most > recording.sources[index].n_outputs
 
 
 def _components(active: Sequence[int], influences: Influences) -> list[Columns]:
@@ -137,11 +137,6 @@ def _is_whole(writers: Mapping[int, Sequence[int]], recording: Recording) -> boo
         sources[index].is_layer and len(channels) == sources[index].n_outputs > 1
         for index, channels in writers.items()
     )
-
-
-def _in_order(found: list[UnitCandidate]) -> list[UnitCandidate]:
-    """Sort by first writing layer, then by its channels."""
-    return sorted(found, key=lambda candidate: min(candidate.writers.items()))
 
 
 def _without_units(

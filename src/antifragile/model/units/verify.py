@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from antifragile.model.units.records import Unit, masks
+from antifragile.model.units.records import Unit, joined, masks
 from antifragile.model.units.watching.prepare import Runner
+from antifragile.model.units.watching.runs import differs
 from antifragile.model.units.watching.sources import ChannelSource
 
 _TRIED_ALONE = 8
@@ -65,7 +66,7 @@ class CutOff:
         sources: Sequence[ChannelSource],
     ) -> None:
         self._parameters, self._runner = parameters, runner
-        self._sources = sources
+        self._beside = _sharing_storage(parameters)
         self._tied = _read_in_several_ways(sources)
 
     def __call__(self, units: Sequence[Unit]) -> bool:
@@ -77,11 +78,12 @@ class CutOff:
         """Whether random incoming values change an output."""
         incoming = masks(self._parameters, [part for unit in units for part in unit.incoming])
         outgoing = masks(self._parameters, [part for unit in units for part in unit.outgoing])
-        names = {*incoming, *outgoing}
+        parts = [part for unit in units for part in (*unit.incoming, *unit.outgoing)]
+        names = {beside for name in (*incoming, *outgoing) for beside in self._beside[name]}
         saved = {name: self._parameters[name].detach().clone() for name in names}
         try:
-            for name, mask in (*incoming.items(), *outgoing.items()):
-                self._parameters[name].masked_fill_(mask, 0)
+            for part in joined(parts):
+                part.put(self._parameters[part.view.parameter], 0)
             if not self._changed_only(saved, incoming, outgoing):
                 return True
             before = self._runner()
@@ -101,7 +103,10 @@ class CutOff:
         incoming: Mapping[str, Tensor],
         outgoing: Mapping[str, Tensor],
     ) -> bool:
-        """Whether the listed entries are zero and all others are as they were."""
+        """Whether the listed entries are zero and all others are as they were.
+
+        Parameters that share memory with a listed one are among those that are compared.
+        """
         for name, before in saved.items():
             listed = incoming.get(name, torch.zeros((), dtype=torch.bool, device=before.device))
             if name in outgoing:
@@ -134,6 +139,14 @@ class CutOff:
         return None
 
 
+def _sharing_storage(parameters: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Names of the parameters in the same memory as each, itself among them."""
+    found: dict[int, list[str]] = {}
+    for name, value in parameters.items():
+        found.setdefault(value.untyped_storage().data_ptr(), []).append(name)
+    return {name: names for names in found.values() for name in names}
+
+
 def _read_in_several_ways(sources: Sequence[ChannelSource]) -> dict[str, list[ChannelSource]]:
     """Layers by the parameter they read, where several read it through different views."""
     readers: dict[str, list[ChannelSource]] = {}
@@ -146,6 +159,6 @@ def _read_in_several_ways(sources: Sequence[ChannelSource]) -> dict[str, list[Ch
 
 def _equal(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
     return len(before) == len(after) and all(
-        a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+        a.shape == b.shape and not bool(differs(a, b).any())
         for a, b in zip(before, after, strict=True)
     )

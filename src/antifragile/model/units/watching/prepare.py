@@ -34,6 +34,15 @@ class Inputs:
             return cls(tuple(given), {})
         return cls((given,), {})
 
+    def copied(self) -> Inputs:
+        """Return the same arguments with tensors of their own, outside any graph."""
+
+        def own(item: object) -> object:
+            with torch.inference_mode(False):  # a tensor made in inference mode stays of it
+                return item.detach().clone() if isinstance(item, Tensor) else item
+
+        return Inputs(*tree_map(own, (self.args, dict(self.kwargs))))
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the module inside ``torch.compile`` and data-parallel wrappers.

@@ -138,17 +138,14 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             numbers = numbers.repeat(*args[1])
         if numbers.shape != result.shape:
             return
-        laid_out = torch.empty_strided(result.shape, result.stride(), dtype=torch.long)
-        laid_out.copy_(numbers)
-        self._copies[result.untyped_storage().data_ptr()] = (name, laid_out)
+        self._copies[result.untyped_storage().data_ptr()] = (name, _laid_out(numbers, result))
 
     def _positions(self, operand: Tensor) -> tuple[str, Tensor] | None:
         """Parameter that an operand shows or copies, and the flat index of every element."""
         size, stride, start = operand.shape, operand.stride(), operand.storage_offset()
         if (name := self._storage.name_of(operand)) is not None:
             parameter = self._storage.parameters[name]
-            flat = torch.empty_strided(parameter.shape, parameter.stride(), dtype=torch.long)
-            flat.copy_(torch.arange(parameter.numel()).view(parameter.shape))
+            flat = _laid_out(torch.arange(parameter.numel()).view(parameter.shape), parameter)
             return name, flat.as_strided(size, stride, start - parameter.storage_offset())
         copied = self._copies.get(operand.untyped_storage().data_ptr())
         return None if copied is None else (copied[0], copied[1].as_strided(size, stride, start))
@@ -181,11 +178,8 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             shown = name
         elif (copied := self._positions(call.weight)) is not None:
             shown, numbers = copied
-            laid_out = torch.empty_strided(
-                call.weight.shape, call.weight.stride(), dtype=torch.long
-            )
-            laid_out.copy_(numbers)
-            columns = CopiedView(shown, size, (), 0, laid_out.as_strided(size, stride))
+            positions = _laid_out(numbers, call.weight).as_strided(size, stride)
+            columns = CopiedView(shown, size, (), 0, positions)
             rows.append(columns)
         else:
             made_of = sorted(self._made_of(call.weight))
@@ -219,3 +213,8 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
                 view = WeightView(name, (1, n_outputs, 1), (0, value.stride(0), 0))
                 return [view], f"its weight is scaled by a weight norm ({name})"
         return [], f"its weight is computed from {' and '.join(made_of)}"
+
+
+def _laid_out(numbers: Tensor, like: Tensor) -> Tensor:
+    """Copy whole numbers into the memory layout of a tensor of the same shape."""
+    return torch.empty_strided(like.shape, like.stride(), dtype=torch.long).copy_(numbers)

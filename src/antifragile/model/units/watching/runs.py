@@ -115,7 +115,7 @@ class WatchedModel:
         pairs = list(zip(before.outputs, after.outputs, strict=True))
         if any(old.shape != new.shape for old, new in pairs):
             raise OtherPath
-        flags = [_differs(old, new).flatten().cpu().numpy() for old, new in pairs]
+        flags = [differs(old, new).flatten().cpu().numpy() for old, new in pairs]
         return Reached(columns, np.concatenate(flags) if flags else np.zeros(0, dtype=bool))
 
     def column_sums(self, levels: Mapping[int, float]) -> np.ndarray:
@@ -177,7 +177,7 @@ def _changed(old: Tensor, new: Tensor, mixing: Mixing) -> np.ndarray:
     """Flag the columns of a call's input that differ between two runs."""
     if old.shape != new.shape:
         raise OtherPath
-    return _by_column(_differs(old, new), mixing).any(0).cpu().numpy()
+    return _by_column(differs(old, new), mixing).any(0).cpu().numpy()
 
 
 def _by_column(data: Tensor, mixing: Mixing) -> Tensor:
@@ -188,6 +188,6 @@ def _by_column(data: Tensor, mixing: Mixing) -> Tensor:
     return data.permute(*others, *kept).reshape(-1, n_columns)
 
 
-def _differs(old: Tensor, new: Tensor) -> Tensor:
+def differs(old: Tensor, new: Tensor) -> Tensor:
     """Flag the elements that differ; what is no number in both is the same."""
     return ~((old == new) | ((old != old) & (new != new)))
