@@ -18,7 +18,7 @@ from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.plan.catalogue import read_templates
 from antifragile.config import modes, perturbation
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.data import datasets
 from antifragile.optim import PRESETS, Rule
 from antifragile.optim.attach import attached_rule

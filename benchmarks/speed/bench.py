@@ -16,8 +16,8 @@ import torch
 from antifragile.config.architecture import Architecture
 from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import TrainingOptions
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.data.splits import Dataset
 from antifragile.fleet.planning.plan import plan_fleet
 from antifragile.fleet.planning.workloads import Workload, workload

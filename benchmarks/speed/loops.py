@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.data.splits import Dataset, Split
 
 Loop = Callable[[nn.Module, Split, Split, TrainingOptions], int]

@@ -12,8 +12,9 @@ TYPE_CHECKING = False  # type checkers know this name; importing typing takes 10
 
 if TYPE_CHECKING:
     from antifragile.config.architecture import Architecture, matched_width
-    from antifragile.config.run import TrainingOptions, TrialSpec
-    from antifragile.config.study import StudySpec
+    from antifragile.config.specs.study import StudySpec
+    from antifragile.config.specs.training import TrainingOptions
+    from antifragile.config.specs.trial import TrialSpec
     from antifragile.data.datasets import load_dataset
     from antifragile.data.splits import Dataset
     from antifragile.engine.frustration.engine import FrustrationEngine
@@ -58,10 +59,10 @@ _HOMES = {
     "MetaLoopRecord": "engine.records",
     "Store": "store.store",
     "StudyOutcome": "study.runner",
-    "StudySpec": "config.study",
-    "TrainingOptions": "config.run",
+    "StudySpec": "config.specs.study",
+    "TrainingOptions": "config.specs.training",
     "TrialResult": "engine.records",
-    "TrialSpec": "config.run",
+    "TrialSpec": "config.specs.trial",
     "extend_study": "study.runner",
     "find_units": "model.units.find",
     "finish": "engine.trial",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from antifragile.cli.main import run
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.store.owner import OwnedKind, Ownership
 from antifragile.store.store import Store

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from antifragile.cli.lazy import load_verb, summary_of, with_flags
 from antifragile.cli.verbs import GROUPS, VERBS
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 
 ALL = VERBS | {
     f"{group} {name}": verb for group, (_, verbs) in GROUPS.items() for name, verb in verbs.items()

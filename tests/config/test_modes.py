@@ -29,9 +29,9 @@ from antifragile.config.modifiers.records import (
 )
 from antifragile.config.modifiers.table import MODIFIERS
 from antifragile.config.networks import Network
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.errors import SpecError
 
 

@@ -9,8 +9,9 @@ import pytest
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES, get_mode
 from antifragile.config.networks import Initialiser, Network
-from antifragile.config.run import PRESETS, TrainingOptions, TrialSpec
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import PRESETS, TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.errors import ArchitectureError, SpecError
 
 STUDY: dict[str, Any] = {"name": "s", "dataset": "tiny", "architectures": ["1*4"]}

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES, get_mode, mode_names
 from antifragile.config.perturbation import PERTURBATIONS, Perturbation
-from antifragile.config.run import TrainingOptions, TrialSpec
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.engine.checkpoint import trial_fingerprint
 from antifragile.errors import SpecError
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import (
     Pairing,
     SeedTree,
@@ -15,6 +14,7 @@ from antifragile.config.seeds import (
     dropout_keep_mask,
     mix32,
 )
+from antifragile.config.specs.trial import TrialSpec
 
 
 def test_streams_are_pinned() -> None:

@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.evaluate import Keep
 from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import PRESETS, TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.evaluate import Keep
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import PRESETS, TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.errors import SpecError
 
 LEAST: dict[str, Any] = {"name": "s", "dataset": "tiny", "architectures": ["1*4"]}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.engine.records import Damage, MetaLoopRecord, RobustnessRecord, TrialResult
 from antifragile.errors import AntifragileError, StoreError, WorldError
 from antifragile.store.database.address import parse_store_url

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data import datasets
 from antifragile.data.datasets import dataset_sources, load_dataset
 from antifragile.data.source import DatasetSource

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.errors import DataError
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.data import random_split
 
-from antifragile.config.run import Normalization
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import Normalization
 from antifragile.data import datasets, image_sets
 from antifragile.data.datasets import load_dataset
 from antifragile.data.files import Access

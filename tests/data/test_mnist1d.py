@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from antifragile.analysis.frames import trials_frame
-from antifragile.config.run import Normalization
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import Normalization
 from antifragile.data import embedded
 from antifragile.data.datasets import load_dataset
 from antifragile.data.mnist1d import make_mnist1d

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.errors import DataError

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import random_split
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.splits import Dataset, Split, scalar_mean_sd, seeded_split
 from antifragile.errors import DataError
 

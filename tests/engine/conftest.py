@@ -3,7 +3,8 @@
 import pytest
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 

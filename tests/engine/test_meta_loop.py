@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing, dropout_keep_mask
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.policies import LastKnownGood
 from antifragile.engine.records import MetaLoopRecord

@@ -12,8 +12,9 @@ import torch
 
 import antifragile.engine.perturbation as module
 from antifragile.config.perturbation import PERTURBATIONS
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.perturbation import rules_of
 from antifragile.engine.trial import TrialState, initial_weights, meta_loops

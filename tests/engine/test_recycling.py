@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import SeedTree
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine import epoch
 from antifragile.engine.recycling import recycle_dormant

@@ -12,8 +12,8 @@ from torch import nn
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.networks import Initialiser, Network
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import dropout_keep_mask
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
 from antifragile.engine.records import Damage

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.records import Damage
 from antifragile.engine.robustness import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
 from antifragile.engine.epoch import count_correct, fresh_adamw, train_epoch

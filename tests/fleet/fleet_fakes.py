@@ -8,8 +8,9 @@ import torch
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import Normalization, TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import Normalization, TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset, Split
 from antifragile.engine.records import MetaLoopRecord
 from antifragile.engine.trial import TrialState

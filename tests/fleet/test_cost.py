@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.fleet.trainer import fleet_meta_loops

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from antifragile.config.networks import Network
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.fleet.torch import kernel as torch_kernel
 from antifragile.fleet.torch.recorded_step import RecordedStep
 from tests.fleet.fleet_fakes import (

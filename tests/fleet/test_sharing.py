@@ -7,8 +7,9 @@ from itertools import islice
 import pytest
 import torch
 
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.trial import meta_loops
 from antifragile.fleet.native.kernel import NativeKernel

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.data.splits import Dataset
 from antifragile.engine.trial import meta_loops
 from antifragile.errors import UsageError

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.torch.updates import PerturbedAdamW, parameter_major
 

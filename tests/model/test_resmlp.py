@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import Ablation, get_mode
 from antifragile.config.networks import BlockNorm, Initialiser, Network, residual_runs
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.model.networks import LinearStack, SimpleMLP, clone_weights, initialise
 from antifragile.model.neurons import AblationTarget, ablate
 from antifragile.model.resmlp import ResMLP, make_network

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset, Split
 from antifragile.engine.epoch import epoch_order
 from antifragile.engine.records import MetaLoopRecord

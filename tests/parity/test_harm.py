@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from antifragile.config.modes import PAPER_MODES, get_mode
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct
 from antifragile.engine.records import MetaLoopRecord

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import epoch_order

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from antifragile.config.perturbation import PERTURBATIONS
-from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.trial import TrialState, meta_loops
 from antifragile.errors import UsageError

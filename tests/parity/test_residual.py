@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from antifragile.config.networks import BlockNorm, Network
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.trial import finish, meta_loops
 from antifragile.errors import UsageError

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from antifragile.config.networks import Network
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
 from antifragile.engine.moments import Moments

@@ -10,7 +10,7 @@ import pandas as pd
 
 from antifragile.analysis.source import Source
 from antifragile.config.modes import PAPER_MODES, get_mode, is_mode
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.store.owner import OwnedKind
 from antifragile.store.records import DataFacts, Environment

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from antifragile.analysis.source import Source, open_source
-from antifragile.config.evaluate import EvaluateOptions
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.evaluate import EvaluateOptions
+from antifragile.config.specs.study import StudySpec
 from antifragile.errors import MissingExtraError, UsageError, WorldError
 from antifragile.report.trackers.mlflow import export_mlflow
 from antifragile.report.trackers.runs import TrackedRun, new_folder, tracked_runs

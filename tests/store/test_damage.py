@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.errors import AntifragileError, StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.check import Repair, check_store, repair_store

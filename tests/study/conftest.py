@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 
 
 @pytest.fixture

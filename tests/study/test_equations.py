@@ -6,7 +6,7 @@ import pytest
 
 from antifragile.cli.study.plan import print_plan
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
 from antifragile.study.equations import plan_trial, study_equations

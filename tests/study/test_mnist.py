@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.analysis.frames import meta_loops_frame
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.study.runner import run_study
 
 SPEC = Path(__file__).parents[2] / "studies" / "smoke.toml"

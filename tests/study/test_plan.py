@@ -9,7 +9,8 @@ import pytest
 
 from antifragile.cli.study.plan import print_plan
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions, TrialSpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.engine.robustness import measure_robustness

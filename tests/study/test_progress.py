@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.study.equations import plan_trainings
 from antifragile.study.options import RunOptions

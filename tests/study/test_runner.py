@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from antifragile.analysis.frames import meta_loops_frame, robustness_frame, trials_frame
-from antifragile.config.evaluate import EvaluateOptions
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.evaluate import EvaluateOptions
+from antifragile.config.specs.study import StudySpec
 from antifragile.errors import StoreError, UsageError
 from antifragile.store.owner import OwnedKind
 from antifragile.store.store import Store

@@ -11,8 +11,9 @@ import pytest
 from antifragile.analysis.frames import meta_loops_frame, trials_frame
 from antifragile.analysis.landscape import mode_group
 from antifragile.config.architecture import Architecture
-from antifragile.config.run import TrainingOptions, TrialSpec
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.study.agreement import check_weights
 from antifragile.study.equations import study_equations

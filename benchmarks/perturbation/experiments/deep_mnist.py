@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset, Split
 from benchmarks.perturbation.measures.sensitivity import wilson_interval

@@ -35,8 +35,8 @@ from antifragile.analysis.source import Source, open_source
 from antifragile.analysis.summary import Measure, summarise
 from antifragile.config.architecture import Architecture
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import Normalization
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import Normalization
 from antifragile.data.idx import gunzip, parse_idx
 from antifragile.data.npz import load_npz
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint

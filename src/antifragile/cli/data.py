@@ -11,7 +11,7 @@ from rich.table import Table
 
 from antifragile.cli.console import stdout
 from antifragile.cli.options import DataDirOption, JsonOption
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.datasets import dataset_sources, load_dataset
 from antifragile.data.files import Access
 from antifragile.data.source import DatasetSource

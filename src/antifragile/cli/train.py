@@ -25,8 +25,9 @@ from antifragile.config.modes import get_mode
 from antifragile.config.modifiers.records import TargetChoice
 from antifragile.config.networks import Network
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.datasets import load_dataset
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import Interrupted, SpecError, nearest

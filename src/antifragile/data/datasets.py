@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antifragile._plugins import add_plugins
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data import embedded, image_sets
 from antifragile.data.files import Access
 from antifragile.data.npz import PREFIX, load_npz

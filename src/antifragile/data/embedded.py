@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.files import Access
 from antifragile.data.mnist1d import N_CLASSES, N_VALUES, make_mnist1d
 from antifragile.data.source import DatasetSource

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.download import download_file, progress_bars
 from antifragile.data.files import Access, PublishedFile, candidates
 from antifragile.data.source import DatasetSource

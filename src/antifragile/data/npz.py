@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.splits import SPLIT_NAMES, Arrays, Dataset, assemble, seeded_split
 from antifragile.errors import DataError, WorldError
 

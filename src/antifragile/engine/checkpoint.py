@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 
 from antifragile._files import write_atomically
 from antifragile._records import RecordError, from_json
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.engine.moments import Moments
 from antifragile.engine.policies import KeptStates, StateSlot, filled_slots
 from antifragile.engine.position import Position

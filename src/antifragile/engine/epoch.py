@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from antifragile.config.modes import get_mode
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import SeedTree, TrialStreams, dropout_keep_mask
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Split
 from antifragile.engine.perturbation import needs_closure, perturbed
 from antifragile.engine.recycling import recycle_dormant

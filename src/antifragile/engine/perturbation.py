@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import torch
 
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import TrialStreams
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.optim.attach.perturb import perturb
 from antifragile.optim.presets import PRESETS
 from antifragile.optim.rules import Rule

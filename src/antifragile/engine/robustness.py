@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from antifragile.config.networks import hidden_layers
-from antifragile.config.run import TrialSpec
 from antifragile.config.seeds import SeedTree
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset, Split
 from antifragile.engine.epoch import count_correct, exact_numerics
 from antifragile.engine.records import Damage, RobustnessRecord

@@ -16,7 +16,7 @@ import torch
 
 from antifragile.config.modes import get_mode
 from antifragile.config.modifiers.records import OptimizerMemory, Promotion
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import count_correct, exact_numerics, fresh_adamw, train_epoch
 from antifragile.engine.loop import MetaLoopOutcome, one_meta_loop

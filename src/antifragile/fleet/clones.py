@@ -14,7 +14,7 @@ from torch import Tensor
 
 from antifragile.config.modes import get_mode
 from antifragile.config.modifiers.records import DamageKind, OptimizerMemory
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import exact_numerics
 from antifragile.engine.trial import Hits, choose_hits, damage_clone, initial_weights, most_rate

@@ -15,7 +15,7 @@ from typing import Protocol
 from torch import Tensor
 
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.data.splits import Split
 from antifragile.fleet.layout import FlatLayout
 

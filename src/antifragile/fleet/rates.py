@@ -15,8 +15,9 @@ import torch
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import PAPER_MODES
 from antifragile.config.networks import Network
-from antifragile.config.run import TrainingOptions, TrialSpec
 from antifragile.config.seeds import Pairing
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.fleet.planning.plan import FleetPlan, plan_fleet
 from antifragile.fleet.planning.workloads import workload

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from antifragile.config.modes import get_mode
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.engine.trial import TrialState, initial_weights

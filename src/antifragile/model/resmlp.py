@@ -11,7 +11,7 @@ from torch.nn.functional import layer_norm
 
 from antifragile.config.architecture import Architecture
 from antifragile.config.networks import BlockNorm, Network, adding_layers
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.model.networks import Dropout, LinearStack, SimpleMLP
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, func, select
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.errors import StoreError, UsageError
 from antifragile.store import writing
 from antifragile.store.columns import check_sums, read_columns

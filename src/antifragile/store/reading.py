@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Row, Table
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.engine.records import TrialResult
 from antifragile.errors import AntifragileError, SpecError, StoreError
 from antifragile.store.checksums import (

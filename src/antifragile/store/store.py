@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from sqlalchemy import Connection, Row, Select
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import AntifragileError, StoreError, WorldError, nearest
 from antifragile.store import writing

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.engine.records import MetaLoopRecord, TrialResult
 from antifragile.errors import StoreError
 from antifragile.store.checksums import CHECKSUM, added, sealed

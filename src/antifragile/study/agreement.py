@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from antifragile.config.evaluate import Keep
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.evaluate import Keep
+from antifragile.config.specs.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, trial_fingerprint

@@ -19,9 +19,11 @@ from antifragile.config._checks import Faults
 from antifragile.config.architecture import Architecture
 from antifragile.config.modes import get_mode
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrainingOptions, TrialSpec, check_neurons
 from antifragile.config.seeds import Pairing
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.checks import check_neurons
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.training import TrainingOptions
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.errors import UsageError
 from antifragile.fleet.planning.modes import why_not_in_fleet

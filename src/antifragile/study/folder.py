@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from antifragile._files import make_folder, move, remove_temporary_files, safe_name, sha256_of
 from antifragile.config.architecture import file_stem
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.errors import StoreError, UsageError, WorldError
 from antifragile.store.store import Store
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from antifragile.config.modes import get_mode
 from antifragile.config.modifiers.records import PAPER
-from antifragile.config.run import TrialSpec
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.errors import StoreError
 from antifragile.fleet.planning.cost import seconds_of_robustness, seconds_per_count

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-from antifragile.config.evaluate import Keep
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.evaluate import Keep
+from antifragile.config.specs.study import StudySpec
 from antifragile.data.splits import Dataset
 from antifragile.errors import UsageError
 from antifragile.store.owner import OwnedKind

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from antifragile.config.evaluate import Keep
-from antifragile.config.run import TrialSpec
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.evaluate import Keep
+from antifragile.config.specs.study import StudySpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
 from antifragile.engine.records import MetaLoopRecord, TrialResult

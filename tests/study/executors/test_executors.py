@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.analysis.frames import meta_loops_frame
-from antifragile.config.study import StudySpec
+from antifragile.config.specs.study import StudySpec
 from antifragile.data.datasets import load_dataset
 from antifragile.errors import UsageError
 from antifragile.store.owner import OwnedKind, Ownership

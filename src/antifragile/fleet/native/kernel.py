@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.data.splits import Dataset, Split
 from antifragile.fleet.kernels import EpochJob, EpochOutcome, Group
 from antifragile.fleet.layout import FlatLayout

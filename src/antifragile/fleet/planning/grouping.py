@@ -13,7 +13,7 @@ from itertools import groupby
 
 import torch
 
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.epoch import epoch_order
 from antifragile.fleet.kernels import EpochJob, Group

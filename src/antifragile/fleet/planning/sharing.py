@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.fleet.planning.grouping import batches_of
 from antifragile.fleet.state import FleetState
 

@@ -14,7 +14,7 @@ from antifragile.config.modes import PAPER_MODES, Mode, get_mode
 from antifragile.config.modifiers.records import OptimizerMemory, PromotionRule
 from antifragile.config.networks import BlockNorm, Network
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.fleet.layout import FlatLayout
 from antifragile.fleet.native.library import BF16_FROM_INPUTS

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from antifragile.config.networks import BlockNorm
 from antifragile.config.perturbation import Perturbation
-from antifragile.config.run import TrainingOptions
+from antifragile.config.specs.training import TrainingOptions
 from antifragile.engine.perturbation import rules_of
 from antifragile.fleet.layout import FlatLayout
 from antifragile.optim.attach.perturb import perturb

@@ -18,7 +18,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_sentinel
 from pathlib import Path
 
-from antifragile.config.run import Normalization
+from antifragile.config.specs.training import Normalization
 from antifragile.data.datasets import load_dataset
 from antifragile.data.splits import Dataset
 from antifragile.errors import WorldError

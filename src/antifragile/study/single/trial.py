@@ -23,7 +23,7 @@ from typing import Any
 
 from antifragile._files import check_folder_path, write_atomically
 from antifragile._records import RecordError
-from antifragile.config.run import TrialSpec
+from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
 from antifragile.engine.records import MetaLoopRecord, TrialResult

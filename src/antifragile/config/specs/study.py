@@ -17,19 +17,13 @@ from antifragile._data_files import read_toml
 from antifragile._records import to_json
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
-from antifragile.config.evaluate import EvaluateOptions, Keep
 from antifragile.config.modes import PAPER_MODES
-from antifragile.config.run import (
-    MAX_META_LOOPS,
-    PRESETS,
-    TrainingOptions,
-    TrialSpec,
-    check_ablations,
-    check_neurons,
-    check_perturbations,
-)
 from antifragile.config.seeds import Pairing
-from antifragile.config.study_values import read_modes, read_values
+from antifragile.config.specs.checks import check_ablations, check_neurons, check_perturbations
+from antifragile.config.specs.evaluate import EvaluateOptions, Keep
+from antifragile.config.specs.training import PRESETS, TrainingOptions
+from antifragile.config.specs.trial import MAX_META_LOOPS, TrialSpec
+from antifragile.config.specs.values import read_modes, read_values
 from antifragile.errors import SpecError
 
 _MAX_NAME = 200

@@ -12,10 +12,10 @@ from typing import Any
 
 from antifragile.config._checks import Faults, shown
 from antifragile.config.architecture import Architecture
-from antifragile.config.evaluate import EvaluateOptions
 from antifragile.config.landscape import PAPER_LANDSCAPE
 from antifragile.config.modes import PAPER_MODES, get_mode, mode_names
-from antifragile.config.run import PRESETS, TrainingOptions
+from antifragile.config.specs.evaluate import EvaluateOptions
+from antifragile.config.specs.training import PRESETS, TrainingOptions
 from antifragile.errors import AntifragileError, SpecError, UsageError
 
 _PLACEHOLDERS: dict[str, Any] = {  # required; lets the other keys be checked when one is missing

@@ -1,0 +1,1 @@
+"""Specs of trials and studies: what to run, complete and valid."""
