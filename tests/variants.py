@@ -36,11 +36,22 @@ WITH_MEMORY = (
     "none:2,none+persistent:3,hidden+persistent-zeroed:2",
     "hidden+patience=1+persistent",
 )
-VARIANTS = WITHOUT_MEMORY + WITH_MEMORY
+ONE_FLEET = WITHOUT_MEMORY + WITH_MEMORY
+FLEETS_OF_THEIR_OWN = (
+    "hidden+patience=2+learning-rate=0.02",
+    "output+restart=2+initialisation=he",
+    "none+learning-rate=0.02:2,hidden+learning-rate=0.02:3",
+)
+VARIANTS = ONE_FLEET + FLEETS_OF_THEIR_OWN
 ENGINE_ONLY = (
     "redo+every=3",
     "redo+every=4+continuous",
+    "snr",
+    "snr+continuous",
+    "hidden:2,snr:4",
     "hidden:2,redo+every=3:3,none:1",
+    "none+learning-rate=0.02:2,hidden:3",
+    "redo+every=3+initialisation=he",
     "sam+patience=1+persistent",
     "none:2,annealed_gradient_noise+persistent:3",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from antifragile.config.networks import Initialiser
 from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -78,6 +79,24 @@ def test_records_tell_the_bounty_and_the_promotions(
         max(scores),
         scores.index(max(scores)) + 1,
     )
+
+
+def test_a_modifier_of_the_training_does_what_the_option_does(
+    spec: TrialSpec, tiny: Dataset
+) -> None:
+    own = replace(spec.training, learning_rate=0.02, initialisation=Initialiser.HE)
+    mode = f"{spec.mode}+learning-rate=0.02+initialisation=he"
+    assert run(replace(spec, mode=mode), tiny)[0] == run(replace(spec, training=own), tiny)[0]
+    assert run(replace(spec, training=own), tiny)[0] != run(spec, tiny)[0]
+
+
+def test_the_learning_rate_may_change_from_stretch_to_stretch(
+    spec: TrialSpec, tiny: Dataset
+) -> None:
+    whole, changed = replace(spec, mode="none"), replace(spec, mode="none:2,none+learning-rate=1:2")
+    (_, before, after), (_, same, other) = (run(item, tiny)[0][:3] for item in (whole, changed))
+    assert before == same
+    assert after.train_loss != other.train_loss
 
 
 def count_on(split, spec: TrialSpec, data: Dataset, weights: Weights) -> int:

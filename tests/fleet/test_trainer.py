@@ -141,7 +141,7 @@ def test_seconds_are_shared_among_the_replicas(single: Dataset) -> None:
     [
         ({"architecture": Architecture.parse("3*3")}, "share their architecture; got 2\\*7, 3\\*3"),
         ({"dataset": "other"}, "share their dataset; got other, random"),
-        ({"training": TrainingOptions()}, "share their training"),
+        ({"training": TrainingOptions()}, "share their options"),
     ],
 )
 def test_trials_that_differ_are_refused(

@@ -26,7 +26,7 @@ from tests.fleet.fleet_fakes import (
     run_fleet,
     same_bits,
 )
-from tests.variants import VARIANTS
+from tests.variants import FLEETS_OF_THEIR_OWN, ONE_FLEET
 
 KERNELS = ["native", "torch"]
 DATA = random_data()
@@ -67,11 +67,17 @@ def same_memory(ours: Moments | None, theirs: Moments | None) -> bool:
     )
 
 
+FLEETS = [ONE_FLEET, *((mode,) for mode in FLEETS_OF_THEIR_OWN)]
+
+
 @pytest.mark.parametrize("pairing", list(Pairing))
+@pytest.mark.parametrize("modes", FLEETS, ids=["shared", *FLEETS_OF_THEIR_OWN])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_every_mode_of_one_fleet_leaves_the_engines_records(kernel: str, pairing: Pairing) -> None:
+def test_every_mode_of_a_fleet_leaves_the_engines_records(
+    kernel: str, modes: tuple[str, ...], pairing: Pairing
+) -> None:
     need(kernel)
-    specs = make_specs("2*7", modes=VARIANTS, trials=1, meta_loops=9, pairing=pairing)
+    specs = make_specs("2*7", modes=modes, trials=1, meta_loops=9, pairing=pairing)
     plan = make_plan(specs, DATA, kernel=kernel)
     records, states = run_fleet(specs, DATA, plan)
     results = fleet_finish(specs, DATA, states, plan=plan)
@@ -90,7 +96,7 @@ def test_a_fleet_goes_on_from_checkpoints_with_the_same_bits(
 ) -> None:
     need(kernel)
     data = random_data(dtype=torch.float32)
-    specs = make_specs("2*7", modes=VARIANTS, trials=1, meta_loops=7)
+    specs = make_specs("2*7", modes=ONE_FLEET, trials=1, meta_loops=7)
     plan = make_plan(specs, data, kernel=kernel, precision=precision)
     records, states = run_fleet(specs, data, plan)
     _, middle = run_fleet([replace(spec, meta_loops=3) for spec in specs], data, plan)

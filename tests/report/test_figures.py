@@ -187,7 +187,7 @@ def test_modes_and_regimes_differ_in_more_than_colour() -> None:
 
 
 VARIANTS = (*FOUR_MODES, "hidden+patience=5", "dropout:50,hidden+count=2:50")
-IN_ANY_NETWORK = tuple(name for name in mode_names() if not get_mode(name).recycles)
+IN_ANY_NETWORK = tuple(name for name in mode_names() if not get_mode(name).recycling)
 
 
 @pytest.mark.parametrize(

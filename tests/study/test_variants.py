@@ -35,6 +35,10 @@ MODES = [
     "dropout:2, output:3",
     "sam+always-accept",
     "none:2,annealed_gradient_noise:2",
+    "none+learning-rate=0.02",
+    "hidden+learning-rate=0.02",
+    "none+learning-rate=0.02:2,none:2",
+    "hidden+initialisation=he",
 ]
 
 
@@ -59,6 +63,13 @@ def test_the_fleet_trains_what_it_can_and_the_engine_the_rest() -> None:
         "plain",
         "no fleet changes its update equation from stretch to stretch, as "
         "none:2,annealed_gradient_noise:2 does",
+    )
+    assert found[("none+learning-rate=0.02", "hidden+learning-rate=0.02")] == ("fleet", "")
+    assert found[("hidden+initialisation=he",)] == ("fleet", "")
+    assert found[("none+learning-rate=0.02:2,none:2",)] == (
+        "plain",
+        "no fleet changes its learning rate from stretch to stretch, as "
+        "none+learning-rate=0.02:2,none:2 does",
     )
 
 

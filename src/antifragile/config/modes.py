@@ -2,8 +2,9 @@
 
 A mode says which neuron of the candidate is ablated between cloning and training, or what perturbs
 the equation that trains it. The six of the paper (section II.F) are built in, and every preset of
-`antifragile.optim` is a mode of group ``perturbation``. ``redo`` (arXiv 2302.12902) is a rival: it
-draws dormant neurons anew while it trains (`engine.recycling`). The ablations of the paper:
+`antifragile.optim` is a mode of group ``perturbation``. ``redo`` (arXiv 2302.12902) and ``snr``
+(arXiv 2410.20098) are rivals: they draw neurons that do not fire anew while they train
+(`engine.recycling`). The ablations of the paper:
 
 | ablation | the neuron is drawn                            | what becomes zero                |
 |----------|------------------------------------------------|----------------------------------|
@@ -26,6 +27,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from itertools import accumulate
 
@@ -81,7 +83,8 @@ class Mode:
         variation: Promotion, optimizer, choice of neurons and damage; the paper's by default.
         base: The mode without its modifiers; its random streams are this mode's.
         stretches: Modes that follow each other in a trial, of which this one is made.
-        recycles: Updates between two recyclings of dormant neurons (ReDo); None for none.
+        recycling: The neurons that are drawn anew while it trains; None for none.
+        recycles: Updates between two such recyclings; None for every update.
         residual_ablation: The neuron that it zeroes in a ResMLP, where that is chosen otherwise.
     """
 
@@ -94,6 +97,7 @@ class Mode:
     variation: Variation = PAPER
     base: str = ""
     stretches: tuple[Stretch, ...] = ()
+    recycling: Recycling | None = None
     recycles: int | None = None
     residual_ablation: Ablation | None = None
 
@@ -125,7 +129,7 @@ class Mode:
 
     @property
     def recycle_every(self) -> int | None:
-        """Updates between two recyclings, with its modifier; None in a mode that does not."""
+        """Updates between two recyclings, with its modifier; None for every update."""
         return self.variation.every or self.recycles
 
     @property
@@ -140,6 +144,13 @@ class Stretch:
 
     mode: Mode
     loops: int
+
+
+class Recycling(StrEnum):
+    """Neurons that are drawn anew: DORMANT as ReDo finds them, SILENT as SNR does."""
+
+    DORMANT = "dormant"
+    SILENT = "silent"
 
 
 _LONGEST = 100  # characters that a store keeps
@@ -207,7 +218,21 @@ def _made(name: str, registered: tuple[str, ...]) -> Mode:
     if len(joined) == 1:
         return joined[0].mode
     spelling = ",".join(f"{stretch.mode.name}:{stretch.loops}" for stretch in joined)
-    return Mode(name=spelling, group="variant", stretches=joined)
+    variation = _shared(spelling, [stretch.mode.variation for stretch in joined])
+    return Mode(name=spelling, group="variant", stretches=joined, variation=variation)
+
+
+def _shared(spelling: str, variations: Sequence[Variation]) -> Variation:
+    """What the stretches have in common: the law of fresh weights, and perhaps the step size."""
+    laws = {variation.initialisation for variation in variations}
+    if len(laws) > 1:
+        raise SpecError(
+            f"schedule {spelling!r:.120} begins with one network, so its parts share the law of "
+            "fresh weights; give 'initialisation' to all of them, or to none"
+        )
+    rates = {variation.learning_rate for variation in variations}
+    rate = rates.pop() if len(rates) == 1 else None
+    return Variation(learning_rate=rate, initialisation=laws.pop())
 
 
 def _joined(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
@@ -296,4 +321,5 @@ PAPER_MODES: tuple[str, ...] = tuple(_MODES)
 _register_presets()
 register_mode(Mode(name="channel", group="psa", residual_ablation=_CHANNEL))
 register_mode(Mode(name="author-hidden", group="psa", residual_ablation=_AFTER_FIRST))
-register_mode(Mode(name="redo", group="rival", recycles=1000))
+register_mode(Mode(name="redo", group="rival", recycling=Recycling.DORMANT, recycles=1000))
+register_mode(Mode(name="snr", group="rival", recycling=Recycling.SILENT))

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from antifragile.config.modes import get_mode
 from antifragile.config.seeds import SeedTree, TrialStreams, dropout_keep_mask
 from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Split
 from antifragile.engine.perturbation import needs_closure, perturbed
-from antifragile.engine.recycling import recycle_dormant
-from antifragile.model.networks import Dropout, LinearStack, SimpleMLP
+from antifragile.engine.recycling.recycler import Recycler
+from antifragile.model.networks import Dropout, LinearStack
 
 _EVALUATION_BATCH = 1000  # activations of the widest networks stay near the cache
 
@@ -82,7 +81,7 @@ def keyed_dropout(
 
 def fresh_adamw(model: LinearStack, spec: TrialSpec) -> torch.optim.Optimizer:
     """Make the trial's optimizer, without any memory."""
-    options = spec.training
+    options = spec.options
     return torch.optim.AdamW(
         model.parameters(),
         lr=options.learning_rate,
@@ -120,7 +119,7 @@ def train_epoch(
     total = torch.zeros((), dtype=torch.float64, device=train.images.device)
     batches = torch.split(order, spec.training.batch_size)
     first_step = (meta_loop - 1) * len(batches)
-    recycle_every = get_mode(spec.mode).recycle_every
+    recycler = Recycler(spec, streams, model, optimizer, len(batches))
     with perturbed(optimizer, spec, streams, first_step=first_step, model=model):
         for step, rows in enumerate(batches):
             dropout = keyed_dropout(
@@ -133,11 +132,7 @@ def train_epoch(
             batch = Split(train.images[rows], train.labels[rows])
             loss = _one_step(model, optimizer, batch, dropout, needs_closure(spec.perturbations))
             total += loss * len(rows)
-            update = first_step + step + 1
-            if recycle_every and update % recycle_every == 0:
-                assert isinstance(model, SimpleMLP), "checked in the spec"
-                fresh = streams.ablation.child("recycled", update)
-                recycle_dormant(model, optimizer, batch.images, stream=fresh)
+            recycler.after(first_step + step + 1, batch.images)
     return total.item() / train.n_samples
 
 

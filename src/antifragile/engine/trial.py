@@ -257,7 +257,7 @@ def initial_weights(
     stream = spec.streams().init
     key = (stream if draw == 1 else stream.child("again", draw)).key64
     generator = torch.Generator().manual_seed(key)
-    initialise(model, generator=generator, law=spec.training.initialisation)
+    initialise(model, generator=generator, law=spec.options.initialisation)
     return clone_weights(model)
 
 

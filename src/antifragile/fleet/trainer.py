@@ -123,7 +123,7 @@ def make_kernel(plan: FleetPlan, layout: FlatLayout, data: Dataset) -> Kernel:
 def _check_alike(specs: Sequence[TrialSpec]) -> None:
     if not specs:
         raise UsageError("a fleet needs at least one trial; got none.")
-    for name in ("architecture", "dataset", "training", "perturbations"):
+    for name in ("architecture", "dataset", "options", "perturbations"):
         values = {getattr(spec, name) for spec in specs}
         if len(values) > 1:
             shown = ", ".join(sorted(_shown(value) for value in values)[:3])

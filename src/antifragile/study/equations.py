@@ -1,5 +1,6 @@
 """The update equations of a study: which modes share one, and how these are trained.
 
+Modes whose modifiers change the learning rate or the law of fresh weights have one of their own.
 The compiled kernel knows the plain equation only. Modes that perturb it are trained by the batched
 torch kernel, each replica with its own noise, or, where that kernel cannot either, by the readable
 engine one trial at a time; so are modes with modifiers that no fleet has (`fleet.planning.modes`).
@@ -84,13 +85,17 @@ def study_equations(spec: StudySpec, options: RunOptions) -> tuple[UpdateEquatio
         UsageError: The readable engine has to take modes over and cannot compute as asked.
     """
     is_plain = options.engine is EngineName.PLAIN
-    modes: dict[tuple[tuple[Perturbation, ...], str | None], list[str]] = {}
+    modes: dict[tuple[TrainingOptions, tuple[Perturbation, ...], str | None], list[str]] = {}
     for mode in spec.modes:
         perturbations = () if is_plain else spec.training.perturbations_in(mode)
         reason = why_not_in_fleet(get_mode(mode), perturbations, spec.training.block_norm)
         obstacle = "as asked" if is_plain else reason
-        modes.setdefault((perturbations, obstacle), []).append(mode)
-    return tuple(_equation(names, *common, options) for common, names in modes.items())
+        training = spec.training if is_plain else spec.training.in_mode(mode)
+        modes.setdefault((training, perturbations, obstacle), []).append(mode)
+    return tuple(
+        _equation(names, perturbations, obstacle, options)
+        for (_, perturbations, obstacle), names in modes.items()
+    )
 
 
 def plan_trainings(spec: StudySpec, data: Dataset, options: RunOptions) -> tuple[TrainingPlan, ...]:
@@ -214,5 +219,5 @@ def _plan_training(
 def _workload(specs: Sequence[TrialSpec], data: Dataset, equation: UpdateEquation) -> Workload:
     """The workload of these trials, with the modes that need not be trained beside others."""
     is_paired = specs[0].pairing is Pairing.PAIRED
-    has_placebo = specs[0].training.decay_is_placebo and {"none", "decay"} <= set(equation.modes)
+    has_placebo = specs[0].options.decay_is_placebo and {"none", "decay"} <= set(equation.modes)
     return replace(workload(specs, data), placebos=int(is_paired and has_placebo))

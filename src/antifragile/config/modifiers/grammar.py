@@ -150,6 +150,8 @@ def spelled(variation: Variation) -> str:
         *([str(variation.targets.rank)] if variation.targets.rank is not None else []),
         *([str(variation.damage)] if variation.damage is not DamageKind.ZERO else []),
         *([f"every={variation.every}"] if variation.every is not None else []),
+        *([f"learning-rate={_plain(rate)}"] if (rate := variation.learning_rate) else []),
+        *([f"initialisation={law}"] if (law := variation.initialisation) else []),
     ]
     return "".join(f"+{word}" for word in words)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from antifragile.config.networks import Initialiser
+
 
 class PromotionRule(StrEnum):
     """Rules that say which state the next candidate is cloned from (`engine.policies`)."""
@@ -137,6 +139,8 @@ class Variation:
         damage: The change of their entries.
         every: Updates between two recyclings of dormant neurons, in a mode that does so; None for
             the mode's own number.
+        learning_rate: AdamW step size; None for that of the training options.
+        initialisation: The law of fresh weights; None for that of the training options.
     """
 
     promotion: Promotion = Promotion()
@@ -144,6 +148,8 @@ class Variation:
     targets: TargetChoice = TargetChoice()
     damage: DamageKind = DamageKind.ZERO
     every: int | None = None
+    learning_rate: float | None = None
+    initialisation: Initialiser | None = None
 
 
 PAPER = Variation()

@@ -17,9 +17,11 @@ from antifragile.config.modifiers.records import (
     Promotion,
     PromotionRule,
 )
+from antifragile.config.networks import Initialiser
 
 MAX_NUMBER = 10**6
 _LEAST_FRACTION = 1e-6
+_MOST_LEARNING_RATE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,13 @@ def _layer(text: str) -> tuple[int, int | None]:
 def _fixed(text: str) -> Mapping[str, Any]:
     layer, _, neuron = text.partition("/")
     return {"fixed": (_number(layer.strip(), 0), _number(neuron.strip(), 0))}
+
+
+def _learning_rate(text: str) -> Mapping[str, Any]:
+    rate = float(text)
+    if not 0 < rate <= _MOST_LEARNING_RATE:
+        raise ValueError
+    return {"learning_rate": rate}
 
 
 def _always(**fields: Any) -> Callable[[str], Mapping[str, Any]]:
@@ -257,6 +266,22 @@ _LISTED = (
         value="F",
         example="every=500",
         read=lambda text: {"every": _number(text)},
+    ),
+    Modifier(
+        name="learning-rate",
+        part="learning rate",
+        words="another step size of AdamW than the training options have",
+        value=f"F (above 0, at most {_MOST_LEARNING_RATE:,})",
+        example="learning-rate=0.001",
+        read=_learning_rate,
+    ),
+    Modifier(
+        name="initialisation",
+        part="initialisation",
+        words="another law of fresh weights than the training options have",
+        value=" or ".join(Initialiser),
+        example=f"initialisation={Initialiser.HE}",
+        read=lambda text: {"initialisation": Initialiser(text)},
     ),
 )
 

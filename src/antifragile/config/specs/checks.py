@@ -23,7 +23,7 @@ def check_perturbations(faults: Faults, training: TrainingOptions, modes: Iterab
     closures = sorted(name for name, item in common.items() if item.facts.needs_closure)
     for mode in _parts(modes):
         own = mode.perturbation
-        if mode.recycles and training.perturb:
+        if mode.recycling and training.perturb:
             faults.add(
                 f"mode {mode.name!r} draws neurons anew between updates, which training.perturb "
                 "cannot stand beside; drop one of the two"
@@ -86,7 +86,7 @@ def _parts(modes: Iterable[str]) -> list[Mode]:
 def check_ablations(faults: Faults, training: TrainingOptions, modes: Iterable[str]) -> None:
     """Note every mode that ablates, or draws anew, what the network does not have."""
     for mode in _parts(modes):
-        if mode.recycles and training.network is not Network.MLP:
+        if mode.recycling and training.network is not Network.MLP:
             faults.add(
                 f"mode {mode.name!r} draws neurons of network 'mlp' anew, not of network "
                 f"{str(training.network)!r}; use network 'mlp' or another mode"

@@ -131,6 +131,20 @@ class TrainingOptions:
         own = get_mode(mode).at(1).perturbation
         return self.perturb if own is None else (*self.perturb, own)
 
+    def in_mode(self, mode: str) -> TrainingOptions:
+        """These options with what the modifiers of a mode decide.
+
+        The learning rate of a mode of several stretches may change between them; these are then
+        the options of the stretches that do not say.
+        """
+        variation = get_mode(mode).variation
+        own = {
+            key: value
+            for key in ("learning_rate", "initialisation")
+            if (value := getattr(variation, key)) is not None
+        }
+        return replace(self, **own) if own else self
+
     @property
     def decay_is_placebo(self) -> bool:
         """Whether mode ``decay`` can only repeat a paired ``none``.

@@ -58,6 +58,11 @@ class TrialSpec:
         return get_mode(self.mode).ablation_in(self.training.network)
 
     @property
+    def options(self) -> TrainingOptions:
+        """The training options in this trial's mode."""
+        return self.training.in_mode(self.mode)
+
+    @property
     def weight_decay(self) -> float:
         """AdamW's decoupled weight decay in this trial's mode."""
         options = self.training

@@ -85,6 +85,16 @@ def check_given(mode: Mode, training: ModelTraining) -> None:
             f"mode {mode.name!r} perturbs the update equation; use mode 'none', and "
             "antifragile.perturb on the optimizer in your training."
         )
+    if mode.recycling is not None:
+        raise UsageError(
+            f"mode {mode.name!r} draws neurons anew between the updates of an epoch, which is done "
+            "for the paper's networks only; for a model of your own use hidden+reinit."
+        )
+    if variation.learning_rate is not None or variation.initialisation is not None:
+        raise UsageError(
+            f"mode {mode.name!r} decides a learning rate or an initialisation, which are your "
+            "training's and your model's; set them there, and leave the modifier out."
+        )
     if variation.optimizer is not OptimizerMemory.RESET and not training.optimizers:
         raise UsageError(
             f"mode {mode.name!r} keeps the optimizer's memory; give optimizer=..., and take it as "

@@ -55,7 +55,7 @@ def epoch_job(
     return EpochJob(
         weights=candidates,
         groups=_groups(specs, data, plan, state, active),
-        options=chosen[0].training,
+        options=chosen[0].options,
         weight_decay=[spec.weight_decay for spec in chosen],
         dropout=[spec.dropout for spec in chosen],
         block_dropout=[spec.block_dropout for spec in chosen],

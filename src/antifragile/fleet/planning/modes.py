@@ -23,6 +23,8 @@ def why_not_in_fleet(
     """
     if len({part.perturbation for part in mode.parts}) > 1:
         return f"no fleet changes its update equation from stretch to stretch, as {mode.name} does"
-    if recycling := [part.name for part in mode.parts if part.recycles]:
+    if len({part.variation.learning_rate for part in mode.parts}) > 1:
+        return f"no fleet changes its learning rate from stretch to stretch, as {mode.name} does"
+    if recycling := [part.name for part in mode.parts if part.recycling]:
         return f"no kernel draws neurons anew between two updates, as {recycling[0]} does"
     return why_not_batched(perturbations, block_norm)

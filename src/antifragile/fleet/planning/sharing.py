@@ -50,7 +50,7 @@ def leading_replicas(
 def _equation(spec: TrialSpec, meta_loop: int, dtype: torch.dtype) -> tuple[object, ...]:
     """Equal for two replicas that, from the same weights and batches, take the same steps."""
     streams, spec = spec.streams(meta_loop), spec.at(meta_loop)
-    keep = 1 - spec.training.learning_rate * spec.weight_decay
+    keep = 1 - spec.options.learning_rate * spec.weight_decay
     masks = streams.dropout.path if spec.dropout or spec.block_dropout else ()
     noise = streams.perturbation.path if spec.perturbations else ()
     return masks, noise, torch.tensor(keep, dtype=dtype).item()

@@ -1,0 +1,1 @@
+"""Rivals of PSA: hidden neurons that do not fire are drawn anew while the network trains."""
