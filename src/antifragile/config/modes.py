@@ -223,7 +223,7 @@ def _made(name: str, registered: tuple[str, ...]) -> Mode:
 
 
 def _shared(spelling: str, variations: Sequence[Variation]) -> Variation:
-    """What the stretches have in common: the law of fresh weights, and perhaps the step size."""
+    """Return what all stretches share: the law of fresh weights, and perhaps the step size."""
     laws = {variation.initialisation for variation in variations}
     if len(laws) > 1:
         raise SpecError(
