@@ -79,7 +79,7 @@ class Cell:
         n, m = len(self.ours), len(self.paper)
         if ours + paper in (0, n + m):
             return "-"
-        return f"{fisher((ours, n), (paper, m)):.2f} ({ours}/{n}, {paper}/10)"
+        return f"{fisher((ours, n), (paper, m)):.2f} ({ours}/{n}, {paper}/{m})"
 
 
 def pooled(cells: list[Cell], rng: np.random.Generator) -> tuple[float, float, float]:
@@ -111,12 +111,12 @@ def read_cells(ours: pd.DataFrame, paper: pd.DataFrame) -> list[Cell]:
     ]
 
 
-def markdown(cells: list[Cell]) -> str:
-    """The table of cells."""
+def markdown(cells: list[Cell], *, theirs: str = "paper") -> str:
+    """The table of cells; ``theirs`` names the other trials."""
     lines = [
-        "| architecture | mode | n | ours, mean ± sd | paper, mean ± sd | difference "
+        f"| architecture | mode | n | ours, mean ± sd | {theirs}, mean ± sd | difference "
         "| 95 % interval | margin | p of equivalence | verdict "
-        "| above ZeroR: Fisher p (ours, paper) |",
+        f"| above ZeroR: Fisher p (ours, {theirs}) |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for cell in cells:

@@ -1,0 +1,1 @@
+"""Tables of docs/beyond.md, from the studies in studies/beyond."""
