@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from antifragile._optional import require
 from antifragile.config.modes import get_mode
@@ -38,6 +38,8 @@ class FrustrationCallback:
             the model itself, or the only part of a LightningModule that is called.
         layers: Names of layers whose units may be hit; None for all.
         inputs: Arguments of one call of the network; by default those of its first call are used.
+        loss: Returns the loss of the model on a few training samples, always the same ones, as a
+            scalar tensor; for modes that rank units by their gradients.
         weight_decay: Decoupled weight decay in mode ``decay``.
         dropout: Drop probability in mode ``dropout``.
 
@@ -73,6 +75,7 @@ class FrustrationCallback:
         network: str | None = None,
         layers: Sequence[str] | None = None,
         inputs: object = None,
+        loss: Callable[[nn.Module], Tensor] | None = None,
         weight_decay: float = 0.01,
         dropout: float = 0.1,
     ) -> None:
@@ -84,6 +87,7 @@ class FrustrationCallback:
             "fresh": fresh,
             "layers": layers,
             "inputs": inputs,
+            "loss": loss,
             "weight_decay": weight_decay,
             "dropout": dropout,
         }

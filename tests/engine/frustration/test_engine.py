@@ -9,14 +9,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from antifragile import FrustrationEngine
 from antifragile.engine.policies import StateSlot
 from antifragile.model.units.find import find_units
 from antifragile.model.units.records import Unit, ablate_unit
+from antifragile.model.units.values import activations, gradients
+from antifragile.model.units.watching.prepare import Inputs
 from tests.engine.frustration.small_training import (
     IMAGES,
+    LABELS,
     evaluate,
     small_model,
     train_epoch,
@@ -31,6 +35,8 @@ VARIANTS = (
     "hidden+fraction=0.25",
     "hidden+adaptive",
     "hidden+least-magnitude",
+    "full+most-activation",
+    "hidden+dormant",
     "hidden+layers=1",
     "hidden+fixed=0/2",
     "hidden+noise",
@@ -42,6 +48,38 @@ VARIANTS = (
 def engine(mode: str = "hidden", **options: object) -> FrustrationEngine:
     torch.manual_seed(1)
     return FrustrationEngine(small_model(), train_epoch, evaluate, mode=mode, **options)  # type: ignore[arg-type]
+
+
+def loss(model: nn.Module) -> Tensor:
+    return cross_entropy(model(IMAGES[:16]), LABELS[:16])
+
+
+@pytest.mark.parametrize("rank", ["least-activation", "most-activation", "least-gradient"])
+def test_the_unit_that_is_hit_is_the_first_by_its_rank(rank: str) -> None:
+    run = engine(f"hidden+{rank}", loss=loss, inputs=IMAGES[:16])
+    list(run.run(1))
+    model = copy.deepcopy(run.best())
+    groups = [group.units for group in run.units.groups[:2]]
+    if rank.endswith("gradient"):
+        parameters = dict(model.named_parameters())
+        values = gradients(groups, parameters, model, loss)
+    else:
+        values = activations(groups, model, Inputs.of(IMAGES[:16]))
+    units = [unit.name for group in groups for unit in group]
+    place = int((np.argmax if rank.startswith("most") else np.argmin)(np.concatenate(values)))
+    [_, record] = [None, *run.run(2)]
+    assert record.ablated == (units[place],)
+
+
+def test_dormant_units_are_hit_and_no_others() -> None:
+    model = small_model()
+    with torch.no_grad():
+        model[4].weight[3], model[4].bias[3] = 0, -100  # training does not wake it up
+    torch.manual_seed(1)
+    run = FrustrationEngine(model, train_epoch, evaluate, mode="hidden+dormant+count=9")
+    for record in list(run.run(3))[1:]:
+        assert "4[3]" in record.ablated
+        assert len(record.ablated) < 9, "the others fire"
 
 
 @pytest.mark.parametrize("mode", [*MODES, *VARIANTS])

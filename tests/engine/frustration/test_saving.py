@@ -23,7 +23,15 @@ def scores(records: list[FrustrationRecord]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize(
-    "mode", ["hidden", "none", "hidden+patience=2", "none+always-accept", "hidden+adaptive"]
+    "mode",
+    [
+        "hidden",
+        "none",
+        "hidden+patience=2",
+        "none+always-accept",
+        "hidden+adaptive",
+        "hidden+least-activation",
+    ],
 )
 @pytest.mark.parametrize("stop", [1, 4])
 def test_a_resumed_run_is_the_uninterrupted_one(mode: str, stop: int, tmp_path: Path) -> None:

@@ -89,10 +89,7 @@ def test_a_model_that_is_never_called_needs_its_inputs() -> None:
         ("none+continuous", r"keeps the optimizer's memory; give optimizer"),
         ("none+restart=3", "needs fresh networks; give fresh="),
         ("hidden+reinit", "needs fresh networks; give fresh="),
-        (
-            "hidden+dormant",
-            "ranks units by dormant, which is measured on the paper's networks only",
-        ),
+        ("hidden+least-gradient", "ranks units by their gradients; give loss=, a function of the"),
         ("redo", "draws neurons anew between the updates of an epoch, which is done for the paper"),
         ("none:2,snr:2", "mode 'snr' draws neurons anew"),
         ("none+learning-rate=0.1", "decides a learning rate or an initialisation, which are your"),

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from antifragile.config.modes import Mode
+from antifragile.config.modifiers.grammar import needs_data
 from antifragile.config.modifiers.records import OptimizerMemory, Promotion
 from antifragile.config.seeds import SeedTree
 from antifragile.engine.frustration.functions import (
@@ -31,7 +32,10 @@ from antifragile.model.damage import Masks, damage_entries
 from antifragile.model.networks import Weights
 from antifragile.model.units.find import VERIFIED_SAMPLES, find_units
 from antifragile.model.units.records import Unit, UnitTable, masks
+from antifragile.model.units.values import activations, gradients, magnitudes
 from antifragile.model.units.watching.prepare import Inputs, few_samples, unwrap
+
+_RANKED_SAMPLES = 64  # of a call that was seen in a trainer, and travels in its checkpoints
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class ModelCandidate:
         if ablation_of(mode) is None:
             return ()
         parameters, rng = dict(self._network.named_parameters()), self._stream.generator(meta_loop)
-        units = self.pool(mode).choose(mode, parameters, rng=rng, rate=rate)
+        units = self.pool(mode).choose(mode, self._values(mode), rng=rng, rate=rate)
         damaged = self._damaged(mode, parameters, units, rng)
         if mode.variation.optimizer is OptimizerMemory.ZEROED:
             self.training.forget(damaged, parameters)
@@ -157,7 +161,8 @@ class ModelCandidate:
             inputs: The arguments; a few samples of them are kept.
         """
         self._network = unwrap(self._inner.get_submodule(network))
-        self._inputs = [few_samples(self._network, inputs, VERIFIED_SAMPLES)]
+        most = _RANKED_SAMPLES if any(map(_looks_at_data, self.mode.parts)) else VERIFIED_SAMPLES
+        self._inputs = [few_samples(self._network, inputs, most)]
 
     @property
     def call(self) -> tuple[str, Inputs] | None:
@@ -222,6 +227,19 @@ class ModelCandidate:
                 "model(...) there, or give the arguments of a call as inputs=."
             )
 
+    def _values(self, mode: Mode) -> list[np.ndarray] | None:
+        """Values by which a mode ranks the units of every layer; None where it draws blindly."""
+        rank, layers = mode.variation.targets.rank, self.pool(mode).layers
+        if rank is None:
+            return None
+        parameters = dict(self._network.named_parameters())
+        if not needs_data(rank):
+            return magnitudes(layers, parameters)
+        if rank.endswith("gradient"):
+            assert self.training.loss is not None, "checked when the run was made"
+            return gradients(layers, parameters, self.training.model, self.training.loss)
+        return activations(layers, self._network, self._inputs[0])
+
     def _damaged(
         self,
         mode: Mode,
@@ -263,3 +281,7 @@ class ModelCandidate:
             if name not in built or built[name].shape != value.shape:
                 raise UsageError(f"fresh() returned a model without {name!r}, or of another shape.")
         return {name: built[name] for name in mine}
+
+
+def _looks_at_data(mode: Mode) -> bool:
+    return needs_data(mode.variation.targets.rank)

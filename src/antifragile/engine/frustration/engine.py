@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from antifragile.config.modes import get_mode
 from antifragile.engine.frustration.candidate import ModelCandidate, ModelStates
@@ -55,8 +55,10 @@ class FrustrationEngine:
             mode says ``persistent``; learning rates and schedules go on.
         fresh: Returns a new model, for the modifiers ``restart`` and ``reinit``.
         layers: Names of layers whose units may be hit (`units` lists them); None for all.
-        inputs: Arguments of one call of the model, to find its units on; by default those of its
-            first call are used.
+        inputs: Arguments of one call of the model, to find its units on, and to measure their
+            activations in modes that rank by these; by default those of its first call are used.
+        loss: Returns the loss of the model on a few training samples, always the same ones, as a
+            scalar tensor; for modes that rank units by their gradients.
         weight_decay: Decoupled weight decay in mode ``decay``.
         dropout: Drop probability in mode ``dropout``, of what the readers of hidden units read.
 
@@ -82,6 +84,7 @@ class FrustrationEngine:
         fresh: Callable[[], nn.Module] | None = None,
         layers: Sequence[str] | None = None,
         inputs: object = None,
+        loss: Callable[[nn.Module], Tensor] | None = None,
         weight_decay: float = 0.01,
         dropout: float = 0.1,
     ) -> None:
@@ -99,6 +102,7 @@ class FrustrationEngine:
             dropout=dropout,
             layers=layers,
             inputs=inputs,
+            loss=loss,
         )
         for part in self.mode.parts:
             check_given(part, self._training)
@@ -180,6 +184,7 @@ class FrustrationEngine:
         fresh: Callable[[], nn.Module] | None = None,
         layers: Sequence[str] | None = None,
         inputs: object = None,
+        loss: Callable[[nn.Module], Tensor] | None = None,
         weight_decay: float = 0.01,
         dropout: float = 0.1,
     ) -> FrustrationEngine:
@@ -194,6 +199,7 @@ class FrustrationEngine:
             fresh: As before.
             layers: As before.
             inputs: As before.
+            loss: As before.
             weight_decay: As before.
             dropout: As before.
 
@@ -212,6 +218,7 @@ class FrustrationEngine:
             fresh=fresh,
             layers=layers,
             inputs=inputs,
+            loss=loss,
             weight_decay=weight_decay,
             dropout=dropout,
         )

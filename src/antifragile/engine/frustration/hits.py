@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from antifragile.config.modes import Ablation, Mode, get_mode
-from antifragile.config.modifiers.records import NeuronRank
 from antifragile.errors import UsageError
 from antifragile.model.targets import choose_neurons, most_neurons
 from antifragile.model.units.records import Unit, UnitGroup, UnitKind, UnitTable
 
 _INNER = (UnitKind.NEURON, UnitKind.CHANNEL, UnitKind.HEAD)
-_MAGNITUDES = (NeuronRank.LEAST_MAGNITUDE, NeuronRank.MOST_MAGNITUDE)
 
 
 @dataclass(frozen=True)
@@ -56,41 +53,38 @@ class UnitPool:
     @property
     def widths(self) -> list[int]:
         """Number of units of every layer, the outputs last."""
-        return [*(len(group.units) for group in self.hidden), len(self.outputs)]
+        return [len(units) for units in self.layers]
 
-    def unit(self, layer: int, number: int) -> Unit:
-        """Look a unit up by layer and number."""
-        if layer == len(self.hidden):
-            return self.outputs[number]
-        return self.hidden[layer].units[number]
+    @property
+    def layers(self) -> list[tuple[Unit, ...]]:
+        """Units of every layer, the outputs last."""
+        return [*(group.units for group in self.hidden), self.outputs]
 
     def choose(
-        self, mode: Mode, parameters: Mapping[str, Tensor], *, rng: np.random.Generator, rate: int
+        self,
+        mode: Mode,
+        values: Sequence[np.ndarray] | None,
+        *,
+        rng: np.random.Generator,
+        rate: int,
     ) -> list[Unit]:
         """Choose the units that a meta-loop hits.
 
         Args:
             mode: The mode of the meta-loop.
-            parameters: The model's parameters, for modes that rank units by them.
+            values: Those by which it ranks the units of every layer; None where it does not.
             rng: The stream that draws.
             rate: Number of units in an adaptive mode.
         """
         ablation, choice = ablation_of(mode), mode.variation.targets
         assert ablation is not None, "a mode that ablates"
-        values = None
-        if choice.rank is not None:
-            values = [self._magnitudes(layer, parameters) for layer in range(len(self.widths))]
         chosen = choose_neurons(ablation, choice, self.widths, rng=rng, rate=rate, values=values)
-        return [self.unit(layer, number) for layer, number in chosen]
+        layers = self.layers
+        return [layers[layer][number] for layer, number in chosen]
 
     def most_rate(self, mode: Mode) -> int:
         """Upper bound of an adaptive mode's rate; 1 in any other."""
         return most_neurons(ablation_of(mode), mode.variation.targets, self.widths)
-
-    def _magnitudes(self, layer: int, parameters: Mapping[str, Tensor]) -> np.ndarray:
-        """Norm of every unit's incoming entries."""
-        units = self.outputs if layer == len(self.hidden) else self.hidden[layer].units
-        return np.array([unit.incoming_norm(parameters) for unit in units])
 
 
 def ablation_of(mode: Mode) -> Ablation | None:
@@ -99,21 +93,11 @@ def ablation_of(mode: Mode) -> Ablation | None:
 
 
 def check_choice_of(mode: Mode) -> None:
-    """Refuse a choice of units that is defined for the paper's networks only.
-
-    Raises:
-        UsageError: It is the author's own, or needs activations or gradients.
-    """
+    """Refuse the choice of units that is the author's own, in his residual networks."""
     if mode.base == "author-hidden":
         raise UsageError(
             f"mode {mode.name!r} hits neurons as the paper's author did in his residual networks; "
             "for a model of your own use hidden or channel."
-        )
-    rank = mode.variation.targets.rank
-    if rank is not None and rank not in _MAGNITUDES:
-        raise UsageError(
-            f"mode {mode.name!r} ranks units by {rank}, which is measured on the paper's networks "
-            "only; for a model of your own use least-magnitude or most-magnitude."
         )
 
 

@@ -30,6 +30,7 @@ class ModelTraining:
         dropout: Drop probability in mode ``dropout``.
         layers: Names of the layers whose hidden units may be hit; None for all.
         inputs: Arguments of a call of the model; None to take those of its first call.
+        loss: Returns the loss of a few training samples, for modes that rank by gradient.
     """
 
     model: nn.Module
@@ -42,6 +43,7 @@ class ModelTraining:
     dropout: float = 0.1
     layers: Sequence[str] | None = None
     inputs: object = None
+    loss: Callable[[nn.Module], Tensor] | None = None
 
     def clear_memory(self) -> None:
         """Put the optimizers' memory back to where it is before the first step."""
@@ -105,5 +107,11 @@ def check_given(mode: Mode, training: ModelTraining) -> None:
         raise UsageError(
             f"mode {mode.name!r} needs fresh networks; give fresh=, a function that returns a new "
             "model of the same kind."
+        )
+    rank = variation.targets.rank
+    if rank is not None and rank.endswith("gradient") and training.loss is None:
+        raise UsageError(
+            f"mode {mode.name!r} ranks units by their gradients; give loss=, a function of the "
+            "model that returns the loss of a few training samples."
         )
     check_choice_of(mode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,11 +70,6 @@ class Unit:
     def name(self) -> str:
         """Layer and number, for example ``layers.0[3]``."""
         return f"{self.layer}[{self.number}]"
-
-    def incoming_norm(self, parameters: Mapping[str, Tensor]) -> float:
-        """Euclidean norm of all entries that write it."""
-        parts = [part.values(parameters[part.view.parameter]) for part in self.incoming]
-        return math.sqrt(sum(float(values.double().square().sum()) for values in parts))
 
     def entries(self, parameters: Mapping[str, Tensor]) -> Entries:
         """Mark the entries, incoming and outgoing, of every parameter that has some."""

@@ -8,6 +8,7 @@ that hold its input and output channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,19 @@ class MixingCall:
     read: tuple[int, ...]
     written: tuple[int, ...]
     is_convolution: bool = False
+
+
+def by_channel(data: Tensor, dimensions: Sequence[int]) -> Tensor:
+    """Arrange what a call reads or writes as (places, channels).
+
+    Args:
+        data: The activations.
+        dimensions: Those that hold the channels, as in a `MixingCall`.
+    """
+    kept = [dimension % data.dim() for dimension in dimensions]
+    others = [dimension for dimension in range(data.dim()) if dimension not in kept]
+    n_channels = math.prod(data.shape[dimension] for dimension in kept)
+    return data.permute(*others, *kept).reshape(-1, n_channels)
 
 
 def read_mixing(name: str, args: Sequence[Any], is_weight: IsWeight) -> MixingCall | None:

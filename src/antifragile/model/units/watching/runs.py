@@ -11,7 +11,6 @@ a dependence behind a ReLU that is off at all places.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.model.units.views import WeightView
+from antifragile.model.units.watching.calls import by_channel
 from antifragile.model.units.watching.draws import NO_CHANGE, Change, Draw
 from antifragile.model.units.watching.prepare import Runner
 from antifragile.model.units.watching.record import RecordedRun
@@ -130,7 +130,7 @@ class WatchedModel:
         for mixing, data in zip(self.recording.mixing.values(), observed.read, strict=True):
             if data is not None:
                 own = slice(starts[mixing.source], starts[mixing.source + 1])
-                sums[own] += _by_column(data.double(), mixing).sum(0).cpu().numpy()
+                sums[own] += by_channel(data.double(), mixing.read).sum(0).cpu().numpy()
         return sums
 
     def _observe(self, draw: Draw, change: Change) -> _Observed:
@@ -177,15 +177,7 @@ def _changed(old: Tensor, new: Tensor, mixing: Mixing) -> np.ndarray:
     """Flag the columns of a call's input that differ between two runs."""
     if old.shape != new.shape:
         raise OtherPath
-    return _by_column(differs(old, new), mixing).any(0).cpu().numpy()
-
-
-def _by_column(data: Tensor, mixing: Mixing) -> Tensor:
-    """Arrange what a call reads as (places, columns)."""
-    kept = [dimension % data.dim() for dimension in mixing.read]
-    others = [dimension for dimension in range(data.dim()) if dimension not in kept]
-    n_columns = math.prod(data.shape[dimension] for dimension in kept)
-    return data.permute(*others, *kept).reshape(-1, n_columns)
+    return by_channel(differs(old, new), mixing.read).any(0).cpu().numpy()
 
 
 def differs(old: Tensor, new: Tensor) -> Tensor:
