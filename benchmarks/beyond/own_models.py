@@ -104,6 +104,30 @@ class Task:
     unit: str
 
 
+Sets = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Inputs and targets to train on, and to validate on."""
+
+
+def digit_sets(data_dir: str | None = None) -> Sets:
+    """Take 10,000 images of MNIST (B, 1, 28, 28) to train on, and 5,000 to validate."""
+    data = load_dataset("mnist", data_dir=data_dir)
+    images, held = (
+        split.images[:n].view(-1, 1, 28, 28)
+        for split, n in ((data.train, N_IMAGES), (data.validation, N_VALIDATION))
+    )
+    return (
+        (images, data.train.labels[:N_IMAGES]),
+        (held, data.validation.labels[:N_VALIDATION]),
+    )
+
+
+def text_sets() -> Sets:
+    """Cut pieces of the library's text (B, T), with the letters that follow, (B, T)."""
+    pieces = library_text()[:901_000].unfold(0, CONTEXT + 1, CONTEXT)
+    train, held = pieces[:4000], pieces[-1000:]
+    return (train[:, :-1], train[:, 1:]), (held[:, :-1], held[:, 1:])
+
+
 def digits_task(noise: float, seed: int, data_dir: str | None = None) -> Task:
     """Digits of MNIST: 10,000 images to train on, 5,000 to validate, the 10,000 of the test.
 
@@ -112,15 +136,12 @@ def digits_task(noise: float, seed: int, data_dir: str | None = None) -> Task:
         seed: Seed of that draw.
         data_dir: Folder of the data sets.
     """
-    data = load_dataset("mnist", data_dir=data_dir)
-    sides = (-1, 1, 28, 28)
-    images = data.train.images[:N_IMAGES].view(sides)
-    labels = data.train.labels[:N_IMAGES].clone()
-    draw = torch.Generator().manual_seed(seed)
+    (images, labels), held = digit_sets(data_dir)
+    test = load_dataset("mnist", data_dir=data_dir).test
+    final = test.images.view(-1, 1, 28, 28), test.labels
+    labels, draw = labels.clone(), torch.Generator().manual_seed(seed)
     wrong = torch.rand(N_IMAGES, generator=draw) < noise
     labels[wrong] = torch.randint(0, 10, (int(wrong.sum()),), generator=draw)
-    held = data.validation.images[:N_VALIDATION].view(sides), data.validation.labels[:N_VALIDATION]
-    final = data.test.images.view(sides), data.test.labels
 
     def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         model.train()
