@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -48,6 +48,30 @@ DATA = {
 def test_a_record_goes_to_json_and_back() -> None:
     assert to_json(RECORD) == DATA
     assert from_json(Everything, json.loads(json.dumps(DATA))) == RECORD
+
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Score(Generic[Number]):
+    value: Number
+
+
+@dataclass(frozen=True)
+class Best(Generic[Number]):
+    score: Score[Number]
+    recent: Score[Number] | None = None
+
+
+def test_a_generic_record_is_read_with_its_types() -> None:
+    best = Best(Score(2), Score(1))
+    data = {"score": {"value": 2}, "recent": {"value": 1}}
+    assert to_json(best) == data
+    assert from_json(Best[int], data) == from_json(Best[float] | None, data) == best
+    assert from_json(Best[float], {"score": {"value": 0.5}}) == Best(Score(0.5))
+    with pytest.raises(RecordError, match=r"score\.value is 0\.5; expected a whole number"):
+        from_json(Best[int], {"score": {"value": 0.5}})
 
 
 def test_a_default_stands_for_a_missing_key_and_an_unknown_key_is_ignored() -> None:

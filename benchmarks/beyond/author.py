@@ -188,7 +188,8 @@ def main() -> None:
         options.out,
         "Residual networks: the author's withdrawn run, again",
         f"""`studies/beyond/author.toml` beside his trials, by
-`python -m benchmarks.beyond.author`. Peak validation accuracy in percent, 10 trials a cell, both with population sd.
+`python -m benchmarks.beyond.author`. Peak validation accuracy in percent,
+10 trials a cell, both with population sd.
 
 - {describe("All cells", cells, np.random.default_rng(1337))}
 - {equivalence(standardised(cells))}.

@@ -1,7 +1,8 @@
 """Frozen records to JSON data and back, checked against the types of their fields.
 
 For files that we write and read again, and for what a child process answers: a record is made of
-records, tuples, lists, dictionaries, enums, numbers and text. A dictionary whose keys are no text
+records (a generic one with its types, as in ``Standing[int]``), tuples, lists, dictionaries, enums,
+numbers and text. A dictionary whose keys are no text
 becomes a list of pairs. A field marked ``metadata=MAY_BE_ABSENT`` is left out while it is None, so
 that files which lack its key are written as they were read.
 """
@@ -14,7 +15,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 MAY_BE_ABSENT = {"may be absent": True}
 
@@ -93,8 +94,11 @@ def _reader(kind: Any) -> _Reader:
     """A function that reads values of a type."""
     origin, parts = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
-        return _record_reader(kind)
-    if origin is UnionType:
+        return _record_reader(kind, {})
+    if is_dataclass(origin):
+        names = origin.__parameters__  # type: ignore[union-attr]  # a generic one has some
+        return _record_reader(origin, dict(zip(names, parts, strict=True)))
+    if origin in (UnionType, Union):
         return _optional_reader(parts[0])
     if origin is tuple:
         return _tuple_reader(parts)
@@ -230,8 +234,9 @@ def _mapping_reader(key: Any, part: Any) -> _Reader:
     return read
 
 
-def _record_reader(kind: Any) -> _Reader:
-    hints = get_type_hints(kind)
+def _record_reader(kind: Any, types: Mapping[Any, Any]) -> _Reader:
+    """A function that reads records of a kind, with the types of its parameters."""
+    hints = {name: _concrete(hint, types) for name, hint in get_type_hints(kind).items()}
     known = [(item.name, _is_required(item)) for item in fields(kind)]
     readers: dict[str, _Reader] = {}  # made when first needed: a record may hold its own kind
 
@@ -252,6 +257,14 @@ def _record_reader(kind: Any) -> _Reader:
         return kind(**values)
 
     return read
+
+
+def _concrete(hint: Any, types: Mapping[Any, Any]) -> Any:
+    """Put types in place of a hint's parameters."""
+    if hint in types:
+        return types[hint]
+    free = getattr(hint, "__parameters__", ())
+    return hint[tuple(types[parameter] for parameter in free)] if free and types else hint
 
 
 def _wrong(expected: str, value: object) -> RecordError:

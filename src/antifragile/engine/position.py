@@ -11,19 +11,11 @@ from antifragile.engine.trial import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
-    """The score of a kept state, and the meta-loop whose candidate it was."""
-
-    score: int
-    meta_loop: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class FurtherCounts:
     """Numbers that only modes with modifiers have; `Progress` and `Moments` say what they mean."""
 
-    best: Mark
-    recent: Mark | None = None
+    best: Standing[int]
+    recent: Standing[int] | None = None
     failures: int = 0
     patience: int = 0
     rate: int = 1
@@ -31,7 +23,7 @@ class FurtherCounts:
 
     def check(self, position: Position) -> None:
         """Refuse numbers that no trial has."""
-        marks = [self.best] if self.recent is None else [self.best, self.recent]
+        standings = [self.best] if self.recent is None else [self.best, self.recent]
         counts = [
             self.failures,
             self.patience,
@@ -39,14 +31,14 @@ class FurtherCounts:
             0 if self.steps is None else self.steps,
         ]
         if (
-            any(not 1 <= mark.meta_loop <= position.meta_loop for mark in marks)
-            or min(*counts, *(mark.score for mark in marks)) < 0
+            any(not 1 <= item.meta_loop <= position.meta_loop for item in standings)
+            or min(*counts, *(item.score for item in standings)) < 0
             or self.best.score < position.bounty
             or (
                 self.recent
                 and self.recent.meta_loop in (position.lkg_meta_loop, self.best.meta_loop)
             )
-            or (self.best.meta_loop == position.lkg_meta_loop) != (self.best == position.mark)
+            or (self.best.meta_loop == position.lkg_meta_loop) != (self.best == position.lkg)
         ):
             raise RecordError("stands at counts that no trial has", "further")
 
@@ -62,19 +54,19 @@ class Position:
     further: FurtherCounts | None = None
 
     @property
-    def mark(self) -> Mark:
+    def lkg(self) -> Standing[int]:
         """Score and meta-loop of the LKG."""
-        return Mark(score=self.bounty, meta_loop=self.lkg_meta_loop)
+        return Standing(score=self.bounty, meta_loop=self.lkg_meta_loop)
 
     @property
     def progress(self) -> Progress[int]:
         """The standing of the trial."""
-        further = self.further or FurtherCounts(best=self.mark)
+        further = self.further or FurtherCounts(best=self.lkg)
         return Progress(
             meta_loop=self.meta_loop,
-            lkg=_standing(self.mark),
-            best=_standing(further.best),
-            recent=None if further.recent is None else _standing(further.recent),
+            lkg=self.lkg,
+            best=further.best,
+            recent=further.recent,
             failures=further.failures,
             patience=further.patience,
             rate=further.rate,
@@ -85,8 +77,8 @@ class Position:
         """Take the numbers out of a state."""
         progress = state.kept.progress
         further = FurtherCounts(
-            best=_mark(progress.best),
-            recent=None if progress.recent is None else _mark(progress.recent),
+            best=progress.best,
+            recent=progress.recent,
             failures=progress.failures,
             patience=progress.patience,
             rate=progress.rate,
@@ -97,7 +89,7 @@ class Position:
             final_correct=state.final_correct,
             bounty=progress.lkg.score,
             lkg_meta_loop=progress.lkg.meta_loop,
-            further=None if further == FurtherCounts(best=_mark(progress.lkg)) else further,
+            further=None if further == FurtherCounts(best=progress.lkg) else further,
         )
 
     def to_header(self) -> dict[str, Any]:
@@ -113,11 +105,3 @@ class Position:
             raise RecordError("stands at meta-loops or counts that no trial has")
         if self.further is not None:
             self.further.check(self)
-
-
-def _mark(standing: Standing[int]) -> Mark:
-    return Mark(score=standing.score, meta_loop=standing.meta_loop)
-
-
-def _standing(mark: Mark) -> Standing[int]:
-    return Standing(score=mark.score, meta_loop=mark.meta_loop)

@@ -8,6 +8,7 @@ from typing import Any
 
 from antifragile.engine.frustration.training import ModelTraining
 from antifragile.engine.loop import MetaLoopOutcome
+from antifragile.engine.policies import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +60,6 @@ def record_of(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavedStanding:
-    """A score, and the meta-loop whose candidate it was."""
-
-    score: float
-    meta_loop: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class SavedPosition:
     """Everything in the file that is no tensor.
 
@@ -74,26 +67,14 @@ class SavedPosition:
         mode: The mode.
         seed: Seed of the ablations.
         minimize: Whether less is better; scores are those of the engine, where more is.
-        meta_loop: Meta-loops so far.
-        lkg: Standing of the LKG; None before the first meta-loop has ended.
-        best: The bounty and its holder; None likewise.
-        recent: Best candidate that failed, under patience.
-        failures: Failures in a row, under patience.
-        patience: Failures at which the LKG steps back.
-        rate: Units that the next candidate loses in an adaptive mode.
+        progress: Scores and counts; None before the first meta-loop has ended.
         units: Number of units of every layer that the mode hits.
     """
 
     mode: str
     seed: int
     minimize: bool
-    meta_loop: int
-    lkg: SavedStanding | None
-    best: SavedStanding | None
-    recent: SavedStanding | None
-    failures: int
-    patience: int
-    rate: int
+    progress: Progress[float] | None
     units: dict[str, int]
 
 

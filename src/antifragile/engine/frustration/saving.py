@@ -21,13 +21,12 @@ from antifragile._records import RecordError, from_json, to_json
 from antifragile.engine.frustration.candidate import ModelCandidate
 from antifragile.engine.frustration.generators import generator_states, restore_generators
 from antifragile.engine.frustration.nested import with_tensors, without_tensors
-from antifragile.engine.frustration.records import SavedEpochs, SavedPosition, SavedStanding
-from antifragile.engine.policies import Progress, Standing, StateSlot, filled_slots
+from antifragile.engine.frustration.records import SavedEpochs, SavedPosition
+from antifragile.engine.policies import Progress, StateSlot, filled_slots
 from antifragile.errors import CheckpointError
 from antifragile.model.units.watching.prepare import Inputs
 
 _FORMAT = "antifragile frustration engine 1"
-_NONE_YET = Standing(score=0.0, meta_loop=0)
 
 
 @dataclass(frozen=True)
@@ -90,18 +89,11 @@ def pack_engine(
         [own] = candidate.training.optimizers
         optimizer = without_tensors(own.state_dict(), memory, "optimizer")
         tensors |= memory
-    counts = progress or Progress(meta_loop=0, lkg=_NONE_YET, best=_NONE_YET)
     position = SavedPosition(
         mode=candidate.mode.name,
         seed=seed,
         minimize=candidate.training.minimize,
-        meta_loop=counts.meta_loop,
-        lkg=_saved(counts.lkg),
-        best=_saved(counts.best),
-        recent=_saved(counts.recent),
-        failures=counts.failures,
-        patience=counts.patience,
-        rate=counts.rate,
+        progress=progress,
         units=dict(units),
     )
     header = {
@@ -179,7 +171,7 @@ def restore_engine(saved: SavedEngine, candidate: ModelCandidate) -> Progress[fl
     Raises:
         CheckpointError: It is of another model or optimizer; nothing is changed then.
     """
-    progress = _progress(saved)
+    progress = saved.position.progress
     if progress is None or saved.epochs is not None:
         raise CheckpointError(
             f"{saved.source} was saved by a trainer's callback; resume it with the trainer."
@@ -214,7 +206,7 @@ def restore_kept_states(saved: SavedEngine, candidate: ModelCandidate) -> Progre
     Raises:
         CheckpointError: They are of another model; nothing is changed then.
     """
-    progress = _progress(saved)
+    progress = saved.position.progress
     if progress is not None:
         for slot, tensors in _checked_states(saved, candidate, progress).items():
             candidate.slots.put(slot, tensors)
@@ -248,21 +240,6 @@ def restore_saved_generators(saved: SavedEngine) -> None:
     restore_generators(_part(saved, "generators"), saved.generators)
 
 
-def _progress(saved: SavedEngine) -> Progress[float] | None:
-    position = saved.position
-    if position.lkg is None or position.best is None:
-        return None
-    return Progress(
-        meta_loop=position.meta_loop,
-        lkg=_standing(position.lkg),
-        best=_standing(position.best),
-        recent=None if position.recent is None else _standing(position.recent),
-        failures=position.failures,
-        patience=position.patience,
-        rate=position.rate,
-    )
-
-
 def _checked_states(
     saved: SavedEngine, candidate: ModelCandidate, progress: Progress[float]
 ) -> dict[StateSlot, dict[str, Tensor]]:
@@ -290,13 +267,3 @@ def _part(saved: SavedEngine, prefix: str) -> dict[str, Tensor]:
         for name, value in saved.tensors.items()
         if name.startswith(f"{prefix}/")
     }
-
-
-def _saved(standing: Standing[float] | None) -> SavedStanding | None:
-    if standing is None or standing is _NONE_YET:
-        return None
-    return SavedStanding(score=standing.score, meta_loop=standing.meta_loop)
-
-
-def _standing(saved: SavedStanding) -> Standing[float]:
-    return Standing(score=saved.score, meta_loop=saved.meta_loop)
