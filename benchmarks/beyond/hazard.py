@@ -4,9 +4,9 @@
 
 A trial escapes in the first meta-loop in which its bounty exceeds ZeroR by a tenth of the room
 above it. The hazard is the chance of that in a meta-loop of a trial that has not escaped before:
-escapes over meta-loops at risk, with Clopper and Pearson's interval. If it is constant, PSA is a random
-search whose draws are the meta-loops, and the number of loops until escape is geometric; that is
-tested by Fisher's exact test of the hazard in loops 2 to 20 against that in loops 21 to 100.
+escapes over meta-loops at risk, with Clopper and Pearson's interval. If it is constant, PSA is a
+random search whose draws are the meta-loops, and the number of loops until escape is geometric;
+that is tested by Fisher's exact test of loops 2 to 20 against loops 21 to 100.
 """
 
 from __future__ import annotations
