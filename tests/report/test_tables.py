@@ -76,6 +76,18 @@ def test_where_the_printed_winners_differ(paper: Survey) -> None:
     assert rows[0] == ["2*30", "decay", "dropout", "dropout"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "network"), [("mnist-1d", "mlp"), ("mnist", "resmlp"), ("tiny", "mlp")]
+)
+def test_the_printed_winners_say_nothing_of_other_networks_and_data(
+    paper: Survey, dataset: str, network: str
+) -> None:
+    spec = {"dataset": dataset, "training": {"network": network}}
+    other = replace(paper, source=replace(paper.source, origin={"spec": spec}))
+    with pytest.raises(UsageError, match=f"this study has network '{network}' on {dataset}"):
+        winner_differences(other)
+
+
 def test_table_6_gives_every_regime_a_reason(paper: Survey) -> None:
     table = build_table(TableName.VI, paper)
     assert table.notes == [

@@ -12,8 +12,9 @@ from typing import Any
 from antifragile.analysis.inference.families import ALPHA
 from antifragile.analysis.inference.winners import family_within_architecture, modes_not_beaten
 from antifragile.analysis.regimes.classification import modes_left_out
-from antifragile.analysis.source import input_sizes
+from antifragile.analysis.source import input_sizes, network_of
 from antifragile.config.architecture import Architecture
+from antifragile.config.networks import Network
 from antifragile.config.perturbation import Perturbation
 from antifragile.errors import UsageError
 from antifragile.report.survey import MEASURE_WORDS, Survey, order_modes, order_regimes, rows_of
@@ -234,7 +235,18 @@ def _option(value: object) -> str:
 
 
 def winner_differences(survey: Survey) -> Table:
-    """Winners computed here that differ from those that the paper prints in its table V."""
+    """Winners computed here that differ from those that the paper prints in its table V.
+
+    Raises:
+        UsageError: The study trained other networks, or on other data, than the paper.
+    """
+    spec = survey.source.origin.get("spec")
+    network = network_of(survey.source)
+    if spec is not None and (spec["dataset"], network) != ("mnist", Network.MLP):
+        raise UsageError(
+            f"the paper's winners are those of network 'mlp' on mnist; this study has network "
+            f"{str(network)!r} on {spec['dataset']}; leave --printed out."
+        )
     rows: list[list[Cell]] = []
     for place in rows_of(survey.landscape):
         printed = PRINTED_WINNERS.get(Architecture.parse(place.architecture).name)
