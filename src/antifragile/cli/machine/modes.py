@@ -8,7 +8,7 @@ from rich.table import Table
 
 from antifragile.cli.console import plain_table
 from antifragile.config.modes import get_mode, mode_names
-from antifragile.config.modifiers.table import MODIFIERS
+from antifragile.config.modifiers.table import MODIFIERS, Modifier
 from antifragile.fleet.planning.modes import why_not_in_fleet
 
 
@@ -24,7 +24,7 @@ def listed_modes() -> dict[str, Any]:
                 "name": item.name,
                 "written": item.spelling,
                 "decides": item.part,
-                "with": _company(item.needs_ablation),
+                "with": _company(item),
                 "meaning": item.words,
             }
             for item in MODIFIERS.values()
@@ -50,5 +50,7 @@ def _trainer(name: str) -> str:
     return "readable engine" if why_not_in_fleet(mode, perturbations) else "fleet"
 
 
-def _company(needs_ablation: bool) -> str:
-    return "modes that ablate" if needs_ablation else "any mode"
+def _company(modifier: Modifier) -> str:
+    if modifier.name == "every":
+        return "mode redo"
+    return "modes that ablate" if modifier.needs_ablation else "any mode"

@@ -71,7 +71,7 @@ def read_modifiers(
         )
     if "every" in read and every is None:
         raise SpecError(
-            f"mode {base!r} recycles no neurons, so 'every' has nothing to act on; did you mean "
+            f"mode {base!r} has no number of updates that 'every' could change; did you mean "
             f"'redo+{MODIFIERS['every'].example}'?"
         )
     values = {key: value for _, given in read.values() for key, value in given.items()}

@@ -261,8 +261,8 @@ _LISTED = (
     ),
     Modifier(
         name="every",
-        part="every",
-        words="recycle dormant neurons every F updates, in mode redo",
+        part="recycling",
+        words="draw dormant neurons anew every F updates",
         value="F",
         example="every=500",
         read=lambda text: {"every": _number(text)},
