@@ -69,7 +69,7 @@ def read_modifiers(
             f"mode {base!r} has both 'continuous' and {read['optimizer'][0].name!r}, which decide "
             f"the optimizer; keep one, as in '{base}+continuous'"
         )
-    if "every" in read and every is None:
+    if "recycling" in read and every is None:
         raise SpecError(
             f"mode {base!r} has no number of updates that 'every' could change; did you mean "
             f"'redo+{MODIFIERS['every'].example}'?"
