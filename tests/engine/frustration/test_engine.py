@@ -256,3 +256,45 @@ Function = Callable[[nn.Module], object]
 def test_the_engines_own_share_of_the_time_is_told() -> None:
     record = list(engine().run(3))[-1]
     assert 0 <= record.own_seconds < record.seconds
+
+
+def exchanging_data(model: nn.Module) -> None:
+    for value in model.parameters():
+        value.data = value.data + torch.randn_like(value)
+
+
+def through_a_vector(model: nn.Module) -> None:
+    flat = nn.utils.parameters_to_vector(model.parameters()).detach()
+    nn.utils.vector_to_parameters(flat + torch.randn_like(flat), model.parameters())
+
+
+def assigning_a_buffer(model: nn.Module) -> None:
+    model[1].running_mean = model[1].running_mean + torch.randn(4)
+
+
+@pytest.mark.parametrize("train", [exchanging_data, through_a_vector, assigning_a_buffer])
+def test_the_best_model_comes_back_whatever_training_does_with_its_tensors(
+    train: Callable[[nn.Module], None],
+) -> None:
+    torch.manual_seed(3)
+    run = FrustrationEngine(small_model(), train, validation_loss, mode="none", minimize=True)
+    records = list(run.run(6))
+    assert not all(record.promoted for record in records), "some candidates fail"
+    assert validation_loss(run.best()) == run.bounty == min(record.score for record in records)
+
+
+def test_dropout_reaches_a_layer_that_is_called_by_keyword() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(36, 8), nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.down(input=self.up(images.flatten(1)).relu())
+
+    scores = []
+    for mode in ("none", "dropout"):
+        torch.manual_seed(1)
+        run = FrustrationEngine(ByName(), train_epoch, validation_loss, mode=mode, dropout=0.9)
+        scores.append([record.score for record in run.run(2)])
+    assert scores[0] != scores[1]

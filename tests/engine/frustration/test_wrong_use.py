@@ -169,3 +169,51 @@ def test_an_optimizer_is_given_again_at_resume(tmp_path: Path) -> None:
     run.save(path)
     with pytest.raises(CheckpointError, match="was saved with an optimizer=; give the same"):
         FrustrationEngine.resume(path, model, train_epoch, evaluate)
+
+
+def test_decay_without_an_optimizer_is_refused() -> None:
+    def by_hand(model: nn.Module) -> None:
+        train_epoch(model, torch.optim.SGD([torch.zeros(1, requires_grad=True)]))
+
+    run = FrustrationEngine(small_model(), by_hand, evaluate, mode="decay")
+    with pytest.raises(
+        UsageError, match="acts at the steps of a torch optimizer, and"
+    ):
+        list(run.run(1))
+
+
+def test_dropout_before_a_layer_that_is_never_called_is_refused() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.head = nn.MultiheadAttention(6, 2, batch_first=True), nn.Linear(6, 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            rows = images.squeeze(1)
+            return self.head(self.mix(rows, rows, rows)[0].mean(1))
+
+    run = FrustrationEngine(Attention(), train_epoch, evaluate, mode="dropout")
+    with pytest.raises(
+        UsageError, match=r"what 'mix.out_proj' reads, since the model does"
+    ):
+        list(run.run(1))
+
+
+def test_a_layer_that_is_frozen_later_is_not_damaged() -> None:
+    model = small_model()
+    run = FrustrationEngine(model, train_epoch, evaluate)
+    list(run.run(2))
+    for value in model.parameters():
+        value.requires_grad_(False)
+    with pytest.raises(UsageError, match="was frozen after the units were found"):
+        list(run.run(3))
+
+
+@pytest.mark.parametrize("made", [None, "the model itself"])
+def test_fresh_returns_a_new_model(made: object) -> None:
+    model = small_model()
+    run = FrustrationEngine(
+        model, train_epoch, evaluate, mode="none+restart=1", fresh=lambda: made and model
+    )
+    with pytest.raises(UsageError, match=f"returned {made}, expected a new model each time"):
+        list(run.run(2))

@@ -254,6 +254,11 @@ class ModelCandidate:
         if ablation.zeroes_outgoing:
             parts = [part for unit in units for part in (*unit.incoming, *unit.outgoing)]
             hit = masks(parameters, parts)
+        if frozen := [name for name in hit if not parameters[name].requires_grad]:
+            raise UsageError(
+                f"{frozen[0]} was frozen after the units were found, and the mode would damage it; "
+                "freeze before the run, or keep to other layers by layers=."
+            )
         kind = mode.variation.damage
         return damage_entries(parameters, hit, incoming, kind, rng=rng, fresh=self._fresh_network)
 
@@ -275,7 +280,11 @@ class ModelCandidate:
                 f"mode {self.mode.name!r} needs fresh networks; give fresh=, a function that "
                 "returns a new model of the same kind."
             )
-        built = tensors_of(unwrap(self.training.fresh()))
+        made = self.training.fresh()
+        if not isinstance(made, nn.Module) or unwrap(made) is self._inner:
+            returned = "the model itself" if isinstance(made, nn.Module) else f"{made!r:.60}"
+            raise UsageError(f"fresh() returned {returned}, expected a new model each time.")
+        built = tensors_of(unwrap(made))
         mine = self.slots.tensors(StateSlot.CANDIDATE)
         for name, value in mine.items():
             if name not in built or built[name].shape != value.shape:

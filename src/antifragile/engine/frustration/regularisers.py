@@ -26,14 +26,20 @@ COMPILED = (
 
 @contextmanager
 def decaying(model: nn.Module, weight_decay: float) -> Iterator[None]:
-    """Shrink the weights by ``learning rate * weight_decay`` before every step, as AdamW does."""
+    """Shrink the weights by ``learning rate * weight_decay`` before every step, as AdamW does.
+
+    Raises:
+        UsageError: No optimizer of torch made a step inside.
+    """
     own = {id(value) for value in model.parameters()}
+    stepped: list[bool] = []
 
     @torch.no_grad()
     def shrink(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         for group in optimizer.param_groups:
             for value in group["params"]:
                 if id(value) in own and value.grad is not None:
+                    stepped.append(True)
                     value.mul_(1 - float(group["lr"]) * weight_decay)
 
     hook = register_optimizer_step_pre_hook(shrink)
@@ -41,6 +47,11 @@ def decaying(model: nn.Module, weight_decay: float) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+    if not stepped:
+        raise UsageError(
+            "mode 'decay' acts at the steps of a torch optimizer, and the training made none; use "
+            "mode 'none', and decay the weights there."
+        )
 
 
 @contextmanager
@@ -56,31 +67,46 @@ def dropping(
         p: Drop probability.
 
     Raises:
-        UsageError: A layer that reads units is no module, whose input could be dropped, or the
-            model is compiled.
+        UsageError: A layer that reads units is no module, or is never called as one, so that its
+            input cannot be dropped, or the model is compiled.
     """
     if any(map(_is_compiled, whole.modules())):
         raise UsageError(COMPILED)
     readers = sorted({name for group in groups for name in group.readers})
     modules = dict(model.named_modules())
     if missing := [name for name in readers if name not in modules]:
-        raise UsageError(
-            f"mode 'dropout' cannot drop what {missing[0]!r} reads, since it is no module of its "
-            "own; put nn.Dropout into the model instead, and use mode 'none'."
-        )
+        raise _undroppable(missing[0], "it is no module of its own")
+    called: set[nn.Module] = set()
 
-    def drop(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        first = args[0]
-        if isinstance(first, Tensor) and module.training:
-            return (nn.functional.dropout(first, p), *args[1:])
-        return args
+    def drop(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        called.add(module)
+        if not module.training:
+            return args, kwargs
+        if args:
+            return (_dropped(args[0], p), *args[1:]), kwargs
+        first = next(iter(kwargs), None)
+        changed = {} if first is None else {first: _dropped(kwargs[first], p)}
+        return args, kwargs | changed
 
-    hooks = [modules[name].register_forward_pre_hook(drop) for name in readers]
+    hooks = [modules[name].register_forward_pre_hook(drop, with_kwargs=True) for name in readers]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+    if silent := [name for name in readers if modules[name] not in called]:
+        raise _undroppable(silent[0], "the model does not call it, but uses its weight")
+
+
+def _dropped(value: object, p: float) -> object:
+    return nn.functional.dropout(value, p) if isinstance(value, Tensor) else value
+
+
+def _undroppable(name: str, why: str) -> UsageError:
+    return UsageError(
+        f"mode 'dropout' cannot drop what {name!r} reads, since {why}; put nn.Dropout into the "
+        "model instead, and use mode 'none'."
+    )
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -32,11 +32,12 @@ class StateSlots:
     """Copies of a model's parameters and buffers.
 
     Args:
-        model: The model, whose tensors stay where they are.
+        model: The model. Its tensors are looked up at every use, since training may exchange them
+            (``p.data = ...``, a buffer that is assigned anew).
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = tensors_of(model)
+        self._model = model
         self._copies: dict[StateSlot, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -55,12 +56,13 @@ class StateSlots:
     @torch.no_grad()
     def load(self, slot: StateSlot) -> None:
         """Copy a state into the model."""
+        own = tensors_of(self._model)
         for name, value in self._copies[slot].items():
-            self._model[name].copy_(value)
+            own[name].copy_(value)
 
     def tensors(self, slot: StateSlot) -> dict[str, Tensor]:
         """Return the tensors of a state by name; of CANDIDATE the model's own."""
-        return self._model if slot is StateSlot.CANDIDATE else self._copies[slot]
+        return tensors_of(self._model) if slot is StateSlot.CANDIDATE else self._copies[slot]
 
     @property
     def filled(self) -> list[StateSlot]:
@@ -74,6 +76,7 @@ class StateSlots:
 
     def _write(self, tensors: dict[str, Tensor], place: StateSlot) -> None:
         if place not in self._copies:
-            self._copies[place] = {k: torch.empty_like(v) for k, v in self._model.items()}
+            own = tensors_of(self._model)
+            self._copies[place] = {name: torch.empty_like(value) for name, value in own.items()}
         for name, value in tensors.items():
             self._copies[place][name].copy_(value)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
@@ -40,6 +39,7 @@ from antifragile.model.units.watching.prepare import (
     few_samples,
     outputs_of,
     quiet,
+    seed_generators,
     unwrap,
 )
 from antifragile.model.units.watching.runs import WatchedModel
@@ -124,7 +124,7 @@ def _runner(model: nn.Module, inputs: Inputs) -> Runner:
     """Run the model on fresh copies of the inputs, which it may change, with the same draws."""
 
     def run() -> list[Tensor]:
-        torch.manual_seed(0)
+        seed_generators()
         own = inputs.copied()
         return [item.detach().clone() for item in outputs_of(model(*own.args, **own.kwargs))]
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from antifragile.errors import UsageError
 
+_INTERNAL_OUTPUTS = ("past_key_values", "hidden_states", "attentions", "cross_att", "encoder_")
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
 
 
@@ -93,22 +96,43 @@ def _sized(item: object) -> bool:
 def run_quietly(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """Run the model once in evaluation mode and return its output tensors.
 
-    Its training flags, buffers and all random generators of torch are afterwards as before.
+    Its training flags, buffers and all random generators are afterwards as before.
     """
     with quiet(model):
         return outputs_of(model(*inputs.args, **inputs.kwargs))
 
 
 def outputs_of(result: Any) -> list[Tensor]:
-    """List the tensors of a result; of a result with ``logits``, these alone.
+    """List the tensors of a result, in whatever containers and objects they are.
 
-    Language models also hand out caches and hidden states, which are no outputs of the task.
+    Of a ``ModelOutput`` of transformers, those without the caches and hidden states that its models
+    also hand out, which are no outputs of the task.
     """
-    for name in ("logits", "last_hidden_state"):
-        named = result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
-        if isinstance(named, Tensor):
-            return [named]
-    return [item for item in tree_flatten(result)[0] if isinstance(item, Tensor)]
+    return _tensors_in(result, set())
+
+
+def _tensors_in(result: Any, seen: set[int]) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result]
+    if id(result) in seen or isinstance(result, str | bytes | type | nn.Module):
+        return []
+    seen.add(id(result))
+    if any(kind.__name__ == "ModelOutput" for kind in type(result).__mro__):
+        parts = [part for name, part in result.items() if not name.startswith(_INTERNAL_OUTPUTS)]
+    elif isinstance(result, Mapping):
+        parts = list(result.values())
+    elif isinstance(result, list | tuple | set | frozenset):
+        parts = list(result)
+    else:  # a dataclass, a distribution, an object of the user's
+        parts = list(getattr(result, "__dict__", {}).values())
+    return [tensor for part in parts for tensor in _tensors_in(part, seen)]
+
+
+def seed_generators() -> None:
+    """Set the generators of torch, NumPy and Python to the same state before every run."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
 
 
 @contextmanager
@@ -116,16 +140,19 @@ def quiet(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, no fused or compiled paths, fixed random numbers."""
     training = {module: module.training for module in model.modules()}
     buffers = {name: value.clone() for name, value in model.named_buffers()}
+    others = random.getstate(), np.random.get_state()
     recurrent = any(isinstance(module, nn.RNNBase) for module in training)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=_cuda_devices(model)))
         stack.enter_context(_one_by_one(recurrent))
-        torch.manual_seed(0)
+        seed_generators()
         model.eval()
         try:
             yield
         finally:
+            random.setstate(others[0])
+            np.random.set_state(others[1])
             for module, flag in training.items():
                 module.training = flag
             for name, value in model.named_buffers():
