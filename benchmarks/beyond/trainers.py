@@ -283,8 +283,9 @@ def main() -> None:
         f"""Best validation loss (nats) of {EPOCHS} epochs in each mode, made by
 `python -m benchmarks.beyond.trainers`; the CNN on 10,000 MNIST images, the transformer on Python's
 own library. The engine's share counts finding the units once, which {EPOCHS} short epochs hardly
-outweigh ([psa.md](psa.md) has a long run); in the plain loop they are found by `save`, outside of
-the count. One run of each was killed (`kill -9`) after its second epoch and started again.
+outweigh ([psa.md](psa.md) has a long run). Lightning's batches are not reshuffled here, so its
+losses stand beside each other only. In the plain loop the units are found by `save`, outside of the
+count. One run of each was killed (`kill -9`) after its second epoch and started again.
 
 {chr(10).join(lines)}""",
     )

@@ -184,11 +184,13 @@ def get_mode(name: str) -> Mode:
         >>> get_mode("hidden + count=2 + patience=5").name
         'hidden+patience=5+count=2'
     """
+    if not isinstance(name, str):
+        raise SpecError(f"a mode is a name such as 'hidden'; got {name!r:.60}.")
     if name not in _MODES:
         _add_plugins()
     if name in _MODES:
         return _MODES[name]
-    if not isinstance(name, str) or not any(sign in name for sign in "+:"):
+    if not any(sign in name for sign in "+:"):
         raise SpecError(f"unknown mode {name!r}; {nearest(name, _MODES)}")
     mode = _made(name, tuple(_MODES))
     if len(mode.name) > _LONGEST:

@@ -213,6 +213,9 @@ class EpochLoop:
             ("mode", position.mode, self._mode.name),
             ("seed", position.seed, self._seed),
             ("minimize", position.minimize, self._training.minimize),
+            ("layers", position.layers, self._training.layers),
+            ("weight_decay", position.weight_decay, self._training.weight_decay),
+            ("dropout", position.dropout, self._training.dropout),
         ):
             if then != now:
                 raise CheckpointError(

@@ -176,9 +176,7 @@ def test_decay_without_an_optimizer_is_refused() -> None:
         train_epoch(model, torch.optim.SGD([torch.zeros(1, requires_grad=True)]))
 
     run = FrustrationEngine(small_model(), by_hand, evaluate, mode="decay")
-    with pytest.raises(
-        UsageError, match="acts at the steps of a torch optimizer, and"
-    ):
+    with pytest.raises(UsageError, match="acts at the steps of a torch optimizer, and"):
         list(run.run(1))
 
 
@@ -193,9 +191,7 @@ def test_dropout_before_a_layer_that_is_never_called_is_refused() -> None:
             return self.head(self.mix(rows, rows, rows)[0].mean(1))
 
     run = FrustrationEngine(Attention(), train_epoch, evaluate, mode="dropout")
-    with pytest.raises(
-        UsageError, match=r"what 'mix.out_proj' reads, since the model does"
-    ):
+    with pytest.raises(UsageError, match=r"what 'mix.out_proj' reads, since the model does"):
         list(run.run(1))
 
 

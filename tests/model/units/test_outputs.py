@@ -1,4 +1,4 @@
-"""The outputs of a model, whatever it returns them in; random generators stay where they are."""
+"""Models as they are run: what they return, what they draw, and how they fail."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from antifragile.errors import UsageError
 from antifragile.model.units.find import find_units
 from antifragile.model.units.records import UnitKind
 
@@ -74,3 +75,36 @@ def test_no_random_generator_is_moved() -> None:
     assert [group.layer for group in table.groups] == ["0", "2"]
     for old, new in zip(before, states(), strict=True):
         assert torch.equal(old, new) if isinstance(old, Tensor) else old == new
+
+
+def small_linear() -> nn.Linear:
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Strict(nn.Module):
+    """A check that random numbers of the size of activations do not pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.abs().max() > 0.1:
+            raise ValueError("too large")
+        return x
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        ("net", torch.zeros(2, 3), "the model is a str, expected a torch.nn.Module"),
+        (nn.Linear(3, 2), torch.zeros(2, 5), "cannot be run on these inputs (RuntimeError: mat1"),
+        (nn.Linear(3, 2), None, "cannot be run on these inputs (TypeError"),
+        (nn.LazyLinear(3), torch.zeros(2, 5), "'weight' has no shape yet; call the model once"),
+        (nn.Sequential(small_linear(), Strict()), torch.zeros(2, 3), "random numbers (ValueError"),
+    ],
+)
+def test_a_model_that_cannot_be_run_is_refused_in_a_sentence(
+    model: object, inputs: object, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_units(model, inputs)  # type: ignore[arg-type]
+    assert message in str(caught.value)

@@ -182,26 +182,21 @@ class FrustrationEngine:
         *,
         optimizer: torch.optim.Optimizer | None = None,
         fresh: Callable[[], nn.Module] | None = None,
-        layers: Sequence[str] | None = None,
         inputs: object = None,
         loss: Callable[[nn.Module], Tensor] | None = None,
-        weight_decay: float = 0.01,
-        dropout: float = 0.1,
     ) -> FrustrationEngine:
         """Go on from a file by `save`, exactly as if the run had not stopped.
 
         Args:
-            path: The file, which says the mode, the seed and whether less is better.
+            path: The file, which says the mode, the seed, whether less is better, ``layers``,
+                ``weight_decay`` and ``dropout``.
             model: A model of the same kind; its weights are overwritten.
             train_epoch: As before.
             evaluate: As before.
             optimizer: As before, if there was one.
             fresh: As before.
-            layers: As before.
             inputs: As before.
             loss: As before.
-            weight_decay: As before.
-            dropout: As before.
 
         Raises:
             CheckpointError: The file is missing, damaged, or of another model or optimizer.
@@ -216,11 +211,11 @@ class FrustrationEngine:
             minimize=saved.position.minimize,
             optimizer=optimizer,
             fresh=fresh,
-            layers=layers,
+            layers=saved.position.layers,
             inputs=inputs,
             loss=loss,
-            weight_decay=weight_decay,
-            dropout=dropout,
+            weight_decay=saved.position.weight_decay,
+            dropout=saved.position.dropout,
         )
         progress = restore_engine(saved, engine._candidate)
         engine._states = ModelStates(progress)

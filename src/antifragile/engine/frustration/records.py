@@ -67,6 +67,9 @@ class SavedPosition:
         mode: The mode.
         seed: Seed of the ablations.
         minimize: Whether less is better; scores are those of the engine, where more is.
+        layers: Names of the layers whose hidden units may be hit; None for all.
+        weight_decay: Decoupled weight decay in mode ``decay``.
+        dropout: Drop probability in mode ``dropout``.
         progress: Scores and counts; None before the first meta-loop has ended.
         units: Number of units of every layer that the mode hits.
     """
@@ -74,6 +77,9 @@ class SavedPosition:
     mode: str
     seed: int
     minimize: bool
+    layers: tuple[str, ...] | None
+    weight_decay: float
+    dropout: float
     progress: Progress[float] | None
     units: dict[str, int]
 

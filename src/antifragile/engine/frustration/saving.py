@@ -81,18 +81,22 @@ def pack_engine(
         for slot in candidate.slots.filled
         for name, value in candidate.slots.tensors(slot).items()
     }
+    training = candidate.training
     random_tensors, random_values = generator_states()
     tensors |= {f"generators/{name}": value for name, value in random_tensors.items()}
     optimizer = None
-    if epochs is None and candidate.training.optimizers:
+    if epochs is None and training.optimizers:
         memory: dict[str, Tensor] = {}
-        [own] = candidate.training.optimizers
+        [own] = training.optimizers
         optimizer = without_tensors(own.state_dict(), memory, "optimizer")
         tensors |= memory
     position = SavedPosition(
         mode=candidate.mode.name,
         seed=seed,
-        minimize=candidate.training.minimize,
+        minimize=training.minimize,
+        layers=None if training.layers is None else tuple(training.layers),
+        weight_decay=training.weight_decay,
+        dropout=training.dropout,
         progress=progress,
         units=dict(units),
     )

@@ -45,6 +45,21 @@ class ModelTraining:
     inputs: object = None
     loss: Callable[[nn.Module], Tensor] | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, str):
+            raise UsageError(f"layers is {self.layers!r}, expected a list of names.")
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(self.layers))
+        for name, most in (("weight_decay", 1e6), ("dropout", 1 - 1e-6)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= most:
+                raise UsageError(f"{name} is {value!r:.60}, expected a number from 0 to {most:g}.")
+        for optimizer in self.optimizers:
+            if not isinstance(optimizer, torch.optim.Optimizer):
+                raise UsageError(
+                    f"optimizer is a {type(optimizer).__name__}, expected a torch.optim.Optimizer."
+                )
+
     def clear_memory(self) -> None:
         """Put the optimizers' memory back to where it is before the first step."""
         for optimizer in self.optimizers:

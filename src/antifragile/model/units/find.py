@@ -8,13 +8,15 @@ Source: PSA paper, section II.F (hidden, output) for what is zeroed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import cached
 
-from antifragile.errors import UsageError
+from antifragile.errors import AntifragileError, UsageError
 from antifragile.model.units.grouping import (
     Influences,
     UnitCandidate,
@@ -66,16 +68,35 @@ def find_units(model: nn.Module, inputs: object) -> UnitTable:
     Raises:
         UsageError: The model cannot be run on the inputs, has no parameters, or is sharded.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model is a {type(model).__name__}, expected a torch.nn.Module.")
     model = unwrap(model)
+    if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
+        raise UsageError(f"{lazy[0]!r} has no shape yet; call the model once before.")
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     if not parameters:
         raise UsageError("the model has no parameters, and so no units.")
     given = Inputs.of(inputs)
     with quiet(model):
-        table = _find(model, parameters, given, n_draws=None)
-        if any(_LEAK in row.reason for row in table.refused):  # perhaps a dependence was missed
-            table = _find(model, parameters, given, n_draws=_MANY_DRAWS)
+        with _told("the model cannot be run on these inputs"):
+            _runner(model, given)()
+        with _told("the model fails when its layers' results are replaced by random numbers"):
+            table = _find(model, parameters, given, n_draws=None)
+            if any(_LEAK in row.reason for row in table.refused):  # perhaps a dependence was missed
+                table = _find(model, parameters, given, n_draws=_MANY_DRAWS)
     return table
+
+
+@contextmanager
+def _told(problem: str) -> Iterator[None]:
+    """Raise an error of the user's model as a sentence."""
+    try:
+        yield
+    except AntifragileError:
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise UsageError(f"{problem} ({type(error).__name__}: {words:.200}).") from error
 
 
 def _find(
