@@ -113,7 +113,9 @@ def test_a_layer_that_is_called_twice_has_the_mean_of_its_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "loss", [lambda m: 1.0, lambda m: m(PIXELS), lambda m: torch.zeros(())], ids=str
+    "loss",
+    [lambda m: 1.0, lambda m: m(PIXELS), lambda m: torch.zeros(())],
+    ids=["number", "logits", "constant"],
 )
 def test_a_loss_without_a_gradient_is_refused(loss: object) -> None:
     model = mlp()
