@@ -26,8 +26,8 @@ from antifragile.analysis.regimes.complete import learned_above
 from antifragile.analysis.source import Source, open_source
 from benchmarks.claims.evidence import rate
 from benchmarks.section import write_section
+from benchmarks.trust.reproduction import MEASURE
 
-PEAK = "peak_validation_accuracy"
 TRAINING = ("learning-rate", "initialisation")
 HEADINGS = {
     "controls": "Controls: what does the work?",
@@ -83,7 +83,7 @@ def markdown(source: Source) -> str:
             "|---|---|---|---|---|---|---|---|",
         ]
         for mode, cell in trials.groupby("mode", sort=False):
-            peaks = cell[PEAK]
+            peaks = cell[MEASURE]
             learned = rate(int((peaks > threshold).sum()), len(peaks))
             known = (architecture, mode) in compared.index
             against = versus(compared.loc[(architecture, mode)]) if known else "- | - | -"

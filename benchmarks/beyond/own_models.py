@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
 
 from antifragile.data.datasets import load_dataset
+from antifragile.data.splits import Dataset
 
 N_IMAGES, N_VALIDATION = 10_000, 5_000
 LETTERS, CONTEXT, CHANNELS, HEADS, LAYERS = 128, 64, 64, 4, 3
@@ -108,9 +109,8 @@ Sets = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Inputs and targets to train on, and to validate on."""
 
 
-def digit_sets(data_dir: str | None = None) -> Sets:
+def digit_sets(data: Dataset) -> Sets:
     """Take 10,000 images of MNIST (B, 1, 28, 28) to train on, and 5,000 to validate."""
-    data = load_dataset("mnist", data_dir=data_dir)
     images, held = (
         split.images[:n].view(-1, 1, 28, 28)
         for split, n in ((data.train, N_IMAGES), (data.validation, N_VALIDATION))
@@ -136,8 +136,9 @@ def digits_task(noise: float, seed: int, data_dir: str | None = None) -> Task:
         seed: Seed of that draw.
         data_dir: Folder of the data sets.
     """
-    (images, labels), held = digit_sets(data_dir)
-    test = load_dataset("mnist", data_dir=data_dir).test
+    data = load_dataset("mnist", data_dir=data_dir)
+    (images, labels), held = digit_sets(data)
+    test = data.test
     final = test.images.view(-1, 1, 28, 28), test.labels
     labels, draw = labels.clone(), torch.Generator().manual_seed(seed)
     wrong = torch.rand(N_IMAGES, generator=draw) < noise

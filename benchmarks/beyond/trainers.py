@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from antifragile.config.modes import PAPER_MODES
+from antifragile.data.datasets import load_dataset
 from benchmarks.beyond.own_models import SmallTransformer, digit_sets, small_cnn, text_sets
 from benchmarks.section import write_section
 
@@ -207,8 +208,9 @@ def run_here(trainer: str, model: str, mode: str, folder: Path, data_dir: str | 
     """Train in this process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    built = small_cnn() if model == "CNN" else SmallTransformer()
-    train, held = digit_sets(data_dir) if model == "CNN" else text_sets()
+    is_text = model != "CNN"
+    built = SmallTransformer() if is_text else small_cnn()
+    train, held = text_sets() if is_text else digit_sets(load_dataset("mnist", data_dir=data_dir))
     setting = Setting(built, TensorDataset(*train), TensorDataset(*held), mode, folder)
     records = TRAINERS[trainer](setting)
     return Result(

@@ -6,6 +6,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from antifragile import FrustrationEngine, FrustrationRecord
+from antifragile.engine.frustration.functions import TrainEpoch
+
 N_TRAIN, N_VALIDATION = 256, 128
 
 
@@ -37,3 +40,19 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     model.eval()
     with torch.no_grad():
         return float((model(x).argmax(1) == y).float().mean())
+
+
+def plain_records(
+    model: nn.Module, train_epoch: TrainEpoch, mode: str, optimizer: torch.optim.Optimizer
+) -> list[FrustrationRecord]:
+    """Run four meta-loops of the engine around a plain loop, by which a trainer's are judged."""
+    x, y = (part[N_TRAIN:] for part in images())
+    engine = FrustrationEngine(
+        model,
+        train_epoch,
+        lambda model: accuracy(model, x, y),
+        mode=mode,
+        seed=5,
+        optimizer=optimizer,
+    )
+    return list(engine.run(4))

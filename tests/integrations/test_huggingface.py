@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from antifragile import FrustrationEngine
 from antifragile.config.modes import PAPER_MODES
 from antifragile.errors import UsageError
 from antifragile.integrations.huggingface import HuggingFaceFrustration
-from tests.integrations.digits import N_TRAIN, accuracy, images
+from tests.integrations.digits import N_TRAIN, accuracy, images, plain_records
 
 if TYPE_CHECKING:
     import tests.integrations.huggingface_runs as huggingface_runs
@@ -97,15 +96,7 @@ def test_scores_are_those_of_the_engine_around_a_plain_loop(
             nn.functional.cross_entropy(model(pixels), labels).backward()
             optimizer.step()
 
-    engine = FrustrationEngine(
-        model,
-        train_epoch,
-        lambda model: accuracy(model, x[N_TRAIN:], y[N_TRAIN:]),
-        mode=mode,
-        seed=5,
-        optimizer=optimizer,
-    )
-    expected = list(engine.run(4))
+    expected = plain_records(model, train_epoch, mode, optimizer)
     assert [r.score for r in frustration.records] == pytest.approx([r.score for r in expected])
     assert [r.promoted for r in frustration.records] == [r.promoted for r in expected]
     names = [tuple(name.removeprefix("net.") for name in r.ablated) for r in frustration.records]

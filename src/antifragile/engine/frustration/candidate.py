@@ -75,8 +75,9 @@ class ModelCandidate:
         if meta_loop == 1:
             return
         with torch.no_grad():
+            own = self.slots.tensors(StateSlot.CANDIDATE)
             for name, value in self._fresh_tensors().items():
-                self.slots.tensors(StateSlot.CANDIDATE)[name].copy_(value)
+                own[name].copy_(value)
         self.training.clear_memory()
 
     def load(self, kept: ModelStates) -> None:

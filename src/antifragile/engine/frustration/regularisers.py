@@ -32,14 +32,15 @@ def decaying(model: nn.Module, weight_decay: float) -> Iterator[None]:
         UsageError: No optimizer of torch made a step inside.
     """
     own = {id(value) for value in model.parameters()}
-    stepped: list[bool] = []
+    has_acted = False
 
     @torch.no_grad()
     def shrink(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        nonlocal has_acted
         for group in optimizer.param_groups:
             for value in group["params"]:
                 if id(value) in own and value.grad is not None:
-                    stepped.append(True)
+                    has_acted = True
                     value.mul_(1 - float(group["lr"]) * weight_decay)
 
     hook = register_optimizer_step_pre_hook(shrink)
@@ -47,7 +48,7 @@ def decaying(model: nn.Module, weight_decay: float) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-    if not stepped:
+    if not has_acted:
         raise UsageError(
             "mode 'decay' acts at the steps of a torch optimizer, and the training made none; use "
             "mode 'none', and decay the weights there."

@@ -76,7 +76,7 @@ def find_units(model: nn.Module, inputs: object) -> UnitTable:
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     if not parameters:
         raise UsageError("the model has no parameters, and so no units.")
-    given = Inputs.of(inputs)
+    given = few_samples(model, Inputs.of(inputs), VERIFIED_SAMPLES)
     with quiet(model):
         with _told("the model cannot be run on these inputs"):
             _runner(model, given)()
@@ -106,7 +106,7 @@ def _find(
     with cached():  # weights computed from parameters are computed once, and known as such
         watched = WatchedModel(ParameterStorage(model), runner, n_draws)
         seen = _look(model, watched)
-    runner = _runner(model, few_samples(model, inputs, VERIFIED_SAMPLES))
+    runner = _runner(model, inputs)
     check = CutOff(parameters, runner, watched.recording.sources)
     groups: list[UnitGroup] = []
     refused = list(seen.refused)
