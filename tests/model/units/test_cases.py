@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from tests.model.units.cases.all_cases import CASES
+from tests.model.units.all_cases import CASES
 from tests.model.units.effects import (
     draw_incoming,
     each_subscript,

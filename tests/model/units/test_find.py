@@ -11,7 +11,7 @@ from torch import nn
 
 from antifragile.model.units.find import find_units
 from antifragile.model.units.records import Unit, UnitKind, UnitTable
-from tests.model.units.cases.all_cases import CASES
+from tests.model.units.all_cases import CASES
 from tests.model.units.expected import Case, Entry, Expected, entry_set
 
 READ_BY = {"decoder_bias": "encoder"}  # an output layer that reads another one's weight

@@ -138,7 +138,33 @@ def _look(model: nn.Module, watched: WatchedModel) -> UnitTable:
         else:
             groups.append(group)
     groups += _output_groups(recording, influences, reach_of)
-    return UnitTable(tuple(groups), tuple(refused))
+    return UnitTable(tuple(groups), (*refused, *_never_watched(model, recording)))
+
+
+def _never_watched(model: nn.Module, recording: Recording) -> Iterator[RefusedUnits]:
+    """Name the layers that were not called, or not as a layer that reads data."""
+    storage = ParameterStorage(model)
+    named = {source.name for source in recording.sources if source.is_layer}
+    named |= {source.name for source in recording.sources if source.is_convolution}
+    between = {
+        name: recording.operators[number]._schema.name
+        for number, passing in recording.passing.items()
+        for name, _ in passing.values()
+    }
+    for name, value in model.named_parameters():
+        layer = storage.layer_name(name, is_embedding=False)
+        if value.dim() < 2 or "weight" not in name[len(layer) :] or layer in named:
+            continue
+        operator = between.get(name)
+        if operator is None:
+            read = name in recording.taken
+            reason = "it reads parameters alone" if read else "it is not called on these inputs"
+        elif "norm" in operator:
+            continue
+        else:
+            reason = f"its weight is read by {operator}, which is not known as a layer"
+        named.add(layer)
+        yield RefusedUnits(layer, reason)
 
 
 def _runner(model: nn.Module, inputs: Inputs) -> Runner:

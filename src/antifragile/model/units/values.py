@@ -42,7 +42,7 @@ def gradients(
         loss: Returns a scalar tensor.
 
     Raises:
-        UsageError: It returns something else, or no gradient reaches a parameter.
+        UsageError: It returns something else, or what is not finite.
     """
     with quiet(model), torch.enable_grad():
         value = loss(model)
@@ -50,6 +50,11 @@ def gradients(
             raise UsageError(
                 "loss returned no scalar tensor with a gradient; return the loss of a few training "
                 "samples, as before backward()."
+            )
+        if not value.isfinite().all():
+            raise UsageError(
+                f"loss returned {value.item()}, which ranks no unit; return the loss of samples "
+                "that the model can read."
             )
         trained = {name: item for name, item in parameters.items() if item.requires_grad}
         found = torch.autograd.grad(value, list(trained.values()), allow_unused=True)

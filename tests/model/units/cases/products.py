@@ -208,4 +208,42 @@ SPLIT = Case(
     output=lambda: [*heads("left", 2), *heads("right", 2)],
 )
 
-PRODUCTS = [SWIGLU, GLU, MATMUL, EINSUM, BAG, SPLIT]
+
+class Unwatched(nn.Module):
+    """Layers that a call shows nothing of: not called, fed by a parameter, of an unknown kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(4, 3)
+        self.other = nn.Linear(4, 3)  # read where the inputs are large
+        self.query, self.grow = nn.Parameter(torch.ones(1, 2)), nn.Linear(2, 3)
+        self.pair = nn.Bilinear(3, 3, 2)
+        self.head = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x) if x.abs().max() < 100 else self.other(x)
+        x = torch.relu(x + self.grow(self.query))
+        return self.head(torch.relu(self.pair(x, x)))
+
+
+def unwatched() -> nn.Module:
+    torch.manual_seed(76)
+    return lively(Unwatched(), 76)
+
+
+UNWATCHED = Case(
+    name="layers that a call does not show",
+    build=unwatched,
+    inputs=lambda: (numbers(4, 4),),
+    hidden=list,
+    output=lambda: heads("head", 2),
+    refused={
+        "stem": "mixed",
+        "other": "not called",
+        "grow": "parameters alone",
+        "pair": "_trilinear",
+    },
+    unowned=("query",),
+)
+
+PRODUCTS = [SWIGLU, GLU, MATMUL, EINSUM, BAG, SPLIT, UNWATCHED]

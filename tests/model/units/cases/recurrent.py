@@ -221,4 +221,40 @@ ELMAN = Case(
     output=lambda: heads("head", 2),
 )
 
-RECURRENT = [LSTM, DEEP_LSTM, GRU, UNROLLED, ELMAN]
+
+class TwoLayerElman(nn.Module):
+    """The same with two layers, whose results are added: a step's and the state's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step, self.state = nn.Linear(2, 3), nn.Linear(3, 3)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x.new_zeros(len(x), 3)
+        for step in x.unbind(dim=1):
+            hidden = torch.tanh(self.step(step) + self.state(hidden))
+        return self.head(hidden)
+
+
+def two_layer_elman() -> nn.Module:
+    torch.manual_seed(45)
+    return lively(TwoLayerElman(), 45)
+
+
+TWO_LAYER_ELMAN = Case(
+    name="hand-written recurrence of two layers",
+    build=two_layer_elman,
+    inputs=lambda: (numbers(3, 3, 2),),
+    hidden=lambda: [
+        Expected(
+            kind="neuron",
+            incoming=joined(rows("step", i), rows("state", i)),
+            outgoing=joined(columns("state", i), columns("head", i)),
+        )
+        for i in range(3)
+    ],
+    output=lambda: heads("head", 2),
+)
+
+RECURRENT = [LSTM, DEEP_LSTM, GRU, UNROLLED, ELMAN, TWO_LAYER_ELMAN]

@@ -138,4 +138,52 @@ LAYER_SCALE_BEHIND_NORM = Case(
     unowned=("1.norm.weight", "1.norm.bias", "1.gamma"),
 )
 
-RESIDUAL_MLPS = [RES_MLP, LAYER_SCALE, LAYER_SCALE_BEHIND_NORM]
+
+class SaturatingStream(nn.Module):
+    """``x + Linear(sigmoid(Linear(sigmoid(x))))`` behind a stem: each activation has a limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(5, 3)
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 3)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.second(torch.sigmoid(self.first(torch.sigmoid(x))))
+        return self.head(torch.sigmoid(x))
+
+
+def saturating_stream() -> nn.Module:
+    torch.manual_seed(33)
+    return lively(SaturatingStream(), 33)
+
+
+SATURATING_STREAM = Case(
+    name="a stream that is read through a sigmoid",
+    build=saturating_stream,
+    inputs=lambda: (numbers(4, 5),),
+    hidden=lambda: [
+        *(
+            Expected(
+                kind="residual",
+                incoming=joined(rows("stem", c), rows("second", c)),
+                outgoing=joined(columns("first", c), columns("head", c)),
+                silent=False,
+            )
+            for c in range(3)
+        ),
+        *(
+            Expected(
+                kind="neuron",
+                incoming=rows("first", i),
+                outgoing=columns("second", i),
+                silent=False,
+            )
+            for i in range(4)
+        ),
+    ],
+    output=lambda: heads("head", 2),
+)
+
+RESIDUAL_MLPS = [RES_MLP, LAYER_SCALE, LAYER_SCALE_BEHIND_NORM, SATURATING_STREAM]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,10 @@ from antifragile.model.units.watching.sources import Mixing, ParameterStorage, P
 _FACTOR = -2.0  # changes the sign and the size: neither a ReLU nor an absolute value hides it
 
 
+ResultChange = Callable[[Tensor, Mixing], Tensor]
+"""Gives another result of a mixing call in place of the drawn one."""
+
+
 @dataclass(frozen=True)
 class Change:
     """Numbers to be changed in a run.
@@ -23,12 +27,12 @@ class Change:
     Args:
         source: Index of the source whose channels are multiplied; None for none.
         channels: These channels.
-        levels: Numbers that all channels of some layers are set to, by index.
+        results: Functions that give some layers other results, by index of the layer.
     """
 
     source: int | None = None
     channels: Sequence[int] = ()
-    levels: Mapping[int, float] = field(default_factory=dict)
+    results: Mapping[int, ResultChange] = field(default_factory=dict)
 
 
 NO_CHANGE = Change()
@@ -64,8 +68,8 @@ class Draw:
         """Return the result of a mixing call, changed if the change is of its layer."""
         drawn, *rest = self._results[number]
         value = drawn.clone()
-        if mixing.source in change.levels:
-            value.fill_(change.levels[mixing.source])
+        if mixing.source in change.results:
+            value = change.results[mixing.source](value, mixing)
         if change.source == mixing.source:
             _multiply(value, change.channels, mixing, n_outputs)
         if mixing.adds_data and call.bias is not None:

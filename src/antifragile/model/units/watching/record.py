@@ -55,6 +55,7 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             return func(*args, **kwargs)
         self._number += 1
         self.recording.n_calls = self._number
+        self._note_taken(args, kwargs)
         call = read_mixing(func._schema.name, args, self._is_weight)
         if call is not None:
             return self._mixing(func, call, args, kwargs)
@@ -105,6 +106,12 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             elif self._made_of(item) and (copied := self._positions(item)) is not None:
                 found[position] = copied
         return found
+
+    def _note_taken(self, args: Any, kwargs: Any) -> None:
+        for item in tree_flatten((args, kwargs))[0]:
+            if isinstance(item, Tensor):
+                name = self._storage.name_of(item)
+                self.recording.taken |= {name} if name is not None else self._made_of(item)
 
     def _is_weight(self, operand: Tensor) -> bool:
         return self._storage.name_of(operand) is not None or bool(self._made_of(operand))
@@ -212,7 +219,8 @@ class RecordedRun(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if is_magnitude and value.numel() == n_outputs == value.shape[0]:
                 view = WeightView(name, (1, n_outputs, 1), (0, value.stride(0), 0))
                 return [view], f"its weight is scaled by a weight norm ({name})"
-        return [], f"its weight is computed from {' and '.join(made_of)}"
+        shown = made_of[:2] + ([f"{len(made_of) - 2} more"] if len(made_of) > 2 else [])
+        return [], f"its weight is computed from {' and '.join(shown)}"
 
 
 def _laid_out(numbers: Tensor, like: Tensor) -> Tensor:

@@ -11,11 +11,12 @@ a dependence behind a ReLU that is off at all places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from antifragile.errors import UsageError
@@ -118,20 +119,28 @@ class WatchedModel:
         flags = [differs(old, new).flatten().cpu().numpy() for old, new in pairs]
         return Reached(columns, np.concatenate(flags) if flags else np.zeros(0, dtype=bool))
 
-    def column_sums(self, levels: Mapping[int, float]) -> np.ndarray:
-        """Sum what every column reads when layers are set to levels; float64, by column.
+    def numbers_read(self, columns: Sequence[int], change: Change) -> np.ndarray:
+        """Return all numbers that some columns read in every draw, call by call; float64.
+
+        Args:
+            columns: Numbers of the columns among those of all layers (see `Recording.starts`).
+            change: What is changed in the run.
 
         Raises:
             OtherPath: The model made other calls than in its first run.
         """
-        observed = self._observe(self._draws[0][0], Change(levels=levels))
-        starts = self.recording.starts
-        sums = np.zeros(starts[-1])
-        for mixing, data in zip(self.recording.mixing.values(), observed.read, strict=True):
-            if data is not None:
-                own = slice(starts[mixing.source], starts[mixing.source + 1])
-                sums[own] += by_channel(data.double(), mixing.read).sum(0).cpu().numpy()
-        return sums
+        wanted, starts = np.array(columns), self.recording.starts
+        found = [np.zeros(0)]
+        for draw, _ in self._draws:
+            read = self._observe(draw, change).read
+            for mixing, data in zip(self.recording.mixing.values(), read, strict=True):
+                first, end = starts[mixing.source], starts[mixing.source + 1]
+                own = wanted[(wanted >= first) & (wanted < end)] - first
+                if data is not None and len(own):
+                    places = torch.from_numpy(own).to(data.device)
+                    numbers = by_channel(data, mixing.read)[:, places]
+                    found.append(numbers.double().flatten().cpu().numpy())
+        return np.concatenate(found)
 
     def _observe(self, draw: Draw, change: Change) -> _Observed:
         run = ReplayedRun(self.recording, draw, change)

@@ -80,6 +80,7 @@ class Recording:
         passing: Parameters read between layers, by number of the call and position of the operand;
             of a copy also the flat index of every element.
         operators: The operators of these calls, to notice a run that goes another way.
+        taken: Names of all parameters that any operator took.
         n_calls: Number of operator calls.
     """
 
@@ -87,6 +88,7 @@ class Recording:
     mixing: dict[int, Mixing] = field(default_factory=dict)
     passing: dict[int, Passing] = field(default_factory=dict)
     operators: dict[int, Any] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     n_calls: int = 0
 
     @property

@@ -7,6 +7,7 @@ from tests.model.units.cases.convolutions import CONVOLUTIONS
 from tests.model.units.cases.image_blocks import IMAGE_BLOCKS
 from tests.model.units.cases.language_models import LANGUAGE_MODELS
 from tests.model.units.cases.mlps import MLPS
+from tests.model.units.cases.normed_streams import NORMED_STREAMS
 from tests.model.units.cases.products import PRODUCTS
 from tests.model.units.cases.recurrent import RECURRENT
 from tests.model.units.cases.residual_mlps import RESIDUAL_MLPS
@@ -19,6 +20,7 @@ CASES: list[Case] = [
     *CONVOLUTIONS,
     *SKIPS,
     *RESIDUAL_MLPS,
+    *NORMED_STREAMS,
     *IMAGE_BLOCKS,
     *ATTENTION,
     *LANGUAGE_MODELS,
