@@ -148,6 +148,25 @@ def test_the_first_meta_loop_is_saved_at_once(tmp_path: Path) -> None:
     assert "meta-loop 1:" not in train(tmp_path, 3).err
 
 
+def test_a_trial_that_has_all_its_meta_loops_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert train(tmp_path, 2).code == 0
+    caplog.clear()
+    before = contents(tmp_path)
+    assert train(tmp_path, 2).code == 0
+    assert "t already has its 2 meta-loops in mode 'none'; a larger --meta-loops" in caplog.text
+    assert contents(tmp_path).keys() == before.keys()
+
+
+def test_trained_weights_are_not_initialised_by_a_later_mode(tmp_path: Path) -> None:
+    assert train(tmp_path, 2, "--mode", "hidden+initialisation=he").code == 0
+    assert train(tmp_path, 2, "--mode", "none+initialisation=he").code == 0
+    said = train(tmp_path, 2, "--mode", "none+initialisation=pytorch")
+    assert said.code == 2
+    assert "'none+initialisation=pytorch' cannot decide its first weights" in said.err
+
+
 def test_a_story_without_its_weights_is_refused(trained: Path) -> None:
     (trained / "t" / "lkg.safetensors").unlink()
     assert is_refused(

@@ -92,9 +92,10 @@ def test_fresh_networks_depend_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("kind", OPTIMIZERS, ids=lambda kind: kind.__name__)
 def test_a_reset_optimizer_steps_as_a_new_one(kind: type[torch.optim.Optimizer]) -> None:
     def stepped(reset: bool) -> torch.Tensor:
-        weight = nn.Parameter(torch.ones(3, 2))
+        model = nn.Linear(2, 3, bias=False)
+        weight = nn.init.ones_(model.weight)
         optimizer = kind([weight], lr=0.1)
-        training = ModelTraining(model=nn.Linear(2, 3), optimizers=(optimizer,))
+        training = ModelTraining(model=model, optimizers=(optimizer,))
         if reset:
             for scale in (1.0, 5.0):
                 weight.grad = torch.full_like(weight, scale)

@@ -108,8 +108,33 @@ def test_what_is_no_model_is_refused() -> None:
 
 
 def test_an_unknown_layer_is_refused_by_name() -> None:
-    run = FrustrationEngine(small_model(), train_epoch, evaluate, layers=["fc9"])
-    with pytest.raises(UsageError, match=r"layer 'fc9' has no hidden units; .* '0', '4'"):
+    message = "layers names 'fc9', which the model does not have; expected one of"
+    for mode in ("none", "hidden"):
+        with pytest.raises(UsageError, match=message):
+            FrustrationEngine(small_model(), train_epoch, evaluate, mode=mode, layers=["fc9"])
+
+
+def test_a_layer_without_units_is_refused_by_name() -> None:
+    run = FrustrationEngine(small_model(), train_epoch, evaluate, layers=["6"])
+    with pytest.raises(UsageError, match=r"layer '6' has no hidden units; .* '0', '4'"):
+        list(run.run(2))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    other = torch.optim.SGD(small_model().parameters())
+    with pytest.raises(UsageError, match="optimizer= trains no parameter of the model"):
+        FrustrationEngine(small_model(), train_epoch, evaluate, optimizer=other)
+
+
+def test_a_loss_that_is_no_number_ranks_nothing() -> None:
+    run = FrustrationEngine(
+        small_model(),
+        train_epoch,
+        evaluate,
+        mode="hidden+least-gradient",
+        loss=lambda model: model(torch.full((1, 1, 6, 6), NAN)).sum(),
+    )
+    with pytest.raises(UsageError, match="loss returned nan, which ranks no unit"):
         list(run.run(2))
 
 
@@ -169,6 +194,9 @@ def test_an_optimizer_is_given_again_at_resume(tmp_path: Path) -> None:
     run.save(path)
     with pytest.raises(CheckpointError, match="was saved with an optimizer=; give the same"):
         FrustrationEngine.resume(path, model, train_epoch, evaluate)
+    other = torch.optim.SGD(model.parameters())
+    with pytest.raises(CheckpointError, match="belongs to another optimizer"):
+        FrustrationEngine.resume(path, model, train_epoch, evaluate, optimizer=other)
 
 
 def test_decay_without_an_optimizer_is_refused() -> None:

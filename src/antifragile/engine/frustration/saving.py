@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -188,18 +189,30 @@ def restore_engine(saved: SavedEngine, candidate: ModelCandidate) -> Progress[fl
             "optimizer=; give the same to resume."
         )
     for optimizer in optimizers:
-        try:
-            optimizer.load_state_dict(with_tensors(saved.optimizer, saved.tensors))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{saved.source} belongs to another optimizer ({error}); give the same one."
-            ) from error
+        _load_optimizer(saved, optimizer)
     for slot, tensors in states.items():
         candidate.slots.put(slot, tensors)
     candidate.slots.load(StateSlot.LKG)
     candidate.expected_units = dict(saved.position.units)
     restore_saved_generators(saved)
     return progress
+
+
+def _load_optimizer(saved: SavedEngine, optimizer: torch.optim.Optimizer) -> None:
+    """Load an optimizer's state; torch itself takes that of another kind of optimizer."""
+    state = with_tensors(saved.optimizer, saved.tensors)
+    options = [set(group) - {"params"} for group in optimizer.param_groups]
+    theirs = [set(group) - {"params"} for group in state["param_groups"]]
+    problem: object = "its options are others"
+    if options == theirs:
+        try:
+            optimizer.load_state_dict(state)
+            return
+        except (ValueError, KeyError, TypeError) as error:
+            problem = error
+    raise CheckpointError(
+        f"{saved.source} belongs to another optimizer ({problem}); give the same one."
+    )
 
 
 def restore_kept_states(saved: SavedEngine, candidate: ModelCandidate) -> Progress[float] | None:

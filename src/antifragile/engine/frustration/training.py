@@ -12,7 +12,7 @@ from antifragile.config.modes import Mode
 from antifragile.config.modifiers.records import DamageKind, OptimizerMemory, PromotionRule
 from antifragile.engine.frustration.functions import Evaluate, TrainEpoch
 from antifragile.engine.frustration.hits import check_choice_of
-from antifragile.errors import UsageError
+from antifragile.errors import UsageError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class ModelTraining:
             raise UsageError(f"layers is {self.layers!r}, expected a list of names.")
         if self.layers is not None:
             object.__setattr__(self, "layers", tuple(self.layers))
+            _check_layers(self.layers, self.model)
         for name, most in (("weight_decay", 1e6), ("dropout", 1 - 1e-6)):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value <= most:
@@ -59,6 +60,7 @@ class ModelTraining:
                 raise UsageError(
                     f"optimizer is a {type(optimizer).__name__}, expected a torch.optim.Optimizer."
                 )
+            _check_trains(optimizer, self.model)
 
     def clear_memory(self) -> None:
         """Put the optimizers' memory back to where it is before the first step."""
@@ -88,6 +90,26 @@ class ModelTraining:
     def user_score(self, score: float) -> float:
         """Return a score of the engine, where more is better, as the user measures it."""
         return -score if self.minimize else score
+
+
+def _check_layers(layers: Sequence[str], model: nn.Module) -> None:
+    """Refuse names that neither the model nor a part of it has."""
+    named = [*dict(model.named_modules()), *dict(model.named_parameters(remove_duplicate=False))]
+    for layer in layers:
+        if not any(f".{name}".endswith(f".{layer}") for name in named):
+            raise UsageError(
+                f"layers names {layer!r}, which the model does not have; {nearest(layer, named)}"
+            )
+
+
+def _check_trains(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Refuse an optimizer that holds nothing of the model."""
+    own = {id(parameter) for parameter in model.parameters()}
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if own and not any(id(parameter) in own for parameter in held):
+        raise UsageError(
+            "optimizer= trains no parameter of the model; make it from model.parameters()."
+        )
 
 
 def check_given(mode: Mode, training: ModelTraining) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from antifragile._files import check_folder_path, write_atomically
 from antifragile._records import RecordError
+from antifragile.config.modes import get_mode
 from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.checkpoint import load_checkpoint, save_checkpoint, trial_fingerprint
@@ -99,6 +100,7 @@ class SingleTrial:
     def _current_segment(self) -> Segment:
         done = self.state.meta_loop if self.state else 0
         if not self.segments or self.segments[-1].mode != self.spec.mode:
+            self._check_initialisation()
             self.segments.append(
                 Segment(mode=self.spec.mode, first=done + 1, last=done + self.spec.meta_loops)
             )
@@ -110,8 +112,29 @@ class SingleTrial:
                     f"meta-loops in mode {self.spec.mode!r}; give a larger --meta-loops or another "
                     "--mode to go on."
                 )
+            if last == done:
+                logger.warning(
+                    "the trial in %s already has its %d meta-loops in mode %r; a larger "
+                    "--meta-loops goes on.",
+                    self.folder,
+                    self.spec.meta_loops,
+                    self.spec.mode,
+                )
             self.segments[-1] = replace(self.segments[-1], last=last)
         return self.segments[-1]
+
+    def _check_initialisation(self) -> None:
+        """Refuse a mode that decides fresh weights where there are trained ones."""
+        law = get_mode(self.spec.mode).variation.initialisation
+        if not self.segments or law is None:
+            return
+        first = self.segments[0].mode
+        if law != get_mode(first).variation.initialisation:
+            raise UsageError(
+                f"the network in {self.folder} began in mode {first!r}, so that mode "
+                f"{self.spec.mode!r} cannot decide its first weights; leave 'initialisation' out, "
+                "or start in another folder with --out."
+            )
 
     def _save(self) -> None:
         """Write the story, then the weights; see `story`."""
