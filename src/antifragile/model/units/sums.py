@@ -12,6 +12,7 @@ Three tests each see through some of that, and none is passed by a product:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -113,12 +114,13 @@ class _Test:
 
     @property
     def far(self) -> Results:
-        """Both changes."""
+        """The results with both changes."""
         return self.near | self.left | self.right
 
 
 def _tests(one: int, other: int, member: UnitCandidate) -> Iterator[_Test]:
-    first, second = member.writers.get(one, (0,))[0], member.writers.get(other, (0,))[0]
+    first = member.writers[one][0]
+    second = member.writers.get(other, (first,))[0]
     yield _Test({}, {one: _shifted(first, _STEP)}, {other: _shifted(second, -_STEP)}, cancels=True)
     yield _Test({}, {one: _scaled}, {other: _scaled})
     for sign, other_sign in product((_FAR, -_FAR), repeat=2):
@@ -130,14 +132,14 @@ def _tests(one: int, other: int, member: UnitCandidate) -> Iterator[_Test]:
 
 
 def _shifted(channel: int, step: float) -> ResultChange:
-    """Add to one channel, at every place another number of this size."""
+    """Return a change that adds to one channel, at every place another number of this size."""
 
     def shift(value: Tensor, mixing: Mixing) -> Tensor:
         written = [dimension % value.dim() for dimension in mixing.written]
         places = [dimension for dimension in range(value.dim()) if dimension not in written]
         sizes = [value.shape[dimension] for dimension in written]
         part = value.permute(*written, *places)
-        for number in np.unravel_index(channel, sizes):
+        for number in np.unravel_index(channel % math.prod(sizes), sizes):
             part = part[int(number)]
         part += step * _uneven(part)
         return value

@@ -124,7 +124,7 @@ class WatchedModel:
 
         Args:
             columns: Numbers of the columns among those of all layers (see `Recording.starts`).
-            change: What is changed in the run.
+            change: Changes made in the run.
 
         Raises:
             OtherPath: The model made other calls than in its first run.
