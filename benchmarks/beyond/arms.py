@@ -28,6 +28,7 @@ from benchmarks.claims.evidence import rate
 from benchmarks.section import write_section
 from benchmarks.trust.reproduction import MEASURE
 
+SIGNIFICANT = 0.05
 TRAINING = ("learning-rate", "initialisation")
 HEADINGS = {
     "controls": "Controls: what does the work?",
@@ -70,10 +71,25 @@ def comparisons(source: Source) -> pd.DataFrame:
     return table.assign(p_holm=corrected(table["p"])).set_index(["architecture", "mode"])
 
 
+def undecidable(compared: pd.DataFrame, n_pairs: int) -> str:
+    """A sentence where sign flips of so few pairs decide nothing after Holm; else nothing."""
+    n_tests = int((compared["test"] != IDENTICAL).sum())
+    smallest = n_tests * 2 / 2**n_pairs
+    if smallest <= SIGNIFICANT:
+        return ""
+    return (
+        f"Sign flips of {n_pairs} pairs give no p below 2/{2**n_pairs}, so that none of "
+        f"{n_tests} comes below\n{smallest:.2g} after Holm, however large its difference: read the "
+        "intervals, each of which stands for\nitself alone, and the counts."
+    )
+
+
 def markdown(source: Source) -> str:
     """A table for each architecture, a row for each arm."""
     compared, threshold = comparisons(source), learned_above(source.zero_r)
-    lines: list[str] = []
+    n_pairs = int(source.trials.groupby(["architecture", "mode"]).size().min())
+    warning = undecidable(compared, n_pairs)
+    lines = [warning, ""] if warning else []
     for architecture, trials in source.trials.groupby("architecture", sort=False):
         lines += [
             f"**{architecture}**",

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.beyond.arms import control_of
+from antifragile.analysis.inference.pairs import IDENTICAL
+from benchmarks.beyond.arms import control_of, undecidable
 from benchmarks.beyond.author import equivalence, standardised
 from benchmarks.beyond.hazard import hazard
 from benchmarks.beyond.own_models import SmallTransformer, letter_loss, small_cnn, text_sets
@@ -75,3 +76,9 @@ def test_the_models_are_small_and_the_text_is_shifted_by_one_letter() -> None:
     assert (inputs[:, 1:] == targets[:, :-1]).all()
     untrained = letter_loss(SmallTransformer(), inputs[:2])
     assert 4 < untrained.item() < 6, "near log 128 nats"
+
+
+@pytest.mark.parametrize(("n_tests", "said"), [(25, False), (26, True)])
+def test_few_pairs_are_said_to_decide_nothing(n_tests: int, said: bool) -> None:
+    compared = pd.DataFrame({"test": ["sign flips"] * n_tests + [IDENTICAL] * 9})
+    assert bool(undecidable(compared, 10)) is said
