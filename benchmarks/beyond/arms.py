@@ -29,6 +29,7 @@ from benchmarks.section import write_section
 from benchmarks.trust.reproduction import MEASURE
 
 SIGNIFICANT = 0.05
+EVERY = 100  # meta-loops between two columns of the bounty
 TRAINING = ("learning-rate", "initialisation")
 HEADINGS = {
     "controls": "Controls: what does the work?",
@@ -111,6 +112,34 @@ def markdown(source: Source) -> str:
     return "\n".join(lines)
 
 
+def milestones(meta_loops: pd.DataFrame) -> str:
+    """A table of the mean bounty after every hundred meta-loops; the best arm of each in bold."""
+    last = int(meta_loops["meta_loop"].max())
+    after = [*range(EVERY, last, EVERY), last]
+    shown = meta_loops[meta_loops["meta_loop"].isin(after)]
+    means = shown.pivot_table(
+        index=["architecture", "mode"],
+        columns="meta_loop",
+        values="bounty_accuracy",
+        sort=False,
+    )
+    lines = [
+        "Mean bounty after as many meta-loops, the best of each shape in bold:",
+        "",
+        "| architecture | arm | " + " | ".join(map(str, after)) + " |",
+        "|---|---|" + "---|" * len(after),
+    ]
+    for architecture, arms in means.groupby(level=0, sort=False):
+        best = arms.idxmax()
+        for (_, mode), values in arms.iterrows():
+            cells = [
+                f"**{value:.2f}**" if best[loop] == (architecture, mode) else f"{value:.2f}"
+                for loop, value in values.items()
+            ]
+            lines.append(f"| {architecture} | {mode} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def versus(row: pd.Series) -> str:
     """Control, difference and p of a comparison, as three cells."""
     if row["test"] == IDENTICAL:
@@ -127,6 +156,12 @@ def main() -> None:
     options = parser.parse_args()
     source = open_source(options.store, with_records=False)
     spec, environment = source.origin["spec"], source.origin["environments"][0]
+    curves = ""
+    if (
+        spec["meta_loops"] > EVERY
+        and (records := open_source(options.store).meta_loops) is not None
+    ):
+        curves = f"{milestones(records)}\n\n"
     write_section(
         options.out,
         HEADINGS[source.name],
@@ -135,7 +170,7 @@ def main() -> None:
 *Learned*: above ZeroR by a tenth of the room. Each arm stands against the one that differs in one
 word; p by sign flips, Holm over all rows.
 
-{markdown(source)}""",
+{curves}{markdown(source)}""",
     )
 
 
