@@ -27,7 +27,7 @@ def test_gradient_noise_is_added_to_the_gradient() -> None:
 def test_step_noise_is_added_after_the_step_for_good() -> None:
     model = Point([1.0, -2.0])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    perturb(optimizer, Rule("step", Gaussian(), 0.5))
+    perturb(optimizer, Rule("step", Gaussian(), 0.5), seed=0)
     w = model.w.detach().clone()
     for step in range(3):
         w = w - 0.1 * w + 0.5 * noise_at(w, step=step)
@@ -38,7 +38,7 @@ def test_step_noise_is_added_after_the_step_for_good() -> None:
 def test_weight_noise_is_there_for_the_gradient_alone() -> None:
     model = Point([1.0, -2.0])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    handle = perturb(optimizer, Rule("weight", Gaussian(), 0.5))
+    handle = perturb(optimizer, Rule("weight", Gaussian(), 0.5), seed=0)
     w = torch.tensor([1.0, -2.0])
     for step in range(4):
         assert torch.equal(model.w, w + 0.5 * noise_at(w, step=step))
@@ -53,7 +53,7 @@ def test_weight_noise_is_anti_pgd_seen_from_the_clean_weights() -> None:
     starts = [0.3, -1.0, 2.0]
     seen, printed = Point(starts), Point(starts)
     one = torch.optim.SGD(seen.parameters(), lr=0.1)
-    perturb(one, Rule("weight", Gaussian(), 0.2))
+    perturb(one, Rule("weight", Gaussian(), 0.2), seed=0)
     with torch.no_grad():
         printed.w.add_(0.2 * noise_at(printed.w, step=0))
     two = torch.optim.SGD(printed.parameters(), lr=0.1)
@@ -69,7 +69,7 @@ def test_weight_noise_is_anti_pgd_seen_from_the_clean_weights() -> None:
 def test_anticorrelated_noise_telescopes_and_ends_with_its_window() -> None:
     model = Point([1.0, 2.0], curvature=0.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    perturb(optimizer, Rule("step", Anti(Gaussian()), On(0.5, until=4)))
+    perturb(optimizer, Rule("step", Anti(Gaussian()), On(0.5, until=4)), seed=0)
     start = model.w.detach().clone()
     for step in range(4):
         descend(model, optimizer, 1)
@@ -172,6 +172,7 @@ def test_rules_compose() -> None:
         Rule("grad", Gaussian(), 0.2),
         Rule("weight", Rademacher(), 0.0),
         [Rule("step", Gaussian(), 0.1)],
+        seed=0,
     )
     w = torch.tensor([1.0, -2.0, 0.5])
     for step in range(3):
@@ -185,7 +186,7 @@ def test_rules_compose() -> None:
 def test_accumulated_gradients_see_one_perturbation_and_get_one_noise() -> None:
     model = Point([1.0, -1.0])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    perturb(optimizer, Rule("grad", Gaussian(), 0.5))
+    perturb(optimizer, Rule("grad", Gaussian(), 0.5), seed=0)
     for _ in range(3):
         model().backward()
     w = model.w.detach().clone()

@@ -20,7 +20,8 @@ RULES = (*presets.anti_pgd(0.05), *presets.annealed_gradient_noise(), *presets.s
 def make(*, knows_model: bool = True, attach: bool = True) -> tuple[nn.Module, Optimizer, Any]:
     model = network()
     optimizer = BASES["adam"](model.parameters())
-    handle = perturb(optimizer, RULES, model=model if knows_model else None) if attach else None
+    known = model if knows_model else None
+    handle = perturb(optimizer, RULES, seed=0, model=known) if attach else None
     return model, optimizer, handle
 
 
@@ -198,3 +199,19 @@ def test_after_loading_a_rule_follows_the_learning_rate_of_the_moment() -> None:
         optimizer.step()
         ends.append(weight.detach().clone())
     assert torch.equal(*ends)
+
+
+def test_parameters_in_another_order_are_refused() -> None:
+    def made(names: str) -> tuple[nn.Module, Optimizer]:
+        model = nn.Module()
+        for name in names:
+            setattr(model, name, nn.Linear(4, 4))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        perturb(optimizer, presets.annealed_gradient_noise(), model=model)
+        return model, optimizer
+
+    _, first = made("pq")
+    _, second = made("qp")
+    message = "parameter number 0 is 'p.weight' in the saved perturbation and 'q.weight' here"
+    with pytest.raises(CheckpointError, match=message):
+        second.load_state_dict(first.state_dict())

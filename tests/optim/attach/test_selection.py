@@ -10,7 +10,15 @@ from torch import nn
 
 from antifragile.errors import UsageError
 from antifragile.optim import Gaussian, Rademacher, RatioToGradient, Rule, perturb, presets
-from tests.optim.small_training import BASES, Point, are_equal, descend, network, weights_of
+from tests.optim.small_training import (
+    BASES,
+    Point,
+    are_equal,
+    batch,
+    descend,
+    network,
+    weights_of,
+)
 
 
 def test_groups_have_their_own_share_and_learning_rate() -> None:
@@ -58,11 +66,12 @@ def test_frozen_parameters_and_those_without_gradient_are_left_alone() -> None:
     model[0].weight.requires_grad_(False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     rules = [Rule(place, Rademacher(), 0.1) for place in ("grad", "weight", "step")]
-    before = weights_of(model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
     perturb(optimizer, *rules, model=model)
+    model(batch(0)[0])
     model[3].bias.grad = torch.zeros(3)
     optimizer.step()
-    after = weights_of(model)
+    after = dict(model.named_parameters())
     assert {key for key in after if not torch.equal(after[key], before[key])} == {"3.bias"}
 
 

@@ -15,7 +15,8 @@ def test_every_noise_can_be_drawn_into_every_dtype(noise: Noise) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         model = nn.Linear(6, 5).to(dtype)
         before = weights_of(model)
-        handle = perturb(torch.optim.SGD(model.parameters(), lr=0.1), Rule("weight", noise, 0.5))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        handle = perturb(optimizer, Rule("weight", noise, 0.5), seed=0)
         assert not torch.equal(model.weight, before["weight"])
         handle.remove()
         assert are_equal(weights_of(model), before)
@@ -26,5 +27,5 @@ def test_a_tensor_that_is_not_contiguous_gets_the_same_numbers() -> None:
     strided.weight = nn.Parameter(dense.weight.detach().t().contiguous().t())
     for model in (dense, strided):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        perturb(optimizer, Rule("weight", Gaussian(), 0.5))
+        perturb(optimizer, Rule("weight", Gaussian(), 0.5), seed=0)
     assert torch.equal(dense.weight, strided.weight)

@@ -48,7 +48,6 @@ class AttachedRule:
         self.parameters = [slot.parameter for slot in self.slots]
         self.indices = [slot.index for slot in self.slots]
         self._slot_of_group = {slot.group_number: slot for slot in self.slots}
-        self.n_elements = sum(p.numel() for p in self.parameters) // (replicas or 1)
         self.schedule = rule.schedule
         self.controller: ControllerState = self.schedule.initial(replicas or 1)
         self.value: float | Tensor = 0.0
@@ -58,6 +57,13 @@ class AttachedRule:
         self.memory = MEMORIES[rule.noise.remembers](rule, self.slots)
         self._is_anti = isinstance(rule.noise, Anti)
 
+    @property
+    def n_elements(self) -> int:
+        """Number of weights of one replica that are perturbed."""
+        left_out = self._left_out
+        acting = [p.numel() for i, p in enumerate(self.parameters) if i not in left_out]
+        return sum(acting) // (self.replicas or 1)
+
     def take_over(self, old: AttachedRule) -> None:
         """Continue from the same rule on fewer parameters; the new ones start fresh."""
         self.controller, self.value = old.controller, old.value
@@ -65,8 +71,9 @@ class AttachedRule:
         self.set_sizes()
         self.memory.take_over(old.memory)
         if old.sizes_before is not None:
-            before = dict(zip([slot.index for slot in old.slots], old.sizes_before, strict=True))
-            self.sizes_before = [before.get(slot.index, 0.0) for slot in self.slots]
+            known = [id(slot.parameter) for slot in old.slots]
+            before = dict(zip(known, old.sizes_before, strict=True))
+            self.sizes_before = [before.get(id(slot.parameter), 0.0) for slot in self.slots]
 
     # --- the value -----------------------------------------------------------------------------
 
@@ -165,6 +172,16 @@ class AttachedRule:
         }
         self.sizes = [sizes[slot.group_number] for slot in self.slots]
 
+    @property
+    def _left_out(self) -> set[int]:
+        """Places of the slots that their group takes out, so that no common norm counts them."""
+        if self.sizes_before is not None:  # what the last step added is still to be taken away
+            return set()
+        groups = {n for n, slot in self._slot_of_group.items() if not group_factor(slot.group, 0)}
+        return (
+            {i for i, s in enumerate(self.slots) if s.group_number in groups} if groups else groups
+        )
+
     def _remember_sizes(self) -> None:
         """Keep the sizes that `Anti` takes away at the next step."""
         if self._is_anti:
@@ -200,7 +217,9 @@ class AttachedRule:
         gradients = dense_gradients(self.slots)
         if gradients:
             self.memory.refresh()
-            chosen = list(gradients)
+            left_out = self._left_out
+            chosen = [i for i in gradients if i not in left_out]
+            gradients = {i: gradients[i] for i in chosen}
             sizes = [self.sizes[i] * grad_scale for i in chosen]
             site = self.site(stream, chosen, [self.parameters[i] for i in chosen])
             self.rule.noise.add(site, list(gradients.values()), sizes)
@@ -210,7 +229,12 @@ class AttachedRule:
         """Add noise to the weights that have just moved."""
         self.set_sizes()
         parameters = self.parameters
-        chosen = [i for i, p in enumerate(parameters) if p.requires_grad and p.grad is not None]
+        left_out = self._left_out
+        chosen = [
+            i
+            for i, p in enumerate(parameters)
+            if p.requires_grad and p.grad is not None and i not in left_out
+        ]
         if chosen:
             self.memory.refresh()
             weights = [parameters[i] for i in chosen]
@@ -221,7 +245,8 @@ class AttachedRule:
     def store_and_add(self, weights: TransientWeights, stream: Stream) -> None:
         """Copy the weights to the buffers and add noise to them, in one pass where possible."""
         noise, parameters = self.rule.noise, weights.parameters
-        if self.indices != weights.indices or not all(p.requires_grad for p in parameters):
+        is_whole = self.indices == weights.indices and all(p.requires_grad for p in parameters)
+        if not is_whole or self._left_out:
             weights.store()
             self.add_to_weights(weights, stream)
             return
@@ -235,7 +260,8 @@ class AttachedRule:
 
     def add_to_weights(self, weights: TransientWeights, stream: Stream) -> None:
         """Add noise to weights that are in the buffers already."""
-        chosen = [i for i, p in enumerate(self.parameters) if p.requires_grad]
+        left_out = self._left_out
+        chosen = [i for i, p in enumerate(self.parameters) if p.requires_grad and i not in left_out]
         if not chosen:
             return
         site = self.site(stream, chosen, [weights.clean(self.indices[i]) for i in chosen])

@@ -1,7 +1,7 @@
 """The handle of a perturbed optimizer: clean weights, metrics, state, and removal.
 
-It joins the core (`perturbed_optimizer.py`) with the hooks that drive it (`step_hooks.py`,
-`model_hooks.py`, `saving.py`). The optimizer stays the object it was, and so does the training
+It joins the core (`perturbed_optimizer.py`) with the hooks that drive it (`hooks/step.py`,
+`hooks/model.py`, `saving.py`). The optimizer stays the object it was, and so does the training
 loop.
 """
 
@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from antifragile.optim.attach.clean_weights import TransientWeights
+from antifragile.optim.attach.hooks.copies import CleanCopies
+from antifragile.optim.attach.hooks.model import hook_model
+from antifragile.optim.attach.hooks.others import WeightClaim
+from antifragile.optim.attach.hooks.step import StepHooks
 from antifragile.optim.attach.metrics import metrics_of
-from antifragile.optim.attach.model_hooks import hook_model
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 from antifragile.optim.attach.saving import HandleState, StateHooks, load
-from antifragile.optim.attach.step_hooks import StepHooks
 
 HANDLE = "_antifragile_handle"
 """The attribute of an optimizer that holds its handle."""
@@ -30,8 +32,15 @@ class Handle:
 
     def __init__(self, core: PerturbedOptimizer) -> None:
         self._core = core
-        on_model = [] if core.model is None else hook_model(core, core.model)
-        self._hooks = [*StepHooks(core).hooks, *StateHooks(core).hooks, *on_model]
+        model = core.model if core.acts_in_forwards else None
+        on_model = [] if model is None else hook_model(core, model)
+        on_weights = [CleanCopies(core), WeightClaim(core)]
+        self._hooks: list[Any] = [
+            *StepHooks(core).hooks,
+            *StateHooks(core).hooks,
+            *on_model,
+            *on_weights,
+        ]
         setattr(core.optimizer, HANDLE, self)
 
     @property
@@ -46,7 +55,8 @@ class Handle:
 
     @property
     def weights(self) -> TransientWeights:
-        """The parameters that weight rules perturb, and their clean values."""
+        """The parameters as the next gradient sees them, and their clean values."""
+        self._core.put_in()
         return self._core.weights
 
     def clean(self) -> AbstractContextManager[None]:
@@ -54,12 +64,14 @@ class Handle:
         return self._core.clean()
 
     def remove(self) -> None:
-        """Bring the clean weights back and take every hook away."""
-        self._core.lift()
+        """Bring the clean weights back and take every hook away; once more changes nothing."""
+        self._core.remove()
         for hook in self._hooks:
             hook.remove()
         if getattr(self._core.optimizer, HANDLE, None) is self:
             delattr(self._core.optimizer, HANDLE)
+
+    detach = remove
 
     def metrics(self) -> list[dict[str, Any]]:
         """Measure what each rule adds at present.

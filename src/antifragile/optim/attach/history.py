@@ -13,13 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from antifragile.optim.attach.selection import Slot
+from antifragile.optim.attach.optimizers import MOMENTA, MOMENTS, SQUARES
+from antifragile.optim.attach.selection import Slot, dense_gradients
 from antifragile.optim.noise.composed import Preconditioned
 from antifragile.optim.rules import Place, Rule
-
-_SQUARES = ("exp_avg_sq", "square_avg")
-_MOMENTUM = ("momentum_buffer", "exp_avg")
-_RESET = (*_MOMENTUM, *_SQUARES, "max_exp_avg_sq", "grad_avg")
 
 
 class Memory:
@@ -61,10 +58,12 @@ class Memory:
         """Continue from the same rule on fewer parameters; the new ones start with zeros."""
         if old.tensors is None:
             return
-        positions = {slot.index: i for i, slot in enumerate(old.slots)}
+        positions = {id(slot.parameter): i for i, slot in enumerate(old.slots)}
         fresh = self.tensors or self._zeros()
         self.tensors = [
-            old.tensors[positions[slot.index]] if slot.index in positions else fresh[i]
+            old.tensors[positions[id(slot.parameter)]]
+            if id(slot.parameter) in positions
+            else fresh[i]
             for i, slot in enumerate(self.slots)
         ]
 
@@ -91,11 +90,12 @@ class LastGradients(Memory):
     def _copy_gradients(self) -> None:
         if self.tensors is None:
             self.tensors = self._zeros()
-        for kept, slot in zip(self.tensors, self.slots, strict=True):
-            if slot.parameter.grad is None:
-                kept.zero_()
+        gradients = dense_gradients(self.slots)
+        for i, kept in enumerate(self.tensors):
+            if i in gradients:
+                kept.copy_(gradients[i])
             else:
-                kept.copy_(slot.parameter.grad)
+                kept.zero_()
 
 
 class Momenta(LastGradients):
@@ -115,7 +115,7 @@ class Momenta(LastGradients):
 
     def _momenta(self) -> list[Tensor] | None:
         """The optimizer's momenta; None where it keeps none (yet)."""
-        found = [slot.moment(_MOMENTUM) for slot in self.slots]
+        found = [slot.moment(MOMENTA) for slot in self.slots]
         if all(momentum is None for momentum in found):
             return None
         return [
@@ -138,7 +138,7 @@ class RunningSquares(Memory):
             return self.tensors
         found = []
         for slot in self.slots:
-            square = slot.moment(_SQUARES)
+            square = slot.moment(SQUARES)
             if square is None:
                 square = torch.zeros_like(slot.parameter)
             elif "exp_avg_sq" in slot.state:
@@ -148,8 +148,8 @@ class RunningSquares(Memory):
         return found
 
     def precondition(self, *, grad_scale: float) -> None:
-        noise, group = self.rule.noise, self.slots[0].optimizer.param_groups[0]
-        has_squares = "betas" in group or "alpha" in group
+        noise = self.rule.noise
+        has_squares = not isinstance(self.slots[0].optimizer, torch.optim.SGD)
         if not isinstance(noise, Preconditioned) or (self.tensors is None and has_squares):
             return
         if self.tensors is None:
@@ -185,7 +185,7 @@ MEMORIES: Mapping[str | None, type[Memory]] = {
 
 def zero_moments(slot: Slot, mask: Tensor) -> None:
     """Zero the optimizer's moments of a parameter where a mask is true."""
-    for name in _RESET:
+    for name in MOMENTS:
         moment = slot.moment((name,))
         if moment is not None:
             moment.masked_fill_(mask, 0.0)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import logging
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import distributed as dist
 from torch import nn
 
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.optim.attach.handle import HANDLE, Handle
+from antifragile.optim.attach.hooks.others import check_is_free
+from antifragile.optim.attach.optimizers import check_optimizer, strays_from_langevin
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 from antifragile.optim.attach.saving import load_waiting
 from antifragile.optim.checks import check_whole_number
 from antifragile.optim.rules import Place, Rule
 
+logger = logging.getLogger(__name__)
+
+_DERIVED: weakref.WeakSet[PerturbedOptimizer] = weakref.WeakSet()
 _MOST_REPLICAS, _MOST_STEPS = 2**20, 2**53
 
 
 def perturb(
     optimizer: torch.optim.Optimizer,
     *rules: Rule | Sequence[Rule],
-    seed: int | Sequence[int] = 0,
+    seed: int | Sequence[int] | None = None,
     model: nn.Module | None = None,
     per_rank: bool = False,
     replicas: int | None = None,
@@ -36,11 +46,13 @@ def perturb(
         optimizer: Any `torch.optim` optimizer that takes one gradient per step.
         *rules: Rules, or tuples of them as the presets return; all act together, in this order.
         seed: At least 0 and below 2**64. With replicas a sequence of R seeds, or a first seed
-            from which they count upward.
+            from which they count upward. None derives it from `torch.initial_seed` and the number
+            of handles that did so and are in use, without drawing from torch's generator; the
+            ranks of a process group take that of the first.
         model: The module that is called. With it, forwards in eval mode and ``state_dict()`` see
             clean weights by themselves, and input rules work.
         per_rank: True lets every rank of the process group draw its own noise; False lets all
-            draw the same.
+            draw the same, except for inputs, which differ by rank.
         replicas: R, where every parameter has a leading dimension of R independent runs: norms
             and controllers are then per replica, and replica r draws the noise of a single run
             with its seed.
@@ -65,7 +77,8 @@ def perturb(
     _check(optimizer, flat, model, per_rank)
     if replicas is not None:
         check_whole_number(replicas, "replicas", at_least=1, at_most=_MOST_REPLICAS)
-    seeds = _seeds(seed, replicas)
+    is_derived = seed is None
+    seeds = _seeds(_derived_seed(replicas or 1) if seed is None else seed, replicas)
     check_whole_number(first_step, "first_step", at_least=0, at_most=_MOST_STEPS)
     core = PerturbedOptimizer(
         optimizer,
@@ -77,6 +90,14 @@ def perturb(
         first_step=first_step,
     )
     handle = Handle(core)
+    if is_derived:
+        _DERIVED.add(core)
+    if any(strays_from_langevin(optimizer, rule) for rule in flat):
+        logger.warning(
+            "Langevin noise beside %s samples another distribution than beside plain SGD: momentum "
+            "and preconditioning change it; psgld knows the latter.",
+            type(optimizer).__name__,
+        )
     try:
         load_waiting(core)
     except CheckpointError:
@@ -126,14 +147,29 @@ def _check(optimizer: object, rules: list[Rule], model: nn.Module | None, per_ra
             "the optimizer is perturbed already; pass all rules in one call, or remove() the "
             "first handle."
         )
+    check_optimizer(optimizer, rules)
+    check_is_free(optimizer)
     if model is None and any(rule.where is Place.INPUT for rule in rules):
         raise UsageError("a rule on 'input' needs the model; pass model= to perturb().")
     drifting = [rule for rule in rules if rule.where in (Place.GRAD, Place.STEP)]
-    if per_rank and drifting and isinstance(model, nn.parallel.DistributedDataParallel):
+    in_group = dist.is_available() and dist.is_initialized()
+    if per_rank and drifting and in_group:
         raise UsageError(
             f"per_rank=True with a rule on {str(drifting[0].where)!r} would let the ranks' weights "
             "drift apart; use it with 'weight' or 'input' rules alone."
         )
+
+
+def _derived_seed(replicas: int) -> int:
+    """Derive a seed from torch's, other than those of the handles that are in use."""
+    if len(_DERIVED):
+        gc.collect()  # handles that nobody holds
+    words = f"{torch.initial_seed()} {sum(not core.is_removed for core in _DERIVED)}"
+    seed = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little")
+    found = [min(seed, 2**64 - replicas)]
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast_object_list(found, src=0)
+    return found[0]
 
 
 def _seeds(seed: int | Sequence[int], replicas: int | None) -> tuple[int, ...]:

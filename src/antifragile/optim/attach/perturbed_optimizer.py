@@ -1,25 +1,31 @@
 """The core of a perturbed optimizer: its rules, the clean weights, the step counter, the streams.
 
 It knows no hook. Whoever trains calls it around the optimizer's own step; the hooks that do so are
-in `step_hooks.py` and `model_hooks.py`:
+in `hooks/step.py` and `hooks/model.py`:
 
     before_step   read the gradients; take the perturbation out of the weights; add gradient noise
     (the optimizer's own step)
-    after_step    add noise to the weights for good; perturb them for the next gradient
+    after_step    add noise to the weights for good
+
+Where the model is known, its next forward in training mode puts the perturbation in, and weights
+are clean until then; else `after_step` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch import distributed as dist
+from torch import nn
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.attached_rule import AttachedRule
 from antifragile.optim.attach.clean_weights import TransientWeights
+from antifragile.optim.attach.inputs import PerturbedInputs
 from antifragile.optim.attach.selection import select, slots_of
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
@@ -43,10 +49,10 @@ class PerturbedOptimizer:
         transient: Those whose perturbation is in the weights between two steps.
         weights: The parameters that exact and transient rules act on.
         step_number: Number of the present step, 0-based.
-        forwards: Number of training forwards within the present step.
         tracks: Whether gradient norms are noted for the metrics.
-        awaits_training: Whether an evaluation took the perturbation out, and no forward in
-            training mode has put it back.
+        after_following: Called when other parameters have come.
+        is_removed: Whether `remove` was called, so that nothing perturbs any more.
+        told: Other optimizers whose users were told that they step perturbed parameters.
     """
 
     def __init__(
@@ -65,13 +71,15 @@ class PerturbedOptimizer:
         self.per_rank, self.replicas = per_rank, replicas
         self._first_step = first_step
         self._clean_depth = 0
-        self.tracks = self.awaits_training = False
+        self.is_removed = self._was_trained = self.tracks = False
+        self.after_following: Callable[[], None] = lambda: None
+        self.told: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self.restart()
-        self.put_in()
+        self.put_in_early()
 
     def restart(self) -> None:
         """Begin again at the first step, with no memory; the weights must be clean."""
-        self.step_number, self.forwards = self._first_step, 0
+        self.step_number, self._inputs = self._first_step, PerturbedInputs()
         self._attach_rules()
         for attached in self.attached:
             attached.prepare(self.stream(attached))
@@ -81,7 +89,7 @@ class PerturbedOptimizer:
     def put_in(self) -> None:
         """Perturb the weights for the next gradient, unless that is done."""
         rules = [a for a in self.transient if not a.is_off]
-        if self.weights.is_in or self._clean_depth or not rules:
+        if self.weights.is_in or self._clean_depth or self.is_removed or not rules:
             return
         with torch.no_grad():
             rules[0].store_and_add(self.weights, self.stream(rules[0]))
@@ -89,48 +97,64 @@ class PerturbedOptimizer:
                 attached.add_to_weights(self.weights, self.stream(attached))
         self.weights.seal()
 
+    def put_in_early(self) -> None:
+        """Perturb the weights now, where no forward of a model will."""
+        if self.model is None:
+            self.put_in()
+
     def lift(self, *, accept_writes: bool = False) -> None:
         """Bring the clean weights back."""
         if self.weights.is_in:
             with torch.no_grad():
                 self.weights.lift(accept_writes=accept_writes)
 
+    def remove(self) -> None:
+        """Bring the clean weights back for good."""
+        self.lift(accept_writes=True)
+        self.is_removed = True
+
     @contextmanager
     def clean(self) -> Iterator[None]:
         """Keep the weights clean inside; put the same perturbation back afterwards."""
-        self.lift()
+        self.lift(accept_writes=True)
         self._clean_depth += 1
         try:
             yield
         finally:
             self._clean_depth -= 1
-            self.put_in()
+            self.put_in_early()
 
-    def enter_training(self, inputs: tuple[object, ...]) -> tuple[object, ...] | None:
-        """Prepare a forward in training mode; None leaves its inputs as they are."""
-        self.awaits_training = False
+    def enter_training(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Prepare a forward in training mode; None leaves its arguments as they are."""
         if self._clean_depth:
             return None
         self.put_in()
-        return self._perturb_inputs(inputs)
+        self._was_trained = True
+        rules = self._input_rules()
+        return self._inputs.perturbed(rules, self.stream, args, kwargs) if rules else None
 
     def enter_evaluation(self) -> None:
         """Bring the clean weights back until the next forward in training mode."""
-        if self.weights.is_in:
-            self.lift()
-            self.awaits_training = True
+        self.lift()
 
-    def _perturb_inputs(self, inputs: tuple[object, ...]) -> tuple[object, ...]:
-        """Add the noise of the input rules to the first floating-point tensor among the inputs."""
-        rules = [a for a in self.attached if a.rule.where is Place.INPUT and not a.is_off]
-        for i, x in enumerate(inputs):
-            if rules and isinstance(x, Tensor) and x.is_floating_point():
-                for attached in rules:
-                    noise = attached.input_noise(self.stream(attached), x.detach(), self.forwards)
-                    x = x + noise
-                self.forwards += 1
-                return (*inputs[:i], x, *inputs[i + 1 :])
-        return inputs
+    @property
+    def acts_in_forwards(self) -> bool:
+        """Whether any rule perturbs weights or inputs while the model is called."""
+        return any(a.rule.where in (Place.WEIGHT, Place.INPUT) for a in self.attached)
+
+    def _input_rules(self) -> list[AttachedRule]:
+        return [a for a in self.attached if a.rule.where is Place.INPUT and not a.is_off]
+
+    @property
+    def forwards(self) -> int:
+        """Number of training forwards within the present step."""
+        return self._inputs.forwards
+
+    @forwards.setter
+    def forwards(self, number: int) -> None:
+        self._inputs.forwards = number
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -145,12 +169,7 @@ class PerturbedOptimizer:
             UsageError: The gradients are those of clean weights, or weights were written while
                 the perturbation was in them.
         """
-        if self.awaits_training:
-            raise UsageError(
-                "gradients came after an evaluation without a forward of the model in training "
-                "mode, so they are of the clean weights; give perturb() the module that is called, "
-                "and train in model.train()."
-            )
+        self._check_was_trained()
         for attached in self.attached:
             scales_next = attached.rule.where in (Place.WEIGHT, Place.INPUT)
             stream = self.stream(attached, self.step_number + scales_next)
@@ -190,27 +209,53 @@ class PerturbedOptimizer:
             if attached.rule.where is Place.STEP and not attached.is_idle:
                 attached.add_for_good(self.stream(attached))
         self.step_number += 1
-        self.forwards = 0
+        self._inputs = PerturbedInputs()
+        self._was_trained = False
         for attached in self.transient:
             attached.set_sizes()
-        self.put_in()
+        self.put_in_early()
+
+    def _check_was_trained(self) -> None:
+        """Refuse gradients that cannot be those of perturbed weights or inputs."""
+        inputs = self._input_rules()
+        acts = inputs or any(not attached.is_off for attached in self.transient)
+        if acts and self.model is not None and not self._was_trained:
+            raise UsageError(
+                "no forward of the model in training mode came since the last step, so its "
+                "gradients are of clean weights and inputs; give perturb() the module that is "
+                "called, and train in model.train()."
+            )
+        if inputs and not self.forwards:
+            raise UsageError(
+                "a rule on 'input' found no floating-point tensor among the arguments of the "
+                "model's forwards; give perturb() the part of the model that reads one."
+            )
 
     # --- rules and streams ---------------------------------------------------------------------
 
     def follow_new_groups(self) -> None:
-        """Perturb the parameters of groups that were added since, from here on."""
-        count = sum([len(group["params"]) for group in self.optimizer.param_groups])
-        if count == self.n_parameters:
+        """Perturb the parameters that were added or exchanged since, from here on."""
+        if self._identities() == self._known:
             return
         self.lift()
         before = self.attached
         self._attach_rules()
         for old, new in zip(before, self.attached, strict=True):
             new.take_over(old)
+        self.after_following()
+
+    @property
+    def names(self) -> list[str] | None:
+        """Names of all parameters in the optimizer's order, without those of wrappers, or None."""
+        slots = slots_of(self.optimizer, self.model)
+        if any(slot.name is None for slot in slots):
+            return None
+        return [str(slot.name).replace("_orig_mod.", "").removeprefix("module.") for slot in slots]
 
     def stream(self, attached: AttachedRule, step: int | None = None) -> Stream:
         """Make the address of a rule's random numbers, at the present or another step."""
-        is_ranked = self.per_rank and dist.is_available() and dist.is_initialized()
+        has_ranks = self.per_rank or attached.rule.where is Place.INPUT
+        is_ranked = has_ranks and dist.is_available() and dist.is_initialized()
         rank = dist.get_rank() if is_ranked else 0
         return Stream(
             keys=self.seeds,
@@ -221,7 +266,7 @@ class PerturbedOptimizer:
 
     def _attach_rules(self) -> None:
         slots = slots_of(self.optimizer, self.model)
-        self.n_parameters = len(slots)
+        self.n_parameters, self._known = len(slots), self._identities()
         self.attached = [
             AttachedRule(
                 rule,
@@ -235,3 +280,7 @@ class PerturbedOptimizer:
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
         self.weights = TransientWeights(slot for a in acting for slot in a.slots)
+
+    def _identities(self) -> list[int]:
+        groups = self.optimizer.param_groups
+        return [id(parameter) for group in groups for parameter in group["params"]]

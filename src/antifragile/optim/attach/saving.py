@@ -25,7 +25,9 @@ class HandleState(dict[str, Any]):
 
     @classmethod
     def of(cls, core: PerturbedOptimizer) -> HandleState:
-        """Collect the present state; changes nothing."""
+        """Collect the present state."""
+        core.follow_new_groups()
+        core.put_in_early()
         return cls(
             format=_FORMAT,
             step=core.step_number,
@@ -35,6 +37,7 @@ class HandleState(dict[str, Any]):
             replicas=core.replicas,
             parameters=core.n_parameters,
             rules=[rule.signature for rule in core.rules],
+            names=core.names,
             states=[_rule_state(attached) for attached in core.attached],
             checksums=_checksums(core),
         )
@@ -53,7 +56,7 @@ def load(core: PerturbedOptimizer, state: dict[str, Any]) -> None:
     core.seeds, core.per_rank = tuple(state["seeds"]), bool(state["per_rank"])
     for attached, saved in zip(core.attached, state["states"], strict=True):
         _load_rule(attached, saved)
-    core.put_in()
+    core.put_in_early()
 
 
 def load_waiting(core: PerturbedOptimizer) -> None:
@@ -63,9 +66,9 @@ def load_waiting(core: PerturbedOptimizer) -> None:
         CheckpointError: As for `load`.
     """
     group = core.optimizer.param_groups[0]
-    if _KEY in group:
+    if isinstance(group.get(_KEY), dict):
         load(core, group[_KEY])
-        del group[_KEY]
+        group[_KEY] = True
 
 
 class StateHooks:
@@ -73,12 +76,24 @@ class StateHooks:
 
     def __init__(self, core: PerturbedOptimizer) -> None:
         self._core = core
+        self._show()
         self._incoming: dict[str, Any] | None = None
         self.hooks = [
             core.optimizer.register_state_dict_post_hook(self._after_saving),
             core.optimizer.register_load_state_dict_pre_hook(self._before_loading),
             core.optimizer.register_load_state_dict_post_hook(self._after_loading),
+            self,
         ]
+
+    def remove(self) -> None:
+        """Take our key out of the parameter group."""
+        group = self._core.optimizer.param_groups[0]
+        if group.get(_KEY) is True:  # a state that waits for its rules stays
+            del group[_KEY]
+
+    def _show(self) -> None:
+        """Put our key into the parameter group: flattened states load the keys that are there."""
+        self._core.optimizer.param_groups[0].setdefault(_KEY, True)
 
     def _after_saving(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         state["param_groups"][0][_KEY] = dict(HandleState.of(self._core))
@@ -94,10 +109,11 @@ class StateHooks:
 
     def _after_loading(self, optimizer: torch.optim.Optimizer) -> None:
         incoming, self._incoming = self._incoming, None
+        self._show()
         if incoming is None:  # a checkpoint of an unperturbed run: the perturbation begins here
             self._core.lift(accept_writes=True)
             self._core.restart()
-            self._core.put_in()
+            self._core.put_in_early()
         else:
             load(self._core, incoming)
 
@@ -150,6 +166,16 @@ def _check(core: PerturbedOptimizer, state: dict[str, Any]) -> None:
                 f"the saved perturbation has {key} {state[key]!r}, this one {ours!r}; attach the "
                 "same, or take 'antifragile' out of the saved state's first parameter group."
             )
+    names = state.get("names")  # older states have none
+    if names is not None and core.names is not None and names != core.names:
+        moved = next(
+            n for n, pair in enumerate(zip(names, core.names, strict=True)) if pair[0] != pair[1]
+        )
+        raise CheckpointError(
+            f"parameter number {moved} is {names[moved]!r} in the saved perturbation and "
+            f"{core.names[moved]!r} here, so that memory and noise of one would act on the other; "
+            "give the optimizer its parameters in the saved order."
+        )
     sums = state["checksums"]
     if sums and sums["clean"] != sums["perturbed"] and _clean_checksum(core) == sums["perturbed"]:
         raise CheckpointError(

@@ -127,6 +127,11 @@ def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[
     return slots
 
 
+def is_sharded(parameter: Tensor) -> bool:
+    """Whether FSDP keeps a parameter in parts, or several parameters in one."""
+    return getattr(parameter, "_is_flat_param", False) or hasattr(parameter, "_fsdp_flattened")
+
+
 def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]:
     """Choose the slots that a rule acts on.
 
@@ -162,6 +167,12 @@ def _is_selected(rule: Rule, slot: Slot, replicas: int | None) -> bool:
 
 def _check(slot: Slot, replicas: int | None) -> None:
     parameter, name = slot.parameter, slot.name or f"number {slot.index}"
+    if type(parameter) not in (Tensor, nn.Parameter) or is_sharded(parameter):
+        raise UsageError(
+            f"parameter {name} is a {type(parameter).__name__}, whose values are not all in one "
+            "plain tensor of this process (as with FSDP or quantisation); leave it out by params=, "
+            "or train without sharding."
+        )
     if parameter.is_sparse or not parameter.is_floating_point():
         kind = "sparse" if parameter.is_sparse else str(parameter.dtype)
         raise UsageError(

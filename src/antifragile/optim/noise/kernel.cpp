@@ -1,5 +1,5 @@
 // Random noise that is drawn and added to parameters in one pass, with the old values saved in that
-// pass where asked, and a copy past the caches that restores them (called by kernel.py).
+// pass where asked, a copy past the caches that restores them, and checksums (called by kernel.py).
 //
 // The same numbers as streams.py, bit for bit: Philox4x32-10 with key = seed and counter =
 // (block, parameter, step, rule); products and sums are rounded one by one (no fused
@@ -24,6 +24,7 @@ namespace {
 
 constexpr int GROUP = 16;           // blocks computed side by side, in two vectors
 constexpr int64_t SHARE = 1 << 18;  // elements for which a further thread pays
+constexpr int64_t STRETCH = 2048;   // elements after which a checksum's weights begin anew
 
 typedef uint64_t Lanes __attribute__((vector_size(64)));
 
@@ -35,11 +36,13 @@ struct Row {
     uint64_t key;
     double size;
     uint32_t parameter, first_block;
+    uint64_t* checksum;  // added to by CHECK
 };
 
-enum Action { WRITE, ADD, COPY };  // target = size * noise; += size * noise; = backup
+// target = size * noise; target += size * noise; target = backup; checksum += that of target
+enum Action { WRITE, ADD, COPY, CHECK };
 
-// K parameters of R replicas each; fields that only noise needs are null for COPY.
+// K parameters of R replicas each; fields that only noise needs are null for COPY and CHECK.
 struct Job {
     void* const* targets;        // (K)
     void* const* backups;        // (K), or null
@@ -51,6 +54,7 @@ struct Job {
     const float* table;          // of 32768 magnitudes, or null for signs
     uint32_t step, rule;
     int32_t action, threads;
+    uint64_t* checksums;         // (K), zero at first, or null
 };
 
 // GROUP blocks of 128 bits, the four words of block b side by side from words[4 * b].
@@ -203,6 +207,25 @@ void copy(const Row& row, int64_t item) {
     std::memcpy(to, from, size_t(left));
 }
 
+// Adds the checksum of a row's bits: in each stretch the sum of every element's bits times an odd
+// number of its place, and the sum of these times an odd number of the stretch. A row starts at a
+// whole stretch, since GROUP blocks of 128 elements are one.
+template <class Bits>
+INLINE void check(const Row& row) {
+    const Bits* from = static_cast<const Bits*>(row.target);
+    uint64_t total = 0;
+    for (int64_t at = 0; at < row.count; at += STRETCH) {
+        const int64_t end = row.count - at < STRETCH ? row.count : at + STRETCH;
+        uint64_t sum = 0;
+        for (int64_t i = at; i < end; ++i) sum += Bits(from[i] * Bits(2 * (i - at) + 1));
+        total += sum * (2 * (uint64_t(row.first_block) / GROUP + uint64_t(at / STRETCH)) + 1);
+    }
+    __atomic_fetch_add(row.checksum, total, __ATOMIC_RELAXED);
+}
+
+VERSIONS void check_float(const Row& row) { check<uint32_t>(row); }
+VERSIONS void check_double(const Row& row) { check<uint64_t>(row); }
+
 // One row per parameter and replica.
 template <class T>
 std::vector<Row> rows_of(const Job& job) {
@@ -211,8 +234,9 @@ std::vector<Row> rows_of(const Job& job) {
         for (int64_t r = 0; r < job.n_replicas; ++r) {
             const int64_t at = r * job.counts[k];
             T* backup = job.backups ? static_cast<T*>(job.backups[k]) + at : nullptr;
-            Row row{static_cast<T*>(job.targets[k]) + at, backup, job.counts[k], 0, 0.0, 0, 0};
-            if (job.action != COPY) {
+            Row row{static_cast<T*>(job.targets[k]) + at, backup, job.counts[k], 0, 0.0, 0, 0,
+                    job.checksums ? job.checksums + k : nullptr};
+            if (job.action <= ADD) {
                 row.key = job.keys[r];
                 row.size = job.sizes[k * job.n_replicas + r];
                 row.parameter = job.parameters[k];
@@ -267,13 +291,15 @@ void for_all(const std::vector<Row>& rows, const Job& job, int64_t total, const 
 
 template <class T>
 void run(const Job& job, void (*with_signs)(const Row&, const Job&),
-         void (*with_levels)(const Row&, const Job&)) {
+         void (*with_levels)(const Row&, const Job&), void (*with_check)(const Row&)) {
     const std::vector<Row> rows = rows_of<T>(job);
     int64_t total = 0;
     for (const Row& row : rows) total += row.count;
     const auto add = job.table ? with_levels : with_signs;
     if (job.action == COPY)
         for_all<T>(rows, job, total, [&](const Row& row) { copy(row, sizeof(T)); });
+    else if (job.action == CHECK)
+        for_all<T>(rows, job, total, with_check);
     else
         for_all<T>(rows, job, total, [&](const Row& row) { add(row, job); });
 }
@@ -282,8 +308,12 @@ void run(const Job& job, void (*with_signs)(const Row&, const Job&),
 
 extern "C" {
 
-void antifragile_run_float32(const Job* job) { run<float>(*job, signs_float, levels_float); }
-void antifragile_run_float64(const Job* job) { run<double>(*job, signs_double, levels_double); }
+void antifragile_run_float32(const Job* job) {
+    run<float>(*job, signs_float, levels_float, check_float);
+}
+void antifragile_run_float64(const Job* job) {
+    run<double>(*job, signs_double, levels_double, check_double);
+}
 
 // Makes the file an importable extension module; it is loaded by ctypes.
 void* PyInit__noise() { return nullptr; }

@@ -1,6 +1,7 @@
 """The compiled noise kernel, which draws the numbers of `streams.py` and adds them in one pass.
 
-It can also save the old values in the same pass, and copies large tensors past the caches.
+It can also save the old values in the same pass, copies large tensors past the caches, and computes
+checksums.
 
 Where the kernel was not built, and for tensors that it cannot take (not on a CPU, half precision,
 not contiguous), torch computes the same bits more slowly.
@@ -28,7 +29,7 @@ _ENTRY_POINTS = {
     torch.float32: "antifragile_run_float32",
     torch.float64: "antifragile_run_float64",
 }
-_WRITE, _ADD, _COPY = range(3)
+_WRITE, _ADD, _COPY, _CHECK = range(4)
 
 
 class _Job(ctypes.Structure):
@@ -48,6 +49,7 @@ class _Job(ctypes.Structure):
         ("rule", ctypes.c_uint32),
         ("action", ctypes.c_int32),
         ("threads", ctypes.c_int32),
+        ("checksums", ctypes.c_void_p),
     )
 
 
@@ -141,6 +143,25 @@ def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     kernel[targets[0].dtype](ctypes.byref(job))
     for target in targets:
         increment_version(target)
+
+
+def checksums_native(tensors: Sequence[Tensor]) -> Tensor:
+    """Compute a checksum of the bits of each tensor.
+
+    Args:
+        tensors: Contiguous CPU tensors of one dtype.
+
+    Returns:
+        (K,) int64.
+    """
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    found, counts = torch.zeros(len(tensors), dtype=torch.int64), [t.numel() for t in tensors]
+    job = _Job(targets=_addresses(tensors), n_replicas=1, checksums=found.data_ptr())
+    job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
+    job.action, job.threads = _CHECK, torch.get_num_threads()
+    kernel[tensors[0].dtype](ctypes.byref(job))
+    return found
 
 
 def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:

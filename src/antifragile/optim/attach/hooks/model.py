@@ -8,11 +8,13 @@ load_state_dict()          the same, and the loaded weights become the clean wei
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch._compile import _disable_dynamo
 from torch.utils.hooks import RemovableHandle
 
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
@@ -23,8 +25,9 @@ def hook_model(core: PerturbedOptimizer, model: nn.Module) -> list[RemovableHand
     link = _Link(core)
     hooks: list[RemovableHandle | _Link] = [
         link,
-        model.register_forward_pre_hook(link.before_forward),
+        model.register_forward_pre_hook(link.before_forward, with_kwargs=True),
     ]
+    _forget_compiled_code()
     for module in model.modules():
         register: list[Any] = [  # Any: torch has no types for these two
             module.register_state_dict_pre_hook,
@@ -32,6 +35,13 @@ def hook_model(core: PerturbedOptimizer, model: nn.Module) -> list[RemovableHand
         ]
         hooks += [add(link.before_state_dict) for add in register]
     return hooks
+
+
+def _forget_compiled_code() -> None:
+    """Let `torch.compile` compile anew what it compiled without our hooks."""
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is not None and dynamo.utils.counters["stats"]["unique_graphs"]:
+        dynamo.reset()
 
 
 class _Link:
@@ -53,13 +63,14 @@ class _Link:
     def remove(self) -> None:
         self.core = None
 
+    @_disable_dynamo  # one graph break; what torch.compiler offers imports it at once
     def before_forward(
-        self, module: nn.Module, inputs: tuple[object, ...]
-    ) -> tuple[object, ...] | None:
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if self.core is None:
             return None
         if module.training:
-            return self.core.enter_training(inputs)
+            return self.core.enter_training(args, kwargs)
         self.core.enter_evaluation()
         return None
 
@@ -70,16 +81,15 @@ class _Link:
 
 @contextmanager
 def frozen_statistics(model: nn.Module | None) -> Iterator[None]:
-    """Let batch norm layers use the batch's statistics inside without counting it a second time."""
-    layers = [
-        module
+    """Let norm layers see a batch inside without counting it a second time."""
+    kept = [
+        (buffer, buffer.clone())
         for module in (model.modules() if model is not None else ())
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if isinstance(module, nn.modules.batchnorm._NormBase)
+        for buffer in module.buffers(recurse=False)
     ]
-    for layer in layers:
-        layer.track_running_stats = False
     try:
         yield
     finally:
-        for layer in layers:
-            layer.track_running_stats = True
+        for buffer, before in kept:
+            buffer.copy_(before)

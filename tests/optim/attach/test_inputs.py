@@ -1,0 +1,94 @@
+"""Noise reaches the inputs however they are given, and a step without any is refused."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from antifragile.errors import UsageError
+from antifragile.optim import perturb, presets
+from tests.optim.small_training import batch, network
+
+
+class Named(nn.Module):
+    """A model that takes its input as a word, or in a mapping, beside a mask and token ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 3)
+
+    def forward(self, mask: Any = None, x: Any = None, batch: Any = None) -> Tensor:
+        x = batch["x"] if batch is not None else x
+        return self.inner(x)
+
+
+X = batch(0)[0]
+MASK, IDS = torch.ones(16, dtype=torch.bool), torch.arange(16)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((), {"x": X}),
+        ((MASK, X), {}),
+        ((MASK,), {"x": X}),
+        ((), {"batch": {"ids": IDS, "x": X}}),
+        ((), {"batch": UserDict({"ids": IDS, "x": X})}),
+    ],
+    ids=["keyword", "behind a mask", "keyword behind a mask", "dictionary", "mapping"],
+)
+def test_an_input_is_found(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    model = Named()
+    perturb(torch.optim.SGD(model.parameters(), lr=0.1), presets.input_noise(1.0), model=model)
+    before = X.clone()
+    assert not torch.equal(model(*args, **kwargs), model.inner(X))
+    assert torch.equal(before, X)
+
+
+def test_a_module_that_is_never_called_is_refused_at_the_step() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network()
+
+    outer = Outer()
+    optimizer = torch.optim.SGD(outer.parameters(), lr=0.1)
+    perturb(optimizer, presets.input_noise(1.0), model=outer)
+    cross_entropy(outer.net(X), batch(0)[1]).backward()
+    with pytest.raises(UsageError, match="no forward of the model in training mode came since"):
+        optimizer.step()
+
+
+def test_a_forward_without_numbers_to_perturb_is_refused_at_the_step() -> None:
+    model = nn.Sequential(nn.Embedding(20, 4), nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, presets.input_noise(1.0), model=model)
+    cross_entropy(model(IDS), IDS % 3).backward()
+    with pytest.raises(UsageError, match="found no floating-point tensor among the arguments"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_a_forward_that_is_repeated_for_its_gradient_has_the_same_noise(
+    use_reentrant: bool,
+) -> None:
+    found = []
+    for repeats in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        perturb(optimizer, presets.input_noise(1.0), seed=0, model=model)
+        for number in range(2):
+            x, y = batch(number)
+            x.requires_grad_(use_reentrant)
+            out = checkpoint(model, x, use_reentrant=use_reentrant) if repeats else model(x)
+            cross_entropy(out, y).backward()
+        found.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
+    assert torch.allclose(*found)

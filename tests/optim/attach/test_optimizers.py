@@ -1,0 +1,139 @@
+"""Optimizers that cannot be perturbed, or whose moments are not known, are refused by name."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from antifragile.errors import UsageError
+from antifragile.optim import Gaussian, Rule, perturb, presets
+from tests.optim.small_training import network, take_steps
+
+UNKNOWN = [torch.optim.Adamax, torch.optim.ASGD, torch.optim.Rprop, torch.optim.Adagrad]
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_preconditioned_noise_needs_known_squares(kind: Any) -> None:
+    optimizer = kind([nn.Parameter(torch.zeros(3))], lr=1e-3)
+    with pytest.raises(UsageError, match=f"squares of the optimizer, and those of {kind.__name__}"):
+        perturb(optimizer, presets.psgld(n_samples=1000))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.ASGD, torch.optim.Rprop])
+def test_a_reset_needs_known_moments(kind: Any) -> None:
+    optimizer = kind([nn.Parameter(torch.zeros(3))], lr=1e-3)
+    with pytest.raises(UsageError, match=f"moments of the optimizer, and those of {kind.__name__}"):
+        perturb(optimizer, presets.stochastic_reset())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        torch.optim.SGD,
+        torch.optim.Adam,
+        torch.optim.AdamW,
+        torch.optim.NAdam,
+        torch.optim.RAdam,
+        torch.optim.Adamax,
+        torch.optim.RMSprop,
+        torch.optim.Adagrad,
+        torch.optim.Adadelta,
+    ],
+)
+def test_a_reset_zeroes_every_moment(kind: Any) -> None:
+    options = {"momentum": 0.9} if kind in (torch.optim.SGD, torch.optim.RMSprop) else {}
+    model = network()
+    optimizer = kind(model.parameters(), lr=1e-3, **options)
+    take_steps(model, optimizer, [0])
+    perturb(optimizer, presets.stochastic_reset(rate=1.0, fraction=1.0, params=None))
+    take_steps(model, optimizer, [1])
+    for state in optimizer.state.values():
+        moments = {k: v for k, v in state.items() if isinstance(v, torch.Tensor) and v.ndim}
+        assert moments
+        assert not any(moment.any() for moment in moments.values()), moments.keys()
+
+
+def test_a_wrapper_is_refused_with_what_to_perturb() -> None:
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+            self.optimizer = optimizer
+            self.param_groups = optimizer.param_groups
+
+    wrapper = Wrapper(torch.optim.SGD([nn.Parameter(torch.zeros(3))], lr=0.1))
+    with pytest.raises(UsageError, match=r"Wrapper wraps an opt.*perturb\(wrapper\.optimizer"):
+        perturb(wrapper, presets.annealed_gradient_noise())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "is_told"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1), False),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), True),
+        (lambda p: torch.optim.Adam(p, lr=0.1), True),
+    ],
+)
+def test_langevin_noise_beside_momentum_is_told(
+    optimizer: Any, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        perturb(optimizer([nn.Parameter(torch.zeros(3))]), presets.sgld())
+    assert ("samples another distribution" in caplog.text) is is_told
+
+
+def test_a_group_that_is_left_out_takes_no_share_of_a_common_norm() -> None:
+    model = network()
+    groups = [
+        {"params": list(model[0].parameters())},
+        {"params": list(model[3].parameters()), "perturb": False},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    handle = perturb(optimizer, presets.sam_lagged(0.5), model=model)
+    take_steps(model, optimizer, [0])
+    pairs = zip(handle.weights.parameters, handle.weights.clean_weights(), strict=True)
+    moved = torch.cat([(p.detach() - c).flatten() for p, c in pairs])
+    assert float(moved.norm()) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_default_seeds_differ_and_leave_torchs_generator_alone() -> None:
+    def drawn(seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        before, found, used = torch.get_rng_state(), [], []
+        for _ in range(2):
+            weight = nn.Parameter(torch.zeros(100))
+            optimizer = torch.optim.SGD([weight], lr=1.0)
+            used.append(perturb(optimizer, Rule("grad", Gaussian(), 1.0)))
+            weight.grad = torch.zeros(100)
+            optimizer.step()
+            found.append(weight.detach())
+        assert torch.equal(before, torch.get_rng_state())
+        for handle in used:
+            handle.remove()
+        return found
+
+    first, second = drawn(0)
+    assert not torch.equal(first, second)
+    assert all(torch.equal(a, b) for a, b in zip((first, second), drawn(0), strict=True))
+    assert not torch.equal(first, drawn(1)[0])
+
+
+def test_a_model_that_was_compiled_before_evaluates_clean_weights() -> None:
+    torch._dynamo.reset()
+    model = network()
+    compiled = torch.compile(model, backend="eager")
+    x = torch.randn(16, 8)
+    compiled(x)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    handle = perturb(optimizer, Rule("weight", Gaussian(), 0.1), model=model)
+    with handle.clean():
+        clean = [p.detach().clone() for p in model.parameters()]
+    take_steps(compiled, optimizer, [0])
+    compiled.train()
+    compiled(x)
+    assert not torch.equal(model[0].weight, clean[0])
+    compiled.eval()
+    compiled(x)
+    assert all(torch.equal(a, b) for a, b in zip(clean, model.parameters(), strict=True))
