@@ -15,10 +15,14 @@ import os
 import sys
 import torch
 import torch.distributed as dist
-from antifragile.optim import Gaussian, Rule, perturb
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from antifragile.errors import UsageError
+from antifragile.optim import Gaussian, Rule, perturb, presets
 
 rank, rendezvous = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+torch.manual_seed(rank)  # the seed of the noise is that of the first rank
 for per_rank in (False, True):
     weight = torch.nn.Parameter(torch.zeros(100))
     optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -29,6 +33,34 @@ for per_rank in (False, True):
         found = [torch.empty(100) for _ in range(2)]
         dist.all_gather(found, weight.detach().clone())
         assert torch.equal(*found) != per_rank, (per_rank, found)
+
+
+def is_refused(words, parameters, rules, **options):
+    try:
+        perturb(torch.optim.SGD(parameters, lr=0.1), rules, **options)
+    except UsageError as error:
+        return words in str(error)
+    return False
+
+
+ranked = presets.annealed_gradient_noise()
+weights = [torch.nn.Parameter(torch.zeros(3))]
+assert is_refused("let the ranks' weights drift apart", weights, ranked, per_rank=True)
+for rules in (ranked, presets.anti_pgd(), presets.sgld()):
+    new = torch.nn.Linear(8, 8)
+    fully_shard(new, mesh=init_device_mesh("cpu", (2,)))
+    assert is_refused("DTensor", new.parameters(), rules, model=new)
+    for keeps in (False, True):
+        old = FullyShardedDataParallel(
+            torch.nn.Linear(8, 8), use_orig_params=keeps, device_id=torch.device("cpu")
+        )
+        assert is_refused("FSDP", old.parameters(), rules, model=old), keeps
+model = torch.nn.Sequential(torch.nn.Identity())
+perturb(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), presets.input_noise(), model=model)
+noisy = model(torch.zeros(100))
+found = [torch.empty(100) for _ in range(2)]
+dist.all_gather(found, noisy)
+assert not torch.equal(*found)
 dist.barrier()
 print("done", flush=True)
 os._exit(0)

@@ -219,7 +219,9 @@ class PerturbedOptimizer:
         """Refuse gradients that cannot be those of perturbed weights or inputs."""
         inputs = self._input_rules()
         acts = inputs or any(not attached.is_off for attached in self.transient)
-        if acts and self.model is not None and not self._was_trained:
+        if not acts or self.model is None or not self._has_gradients():
+            return
+        if not self._was_trained:
             raise UsageError(
                 "no forward of the model in training mode came since the last step, so its "
                 "gradients are of clean weights and inputs; give perturb() the module that is "
@@ -280,6 +282,10 @@ class PerturbedOptimizer:
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
         self.weights = TransientWeights(slot for a in acting for slot in a.slots)
+
+    def _has_gradients(self) -> bool:
+        groups = self.optimizer.param_groups
+        return any(parameter.grad is not None for group in groups for parameter in group["params"])
 
     def _identities(self) -> list[int]:
         groups = self.optimizer.param_groups
