@@ -123,6 +123,21 @@ def test_a_closure_that_adds_to_earlier_gradients_is_refused(clears: bool, to_no
     assert model.w.tolist() == [3.0, 4.0]
 
 
+def test_a_closure_that_fails_leaves_earlier_gradients_as_they_were() -> None:
+    model = Point([3.0, 4.0], curvature=2.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, presets.sam(rho=0.5))
+    model().backward()
+    before = model.w.grad.clone()  # type: ignore[union-attr]
+
+    def closure() -> torch.Tensor:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        optimizer.step(closure)
+    assert torch.equal(model.w.grad, before)  # type: ignore[arg-type]
+
+
 def test_the_second_gradient_under_autocast_is_of_the_climbed_weights() -> None:
     ends = []
     for rho in (5.0, 1e-12):

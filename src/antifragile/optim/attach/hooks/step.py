@@ -7,6 +7,7 @@ the gradients are there; for an exact SAM rule it takes a second gradient at the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -67,11 +68,9 @@ class StepHooks:
                     f"{name} calls its closure more than once in a step; perturbations need an "
                     "optimizer that takes one gradient per step."
                 )
-            mark = _Mark(self._core) if self._core.exact else None
-            with torch.enable_grad():
+            mark = _Mark(self._core) if self._core.exact else nullcontext()
+            with mark, torch.enable_grad():
                 loss = closure()
-            if mark is not None:
-                mark.check()
             if self._core.climb():
                 self._clear_gradients()
                 with torch.enable_grad(), frozen_statistics(self._core.model):
@@ -135,8 +134,11 @@ class _Mark:
             self._first = self._element(self._marked.grad).clone()
             self._element(self._marked.grad).fill_(_MARK)
 
-    def check(self) -> None:
-        """Take the mark away, or find that the closure did.
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Take the mark away, unless the closure did.
 
         Raises:
             UsageError: The closure added to the gradients that were there.
@@ -146,6 +148,8 @@ class _Mark:
         if float(self._element(gradient).abs()) < _MARK / 2:
             return
         self._element(gradient).sub_(_MARK).add_(self._first)
+        if kind is not None:
+            return
         raise UsageError(
             "an exact SAM rule takes the whole gradient twice, and the closure added to gradients "
             "of earlier batches (accumulation); clear them in the closure, or use sam_lagged."
