@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from antifragile.errors import UsageError
 from antifragile.optim import Gaussian, Rule, perturb, presets
@@ -99,3 +101,38 @@ def test_a_model_whose_gradients_alone_are_perturbed_can_be_scripted() -> None:
     model = network()
     perturb(BASES["sgd"](model.parameters()), presets.annealed_gradient_noise(), model=model)
     torch.jit.script(model.eval())
+
+
+def test_statistics_are_measured_anew_on_clean_weights(caplog: pytest.LogCaptureFixture) -> None:
+    model, plain = network(), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with caplog.at_level(logging.WARNING):
+        handle = perturb(optimizer, Rule("weight", Gaussian(), 1.0), model=model)
+    assert "call handle.update_bn(loader) before the model is evaluated" in caplog.text
+    take_steps(model, optimizer, range(3))
+    loader = [batch(number) for number in range(3)]
+    update_bn(loader, plain)
+    assert not torch.allclose(model[1].running_mean, plain[1].running_mean)
+    handle.update_bn(loader)
+    assert are_equal(weights_of(model), weights_of(plain))
+
+
+def test_an_average_of_the_weights_is_that_of_clean_ones() -> None:
+    model, twin = network(), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    perturb(optimizer, Rule("weight", Gaussian(), 1.0), model=model)
+    average = AveragedModel(model)
+    for number in range(3):
+        take_steps(model, optimizer, [number])
+        average.update_parameters(model)
+    for mean, weight in zip(average.module.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(mean, weight)
+
+
+def test_a_compiled_forward_breaks_once_for_the_hook() -> None:
+    torch._dynamo.reset()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, Rule("weight", Gaussian(), 0.1), presets.input_noise(), model=model)
+    explained = torch._dynamo.explain(model)(batch(0)[0])
+    assert explained.graph_break_count <= 1

@@ -7,9 +7,14 @@ loop.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
+from torch.optim.swa_utils import update_bn
+
+from antifragile.errors import UsageError
 from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.hooks.copies import CleanCopies
 from antifragile.optim.attach.hooks.model import hook_model
@@ -72,6 +77,24 @@ class Handle:
             delattr(self._core.optimizer, HANDLE)
 
     detach = remove
+
+    def update_bn(self, loader: Iterable[Any], device: int | torch.device | None = None) -> None:
+        """Measure the statistics of batch norms anew, with clean weights and inputs.
+
+        Those of training are of perturbed weights, and may be far from the clean ones'.
+
+        Args:
+            loader: Batches of training data, as `torch.optim.swa_utils.update_bn` takes them.
+            device: Where the batches are sent before the forward; None leaves them.
+
+        Raises:
+            UsageError: The handle does not know the model.
+        """
+        model = self._core.model
+        if model is None:
+            raise UsageError("update_bn needs the model; pass model= to perturb().")
+        with self.clean():
+            update_bn(loader, model, device=device)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Measure what each rule adds at present.

@@ -92,6 +92,11 @@ def perturb(
     handle = Handle(core)
     if is_derived:
         _DERIVED.add(core)
+    if core.blurs_statistics:
+        logger.warning(
+            "the model has batch norms, whose running statistics will be of perturbed weights; "
+            "call handle.update_bn(loader) before the model is evaluated."
+        )
     if any(strays_from_langevin(optimizer, rule) for rule in flat):
         logger.warning(
             "Langevin noise beside %s samples another distribution than beside plain SGD: momentum "

@@ -144,6 +144,15 @@ class PerturbedOptimizer:
         """Whether any rule perturbs weights or inputs while the model is called."""
         return any(a.rule.where in (Place.WEIGHT, Place.INPUT) for a in self.attached)
 
+    @property
+    def blurs_statistics(self) -> bool:
+        """Whether batch norms of the model gather statistics of perturbed weights."""
+        modules = () if self.model is None else self.model.modules()
+        return bool(self.transient) and any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+            for module in modules
+        )
+
     def _input_rules(self) -> list[AttachedRule]:
         return [a for a in self.attached if a.rule.where is Place.INPUT and not a.is_off]
 

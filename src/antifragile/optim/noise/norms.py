@@ -31,7 +31,7 @@ def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
     """Euclidean norm of every tensor: (T,), or (R, T) where they are batched; float64.
 
     A sum of very many squares in float32 is short, by 0.04 % for 10 million elements; long tensors
-    are added up by pieces, and the pieces in float64. Norms of half precision are not rounded to it.
+    are added up by pieces, and the pieces in float64. No norm is rounded to half precision.
     """
     if is_batched:
         norms = [_row_norms(t.flatten(1)) for t in tensors]
