@@ -6,7 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from antifragile.optim import Gaussian, InitLike, Noise, Rademacher, Rule, Sphere, Uniform, perturb
+from antifragile.optim import (
+    Filterwise,
+    Gaussian,
+    InitLike,
+    Noise,
+    Rademacher,
+    Rule,
+    Sphere,
+    Uniform,
+    perturb,
+)
+from antifragile.optim.noise.base import Site
+from antifragile.optim.noise.streams import Stream
 from tests.optim.small_training import are_equal, weights_of
 
 
@@ -29,3 +41,26 @@ def test_a_tensor_that_is_not_contiguous_gets_the_same_numbers() -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         perturb(optimizer, Rule("weight", Gaussian(), 0.5), seed=0)
     assert torch.equal(dense.weight, strided.weight)
+
+
+@pytest.mark.parametrize("noise", [Gaussian(), Uniform(), Rademacher(), Sphere()])
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_filterwise_noise_is_the_same_in_one_pass(
+    noise: Noise, replicas: int | None, dtype: torch.dtype
+) -> None:
+    shapes = [(5, 7), (3, 300), (257,), (4, 3, 5, 5), (1, 5000), (300, 17)]
+    lead = () if replicas is None else (replicas,)
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(*lead, *s, generator=generator, dtype=dtype) for s in shapes]
+    keys = (3,) if replicas is None else (3, 4)
+    stream = Stream(keys=keys, step=2, rule=1, batched=replicas is not None)
+    site = Site(parameters=weights, indices=list(range(len(shapes))), stream=stream)
+    whole = Filterwise(noise)
+    expected = [weight.clone() for weight in weights]
+    sizes = [0.1 + 0.01 * i for i in range(len(shapes))]
+    Noise.add(whole, site, expected, sizes)
+    found, kept = [w.clone() for w in weights], [torch.empty_like(w) for w in weights]
+    whole.add(site, found, sizes, backups=kept)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(kept, weights, strict=True))

@@ -13,7 +13,8 @@ from torch import Tensor
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
 from antifragile.optim.noise.base import Noise, Site, Sizes
-from antifragile.optim.noise.drawn import Drawn, Sphere
+from antifragile.optim.noise.drawn import Drawn, Gaussian, Sphere, Uniform
+from antifragile.optim.noise.kernel import is_native, run_native
 from antifragile.optim.noise.norms import filter_norms
 
 
@@ -71,6 +72,26 @@ class Filterwise(Noise):
         for part, weights in zip(noise, site.parameters, strict=True):
             part.mul_(filter_norms(weights, is_batched=site.is_batched))
         return noise
+
+    def add(
+        self,
+        site: Site,
+        targets: Sequence[Tensor],
+        sizes: Sizes,
+        *,
+        backups: Sequence[Tensor] | None = None,
+    ) -> None:
+        table = self.noise.table() if isinstance(self.noise, Gaussian | Uniform) else None
+        if table is not None and all(p.numel() for p in targets) and is_native(targets):
+            norms = [filter_norms(p, is_batched=site.is_batched) for p in site.parameters]
+            factors = [norm.contiguous() for norm in norms]
+            run_native(
+                site.stream, table, site.indices, targets, sizes, backups=backups, factors=factors
+            )
+            return
+        if backups is not None:
+            torch._foreach_copy_(list(backups), list(targets))
+        super().add(site, targets, sizes)
 
 
 @dataclass(frozen=True)

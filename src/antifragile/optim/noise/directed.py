@@ -57,16 +57,20 @@ class Along(Noise):
     def unit(self, site: Site) -> list[Tensor]:
         if site.memory is None:  # no gradient yet
             return [torch.zeros_like(p) for p in site.parameters]
-        noise = [direction.clone() for direction in site.memory]
+        noise = list(site.memory)
         lengths = [p.abs().add_(self.floor) for p in site.parameters] if self.adaptive else None
         if lengths:
-            torch._foreach_mul_(noise, lengths)
+            noise = list(torch._foreach_mul(noise, lengths))
         norm = joint_norm(noise, is_batched=site.is_batched)
         if lengths:
             torch._foreach_mul_(noise, lengths)
         factor = torch.where((norm > 0) & norm.isfinite(), 1.0 / norm, 0.0)
         if self.downhill:
             factor = -factor
+        if norm.is_cpu and bool(norm.isfinite().all()):
+            return [part * spread(factor, part) for part in noise]
+        if not lengths:
+            noise = [part.clone() for part in noise]
         for part in noise:
             # a gradient that is not finite perturbs nothing
             part.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0).mul_(spread(factor, part))

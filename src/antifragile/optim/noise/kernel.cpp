@@ -36,7 +36,9 @@ struct Row {
     uint64_t key;
     double size;
     uint32_t parameter, first_block;
-    uint64_t* checksum;  // added to by CHECK
+    uint64_t* checksum;   // added to by CHECK
+    const void* factors;  // of the row's filters, or null
+    int64_t filter;       // elements of one filter
 };
 
 // target = size * noise; target += size * noise; target = backup; checksum += that of target
@@ -55,6 +57,8 @@ struct Job {
     uint32_t step, rule;
     int32_t action, threads;
     uint64_t* checksums;         // (K), zero at first, or null
+    const void* const* factors;  // (K), each of all filters of all replicas, or null
+    const int64_t* filters;      // (K), elements of one filter, or null
 };
 
 // GROUP blocks of 128 bits, the four words of block b side by side from words[4 * b].
@@ -115,6 +119,20 @@ INLINE void put(T noise, T* __restrict target, T* __restrict backup) {
     *target = ADDS ? *target + noise : noise;
 }
 
+// Multiplies noise by the factors of the filters that its elements belong to.
+template <class T>
+INLINE void by_filter(T* noise, int64_t count, const Row& row, int64_t at) {
+    const T* factors = static_cast<const T*>(row.factors);
+    at += int64_t(row.first_block) * 8;
+    for (int64_t done = 0; done < count;) {
+        const int64_t number = (at + done) / row.filter;
+        const int64_t left = (number + 1) * row.filter - (at + done);
+        const int64_t end = done + left < count ? done + left : count;
+        const T factor = factors[number];
+        for (; done < end; ++done) noise[done] *= factor;
+    }
+}
+
 template <bool ADDS, bool KEEPS, class T>
 INLINE void signs(const Row& row, const Job& job) {
     uint32_t words[GROUP * 4];
@@ -158,8 +176,13 @@ INLINE void levels(const Row& row, const Job& job) {
             asm("" : "+r"(level));  // prevents gather instructions, which are slower
             noise[i] = T(job.table[level]);
         }
-        for (int i = 0; i < stretch; ++i) noise[i] = size * turned(noise[i], halves[i], 15);
         const int64_t count = row.count - at < stretch ? row.count - at : stretch;
+        if (row.factors) {
+            for (int i = 0; i < stretch; ++i) noise[i] = turned(noise[i], halves[i], 15);
+            by_filter(noise, count, row, at);
+            for (int i = 0; i < stretch; ++i) noise[i] *= size;
+        } else
+            for (int i = 0; i < stretch; ++i) noise[i] = size * turned(noise[i], halves[i], 15);
         for (int64_t i = 0; i < count; ++i)
             put<ADDS, KEEPS>(noise[i], target + at + i, backup + (KEEPS ? at + i : 0));
     }
@@ -235,11 +258,15 @@ std::vector<Row> rows_of(const Job& job) {
             const int64_t at = r * job.counts[k];
             T* backup = job.backups ? static_cast<T*>(job.backups[k]) + at : nullptr;
             Row row{static_cast<T*>(job.targets[k]) + at, backup, job.counts[k], 0, 0.0, 0, 0,
-                    job.checksums ? job.checksums + k : nullptr};
+                    job.checksums ? job.checksums + k : nullptr, nullptr, 1};
             if (job.action <= ADD) {
                 row.key = job.keys[r];
                 row.size = job.sizes[k * job.n_replicas + r];
                 row.parameter = job.parameters[k];
+            }
+            if (job.factors) {
+                row.filter = job.filters[k];
+                row.factors = static_cast<const T*>(job.factors[k]) + at / row.filter;
             }
             rows.push_back(row);
         }

@@ -50,6 +50,8 @@ class _Job(ctypes.Structure):
         ("action", ctypes.c_int32),
         ("threads", ctypes.c_int32),
         ("checksums", ctypes.c_void_p),
+        ("factors", ctypes.POINTER(ctypes.c_void_p)),
+        ("filters", ctypes.POINTER(ctypes.c_int64)),
     )
 
 
@@ -89,6 +91,7 @@ def run_native(
     *,
     adds: bool = True,
     backups: Sequence[Tensor] | None = None,
+    factors: Sequence[Tensor] | None = None,
 ) -> None:
     """Add ``size * noise`` to every target in place, or write it there.
 
@@ -100,6 +103,8 @@ def run_native(
         sizes: A number, or (R,) numbers, per target.
         adds: False overwrites the targets.
         backups: Tensors that receive the targets' old values.
+        factors: For noise with magnitudes, a factor of each filter of each target, contiguous and
+            of the targets' dtype; filters are equal stretches of a target.
     """
     kernel = load_noise_kernel()
     assert kernel is not None
@@ -122,6 +127,10 @@ def run_native(
         _ADD if adds else _WRITE,
         torch.get_num_threads(),
     )
+    if factors is not None:
+        assert table is not None, "signs have no magnitudes"
+        lengths = [t.numel() // f.numel() for t, f in zip(targets, factors, strict=True)]
+        job.factors, job.filters = _addresses(factors), (ctypes.c_int64 * len(lengths))(*lengths)
     kernel[targets[0].dtype](ctypes.byref(job))
     for target in targets:
         increment_version(target)
