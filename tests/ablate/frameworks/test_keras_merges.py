@@ -21,7 +21,7 @@ def rows_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rows]:
 
     def rows(backend: str) -> Rows:
         if backend not in known:
-            place, found = tmp_path_factory.mktemp(backend), known.setdefault(backend, {})
+            place, found = tmp_path_factory.mktemp(backend), Rows()
             shutil.copyfile(MODELS / "merges.py", place / "merges.py")
             words = ("--source", "merges.py", "--build", "merges.py:build", "--timeout", "250")
             more = ("--inputs", "merges.py:inputs", "--out", "out", "--workers", "2", "--json")
@@ -32,6 +32,7 @@ def rows_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rows]:
                     change = place / "out" / item["folder"] / "change.diff"
                     item["change"] = change.read_text()
                 found.setdefault((item["component"], item["kind"]), []).append(item)
+            known[backend] = found
         return known[backend]
 
     return rows

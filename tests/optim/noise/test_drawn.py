@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from antifragile.optim import (
+    Along,
     Filterwise,
     Gaussian,
     InitLike,
@@ -62,5 +63,33 @@ def test_filterwise_noise_is_the_same_in_one_pass(
     Noise.add(whole, site, expected, sizes)
     found, kept = [w.clone() for w in weights], [torch.empty_like(w) for w in weights]
     whole.add(site, found, sizes, backups=kept)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(kept, weights, strict=True))
+
+
+@pytest.mark.parametrize("downhill", [False, True])
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("spoiled", [None, 0.0, float("nan"), float("inf")])
+def test_a_direction_is_the_same_in_one_pass(
+    downhill: bool, replicas: int | None, spoiled: float | None
+) -> None:
+    shapes = [(5, 7), (300,), (1, 5000), ()]
+    lead = () if replicas is None else (replicas,)
+    generator = torch.Generator().manual_seed(0)
+    weights, memory = (
+        [torch.randn((*lead, *s), generator=generator) for s in shapes] for _ in range(2)
+    )
+    if spoiled is not None:
+        for tensor in memory:
+            tensor.mul_(spoiled) if spoiled == 0.0 else tensor.view(-1)[0].fill_(spoiled)
+    keys = (3,) if replicas is None else (3, 4)
+    stream = Stream(keys=keys, step=2, rule=1, batched=replicas is not None)
+    site = Site(parameters=weights, indices=list(range(len(shapes))), stream=stream, memory=memory)
+    along = Along("grad", downhill=downhill)
+    expected = [weight.clone() for weight in weights]
+    sizes = [0.1 + 0.01 * i for i in range(len(shapes))]
+    Noise.add(along, site, expected, sizes)
+    found, kept = [w.clone() for w in weights], [torch.empty_like(w) for w in weights]
+    along.add(site, found, sizes, backups=kept)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(kept, weights, strict=True))

@@ -16,6 +16,7 @@ from antifragile.optim.attach.selection import Slot, dense_gradients, group_fact
 from antifragile.optim.checks import LARGEST
 from antifragile.optim.noise.base import Site
 from antifragile.optim.noise.composed import Anti, Filterwise
+from antifragile.optim.noise.directed import Along
 from antifragile.optim.noise.drawn import Drawn
 from antifragile.optim.noise.norms import spread
 from antifragile.optim.noise.streams import Stream
@@ -251,7 +252,7 @@ class AttachedRule:
             self.add_to_weights(weights, stream)
             return
         site = self.site(stream, range(len(parameters)), parameters)
-        if isinstance(noise, Drawn | Filterwise):
+        if isinstance(noise, Drawn | Filterwise | Along):
             noise.add(site, parameters, self.sizes, backups=weights.buffers())
             weights.is_in = True
         else:

@@ -13,6 +13,7 @@ from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
 from antifragile.optim.noise.base import Noise, Site, Sizes
 from antifragile.optim.noise.drawn import InitLike
+from antifragile.optim.noise.kernel import add_native, is_native
 from antifragile.optim.noise.norms import joint_norm, spread
 from antifragile.optim.noise.streams import draw, uniform_levels
 
@@ -75,6 +76,26 @@ class Along(Noise):
             # a gradient that is not finite perturbs nothing
             part.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0).mul_(spread(factor, part))
         return noise
+
+    def add(
+        self,
+        site: Site,
+        targets: Sequence[Tensor],
+        sizes: Sizes,
+        *,
+        backups: Sequence[Tensor] | None = None,
+    ) -> None:
+        memory = site.memory
+        if memory is not None and not self.adaptive and is_native([*targets, *memory]):
+            norm = joint_norm(memory, is_batched=site.is_batched)
+            if norm.isfinite().all():
+                factor = torch.where(norm > 0, 1.0 / norm, 0.0).reshape(-1)
+                scales = (-factor if self.downhill else factor).tolist()
+                add_native(site.stream, memory, scales, targets, sizes, backups=backups)
+                return
+        if backups is not None:
+            torch._foreach_copy_(list(backups), list(targets))
+        super().add(site, targets, sizes)
 
     def norm(self, n_elements: int) -> float:
         return 1.0

@@ -37,12 +37,14 @@ struct Row {
     double size;
     uint32_t parameter, first_block;
     uint64_t* checksum;   // added to by CHECK
-    const void* factors;  // of the row's filters, or null
+    const void* factors;  // of the row's filters, or null; the source of ALONG
     int64_t filter;       // elements of one filter
+    double scale;         // of ALONG
 };
 
-// target = size * noise; target += size * noise; target = backup; checksum += that of target
-enum Action { WRITE, ADD, COPY, CHECK };
+// target = size * noise; target += size * noise; target = backup; checksum += that of target;
+// target += size * (scale * source)
+enum Action { WRITE, ADD, COPY, CHECK, ALONG };
 
 // K parameters of R replicas each; fields that only noise needs are null for COPY and CHECK.
 struct Job {
@@ -57,8 +59,9 @@ struct Job {
     uint32_t step, rule;
     int32_t action, threads;
     uint64_t* checksums;         // (K), zero at first, or null
-    const void* const* factors;  // (K), each of all filters of all replicas, or null
+    const void* const* factors;  // (K), each of all filters of all replicas, or null; or sources
     const int64_t* filters;      // (K), elements of one filter, or null
+    const double* scales;        // (R), or null
 };
 
 // GROUP blocks of 128 bits, the four words of block b side by side from words[4 * b].
@@ -249,6 +252,27 @@ INLINE void check(const Row& row) {
 VERSIONS void check_float(const Row& row) { check<uint32_t>(row); }
 VERSIONS void check_double(const Row& row) { check<uint64_t>(row); }
 
+template <bool KEEPS, class T>
+INLINE void along(const Row& row) {
+    const T size = T(row.size), scale = T(row.scale);
+    const T* __restrict source = static_cast<const T*>(row.factors);
+    T *__restrict target = static_cast<T*>(row.target);
+    T *__restrict backup = static_cast<T*>(row.backup);
+    for (int64_t i = 0; i < row.count; ++i)
+        put<true, KEEPS>(size * (scale * source[i]), target + i, backup + (KEEPS ? i : 0));
+}
+
+template <class T>
+INLINE void any_along(const Row& row) {
+    if (row.backup)
+        along<true, T>(row);
+    else
+        along<false, T>(row);
+}
+
+VERSIONS void along_float(const Row& row) { any_along<float>(row); }
+VERSIONS void along_double(const Row& row) { any_along<double>(row); }
+
 // One row per parameter and replica.
 template <class T>
 std::vector<Row> rows_of(const Job& job) {
@@ -258,13 +282,17 @@ std::vector<Row> rows_of(const Job& job) {
             const int64_t at = r * job.counts[k];
             T* backup = job.backups ? static_cast<T*>(job.backups[k]) + at : nullptr;
             Row row{static_cast<T*>(job.targets[k]) + at, backup, job.counts[k], 0, 0.0, 0, 0,
-                    job.checksums ? job.checksums + k : nullptr, nullptr, 1};
-            if (job.action <= ADD) {
+                    job.checksums ? job.checksums + k : nullptr, nullptr, 1, 0.0};
+            if (job.action == ALONG) {
+                row.size = job.sizes[k * job.n_replicas + r];
+                row.scale = job.scales[r];
+                row.factors = static_cast<const T*>(job.factors[k]) + at;
+            } else if (job.action <= ADD) {
                 row.key = job.keys[r];
                 row.size = job.sizes[k * job.n_replicas + r];
                 row.parameter = job.parameters[k];
             }
-            if (job.factors) {
+            if (job.filters) {
                 row.filter = job.filters[k];
                 row.factors = static_cast<const T*>(job.factors[k]) + at / row.filter;
             }
@@ -284,6 +312,7 @@ std::vector<Row> cut(const std::vector<Row>& rows, const Job& job, int64_t share
             Row piece = row;
             piece.target = static_cast<T*>(row.target) + at;
             if (row.backup) piece.backup = static_cast<T*>(row.backup) + at;
+            if (job.action == ALONG) piece.factors = static_cast<const T*>(row.factors) + at;
             piece.first_block = uint32_t(at / per_block);
             piece.count = row.count - at < share ? row.count - at : share;
             pieces.push_back(piece);
@@ -318,7 +347,8 @@ void for_all(const std::vector<Row>& rows, const Job& job, int64_t total, const 
 
 template <class T>
 void run(const Job& job, void (*with_signs)(const Row&, const Job&),
-         void (*with_levels)(const Row&, const Job&), void (*with_check)(const Row&)) {
+         void (*with_levels)(const Row&, const Job&), void (*with_check)(const Row&),
+         void (*with_along)(const Row&)) {
     const std::vector<Row> rows = rows_of<T>(job);
     int64_t total = 0;
     for (const Row& row : rows) total += row.count;
@@ -327,6 +357,8 @@ void run(const Job& job, void (*with_signs)(const Row&, const Job&),
         for_all<T>(rows, job, total, [&](const Row& row) { copy(row, sizeof(T)); });
     else if (job.action == CHECK)
         for_all<T>(rows, job, total, with_check);
+    else if (job.action == ALONG)
+        for_all<T>(rows, job, total, with_along);
     else
         for_all<T>(rows, job, total, [&](const Row& row) { add(row, job); });
 }
@@ -336,10 +368,10 @@ void run(const Job& job, void (*with_signs)(const Row&, const Job&),
 extern "C" {
 
 void antifragile_run_float32(const Job* job) {
-    run<float>(*job, signs_float, levels_float, check_float);
+    run<float>(*job, signs_float, levels_float, check_float, along_float);
 }
 void antifragile_run_float64(const Job* job) {
-    run<double>(*job, signs_double, levels_double, check_double);
+    run<double>(*job, signs_double, levels_double, check_double, along_double);
 }
 
 // Makes the file an importable extension module; it is loaded by ctypes.

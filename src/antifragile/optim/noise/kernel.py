@@ -29,7 +29,7 @@ _ENTRY_POINTS = {
     torch.float32: "antifragile_run_float32",
     torch.float64: "antifragile_run_float64",
 }
-_WRITE, _ADD, _COPY, _CHECK = range(4)
+_WRITE, _ADD, _COPY, _CHECK, _ALONG = range(5)
 
 
 class _Job(ctypes.Structure):
@@ -52,6 +52,7 @@ class _Job(ctypes.Structure):
         ("checksums", ctypes.c_void_p),
         ("factors", ctypes.POINTER(ctypes.c_void_p)),
         ("filters", ctypes.POINTER(ctypes.c_int64)),
+        ("scales", ctypes.POINTER(ctypes.c_double)),
     )
 
 
@@ -131,6 +132,41 @@ def run_native(
         assert table is not None, "signs have no magnitudes"
         lengths = [t.numel() // f.numel() for t, f in zip(targets, factors, strict=True)]
         job.factors, job.filters = _addresses(factors), (ctypes.c_int64 * len(lengths))(*lengths)
+    kernel[targets[0].dtype](ctypes.byref(job))
+    for target in targets:
+        increment_version(target)
+
+
+def add_native(
+    stream: Stream,
+    sources: Sequence[Tensor],
+    scales: Sequence[float],
+    targets: Sequence[Tensor],
+    sizes: Sequence[float | Tensor],
+    *,
+    backups: Sequence[Tensor] | None = None,
+) -> None:
+    """Add ``size * (scale * source)`` to every target in place.
+
+    Args:
+        stream: Says the number of replicas.
+        sources: Contiguous CPU tensors, shaped as the targets and of their dtype.
+        scales: A number per replica.
+        targets: Contiguous CPU tensors of one dtype.
+        sizes: A number, or (R,) numbers, per target.
+        backups: Tensors that receive the targets' old values.
+    """
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    n_replicas, flat = len(stream.keys), _flat(sizes, stream)
+    counts = [target.numel() // n_replicas for target in targets]
+    job = _Job(targets=_addresses(targets), factors=_addresses(sources), n_replicas=n_replicas)
+    if backups is not None:
+        job.backups = _addresses(backups)
+    job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
+    job.sizes = (ctypes.c_double * len(flat))(*flat)
+    job.scales = (ctypes.c_double * n_replicas)(*scales)
+    job.action, job.threads = _ALONG, torch.get_num_threads()
     kernel[targets[0].dtype](ctypes.byref(job))
     for target in targets:
         increment_version(target)

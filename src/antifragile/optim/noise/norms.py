@@ -34,7 +34,7 @@ def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
     are added up by pieces, and the pieces in float64. No norm is rounded to half precision.
     """
     if is_batched:
-        norms = [_row_norms(t.flatten(1)) for t in tensors]
+        norms = [_row_norms(t.reshape(len(t), -1)) for t in tensors]
     elif any(t.numel() > _LONG or t.element_size() < 4 for t in tensors):
         norms = [_row_norms(t.reshape(1, -1))[0] for t in tensors]
     else:
