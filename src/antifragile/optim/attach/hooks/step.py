@@ -17,9 +17,7 @@ from antifragile.optim.attach.hooks.model import frozen_statistics
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 Closure = Callable[[], Any]
-_MARK = (
-    6e4  # a gradient of this size in the first element: larger than any, and a number in float16
-)
+_MARK = 6e4  # larger than any gradient, and a number in float16 too
 
 
 class StepHooks:
