@@ -25,7 +25,7 @@ from torch import nn
 
 from antifragile import FrustrationEngine
 from antifragile.analysis.inference.families import corrected
-from antifragile.analysis.inference.pairs import compare_pairs, match_trials
+from antifragile.analysis.inference.pairs import IDENTICAL, compare_pairs, match_trials
 from benchmarks.beyond.own_models import Task, digits_task, text_task
 from benchmarks.section import write_section
 
@@ -131,6 +131,8 @@ def _table(task: str, rows: pd.DataFrame, compared: pd.DataFrame) -> str:
             row = compared.loc[(task, arm)]
             gap = [f"{row[key]:+.{digits}f}" for key in ("difference", "low", "high")]
             words = f"{gap[0]} ({gap[1]} to {gap[2]}) | {row['p_holm']:.2g}"
+            if row["test"] == IDENTICAL:
+                words = "identical | -"
         mean, sd = cell["test"].mean(), cell["test"].std(ddof=0)
         lines.append(
             f"| {arm} | {len(cell)} | {mean:.{digits}f} ± {sd:.{digits}f} | {words} "
@@ -148,14 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/beyond.md"))
     options = parser.parse_args(arguments)
     runs = run_all(options.results, options.data_dir, options.workers)
-    epochs = runs["seconds"] / META_LOOPS
+    epochs = (runs["seconds"] / META_LOOPS).groupby(runs["task"]).median()
     share = runs["own_seconds"].sum() / runs["seconds"].sum()
     write_section(
         options.out,
         HEADING,
         f"""`python -m benchmarks.beyond.own_runs`: {META_LOOPS} meta-loops, {N_SEEDS} seeds,
 {len(runs)} runs on one thread each ({platform.processor() or platform.machine()}, torch
-{torch.__version__}); epochs of {epochs.min():.1f} to {epochs.max():.1f} s. The engine itself took
+{torch.__version__}); epochs of {epochs.min():.1f} to {epochs.max():.1f} s (medians of the tasks). The engine itself took
 {share:.1%} of the time. Test score of the model that `best` returns; differences of runs with the
 same seed, p by sign flips, Holm over all twelve.
 
