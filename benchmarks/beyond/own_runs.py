@@ -157,9 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         HEADING,
         f"""`python -m benchmarks.beyond.own_runs`: {META_LOOPS} meta-loops, {N_SEEDS} seeds,
 {len(runs)} runs on one thread each ({platform.processor() or platform.machine()}, torch
-{torch.__version__}); epochs of {epochs.min():.1f} to {epochs.max():.1f} s (medians of the tasks). The engine itself took
-{share:.1%} of the time. Test score of the model that `best` returns; differences of runs with the
-same seed, p by sign flips, Holm over all twelve.
+{torch.__version__}); epochs of {epochs.min():.1f} to {epochs.max():.1f} s (medians of the tasks).
+The engine itself took {share:.1%} of the time. Test score of the model that `best` returns;
+differences of runs with the same seed, p by sign flips, Holm over all twelve.
 
 {markdown(runs)}""",
     )
