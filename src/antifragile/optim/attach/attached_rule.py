@@ -14,10 +14,8 @@ from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.history import MEMORIES, zero_moments
 from antifragile.optim.attach.selection import Slot, dense_gradients, group_factor
 from antifragile.optim.checks import LARGEST
-from antifragile.optim.noise.base import Site
-from antifragile.optim.noise.composed import Anti, Filterwise
-from antifragile.optim.noise.directed import Along
-from antifragile.optim.noise.drawn import Drawn
+from antifragile.optim.noise.base import BackingUpNoise, Site
+from antifragile.optim.noise.composed import Anti
 from antifragile.optim.noise.norms import spread
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
@@ -252,7 +250,7 @@ class AttachedRule:
             self.add_to_weights(weights, stream)
             return
         site = self.site(stream, range(len(parameters)), parameters)
-        if isinstance(noise, Drawn | Filterwise | Along):
+        if isinstance(noise, BackingUpNoise):
             noise.add(site, parameters, self.sizes, backups=weights.buffers())
             weights.is_in = True
         else:

@@ -135,9 +135,14 @@ def checksums(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(found).cpu() if found else torch.zeros(0, dtype=torch.int64)
 
 
+def bits_of(tensor: Tensor) -> Tensor:
+    """Show a tensor's elements as whole numbers of the same size."""
+    return tensor.contiguous().view(_INTEGERS[tensor.element_size()])
+
+
 def _checksum(tensor: Tensor) -> Tensor:
     """Add up the bits of each row and of each column, times a number of its own."""
-    bits = tensor.contiguous().view(_INTEGERS[tensor.element_size()])
+    bits = bits_of(tensor)
     table = bits.reshape(len(bits) if bits.ndim else 1, -1)
     sums = torch.cat([table.sum(dim, dtype=torch.int64) for dim in (1, 0)])
     return (sums * (2 * torch.arange(len(sums), device=sums.device) + 1)).sum()

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from antifragile.errors import CheckpointError
 from antifragile.optim.attach.attached_rule import AttachedRule
+from antifragile.optim.attach.clean_weights import bits_of
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 _KEY = "antifragile"
 _FORMAT = 1
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class HandleState(dict[str, Any]):
@@ -205,6 +205,6 @@ def checksum(tensors: list[Tensor]) -> int:
     """Sum over the bits of all elements, equal for equal weights."""
     total = 0
     for number, tensor in enumerate(tensors, start=1):
-        bits = tensor.detach().contiguous().view(_INTEGERS[tensor.element_size()])
+        bits = bits_of(tensor.detach())
         total = (total + number * int(bits.sum(dtype=torch.int64))) % 2**63
     return total

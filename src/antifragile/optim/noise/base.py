@@ -88,3 +88,27 @@ class Noise(ABC):
     def norm(self, n_elements: int) -> float:
         """Approximate Euclidean norm of the unit noise over that many elements."""
         return math.sqrt(n_elements)
+
+
+class BackingUpNoise(Noise):
+    """A noise that can save the targets' old values, some in the pass that adds it."""
+
+    def add(
+        self,
+        site: Site,
+        targets: Sequence[Tensor],
+        sizes: Sizes,
+        *,
+        backups: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Add ``size * noise`` to each target in place.
+
+        Args:
+            site: Parameters, stream and memory.
+            targets: Tensors shaped as the parameters.
+            sizes: A number, or (R,) numbers, per target.
+            backups: Tensors that receive the targets' old values.
+        """
+        if backups is not None:
+            torch._foreach_copy_(list(backups), list(targets))
+        super().add(site, targets, sizes)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.base import Noise, Site, Sizes
+from antifragile.optim.noise.base import BackingUpNoise, Noise, Site, Sizes
 from antifragile.optim.noise.drawn import Drawn, Gaussian, Sphere, Uniform
 from antifragile.optim.noise.kernel import is_native, run_native
 from antifragile.optim.noise.norms import filter_norms
@@ -56,7 +56,7 @@ class Anti(Noise):
 
 
 @dataclass(frozen=True)
-class Filterwise(Noise):
+class Filterwise(BackingUpNoise):
     """Another noise times the norm of the filter (row, output unit) that an element belongs to.
 
     Args:
@@ -89,9 +89,7 @@ class Filterwise(Noise):
                 site.stream, table, site.indices, targets, sizes, backups=backups, factors=factors
             )
             return
-        if backups is not None:
-            torch._foreach_copy_(list(backups), list(targets))
-        super().add(site, targets, sizes)
+        super().add(site, targets, sizes, backups=backups)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.base import Noise, Site, Sizes
+from antifragile.optim.noise.base import BackingUpNoise, Noise, Site, Sizes
 from antifragile.optim.noise.drawn import InitLike
 from antifragile.optim.noise.kernel import add_native, is_native
 from antifragile.optim.noise.norms import joint_norm, spread
@@ -19,7 +19,7 @@ from antifragile.optim.noise.streams import draw, uniform_levels
 
 
 @dataclass(frozen=True)
-class Along(Noise):
+class Along(BackingUpNoise):
     """The gradient or the momentum, scaled to norm one over all parameters of the rule together.
 
     Args:
@@ -93,9 +93,7 @@ class Along(Noise):
                 scales = (-factor if self.downhill else factor).tolist()
                 add_native(site.stream, memory, scales, targets, sizes, backups=backups)
                 return
-        if backups is not None:
-            torch._foreach_copy_(list(backups), list(targets))
-        super().add(site, targets, sizes)
+        super().add(site, targets, sizes, backups=backups)
 
     def norm(self, n_elements: int) -> float:
         return 1.0

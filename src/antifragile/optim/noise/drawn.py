@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from antifragile.optim.noise.base import Noise, Site, Sizes
+from antifragile.optim.noise.base import BackingUpNoise, Noise, Site, Sizes
 from antifragile.optim.noise.kernel import is_native, run_native
 from antifragile.optim.noise.norms import initial_deviation, joint_norm, spread
 from antifragile.optim.noise.streams import draw, normal_levels, uniform, uniform_levels
 
 
-class Drawn(Noise):
+class Drawn(BackingUpNoise):
     """Independent elements of mean 0 and variance 1.
 
     ``add`` can save the targets' old values to ``backups`` in the pass that adds the noise.
@@ -49,9 +49,7 @@ class Drawn(Noise):
             table = self.table()
             run_native(site.stream, table, site.indices, targets, sizes, backups=backups)
             return
-        if backups is not None:
-            torch._foreach_copy_(list(backups), list(targets))
-        super().add(site, targets, sizes)
+        super().add(site, targets, sizes, backups=backups)
 
 
 @dataclass(frozen=True)
