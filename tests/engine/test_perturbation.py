@@ -11,13 +11,14 @@ import pytest
 import torch
 
 import antifragile.engine.perturbation as module
-from antifragile.config.perturbation import PERTURBATIONS
+from antifragile.config.perturbation import PERTURBATIONS, TOKEN_PRESETS
 from antifragile.config.seeds import Pairing
 from antifragile.config.specs.training import TrainingOptions
 from antifragile.config.specs.trial import TrialSpec
 from antifragile.data.splits import Dataset
 from antifragile.engine.perturbation import rules_of
 from antifragile.engine.trial import TrialState, initial_weights, meta_loops
+from antifragile.errors import SpecError
 from antifragile.optim import PRESETS
 
 ACTS: dict[str, dict[str, float]] = {
@@ -54,7 +55,13 @@ def test_the_table_of_presets_is_that_of_the_presets(preset: str) -> None:
 
 
 def test_every_preset_is_in_the_table() -> None:
-    assert set(PERTURBATIONS) == set(PRESETS)
+    assert {*PERTURBATIONS, *TOKEN_PRESETS} == set(PRESETS)
+
+
+@pytest.mark.parametrize("preset", TOKEN_PRESETS)
+def test_a_spec_cannot_name_what_acts_on_token_ids(preset: str) -> None:
+    with pytest.raises(SpecError, match=f"'{preset}' acts on token ids, which the networks of a"):
+        TrainingOptions(perturb=(preset,))
 
 
 @every_preset

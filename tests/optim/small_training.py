@@ -28,11 +28,12 @@ _OFTEN: dict[str, dict[str, Any]] = {
     "pgd": {"threshold": 10.0, "wait": 3},
     "shrink_and_perturb": {"every": 7},
     "stochastic_reset": {"rate": 0.3},
+    "neftune": {"inputs": "input"},
 }
 
 
 def rules_of(name: str) -> tuple[Rule, ...]:
-    """A preset, with what acts rarely by default made to act within ten steps."""
+    """A preset, made to act within ten steps and on the small network, which has no token ids."""
     return PRESETS[name](**_OFTEN.get(name, {}))
 
 

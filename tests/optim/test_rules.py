@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from antifragile.optim import (
     RatioToGradient,
     Revive,
     Rule,
+    Samplewise,
     Toward,
     presets,
 )
@@ -47,6 +49,12 @@ def test_a_rule_parses_its_place() -> None:
         (lambda: Rule("grad", Gaussian(), 0.1, params=3), "params is 3"),
         (lambda: Rule("input", Along(), 0.1), "an input rule cannot use"),
         (lambda: Rule("input", Gaussian(), 0.1, params="matrices"), "acts on no parameter"),
+        (lambda: Rule("grad", Gaussian(), 0.1, inputs="x"), "inputs names what 'input' acts on"),
+        (lambda: Rule("input", Gaussian(), 0.1, inputs=3), "inputs is 3; expected None"),
+        (lambda: Rule("input", Gaussian(), 0.1, inputs=()), "inputs is (); expected None"),
+        (lambda: Rule("input", Gaussian(), 0.1, inputs=["x", 3]), "inputs is ['x', 3]"),
+        (lambda: Rule("weight", Samplewise(Gaussian()), 0.1), "acts on 'input' alone"),
+        (lambda: presets.neftune(-5), "alpha is -5; expected a finite number"),
         (lambda: Rule("grad", Toward(), 0.1), "acts on 'step' alone"),
         (lambda: Rule("grad", Preconditioned(Gaussian()), 0.1), "acts on 'step' alone"),
         (lambda: Rule("step", Along(exact=True), 0.1), "acts on 'weight' alone"),
@@ -72,7 +80,7 @@ def test_a_rule_parses_its_place() -> None:
     ],
 )
 def test_wrong_parts_are_refused(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+    with pytest.raises(UsageError, match=re.escape(message)):
         make()
 
 
@@ -90,7 +98,7 @@ def test_every_preset_says_its_equation_and_source(name: str) -> None:
     assert "Source: " in text
 
 
-def test_there_are_fourteen_presets() -> None:
+def test_there_are_fifteen_presets() -> None:
     assert list(PRESETS) == [
         "annealed_gradient_noise",
         "pgd",
@@ -106,6 +114,7 @@ def test_there_are_fourteen_presets() -> None:
         "shrink_and_perturb",
         "stochastic_reset",
         "input_noise",
+        "neftune",
     ]
 
 

@@ -97,6 +97,9 @@ PERTURBATIONS: dict[str, PresetFacts] = {
 }
 """Every preset by name, in the order of their modes; those of other packages come last."""
 
+TOKEN_PRESETS = ("neftune",)
+"""Presets that no spec can name, since they act on token ids, which no network of a study reads."""
+
 
 def add_preset_plugins() -> None:
     """Add the presets of other packages (entry points ``antifragile.presets``) to the table."""
@@ -123,6 +126,11 @@ class Perturbation:
             SpecError: No such preset or option, or a value out of range; all faults at once.
         """
         faults, given = Faults(f"perturbation {shown(preset)}"), given or {}
+        if preset in TOKEN_PRESETS:
+            raise SpecError(
+                f"preset {shown(preset)} acts on token ids, which the networks of a study do not "
+                "read; use antifragile.perturb in your own training."
+            )
         if preset not in PERTURBATIONS:
             add_preset_plugins()
         if preset not in PERTURBATIONS:

@@ -5,7 +5,7 @@ from antifragile.optim.attach.handle import Handle
 from antifragile.optim.attach.perturb import perturb
 from antifragile.optim.attach.saving import HandleState
 from antifragile.optim.noise.base import Noise
-from antifragile.optim.noise.composed import Anti, Filterwise, Preconditioned
+from antifragile.optim.noise.composed import Anti, Filterwise, Preconditioned, Samplewise
 from antifragile.optim.noise.directed import Along, Toward
 from antifragile.optim.noise.drawn import (
     Gaussian,
@@ -55,6 +55,7 @@ __all__ = [
     "RatioToGradient",
     "Revive",
     "Rule",
+    "Samplewise",
     "Scale",
     "Signals",
     "Sphere",

@@ -10,20 +10,22 @@ A new preset is one function here, listed in `PRESETS`, and one entry of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from antifragile.optim.checks import check_number
 from antifragile.optim.noise.base import Noise
-from antifragile.optim.noise.composed import Filterwise, Preconditioned
+from antifragile.optim.noise.composed import Filterwise, Preconditioned, Samplewise
 from antifragile.optim.noise.directed import Along, Toward
-from antifragile.optim.noise.drawn import Gaussian, InitLike, Sphere
-from antifragile.optim.rules import Predicate, Rule
+from antifragile.optim.noise.drawn import Gaussian, InitLike, Sphere, Uniform
+from antifragile.optim.rules import INTEGERS, Predicate, Rule
 from antifragile.optim.scale.norm_controllers import WhenSmallGradient
 from antifragile.optim.scale.schedules import Chance, Langevin, On, Power, Scale
 
 _GAUSSIAN = Gaussian()
 
 Params = str | Predicate | None
+Inputs = str | Sequence[str] | None
 
 
 def annealed_gradient_noise(
@@ -273,7 +275,9 @@ def stochastic_reset(
     return (Rule("step", toward, Chance(rate), params),)
 
 
-def input_noise(scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN) -> tuple[Rule, ...]:
+def input_noise(
+    scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN, inputs: Inputs = None
+) -> tuple[Rule, ...]:
     """Noise on the inputs, ``x <- x + s xi``, in training mode; needs the model.
 
     For small s it adds ``s^2 / 2`` times the mean squared norm of the model's Jacobian to a
@@ -282,10 +286,29 @@ def input_noise(scale: float | Scale = 0.1, *, noise: Noise = _GAUSSIAN) -> tupl
     Args:
         scale: s, in units of the inputs.
         noise: Unit noise, of elements with variance one.
+        inputs: The arguments of the model's forward that it acts on, as in `Rule`.
 
     Source: Bishop 1995, "Training with noise is equivalent to Tikhonov regularization".
     """
-    return (Rule("input", noise, scale),)
+    return (Rule("input", noise, scale, inputs=inputs),)
+
+
+def neftune(alpha: float = 5.0, *, inputs: Inputs = INTEGERS) -> tuple[Rule, ...]:
+    """NEFTune, noisy embeddings: ``e <- e + alpha / sqrt(L d) u``, u uniform in [-1, 1].
+
+    e are the embeddings (B, L, d) of a batch's token ids, in training mode; needs the model.
+
+    Args:
+        alpha: Magnitude of the noise; the paper takes 5, 10 or 15.
+        inputs: The arguments of the model's forward that it acts on, as in `Rule`: token ids get
+            the noise where an embedding has read them, embeddings that are handed in directly.
+
+    Note: L is the padded length, as in Hugging Face's Trainer; the paper's code counts the tokens.
+
+    Source: Jain et al. 2023, arXiv 2310.05914, algorithm 1.
+    """
+    check_number(alpha, "alpha")
+    return (Rule("input", Samplewise(Uniform()), alpha / math.sqrt(3), inputs=inputs),)
 
 
 PRESETS: dict[str, Callable[..., tuple[Rule, ...]]] = {
@@ -305,6 +328,7 @@ PRESETS: dict[str, Callable[..., tuple[Rule, ...]]] = {
         shrink_and_perturb,
         stochastic_reset,
         input_noise,
+        neftune,
     )
 }
 """Every preset by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +15,9 @@ from antifragile.optim.noise.composed import Anti
 from antifragile.optim.scale.schedules import Scale, as_scale
 
 Predicate = Callable[[str, Tensor], bool]
+
+INTEGERS = "integers"
+"""The inputs that are token ids, whatever the name of their argument."""
 
 
 class Place(StrEnum):
@@ -43,6 +46,11 @@ class Rule:
         params: The parameters it acts on: None for all that need a gradient, ``"matrices"`` for
             those of two dimensions or more outside of norm layers, a regular expression found in
             the name, or ``predicate(name, parameter)``.
+        inputs: The arguments of the model's forward that a rule on ``"input"`` acts on: their
+            names, or keys of a mapping among them; ``"integers"`` for the first integers that a
+            `torch.nn.Embedding` reads, as of token ids; None for the first floating-point tensor,
+            and where there is none the same as ``"integers"``. Integers get the noise once the
+            embedding has read them.
 
     Raises:
         UsageError: A part has the wrong type or value, or two parts do not go together.
@@ -56,6 +64,7 @@ class Rule:
     noise: Noise
     scale: float | Scale
     params: str | Predicate | None = None
+    inputs: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.where not in list(Place):
@@ -69,6 +78,7 @@ class Rule:
             )
         as_scale(self.scale)
         self._check_params()
+        self._check_inputs()
         self._check_place()
 
     @property
@@ -80,7 +90,8 @@ class Rule:
     def signature(self) -> str:
         """Text by which a saved state recognises its rule; says nothing about a function."""
         params = "a function" if callable(self.params) else repr(self.params)
-        return f"{self.where}: {self.noise!r} * {self.schedule!r} on {params}"
+        inputs = "" if self.inputs is None else f" of {self.inputs!r}"
+        return f"{self.where}: {self.noise!r} * {self.schedule!r} on {params}{inputs}"
 
     def _check_params(self) -> None:
         if self.params is None or callable(self.params):
@@ -94,6 +105,23 @@ class Rule:
             re.compile(self.params)
         except re.error as error:
             raise UsageError(f"params {self.params!r} is no regular expression: {error}.") from None
+
+    def _check_inputs(self) -> None:
+        if self.inputs is None:
+            return
+        if self.where is not Place.INPUT:
+            raise UsageError(f"inputs names what 'input' acts on; got {str(self.where)!r}.")
+        if self.inputs == INTEGERS:
+            return
+        given = self.inputs
+        names = (given,) if isinstance(given, str) else given
+        is_list = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+        if not is_list or not names:
+            raise UsageError(
+                f"inputs is {given!r:.200}; expected None, 'integers', or one or more names of "
+                "arguments of the model's forward."
+            )
+        object.__setattr__(self, "inputs", tuple(names))
 
     def _check_place(self) -> None:
         noise = self.noise

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from antifragile.config.perturbation import TOKEN_PRESETS
 from antifragile.errors import UsageError
 from antifragile.optim import PRESETS
 from benchmarks.perturbation.experiments.contenders import CONTENDERS, FIVE
@@ -66,7 +67,7 @@ def test_the_deep_network_runs_on_mnist(mnist_dir: Path) -> None:
 
 def test_the_grids_cover_what_was_promised() -> None:
     presets = {one.name for one in CONTENDERS if one.is_preset}
-    assert presets == set(PRESETS)
+    assert {*presets, *TOKEN_PRESETS} == set(PRESETS)
     assert set(FIVE) <= presets
     assert {len(one.magnitudes) for one in CONTENDERS if one.name != "none"} == {3}
     assert {len(rates) for rates in HALF_DECADES.values()} == {7}

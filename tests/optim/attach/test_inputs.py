@@ -65,12 +65,74 @@ def test_a_module_that_is_never_called_is_refused_at_the_step() -> None:
         optimizer.step()
 
 
+def test_noise_reaches_the_arguments_that_are_named_and_no_others() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(8, 3)
+
+        def forward(self, image: Tensor, extra: dict[str, Any], *rest: Tensor) -> Tensor:
+            self.got = (image, extra["depth"], *rest)
+            return self.inner(image + extra["depth"])
+
+    model = Pair()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    extra = {"depth": X.clone()}
+    for named, changed in [
+        ("image", [0]),
+        ("depth", [1]),
+        ("extra", [1]),
+        (["rest", "image"], [0, 2, 3]),
+        (("depth", "extra"), [1]),
+    ]:
+        handle = perturb(optimizer, presets.input_noise(1.0, inputs=named), seed=0, model=model)
+        model(X, extra, X, X).sum().backward()
+        assert [i for i, x in enumerate(model.got) if not torch.equal(x, X)] == changed
+        noise = [model.got[i] - X for i in changed]
+        assert all(abs(float(part.std()) - 1) < 0.3 for part in noise), "added once"
+        assert len({float(part[0, 0]) for part in noise}) == len(noise), "each has its own"
+        assert torch.equal(extra["depth"], X)
+        optimizer.step()
+        handle.remove()
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
+def test_a_name_is_that_of_the_module_inside_a_wrapper(wrap: Any) -> None:
+    model = wrap(Named())
+    inner = getattr(model, "module", None) or model._orig_mod
+    optimizer = torch.optim.SGD(inner.parameters(), lr=0.1)
+    perturb(optimizer, presets.input_noise(1.0, inputs="x"), model=model)
+    assert not torch.equal(model(MASK, X), inner.inner(X))
+    model(MASK, X).sum().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("y", "found no argument 'y' among those of the model's forwards, which are mask, x"),
+        (("x", "y"), "found no argument 'y'"),
+        ("mask", "found booleans in 'mask', to which no noise can be added"),
+    ],
+)
+def test_a_name_without_anything_to_perturb_is_refused_at_the_step(
+    inputs: Any, message: str
+) -> None:
+    model = Named()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, presets.input_noise(1.0, inputs=inputs), model=model)
+    model(MASK, X).sum().backward()
+    with pytest.raises(UsageError, match=message):
+        optimizer.step()
+
+
 def test_a_forward_without_numbers_to_perturb_is_refused_at_the_step() -> None:
-    model = nn.Sequential(nn.Embedding(20, 4), nn.Linear(4, 3))
+    model = Named()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     perturb(optimizer, presets.input_noise(1.0), model=model)
-    cross_entropy(model(IDS), IDS % 3).backward()
-    with pytest.raises(UsageError, match="found no floating-point tensor among the arguments"):
+    model.register_forward_pre_hook(lambda module, args: (MASK, X))
+    model(MASK).sum().backward()
+    with pytest.raises(UsageError, match="found no floating-point tensor and no integers that a"):
         optimizer.step()
 
 

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.attached_rule import AttachedRule
 from antifragile.optim.attach.clean_weights import TransientWeights
-from antifragile.optim.attach.inputs import PerturbedInputs
+from antifragile.optim.attach.inputs.perturbed import PerturbedInputs
 from antifragile.optim.attach.selection import select, slots_of
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
@@ -79,7 +79,7 @@ class PerturbedOptimizer:
 
     def restart(self) -> None:
         """Begin again at the first step, with no memory; the weights must be clean."""
-        self.step_number, self._inputs = self._first_step, PerturbedInputs()
+        self.step_number, self._inputs = self._first_step, PerturbedInputs(self.model)
         self._attach_rules()
         for attached in self.attached:
             attached.prepare(self.stream(attached))
@@ -133,16 +133,30 @@ class PerturbedOptimizer:
         self.put_in()
         self._was_trained = True
         rules = self._input_rules()
-        return self._inputs.perturbed(rules, self.stream, args, kwargs) if rules else None
+        return self._inputs.perturb(rules, self.stream, (args, kwargs)) if rules else None
+
+    @property
+    def awaits_embeddings(self) -> bool:
+        """Whether noise is to be added to what an embedding of the present forward returns."""
+        return not self._clean_depth and self._inputs.awaits_embeddings
+
+    def perturb_embedded(self, module: nn.Module, read: Tensor, x: Tensor) -> Tensor:
+        """Add noise to what an embedding has read in a forward in training mode."""
+        return self._inputs.perturb_embedded(module, read, x, self.stream)
 
     def enter_evaluation(self) -> None:
         """Bring the clean weights back until the next forward in training mode."""
         self.lift()
 
     @property
+    def acts_on_inputs(self) -> bool:
+        """Whether any rule perturbs inputs."""
+        return any(a.rule.where is Place.INPUT for a in self.attached)
+
+    @property
     def acts_in_forwards(self) -> bool:
         """Whether any rule perturbs weights or inputs while the model is called."""
-        return any(a.rule.where in (Place.WEIGHT, Place.INPUT) for a in self.attached)
+        return self.acts_on_inputs or any(a.rule.where is Place.WEIGHT for a in self.attached)
 
     @property
     def blurs_statistics(self) -> bool:
@@ -157,13 +171,13 @@ class PerturbedOptimizer:
         return [a for a in self.attached if a.rule.where is Place.INPUT and not a.is_off]
 
     @property
-    def forwards(self) -> int:
-        """Number of training forwards within the present step."""
-        return self._inputs.forwards
+    def n_inputs(self) -> int:
+        """Number of inputs that were perturbed within the present step."""
+        return self._inputs.n_perturbed
 
-    @forwards.setter
-    def forwards(self, number: int) -> None:
-        self._inputs.forwards = number
+    @n_inputs.setter
+    def n_inputs(self, number: int) -> None:
+        self._inputs.n_perturbed = number
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -218,7 +232,7 @@ class PerturbedOptimizer:
             if attached.rule.where is Place.STEP and not attached.is_idle:
                 attached.add_for_good(self.stream(attached))
         self.step_number += 1
-        self._inputs = PerturbedInputs()
+        self._inputs = PerturbedInputs(self.model)
         self._was_trained = False
         for attached in self.transient:
             attached.set_sizes()
@@ -236,11 +250,9 @@ class PerturbedOptimizer:
                 "gradients are of clean weights and inputs; give perturb() the module that is "
                 "called, and train in model.train()."
             )
-        if inputs and not self.forwards:
-            raise UsageError(
-                "a rule on 'input' found no floating-point tensor among the arguments of the "
-                "model's forwards; give perturb() the part of the model that reads one."
-            )
+        for attached in inputs:
+            if (found := self._inputs.not_found(attached)) is not None:
+                raise UsageError(f"a rule on 'input' found {found}.")
 
     # --- rules and streams ---------------------------------------------------------------------
 

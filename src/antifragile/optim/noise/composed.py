@@ -93,6 +93,31 @@ class Filterwise(BackingUpNoise):
 
 
 @dataclass(frozen=True)
+class Samplewise(Noise):
+    """Another noise divided by the root of the number of elements of a sample.
+
+    So the noise of a whole sample has length 1, however many tokens it has: for inputs of shape
+    (B, L, d) a noise of variance 1 is divided by ``sqrt(L d)``.
+
+    Args:
+        noise: The noise to divide.
+
+    Source: Jain et al. 2023, arXiv 2310.05914, algorithm 1.
+    """
+
+    noise: Noise
+    only: ClassVar[str | None] = "input"
+
+    def unit(self, site: Site) -> list[Tensor]:
+        noise = self.noise.unit(site)
+        first = 2 if site.is_batched else 1
+        return [part.div_(math.sqrt(max(math.prod(part.shape[first:]), 1))) for part in noise]
+
+    def norm(self, n_elements: int) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
 class Preconditioned(Noise):
     """Another noise times ``sqrt(G)``, ``G = 1 / (sqrt(V) + floor)``, V the running square.
 

@@ -1,6 +1,7 @@
 """Hooks of the model: perturbed weights where it is trained, clean ones elsewhere.
 
 forward in training mode   perturbation in the weights, noise added to the inputs
+an embedding inside it     noise added to what it has read for integers among the inputs
 forward in eval mode       clean weights from here on, until the next forward in training mode
 state_dict()               the same
 load_state_dict()          the same, and the loaded weights become the clean weights
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.utils.hooks import RemovableHandle
 
@@ -27,6 +28,12 @@ def hook_model(core: PerturbedOptimizer, model: nn.Module) -> list[RemovableHand
         link,
         model.register_forward_pre_hook(link.before_forward, with_kwargs=True),
     ]
+    if core.acts_on_inputs:
+        hooks += [
+            module.register_forward_hook(link.after_embedding, with_kwargs=True)
+            for module in model.modules()
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        ]
     _forget_compiled_code()
     for module in model.modules():
         register: list[Any] = [  # Any: torch has no types for these two
@@ -53,6 +60,7 @@ class _Link:
 
     def __init__(self, core: PerturbedOptimizer | None) -> None:
         self.core = core
+        self._awaits_embeddings = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Link:
         return _Link(None)
@@ -69,10 +77,24 @@ class _Link:
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if self.core is None:
             return None
-        if module.training:
-            return self.core.enter_training(args, kwargs)
-        self.core.enter_evaluation()
-        return None
+        if not module.training:
+            self._awaits_embeddings = False
+            self.core.enter_evaluation()
+            return None
+        changed = self.core.enter_training(args, kwargs)
+        self._awaits_embeddings = self.core.awaits_embeddings
+        return changed
+
+    def after_embedding(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> Tensor | None:
+        if not self._awaits_embeddings:  # compiled code stays whole where there is nothing to do
+            return None
+        return self._perturb_embedded(module, args[0] if args else kwargs["input"], output)
+
+    @_disable_dynamo
+    def _perturb_embedded(self, module: nn.Module, read: Tensor, output: Tensor) -> Tensor | None:
+        return None if self.core is None else self.core.perturb_embedded(module, read, output)
 
     def before_state_dict(self, *_: object) -> None:
         if self.core is not None:
