@@ -47,23 +47,24 @@ class SilenceTest:
     """
 
     def __init__(self, widths: Sequence[int], n_batches: int) -> None:
-        self._ages = [torch.zeros(width, dtype=torch.int64) for width in widths]
-        self._intervals = [torch.zeros(width, n_batches, dtype=torch.int64) for width in widths]
+        self._widths = list(widths)
+        n_neurons = sum(widths)
+        self._ages = torch.zeros(n_neurons, dtype=torch.int64)
+        self._intervals = torch.zeros(n_neurons, n_batches, dtype=torch.int64)  # of 1, 2, ...
         self._lengths = torch.arange(1, n_batches + 1)
 
     def silent_neurons(self, activations: Sequence[Tensor]) -> list[Tensor]:
         """Take in the activations (B, W) of the next batch; return whom to draw anew, (W,) bool."""
-        layers = zip(self._ages, self._intervals, activations, strict=True)
-        return [self._judge(*layer) for layer in layers]
-
-    def _judge(self, ages: Tensor, intervals: Tensor, hidden: Tensor) -> Tensor:
-        """Update a layer's (W,) ages and (W, T) counts of intervals of 1, 2, ... T batches."""
-        fires = (hidden > 0).any(dim=0).cpu()
-        ages += 1
-        intervals[fires, ages[fires] - 1] += 1
-        ages[fires] = 0
+        fires = torch.cat([(hidden > 0).any(dim=0) for hidden in activations]).cpu()
+        self._ages += 1
+        self._intervals[fires, self._ages[fires] - 1] += 1
+        self._ages[fires] = 0
+        quiet = torch.nonzero(~fires)[:, 0]
+        ages, intervals = self._ages[quiet], self._intervals[quiet]
         exceeding = (intervals * (self._lengths > ages[:, None])).sum(dim=1)
         exceeding += ages < FIRST_INTERVAL
-        silent = ~fires & (exceeding <= REJECTION * (intervals.sum(dim=1) + 1))
-        ages[silent], intervals[silent] = 0, 0
-        return silent
+        chosen = quiet[exceeding <= REJECTION * (intervals.sum(dim=1) + 1)]
+        self._ages[chosen], self._intervals[chosen] = 0, 0
+        silent = torch.zeros_like(fires)
+        silent[chosen] = True
+        return list(torch.split(silent, self._widths))
