@@ -13,6 +13,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 NATIVE = Path("src/antifragile/fleet/native/cpp")
+NOISE = Path("src/antifragile/optim/noise/cpp")
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 COMMON = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512"
@@ -38,11 +39,11 @@ def kernel(version: str, flags: str = "") -> Extension:
 
 def noise_kernel() -> Extension:
     """The noise kernel; sums and products are rounded one by one, as torch rounds them."""
-    wide = ["-mprefer-vector-width=512"] if IS_X86 else []
     return Extension(
         name="antifragile.optim.noise._noise",
-        sources=["src/antifragile/optim/noise/kernel.cpp"],
-        extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-Wno-psabi", *wide],
+        sources=[str(NOISE / "kernel.cpp")],
+        depends=[str(path) for path in sorted(NOISE.glob("*.hpp"))],
+        extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off", "-Wno-psabi"],
         extra_link_args=["-pthread"],
         language="c++",
         optional=True,

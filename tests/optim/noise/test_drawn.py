@@ -19,7 +19,8 @@ from antifragile.optim import (
     perturb,
 )
 from antifragile.optim.noise.base import Site
-from antifragile.optim.noise.streams import Stream
+from antifragile.optim.noise.norms import filter_norms
+from antifragile.optim.noise.streams import Stream, draw, normal_levels
 from tests.optim.small_training import are_equal, weights_of
 
 
@@ -61,8 +62,8 @@ def test_filterwise_noise_is_the_same_in_one_pass(
     expected = [weight.clone() for weight in weights]
     sizes = [0.1 + 0.01 * i for i in range(len(shapes))]
     Noise.add(whole, site, expected, sizes)
-    found, kept = [w.clone() for w in weights], [torch.empty_like(w) for w in weights]
-    whole.add(site, found, sizes, backups=kept)
+    found, kept = [torch.empty_like(w) for w in weights], [w.clone() for w in weights]
+    whole.add(site, found, sizes, sources=weights)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(kept, weights, strict=True))
 
@@ -89,7 +90,58 @@ def test_a_direction_is_the_same_in_one_pass(
     expected = [weight.clone() for weight in weights]
     sizes = [0.1 + 0.01 * i for i in range(len(shapes))]
     Noise.add(along, site, expected, sizes)
-    found, kept = [w.clone() for w in weights], [torch.empty_like(w) for w in weights]
-    along.add(site, found, sizes, backups=kept)
+    found, kept = [torch.empty_like(w) for w in weights], [w.clone() for w in weights]
+    along.add(site, found, sizes, sources=weights)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(kept, weights, strict=True))
+
+
+OTHERS = {
+    "bfloat16": lambda t: t.bfloat16(),
+    "float16": lambda t: t.half(),
+    "channels last": lambda t: t.contiguous(memory_format=torch.channels_last),
+    "bfloat16, channels last": lambda t: t.bfloat16().contiguous(memory_format=torch.channels_last),
+}
+
+
+@pytest.mark.parametrize("layout", OTHERS)
+@pytest.mark.parametrize("noise", [Gaussian(), Rademacher(), Filterwise(Gaussian())])
+def test_half_precision_and_other_layouts_get_the_readable_noise(noise: Noise, layout: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = [OTHERS[layout](torch.randn(9, s, 3, 3, generator=generator)) for s in (4, 5)]
+    stream = Stream(keys=(3,), step=2, rule=1)
+    site = Site(parameters=weights, indices=[0, 7], stream=stream)
+    table = None if isinstance(noise, Rademacher) else normal_levels()
+    expected = []
+    for weight, drawn, size in zip(
+        weights, draw(stream, table, [0, 7], weights), [0.1, 0.2], strict=True
+    ):
+        unit = (
+            drawn * filter_norms(weight, is_batched=False)
+            if isinstance(noise, Filterwise)
+            else drawn
+        )
+        expected.append(weight + unit * size)
+    copies, targets = [torch.empty_like(w) for w in weights], [w.clone() for w in weights]
+    noise.add(site, copies, [0.1, 0.2], sources=weights)
+    noise.add(site, targets, [0.1, 0.2])
+    for found, target, wanted in zip(copies, targets, expected, strict=True):
+        assert torch.equal(found, wanted)
+        assert torch.equal(target, wanted)
+
+
+def test_a_direction_that_lies_as_the_weights_do_needs_no_other_layout() -> None:
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        generator = torch.Generator().manual_seed(0)
+        weights, memory = (
+            [torch.randn(4, 5, 3, 3, generator=generator).contiguous(memory_format=layout)]
+            for _ in range(2)
+        )
+        site = Site(
+            parameters=weights, indices=[0], stream=Stream(keys=(0,), step=0, rule=0), memory=memory
+        )
+        copies = [torch.empty_like(w) for w in weights]
+        Along().add(site, copies, [0.1], sources=weights)
+        found.append(copies[0])
+    assert torch.allclose(*found, rtol=1e-6)

@@ -83,12 +83,16 @@ def test_threads_change_no_bit(table: str) -> None:
 
 
 @compiled
-def test_old_values_are_kept_in_the_same_pass() -> None:
-    target = torch.rand(1000)
-    before, backup = target.clone(), torch.empty(1000)
-    run_native(stream(), None, [0], [target], [0.5], backups=[backup])
-    assert torch.equal(backup, before)
-    assert torch.equal((target - before).abs() > 0.4, torch.ones(1000, dtype=torch.bool))
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_perturbed_copy_is_that_of_noise_in_place(table: str, dtype: torch.dtype) -> None:
+    source = torch.rand(2500, dtype=dtype)
+    target, copied = source.clone(), torch.full((2500,), float("nan"), dtype=dtype)
+    run_native(stream(), TABLES[table](), [0], [target], [0.5])
+    before = source.clone()
+    run_native(stream(), TABLES[table](), [0], [copied], [0.5], sources=[source])
+    assert torch.equal(copied, target)
+    assert torch.equal(source, before)
 
 
 @compiled

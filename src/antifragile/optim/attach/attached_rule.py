@@ -14,7 +14,7 @@ from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.history import MEMORIES, zero_moments
 from antifragile.optim.attach.selection import Slot, dense_gradients, group_factor
 from antifragile.optim.checks import LARGEST
-from antifragile.optim.noise.base import BackingUpNoise, Site
+from antifragile.optim.noise.base import OutOfPlaceNoise, Site
 from antifragile.optim.noise.composed import Anti
 from antifragile.optim.noise.norms import spread
 from antifragile.optim.noise.streams import Stream
@@ -241,21 +241,24 @@ class AttachedRule:
             self.rule.noise.add(site, weights, [self.sizes[i] for i in chosen])
         self._remember_sizes()
 
-    def store_and_add(self, weights: TransientWeights, stream: Stream) -> None:
-        """Copy the weights to the buffers and add noise to them, in one pass where possible."""
+    def store_and_add(self, weights: TransientWeights, stream: Stream) -> Tensor | None:
+        """Keep the clean weights and add noise to the parameters, in one pass where possible.
+
+        Returns:
+            Checksums of the parameters, where that pass computed them.
+        """
         noise, parameters = self.rule.noise, weights.parameters
         is_whole = self.indices == weights.indices and all(p.requires_grad for p in parameters)
-        if not is_whole or self._left_out:
+        if not is_whole or self._left_out or not isinstance(noise, OutOfPlaceNoise):
             weights.store()
             self.add_to_weights(weights, stream)
-            return
-        site = self.site(stream, range(len(parameters)), parameters)
-        if isinstance(noise, BackingUpNoise):
-            noise.add(site, parameters, self.sizes, backups=weights.buffers())
-            weights.is_in = True
-        else:
-            weights.store()
-            noise.add(site, parameters, self.sizes)
+            return None
+
+        def fill(targets: list[Tensor], clean: list[Tensor]) -> Tensor | None:
+            site = self.site(stream, range(len(clean)), clean)
+            return noise.add(site, targets, self.sizes, sources=clean)
+
+        return weights.store(fill)
 
     def add_to_weights(self, weights: TransientWeights, stream: Stream) -> None:
         """Add noise to weights that are in the buffers already."""

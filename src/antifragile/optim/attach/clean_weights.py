@@ -1,26 +1,38 @@
-"""Copies of the clean weights while a perturbation is in the parameters.
+"""The clean weights while a perturbation is in the parameters.
 
-To perturb, the clean weights are copied to buffers and noise is added to the parameters in place.
-To restore, the buffers are copied back, bit for bit. Between the two, a write to a parameter by
-anybody else is noticed by the tensor's version counter, or, past that (``p.data``), by a checksum
-of all its bits. At other times parameters may be written freely.
+There are two ways, both with one buffer for each parameter:
+
+exchanging   the buffer becomes a perturbed copy of the weights and the parameter's data until the
+             weights are clean again; the clean weights stay where they are
+in place     the weights are copied to the buffer, perturbed, and copied back
+
+The first is cheaper; the second leaves the parameters' memory the same at all times, as views of a
+larger tensor, recorded CUDA graphs and loops without a model that is called need it. Either way
+the weights come back bit for bit, and a write to a perturbed parameter by anybody else is noticed by
+the tensor's version counter, or, past that (``p.data``), by a checksum of all its bits. At other
+times parameters may be written freely.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.selection import Slot
-from antifragile.optim.noise.kernel import checksums_native, copy_native, is_native
+from antifragile.optim.noise.kernel import can_check, checksums_native, copy_native, is_native
 
 logger = logging.getLogger(__name__)
 
 _LARGE = 1 << 25  # bytes: more than a cache holds
+Fill = Callable[[list[Tensor], list[Tensor]], Tensor | None]
+"""Makes the first tensors perturbed copies of the second; returns checksums of them, if it can."""
+
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -29,19 +41,23 @@ class TransientWeights:
 
     Args:
         slots: The parameters; repeated ones count once.
+        model: The model that is called; None keeps the parameters' memory the same.
 
     Attributes:
-        is_in: Whether a perturbation is in them: the buffers hold the clean weights until `lift`.
+        is_in: Whether a perturbation is in them, until `lift`.
 
     All methods are called under `torch.no_grad`.
     """
 
-    def __init__(self, slots: Iterable[Slot]) -> None:
+    def __init__(self, slots: Iterable[Slot], model: nn.Module | None = None) -> None:
         self.slots = list({slot.index: slot for slot in slots}.values())
         self.parameters: list[Tensor] = [slot.parameter for slot in self.slots]
         self.indices = [slot.index for slot in self.slots]
         self._positions = {index: i for i, index in enumerate(self.indices)}
         self.is_in = False
+        self._may_exchange = model is not None and _have_memory_of_their_own(self.parameters, model)
+        self._exchanges = False
+        self._buffers: list[Tensor] = []
         self._clean: list[Tensor] = []
         self._versions: list[int] = []
         self._checksums = torch.zeros(0, dtype=torch.int64)
@@ -54,23 +70,39 @@ class TransientWeights:
         """Return the clean weights of all parameters."""
         return self._clean if self.is_in else self.parameters
 
-    def store(self) -> None:
-        """Copy the weights to the buffers, before noise is added."""
-        torch._foreach_copy_(self.buffers(), self.parameters)
-        self.is_in = True
+    def store(self, fill: Fill | None = None) -> Tensor | None:
+        """Keep the clean weights, from where the parameters may be perturbed.
 
-    def buffers(self) -> list[Tensor]:
-        """Return the buffers that are to be filled with the weights before ``is_in`` is set."""
+        Args:
+            fill: Adds the first perturbation, where it can do so while the weights are copied.
+
+        Returns:
+            Checksums of the parameters, where ``fill`` computed them.
+        """
         assert not self.is_in
-        if not _are_alike(self._clean, self.parameters):
-            self._clean = [torch.empty_like(p) for p in self.parameters]
-        return self._clean
+        if not _are_alike(self._buffers, self.parameters):
+            self._buffers = [torch.empty_like(p) for p in self.parameters]
+        self._exchanges = self._may_exchange and all(map(_fills_its_memory, self.parameters))
+        self._clean = [p.data for p in self.parameters] if self._exchanges else self._buffers
+        if fill is None or not self._exchanges:
+            torch._foreach_copy_(self._buffers, self.parameters)
+        found = None
+        if fill is not None:
+            found = fill(self._buffers if self._exchanges else self.parameters, self._clean)
+        if self._exchanges:
+            _give_data(self.parameters, self._buffers)
+        self.is_in = True
+        return found
 
-    def seal(self) -> None:
-        """Note the parameters' versions and checksums, by which a later write is recognised."""
+    def seal(self, known: Tensor | None = None) -> None:
+        """Note the parameters' versions and checksums, by which a later write is recognised.
+
+        Args:
+            known: The checksums, where they are known.
+        """
         torch.clear_autocast_cache()  # it may hold the weights without the perturbation
         self._versions = [parameter._version for parameter in self.parameters]
-        self._checksums = checksums(self.parameters)
+        self._checksums = checksums(self.parameters) if known is None else known
 
     def overwritten(self) -> list[Slot]:
         """List the parameters that were written since `seal`."""
@@ -78,6 +110,11 @@ class TransientWeights:
             return []
         now = [parameter._version for parameter in self.parameters]
         differ = (checksums(self.parameters) != self._checksums).tolist()
+        if self._exchanges:
+            ours = zip(self.parameters, self._buffers, strict=True)
+            differ = [
+                d or p.data_ptr() != b.data_ptr() for d, (p, b) in zip(differ, ours, strict=True)
+            ]
         if now == self._versions and not any(differ):
             return []
         pairs = zip(self.slots, now, self._versions, differ, strict=True)
@@ -97,7 +134,7 @@ class TransientWeights:
             )
 
     def lift(self, *, accept_writes: bool = False) -> None:
-        """Copy the clean weights back into the parameters.
+        """Bring the clean weights back into the parameters.
 
         Args:
             accept_writes: True leaves parameters that were written since `seal` as written, and
@@ -108,7 +145,7 @@ class TransientWeights:
         """
         if not self.is_in:
             return
-        parameters, clean = self.parameters, self._clean
+        written: set[int] = set()
         if not accept_writes:
             self.refuse_writes()
         elif found := self.overwritten():
@@ -116,12 +153,25 @@ class TransientWeights:
                 "%s while a perturbation was in; their present values are kept.", _named(found)
             )
             written = {slot.index for slot in found}
-            kept = [i for i, slot in enumerate(self.slots) if slot.index not in written]
-            parameters, clean = [parameters[i] for i in kept], [clean[i] for i in kept]
-        if parameters:
-            _copy(parameters, clean)
+        self._bring_back(written)
         torch.clear_autocast_cache()
         self.is_in = False
+
+    def _bring_back(self, written: set[int]) -> None:
+        """Bring the clean weights back, but for parameters with these numbers, which stay."""
+        triples = zip(self.indices, self.parameters, self._clean, strict=True)
+        pairs = [(p, clean) for index, p, clean in triples if index not in written]
+        parameters, clean = [p for p, _ in pairs], [values for _, values in pairs]
+        if not self._exchanges:
+            _copy(parameters, clean)
+            return
+        _give_data(parameters, clean)
+        for index in written:
+            place = self._positions[index]
+            parameter, own = self.parameters[place], self._clean[place]
+            if parameter.data_ptr() == self._buffers[place].data_ptr():
+                own.copy_(parameter.data)
+                _give_data([parameter], [own])
 
 
 def checksums(tensors: Sequence[Tensor]) -> Tensor:
@@ -129,7 +179,7 @@ def checksums(tensors: Sequence[Tensor]) -> Tensor:
 
     It tells apart tensors of one kind; two devices or dtypes have checksums of their own.
     """
-    if tensors and is_native(tensors):
+    if tensors and can_check(tensors):
         return checksums_native(tensors)
     found = [_checksum(tensor.detach()) for tensor in tensors]
     return torch.stack(found).cpu() if found else torch.zeros(0, dtype=torch.int64)
@@ -154,6 +204,24 @@ def _named(slots: Sequence[Slot]) -> str:
     return f"{len(slots)} parameters ({first}{more}) were written"
 
 
+def _have_memory_of_their_own(parameters: Sequence[Tensor], model: nn.Module) -> bool:
+    """Whether no other tensor of the model has the memory of one of these, and none is on a GPU."""
+    everywhere = dict.fromkeys((*model.parameters(), *model.buffers(), *parameters))
+    users = Counter(t.untyped_storage().data_ptr() for t in everywhere)
+    return all(p.is_cpu and users[p.untyped_storage().data_ptr()] == 1 for p in parameters)
+
+
+def _fills_its_memory(parameter: Tensor) -> bool:
+    return parameter.untyped_storage().nbytes() == parameter.nbytes
+
+
+def _give_data(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Let parameters point to other memory; a gradient that needs the values before is refused."""
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.data = value
+        increment_version(parameter)
+
+
 def _are_alike(some: list[Tensor], others: list[Tensor]) -> bool:
     """Whether the tensors of each pair have the same shape, dtype and device."""
     return len(some) == len(others) and all(
@@ -163,6 +231,8 @@ def _are_alike(some: list[Tensor], others: list[Tensor]) -> bool:
 
 
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    if not targets:
+        return
     is_large = sum(source.nbytes for source in sources) >= _LARGE
     if is_large and _are_alike(targets, sources) and is_native([*targets, *sources]):
         copy_native(targets, sources)

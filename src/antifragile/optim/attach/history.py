@@ -105,7 +105,7 @@ class Momenta(LastGradients):
         return self._momenta() if self.tensors is None else self.tensors
 
     def see_gradients(self) -> None:
-        if self.lags and self._momenta() is not None:
+        if self.lags and any(slot.moment(MOMENTA) is not None for slot in self.slots):
             self.tensors = None
         else:
             super().see_gradients()

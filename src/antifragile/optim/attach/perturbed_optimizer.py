@@ -92,10 +92,10 @@ class PerturbedOptimizer:
         if self.weights.is_in or self._clean_depth or self.is_removed or not rules:
             return
         with torch.no_grad():
-            rules[0].store_and_add(self.weights, self.stream(rules[0]))
+            known = rules[0].store_and_add(self.weights, self.stream(rules[0]))
             for attached in rules[1:]:
                 attached.add_to_weights(self.weights, self.stream(attached))
-        self.weights.seal()
+        self.weights.seal(known if len(rules) == 1 else None)
 
     def put_in_early(self) -> None:
         """Perturb the weights now, where no forward of a model will."""
@@ -302,7 +302,7 @@ class PerturbedOptimizer:
         acting = [a for a in self.attached if a.rule.where is Place.WEIGHT]
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
-        self.weights = TransientWeights(slot for a in acting for slot in a.slots)
+        self.weights = TransientWeights((slot for a in acting for slot in a.slots), self.model)
 
     def _has_gradients(self) -> bool:
         groups = self.optimizer.param_groups

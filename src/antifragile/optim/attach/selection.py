@@ -63,7 +63,11 @@ class Slot:
     def moment(self, names: Sequence[str]) -> Tensor | None:
         """Look up the first of these names that is a tensor in the optimizer's state."""
         state = self.state
-        return next((state[n] for n in names if isinstance(state.get(n), Tensor)), None)
+        for name in names:
+            value = state.get(name)
+            if isinstance(value, Tensor):
+                return value
+        return None
 
 
 def dense_gradients(slots: Sequence[Slot]) -> dict[int, Tensor]:

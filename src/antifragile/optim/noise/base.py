@@ -47,6 +47,11 @@ class Site:
     sizes_before: Sizes | None = None
     reset: Callable[[int, Tensor], None] | None = None
 
+    def only(self, place: int) -> Site:
+        """Describe the place of one parameter alone, for a noise that is separable."""
+        one = slice(place, place + 1)
+        return Site(parameters=self.parameters[one], indices=self.indices[one], stream=self.stream)
+
     @property
     def is_batched(self) -> bool:
         """Whether parameters have a leading replica dimension."""
@@ -72,26 +77,36 @@ class Noise(ABC):
     def unit(self, site: Site) -> list[Tensor]:
         """Make fresh tensors of unit noise, shaped as the parameters."""
 
-    def add(self, site: Site, targets: Sequence[Tensor], sizes: Sizes) -> None:
+    def add(self, site: Site, targets: Sequence[Tensor], sizes: Sizes) -> Tensor | None:
         """Add ``size * noise`` to each target in place.
 
         Args:
             site: Parameters, stream and memory.
             targets: Tensors shaped as the parameters.
             sizes: A number, or (R,) numbers, per target.
+
+        Returns:
+            None; see `OutOfPlaceNoise`.
         """
         noise = self.unit(site)
         for part, size in zip(noise, sizes, strict=True):
             part.mul_(spread(size, part))
         torch._foreach_add_(list(targets), noise)
+        return None
 
     def norm(self, n_elements: int) -> float:
         """Approximate Euclidean norm of the unit noise over that many elements."""
         return math.sqrt(n_elements)
 
 
-class BackingUpNoise(Noise):
-    """A noise that can save the targets' old values, some in the pass that adds it."""
+class OutOfPlaceNoise(Noise):
+    """A noise that can make perturbed copies of other tensors, some in the pass that adds it.
+
+    Attributes:
+        is_separable: Whether the noise of one parameter does not depend on the others.
+    """
+
+    is_separable: bool = False
 
     def add(
         self,
@@ -99,16 +114,23 @@ class BackingUpNoise(Noise):
         targets: Sequence[Tensor],
         sizes: Sizes,
         *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
-        """Add ``size * noise`` to each target in place.
+        sources: Sequence[Tensor] | None = None,
+    ) -> Tensor | None:
+        """Add ``size * noise`` to each target in place, or to a copy of its source.
 
         Args:
             site: Parameters, stream and memory.
             targets: Tensors shaped as the parameters.
             sizes: A number, or (R,) numbers, per target.
-            backups: Tensors that receive the targets' old values.
+            sources: Tensors whose perturbed copies the targets become; None for the targets.
+
+        Returns:
+            Checksums of the perturbed copies, (K,) int64, where they were computed on the way.
         """
-        if backups is not None:
-            torch._foreach_copy_(list(backups), list(targets))
-        super().add(site, targets, sizes)
+        if sources is not None:
+            torch._foreach_copy_(list(targets), list(sources))
+        if not self.is_separable or not targets[0].is_cpu:  # a GPU does better with all at once
+            return super().add(site, targets, sizes)
+        for place, target in enumerate(targets):
+            super().add(site.only(place), [target], [sizes[place]])
+        return None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.base import BackingUpNoise, Noise, Site, Sizes
+from antifragile.optim.noise.base import Noise, OutOfPlaceNoise, Site, Sizes
 from antifragile.optim.noise.drawn import Drawn, Gaussian, Sphere, Uniform
 from antifragile.optim.noise.kernel import is_native, run_native
 from antifragile.optim.noise.norms import filter_norms
@@ -56,7 +56,7 @@ class Anti(Noise):
 
 
 @dataclass(frozen=True)
-class Filterwise(BackingUpNoise):
+class Filterwise(OutOfPlaceNoise):
     """Another noise times the norm of the filter (row, output unit) that an element belongs to.
 
     Args:
@@ -66,6 +66,11 @@ class Filterwise(BackingUpNoise):
     """
 
     noise: Noise
+
+    @property
+    def is_separable(self) -> bool:  # type: ignore[override]  # depends on an argument
+        """Whether that of the other noise is."""
+        return isinstance(self.noise, OutOfPlaceNoise) and self.noise.is_separable
 
     def unit(self, site: Site) -> list[Tensor]:
         noise = self.noise.unit(site)
@@ -79,17 +84,17 @@ class Filterwise(BackingUpNoise):
         targets: Sequence[Tensor],
         sizes: Sizes,
         *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
+        sources: Sequence[Tensor] | None = None,
+    ) -> Tensor | None:
         table = self.noise.table() if isinstance(self.noise, Gaussian | Uniform) else None
-        if table is not None and all(p.numel() for p in targets) and is_native(targets):
+        tensors = [*targets, *(sources or ())]
+        if table is not None and all(p.numel() for p in targets) and is_native(tensors):
             norms = [filter_norms(p, is_batched=site.is_batched) for p in site.parameters]
             factors = [norm.contiguous() for norm in norms]
-            run_native(
-                site.stream, table, site.indices, targets, sizes, backups=backups, factors=factors
+            return run_native(
+                site.stream, table, site.indices, targets, sizes, sources=sources, factors=factors
             )
-            return
-        super().add(site, targets, sizes, backups=backups)
+        return super().add(site, targets, sizes, sources=sources)
 
 
 @dataclass(frozen=True)

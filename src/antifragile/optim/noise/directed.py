@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -11,15 +12,15 @@ from torch import Tensor
 
 from antifragile.errors import UsageError
 from antifragile.optim.checks import check_number
-from antifragile.optim.noise.base import BackingUpNoise, Noise, Site, Sizes
+from antifragile.optim.noise.base import Noise, OutOfPlaceNoise, Site, Sizes
 from antifragile.optim.noise.drawn import InitLike
-from antifragile.optim.noise.kernel import add_native, is_native
+from antifragile.optim.noise.kernel import add_native, can_add, is_native
 from antifragile.optim.noise.norms import joint_norm, spread
 from antifragile.optim.noise.streams import draw, uniform_levels
 
 
 @dataclass(frozen=True)
-class Along(BackingUpNoise):
+class Along(OutOfPlaceNoise):
     """The gradient or the momentum, scaled to norm one over all parameters of the rule together.
 
     Args:
@@ -83,17 +84,18 @@ class Along(BackingUpNoise):
         targets: Sequence[Tensor],
         sizes: Sizes,
         *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
+        sources: Sequence[Tensor] | None = None,
+    ) -> Tensor | None:
         memory = site.memory
-        if memory is not None and not self.adaptive and is_native([*targets, *memory]):
-            norm = joint_norm(memory, is_batched=site.is_batched)
-            if norm.isfinite().all():
-                factor = torch.where(norm > 0, 1.0 / norm, 0.0).reshape(-1)
-                scales = (-factor if self.downhill else factor).tolist()
-                add_native(site.stream, memory, scales, targets, sizes, backups=backups)
-                return
-        super().add(site, targets, sizes, backups=backups)
+        lists = [targets, memory or targets, sources or targets]
+        can = is_native(targets) if site.is_batched else True
+        if memory is not None and not self.adaptive and can and can_add(*lists):
+            found = joint_norm(memory, is_batched=site.is_batched).reshape(-1).tolist()
+            if all(map(math.isfinite, found)):
+                sign = -1.0 if self.downhill else 1.0
+                scales = [sign / norm if norm > 0 else 0.0 for norm in found]
+                return add_native(site.stream, memory, scales, targets, sizes, sources=sources)
+        return super().add(site, targets, sizes, sources=sources)
 
     def norm(self, n_elements: int) -> float:
         return 1.0

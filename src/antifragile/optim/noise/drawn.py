@@ -13,29 +13,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from antifragile.optim.noise.base import BackingUpNoise, Noise, Site, Sizes
+from antifragile.optim.noise.base import Noise, OutOfPlaceNoise, Site, Sizes
 from antifragile.optim.noise.kernel import is_native, run_native
 from antifragile.optim.noise.norms import initial_deviation, joint_norm, spread
 from antifragile.optim.noise.streams import draw, normal_levels, uniform, uniform_levels
 
 
-class Drawn(BackingUpNoise):
-    """Independent elements of mean 0 and variance 1.
-
-    ``add`` can save the targets' old values to ``backups`` in the pass that adds the noise.
-    """
+class Drawn(OutOfPlaceNoise):
+    """Independent elements of mean 0 and variance 1."""
 
     @abstractmethod
     def table(self) -> Tensor | None:
         """Magnitudes to choose from, (32768,) float32; None for signs alone."""
 
+    is_separable = True
+
     def unit(self, site: Site) -> list[Tensor]:
-        if is_native(site.parameters):
-            noise = [torch.empty_like(p) for p in site.parameters]
-            sizes = [1.0] * len(noise)
-            run_native(site.stream, self.table(), site.indices, noise, sizes, adds=False)
-            return noise
-        return draw(site.stream, self.table(), site.indices, site.parameters)
+        like = site.parameters
+        dtype = torch.promote_types(like[0].dtype, torch.float32)
+        noise = [torch.empty(p.shape, dtype=dtype, device=p.device) for p in like]
+        if not is_native(noise):
+            return draw(site.stream, self.table(), site.indices, like)
+        run_native(site.stream, self.table(), site.indices, noise, [1.0] * len(noise), adds=False)
+        return [part.to(p.dtype) for part, p in zip(noise, like, strict=True)]
 
     def add(
         self,
@@ -43,13 +43,12 @@ class Drawn(BackingUpNoise):
         targets: Sequence[Tensor],
         sizes: Sizes,
         *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
-        if is_native(targets):
+        sources: Sequence[Tensor] | None = None,
+    ) -> Tensor | None:
+        if is_native([*targets, *(sources or ())]):
             table = self.table()
-            run_native(site.stream, table, site.indices, targets, sizes, backups=backups)
-            return
-        super().add(site, targets, sizes, backups=backups)
+            return run_native(site.stream, table, site.indices, targets, sizes, sources=sources)
+        return super().add(site, targets, sizes, sources=sources)
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,11 @@ class InitLike(Drawn):
         targets: Sequence[Tensor],
         sizes: Sizes,
         *,
-        backups: Sequence[Tensor] | None = None,
-    ) -> None:
+        sources: Sequence[Tensor] | None = None,
+    ) -> Tensor | None:
         deviations = [initial_deviation(t, is_batched=site.is_batched) for t in targets]
         scaled = [size * d for size, d in zip(sizes, deviations, strict=True)]
-        super().add(site, targets, scaled, backups=backups)
+        return super().add(site, targets, scaled, sources=sources)
 
 
 @dataclass(frozen=True)

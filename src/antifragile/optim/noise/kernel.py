@@ -1,6 +1,6 @@
 """The compiled noise kernel, which draws the numbers of `streams.py` and adds them in one pass.
 
-It can also save the old values in the same pass, copies large tensors past the caches, and computes
+It can also write perturbed copies in that pass, copies large tensors past the caches, and computes
 checksums.
 
 Where the kernel was not built, and for tensors that it cannot take (not on a CPU, half precision,
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _ENTRY_POINTS = {
     torch.float32: "antifragile_run_float32",
     torch.float64: "antifragile_run_float64",
+    torch.uint8: "antifragile_run_bytes",
 }
 _WRITE, _ADD, _COPY, _CHECK, _ALONG = range(5)
 
@@ -37,7 +38,7 @@ class _Job(ctypes.Structure):
 
     _fields_ = (
         ("targets", ctypes.POINTER(ctypes.c_void_p)),
-        ("backups", ctypes.POINTER(ctypes.c_void_p)),
+        ("sources", ctypes.POINTER(ctypes.c_void_p)),
         ("counts", ctypes.POINTER(ctypes.c_int64)),
         ("parameters", ctypes.POINTER(ctypes.c_uint32)),
         ("sizes", ctypes.POINTER(ctypes.c_double)),
@@ -73,14 +74,41 @@ def load_noise_kernel() -> dict[torch.dtype, Callable[[object], None]] | None:
 
 
 def is_native(tensors: Sequence[Tensor]) -> bool:
-    """Whether the compiled kernel can work on all of these tensors."""
+    """Whether the compiled kernel can perturb all of these tensors."""
+    dtype = tensors[0].dtype
+    is_known = dtype in _ENTRY_POINTS and dtype.is_floating_point
+    return is_known and all(t.is_contiguous() for t in tensors) and can_check(tensors)
+
+
+def can_add(*lists: Sequence[Tensor]) -> bool:
+    """Whether `add_native` can add these tensors, list to list: they lie alike in memory."""
+    everything = [tensor for tensors in lists for tensor in tensors]
+    dtype = everything[0].dtype
+    is_known = dtype in _ENTRY_POINTS and dtype.is_floating_point
+    return (
+        is_known
+        and all(len({t.stride() for t in row}) == 1 for row in zip(*lists, strict=True))
+        and can_check(everything)
+    )
+
+
+def can_check(tensors: Sequence[Tensor]) -> bool:
+    """Whether the compiled kernel can compute the checksums of all of these tensors."""
     dtype, strided = tensors[0].dtype, torch.strided
-    if dtype not in _ENTRY_POINTS or load_noise_kernel() is None:
+    if load_noise_kernel() is None:
         return False
     for t in tensors:
-        if not (t.is_cpu and t.dtype is dtype and t.layout is strided and t.is_contiguous()):
+        if not (t.is_cpu and t.dtype is dtype and t.layout is strided and _is_dense(t)):
             return False
     return True
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the elements lie side by side, in whatever order."""
+    if tensor.is_contiguous():
+        return True
+    order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    return tensor.permute(order).is_contiguous()
 
 
 def run_native(
@@ -91,10 +119,10 @@ def run_native(
     sizes: Sequence[float | Tensor],
     *,
     adds: bool = True,
-    backups: Sequence[Tensor] | None = None,
+    sources: Sequence[Tensor] | None = None,
     factors: Sequence[Tensor] | None = None,
-) -> None:
-    """Add ``size * noise`` to every target in place, or write it there.
+) -> Tensor | None:
+    """Add ``size * noise`` to every target, or write it there.
 
     Args:
         stream: Seeds, step and rule number.
@@ -103,9 +131,12 @@ def run_native(
         targets: Contiguous CPU tensors of one dtype.
         sizes: A number, or (R,) numbers, per target.
         adds: False overwrites the targets.
-        backups: Tensors that receive the targets' old values.
+        sources: Tensors that the targets become perturbed copies of; None perturbs the targets.
         factors: For noise with magnitudes, a factor of each filter of each target, contiguous and
             of the targets' dtype; filters are equal stretches of a target.
+
+    Returns:
+        Checksums of targets that are perturbed copies without replicas, (K,) int64; else None.
     """
     kernel = load_noise_kernel()
     assert kernel is not None
@@ -115,7 +146,7 @@ def run_native(
     )
     job = _Job(
         _addresses(targets),
-        None if backups is None else _addresses(backups),
+        None if sources is None else _addresses(sources),
         counts,
         parameters,
         (ctypes.c_double * (n_parameters * n_replicas))(*_flat(sizes, stream)),
@@ -132,44 +163,51 @@ def run_native(
         assert table is not None, "signs have no magnitudes"
         lengths = [t.numel() // f.numel() for t, f in zip(targets, factors, strict=True)]
         job.factors, job.filters = _addresses(factors), (ctypes.c_int64 * len(lengths))(*lengths)
+    sums = _room_for_checksums(job) if sources is not None and n_replicas == 1 else None
     kernel[targets[0].dtype](ctypes.byref(job))
     for target in targets:
         increment_version(target)
+    return sums
 
 
 def add_native(
     stream: Stream,
-    sources: Sequence[Tensor],
+    directions: Sequence[Tensor],
     scales: Sequence[float],
     targets: Sequence[Tensor],
     sizes: Sequence[float | Tensor],
     *,
-    backups: Sequence[Tensor] | None = None,
-) -> None:
-    """Add ``size * (scale * source)`` to every target in place.
+    sources: Sequence[Tensor] | None = None,
+) -> Tensor | None:
+    """Add ``size * (scale * direction)`` to every target.
 
     Args:
         stream: Says the number of replicas.
-        sources: Contiguous CPU tensors, shaped as the targets and of their dtype.
+        directions: Tensors that lie as the targets do, and of their dtype.
         scales: A number per replica.
-        targets: Contiguous CPU tensors of one dtype.
+        targets: Dense CPU tensors of one dtype; with replicas contiguous ones.
         sizes: A number, or (R,) numbers, per target.
-        backups: Tensors that receive the targets' old values.
+        sources: Tensors that the targets become perturbed copies of; None perturbs the targets.
+
+    Returns:
+        Checksums of targets that are perturbed copies without replicas, (K,) int64; else None.
     """
     kernel = load_noise_kernel()
     assert kernel is not None
     n_replicas, flat = len(stream.keys), _flat(sizes, stream)
     counts = [target.numel() // n_replicas for target in targets]
-    job = _Job(targets=_addresses(targets), factors=_addresses(sources), n_replicas=n_replicas)
-    if backups is not None:
-        job.backups = _addresses(backups)
+    job = _Job(targets=_addresses(targets), factors=_addresses(directions), n_replicas=n_replicas)
+    if sources is not None:
+        job.sources = _addresses(sources)
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
     job.sizes = (ctypes.c_double * len(flat))(*flat)
     job.scales = (ctypes.c_double * n_replicas)(*scales)
     job.action, job.threads = _ALONG, torch.get_num_threads()
+    sums = _room_for_checksums(job) if sources is not None and n_replicas == 1 else None
     kernel[targets[0].dtype](ctypes.byref(job))
     for target in targets:
         increment_version(target)
+    return sums
 
 
 def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
@@ -182,7 +220,7 @@ def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     kernel = load_noise_kernel()
     assert kernel is not None
     counts = [target.numel() for target in targets]
-    job = _Job(targets=_addresses(targets), backups=_addresses(sources), n_replicas=1)
+    job = _Job(targets=_addresses(targets), sources=_addresses(sources), n_replicas=1)
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
     job.action, job.threads = _COPY, torch.get_num_threads()
     kernel[targets[0].dtype](ctypes.byref(job))
@@ -194,18 +232,26 @@ def checksums_native(tensors: Sequence[Tensor]) -> Tensor:
     """Compute a checksum of the bits of each tensor.
 
     Args:
-        tensors: Contiguous CPU tensors of one dtype.
+        tensors: Dense CPU tensors of one dtype; the order is that of their memory.
 
     Returns:
         (K,) int64.
     """
     kernel = load_noise_kernel()
     assert kernel is not None
-    found, counts = torch.zeros(len(tensors), dtype=torch.int64), [t.numel() for t in tensors]
-    job = _Job(targets=_addresses(tensors), n_replicas=1, checksums=found.data_ptr())
+    dtype = tensors[0].dtype if tensors[0].dtype in _ENTRY_POINTS else torch.uint8
+    counts = [t.nbytes // dtype.itemsize for t in tensors]
+    job = _Job(targets=_addresses(tensors), n_replicas=1)
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
     job.action, job.threads = _CHECK, torch.get_num_threads()
-    kernel[tensors[0].dtype](ctypes.byref(job))
+    found = _room_for_checksums(job)
+    kernel[dtype](ctypes.byref(job))
+    return found
+
+
+def _room_for_checksums(job: _Job) -> Tensor:
+    found = torch.zeros(job.n_parameters, dtype=torch.int64)
+    job.checksums = found.data_ptr()
     return found
 
 

@@ -39,6 +39,8 @@ def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
         norms = [_row_norms(t.reshape(1, -1))[0] for t in tensors]
     else:
         norms = list(torch._foreach_norm(list(tensors)))
+        if all(norm.dtype is norms[0].dtype for norm in norms):
+            return torch.stack(norms).double()
     return torch.stack([norm.double() for norm in norms], dim=-1)
 
 

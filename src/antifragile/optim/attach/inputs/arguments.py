@@ -19,17 +19,18 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Change = Callable[[Names, Tensor], Tensor]
 
 
-def map_tensors(change: Change, arguments: Arguments, model: nn.Module) -> Arguments:
+def map_tensors(change: Change, arguments: Arguments, model: nn.Module | None) -> Arguments:
     """Replace the tensors of a forward's arguments, the positional ones first.
 
     Args:
         change: Returns what replaces a tensor with these names; maybe the tensor itself.
         arguments: Arguments of the call; lists, tuples, mappings and whatever torch knows as a
             container are looked into, and not written.
-        model: The module that is called, whose ``forward`` names the positional arguments.
+        model: The module that is called, whose ``forward`` names the positional arguments; None
+            leaves them without names.
     """
     args, kwargs = arguments
-    names = _positional_names(model, len(args))
+    names = [()] * len(args) if model is None else _positional_names(model, len(args))
     return (
         tuple(_mapped(change, name, value) for name, value in zip(names, args, strict=True)),
         {key: _mapped(change, (key,), value) for key, value in kwargs.items()},

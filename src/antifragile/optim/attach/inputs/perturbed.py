@@ -48,14 +48,14 @@ class PerturbedInputs:
         self, rules: Sequence[AttachedRule], stream: StreamOf, arguments: Arguments
     ) -> Arguments:
         """Add noise to the arguments of a forward that begins, and await its embeddings."""
-        assert self._model is not None
         leaves: list[tuple[Names, Tensor]] = []
 
         def note(names: Names, tensor: Tensor) -> Tensor:
             leaves.append((names, tensor))
             return tensor
 
-        map_tensors(note, arguments, self._model)
+        model = self._model if any(_names(attached) for attached in rules) else None
+        map_tensors(note, arguments, model)
         for names, tensor in leaves:
             self._names_seen |= {name: _kind(tensor) for name in names}
         self._awaited = []
@@ -76,7 +76,7 @@ class PerturbedInputs:
             number = self.n_perturbed - 1 if number is None else number
             return _with_noise(x, acting, stream, number)
 
-        return map_tensors(add, arguments, self._model)
+        return map_tensors(add, arguments, model)
 
     def perturb_embedded(
         self, module: nn.Module, read: Tensor, x: Tensor, stream: StreamOf
@@ -95,7 +95,7 @@ class PerturbedInputs:
     def not_found(self, attached: AttachedRule) -> str | None:
         """Say what a rule was to perturb and did not find in this step; None if nothing."""
         wanted = attached.rule.inputs
-        for name in (None,) if wanted in (None, INTEGERS) else wanted:
+        for name in _names(attached) or (None,):
             if (attached.number, name) in self._found:
                 continue
             if name is None:
@@ -128,7 +128,7 @@ class PerturbedInputs:
             self._awaited += [_Awaited(attached, None, tensors)] if tensors else []
             return []
         chosen = []
-        for name in wanted:
+        for name in _names(attached):
             named = [i for i in floats if name in leaves[i][0]]
             tensors = [leaves[i][1] for i in integers if name in leaves[i][0]]
             self._awaited += [_Awaited(attached, name, tensors)] if tensors else []
@@ -175,6 +175,12 @@ def _sources(read: Tensor, integers: Sequence[Tensor]) -> list[Tensor]:
     exact = [tensor for tensor in integers if tensor.data_ptr() == read.data_ptr()]
     storage = read.untyped_storage().data_ptr()
     return exact or [t for t in integers if t.untyped_storage().data_ptr() == storage]
+
+
+def _names(attached: AttachedRule) -> Sequence[str]:
+    """Names of the arguments that a rule acts on; empty where it goes by their kind."""
+    inputs = attached.rule.inputs
+    return () if inputs is None or inputs == INTEGERS else inputs
 
 
 def _with_noise(x: Tensor, rules: Sequence[AttachedRule], stream: StreamOf, number: int) -> Tensor:
