@@ -8,9 +8,9 @@ in place     the weights are copied to the buffer, perturbed, and copied back
 
 The first is cheaper; the second leaves the parameters' memory the same at all times, as views of a
 larger tensor, recorded CUDA graphs and loops without a model that is called need it. Either way
-the weights come back bit for bit, and a write to a perturbed parameter by anybody else is noticed by
-the tensor's version counter, or, past that (``p.data``), by a checksum of all its bits. At other
-times parameters may be written freely.
+the weights come back bit for bit, and a write to a perturbed parameter by anybody else is noticed
+by the tensor's version counter, or, past that (``p.data``), by a checksum of all its bits. At
+other times parameters may be written freely.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It can also write perturbed copies in that pass, copies large tensors past the caches, and computes
 checksums.
 
-Where the kernel was not built, and for tensors that it cannot take (not on a CPU, half precision,
+Where the kernel was not built, and for tensors that it cannot take (not on a CPU, float16,
 not contiguous), torch computes the same bits more slowly.
 """
 
@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 _ENTRY_POINTS = {
     torch.float32: "antifragile_run_float32",
     torch.float64: "antifragile_run_float64",
-    torch.uint8: "antifragile_run_bytes",
+    torch.bfloat16: "antifragile_run_bfloat16",
+    torch.uint8: "antifragile_run_bytes",  # checksums and copies of any other
 }
 _WRITE, _ADD, _COPY, _CHECK, _ALONG = range(5)
 

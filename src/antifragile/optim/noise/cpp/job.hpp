@@ -43,13 +43,20 @@ struct Row {
     double scale;         // of ALONG
 };
 
-// One row's work for each element type: what is compiled for every generation of processors.
+// A bfloat16 number: the upper half of a float.
+struct bfloat {
+    uint16_t bits;
+};
+
+// One row's work on elements of one type.
+struct Work {
+    void (*signs)(const Row&, const Job&);
+    void (*levels)(const Row&, const Job&, bool gathers);
+    void (*along)(const Row&, const Job&);
+};
+
+// What is compiled for every generation of processors.
 struct Rows {
-    void (*signs_float)(const Row&, const Job&);
-    void (*signs_double)(const Row&, const Job&);
-    void (*levels_float)(const Row&, const Job&, bool gathers);
-    void (*levels_double)(const Row&, const Job&, bool gathers);
-    void (*along_float)(const Row&, const Job&);
-    void (*along_double)(const Row&, const Job&);
+    Work of_float, of_double, of_bfloat;
     void (*check)(const Row&, int64_t item);
 };

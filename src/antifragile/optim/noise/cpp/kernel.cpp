@@ -77,7 +77,7 @@ double seconds(const Rows& rows, bool gathers, const std::vector<float>& table) 
     double best = 1.0;
     for (int trial = 0; trial < 5; ++trial) {
         const auto begin = std::chrono::steady_clock::now();
-        rows.levels_float(row, job, gathers);
+        rows.of_float.levels(row, job, gathers);
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
         best = taken.count() < best ? taken.count() : best;
     }
@@ -185,9 +185,10 @@ void for_all(const std::vector<Row>& rows, const Job& job, int64_t total, const 
     for (std::thread& other : others) other.join();
 }
 
-// Does a job whose noise, if it has any, is added by `draw` to rows of elements T.
-template <class T, class Draw>
-void run(const Job& job, void (*move)(const Row&, const Job&), const Draw& draw) {
+// Does a job on elements T; `work` is null where it can only be copies and checksums.
+template <class T>
+void run(const Job& job, const Work* work) {
+    const Choice& made = choice();
     const std::vector<Row> rows = rows_of<T>(job);
     int64_t total = 0;
     for (const Row& row : rows) total += row.count;
@@ -195,11 +196,13 @@ void run(const Job& job, void (*move)(const Row&, const Job&), const Draw& draw)
         if (job.action == COPY)
             copy(row, sizeof(T));
         else if (job.action == CHECK)
-            choice().rows.check(row, sizeof(T));
+            made.rows.check(row, sizeof(T));
         else if (job.action == ALONG)
-            move(row, job);
+            work->along(row, job);
+        else if (job.table)
+            work->levels(row, job, made.gathers);
         else
-            draw(row);
+            work->signs(row, job);
     });
 }
 
@@ -207,24 +210,10 @@ void run(const Job& job, void (*move)(const Row&, const Job&), const Draw& draw)
 
 extern "C" {
 
-void antifragile_run_float32(const Job* job) {
-    const Choice& made = choice();
-    run<float>(*job, made.rows.along_float, [&](const Row& row) {
-        job->table ? made.rows.levels_float(row, *job, made.gathers)
-                   : made.rows.signs_float(row, *job);
-    });
-}
-void antifragile_run_float64(const Job* job) {
-    const Choice& made = choice();
-    run<double>(*job, made.rows.along_double, [&](const Row& row) {
-        job->table ? made.rows.levels_double(row, *job, made.gathers)
-                   : made.rows.signs_double(row, *job);
-    });
-}
-// Copies and checksums of anything, byte by byte.
-void antifragile_run_bytes(const Job* job) {
-    run<char>(*job, nullptr, [](const Row&) {});
-}
+void antifragile_run_float32(const Job* job) { run<float>(*job, &choice().rows.of_float); }
+void antifragile_run_float64(const Job* job) { run<double>(*job, &choice().rows.of_double); }
+void antifragile_run_bfloat16(const Job* job) { run<bfloat>(*job, &choice().rows.of_bfloat); }
+void antifragile_run_bytes(const Job* job) { run<char>(*job, nullptr); }
 
 // Makes the file an importable extension module; it is loaded by ctypes.
 void* PyInit__noise() { return nullptr; }

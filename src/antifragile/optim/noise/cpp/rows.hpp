@@ -115,6 +115,42 @@ struct Checksum {
     }
 };
 
+// Elements of type T are computed with as W, and rounded to a T after every operation.
+template <class T>
+struct Computed {
+    typedef T W;
+};
+template <>
+struct Computed<bfloat> {
+    typedef float W;
+};
+
+INLINE float load(const float* from) { return *from; }
+INLINE double load(const double* from) { return *from; }
+INLINE float load(const bfloat* from) {
+    const uint32_t bits = uint32_t(from->bits) << 16;
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+INLINE void store(float* to, float x) { *to = x; }
+INLINE void store(double* to, double x) { *to = x; }
+INLINE void store(bfloat* to, float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+    bits = (bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16;  // to the nearest, ties to even
+    to->bits = is_nan ? uint16_t(0x7FC0) : uint16_t(bits);
+}
+
+template <class T, class W>
+INLINE W rounded(W x) {
+    T stored;
+    store(&stored, x);
+    return load(&stored);
+}
+
 // Returns x with its sign changed if bit number `bit` of the word is set.
 INLINE float turned(float x, uint32_t word, int bit) {
     uint32_t bits;
@@ -134,38 +170,39 @@ INLINE double turned(double x, uint32_t word, int bit) {
 // Whether an element of noise is written, added to the target, or added to the source.
 enum Put { WRITES, ADDS, COPIES };
 
-template <Put HOW, class T>
-INLINE void put(T noise, T* __restrict target, const T* __restrict source) {
-    *target = HOW == WRITES ? noise : HOW == ADDS ? *target + noise : *source + noise;
+template <Put HOW, class T, class W>
+INLINE void put(W noise, T* __restrict target, const T* __restrict source) {
+    store(target, HOW == WRITES ? noise : load(HOW == ADDS ? target : source) + noise);
 }
 
 constexpr int64_t CHUNK = GROUP * 8;  // levels from one group of blocks
 
 // Multiplies noise by the factors of the filters that its elements belong to.
-template <class T>
-INLINE void by_filter(T* noise, int64_t count, const Row& row, int64_t at) {
+template <class T, class W>
+INLINE void by_filter(W* noise, int64_t count, const Row& row, int64_t at) {
     const T* factors = static_cast<const T*>(row.factors);
     at += row.begin;
     if (at / row.filter == (at + CHUNK - 1) / row.filter) {  // a fixed number is faster
-        const T factor = factors[at / row.filter];
-        for (int i = 0; i < CHUNK; ++i) noise[i] *= factor;
+        const W factor = load(factors + at / row.filter);
+        for (int i = 0; i < CHUNK; ++i) noise[i] = rounded<T>(noise[i] * factor);
         return;
     }
     for (int64_t done = 0; done < count;) {
         const int64_t number = (at + done) / row.filter;
         const int64_t left = (number + 1) * row.filter - (at + done);
         const int64_t end = done + left < count ? done + left : count;
-        const T factor = factors[number];
-        for (; done < end; ++done) noise[done] *= factor;
+        const W factor = load(factors + number);
+        for (; done < end; ++done) noise[done] = rounded<T>(noise[done] * factor);
     }
 }
 
 template <Put HOW, class T>
 INLINE void signs(const Row& row, const Job& job) {
     static_assert(STRETCH == GROUP * 128, "a checksum's stretch is a group of blocks");
+    typedef typename Computed<T>::W W;
     uint32_t words[GROUP * 4];
     Checksum sum;
-    const T size = T(row.size);
+    const W size = rounded<T>(W(row.size));
     T* __restrict target = static_cast<T*>(row.target);
     const T* __restrict source = static_cast<const T*>(row.source);
     for (int64_t at = 0; at < row.count; at += STRETCH) {
@@ -227,9 +264,10 @@ INLINE void levels(const Row& row, const Job& job) {
     uint32_t words[GROUP * 4];
     uint16_t halves[CHUNK];
     float found[CHUNK];
-    T noise[CHUNK];
+    typedef typename Computed<T>::W W;
+    W noise[CHUNK];
     Checksum sum;
-    const T size = T(row.size);
+    const W size = W(row.size);
     T* __restrict target = static_cast<T*>(row.target);
     const T* __restrict source = static_cast<const T*>(row.source);
     for (int64_t at = 0; at < row.count; at += CHUNK) {
@@ -237,9 +275,9 @@ INLINE void levels(const Row& row, const Job& job) {
         std::memcpy(halves, words, sizeof halves);  // the lower half of a word comes first
         magnitudes<GATHERS>(halves, job.table, found);
         const int64_t count = row.count - at < CHUNK ? row.count - at : CHUNK;
-        for (int i = 0; i < CHUNK; ++i) noise[i] = turned(T(found[i]), halves[i], 15);
-        if (row.factors) by_filter(noise, count, row, at);
-        for (int i = 0; i < CHUNK; ++i) noise[i] *= size;
+        for (int i = 0; i < CHUNK; ++i) noise[i] = rounded<T>(turned(W(found[i]), halves[i], 15));
+        if (row.factors) by_filter<T>(noise, count, row, at);
+        for (int i = 0; i < CHUNK; ++i) noise[i] = rounded<T>(noise[i] * size);
         if (count == CHUNK)  // a fixed number is faster
             for (int64_t i = 0; i < CHUNK; ++i)
                 put<HOW>(noise[i], target + at + i, source + (HOW == COPIES ? at + i : 0));
@@ -256,15 +294,18 @@ INLINE void levels(const Row& row, const Job& job) {
 
 template <Put HOW, class T>
 INLINE void along(const Row& row) {
-    const T size = T(row.size), scale = T(row.scale);
+    typedef typename Computed<T>::W W;
+    const W size = W(row.size), scale = W(row.scale);
     Checksum sum;
     const T* __restrict direction = static_cast<const T*>(row.factors);
     T* __restrict target = static_cast<T*>(row.target);
     const T* __restrict source = static_cast<const T*>(row.source);
     for (int64_t at = 0; at < row.count; at += STRETCH) {
         const int64_t end = row.count - at < STRETCH ? row.count : at + STRETCH;
-        for (int64_t i = at; i < end; ++i)
-            put<HOW>(size * (scale * direction[i]), target + i, source + (HOW == COPIES ? i : 0));
+        for (int64_t i = at; i < end; ++i) {
+            const W noise = rounded<T>(size * rounded<T>(scale * load(direction + i)));
+            put<HOW>(noise, target + i, source + (HOW == COPIES ? i : 0));
+        }
         if (row.checksum) {
             sum.take(target + at, (end - at) * int64_t(sizeof(T)));
             sum.finish(row, at);
@@ -318,5 +359,7 @@ void check(const Row& row, int64_t item) {
     }
 }
 
-constexpr Rows ROWS = {any_signs<float>,  any_signs<double>,  any_levels<float>, any_levels<double>,
-                       any_along<float>, any_along<double>, check};
+constexpr Rows ROWS = {{any_signs<float>, any_levels<float>, any_along<float>},
+                       {any_signs<double>, any_levels<double>, any_along<double>},
+                       {any_signs<bfloat>, any_levels<bfloat>, any_along<bfloat>},
+                       check};
