@@ -125,14 +125,20 @@ class PerturbedOptimizer:
             self.put_in_early()
 
     def enter_training(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, reads_input: bool = True
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Prepare a forward in training mode; None leaves its arguments as they are."""
+        """Prepare a forward in training mode; None leaves its arguments as they are.
+
+        Args:
+            args: Positional arguments of the forward.
+            kwargs: Keyword arguments.
+            reads_input: Whether they are the model's inputs, and not what another part returned.
+        """
         if self._clean_depth:
             return None
         self.put_in()
         self._was_trained = True
-        rules = self._input_rules()
+        rules = self._input_rules() if reads_input else []
         return self._inputs.perturbed(rules, self.stream, args, kwargs) if rules else None
 
     def enter_evaluation(self) -> None:
@@ -234,7 +240,7 @@ class PerturbedOptimizer:
             raise UsageError(
                 "no forward of the model in training mode came since the last step, so its "
                 "gradients are of clean weights and inputs; give perturb() the module that is "
-                "called, and train in model.train()."
+                "called (a trainer's callback its name, as network=), and train in model.train()."
             )
         if inputs and not self.forwards:
             raise UsageError(
