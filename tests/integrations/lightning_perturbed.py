@@ -9,10 +9,30 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 
-from tests.integrations.digits import N_TRAIN, images, seeded_network
+from tests.integrations.digits import seeded_network
 from tests.integrations.lightning_runs import loaders
-from tests.integrations.perturbed import Weights, adamw
+from tests.integrations.perturbed import BATCH, Weights, adamw
+
+
+class Resumable(DataLoader):
+    """A loader that goes on with the batch after the last one, as torchdata's stateful one does."""
+
+    position, skipped = 0, 0
+
+    def __iter__(self) -> Any:
+        skipped, self.skipped = self.skipped, 0
+        for number, batch in enumerate(super().__iter__()):
+            if number >= skipped:
+                self.position = number + 1
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.skipped = state["position"] % len(self)
 
 
 class Parts(pl.LightningModule):
@@ -115,18 +135,11 @@ def fit(
             **options,
         )
     module = Parts() if module is None else module
-    trainer.fit(module, *loaders(shuffle=False), ckpt_path=resume)
+    train, validation = loaders(shuffle=False)
+    trainer.fit(module, Resumable(train.dataset, BATCH), validation, ckpt_path=resume)
     return trainer
 
 
 def weights(module: Any) -> Weights:
     module = getattr(module, "lightning_module", module)
     return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def losses(net: nn.Module) -> float:
-    """Loss of a network on the validation samples, in eval mode."""
-    x, y = (part[N_TRAIN:] for part in images())
-    net.eval()
-    with torch.no_grad():
-        return float(cross_entropy(net(x), y))

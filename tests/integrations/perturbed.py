@@ -22,6 +22,14 @@ def adamw(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, 0.01, weight_decay=0.01)
 
 
+def adamw_in_groups(model: nn.Module) -> torch.optim.Optimizer:
+    """Make the optimizer that Hugging Face's Trainer makes: biases, which do not decay, at last."""
+    named = list(model.named_parameters())
+    matrices = {"params": [p for name, p in named if "bias" not in name], "weight_decay": 0.01}
+    biases = {"params": [p for name, p in named if "bias" in name], "weight_decay": 0.0}
+    return torch.optim.AdamW([matrices, biases], 0.01)
+
+
 def batches(order: Sequence[int] | None = None) -> list[tuple[Tensor, Tensor]]:
     """The training samples in batches, as they stand or in a given order."""
     x, y = images()
@@ -40,6 +48,7 @@ class PlainLoop:
         bf16: Whether forwards run in mixed precision.
         closure: Whether the step is given a closure.
         per_step: Acts after every step.
+        optimizer: Makes the optimizer of a model.
     """
 
     def __init__(
@@ -52,9 +61,10 @@ class PlainLoop:
         bf16: bool = False,
         closure: bool = False,
         per_step: Callable[[nn.Module], None] = lambda model: None,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda m: adamw(m.parameters()),
     ) -> None:
         self.model = seeded_network()
-        self.optimizer = adamw(self.model.parameters())
+        self.optimizer = optimizer(self.model)
         self.handle: Handle | None = None
         if rules:
             self.handle = perturb(self.optimizer, *rules, model=self.model, seed=SEED)

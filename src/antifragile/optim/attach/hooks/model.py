@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.utils.hooks import RemovableHandle
 
@@ -96,7 +96,10 @@ class _Link:
             return None
         if self._entry is None:
             self._entry = weakref.ref(module)
-        return core.enter_training(args, kwargs, reads_input=self._entry() is module)
+        numbers = {key: value for key, value in kwargs.items() if _is_number(value)}
+        inputs = {key: value for key, value in kwargs.items() if key not in numbers}
+        entered = core.enter_training(args, inputs, reads_input=self._entry() is module)
+        return None if entered is None else (entered[0], {**entered[1], **numbers})
 
     @_disable_dynamo
     def enter(self, module: nn.Module, args: object) -> None:
@@ -118,6 +121,11 @@ class _Link:
 def is_redirected(module: nn.Module) -> bool:
     """Whether Lightning runs a training or validation step through the module's forward."""
     return getattr(module.forward, "__qualname__", "").startswith("_ForwardRedirection")
+
+
+def _is_number(value: object) -> bool:
+    """Whether an argument is no input, such as the count by which a trainer divides the loss."""
+    return isinstance(value, Tensor) and value.ndim == 0
 
 
 @contextmanager
