@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from antifragile.optim import Handle, perturb
+from antifragile.optim import Handle, perturb, presets
 from tests.integrations.digits import N_TRAIN, images, seeded_network
 
 SEED, BATCH = 7, 32
 N_BATCHES = N_TRAIN // BATCH
+LAGGED = (*presets.random_weight_perturbation(), *presets.sam_lagged(), *presets.sgld(1e-9))
+MIXED = (*LAGGED, *presets.annealed_gradient_noise(), *presets.input_noise())
+"""Rules in weights, steps, gradients and inputs, with and without memory."""
 Weights = dict[str, Tensor]
 
 

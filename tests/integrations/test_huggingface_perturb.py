@@ -14,14 +14,11 @@ from torch import nn
 from antifragile.errors import UsageError
 from antifragile.integrations.huggingface import Perturb
 from antifragile.optim import presets
-from tests.integrations.perturbed import SEED, PlainLoop, adamw_in_groups, are_equal
+from tests.integrations.perturbed import MIXED, SEED, PlainLoop, adamw_in_groups, are_equal
 from tests.optim.small_training import NEEDS_CLOSURE, rules_of
 
 if TYPE_CHECKING:
     import tests.integrations.huggingface_perturbed as huggingface_perturbed
-
-LAGGED = (*presets.random_weight_perturbation(), *presets.sam_lagged(), *presets.sgld(1e-9))
-MIXED = (*LAGGED, *presets.annealed_gradient_noise(), *presets.input_noise())
 
 
 @pytest.fixture(scope="module")

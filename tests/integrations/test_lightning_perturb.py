@@ -17,16 +17,21 @@ from antifragile.errors import UsageError
 from antifragile.integrations.lightning import Perturb
 from antifragile.optim import presets
 from tests.integrations.needed import LIGHTNING_WARNINGS
-from tests.integrations.perturbed import N_BATCHES, SEED, PlainLoop, are_equal, batches
+from tests.integrations.perturbed import (
+    LAGGED,
+    MIXED,
+    N_BATCHES,
+    SEED,
+    PlainLoop,
+    are_equal,
+    batches,
+)
 from tests.optim.small_training import NEEDS_CLOSURE, rules_of
 
 if TYPE_CHECKING:
     import tests.integrations.lightning_perturbed as lightning_perturbed
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in LIGHTNING_WARNINGS]
-
-LAGGED = (*presets.random_weight_perturbation(), *presets.sam_lagged(), *presets.sgld(1e-9))
-MIXED = (*LAGGED, *presets.annealed_gradient_noise(), *presets.input_noise())
 
 
 @pytest.fixture(scope="module")
