@@ -173,7 +173,9 @@ class Sequences(RuleBasedStateMachine):
     @rule(begins=st.booleans(), model_first=st.booleans())
     def load(self, begins: bool, model_first: bool) -> None:
         if self.kept is None:
-            return
+            self.save(False)
+            self.train()
+        assert self.kept is not None
         self.begin_a_step(begins)
         ours, unperturbed, done, self.number = self.kept
         self.ours.load(ours, model_first=model_first)
@@ -181,6 +183,7 @@ class Sequences(RuleBasedStateMachine):
         self.undisturbed, self.done = Training(self.preset, self.base), list(done)
         for act in done:
             act(self.undisturbed)
+        self.train()
 
     @rule(begins=st.booleans())
     def load_own_state(self, begins: bool) -> None:
