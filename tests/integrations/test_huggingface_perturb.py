@@ -85,8 +85,6 @@ def test_resuming_any_checkpoint_is_exact(
         "gradient_accumulation_steps": accumulate,
         "lr_scheduler_type": "linear",
     }
-    seen: list[torch.Tensor] = []
-    plain_loop(MIXED, per_step=lambda model: seen.append(flat(model)))
     whole = runs.train(tmp_path / "whole", perturbed(), **options)
     folder = str(tmp_path / "whole" / f"checkpoint-{step}")
     again = runs.train(tmp_path / "again", Perturb(MIXED), resume=folder, **options)

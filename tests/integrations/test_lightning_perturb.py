@@ -309,6 +309,38 @@ def test_a_compiled_module(runs: Any, kind: str) -> None:
     assert are_equal(runs.weights(module), PlainLoop(MIXED).train(1).weights())
 
 
+@pytest.mark.parametrize("kind", ["Parts", "Whole"])
+def test_a_step_that_is_sent_through_a_wrapper_gets_its_input_noise_once(
+    runs: Any, kind: str
+) -> None:
+    """Lightning calls the module's forward twice where another module wraps it, as DDP does."""
+    from lightning.pytorch.strategies.strategy import _ForwardRedirection
+
+    class Wrapper(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *args: Any) -> Any:
+            return self.module(*args)
+
+    seen: list[torch.Tensor] = []
+    module = getattr(runs, kind)()
+    module.net[0].register_forward_pre_hook(lambda part, args: seen.append(args[0]))
+
+    class FakeTrainer:
+        optimizers = (torch.optim.SGD(module.parameters(), 0.1),)
+
+    perturb = perturbed(presets.input_noise())
+    perturb.on_fit_start(FakeTrainer(), module)
+    x, y = batches()[0]
+    module.training_step([x, y], 0)
+    perturb.on_fit_start(FakeTrainer(), module)
+    _ForwardRedirection()(Wrapper(module), module, "training_step", [x, y], 0)
+    assert not torch.equal(seen[0], x)
+    assert torch.equal(*seen)
+
+
 def two_optimizers(runs: Any) -> Any:
     class Two(runs.Manual):
         def training_step(self, batch: Any, number: int) -> None:
@@ -337,6 +369,37 @@ def test_of_several_optimizers_one_must_be_named(runs: Any) -> None:
         torch.equal(*pair) for pair in zip(module.parameters(), plain.parameters(), strict=True)
     )
     assert len(trainer._checkpoint_connector.dump_checkpoint()["callbacks"]) == 2
+
+
+def test_a_fit_that_has_nothing_to_do_leaves_no_trace(runs: Any, tmp_path: Path) -> None:
+    module, perturb = runs.Parts(), perturbed()
+    trainer = runs.fit(perturb, module=module, epochs=2)
+    trainer.save_checkpoint(tmp_path / "ended.ckpt")
+    idle = runs.Parts()
+    again = runs.fit(perturbed(), module=idle, epochs=2, resume=tmp_path / "ended.ckpt")
+    assert has_no_hooks(idle)
+    again.save_checkpoint(tmp_path / "again.ckpt")
+    further = runs.fit(perturbed(), epochs=3, resume=tmp_path / "again.ckpt")
+    assert are_equal(runs.weights(further), PlainLoop(MIXED).train(3).weights())
+
+
+def test_the_search_of_a_learning_rate_leaves_no_trace(
+    runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.tuner import Tuner
+
+    monkeypatch.chdir(tmp_path)
+    module, perturb = runs.Parts(), perturbed()
+    module.lr = 0.01
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(max_epochs=2, accelerator="cpu", callbacks=[perturb], **options)
+    loader = torch.utils.data.DataLoader(batches(), batch_size=None)
+    Tuner(trainer).lr_find(module, loader, loader, num_training=5, update_attr=False)
+    assert perturb.handle is None
+    assert has_no_hooks(module)
+    runs.fit(module=module, trainer=trainer)
+    assert are_equal(runs.weights(module), PlainLoop(MIXED).train(2).weights())
 
 
 def test_a_module_that_steps_nothing_is_refused(runs: Any) -> None:

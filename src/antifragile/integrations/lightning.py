@@ -273,10 +273,14 @@ class LightningPerturb(PerturbCallback):
         """Leave clean weights."""
         self.remove()
 
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Leave clean weights where nothing was trained, as with ``max_epochs=0``."""
+        self.remove()
+
     def remove(self) -> None:
         """End the perturbation and leave clean weights; once more changes nothing."""
         self._resting.close()
-        if self.handle is not None:
+        if self.handle is not None and self._saved is None:  # else training did not begin
             self._saved = dict(self.handle.state_dict())
         super().remove()
 
