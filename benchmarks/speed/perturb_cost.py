@@ -231,7 +231,9 @@ def print_costs(names: list[str], rounds: int) -> None:
     chosen = {key: value for key, value in problems().items() if key.split(",")[0] in names}
     found: dict[str, dict[str, float]] = {}
     for key, problem in chosen.items():
-        found[key] = best_seconds(contenders(problem), rounds if key != "lm" else rounds // 4)
+        found[key] = best_seconds(
+            contenders(problem), rounds if key != "lm" else max(1, rounds // 8)
+        )
         gc.collect()
     milliseconds = [f"{found[key]['none'] * 1e3:.2f} ms" for key in chosen]
     print(f"\n| perturbation | {' | '.join(chosen)} |\n|---|{'---|' * len(chosen)}")
@@ -278,7 +280,7 @@ def memory_of(layout: str, preset: str) -> dict[str, float]:
     for _ in range(6):
         begin = time.perf_counter()
         if handle is not None:
-            handle._core.enter_training((), {})
+            handle._core.enter_training(model, (), {})
             handle._core.before_step(grad_scale=1.0)
             handle._core.after_step()
         elif preset == "naive weight loop":

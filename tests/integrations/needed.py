@@ -28,3 +28,17 @@ def transformers_are_here() -> None:
     """Skip where Hugging Face's Trainer is missing."""
     if find_spec("transformers") is None or find_spec("accelerate") is None:
         not_here("transformers are not installed (pip install 'antifragile[huggingface]')")
+
+
+@pytest.fixture(scope="session")
+def accelerate_is_here() -> None:
+    """Skip where Accelerate is missing."""
+    if find_spec("accelerate") is None:
+        not_here("Accelerate is not installed (pip install 'antifragile[huggingface]')")
+
+
+@pytest.fixture(scope="session")
+def skorch_is_here() -> None:
+    """Skip where skorch is missing."""
+    if find_spec("skorch") is None:
+        not_here("skorch is not installed (pip install 'antifragile[test-all]')")

@@ -33,7 +33,7 @@ def test_importing_the_callbacks_imports_no_trainer() -> None:
 def test_a_missing_package_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, kind: type[FrustrationCallback], package: str, extra: str
 ) -> None:
-    monkeypatch.setattr("antifragile.integrations.callback._JOINED", {})
+    monkeypatch.setattr("antifragile.integrations.joined._JOINED", {})
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError) as error:
         kind("accuracy")

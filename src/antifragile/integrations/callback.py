@@ -1,27 +1,23 @@
-"""The options, the loop and the second base class that the callbacks of all trainers share.
-
-A callback must be an instance of its package's own class, which is there only once the package is
-imported; so the class that joins both is made when the first instance is.
-"""
+"""The options and the loop that the callbacks which run the meta-loop in a trainer share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from antifragile._optional import require
 from antifragile.config.modes import get_mode
 from antifragile.engine.frustration.records import FrustrationRecord
 from antifragile.engine.frustration.saving import SavedEngine
 from antifragile.engine.frustration.training import ModelTraining
 from antifragile.errors import UsageError
 from antifragile.integrations.epochs import EpochLoop
+from antifragile.integrations.joined import JoinedCallback
 
 
-class FrustrationCallback:
+class FrustrationCallback(JoinedCallback):
     """Options and loop of a callback that runs Persistent Stochastic Ablation in a trainer.
 
     Args:
@@ -53,15 +49,7 @@ class FrustrationCallback:
     Source: PSA paper, section II.D.
     """
 
-    _package: ClassVar[str]  # module that has the trainer's class of callbacks
-    _base: ClassVar[str]  # name of that class
-    _extra: ClassVar[str]  # extra of this package that installs it
     _parts: ClassVar[bool]  # whether a part of the model may be what is called
-
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        """Make an instance that is one of the trainer's callbacks, too."""
-        made: Self = object.__new__(_joined(cls))
-        return made
 
     def __init__(
         self,
@@ -108,10 +96,6 @@ class FrustrationCallback:
             raise UsageError("no epoch was judged yet; train the model first.")
         return self._loop.best()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Name the class that can be imported, for processes that are started by pickling."""
-        return _blank, (type(self).__mro__[1],), self.__dict__
-
     def _start(
         self,
         model: nn.Module,
@@ -138,19 +122,3 @@ class FrustrationCallback:
     def _running(self) -> EpochLoop:
         assert self._loop is not None, "the trainer begins with our loop"
         return self._loop
-
-
-_JOINED: dict[type[FrustrationCallback], type[Any]] = {}
-
-
-def _joined(cls: type[FrustrationCallback]) -> type[Any]:
-    """Return the class that is a trainer's callback as well."""
-    if cls not in _JOINED:
-        purpose = f"the callback {cls.__name__}"
-        base = getattr(require(cls._package, extra=cls._extra, purpose=purpose), cls._base)
-        _JOINED[cls] = type(cls.__name__, (cls, base), {"__module__": cls.__module__})
-    return _JOINED[cls]
-
-
-def _blank(cls: type[FrustrationCallback]) -> FrustrationCallback:
-    return cls.__new__(cls)

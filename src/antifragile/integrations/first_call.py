@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from antifragile.errors import UsageError
 from antifragile.integrations.processes import of_the_first
 from antifragile.model.units.watching.prepare import Inputs
+from antifragile.optim.attach.hooks.model import is_redirected
 
 
 class FirstCall:
@@ -31,7 +32,7 @@ class FirstCall:
     def __init__(self, model: nn.Module, *, network: str | None, parts: bool) -> None:
         watched = {"": model}
         if network is not None:
-            watched = {network: _part(model, network)}
+            watched = {network: part_named(model, network)}
         elif parts:
             watched |= {
                 name: part
@@ -75,7 +76,7 @@ class FirstCall:
 
     def _watch(self, name: str, part: nn.Module) -> RemovableHandle:
         def see(called: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if _is_redirected(called):
+            if is_redirected(called):
                 return
             self._handles[name].remove()
             if not name:
@@ -89,11 +90,6 @@ class FirstCall:
         return part.register_forward_pre_hook(see, with_kwargs=True)
 
 
-def _is_redirected(called: nn.Module) -> bool:
-    """Whether Lightning runs a training or validation step through the module's forward."""
-    return getattr(called.forward, "__qualname__", "").startswith("_ForwardRedirection")
-
-
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Switch mixed precision off inside."""
@@ -103,7 +99,12 @@ def _full_precision() -> Iterator[None]:
         yield
 
 
-def _part(model: nn.Module, name: str) -> nn.Module:
+def part_named(model: nn.Module, name: str) -> nn.Module:
+    """Look up a part of a model.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
     parts: dict[str, nn.Module] = dict(model.named_modules())
     if name not in parts:
         some = ", ".join(repr(part) for part, _ in model.named_children())

@@ -1,14 +1,22 @@
-"""The meta-loop in Hugging Face's Trainer: one epoch is one meta-loop.
+"""Callbacks of Hugging Face's Trainer: the meta-loop, and perturbed update equations.
+
+One epoch is one meta-loop:
 
     from antifragile.integrations.huggingface import HuggingFaceFrustration
     frustration = HuggingFaceFrustration(monitor="eval_loss", minimize=True, mode="hidden", seed=0)
     trainer = Trainer(..., callbacks=[frustration])
+
+Noise in the trainer's optimizer:
+
+    from antifragile.integrations.huggingface import Perturb
+    trainer = Trainer(..., callbacks=[Perturb(presets.msam(), seed=0)])
 
 Source: PSA paper, section II.D.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +27,9 @@ from antifragile.engine.frustration.regularisers import COMPILED
 from antifragile.engine.frustration.saving import SavedEngine, read_engine, write_engine
 from antifragile.errors import CheckpointError, UsageError
 from antifragile.integrations.callback import FrustrationCallback
+from antifragile.integrations.first_call import part_named
+from antifragile.integrations.perturbation import SHARDED, PerturbCallback
+from antifragile.optim.rules import Rule
 
 FILE = "antifragile.safetensors"
 
@@ -124,6 +135,84 @@ class HuggingFaceFrustration(FrustrationCallback):
         raise UsageError(
             f"the epoch ended without a metric {self.monitor!r} in its evaluation; reported were: "
             f"{reported}. Name one of them, or let compute_metrics return it."
+        )
+
+
+class HuggingFacePerturb(PerturbCallback):
+    """Callback of Hugging Face's Trainer that perturbs the update equation.
+
+    It perturbs the optimizer inside the trainer's wrapper from the start of ``train`` to its end.
+    Evaluations, checkpoints and the best model that is loaded have clean weights. The
+    perturbation is in the optimizer's part of each checkpoint, so that
+    ``train(resume_from_checkpoint=...)`` goes on exactly.
+
+    The trainer tells a callback nothing of an exception. The weights are clean then as soon as the
+    model is evaluated, saved or trained again; ``with Perturb(...) as perturb:`` around the
+    training cleans them at once.
+
+    Args:
+        *rules: Rules, tuples of them, or presets, as `antifragile.perturb` takes them.
+        seed: Seed of the noise; None derives it from `torch.initial_seed`.
+        per_rank: Whether every process draws its own noise.
+        network: Name of the part whose inputs are perturbed, as in ``"model.layers.0"`` where the
+            model's own are whole numbers; for rules on inputs alone.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        UsageError: Something is no rule, or a rule does not go together with the trainer.
+    """
+
+    _package, _base, _extra = "transformers", "TrainerCallback", "huggingface"
+
+    def __init__(
+        self,
+        *rules: Rule | Sequence[Rule],
+        seed: int | None = None,
+        per_rank: bool = False,
+        network: str | None = None,
+    ) -> None:
+        super().__init__(*rules, seed=seed, per_rank=per_rank, network=network)
+        if self._takes_second_gradients:
+            raise UsageError(
+                "Hugging Face's Trainer calls optimizer.step() without a closure, and the exact "
+                "presets sam and asam take their second gradient in one; use sam_lagged, "
+                "asam_lagged or msam, which need none."
+            )
+        if network is not None and self._perturbs_weights:
+            raise UsageError(
+                f"network={network!r} names where noise enters the inputs, and a rule on 'weight' "
+                "acts on the whole model from its first layer on; give either, not both."
+            )
+
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuse, before anything is trained, what cannot work."""
+        _check_is_whole(args)
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: nn.Module, optimizer: Any, **kwargs: Any
+    ) -> None:
+        """Perturb the optimizer, which has loaded its part of a checkpoint by now."""
+        _check_is_whole(args)
+        called = () if self._network is None else (part_named(model, self._network),)
+        self._attach(_inner(optimizer), model, called)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave clean weights."""
+        self.remove()
+
+
+Perturb = HuggingFacePerturb
+
+
+def _check_is_whole(args: Any) -> None:
+    """Refuse training arguments by which no process holds a parameter whole."""
+    for name in ("deepspeed", "fsdp"):
+        if getattr(args, name, None):
+            raise UsageError(SHARDED.format(f"{name}="))
+    if args.n_gpu > 1:
+        raise UsageError(
+            f"the trainer would copy the model to {args.n_gpu} GPUs by nn.DataParallel before its "
+            "forward perturbs the weights; start one process per GPU, as with torchrun."
         )
 
 

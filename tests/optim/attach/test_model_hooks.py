@@ -136,3 +136,110 @@ def test_a_compiled_forward_breaks_once_for_the_hook() -> None:
     perturb(optimizer, Rule("weight", Gaussian(), 0.1), presets.input_noise(), model=model)
     explained = torch._dynamo.explain(model)(batch(0)[0])
     assert explained.graph_break_count <= 1
+
+
+class Halves(nn.Module):
+    """Two parts that a loop calls one after the other; the module itself is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 16), nn.Sequential(nn.ReLU(), nn.Linear(16, 3))
+
+
+def train_halves(model: Halves, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    for number in range(steps):
+        x, y = batch(number)
+        optimizer.zero_grad()
+        cross_entropy(model.head(model.body(x)), y).backward()
+        optimizer.step()
+
+
+def test_parts_that_are_called_one_by_one_are_perturbed_as_a_whole_is() -> None:
+    rules = (presets.anti_pgd(), presets.input_noise(), presets.sam_lagged())
+    ends = []
+    for is_whole in (False, True):
+        torch.manual_seed(0)
+        model = Halves()
+        whole = nn.Sequential(model.body, model.head)
+        optimizer = torch.optim.SGD(whole.parameters(), lr=0.1)
+        if is_whole:
+            perturb(optimizer, *rules, model=whole, seed=0)
+            take_steps(whole, optimizer, range(4))
+        else:
+            perturb(optimizer, *rules, model=model, called=(model.body, model.head), seed=0)
+            train_halves(model, optimizer, 4)
+            model.head.eval()(torch.zeros(1, 16))
+        ends.append(weights_of(whole))
+    assert are_equal(*ends)
+
+
+def test_calls_of_parts_within_a_call_of_the_whole_do_not_count() -> None:
+    ends = []
+    for nests in (False, True):
+        model = network()
+        optimizer = BASES["adam"](model.parameters())
+        called = (model, model[0], model[3]) if nests else ()
+        perturb(
+            optimizer, presets.input_noise(), presets.sgld(), model=model, called=called, seed=0
+        )
+        take_steps(model, optimizer, range(4))
+        ends.append(weights_of(model))
+    assert are_equal(*ends)
+
+
+def test_a_called_module_must_be_a_part_of_the_model() -> None:
+    model = network()
+    with pytest.raises(UsageError, match=r"called= has a Linear that is no part of model="):
+        perturb(
+            BASES["sgd"](model.parameters()),
+            presets.anti_pgd(),
+            model=model,
+            called=[nn.Linear(1, 1)],
+        )
+
+
+def test_noise_goes_to_inputs_and_not_to_a_number_beside_them() -> None:
+    seen = []
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(1))
+
+        def forward(self, number: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            seen.append((number, x))
+            return (self.w * x).sum() / number
+
+    model = Model()
+    perturb(torch.optim.SGD(model.parameters(), lr=0.1), presets.input_noise(), model=model)
+    number, x = torch.tensor(3.0), torch.zeros(5)
+    model(number=number, x=x)
+    [(number_seen, x_seen)] = seen
+    assert number_seen is number
+    assert not torch.equal(x_seen, x)
+
+
+def test_replicas_of_data_parallel_are_refused() -> None:
+    model = network()
+    perturb(BASES["sgd"](model.parameters()), presets.anti_pgd(), model=model)
+    replica = model._replicate_for_data_parallel()
+    with pytest.raises(
+        UsageError, match=r"give perturb\(\) the DataParallel module itself as model="
+    ):
+        replica(batch(0)[0])
+
+
+def test_rest_needs_the_model_and_keeps_the_same_perturbation() -> None:
+    model = network()
+    before = weights_of(model)
+    handle = perturb(BASES["sgd"](model.parameters()), presets.anti_pgd(), model=model)
+    model(batch(0)[0])
+    noisy = model[0].weight.detach().clone()
+    handle.rest()
+    assert torch.equal(model[0].weight, before["0.weight"])
+    model(batch(0)[0])
+    assert torch.equal(model[0].weight, noisy)
+    unknown = network()
+    handle = perturb(BASES["sgd"](unknown.parameters()), presets.anti_pgd())
+    with pytest.raises(UsageError, match=r"rest\(\) needs the model"):
+        handle.rest()

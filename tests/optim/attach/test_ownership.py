@@ -7,12 +7,15 @@ import io
 import logging
 import pickle
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.distributed import checkpoint
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -24,7 +27,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from antifragile.errors import UsageError
 from antifragile.optim import PRESETS, Gaussian, Handle, Rule, perturb, presets
-from tests.optim.small_training import NEEDS_CLOSURE, batch, network, rules_of, take_steps
+from tests.optim.small_training import BASES, NEEDS_CLOSURE, batch, network, rules_of, take_steps
 
 NOISE = Rule("weight", Gaussian(), 0.1)
 WRITES: dict[str, Callable[[nn.Module], object]] = {
@@ -238,6 +241,45 @@ def test_a_distributed_checkpoint_continues_exactly(name: str, flatten: bool) ->
         options=options,
     )
     assert handle.step_number == 3
+    take_steps(again, second, range(3, 5), closure=closure)
+    assert torch.equal(vector(model), vector(again))
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
+@pytest.mark.parametrize("flatten", [False, True])
+@pytest.mark.parametrize("base", ["sgd", "sgd-momentum", "adamw"])
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_distributed_checkpoint_on_disk_continues_exactly(
+    name: str, base: str, flatten: bool, tmp_path: Path
+) -> None:
+    """It is loaded into the state of fresh objects, which fills only what is there."""
+    options = StateDictOptions(flatten_optimizer_state_dict=flatten)
+    closure = name in NEEDS_CLOSURE
+
+    def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = network()
+        optimizer = BASES[base](model.parameters())
+        perturb(optimizer, rules_of(name), seed=0, model=model)
+        return model, optimizer
+
+    def collect(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        state = get_state_dict(model, optimizer, options=options)
+        return dict(zip(("model", "optimizer"), state, strict=True))
+
+    model, optimizer = fresh()
+    take_steps(model, optimizer, range(3), closure=closure)
+    checkpoint.save(collect(model, optimizer), checkpoint_id=tmp_path)
+    take_steps(model, optimizer, range(3, 5), closure=closure)
+    again, second = fresh()
+    state = collect(again, second)
+    checkpoint.load(state, checkpoint_id=tmp_path)
+    set_state_dict(
+        again,
+        second,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=options,
+    )
     take_steps(again, second, range(3, 5), closure=closure)
     assert torch.equal(vector(model), vector(again))
 

@@ -46,7 +46,8 @@ def is_refused(words, parameters, rules, **options):
 ranked = presets.annealed_gradient_noise()
 weights = [torch.nn.Parameter(torch.zeros(3))]
 assert is_refused("let the ranks' weights drift apart", weights, ranked, per_rank=True)
-for rules in (ranked, presets.anti_pgd(), presets.sgld()):
+matrices = presets.random_weight_perturbation()
+for rules in (ranked, presets.anti_pgd(), presets.sgld(), matrices):
     new = torch.nn.Linear(8, 8)
     fully_shard(new, mesh=init_device_mesh("cpu", (2,)))
     assert is_refused("DTensor", new.parameters(), rules, model=new)

@@ -7,11 +7,12 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from antifragile.errors import UsageError
@@ -33,12 +34,13 @@ class Handle:
 
     Args:
         core: The perturbed optimizer. Its hooks are registered here.
+        called: Modules whose calls are the model's forwards; by default the model itself.
     """
 
-    def __init__(self, core: PerturbedOptimizer) -> None:
+    def __init__(self, core: PerturbedOptimizer, called: Sequence[nn.Module] = ()) -> None:
         self._core = core
         model = core.model if core.acts_in_forwards else None
-        on_model = [] if model is None else hook_model(core, model)
+        on_model = [] if model is None else hook_model(core, model, called)
         on_weights = [CleanCopies(core), WeightClaim(core)]
         self._hooks: list[Any] = [
             *StepHooks(core).hooks,
@@ -67,6 +69,17 @@ class Handle:
     def clean(self) -> AbstractContextManager[None]:
         """Keep the weights clean inside a ``with`` block; put the same perturbation back after."""
         return self._core.clean()
+
+    def rest(self) -> None:
+        """Bring the clean weights back until the next forward in training mode.
+
+        Raises:
+            UsageError: The handle does not know the model, or weights were written while the
+                perturbation was in.
+        """
+        if self._core.model is None:
+            raise UsageError("rest() needs the model; pass model= to perturb(), or use clean().")
+        self._core.enter_evaluation()
 
     def remove(self) -> None:
         """Bring the clean weights back and take every hook away; once more changes nothing."""

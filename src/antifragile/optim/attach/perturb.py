@@ -32,6 +32,7 @@ def perturb(
     *rules: Rule | Sequence[Rule],
     seed: int | Sequence[int] | None = None,
     model: nn.Module | None = None,
+    called: Sequence[nn.Module] = (),
     per_rank: bool = False,
     replicas: int | None = None,
     first_step: int = 0,
@@ -51,6 +52,8 @@ def perturb(
             ranks of a process group take that of the first.
         model: The module that is called. With it, forwards in eval mode and ``state_dict()`` see
             clean weights by themselves, and input rules work.
+        called: Parts of the model that are called in its place, one after the other, as in
+            ``(model.encoder, model.decoder)``; noise on inputs goes to the one called first.
         per_rank: True lets every rank of the process group draw its own noise; False lets all
             draw the same, except for inputs, which differ by rank.
         replicas: R, where every parameter has a leading dimension of R independent runs: norms
@@ -73,8 +76,9 @@ def perturb(
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         >>> handle = perturb(optimizer, presets.random_weight_perturbation(), model=model)
     """
-    flat = _flatten(rules)
+    flat = flatten_rules(rules)
     _check(optimizer, flat, model, per_rank)
+    _check_called(called, model)
     if replicas is not None:
         check_whole_number(replicas, "replicas", at_least=1, at_most=_MOST_REPLICAS)
     is_derived = seed is None
@@ -89,7 +93,7 @@ def perturb(
         replicas=replicas,
         first_step=first_step,
     )
-    handle = Handle(core)
+    handle = Handle(core, tuple(called))
     if is_derived:
         _DERIVED.add(core)
     if core.blurs_statistics:
@@ -111,15 +115,20 @@ def perturb(
     return handle
 
 
-def _flatten(rules: Sequence[object]) -> list[Rule]:
+def flatten_rules(rules: Sequence[object]) -> list[Rule]:
+    """List rules that were given as rules, tuples of them, or presets to be called.
+
+    Raises:
+        UsageError: Something else is among them.
+    """
     flat: list[Rule] = []
     for rule in rules:
         if isinstance(rule, Rule):
             flat.append(rule)
         elif callable(rule):
-            flat += _flatten([_called(rule)])
+            flat += flatten_rules([_called(rule)])
         elif isinstance(rule, Sequence) and not isinstance(rule, str):
-            flat += _flatten(rule)
+            flat += flatten_rules(rule)
         else:
             raise UsageError(
                 f"perturb got {rule!r}; expected a Rule, or a preset such as "
@@ -163,6 +172,16 @@ def _check(optimizer: object, rules: list[Rule], model: nn.Module | None, per_ra
             f"per_rank=True with a rule on {str(drifting[0].where)!r} would let the ranks' weights "
             "drift apart; use it with 'weight' or 'input' rules alone."
         )
+
+
+def _check_called(called: Sequence[nn.Module], model: nn.Module | None) -> None:
+    modules = () if model is None else tuple(model.modules())
+    for part in called:
+        if not any(part is module for module in modules):
+            raise UsageError(
+                f"called= has a {type(part).__name__} that is no part of model=; give modules of "
+                "the model."
+            )
 
 
 def _derived_seed(replicas: int) -> int:

@@ -79,7 +79,7 @@ class PerturbedOptimizer:
 
     def restart(self) -> None:
         """Begin again at the first step, with no memory; the weights must be clean."""
-        self.step_number, self._inputs = self._first_step, PerturbedInputs(self.model)
+        self.step_number, self._inputs = self._first_step, PerturbedInputs()
         self._attach_rules()
         for attached in self.attached:
             attached.prepare(self.stream(attached))
@@ -125,15 +125,27 @@ class PerturbedOptimizer:
             self.put_in_early()
 
     def enter_training(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        reads_input: bool = True,
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Prepare a forward in training mode; None leaves its arguments as they are."""
+        """Prepare a forward in training mode; None leaves its arguments as they are.
+
+        Args:
+            module: The module that is called.
+            args: Positional arguments of the forward.
+            kwargs: Keyword arguments.
+            reads_input: Whether they are the model's inputs, and not what another part returned.
+        """
         if self._clean_depth:
             return None
         self.put_in()
         self._was_trained = True
-        rules = self._input_rules()
-        return self._inputs.perturb(rules, self.stream, (args, kwargs)) if rules else None
+        rules = self._input_rules() if reads_input else []
+        return self._inputs.perturb(rules, self.stream, module, (args, kwargs)) if rules else None
 
     @property
     def awaits_embeddings(self) -> bool:
@@ -232,7 +244,7 @@ class PerturbedOptimizer:
             if attached.rule.where is Place.STEP and not attached.is_idle:
                 attached.add_for_good(self.stream(attached))
         self.step_number += 1
-        self._inputs = PerturbedInputs(self.model)
+        self._inputs = PerturbedInputs()
         self._was_trained = False
         for attached in self.transient:
             attached.set_sizes()
@@ -248,7 +260,7 @@ class PerturbedOptimizer:
             raise UsageError(
                 "no forward of the model in training mode came since the last step, so its "
                 "gradients are of clean weights and inputs; give perturb() the module that is "
-                "called, and train in model.train()."
+                "called (a trainer's callback its name, as network=), and train in model.train()."
             )
         for attached in inputs:
             if (found := self._inputs.not_found(attached)) is not None:

@@ -21,7 +21,11 @@ _FORMAT = 1
 
 
 class HandleState(dict[str, Any]):
-    """Plain numbers, strings, lists and tensors: `torch.load` reads it with ``weights_only``."""
+    """Plain numbers, strings, lists and tensors: `torch.load` reads it with ``weights_only``.
+
+    The rules' states are a tuple, which `torch.distributed.checkpoint` loads as a whole. Of lists
+    and mappings it loads the tensors that are there before, and a fresh rule has none yet.
+    """
 
     @classmethod
     def of(cls, core: PerturbedOptimizer) -> HandleState:
@@ -38,7 +42,7 @@ class HandleState(dict[str, Any]):
             parameters=core.n_parameters,
             rules=[rule.signature for rule in core.rules],
             names=core.names,
-            states=[_rule_state(attached) for attached in core.attached],
+            states=tuple(_rule_state(attached) for attached in core.attached),
             checksums=_checksums(core),
         )
 

@@ -145,6 +145,9 @@ def select(rule: Rule, slots: list[Slot], *, replicas: int | None) -> list[Slot]
     """
     chosen = [slot for slot in slots if _is_selected(rule, slot, replicas)]
     if not chosen:
+        for slot in slots:
+            if is_sharded(slot.parameter):  # flat, so that none looks like a matrix
+                _check(slot, replicas)
         raise UsageError(
             f"the rule on {str(rule.where)!r} with params={rule.params!r} selects none of the "
             f"{len(slots)} parameters."

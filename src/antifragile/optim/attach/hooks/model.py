@@ -10,7 +10,8 @@ load_state_dict()          the same, and the loaded weights become the clean wei
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,16 +19,28 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.utils.hooks import RemovableHandle
 
+from antifragile.errors import UsageError
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 
-def hook_model(core: PerturbedOptimizer, model: nn.Module) -> list[RemovableHandle | _Link]:
-    """Register the hooks of one perturbed optimizer on the model it trains."""
+def hook_model(
+    core: PerturbedOptimizer, model: nn.Module, called: Sequence[nn.Module] = ()
+) -> list[RemovableHandle | _Link]:
+    """Register the hooks of one perturbed optimizer on the model it trains.
+
+    Args:
+        core: The perturbed optimizer.
+        model: The model.
+        called: Modules whose calls are its forwards, where those of the model itself are not all.
+    """
     link = _Link(core)
-    hooks: list[RemovableHandle | _Link] = [
-        link,
-        model.register_forward_pre_hook(link.before_forward, with_kwargs=True),
-    ]
+    called = called or (model,)
+    hooks: list[RemovableHandle | _Link] = [link]
+    for module in called:
+        if any(part in called for part in module.modules() if part is not module):
+            hooks.append(module.register_forward_pre_hook(link.enter))
+            hooks.append(module.register_forward_hook(link.leave, always_call=True))
+        hooks.append(module.register_forward_pre_hook(link.before_forward, with_kwargs=True))
     if core.acts_on_inputs:
         hooks += [
             module.register_forward_hook(link.after_embedding, with_kwargs=True)
@@ -61,6 +74,8 @@ class _Link:
     def __init__(self, core: PerturbedOptimizer | None) -> None:
         self.core = core
         self._awaits_embeddings = False
+        self._running: list[nn.Module] = []  # called modules that call others of them
+        self._entry: weakref.ref[nn.Module] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Link:
         return _Link(None)
@@ -75,15 +90,37 @@ class _Link:
     def before_forward(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self.core is None:
+        core, is_inside = self.core, any(m is not module for m in self._running)
+        if core is None or is_inside or is_redirected(module):
             return None
+        if getattr(module, "_is_replica", False):
+            raise UsageError(
+                "nn.DataParallel copies the weights before the model is called, so that no forward "
+                "would see a perturbation; give perturb() the DataParallel module itself as "
+                "model=, or use DistributedDataParallel."
+            )
         if not module.training:
             self._awaits_embeddings = False
-            self.core.enter_evaluation()
+            core.enter_evaluation()
             return None
-        changed = self.core.enter_training(args, kwargs)
-        self._awaits_embeddings = self.core.awaits_embeddings
+        if self._entry is None:
+            self._entry = weakref.ref(module)
+        reads_input = self._entry() is module
+        changed = core.enter_training(module, args, kwargs, reads_input=reads_input)
+        self._awaits_embeddings = core.awaits_embeddings
         return changed
+
+    @_disable_dynamo
+    def enter(self, module: nn.Module, args: object) -> None:
+        """Note that a module runs whose parts' calls are not forwards of the model."""
+        if not is_redirected(module):
+            self._running.append(module)
+
+    @_disable_dynamo
+    def leave(self, module: nn.Module, *_: object) -> None:
+        """Note that it has run."""
+        if module in self._running:
+            self._running.remove(module)
 
     def after_embedding(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
@@ -99,6 +136,11 @@ class _Link:
     def before_state_dict(self, *_: object) -> None:
         if self.core is not None:
             self.core.enter_evaluation()
+
+
+def is_redirected(module: nn.Module) -> bool:
+    """Whether Lightning runs a training or validation step through the module's forward."""
+    return getattr(module.forward, "__qualname__", "").startswith("_ForwardRedirection")
 
 
 @contextmanager

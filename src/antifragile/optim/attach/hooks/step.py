@@ -150,7 +150,8 @@ class _Mark:
             return
         raise UsageError(
             "an exact SAM rule takes the whole gradient twice, and the closure added to gradients "
-            "of earlier batches (accumulation); clear them in the closure, or use sam_lagged."
+            "of earlier batches (accumulation), or took none; clear and take them in the closure, "
+            "or use sam_lagged."
         )
 
     @staticmethod

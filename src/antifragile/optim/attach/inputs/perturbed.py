@@ -23,16 +23,12 @@ class PerturbedInputs:
     A floating-point tensor gets the noise itself, integers get it where an embedding has read them.
     A forward that activation checkpointing repeats in the backward pass gets the noise it had.
 
-    Args:
-        model: The module that is called.
-
     Attributes:
         n_perturbed: Number of perturbed tensors so far.
     """
 
-    def __init__(self, model: nn.Module | None) -> None:
+    def __init__(self) -> None:
         self.n_perturbed = 0
-        self._model = model
         self._numbers: dict[tuple[object, ...], int] = {}
         self._awaited: list[_Awaited] = []
         self._integers: list[Tensor] = []
@@ -45,16 +41,20 @@ class PerturbedInputs:
         return bool(self._awaited)
 
     def perturb(
-        self, rules: Sequence[AttachedRule], stream: StreamOf, arguments: Arguments
+        self,
+        rules: Sequence[AttachedRule],
+        stream: StreamOf,
+        module: nn.Module,
+        arguments: Arguments,
     ) -> Arguments:
-        """Add noise to the arguments of a forward that begins, and await its embeddings."""
+        """Add noise to the arguments of a module's forward that begins; await its embeddings."""
         leaves: list[tuple[Names, Tensor]] = []
 
         def note(names: Names, tensor: Tensor) -> Tensor:
             leaves.append((names, tensor))
             return tensor
 
-        model = self._model if any(_names(attached) for attached in rules) else None
+        model = module if any(_names(attached) for attached in rules) else None
         map_tensors(note, arguments, model)
         for names, tensor in leaves:
             self._names_seen |= {name: _kind(tensor) for name in names}
@@ -119,10 +119,11 @@ class PerturbedInputs:
         kinds = [_kind(tensor) for _, tensor in leaves]
         numbers = range(len(leaves))
         floats = [i for i in numbers if kinds[i] == "floats"]
+        arrays = [i for i in floats if leaves[i][1].ndim]  # not a count, as of tokens in the batch
         integers = [i for i in numbers if kinds[i] == "integers"]
-        if wanted is None and floats:
+        if wanted is None and arrays:
             self._found.add((attached.number, None))
-            return floats[:1]
+            return arrays[:1]
         if wanted is None or wanted == INTEGERS:
             tensors = [leaves[i][1] for i in integers]
             self._awaited += [_Awaited(attached, None, tensors)] if tensors else []
