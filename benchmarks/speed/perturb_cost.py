@@ -232,7 +232,7 @@ def print_costs(names: list[str], rounds: int) -> None:
     found: dict[str, dict[str, float]] = {}
     for key, problem in chosen.items():
         found[key] = best_seconds(
-            contenders(problem), rounds if key != "lm" else max(1, rounds // 8)
+            contenders(problem), _rounds(key, rounds)
         )
         gc.collect()
     milliseconds = [f"{found[key]['none'] * 1e3:.2f} ms" for key in chosen]

@@ -36,6 +36,7 @@ OFTEN: dict[str, dict[str, Any]] = {  # so that what acts rarely acts within ten
     "pgd": {"threshold": 10.0, "wait": 3},
     "shrink_and_perturb": {"every": 7},
     "stochastic_reset": {"rate": 0.3},
+    "neftune": {"inputs": None},  # the network has no token ids
 }
 Make = Callable[[], tuple[nn.Module, Any]]
 

@@ -204,10 +204,17 @@ def test_input_noise_of_a_language_model_enters_a_named_part(runs: Any, tmp_path
         ends.append(runs.weights(runs.train_text(tmp_path, perturb)))
     assert not are_equal(ends[0], ends[1])
     assert are_equal(ends[1], ends[2])
-    with pytest.raises(UsageError, match="a rule on 'input' found no floating-point tensor"):
-        runs.train_text(tmp_path, perturbed(presets.input_noise()))
     with pytest.raises(UsageError, match=r"network='model' names where noise enters the inputs"):
         perturbed(network="model")
+
+
+def test_token_ids_get_noise_in_their_embedding(runs: Any, tmp_path: Path) -> None:
+    rules = (presets.annealed_gradient_noise(0.0), presets.neftune(), presets.input_noise(0.1))
+    ends = [runs.weights(runs.train_text(tmp_path, perturbed(rule))) for rule in rules]
+    assert not are_equal(ends[0], ends[1])
+    assert not are_equal(ends[0], ends[2])
+    with pytest.raises(UsageError, match="found no argument 'pixels' among those of the model's"):
+        runs.train_text(tmp_path, perturbed(presets.neftune(inputs="pixels")))
 
 
 @pytest.mark.parametrize("preset", NEEDS_CLOSURE)

@@ -28,7 +28,7 @@ _OFTEN: dict[str, dict[str, Any]] = {
     "pgd": {"threshold": 10.0, "wait": 3},
     "shrink_and_perturb": {"every": 7},
     "stochastic_reset": {"rate": 0.3},
-    "neftune": {"inputs": "input"},
+    "neftune": {"inputs": None},  # the network has no token ids
 }
 
 

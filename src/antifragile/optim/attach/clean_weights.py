@@ -207,6 +207,8 @@ def _named(slots: Sequence[Slot]) -> str:
 def _have_memory_of_their_own(parameters: Sequence[Tensor], model: nn.Module) -> bool:
     """Whether no other tensor of the model has the memory of one of these, and none is on a GPU."""
     everywhere = dict.fromkeys((*model.parameters(), *model.buffers(), *parameters))
+    if not all(type(t) in (Tensor, nn.Parameter) for t in everywhere):
+        return False  # a wrapper, whose memory may be anywhere
     users = Counter(t.untyped_storage().data_ptr() for t in everywhere)
     return all(p.is_cpu and users[p.untyped_storage().data_ptr()] == 1 for p in parameters)
 
