@@ -210,3 +210,55 @@ def test_the_checksum_of_a_copy_is_that_of_a_pass_of_its_own(
     assert found is not None
     assert torch.equal(found, checksums_native(made))
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_view_taken_while_perturbed_stays_one_of_the_parameter(reads: bool) -> None:
+    model = network()
+    optimizer, _ = perturbed(model)
+    views: list[Tensor] = []
+    for number in range(3):
+        optimizer.zero_grad()
+        loss_of(model, number).backward()
+        if not views:
+            views = [p.data for p in model.parameters()]
+        optimizer.step()
+        if reads:
+            pairs = zip(views, model.parameters(), strict=True)
+            assert all(torch.equal(view, p) for view, p in pairs)
+        for view in views:
+            view.clamp_(-0.01, 0.01)
+    assert max(float(p.detach().abs().max()) for p in model.parameters()) <= 0.01
+
+
+def test_a_view_that_a_module_keeps_is_perturbed_with_its_parameter() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(3, 8))
+            self.kept = [self.w.detach().t()]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.are_alike = torch.equal(self.kept[0].t(), self.w)
+            return x @ self.kept[0]
+
+    model = Tied()
+    perturbed(model)
+    assert not torch.equal(model(batch(0)[0]), batch(0)[0] @ torch.ones(8, 3))
+    assert model.are_alike
+
+
+def test_two_parameters_in_the_same_memory_are_refused() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight.data = model[0].weight.data
+    with pytest.raises(UsageError, match=r"0.weight and 1.weight are two parameters in the same"):
+        perturbed(model)
+
+
+def test_a_step_in_inference_mode_leaves_weights_that_can_be_trained() -> None:
+    model = network()
+    optimizer, _ = perturbed(model)
+    with torch.inference_mode():
+        model(batch(0)[0])
+    loss_of(model).backward()
+    optimizer.step()

@@ -154,3 +154,17 @@ def test_a_forward_that_is_repeated_for_its_gradient_has_the_same_noise(
             torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         )
     assert torch.allclose(*found)
+
+
+def test_two_forwards_of_one_tensor_keep_their_noise_when_they_are_repeated() -> None:
+    found = []
+    for repeats in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        perturb(optimizer, presets.input_noise(1.0), seed=0, model=model)
+        x, y = batch(0)
+        out = [checkpoint(model, x, use_reentrant=False) if repeats else model(x) for _ in range(2)]
+        loss = sum(cross_entropy(o, y) for o in out) + (out[0] - out[1]).square().mean()
+        loss.backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.allclose(*found, atol=1e-6)

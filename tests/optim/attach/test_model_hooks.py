@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,15 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from antifragile.errors import UsageError
 from antifragile.optim import Gaussian, Rule, perturb, presets
-from tests.optim.small_training import BASES, are_equal, batch, network, take_steps, weights_of
+from tests.optim.small_training import (
+    BASES,
+    are_equal,
+    batch,
+    network,
+    rules_of,
+    take_steps,
+    weights_of,
+)
 
 
 def test_inputs_are_noised_in_training_alone() -> None:
@@ -243,3 +252,68 @@ def test_rest_needs_the_model_and_keeps_the_same_perturbation() -> None:
     handle = perturb(BASES["sgd"](unknown.parameters()), presets.anti_pgd())
     with pytest.raises(UsageError, match=r"rest\(\) needs the model"):
         handle.rest()
+
+
+def foreign(model: nn.Module) -> None:
+    """Take gradients through copies of the parameters, as MAML does."""
+    copies = {name: p.clone() for name, p in model.named_parameters()}
+    loss = torch.func.functional_call(model, copies, (batch(0)[0],)).square().sum()
+    for p, gradient in zip(
+        model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True
+    ):
+        p.grad = gradient
+
+
+def without_gradients(model: nn.Module) -> None:
+    """Call the model without gradients, and train a part of it."""
+    with torch.no_grad():
+        model(batch(0)[0])
+    model[0](batch(0)[0]).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("call", "preset"),
+    [(foreign, "anti_pgd"), (without_gradients, "anti_pgd"), (without_gradients, "input_noise")],
+)
+def test_a_forward_that_no_gradient_of_the_weights_comes_from_does_not_count(
+    call: Any, preset: str
+) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, rules_of(preset), model=model, seed=0)
+    call(model)
+    with pytest.raises(UsageError, match=r"other tensors \(torch.func\) do not count"):
+        optimizer.step()
+
+
+def test_a_model_without_the_optimizers_parameters_is_refused() -> None:
+    model = network()
+    masters = [p.detach().clone().requires_grad_() for p in model.parameters()]
+    optimizer = torch.optim.SGD(masters, lr=0.1)
+    with pytest.raises(UsageError, match="model= has none of the optimizer's parameters"):
+        perturb(optimizer, presets.anti_pgd(), model=model)
+
+
+def test_a_torch_func_transform_cannot_put_the_perturbation_in() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    handle = perturb(optimizer, presets.anti_pgd(), model=model)
+    x = batch(0)[0]
+    with pytest.raises(UsageError, match=r"call handle.weights before it"):
+        torch.func.grad(lambda x: model(x).sum())(x)
+    assert handle.weights.is_in
+    torch.func.grad(lambda x: model(x).sum())(x)
+    cross_entropy(model(x), batch(0)[1]).backward()
+    optimizer.step()
+
+
+def test_a_replaced_layer_is_perturbed_from_its_first_forward_on() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, presets.anti_pgd(), model=model)
+    take_steps(model, optimizer, [0])
+    model[3] = nn.Linear(16, 3)
+    before = model[3].weight.detach().clone()
+    optimizer.add_param_group({"params": list(model[3].parameters())})
+    model(batch(1)[0])
+    assert not torch.equal(model[3].weight, before)

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from antifragile.errors import UsageError
 from antifragile.optim import Gaussian, Rule, perturb, presets
-from tests.optim.small_training import network, take_steps
+from tests.optim.small_training import (
+    NEEDS_CLOSURE,
+    are_equal,
+    batch,
+    network,
+    rules_of,
+    take_steps,
+    weights_of,
+)
 
 UNKNOWN = [torch.optim.Adamax, torch.optim.ASGD, torch.optim.Rprop, torch.optim.Adagrad]
 
@@ -137,3 +146,38 @@ def test_a_model_that_was_compiled_before_evaluates_clean_weights() -> None:
     compiled.eval()
     compiled(x)
     assert all(torch.equal(a, b) for a, b in zip(clean, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("preset", ["sgld", "annealed_gradient_noise", "anti_pgd", "sam"])
+def test_a_step_that_calls_its_bases_step_is_perturbed_once(preset: str) -> None:
+    class Calling(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    found = []
+    for kind in (torch.optim.SGD, Calling):
+        model = network()
+        optimizer = kind(model.parameters(), lr=0.1)
+        handle = perturb(optimizer, rules_of(preset), model=model, seed=0)
+        take_steps(model, optimizer, range(3), closure=preset in NEEDS_CLOSURE)
+        assert handle.step_number == 3
+        found.append(weights_of(model))
+    assert are_equal(*found)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_a_compiled_step_is_perturbed_once() -> None:
+    found = []
+    for compiles in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        handle = perturb(optimizer, presets.anti_pgd(), model=model, seed=0)
+        step = torch.compile(optimizer.step, backend="eager") if compiles else optimizer.step
+        for number in range(3):
+            x, y = batch(number)
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            step()
+        assert handle.step_number == 3
+        found.append(weights_of(model))
+    assert are_equal(*found)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
+from torch.utils._pytree import tree_leaves
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.selection import Slot
@@ -54,6 +55,7 @@ class TransientWeights:
         self.parameters: list[Tensor] = [slot.parameter for slot in self.slots]
         self.indices = [slot.index for slot in self.slots]
         self._positions = {index: i for i, index in enumerate(self.indices)}
+        _refuse_shared(self.slots)
         self.is_in = False
         self._may_exchange = model is not None and _have_memory_of_their_own(self.parameters, model)
         self._exchanges = False
@@ -157,8 +159,23 @@ class TransientWeights:
         torch.clear_autocast_cache()
         self.is_in = False
 
+    def _follow_views(self, written: set[int]) -> None:
+        """Where somebody has taken a view of a perturbed copy, make that the parameter's memory.
+
+        So a view stays one of the parameter, whenever it was taken. Where there are views of both,
+        the older ones count.
+        """
+        for place, index in enumerate(self.indices):
+            clean, buffer = self._clean[place], self._buffers[place]
+            if index not in written and _is_viewed(buffer, 3) and not _is_viewed(clean, 2):
+                buffer.copy_(clean)
+                self._clean[place], self._buffers[place] = buffer, clean
+                self._may_exchange = False
+
     def _bring_back(self, written: set[int]) -> None:
         """Bring the clean weights back, but for parameters with these numbers, which stay."""
+        if self._exchanges:
+            self._follow_views(written)
         triples = zip(self.indices, self.parameters, self._clean, strict=True)
         pairs = [(p, clean) for index, p, clean in triples if index not in written]
         parameters, clean = [p for p, _ in pairs], [values for _, values in pairs]
@@ -198,15 +215,45 @@ def _checksum(tensor: Tensor) -> Tensor:
     return (sums * (2 * torch.arange(len(sums), device=sums.device) + 1)).sum()
 
 
+def _name(slot: Slot) -> str:
+    return slot.name or f"number {slot.index}"
+
+
 def _named(slots: Sequence[Slot]) -> str:
-    first = slots[0].name or f"number {slots[0].index}"
+    first = _name(slots[0])
     more = f" and {len(slots) - 1} more" if len(slots) > 1 else ""
     return f"{len(slots)} parameters ({first}{more}) were written"
 
 
+def _refuse_shared(slots: Sequence[Slot]) -> None:
+    """Refuse two parameters in the same memory, which would be perturbed twice.
+
+    Raises:
+        UsageError: There are such.
+    """
+    first: dict[int, Slot] = {}
+    for slot in slots:
+        if type(slot.parameter) not in (Tensor, nn.Parameter) or not slot.parameter.numel():
+            continue
+        other = first.setdefault(slot.parameter.data_ptr(), slot)
+        if other is not slot:
+            raise UsageError(
+                f"{_name(other)} and {_name(slot)} are two parameters in the same memory; tie them "
+                "as one parameter (b.weight = a.weight), or leave one out by params=."
+            )
+
+
+def _is_viewed(tensor: Tensor, owners: int) -> bool:
+    """Whether anybody but so many owners holds a tensor's memory."""
+    count = getattr(torch._C, "_storage_Use_Count", None)
+    return count is not None and count(tensor.untyped_storage()._cdata) > owners
+
+
 def _have_memory_of_their_own(parameters: Sequence[Tensor], model: nn.Module) -> bool:
     """Whether no other tensor of the model has the memory of one of these, and none is on a GPU."""
-    everywhere = dict.fromkeys((*model.parameters(), *model.buffers(), *parameters))
+    kept = [value for module in model.modules() for value in tree_leaves(vars(module).copy())]
+    others = [value for value in kept if isinstance(value, Tensor)]
+    everywhere = dict.fromkeys((*model.parameters(), *model.buffers(), *parameters, *others))
     if not all(type(t) in (Tensor, nn.Parameter) for t in everywhere):
         return False  # a wrapper, whose memory may be anywhere
     users = Counter(t.untyped_storage().data_ptr() for t in everywhere)

@@ -91,7 +91,12 @@ class PerturbedOptimizer:
         rules = [a for a in self.transient if not a.is_off]
         if self.weights.is_in or self._clean_depth or self.is_removed or not rules:
             return
-        with torch.no_grad():
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise UsageError(
+                "the weights are to be perturbed inside a torch.func transform (grad, vmap), where "
+                "they cannot be written; call handle.weights before it, which perturbs them."
+            )
+        with torch.inference_mode(False), torch.no_grad():
             known = rules[0].store_and_add(self.weights, self.stream(rules[0]))
             for attached in rules[1:]:
                 attached.add_to_weights(self.weights, self.stream(attached))
@@ -140,10 +145,12 @@ class PerturbedOptimizer:
             kwargs: Keyword arguments.
             reads_input: Whether they are the model's inputs, and not what another part returned.
         """
-        if self._clean_depth:
+        if self._clean_depth or not self._has_own_parameters():
             return None
+        if not self.weights.is_in:
+            self.follow_new_groups()
         self.put_in()
-        self._was_trained = True
+        self._was_trained |= torch.is_grad_enabled()
         rules = self._input_rules() if reads_input else []
         return self._inputs.perturb(rules, self.stream, module, (args, kwargs)) if rules else None
 
@@ -260,7 +267,8 @@ class PerturbedOptimizer:
             raise UsageError(
                 "no forward of the model in training mode came since the last step, so its "
                 "gradients are of clean weights and inputs; give perturb() the module that is "
-                "called (a trainer's callback its name, as network=), and train in model.train()."
+                "called (a trainer's callback its name, as network=), and train in model.train(); "
+                "calls without gradients or with other tensors (torch.func) do not count."
             )
         for attached in inputs:
             if (found := self._inputs.not_found(attached)) is not None:
@@ -315,6 +323,33 @@ class PerturbedOptimizer:
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
         self.weights = TransientWeights((slot for a in acting for slot in a.slots), self.model)
+        self._place = self._find_place()
+
+    def _find_place(self) -> tuple[nn.Module, str] | None:
+        """Find a module that has one of the perturbed weights, and its name there.
+
+        Raises:
+            UsageError: The model has none of them.
+        """
+        wanted = {id(parameter) for parameter in self.weights.parameters}
+        if self.model is None or not wanted:
+            return None
+        for module in self.model.modules():
+            for name, parameter in module._parameters.items():
+                if id(parameter) in wanted:
+                    return module, name
+        raise UsageError(
+            "model= has none of the optimizer's parameters, so that its forwards would not see "
+            "their perturbation; give perturb() the model that is trained, and an optimizer of its "
+            "own parameters, not of copies such as master weights."
+        )
+
+    def _has_own_parameters(self) -> bool:
+        """Whether the model is not called with other tensors in the place of its parameters."""
+        if self._place is None:
+            return True
+        module, name = self._place
+        return isinstance(module._parameters.get(name), nn.Parameter)
 
     def _has_gradients(self) -> bool:
         groups = self.optimizer.param_groups

@@ -6,17 +6,20 @@ the gradients are there; for an exact SAM rule it takes a second gradient at the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch._compile import _disable_dynamo
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.hooks.model import frozen_statistics
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
 
 Closure = Callable[[], Any]
+_HOOKED = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
 _MARK = 6e4  # larger than any gradient, and a number in float16 too
 
 
@@ -31,9 +34,12 @@ class StepHooks:
             core.optimizer.register_step_post_hook(self._after_step),
         ]
 
+    @_disable_dynamo
     def _before_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if _is_nested(optimizer):
+            return None
         self._core.follow_new_groups()
         self._is_skipping = _only_makes_state(optimizer, kwargs)
         if self._is_skipping:
@@ -94,12 +100,29 @@ class StepHooks:
             scale = getattr(optimizer, "grad_scale", None)  # where the step itself unscales
             self._core.before_step(grad_scale=1.0 if scale is None else float(scale))
 
-    def _after_step(self, *_: object) -> None:
+    @_disable_dynamo
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if _is_nested(optimizer):
+            return
         if self._is_skipping:
             self._core.put_in_early()
         else:
             self._core.after_step()
         self._is_skipping = False
+
+
+def _is_nested(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether another step of the same optimizer is under way, as where ``step`` calls its base's.
+
+    Torch puts its hooks around both.
+    """
+    n_steps, frame = 0, sys._getframe(1)
+    while frame is not None and n_steps < 2:
+        code = frame.f_code
+        if code.co_name == "wrapper" and code.co_filename == _HOOKED:
+            n_steps += frame.f_locals.get("self") is optimizer
+        frame = frame.f_back  # type: ignore[assignment]  # None at the end
+    return n_steps > 1
 
 
 def _only_makes_state(optimizer: torch.optim.Optimizer, kwargs: dict[str, Any]) -> bool:

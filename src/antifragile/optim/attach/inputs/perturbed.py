@@ -29,7 +29,7 @@ class PerturbedInputs:
 
     def __init__(self) -> None:
         self.n_perturbed = 0
-        self._numbers: dict[tuple[object, ...], int] = {}
+        self._numbers: dict[tuple[object, ...], list[int]] = {}
         self._awaited: list[_Awaited] = []
         self._integers: list[Tensor] = []
         self._names_seen: dict[str, str] = {}
@@ -140,9 +140,10 @@ class PerturbedInputs:
     def _number(self, key: tuple[object, ...]) -> int | None:
         """Number of this tensor, or of the one it repeats; None if that is not known."""
         is_repeated = torch._C._current_graph_task_id() != -1  # a backward pass is under way
-        if is_repeated and self.n_perturbed:
-            return self._numbers.get(key)
-        self._numbers[key] = self.n_perturbed
+        numbers = self._numbers.setdefault(key, [])
+        if is_repeated and self.n_perturbed:  # the last forward of the same tensor is the first
+            return numbers.pop() if len(numbers) > 1 else next(iter(numbers), None)
+        numbers.append(self.n_perturbed)
         self.n_perturbed += 1
         return self.n_perturbed - 1
 
