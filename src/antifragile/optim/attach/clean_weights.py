@@ -251,9 +251,11 @@ def _is_viewed(tensor: Tensor, owners: int) -> bool:
 
 def _have_memory_of_their_own(parameters: Sequence[Tensor], model: nn.Module) -> bool:
     """Whether no other tensor of the model has the memory of one of these, and none is on a GPU."""
+    if not parameters:
+        return False  # nothing to exchange
     kept = [value for module in model.modules() for value in tree_leaves(vars(module).copy())]
-    others = [value for value in kept if isinstance(value, Tensor)]
-    everywhere = dict.fromkeys((*model.parameters(), *model.buffers(), *parameters, *others))
+    tensors = [value for value in kept if isinstance(value, Tensor)]  # parameters and buffers, too
+    everywhere = dict.fromkeys((*parameters, *tensors))
     if not all(type(t) in (Tensor, nn.Parameter) for t in everywhere):
         return False  # a wrapper, whose memory may be anywhere
     users = Counter(t.untyped_storage().data_ptr() for t in everywhere)

@@ -26,6 +26,7 @@ from antifragile.errors import UsageError
 from antifragile.optim.attach.attached_rule import AttachedRule
 from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.inputs.perturbed import PerturbedInputs
+from antifragile.optim.attach.own_weights import OwnWeights
 from antifragile.optim.attach.selection import select, slots_of
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
@@ -145,7 +146,7 @@ class PerturbedOptimizer:
             kwargs: Keyword arguments.
             reads_input: Whether they are the model's inputs, and not what another part returned.
         """
-        if self._clean_depth or not self._has_own_parameters():
+        if self._clean_depth or not self._own.are_called():
             return None
         if not self.weights.is_in:
             self.follow_new_groups()
@@ -323,33 +324,7 @@ class PerturbedOptimizer:
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
         self.weights = TransientWeights((slot for a in acting for slot in a.slots), self.model)
-        self._place = self._find_place()
-
-    def _find_place(self) -> tuple[nn.Module, str] | None:
-        """Find a module that has one of the perturbed weights, and its name there.
-
-        Raises:
-            UsageError: The model has none of them.
-        """
-        wanted = {id(parameter) for parameter in self.weights.parameters}
-        if self.model is None or not wanted:
-            return None
-        for module in self.model.modules():
-            for name, parameter in module._parameters.items():
-                if id(parameter) in wanted:
-                    return module, name
-        raise UsageError(
-            "model= has none of the optimizer's parameters, so that its forwards would not see "
-            "their perturbation; give perturb() the model that is trained, and an optimizer of its "
-            "own parameters, not of copies such as master weights."
-        )
-
-    def _has_own_parameters(self) -> bool:
-        """Whether the model is not called with other tensors in the place of its parameters."""
-        if self._place is None:
-            return True
-        module, name = self._place
-        return isinstance(module._parameters.get(name), nn.Parameter)
+        self._own = OwnWeights(self.model, self.weights.parameters)
 
     def _has_gradients(self) -> bool:
         groups = self.optimizer.param_groups

@@ -139,8 +139,6 @@ def run_native(
     Returns:
         Checksums of targets that are perturbed copies without replicas, (K,) int64; else None.
     """
-    kernel = load_noise_kernel()
-    assert kernel is not None
     n_parameters, n_replicas = len(targets), len(stream.keys)
     counts, parameters, keys = _constants(
         tuple([target.numel() for target in targets]), tuple(indices), stream.keys
@@ -158,17 +156,12 @@ def run_native(
         stream.step,
         stream.rule,
         _ADD if adds else _WRITE,
-        torch.get_num_threads(),
     )
     if factors is not None:
         assert table is not None, "signs have no magnitudes"
         lengths = [t.numel() // f.numel() for t, f in zip(targets, factors, strict=True)]
         job.factors, job.filters = _addresses(factors), (ctypes.c_int64 * len(lengths))(*lengths)
-    sums = _room_for_checksums(job) if sources is not None and n_replicas == 1 else None
-    kernel[targets[0].dtype](ctypes.byref(job))
-    for target in targets:
-        increment_version(target)
-    return sums
+    return _perturb(job, targets)
 
 
 def add_native(
@@ -193,8 +186,6 @@ def add_native(
     Returns:
         Checksums of targets that are perturbed copies without replicas, (K,) int64; else None.
     """
-    kernel = load_noise_kernel()
-    assert kernel is not None
     n_replicas, flat = len(stream.keys), _flat(sizes, stream)
     counts = [target.numel() // n_replicas for target in targets]
     job = _Job(targets=_addresses(targets), factors=_addresses(directions), n_replicas=n_replicas)
@@ -203,12 +194,8 @@ def add_native(
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
     job.sizes = (ctypes.c_double * len(flat))(*flat)
     job.scales = (ctypes.c_double * n_replicas)(*scales)
-    job.action, job.threads = _ALONG, torch.get_num_threads()
-    sums = _room_for_checksums(job) if sources is not None and n_replicas == 1 else None
-    kernel[targets[0].dtype](ctypes.byref(job))
-    for target in targets:
-        increment_version(target)
-    return sums
+    job.action = _ALONG
+    return _perturb(job, targets)
 
 
 def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
@@ -218,15 +205,12 @@ def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
         targets: Contiguous CPU tensors of one dtype.
         sources: Tensors of the same kind and sizes.
     """
-    kernel = load_noise_kernel()
-    assert kernel is not None
     counts = [target.numel() for target in targets]
     job = _Job(targets=_addresses(targets), sources=_addresses(sources), n_replicas=1)
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
-    job.action, job.threads = _COPY, torch.get_num_threads()
-    kernel[targets[0].dtype](ctypes.byref(job))
-    for target in targets:
-        increment_version(target)
+    job.action = _COPY
+    _run(job, targets[0].dtype)
+    _note_writes(targets)
 
 
 def checksums_native(tensors: Sequence[Tensor]) -> Tensor:
@@ -238,16 +222,35 @@ def checksums_native(tensors: Sequence[Tensor]) -> Tensor:
     Returns:
         (K,) int64.
     """
-    kernel = load_noise_kernel()
-    assert kernel is not None
     dtype = tensors[0].dtype if tensors[0].dtype in _ENTRY_POINTS else torch.uint8
     counts = [t.nbytes // dtype.itemsize for t in tensors]
     job = _Job(targets=_addresses(tensors), n_replicas=1)
     job.counts, job.n_parameters = (ctypes.c_int64 * len(counts))(*counts), len(counts)
-    job.action, job.threads = _CHECK, torch.get_num_threads()
+    job.action = _CHECK
     found = _room_for_checksums(job)
-    kernel[dtype](ctypes.byref(job))
+    _run(job, dtype)
     return found
+
+
+def _perturb(job: _Job, targets: Sequence[Tensor]) -> Tensor | None:
+    """Run a job that adds to the targets; return checksums of copies without replicas."""
+    is_copy = bool(job.sources) and job.n_replicas == 1
+    sums = _room_for_checksums(job) if is_copy else None
+    _run(job, targets[0].dtype)
+    _note_writes(targets)
+    return sums
+
+
+def _run(job: _Job, dtype: torch.dtype) -> None:
+    kernel = load_noise_kernel()
+    assert kernel is not None
+    job.threads = torch.get_num_threads()
+    kernel[dtype](ctypes.byref(job))
+
+
+def _note_writes(targets: Sequence[Tensor]) -> None:
+    for target in targets:
+        increment_version(target)
 
 
 def _room_for_checksums(job: _Job) -> Tensor:

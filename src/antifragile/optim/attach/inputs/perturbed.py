@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,18 +49,18 @@ class PerturbedInputs:
         arguments: Arguments,
     ) -> Arguments:
         """Add noise to the arguments of a module's forward that begins; await its embeddings."""
-        leaves: list[tuple[Names, Tensor]] = []
+        leaves: list[_Leaf] = []
 
         def note(names: Names, tensor: Tensor) -> Tensor:
-            leaves.append((names, tensor))
+            leaves.append(_Leaf(names, tensor, _kind(tensor)))
             return tensor
 
         model = module if any(_names(attached) for attached in rules) else None
         map_tensors(note, arguments, model)
-        for names, tensor in leaves:
-            self._names_seen |= {name: _kind(tensor) for name in names}
+        for leaf in leaves:
+            self._names_seen |= dict.fromkeys(leaf.names, leaf.kind)
         self._awaited = []
-        self._integers = [tensor for _, tensor in leaves if _kind(tensor) == "integers"]
+        self._integers = [leaf.tensor for leaf in leaves if leaf.kind == "integers"]
         noisy: dict[int, list[AttachedRule]] = {}
         for attached in rules:
             for place in self._places(attached, leaves):
@@ -113,29 +114,29 @@ class PerturbedInputs:
             return f"{kind} in {name!r}, to which no noise can be added"
         return None
 
-    def _places(self, attached: AttachedRule, leaves: Sequence[tuple[Names, Tensor]]) -> list[int]:
+    def _places(self, attached: AttachedRule, leaves: Sequence[_Leaf]) -> list[int]:
         """Places of the tensors that get a rule's noise themselves; await the embeddings' part."""
-        wanted = attached.rule.inputs
-        kinds = [_kind(tensor) for _, tensor in leaves]
-        numbers = range(len(leaves))
-        floats = [i for i in numbers if kinds[i] == "floats"]
-        arrays = [i for i in floats if leaves[i][1].ndim]  # not a count, as of tokens in the batch
-        integers = [i for i in numbers if kinds[i] == "integers"]
-        if wanted is None and arrays:
-            self._found.add((attached.number, None))
-            return arrays[:1]
-        if wanted is None or wanted == INTEGERS:
-            tensors = [leaves[i][1] for i in integers]
-            self._awaited += [_Awaited(attached, None, tensors)] if tensors else []
+        floats = [i for i, leaf in enumerate(leaves) if leaf.kind == "floats"]
+        if not (wanted := _names(attached)):
+            arrays = [i for i in floats if leaves[i].tensor.ndim]  # no count, as of tokens
+            if attached.rule.inputs is None and arrays:
+                self._found.add((attached.number, None))
+                return arrays[:1]
+            self._await(attached, None, self._integers)
             return []
-        chosen = []
-        for name in _names(attached):
-            named = [i for i in floats if name in leaves[i][0]]
-            tensors = [leaves[i][1] for i in integers if name in leaves[i][0]]
-            self._awaited += [_Awaited(attached, name, tensors)] if tensors else []
-            self._found |= {(attached.number, name)} if named else set()
-            chosen += named
-        return list(dict.fromkeys(chosen))
+        chosen: dict[int, None] = {}
+        for name in wanted:
+            named = [i for i in floats if name in leaves[i].names]
+            if named:
+                self._found.add((attached.number, name))
+            chosen |= dict.fromkeys(named)
+            integers = [x for names, x, kind in leaves if kind == "integers" and name in names]
+            self._await(attached, name, integers)
+        return list(chosen)
+
+    def _await(self, attached: AttachedRule, name: str | None, integers: list[Tensor]) -> None:
+        if integers:
+            self._awaited.append(_Awaited(attached, name, integers))
 
     def _number(self, key: tuple[object, ...]) -> int | None:
         """Number of this tensor, or of the one it repeats; None if that is not known."""
@@ -146,6 +147,14 @@ class PerturbedInputs:
         numbers.append(self.n_perturbed)
         self.n_perturbed += 1
         return self.n_perturbed - 1
+
+
+class _Leaf(NamedTuple):
+    """A tensor among the arguments of a forward, with its names and what it holds."""
+
+    names: Names
+    tensor: Tensor
+    kind: str
 
 
 @dataclass
