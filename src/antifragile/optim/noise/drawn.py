@@ -1,7 +1,7 @@
 """Random noise types; each fills tensors with unit-scale noise drawn by address.
 
 The numbers depend only on seed, rule, parameter and step (`streams.py`), so they can be drawn again
-instead of being stored. The compiled kernel is used where it can be, torch elsewhere: same bits.
+instead of being stored. A compiled kernel is used where it can be, torch elsewhere: same bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from antifragile.optim.noise.base import Noise, OutOfPlaceNoise, Site, Sizes
-from antifragile.optim.noise.kernel import is_native, run_native
+from antifragile.optim.noise.kernel import kernel_for
 from antifragile.optim.noise.norms import initial_deviation, joint_norm, spread
 from antifragile.optim.noise.streams import draw, normal_levels, uniform, uniform_levels
 
@@ -32,9 +32,9 @@ class Drawn(OutOfPlaceNoise):
         like = site.parameters
         dtype = torch.promote_types(like[0].dtype, torch.float32)
         noise = [torch.empty(p.shape, dtype=dtype, device=p.device) for p in like]
-        if not is_native(noise):
+        if (run := kernel_for(noise)) is None:
             return draw(site.stream, self.table(), site.indices, like)
-        run_native(site.stream, self.table(), site.indices, noise, [1.0] * len(noise), adds=False)
+        run(site.stream, self.table(), site.indices, noise, [1.0] * len(noise), adds=False)
         return [part.to(p.dtype) for part, p in zip(noise, like, strict=True)]
 
     def add(
@@ -45,9 +45,8 @@ class Drawn(OutOfPlaceNoise):
         *,
         sources: Sequence[Tensor] | None = None,
     ) -> Tensor | None:
-        if is_native([*targets, *(sources or ())]):
-            table = self.table()
-            return run_native(site.stream, table, site.indices, targets, sizes, sources=sources)
+        if (run := kernel_for([*targets, *(sources or ())])) is not None:
+            return run(site.stream, self.table(), site.indices, targets, sizes, sources=sources)
         return super().add(site, targets, sizes, sources=sources)
 
 

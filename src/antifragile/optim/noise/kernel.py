@@ -3,19 +3,21 @@
 It can also write perturbed copies in that pass, copies large tensors past the caches, and computes
 checksums.
 
-Where the kernel was not built, and for tensors that it cannot take (not on a CPU, float16,
-not contiguous), torch computes the same bits more slowly.
+Where the kernel was not built, and for tensors that it cannot take (float16, not contiguous),
+torch computes the same bits more slowly; on GPUs the kernel in `gpu.py` does.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -72,6 +74,23 @@ def load_noise_kernel() -> dict[torch.dtype, Callable[[object], None]] | None:
                 return None
     logger.info("the noise kernel was not built; torch serves instead")
     return None
+
+
+def kernel_for(tensors: Sequence[Tensor]) -> Callable[..., Tensor | None] | None:
+    """Choose the kernel for these tensors: `run_native`, `gpu.run_on_gpu`, or None for torch."""
+    if is_native(tensors):
+        return run_native
+    gpu = _gpu_kernel() if tensors[0].device.type == "cuda" else None
+    return gpu.run_on_gpu if gpu is not None and gpu.can_run_on_gpu(tensors) else None
+
+
+@cache
+def _gpu_kernel() -> ModuleType | None:
+    try:
+        return importlib.import_module("antifragile.optim.noise.gpu")
+    except ImportError as error:
+        logger.warning("no Triton (%s); torch draws the noise on the GPU, more slowly", error)
+        return None
 
 
 def is_native(tensors: Sequence[Tensor]) -> bool:
