@@ -124,8 +124,12 @@ def refused(said: Said, message: str) -> bool:
 def test_wrong_input_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> None:
     write(home / "note.json", "{}")
     for words, message in (
-        (("variants",), "give either --experiment FILE.py:run or --dataset NAME"),
-        (("variants", *RUN, "--dataset", "digits"), "give either --experiment"),
+        (("variants",), "give one of --command 'python train.py --seed {seed}', --experiment"),
+        (("variants", *RUN, "--dataset", "digits"), "give one of --command"),
+        (("variants", "--command", "no-such-program"), "which is no program here"),
+        (("variants", "--command", "sh train.sh {seed}"), "a command needs --metric, as in"),
+        (("variants", "--command", "sh a.sh", "--metric", "loss"), "'loss' names no place"),
+        (("variants", *RUN, "--metric", "a", "--metric", "b"), "--metric names one metric"),
         (("nowhere", *RUN), "nowhere holds no generated variants"),
         (("variants", "--experiment", "none.py:run"), "no such file: none.py"),
         (("variants", "--experiment", "source/experiment.py:go"), "has no function 'go'"),

@@ -12,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from antifragile.ablate.command.launch import OF_OUTSIDE, OF_REPOSITORY
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.source.opened import ReadFiles
 from antifragile.ablate.study.child.run import OF_EXPERIMENT, OF_MODEL, OPENED
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, trained_for
+from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, started_from
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.records import Environment
 
@@ -50,12 +52,14 @@ class RunKeys:
         self._request, self._store = request, store
         self._environment, self._combinations = environment, combinations
         self._keys: dict[PlannedRun, str] = {}
+        self.first: dict[PlannedRun, str] = {}  # as known before anything had run
         self._read: dict[PlannedRun, set[str]] = {}  # files that a key knows
         copies, experiment = combinations.copies.copies, request.experiment
         folder = combinations.folder
+        own = OF_EXPERIMENT if experiment.command is None else OF_REPOSITORY
         self._files = ReadFiles(
-            {OF_MODEL: copies.original, OF_EXPERIMENT: experiment.folder},
-            {OF_MODEL: folder.files, OF_EXPERIMENT: tuple(experiment.files or ())},
+            {OF_MODEL: copies.original, own: experiment.folder, OF_OUTSIDE: Path(os.sep)},
+            {OF_MODEL: folder.files, own: tuple(experiment.files or ()), OF_OUTSIDE: ()},
             {f"{OF_MODEL}:{file}": sha256 for file, sha256 in folder.data.items()},
         )
         self._said: set[str] = set()
@@ -73,6 +77,7 @@ class RunKeys:
         found, asked = dict[PlannedRun, AblationRun](), list(dict.fromkeys(plans))
         for plan in asked:
             self._keys[plan], self._read[plan] = self._first_key(plan), set()
+            self.first[plan] = self._keys[plan]
         while asked:
             rows, further = self._store.ablation_runs(self._keys[plan] for plan in asked), []
             for plan in asked:
@@ -131,7 +136,8 @@ class RunKeys:
 
     def _first_key(self, plan: PlannedRun) -> str:
         """Hash of what is known to decide a run's numbers before it has run."""
-        return _sha256([self._known(plan), [self._keys[p] for p in trained_for([plan])]])
+        starts = started_from([plan], self._request.experiment)
+        return _sha256([self._known(plan), [self._keys[p] for p in starts]])
 
     def _known(self, plan: PlannedRun) -> dict[str, Any]:
         build = self._combinations.folder.project.build

@@ -92,7 +92,9 @@ def repeat_request(
     request = AblationRequest(
         name=name,
         arms=choose_arms(folder, then.design, only or [arm.name for arm in then.arms], kinds),
-        experiment=Experiment.chosen(experiment.file, experiment.dataset, experiment.options),
+        experiment=Experiment.chosen(
+            experiment.file, experiment.dataset, experiment.options, experiment.command
+        ),
         seeds=then.seeds,
         protocols=then.protocols,
         design=then.design,

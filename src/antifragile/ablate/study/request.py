@@ -21,6 +21,9 @@ from typing import Any
 
 from antifragile._records import MAY_BE_ABSENT
 from antifragile._shown import is_address
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.metrics import MetricSource
+from antifragile.ablate.command.repository import hash_of, hashes_of
 from antifragile.ablate.designs.base import BASELINE, Configuration
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.source.project import (
@@ -58,8 +61,21 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommandExperiment:
+    """A command of the user's that trains, and where it leaves its metrics.
+
+    Args:
+        command: The command.
+        metrics: Where its metrics are; the first is judged unless another is named.
+    """
+
+    command: Command
+    metrics: tuple[MetricSource, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """The training and measurement that is run: the user's function, or our classifier.
+    """The training and measurement that is run: the user's function or command, or our classifier.
 
     The manifest lists it as it is.
 
@@ -68,14 +84,17 @@ class Experiment:
             the path holds from the current folder.
         dataset: Name of a data set of ours, instead of a file.
         options: Options of the built-in trainer, with a data set.
+        command: A command, instead of a file.
         files: Hashes of the file and the local files it imports, by their path below the first
-            folder that is no package; None in older manifests, and with a data set.
+            folder that is no package; with a command those of its repository; None in older
+            manifests, and with a data set.
         sha256: Hash of all of them, or of the data and options.
     """
 
     file: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     dataset: str | None = field(default=None, metadata=MAY_BE_ABSENT)
     options: TrainerOptions | None = field(default=None, metadata=MAY_BE_ABSENT)
+    command: CommandExperiment | None = field(default=None, metadata=MAY_BE_ABSENT)
     files: dict[str, str] | None = field(default=None, metadata=MAY_BE_ABSENT)
     sha256: str
 
@@ -107,22 +126,49 @@ class Experiment:
         return cls(dataset=name, options=options, sha256=sha256)
 
     @classmethod
-    def chosen(
-        cls, file: str | None, dataset: str | None, options: TrainerOptions | None
-    ) -> Experiment:
-        """Read ``FILE.py:function``, or use the built-in classifier on a data set.
+    def from_command(cls, given: CommandExperiment) -> Experiment:
+        """Use a command, with the files of its repository as they are now.
 
         Raises:
-            UsageError: Neither or both are given.
+            UsageError: It names no metric, or one twice; the repository is too large.
+        """
+        names = [source.name for source in given.metrics]
+        if not names:
+            raise UsageError(
+                "a command needs --metric, as in 'json:{out}/metrics.json:val_loss'; see --help."
+            )
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"--metric names {twice[0]} twice; give each metric once.")
+        files = hashes_of(Path(given.command.repository))
+        what = json.dumps([asdict(given), files], sort_keys=True)
+        sha256 = hashlib.sha256(what.encode()).hexdigest()
+        return cls(command=given, files=files, sha256=sha256)
+
+    @classmethod
+    def chosen(
+        cls,
+        file: str | None,
+        dataset: str | None,
+        options: TrainerOptions | None,
+        command: CommandExperiment | None = None,
+    ) -> Experiment:
+        """Read ``FILE.py:function``, use a command, or the built-in classifier on a data set.
+
+        Raises:
+            UsageError: None of them or several are given.
             SpecError: The file has no such function.
             DataError: Unknown or unreadable data.
         """
-        if file is not None and dataset is None:
-            return cls.from_file(file)
-        if dataset is not None and file is None:
+        if sum(given is not None for given in (file, dataset, command)) == 1:
+            if file is not None:
+                return cls.from_file(file)
+            if command is not None:
+                return cls.from_command(command)
+            assert dataset is not None
             return cls.from_dataset(dataset, options or TrainerOptions())
         raise UsageError(
-            "what is to be run? give either --experiment FILE.py:run or --dataset NAME."
+            "what is to be run? give one of --command 'python train.py --seed {seed}', "
+            "--experiment FILE.py:run or --dataset NAME."
         )
 
     def check_evaluates(self) -> None:
@@ -133,6 +179,11 @@ class Experiment:
         """
         if self.file is not None:
             check_function(Path(self.file.rpartition(":")[0]), EVALUATE)
+        if self.command is not None:
+            raise UsageError(
+                "--protocol post-hoc measures a trained model, which needs --experiment with an "
+                "evaluate(); a command only trains."
+            )
 
     def check_unchanged(self) -> None:
         """Check that its files are still those that were hashed.
@@ -142,10 +193,10 @@ class Experiment:
         """
         for path, sha256 in self._hashes().items():
             try:
-                content = Path(path).read_bytes()
+                found = hash_of(Path(path))
             except OSError:
-                content = b""
-            if hashlib.sha256(content).hexdigest() != sha256:
+                found = ""
+            if found != sha256:
                 raise UsageError(
                     f"{path} was changed after the study began; what ended is stored for the old "
                     "file. Put it back to go on, or run again for the new one."
@@ -153,14 +204,17 @@ class Experiment:
 
     def _hashes(self) -> dict[str, str]:
         """The hashes of its files, by absolute path."""
-        if self.file is None:
-            return {}
         files, top = self.files or {}, self.folder
         return {str((top / path).resolve()): value for path, value in files.items()}
 
     @property
     def folder(self) -> Path:
-        """The first folder above its file that is no package; the current one for a data set."""
+        """The first folder above its file that is no package, or the command's repository.
+
+        The current folder for a data set.
+        """
+        if self.command is not None:
+            return Path(self.command.command.repository)
         return package_top(Path((self.file or "").rpartition(":")[0]).resolve())
 
     def to_job(self) -> dict[str, Any]:
@@ -252,10 +306,21 @@ class PlannedRun:
         }
 
 
-def trained_for(plans: Iterable[PlannedRun]) -> list[PlannedRun]:
-    """The baselines whose trained values the post-hoc runs among these start from."""
-    seeds = dict.fromkeys(p.seed for p in plans if p.protocol is TrainingProtocol.POST_HOC)
+def started_from(plans: Iterable[PlannedRun], experiment: Experiment) -> list[PlannedRun]:
+    """The baselines whose kept values runs among these start from.
+
+    Post-hoc runs start from trained values; those of a command from initial ones.
+    """
+    seeds = dict.fromkeys(plan.seed for plan in plans if starts_from_kept(plan, experiment))
     return [PlannedRun(ablated=BASELINE, seed=seed) for seed in seeds]
+
+
+def starts_from_kept(plan: PlannedRun, experiment: Experiment) -> bool:
+    """Whether a run starts from values that a baseline's run has kept."""
+    if plan.protocol is TrainingProtocol.POST_HOC:
+        return True
+    is_own = plan.ablated == BASELINE and plan.role is not Role.PLACEBO
+    return experiment.command is not None and not is_own
 
 
 def is_higher_better(metric: str) -> bool:

@@ -19,19 +19,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from antifragile._files import make_folder, safe_name
+from antifragile.ablate.command.jobs import Launch
+from antifragile.ablate.command.launch import NOTES
+from antifragile.ablate.command.notes import RunNotes, read_notes
+from antifragile.ablate.command.overlay import can_mount
+from antifragile.ablate.command.pairs import unpaired
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
 from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.child.run import KEPT, RunArguments, run_job
+from antifragile.ablate.study.child.run import KEPT, OPENED, RunArguments, run_job
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.keys import READ_FILES, RunKeys
 from antifragile.ablate.study.request import (
     AblationRequest,
+    CommandExperiment,
     PlannedRun,
+    Role,
     TrainingProtocol,
-    trained_for,
+    started_from,
+    starts_from_kept,
 )
 from antifragile.errors import StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
@@ -99,9 +108,15 @@ class AblationRuns:
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.keys = RunKeys(request, store, environment, combinations)
         self.notes: list[str] = []
-        self._trained: dict[PlannedRun, Path] = {}  # files that were checked or written
+        self._kept_values: dict[PlannedRun, Path] = {}  # files that were checked or written
+        self._mounts: bool | None = None  # not tried yet
+        self._said_unpaired: set[str] = set()
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
         self._kept, self._started = default_files(store, request.name), time.monotonic()
+
+    @property
+    def _is_command(self) -> bool:
+        return self.request.experiment.command is not None
 
     @property
     def seconds(self) -> float:
@@ -115,9 +130,10 @@ class AblationRuns:
             plans: The wanted runs.
             quietly: Do not tell the listener.
         """
-        self.keys.look_up(trained_for(plans))
+        self.keys.look_up(started_from(plans, self.request.experiment))
         missing = self._not_ended(plans)
-        baselines = [plan for plan in trained_for(missing) if plan not in self._trained]
+        starts = started_from(missing, self.request.experiment)
+        baselines = [plan for plan in starts if plan not in self._kept_values]
         first = [plan for plan in baselines if not self._find_kept(plan)]
         self.keys.say_of_older(missing)
         self._run_jobs(first, wanted=len(missing), quietly=quietly)
@@ -150,9 +166,9 @@ class AblationRuns:
         except StoreError as error:
             fault = str(error)
         if found is not None:
-            self._trained[plan] = found
+            self._kept_values[plan] = found
         elif not fault and (run := self.store.ablation_runs([key]).get(key)) and run.metrics:
-            fault = "Its trained values are not beside the store."
+            fault = f"Its {self._what_is_kept} are not beside the store."
         if fault:
             self.notes.append(f"the baseline of seed {plan.seed} is trained again: {fault}")
         return found is not None
@@ -179,8 +195,10 @@ class AblationRuns:
         if outcome.failure is None:
             self._note_read(plan, scratch, outcome.seconds)
             if self._keeps(plan):
-                outcome = self._with_trained(plan, outcome, scratch / KEPT)
-        else:
+                outcome = self._with_kept(plan, outcome, scratch / KEPT)
+            if starts_from_kept(plan, self.request.experiment) and self._is_command:
+                self._check_pairing(plan)
+        if outcome.failure is not None or self._is_command:
             self.request.experiment.check_unchanged()
         remove_tree(scratch)
         is_failed = outcome.failure is not None
@@ -200,21 +218,28 @@ class AblationRuns:
             self.keys.extend(plan, new)
 
     def _keeps(self, plan: PlannedRun) -> bool:
-        """Whether a run's trained values are asked for."""
-        is_trained_baseline = plan == PlannedRun(ablated=BASELINE, seed=plan.seed)
-        return is_trained_baseline and TrainingProtocol.POST_HOC in self.request.protocols
+        """Whether a run's values are asked for: trained ones, or with a command initial ones."""
+        is_baseline = plan == PlannedRun(ablated=BASELINE, seed=plan.seed)
+        is_asked = TrainingProtocol.POST_HOC in self.request.protocols
+        return is_baseline and (is_asked or self._is_command)
 
-    def _with_trained(self, plan: PlannedRun, outcome: Outcome, kept: Path) -> Outcome:
-        """Keep the trained values; the run's outcome, a failure where they cannot be its own.
+    @property
+    def _what_is_kept(self) -> str:
+        return "initial values" if self._is_command else "trained values"
+
+    def _with_kept(self, plan: PlannedRun, outcome: Outcome, kept: Path) -> Outcome:
+        """Keep a baseline's values; the run's outcome, a failure where they cannot be its own.
 
         What a model can hold in memory bounds their size.
         """
         try:
             most_bytes = self.server.limits.memory_bytes
-            take_file(kept, self._kept_file(plan), most_bytes, "its trained values")
-            self._trained[plan] = seal(self._kept_file(plan))
+            take_file(kept, self._kept_file(plan), most_bytes, f"its {self._what_is_kept}")
+            self._kept_values[plan] = seal(self._kept_file(plan))
         except FileNotFoundError:
-            return replace(outcome, failure=Failure.MALFORMED, reason="left no trained values")
+            return replace(
+                outcome, failure=Failure.MALFORMED, reason=f"left no {self._what_is_kept}"
+            )
         except MalformedAnswer as error:
             return replace(outcome, failure=Failure.MALFORMED, reason=str(error))
         return outcome
@@ -256,10 +281,10 @@ class AblationRuns:
     def _job(self, plan: PlannedRun, scratch: Path) -> Job:
         """Prepare a run, and make the scratch folder that it may write in."""
         scratch.mkdir()
+        if (command := self.request.experiment.command) is not None:
+            return self._launch(command, plan, scratch)
         names, copies = sorted(plan.ablated), self.combinations.copies
         code = copies.code(self.folder.place(names))
-        trained = PlannedRun(ablated=BASELINE, seed=plan.seed)
-        is_post_hoc = plan.protocol is TrainingProtocol.POST_HOC
         arguments = RunArguments(
             project=asdict(self.folder.project),
             framework=self.folder.framework,
@@ -268,9 +293,7 @@ class AblationRuns:
             experiment=self.request.experiment.to_job(),
             seeds=plan.seeds(),
             scratch=str(scratch),
-            trained=str(self._trained.get(trained, self._kept_file(trained)))
-            if is_post_hoc
-            else None,
+            trained=self._start_of(plan),
             keeps=self._keeps(plan),
             cut=self.folder.cut_parameters(names),
             certified=self.combinations.certified(plan.ablated),
@@ -287,6 +310,61 @@ class AblationRuns:
             is_confined=self._is_confined,
             writable=(str(scratch),),
         )
+
+    def _start_of(self, plan: PlannedRun) -> str | None:
+        """The file of the values that a run starts from; None where there is none."""
+        if not starts_from_kept(plan, self.request.experiment):
+            return None
+        baseline = PlannedRun(ablated=BASELINE, seed=plan.seed)
+        found = self._kept_values.get(baseline, self._kept_file(baseline))
+        is_needed = plan.protocol is TrainingProtocol.POST_HOC
+        return str(found) if is_needed or found.exists() else None
+
+    def _launch(self, given: CommandExperiment, plan: PlannedRun, scratch: Path) -> Job:
+        """Prepare a run of the user's command, and make the folder of its output anew."""
+        if self._mounts is None:
+            self._mounts = can_mount(given.command.repository, scratch / "tried")
+        names, seeds = sorted(plan.ablated), plan.seeds()
+        run = self._run_folder(plan)
+        remove_tree(run)
+        make_folder(run)
+        start = self._start_of(plan)
+        return Launch(
+            command=given.command,
+            metrics=given.metrics,
+            root=Path(self.folder.project.root),
+            files=self.folder.files,
+            place=self.folder.place(names),
+            seed=plan.seed,
+            order=seeds["order"],
+            stream=seeds["stream"] if plan.role is Role.PLACEBO else None,
+            run=run.resolve(),
+            scratch=scratch,
+            mounts=self._mounts,
+            starts=None if start is None else Path(start),
+            keeps=scratch / KEPT if self._keeps(plan) else None,
+            opened=scratch / OPENED,
+            own_values=self.folder.own_values(names),
+        ).job()
+
+    def _run_folder(self, plan: PlannedRun) -> Path:
+        """The folder of a command's run: its output, what it printed, and its notes."""
+        name = f"{safe_name(plan.label)}-seed-{plan.seed}-{self.keys.first[plan][:8]}"
+        return self._kept / "runs" / name
+
+    def notes_of(self, plan: PlannedRun) -> RunNotes:
+        """The notes of a command's run."""
+        return read_notes(self._run_folder(plan) / NOTES)
+
+    def _check_pairing(self, plan: PlannedRun) -> None:
+        """Note if a command's run did not start from the baseline's values."""
+        baseline = PlannedRun(ablated=BASELINE, seed=plan.seed)
+        own_values = self.folder.own_values(sorted(plan.ablated))
+        clause = unpaired(self.notes_of(baseline), self.notes_of(plan), own_values)
+        sentence = f"{plan.label} is not paired by initial values: {clause}."
+        if clause and plan.label not in self._said_unpaired:
+            self._said_unpaired.add(plan.label)
+            self.notes.append(sentence)
 
     def _kept_file(self, plan: PlannedRun) -> Path:
         return (self._kept / f"{self.keys[plan][:32]}.safetensors").resolve()

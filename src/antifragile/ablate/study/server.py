@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from antifragile._files import sha256_of
+from antifragile.ablate.command import launch
 from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.frameworks.registry import framework_named, installed_framework
 from antifragile.ablate.frameworks.subject import ModelCode
@@ -134,10 +135,13 @@ def open_study_server(
     """
     framework = installed_framework(folder.framework)
     own = PRELOAD_DATASET if request.experiment.dataset else ()
+    preload = (*training_modules(framework), *own)
+    if request.experiment.command is not None:
+        preload = (launch.__name__,)
     return Server(
         workers=processes.workers,
         limits=processes.limits or Limits(timeout_s=3600),
-        preload=(*training_modules(framework), *own),
+        preload=preload,
         environment=framework.environment,
         has_private_home=processes.is_confined,
         mechanisms=None if processes.is_confined else NONE,

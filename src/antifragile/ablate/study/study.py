@@ -21,6 +21,7 @@ from itertools import combinations, count
 import numpy as np
 
 from antifragile.ablate.certify.certificate import open_server
+from antifragile.ablate.command.pairs import constants
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
@@ -125,6 +126,11 @@ def run_ablation(
         server = where.server or opened.enter_context(open_study_server(request, folder, where))
         environment = describe_environment(folder, server)
         copies = opened.enter_context(open_study_copies(folder))
+        if copies.change and request.experiment.command is not None:
+            raise UsageError(
+                f"{copies.change}, and a command runs on your files as they are; run 'antifragile "
+                "ablate generate' again."
+            )
         opened.enter_context(server.stopping_jobs())
         server.note(copies.copies.note)
         combined = Combinations(folder, copies, certifier)
@@ -230,6 +236,27 @@ class _Study:
         self.metric = self.metric or next(iter(run.metrics))
         if fault := metric_fault(run.metrics, self.metric):
             raise UsageError(f"the experiment fails on the baseline: {fault}.")
+        if self.request.experiment.command is not None and len(self.request.seeds) > 1:
+            self._check_seeds(first)
+
+    def _check_seeds(self, first: PlannedRun) -> None:
+        """Find out whether a command is the same run under every seed.
+
+        Raises:
+            UsageError: It is, and seeds itself with a constant.
+        """
+        second = PlannedRun(ablated=BASELINE, seed=self.request.seeds[1])
+        self.runs.complete([second], quietly=True)
+        if self.runs.ended[first].metrics != self.runs.ended[second].metrics:
+            return
+        found = constants(self.runs.notes_of(first), self.runs.notes_of(second))
+        same = f"the baseline gives the same numbers under seeds {first.seed} and {second.seed}"
+        if found:
+            raise UsageError(
+                f"{same}: the script seeds itself with {', '.join(found[:3])}. Let the command "
+                "take {seed}, or give --reseed to mix the seed into such constants."
+            )
+        self.runs.notes.append(f"{same}; does the command take {{seed}}, and does it matter?")
 
     def _checks(self) -> list[PlannedRun]:
         """Baselines once more, and the placebo arm."""

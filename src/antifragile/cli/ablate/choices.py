@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.designs.registry import DesignName, looks_until
 from antifragile.ablate.study.child.trainer import TrainerOptions
 from antifragile.ablate.study.folder import AblationFolder, choose_arms
-from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
+from antifragile.ablate.study.request import (
+    AblationRequest,
+    CommandExperiment,
+    Experiment,
+    TrainingProtocol,
+)
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.cli.ablate.options import words_of
+from antifragile.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,23 @@ class StudyFlags:
             show_default=False,
         ),
     ] = None
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help="The command that trains, as you type it, as in 'python train.py --seed {seed} "
+            "--out {out}'; nothing of yours is rewritten. {order} is the seed of the batch order.",
+            show_default=False,
+        ),
+    ] = None
+    reseed: Annotated[
+        bool,
+        typer.Option(
+            "--reseed", help="With --command: mix the seed into constants the script seeds with."
+        ),
+    ] = False
+    threads: Annotated[
+        int, typer.Option(min=1, max=1024, help="With --command: threads of a run.")
+    ] = 1
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +86,13 @@ class StudyFlags:
         ),
     ] = None
     metric: Annotated[
-        str | None, typer.Option(help="Which metric is judged.", show_default="the first")
+        list[str] | None,
+        typer.Option(
+            help="Which metric is judged. With --command where it is, as in "
+            "'json:{out}/metrics.json:val_loss', 'csv:{out}/log.csv:val_loss' or "
+            "'regex:val loss ([0-9.]+)'; may be repeated, the first is judged.",
+            show_default="the first",
+        ),
     ] = None
     direction: Annotated[
         Literal["higher", "lower"] | None,
@@ -91,6 +123,23 @@ class StudyFlags:
         """The kinds of ablation asked for; none for all."""
         return words_of(self.kinds) if self.kinds else []
 
+    def _command_experiment(self) -> CommandExperiment | None:
+        if self.command is None:
+            return None
+        command = Command.read(
+            self.command, folder=Path.cwd(), reseeds=self.reseed, threads=self.threads
+        )
+        sources = tuple(MetricSource.read(text) for text in self.metric or ())
+        return CommandExperiment(command=command, metrics=sources)
+
+    def _judged_metric(self) -> str | None:
+        given = self.metric or []
+        if self.command is not None:
+            return MetricSource.read(given[0]).name if given else None
+        if len(given) > 1:
+            raise UsageError("--metric names one metric, unless --command is given.")
+        return given[0] if given else None
+
     def request(self, name: str, folder: AblationFolder) -> AblationRequest:
         """The study of this name that the options ask for, of the folder's variants."""
         is_both = self.protocol == "both"
@@ -102,12 +151,14 @@ class StudyFlags:
         return AblationRequest(
             name=name,
             arms=choose_arms(folder, self.design, self.only or [], self.wanted_kinds),
-            experiment=Experiment.chosen(self.experiment, self.dataset, options),
+            experiment=Experiment.chosen(
+                self.experiment, self.dataset, options, self._command_experiment()
+            ),
             seeds=range(self.first_seed, self.first_seed + most_seeds),
             protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(self.protocol),),
             design=self.design,
             judgement=Judgement(alpha=self.alpha, margin=self.margin, looks=max(1, len(looks))),
             looks=looks,
-            metric=self.metric,
+            metric=self._judged_metric(),
             higher_is_better=None if self.direction is None else self.direction == "higher",
         )

@@ -67,6 +67,7 @@ def run(
     """Train every certified variant on paired seeds and say what each component was worth.
 
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
+    The exit code is 1 when runs failed.
     """
     then = None
     if manifest is not None:
@@ -93,6 +94,8 @@ def run(
     for sentence in outcome.notes:
         stderr().print(f"note: {sentence}", soft_wrap=True)
     _print_outcome(outcome, then, as_json=as_json)
+    if outcome.n_failed:
+        raise typer.Exit(1)
 
 
 def _print_outcome(

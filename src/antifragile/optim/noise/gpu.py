@@ -161,7 +161,7 @@ def _rows(
     chunk: int,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """What stays the same over steps.
+    """Tensors that stay the same over steps.
 
     Returns:
         Elements, parameter number and key of every row, (K * R, 3) int64; row and first element of

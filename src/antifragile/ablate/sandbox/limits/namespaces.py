@@ -55,9 +55,7 @@ def enter(allowed: Mechanisms) -> Mechanisms:
     held = available(allowed)
     landlock.devices()
     if held.needs_users:
-        _own_users()
-        kernel.unshare(kernel.OWN_MOUNTS)
-        kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
+        enter_mounts()
     if held.process_namespace:
         kernel.unshare(kernel.OWN_PROCESSES)
         child = os.fork()
@@ -70,6 +68,17 @@ def enter(allowed: Mechanisms) -> Mechanisms:
     if held.mount_namespace:
         _hide_sockets()
     return held
+
+
+def enter_mounts() -> None:
+    """Move this process into mounts of its own, which nobody else sees.
+
+    Raises:
+        OSError: The system does not let its users do so.
+    """
+    _own_users()
+    kernel.unshare(kernel.OWN_MOUNTS)
+    kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
 
 
 def mount_proc() -> None:
@@ -124,9 +133,7 @@ def _ended_with(what: Callable[[], int]) -> int:
 def _try_namespaces() -> int:
     found = 0
     with suppress(OSError):
-        _own_users()
-        kernel.unshare(kernel.OWN_MOUNTS)
-        kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
+        enter_mounts()
         with suppress(OSError):
             kernel.unshare(kernel.OWN_PROCESSES | kernel.OWN_MESSAGES)
             found |= _PROCESSES if _ended_with(_try_proc) == 0 else 0

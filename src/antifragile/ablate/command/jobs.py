@@ -1,0 +1,85 @@
+"""The jobs of a study whose experiment is the user's command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from antifragile._files import sha256_of
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.launch import LaunchArguments, launch_job
+from antifragile.ablate.command.metrics import MetricSource
+from antifragile.ablate.sandbox.job import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """One run of a command.
+
+    Args:
+        command: The command.
+        metrics: Where its metrics are.
+        root: Folder that the files' paths are relative to, absolute.
+        files: Files that some arm of the study edits.
+        place: The folder with the files of this run's variant, or of the baseline.
+        seed: Handed to the command.
+        order: Seed of the batch order, handed to it.
+        stream: Seed of the global streams once the models are built; None for the baseline's.
+        run: Folder of the run's output; made anew.
+        scratch: Folder for the overlay, which exists.
+        mounts: See `overlay.enter`.
+        starts: File of the baseline's initial values; None for the baseline.
+        keeps: File to keep the initial values in; None to keep none.
+        opened: File for the names of opened files.
+        own_values: Parameters that start from the variant's own values.
+    """
+
+    command: Command
+    metrics: Sequence[MetricSource]
+    root: Path
+    files: Sequence[str]
+    place: Path
+    seed: int
+    order: int
+    stream: int | None
+    run: Path
+    scratch: Path
+    mounts: bool
+    starts: Path | None
+    keeps: Path | None
+    opened: Path
+    own_values: Sequence[str]
+
+    def job(self) -> Job:
+        """Prepare the job."""
+        pairs = {
+            str((self.root / file).resolve()): str((self.place / file).resolve())
+            for file in self.files
+        }
+        hashes = {path: sha256_of(Path(content)) for path, content in pairs.items()}
+        edited = {p: content for p, content in pairs.items() if sha256_of(Path(p)) != hashes[p]}
+        arguments = LaunchArguments(
+            command=asdict(self.command),
+            metrics=[asdict(source) for source in self.metrics],
+            edited=edited,
+            hashes=hashes,
+            roots=[self.command.repository, str(self.root.resolve())],
+            seed=self.seed,
+            order=self.order,
+            stream=self.stream,
+            run=str(self.run),
+            scratch=str(self.scratch),
+            mounts=self.mounts,
+            starts=None if self.starts is None else str(self.starts),
+            keeps=None if self.keeps is None else str(self.keeps),
+            opened=str(self.opened),
+            own_values=list(self.own_values),
+        )
+        return Job(
+            target=launch_job,
+            folder=str(self.run),
+            arguments={"run": asdict(arguments)},
+            script=self.command.words[0],
+            is_confined=False,
+        )

@@ -1,0 +1,224 @@
+"""One run of a user's command: started in an overlay, watched by a start-up hook, measured.
+
+    overlay -> the command, with `startup/` first on its PYTHONPATH -> proof -> metrics
+
+The proof is that every edited file was executed, by its path and hash, and never another version of
+it; else the run is an error. Runs in a child of the server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.metrics import STDERR, STDOUT, MetricSource
+from antifragile.ablate.command.notes import RunNotes, read_notes
+from antifragile.ablate.command.overlay import Entered, Overlay, enter
+from antifragile.ablate.sandbox.loading import Refusal, stage
+
+OF_REPOSITORY, OF_OUTSIDE = "repository", "outside"
+NOTES, _OUT = "notes.jsonl", "out"
+_LAST_LINES = 3
+_STARTUP = Path(__file__).parent / "startup"
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchArguments:
+    """The arguments of a run as JSON data.
+
+    Args:
+        command: `asdict` of the command.
+        metrics: `asdict` of each metric's source.
+        edited: The file that takes the place of each edited one, both absolute.
+        hashes: SHA-256 of these, and of the files that other variants edit, by the same path.
+        roots: Folders whose classes are the user's.
+        seed: Handed to the command as ``{seed}``, and to the start-up hook.
+        order: Handed to it as ``{order}``.
+        stream: Seed of the global streams once the models are built; None for the baseline's.
+        run: A folder for the run's output, which exists.
+        scratch: A folder for the overlay and values on their way between processes.
+        mounts: Whether files are laid over the repository, or it is copied.
+        starts: File of the baseline's initial values; None for the baseline.
+        keeps: File to leave the initial values in; None to keep none.
+        opened: File to leave the names of opened files in, as `source.opened` reads them.
+        own_values: Parameters that start from the variant's own values.
+    """
+
+    command: dict[str, Any]
+    metrics: Sequence[dict[str, Any]]
+    edited: Mapping[str, str]
+    hashes: Mapping[str, str]
+    roots: Sequence[str]
+    seed: int
+    order: int
+    stream: int | None
+    run: str
+    scratch: str
+    mounts: bool
+    starts: str | None
+    keeps: str | None
+    opened: str
+    own_values: Sequence[str] = field(default_factory=tuple)
+
+
+def launch_job(run: dict[str, Any]) -> dict[str, float]:
+    """Run a command on a variant, or on the baseline.
+
+    Args:
+        run: `asdict` of `LaunchArguments`.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        Refusal: It failed, executed other files than the edited ones, or left no metric.
+    """
+    given = LaunchArguments(**run)
+    command = Command(**{**given.command, "words": tuple(given.command["words"])})
+    sources = [MetricSource(**source) for source in given.metrics]
+    scratch, place = Path(given.scratch), Path(given.run)
+    out = place / _OUT
+    out.mkdir(parents=True)
+    (scratch / NOTES).touch()
+    overlay = Overlay(
+        repository=command.repository, edited=given.edited, open_folders=(str(place),)
+    )
+    with stage("preparing the repository"):
+        entered = enter(overlay, scratch / "overlay", mounts=given.mounts)
+    _describe(given, entered, command)
+    places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
+    _run(command, places, entered, place, _environment(given, command, entered))
+    shutil.copyfile(scratch / NOTES, place / NOTES)
+    notes = read_notes(place / NOTES)
+    _prove(notes, given, entered)
+    _note_opened(notes, Path(given.opened), command.repository)
+    folder = Path(entered.path(command.folder))
+    if given.keeps is not None and not Path(given.keeps).exists():
+        save_file({}, given.keeps)  # it built no model by a class of the user's
+    return {source.name: source.value(places, folder, place) for source in sources}
+
+
+def _describe(given: LaunchArguments, entered: Entered, command: Command) -> None:
+    """Write what the start-up hook needs to know."""
+    python = (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
+    own = (given.scratch, given.run, str(_STARTUP))
+    system = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib")
+    description = {
+        "notes": str(Path(given.scratch, NOTES)),
+        "watched": [_now(entered, path) for path in given.hashes],
+        "roots": [os.path.realpath(entered.path(root)) + os.sep for root in given.roots],
+        "quiet": [os.path.realpath(place) + os.sep for place in (*own, *python, *system)],
+        "seed": given.seed,
+        "reseeds": command.reseeds,
+        "saves": given.keeps or "",
+        "starts": given.starts or "",
+        "stream": given.stream,
+        "own_values": list(given.own_values),
+    }
+    Path(given.scratch, "run.json").write_text(json.dumps(description), encoding="utf-8")
+
+
+def _environment(given: LaunchArguments, command: Command, entered: Entered) -> dict[str, str]:
+    found = dict(os.environ)
+    before = [entered.path(path) for path in found.get("PYTHONPATH", "").split(os.pathsep) if path]
+    copied = [] if given.mounts else _import_roots(entered)
+    found["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), *copied, *before])
+    found["ANTIFRAGILE_RUN"] = str(Path(given.scratch, "run.json"))
+    found["PYTHONDONTWRITEBYTECODE"] = "1"  # of an edited file, beside the user's
+    found.setdefault("PYTHONHASHSEED", "0")
+    return found | dict.fromkeys(_THREADS, str(command.threads))
+
+
+def _import_roots(entered: Entered) -> list[str]:
+    """Where packages of a copied repository are imported from, before an editable install."""
+    places = [os.path.join(entered.root, name) for name in ("src", "")]
+    return [place for place in places if os.path.isdir(place)]
+
+
+def _run(
+    command: Command,
+    places: Mapping[str, str],
+    entered: Entered,
+    place: Path,
+    environment: Mapping[str, str],
+) -> None:
+    words = [entered.path(word) for word in command.filled(places)]
+    with (
+        stage("the command"),
+        (place / STDOUT).open("wb") as stdout,
+        (place / STDERR).open("wb") as stderr,
+    ):
+        code = subprocess.Popen(
+            words,
+            cwd=entered.path(command.folder),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        ).wait()
+    if code:
+        how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
+        said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
+        raise Refusal(f"the command ended {how}{': ' + said if said else ''} (see {place})")
+
+
+def _last_lines(path: Path) -> list[str]:
+    text = path.read_bytes()[-4096:].decode("utf-8", errors="replace")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return [line for line in lines if line][-_LAST_LINES:]
+
+
+def _prove(notes: RunNotes, given: LaunchArguments, entered: Entered) -> None:
+    """Check that the edited files, and no other version of them, were executed.
+
+    Raises:
+        Refusal: They were not.
+    """
+    if not notes.is_started:
+        raise Refusal(
+            "no Python of the command took the start-up hook, so nothing shows which files ran; "
+            "python -I and -E leave PYTHONPATH out, and so does a program that is no Python"
+        )
+    for path, sha256 in given.hashes.items():
+        place = _now(entered, path)
+        if place not in notes.executed and path not in given.edited:
+            continue  # edited by another variant
+        if place not in notes.executed:
+            twin = next((other for other in notes.executed if _same_module(other, path)), None)
+            instead = f"; {twin} was, which is another file" if twin else ""
+            raise Refusal(f"the edited {path} was never executed{instead}")
+        if notes.executed[place] != {sha256}:
+            raise Refusal(f"{path} was executed, but not as this run has it")
+
+
+def _now(entered: Entered, path: str) -> str:
+    """The real path at which a watched file lies in this run."""
+    return entered.edited.get(path) or os.path.realpath(entered.path(path))
+
+
+def _same_module(other: str, path: str) -> bool:
+    """Whether two files have the same name in folders of the same name."""
+    return Path(other).parts[-2:] == Path(path).parts[-2:]
+
+
+def _note_opened(notes: RunNotes, path: Path, repository: str) -> None:
+    """Hand on which files were read, in the form that `source.opened` reads."""
+    lines = []
+    for file, is_read in notes.opened:
+        if file.startswith(repository + os.sep):
+            line = [OF_REPOSITORY, os.path.relpath(file, repository)]
+        else:
+            line = [OF_OUTSIDE, file.lstrip(os.sep)]
+        lines.append(json.dumps([*line, is_read, False]))
+    path.write_text("\n".join(lines), encoding="utf-8")

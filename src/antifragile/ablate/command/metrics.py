@@ -1,0 +1,225 @@
+"""Metrics of a run that a command leaves behind: in files, trackers, or in what it prints.
+
+    json:{out}/metrics.json:val_loss      a number, by its keys: "final.val_loss", "folds.0.loss"
+    json:{out}/log.jsonl:val_loss         of JSON lines the last one that has it
+    csv:{out}/log.csv:val_loss            the last number in a column
+    regex:val loss ([0-9.]+)              the last match in what the command prints
+    tensorboard:{out}/tb:val/loss         the last value in TensorBoard's files below a folder
+    wandb:{out}/wandb:val_loss            of W&B's offline run there
+    mlflow:{out}/mlruns:val_loss          of MLflow's run there, or in its database: mlflow.db
+
+Paths are relative to the folder where the command is started.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from antifragile.ablate.command.command import filled
+from antifragile.ablate.command.trackers import NEEDED, READERS
+from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.errors import MissingExtraError, UsageError, nearest
+
+_MOST_BYTES = 2**28
+STDOUT, STDERR = "stdout.txt", "stderr.txt"  # in the folder of a run
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSource:
+    """The place of one metric.
+
+    Args:
+        text: The source as the user wrote it.
+        kind: ``json``, ``csv``, ``regex``, or a tracker: ``tensorboard``, ``wandb``, ``mlflow``.
+        path: The file, with places like ``{out}``; empty where the command's output is read.
+        key: Keys in JSON, joined by dots, the column of a table, or the pattern.
+    """
+
+    text: str
+    kind: str
+    path: str
+    key: str
+
+    @classmethod
+    def read(cls, text: str) -> MetricSource:
+        """Read a source.
+
+        Raises:
+            UsageError: It is none.
+            MissingExtraError: It is of a tracker whose package is not installed.
+        """
+        kind, colon, rest = text.partition(":")
+        if not colon or kind not in (*_READERS, *READERS):
+            raise UsageError(
+                f"--metric {text!r} names no place; with --command write it as in "
+                "'json:{out}/metrics.json:val_loss', 'csv:{out}/log.csv:val_loss', "
+                "'regex:val loss ([0-9.]+)', 'tensorboard:{out}/tb:val/loss', "
+                "'wandb:{out}/wandb:val_loss' or 'mlflow:{out}/mlruns:val_loss'."
+            )
+        if kind in NEEDED and find_spec(NEEDED[kind]) is None:
+            raise MissingExtraError(
+                f"--metric {text!r} needs the package {NEEDED[kind]!r}, which is not installed; "
+                f"run: pip install 'antifragile[{kind}]'"
+            )
+        if kind == "regex":
+            _check_pattern(text, rest)
+            return cls(text=text, kind=kind, path="", key=rest)
+        path, colon, key = rest.rpartition(":")
+        if not path or not key:
+            raise UsageError(f"--metric {text!r} lacks a file or a name; write {kind}:FILE:NAME.")
+        filled(path, dict.fromkeys(("out", "seed", "order"), ""), "--metric")
+        return cls(text=text, kind=kind, path=path, key=key)
+
+    @property
+    def name(self) -> str:
+        """The metric's name in tables."""
+        if self.kind == "regex":
+            words = re.sub(r"[^A-Za-z_]+", " ", re.sub(r"\\.|\(.*\)", " ", self.key)).split()
+            return "_".join(words) or "value"
+        return self.key
+
+    def value(self, places: Mapping[str, str], folder: Path, run: Path) -> float:
+        """Read the metric of a run that has ended.
+
+        Args:
+            places: Values of ``{out}`` and the other places.
+            folder: The folder where the command was started.
+            run: The run's own folder, with what the command printed.
+
+        Returns:
+            The number; it may be infinite or NaN.
+
+        Raises:
+            Refusal: There is none.
+        """
+        if self.kind == "regex":
+            printed = "".join(_text(run / name, self.text) for name in (STDOUT, STDERR))
+            return _matched(printed, self.key, self.text)
+        path = folder / filled(self.path, places, "--metric")
+        if self.kind in READERS:
+            return _tracked(path, self)
+        return _READERS[self.kind](_text(path, self.text), self.key, self.text)
+
+
+def _check_pattern(text: str, pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise UsageError(f"--metric {text!r} is no pattern: {error}.") from None
+    if groups != 1:
+        raise UsageError(
+            f"--metric {text!r} has {groups} groups; put the number, and it alone, in parentheses."
+        )
+
+
+def _text(path: Path, source: str) -> str:
+    if not path.is_file():
+        raise Refusal(f"the command left no {path.name}, which --metric {source} reads")
+    if path.stat().st_size > _MOST_BYTES:
+        raise Refusal(f"{path.name}, which --metric {source} reads, is larger than 256 MiB")
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _tracked(path: Path, source: MetricSource) -> float:
+    """Read the one value that a tracker's runs below a path have."""
+    if not path.exists():
+        raise Refusal(f"the command left no {path.name}, which --metric {source.text} reads")
+    try:
+        found = READERS[source.kind](path, source.key)
+    except MissingExtraError as error:
+        raise Refusal(str(error).rstrip(".")) from None
+    except (OSError, ValueError, IndexError, TypeError, sqlite3.Error) as error:
+        raise Refusal(f"what --metric {source.text} reads is damaged: {error}") from None
+    if not found:
+        raise Refusal(f"no run of {source.kind} below {path.name} has {source.key!r}")
+    if len(found) > 1:
+        listed = ", ".join(Path(run).name for run in sorted(found)[:3])
+        raise Refusal(
+            f"{len(found)} runs of {source.kind} below {path.name} have {source.key!r} ({listed}); "
+            "name the folder of one, as in {out}"
+        )
+    return next(iter(found.values()))
+
+
+def _matched(text: str, pattern: str, source: str) -> float:
+    found = re.findall(pattern, text)
+    if not found:
+        raise Refusal(f"nothing that the command printed matches --metric {source}")
+    return _number(found[-1], source)
+
+
+def _in_json(text: str, key: str, source: str) -> float:
+    try:
+        data = [json.loads(text)]
+    except ValueError:
+        data = _json_lines(text, source)
+    missing = ""
+    for item in reversed(data):
+        try:
+            return _number(_at(item, key), source)
+        except KeyError as error:
+            missing = missing or str(error.args[0])
+    raise Refusal(f"--metric {source} is not in the file: {missing}")
+
+
+def _json_lines(text: str, source: str) -> list[Any]:
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise Refusal(f"what --metric {source} reads is no JSON: {error}") from None
+
+
+def _at(data: Any, key: str) -> Any:
+    """Follow keys joined by dots; a key that has dots itself goes first.
+
+    Raises:
+        KeyError: There is no such key; the text is a clause.
+    """
+    if isinstance(data, dict) and key in data:
+        return data[key]
+    first, _, rest = key.partition(".")
+    if isinstance(data, list) and first.isdecimal() and int(first) < len(data):
+        found = data[int(first)]
+    elif isinstance(data, dict) and first in data:
+        found = data[first]
+    else:
+        known = [str(k) for k in data] if isinstance(data, dict) else []
+        raise KeyError(f"no {first!r}; {nearest(first, known)}" if known else f"no {first!r}")
+    return _at(found, rest) if rest else found
+
+
+def _in_csv(text: str, key: str, source: str) -> float:
+    rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True))
+    columns = [name for name in (rows[0] if rows else ()) if name is not None]
+    if key not in columns:
+        hint = nearest(key, columns) if columns else "it has no rows."
+        raise Refusal(f"--metric {source} is no column of the file; {hint.rstrip('.')}")
+    filled_in = [row[key] for row in rows if (row[key] or "").strip()]
+    if not filled_in:
+        raise Refusal(f"the column of --metric {source} is empty")
+    return _number(filled_in[-1], source)
+
+
+def _number(value: Any, source: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Refusal(f"--metric {source} must be a number; got {value!r:.60}")
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise Refusal(f"--metric {source} must be a number; got {value!r:.60}") from None
+
+
+_READERS: dict[str, Callable[[str, str, str], float]] = {
+    "json": _in_json,
+    "csv": _in_csv,
+    "regex": _matched,
+}

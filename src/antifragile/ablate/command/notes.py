@@ -1,0 +1,76 @@
+"""The notes that a run's start-up hook leaves, read with care: a script may write there too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_MOST_BYTES = 2**26
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunNotes:
+    """The notes of a run, of all its processes together.
+
+    Args:
+        is_started: Whether any Python took the hook.
+        executed: Hashes under which each file that has the name of an edited one was executed.
+        opened: (path, whether it was read) of the files that were opened.
+        seeded: Numbers that the script seeded with, by function.
+        built: Each model that was built, with the number of tensors that were paired.
+        first_step: Hash of each parameter at the first step, by model.
+    """
+
+    is_started: bool = False
+    executed: Mapping[str, set[str]] = field(default_factory=dict)
+    opened: tuple[tuple[str, bool], ...] = ()
+    seeded: Mapping[str, set[int]] = field(default_factory=dict)
+    built: tuple[str, ...] = ()
+    first_step: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read_notes(path: Path) -> RunNotes:
+    """Read the notes of a run; lines that are none are left out."""
+    executed, seeded = dict[str, set[str]](), dict[str, set[int]]()
+    first_step, opened, built = dict[str, dict[str, str]](), [], []
+    is_started = False
+    for line in _lines(path):
+        kind = line.get("kind")
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            if kind == "started":
+                is_started = True
+            elif kind == "executed":
+                executed.setdefault(str(line["path"]), set()).add(str(line["sha256"]))
+            elif kind == "opened":
+                opened.append((str(line["path"]), bool(line["is_read"])))
+            elif kind == "seeded":
+                seeded.setdefault(str(line["function"]), set()).add(int(line["value"]))
+            elif kind == "built":
+                built.append(str(line["model"]))
+            elif kind == "first step":
+                first_step[str(line["model"])] = dict(line["hashes"])
+    return RunNotes(
+        is_started=is_started,
+        executed=executed,
+        opened=tuple(dict.fromkeys(opened)),
+        seeded=seeded,
+        built=tuple(built),
+        first_step=first_step,
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if path.is_symlink() or not path.is_file():
+        return []
+    found = []
+    with path.open("rb") as file:
+        for text in file.read(_MOST_BYTES).splitlines():
+            with suppress(ValueError, RecursionError):
+                line = json.loads(text)
+                if isinstance(line, dict):
+                    found.append(line)
+    return found

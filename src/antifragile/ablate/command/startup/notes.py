@@ -1,0 +1,41 @@
+"""A run as its parent describes it, and its notes: JSON lines, of all its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+
+class WatchedRun:
+    """A run, as its parent described it in the file that ANTIFRAGILE_RUN names.
+
+    Attributes:
+        watched: Real paths of the files that variants edit.
+        roots: Folders whose classes are the user's, and whose files count as read.
+        quiet: Folders whose files do not count as read.
+        seed: Seed of the run.
+        reseeds: Whether it takes the place of constants.
+        saves: File for the initial values of this run's models; empty to keep none.
+        starts: File of the baseline's initial values; empty for the baseline.
+        stream: Seed of the global streams once a model is built; None for the baseline's states.
+        own_values: Parameters that keep this run's own values.
+    """
+
+    def __init__(self, path: str) -> None:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        self.watched: list[str] = data["watched"]
+        self.roots: list[str] = data["roots"]
+        self.quiet: list[str] = data["quiet"]
+        self.seed: int = data["seed"]
+        self.reseeds: bool = data["reseeds"]
+        self.saves: str = data["saves"]
+        self.starts: str = data["starts"]
+        self.stream: int | None = data["stream"]
+        self.own_values: list[str] = data["own_values"]
+        self._notes = os.open(data["notes"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Add a line to the notes."""
+        os.write(self._notes, json.dumps({"kind": kind, **facts}).encode() + b"\n")

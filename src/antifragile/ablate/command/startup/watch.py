@@ -1,0 +1,102 @@
+"""Begin to watch a run: which files it executes and reads, how it seeds, which models it builds."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import random
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from antifragile.ablate.command.startup import pairing, seeding
+from antifragile.ablate.command.startup.notes import WatchedRun
+
+
+def begin() -> None:
+    """Watch this process from now on."""
+    run = WatchedRun(os.environ["ANTIFRAGILE_RUN"])
+    run.note("started", program=sys.orig_argv[1:], version=sys.version.split()[0])
+    sys.addaudithook(_Files(run))
+    seeding.of_python(run, random)
+
+    def after_torch(module: Any) -> None:
+        seeding.of_torch(run, module)
+        pairing.begin(run, module)
+
+    finder = _AfterImport({"numpy": partial(seeding.of_numpy, run), "torch": after_torch})
+    sys.meta_path.insert(0, finder)
+
+
+class _Files:
+    """An audit hook that notes the edited files that are executed, and all files that are read."""
+
+    def __init__(self, run: WatchedRun) -> None:
+        self._run, self._is_busy = run, False
+        self._executed: set[str] = set()
+        self._opened: set[tuple[str, bool]] = set()
+        self._names = {os.path.basename(path) for path in run.watched}
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in ("exec", "open") or self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            if event == "exec":
+                self._note_executed(arguments[0].co_filename)
+            else:
+                self._note_opened(arguments[0], arguments[2])
+        except (OSError, ValueError, TypeError, AttributeError, IndexError):
+            pass  # a path that is none, or is gone
+        finally:
+            self._is_busy = False
+
+    def _note_executed(self, file: str) -> None:
+        if file in self._executed:
+            return
+        self._executed.add(file)
+        if os.path.basename(file) not in self._names:
+            return
+        path = os.path.realpath(file)
+        with open(path, "rb") as content:
+            sha256 = hashlib.sha256(content.read()).hexdigest()
+        self._run.note("executed", path=path, sha256=sha256)
+
+    def _note_opened(self, file: Any, flags: int) -> None:
+        if not isinstance(file, str | bytes | os.PathLike):
+            return
+        path = os.path.abspath(os.fsdecode(file))
+        is_read = flags & os.O_ACCMODE == os.O_RDONLY
+        if (path, is_read) in self._opened:
+            return
+        self._opened.add((path, is_read))
+        if any(path.startswith(place) for place in self._run.quiet):
+            return
+        if not is_read or os.path.isfile(path):
+            self._run.note("opened", path=path, is_read=is_read)
+
+
+class _AfterImport:
+    """A finder that calls a function after a module was imported for the first time."""
+
+    def __init__(self, waiting: dict[str, Callable[[Any], Any]]) -> None:
+        self._waiting = waiting
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Find a module that is waited for, and follow its execution by the function."""
+        if name not in self._waiting:
+            return None
+        then = self._waiting.pop(name)  # so that the others find it
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def executed(module: Any) -> None:
+            execute(module)
+            then(module)
+
+        spec.loader.exec_module = executed  # type: ignore[method-assign]
+        return spec

@@ -1,0 +1,162 @@
+"""Studies of a command: nothing runs twice, nothing is stale, nothing of the user changes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.metrics import MetricSource
+from antifragile.ablate.sandbox.limits.mechanisms import NONE
+from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.request import AblationRequest, CommandExperiment, Experiment
+from antifragile.ablate.study.server import StudyProcesses
+from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.errors import UsageError
+from antifragile.store.ablation import AblationStore
+from tests.ablate.study.small_study import make_folder, write
+
+MODEL = (
+    "FACTOR = 3\nOFFSET = 1\n\n\ndef build():\n    return None\n\n\ndef inputs():\n    return ()\n"
+)
+CUTS = {
+    "model-factor--identity": ("FACTOR = 3", "FACTOR = 1"),
+    "model-offset--zero": ("OFFSET = 1", "OFFSET = 0"),
+}
+TRAIN = """\
+import json, pathlib, random, sys
+import model
+from helper import SCALE
+
+here = pathlib.Path(__file__).resolve().parent
+given = float((here / "data.txt").read_text()) + float(pathlib.Path(sys.argv[3]).read_text())
+noise = random.Random(int(sys.argv[1])).random()
+value = SCALE * (model.FACTOR * given + model.OFFSET) + noise
+(here / "checkpoint.txt").write_text("of this run")
+pathlib.Path(sys.argv[2], "m.json").write_text(json.dumps({"value": value}))
+"""
+Study = Callable[..., AblationOutcome]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server whose children may make namespaces."""
+    with Server(workers=2, mechanisms=NONE, preload=()) as found:
+        yield found
+
+
+@pytest.fixture
+def study(server: Server, tmp_path: Path) -> Study:
+    """Run studies of a script beside a model, in one store."""
+    variants = make_folder(tmp_path, model=MODEL, cuts=CUTS)
+    source, elsewhere = tmp_path / "source", tmp_path / "elsewhere.txt"
+    write(source / "train.py", TRAIN)
+    write(source / "helper.py", "SCALE = 1\n")
+    write(source / "data.txt", "2")
+    write(elsewhere, "10")
+
+    def run(**changes: Any) -> AblationOutcome:
+        text = f"{sys.executable} train.py {{seed}} {{out}} {elsewhere}"
+        command = Command.read(
+            changes.pop("command", text), folder=source, reseeds=changes.pop("reseeds", False)
+        )
+        sources = (MetricSource.read("json:{out}/m.json:value"),)
+        chosen: dict[str, Any] = {
+            "name": "by-command",
+            "experiment": Experiment.from_command(
+                CommandExperiment(command=command, metrics=sources)
+            ),
+            "arms": list(CUTS),
+            "seeds": (1, 2),
+        }
+        with AblationStore(str(tmp_path / "study.db")) as store:
+            return run_ablation(
+                AblationRequest(**(chosen | changes)),
+                read_ablation_folder(variants),
+                store,
+                processes=StudyProcesses(server=server),
+            )
+
+    return run
+
+
+def values(outcome: AblationOutcome) -> dict[str, list[float | None]]:
+    """The metric of every arm, by seed."""
+    found: dict[str, list[float | None]] = {}
+    for run in sorted(outcome.manifest.runs, key=lambda run: run.seed):
+        found.setdefault(run.label, []).append(run.metrics and run.metrics["value"])
+    return found
+
+
+def test_every_run_is_of_its_variant_and_nothing_of_the_users_changes(
+    study: Study, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in (tmp_path / "source").rglob("*.*")}
+    found = values(study())
+    one, two = found["baseline"]
+    assert one is not None
+    assert two is not None
+    assert found["model-factor--identity"] == [pytest.approx(one - 24), pytest.approx(two - 24)]
+    assert found["model-offset--zero"] == [pytest.approx(one - 1), pytest.approx(two - 1)]
+    assert found["baseline, repeat"] == [one, two]
+    assert {path: path.read_bytes() for path in (tmp_path / "source").rglob("*.*")} == before
+    runs = tmp_path / "study.db.files"
+    assert len(list(runs.glob("*/runs/*/out/m.json"))) == 10
+    assert len(list(runs.glob("*/runs/*/stderr.txt"))) == 10
+
+
+def test_nothing_runs_twice(study: Study) -> None:
+    assert study(arms=list(CUTS)[:1]).n_run == 8
+    again = study()
+    assert (again.n_run, again.n_found) == (2, 8)
+    assert study().n_run == 0
+
+
+@pytest.mark.parametrize("file", ["source/helper.py", "source/data.txt", "elsewhere.txt"])
+def test_a_file_that_changed_is_never_stale(file: str, study: Study, tmp_path: Path) -> None:
+    study(arms=list(CUTS)[:1])
+    path = tmp_path / file
+    path.write_text(path.read_text().replace("1", "4").replace("2", "5"))
+    again = study(arms=list(CUTS)[:1])
+    assert (again.n_run, again.n_found) == (8, 0)
+    expected = {"source/helper.py": 4 * 37, "source/data.txt": 46, "elsewhere.txt": 3 * 42 + 1}
+    assert values(again)["baseline"][0] == pytest.approx(expected[file], abs=1)
+
+
+def test_a_failed_run_is_kept_apart_and_tried_again(study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "source" / "model.py", MODEL)
+    breaks = TRAIN.replace("noise =", "assert model.FACTOR == 3, 'no training'\nnoise =")
+    write(tmp_path / "source" / "train.py", breaks)
+    first = study()
+    assert (first.n_run, first.n_failed) == (10, 2)
+    assert values(first)["model-factor--identity"] == [None, None]
+    [failure, _] = [run.failure for run in first.manifest.runs if run.failure]
+    assert failure is not None
+    assert "exit code 1: assert model.FACTOR == 3, 'no training' | " in failure
+    second = study()
+    assert (second.n_run, second.n_found) == (2, 8)
+
+
+def test_a_script_that_seeds_itself_with_a_constant_is_found_out(
+    study: Study, tmp_path: Path
+) -> None:
+    same = TRAIN.replace("random.Random(int(sys.argv[1])).random()", "random.random()")
+    write(tmp_path / "source" / "train.py", same.replace("noise =", "random.seed(7)\nnoise ="))
+    with pytest.raises(UsageError) as refused:
+        study()
+    words = str(refused.value)
+    assert "same numbers under seeds 1 and 2: the script seeds itself with random.seed(7)" in words
+    one, two = values(study(reseeds=True))["baseline"]
+    assert one != two
+
+
+def test_a_model_that_was_changed_since_is_refused(study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "source" / "model.py", MODEL.replace("3", "5"))
+    with pytest.raises(UsageError) as refused:
+        study()
+    assert "model.py was changed after the variants were generated" in str(refused.value)

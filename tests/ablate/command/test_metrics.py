@@ -1,0 +1,94 @@
+"""Metrics that a command leaves: the right value, none, several, not a number; a sentence each."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from antifragile.ablate.command.metrics import MetricSource
+from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.errors import UsageError
+
+FILES = {
+    "m.json": '{"val_loss": 0.5, "final": {"acc.top1": 91, "folds": [1, 2.5]}, "name": "x"}',
+    "bad.json": "{",
+    "nan.json": '{"val_loss": NaN}',
+    "log.jsonl": '{"val_loss": 3}\n{"val_loss": 2.5}\n{"train_loss": 1}\n',
+    "log.csv": "epoch, val_loss, train_loss\n1, 0.9, 1.0\n2, 0.7, 0.8\n3, , 0.6\n",
+    "empty.csv": "epoch,val_loss\n",
+}
+PRINTED = "epoch 1 val loss 0.9\nepoch 2 val loss 0.75\nacc: nan\n"
+
+
+def value(text: str, folder: Path) -> float:
+    out, run = folder / "out", folder / "run"
+    for place in (out, run):
+        place.mkdir(exist_ok=True)
+    for name, content in FILES.items():
+        (out / name).write_text(content)
+    (run / "stdout.txt").write_text(PRINTED)
+    (run / "stderr.txt").write_text("")
+    return MetricSource.read(text).value({"out": str(out), "seed": "1", "order": "2"}, folder, run)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "name"),
+    [
+        ("json:{out}/m.json:val_loss", 0.5, "val_loss"),
+        ("json:out/m.json:val_loss", 0.5, "val_loss"),
+        ("json:{out}/m.json:final.acc.top1", 91.0, "final.acc.top1"),
+        ("json:{out}/m.json:final.folds.1", 2.5, "final.folds.1"),
+        ("json:{out}/log.jsonl:val_loss", 2.5, "val_loss"),
+        ("csv:{out}/log.csv:val_loss", 0.7, "val_loss"),
+        ("csv:{out}/log.csv:train_loss", 0.6, "train_loss"),
+        ("regex:val loss ([0-9.]+)", 0.75, "val_loss"),
+        ("regex:epoch 1 val loss ([0-9.]+)", 0.9, "epoch_val_loss"),
+    ],
+)
+def test_the_last_value_is_read(text: str, expected: float, name: str, tmp_path: Path) -> None:
+    assert value(text, tmp_path) == expected
+    assert MetricSource.read(text).name == name
+
+
+@pytest.mark.parametrize("text", ["json:{out}/nan.json:val_loss", "regex:acc: (\\S+)"])
+def test_a_value_that_is_not_finite_is_a_value(text: str, tmp_path: Path) -> None:
+    assert math.isnan(value(text, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("json:{out}/none.json:val_loss", "the command left no none.json"),
+        ("json:{out}/m.json:val_los", "is not in the file: no 'val_los'; did you mean 'val_loss'?"),
+        ("json:{out}/m.json:name", "must be a number; got 'x'"),
+        ("json:{out}/m.json:final", "must be a number; got {"),
+        ("json:{out}/bad.json:val_loss", "is no JSON"),
+        ("csv:{out}/log.csv:val_los", "is no column of the file; did you mean 'val_loss'?"),
+        ("csv:{out}/empty.csv:val_loss", "is no column of the file; it has no rows"),
+        ("regex:test loss ([0-9.]+)", "nothing that the command printed matches"),
+        ("regex:(epoch)", "must be a number; got 'epoch'"),
+    ],
+)
+def test_a_missing_value_is_a_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        value(text, tmp_path)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("val_loss", "names no place"),
+        ("yaml:a:b", "names no place"),
+        ("json:val_loss", "lacks a file or a name; write json:FILE:NAME"),
+        ("regex:loss", "has 0 groups; put the number, and it alone, in parentheses"),
+        ("regex:(", "is no pattern"),
+        ("csv:{ou}/log.csv:val_loss", "unknown place {ou}"),
+    ],
+)
+def test_what_is_no_source_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        MetricSource.read(text)
+    assert sentence in str(refused.value)
