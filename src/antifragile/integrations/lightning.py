@@ -35,6 +35,7 @@ from antifragile.integrations.callback import FrustrationCallback
 from antifragile.integrations.first_call import part_named
 from antifragile.integrations.perturbation import SHARDED, PerturbCallback
 from antifragile.optim.attach.saving import HandleState
+from antifragile.optim.attach.selection import parameters_of
 from antifragile.optim.rules import Rule
 
 _SHARDED = ("FSDP", "DeepSpeed", "ModelParallel")
@@ -235,7 +236,7 @@ class LightningPerturb(PerturbCallback):
         """Perturb the optimizer, before it loads its part of a checkpoint."""
         optimizer = self._chosen(trainer.optimizers)
         if self._network is None:
-            trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            trained = {id(p) for p in parameters_of(optimizer)}
             called = (pl_module, *_parts_with(trained, pl_module))
         else:
             called = (part_named(pl_module, self._network),)

@@ -27,7 +27,7 @@ from antifragile.optim.attach.attached_rule import AttachedRule
 from antifragile.optim.attach.clean_weights import TransientWeights
 from antifragile.optim.attach.inputs.perturbed import PerturbedInputs
 from antifragile.optim.attach.own_weights import OwnWeights
-from antifragile.optim.attach.selection import select, slots_of
+from antifragile.optim.attach.selection import parameters_of, select, slots_of
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
 
@@ -327,9 +327,7 @@ class PerturbedOptimizer:
         self._own = OwnWeights(self.model, self.weights.parameters)
 
     def _has_gradients(self) -> bool:
-        groups = self.optimizer.param_groups
-        return any(parameter.grad is not None for group in groups for parameter in group["params"])
+        return any(parameter.grad is not None for parameter in parameters_of(self.optimizer))
 
     def _identities(self) -> list[int]:
-        groups = self.optimizer.param_groups
-        return [id(parameter) for group in groups for parameter in group["params"]]
+        return [id(parameter) for parameter in parameters_of(self.optimizer)]

@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
+from antifragile.optim.attach.selection import parameters_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def _shared(core: PerturbedOptimizer, optimizer: torch.optim.Optimizer) -> int:
     if core.optimizer is optimizer:
         return 0
     owned = {id(parameter) for parameter in core.weights.parameters}
-    return sum(id(p) in owned for group in optimizer.param_groups for p in group["params"])
+    return sum(id(parameter) in owned for parameter in parameters_of(optimizer))
 
 
 def _before_any_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
