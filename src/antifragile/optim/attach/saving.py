@@ -152,6 +152,7 @@ def _load_rule(attached: AttachedRule, saved: dict[str, Any]) -> None:
         pairs = zip(tensors, attached.slots, strict=True)
         tensors = [t.to(slot.parameter).clone() for t, slot in pairs]
     attached.memory.tensors = tensors
+    attached.read_groups()
 
 
 def _check(core: PerturbedOptimizer, state: dict[str, Any]) -> None:
