@@ -17,13 +17,14 @@ class OwnWeights:
         weights: The perturbed weights.
 
     Raises:
-        UsageError: The model has none of them.
+        UsageError: The model has none of them, or an embedding of it writes one in its forward.
     """
 
     def __init__(self, model: nn.Module | None, weights: Sequence[Tensor]) -> None:
         self._place: tuple[nn.Module, str] | None = None
         if model is not None and weights:
             self._place = _place_of_one(model, weights)
+            _refuse_written_in_forwards(model, weights)
 
     def are_called(self) -> bool:
         """Whether the model is not called with other tensors in the place of its parameters."""
@@ -45,3 +46,22 @@ def _place_of_one(model: nn.Module, weights: Sequence[Tensor]) -> tuple[nn.Modul
         "their perturbation; give perturb() the model that is trained, and an optimizer of its "
         "own parameters, not of copies such as master weights."
     )
+
+
+def _refuse_written_in_forwards(model: nn.Module, weights: Sequence[Tensor]) -> None:
+    """Refuse embeddings that shorten the rows of a perturbed weight whenever they are called.
+
+    Raises:
+        UsageError: There is one.
+    """
+    perturbed = {id(weight) for weight in weights}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag) or module.max_norm is None:
+            continue
+        if id(module.weight) in perturbed:
+            which = f"{type(module).__name__} {name!r}" if name else type(module).__name__
+            raise UsageError(
+                f"{which} has max_norm={module.max_norm:g} and writes its "
+                "weight in every forward, while a perturbation is in; leave the weight out by "
+                "params=, or drop max_norm and clip the rows inside handle.clean()."
+            )
