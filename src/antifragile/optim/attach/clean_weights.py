@@ -34,6 +34,7 @@ _LARGE = 1 << 25  # bytes: more than a cache holds
 Fill = Callable[[list[Tensor], list[Tensor]], Tensor | None]
 """Makes the first tensors perturbed copies of the second; returns checksums of them, if it can."""
 
+_PLAIN = (Tensor, nn.Parameter)
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -233,7 +234,7 @@ def _refuse_shared(slots: Sequence[Slot]) -> None:
     """
     first: dict[int, Slot] = {}
     for slot in slots:
-        if type(slot.parameter) not in (Tensor, nn.Parameter) or not slot.parameter.numel():
+        if type(slot.parameter) not in _PLAIN or not slot.parameter.numel():
             continue
         other = first.setdefault(slot.parameter.data_ptr(), slot)
         if other is not slot:
@@ -249,17 +250,26 @@ def _is_viewed(tensor: Tensor, owners: int) -> bool:
     return count is not None and count(tensor.untyped_storage()._cdata) > owners
 
 
+def _is_alone(parameter: Tensor) -> bool:
+    """Whether no other tensor at all has a parameter's memory, as far as torch can tell."""
+    is_known = hasattr(torch._C, "_storage_Use_Count")
+    is_torchs = parameter.untyped_storage().resizable()  # not an array's or a file's
+    return is_known and is_torchs and not _is_viewed(parameter, 2)
+
+
 def _have_memory_of_their_own(parameters: Sequence[Tensor], model: nn.Module) -> bool:
     """Whether no other tensor of the model has the memory of one of these, and none is on a GPU."""
-    if not parameters:
-        return False  # nothing to exchange
+    if not parameters or not all(p.is_cpu and type(p) in _PLAIN for p in parameters):
+        return False
+    if all(map(_is_alone, parameters)):
+        return True  # without a look at all that the modules keep, maybe a data set
     kept = [value for module in model.modules() for value in tree_leaves(vars(module).copy())]
     tensors = [value for value in kept if isinstance(value, Tensor)]  # parameters and buffers, too
     everywhere = dict.fromkeys((*parameters, *tensors))
-    if not all(type(t) in (Tensor, nn.Parameter) for t in everywhere):
+    if not all(type(t) in _PLAIN for t in everywhere):
         return False  # a wrapper, whose memory may be anywhere
     users = Counter(t.untyped_storage().data_ptr() for t in everywhere)
-    return all(p.is_cpu and users[p.untyped_storage().data_ptr()] == 1 for p in parameters)
+    return all(users[p.untyped_storage().data_ptr()] == 1 for p in parameters)
 
 
 def _fills_its_memory(parameter: Tensor) -> bool:
