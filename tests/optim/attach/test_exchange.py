@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from antifragile.errors import UsageError
 from antifragile.optim import Gaussian, Handle, Rule, perturb
+from antifragile.optim.attach import own_weights
 from antifragile.optim.attach.clean_weights import checksums
 from antifragile.optim.noise.kernel import (
     add_native,
@@ -231,21 +234,108 @@ def test_a_view_taken_while_perturbed_stays_one_of_the_parameter(reads: bool) ->
     assert max(float(p.detach().abs().max()) for p in model.parameters()) <= 0.01
 
 
-def test_a_view_that_a_module_keeps_is_perturbed_with_its_parameter() -> None:
+def transposed(w: Tensor) -> Tensor:
+    return w.detach().t()
+
+
+def of_an_array(w: Tensor) -> Tensor:
+    """Make an array the parameter's memory; return a second tensor in the same array."""
+    array = w.detach().numpy().copy()
+    w.data = torch.from_numpy(array)
+    return torch.from_numpy(array).t()
+
+
+@pytest.mark.parametrize("keep", [transposed, of_an_array])
+def test_a_view_that_a_module_keeps_is_perturbed_with_its_parameter(
+    keep: Callable[[Tensor], Tensor],
+) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.w = nn.Parameter(torch.ones(3, 8))
-            self.kept = [self.w.detach().t()]
+            self.kept = [[{"deep": keep(self.w)}]]
 
         def forward(self, x: Tensor) -> Tensor:
-            self.are_alike = torch.equal(self.kept[0].t(), self.w)
-            return x @ self.kept[0]
+            kept = self.kept[0][0]["deep"]
+            self.are_alike = torch.equal(kept.t(), self.w)
+            return x @ kept
 
     model = Tied()
     perturbed(model)
     assert not torch.equal(model(batch(0)[0]), batch(0)[0] @ torch.ones(8, 3))
     assert model.are_alike
+
+
+@pytest.mark.parametrize("has_alias", [False, True])
+def test_what_modules_keep_is_looked_through_only_if_somebody_has_a_weights_memory(
+    has_alias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr(own_weights, "tree_leaves", lambda kept: looks.append(kept) or [])
+    model = network()
+    alias = model[3].bias.detach() if has_alias else None
+    where = addresses(model)
+    perturbed(model)
+    loss_of(model)
+    assert not set(addresses(model)) & set(where), "the model has copies"
+    assert bool(looks) is has_alias, alias
+
+
+def sent(model: nn.Module) -> bytes:
+    """Share a model's parameters with another process; they can be opened once."""
+    return bytes(ForkingPickler.dumps(list(model.parameters())))
+
+
+def are_those_of(tensors: list[Tensor], model: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("moment", ["before", "inside", "between"])
+def test_what_another_process_was_sent_stays_the_clean_weights(moment: str) -> None:
+    model = network()
+    optimizer, _ = perturbed(model)
+    if moment != "before":
+        loss_of(model).backward()
+    if moment == "between":
+        optimizer.step()
+    message = sent(model)
+    if moment != "inside":
+        loss_of(model).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    received = pickle.loads(message)
+    assert not are_those_of(received, model), "this process alone sees the perturbation"
+    optimizer.step()
+    assert are_those_of(received, model)
+
+
+def test_sharing_while_perturbed_lasts() -> None:
+    model = network()
+    optimizer, _ = perturbed(model)
+    loss_of(model).backward()
+    model.share_memory()
+    for number in range(2):
+        optimizer.step()
+        assert all(p.is_shared() for p in model.parameters())
+        loss_of(model, number).backward()
+
+
+def test_weights_that_two_memories_would_have_to_follow_are_refused() -> None:
+    model = network()
+    model.share_memory()
+    optimizer, handle = perturbed(model)
+    loss_of(model).backward()
+    message = sent(model)
+    with pytest.raises(
+        UsageError, match=r"6 parameters .* were shared with another .* inside hand"
+    ):
+        optimizer.step()
+    with handle.clean():
+        assert are_those_of(pickle.loads(message), model)
+    loss_of(model).backward()
+    optimizer.step()
+    assert all(p.is_shared() for p in model.parameters())
 
 
 def test_two_parameters_in_the_same_memory_are_refused() -> None:

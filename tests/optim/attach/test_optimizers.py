@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from antifragile.errors import UsageError
-from antifragile.optim import Gaussian, Rule, perturb, presets
+from antifragile.optim import PRESETS, Gaussian, Rule, perturb, presets
 from tests.optim.small_training import (
     NEEDS_CLOSURE,
     are_equal,
@@ -66,15 +66,100 @@ def test_a_reset_zeroes_every_moment(kind: Any) -> None:
         assert not any(moment.any() for moment in moments.values()), moments.keys()
 
 
-def test_a_wrapper_is_refused_with_what_to_perturb() -> None:
-    class Wrapper(torch.optim.Optimizer):
-        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-            self.optimizer = optimizer
-            self.param_groups = optimizer.param_groups
+class Lookahead(torch.optim.Optimizer):
+    """Steps toward slow weights at every second step, with hooks as pytorch_optimizer's has them.
 
-    wrapper = Wrapper(torch.optim.SGD([nn.Parameter(torch.zeros(3))], lr=0.1))
-    with pytest.raises(UsageError, match=r"Wrapper wraps an opt.*perturb\(wrapper\.optimizer"):
-        perturb(wrapper, presets.annealed_gradient_noise())
+    Args:
+        optimizer: The optimizer inside.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
+        self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = {}, {}  # type: ignore[assignment]
+        self._patch_step_function()
+        self.n_steps = 0
+        self.slow = [p.detach().clone() for p in self.parameters()]
+
+    def parameters(self) -> list[torch.Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def step(self, closure: Any = None) -> Any:
+        loss = self.optimizer.step(closure)
+        self.n_steps += 1
+        if self.n_steps % 2 == 0:
+            self.pull()
+        return loss
+
+    @torch.no_grad()
+    def pull(self) -> None:
+        for parameter, slow in zip(self.parameters(), self.slow, strict=True):
+            slow.lerp_(parameter, 0.5)
+            parameter.copy_(slow)
+
+
+class Climbing(torch.optim.Optimizer):
+    """Has hooks and groups of its own at first, and then those of an optimizer that it makes."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.base_optimizer = torch.optim.SGD(self.param_groups)
+        self.param_groups = self.base_optimizer.param_groups
+
+    def step(self, closure: Any = None) -> None:
+        raise NotImplementedError
+
+
+def plain() -> torch.optim.SGD:
+    return torch.optim.SGD([nn.Parameter(torch.zeros(3))], lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "message"),
+    [
+        (
+            lambda: Lookahead(plain()),
+            r"Lookahead wraps .*\(SGD\).*inside: perturb\(wrapper\.optimizer,",
+        ),
+        (
+            lambda: Lookahead(Lookahead(plain())),
+            r"\(SGD\).*perturb\(wrapper\.optimizer\.optimizer,",
+        ),
+        (lambda: Climbing(plain().param_groups), r"Climbing.*perturb\(wrapper\.base_optimizer,"),
+    ],
+)
+def test_a_wrapper_is_refused_with_what_to_perturb(wrapper: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        perturb(wrapper(), presets.annealed_gradient_noise())
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_an_optimizer_inside_a_wrapper_is_perturbed_as_beside_it(
+    preset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, closure = [], preset in NEEDS_CLOSURE
+    for is_inside in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        wrapper = Lookahead(optimizer)
+        perturb(optimizer, rules_of(preset), model=model, seed=0)
+        for number in range(5):
+            stepping = wrapper if is_inside else optimizer
+            take_steps(model, stepping, [number], closure=closure)
+            if not is_inside and number % 2:
+                wrapper.pull()
+        found.append(weights_of(model))
+    assert are_equal(*found)
+    assert "another optimizer" not in caplog.text
+
+
+@pytest.mark.parametrize("closure", [False, True])
+def test_a_wrapper_around_weights_that_are_perturbed_at_all_times_is_refused(closure: bool) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perturb(optimizer, presets.anti_pgd())
+    with pytest.raises(UsageError, match=r"Lookahead reads and writes .* of SGD.*pass model= to"):
+        take_steps(model, Lookahead(optimizer), [0], closure=closure)
 
 
 @pytest.mark.parametrize(

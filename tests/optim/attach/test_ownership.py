@@ -88,6 +88,31 @@ def test_a_write_under_a_perturbation_is_refused_and_not_lost(
     optimizer.step()
 
 
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+@pytest.mark.parametrize("rule", [NOISE, presets.sam()])
+def test_an_embedding_that_writes_its_own_weight_is_refused_where_that_is_perturbed(
+    kind: Any, rule: Any
+) -> None:
+    model = nn.ModuleDict({"words": kind(5, 3, max_norm=0.5), "head": nn.Linear(3, 2)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(
+        UsageError, match=r"'words' has max_norm=0.5 and writes .*by params=, or dr"
+    ):
+        perturb(optimizer, rule, model=model)
+    perturb(optimizer, Rule("grad", Gaussian(), 0.1), model=model).remove()
+    perturb(optimizer, Rule("weight", Gaussian(), 0.1, params="^head"), model=model).remove()
+    perturb(optimizer, NOISE)
+
+
+def test_an_embedding_that_writes_its_own_weight_is_refused_at_the_step_without_the_model() -> None:
+    words = nn.Embedding(5, 3, max_norm=0.5)
+    optimizer = torch.optim.SGD(words.parameters(), lr=0.1)
+    perturb(optimizer, NOISE)
+    words(torch.arange(5)).sum().backward()
+    with pytest.raises(UsageError, match=r"1 parameters \(number 0\) were written while a perturb"):
+        optimizer.step()
+
+
 def test_weights_that_are_swapped_for_a_validation_come_back() -> None:
     model = network()
     _, handle = stepped(model)

@@ -55,6 +55,7 @@ class AttachedRule:
         self.gradient_norm: Array | None = None
         self.memory = MEMORIES[rule.noise.remembers](rule, self.slots)
         self._is_anti = isinstance(rule.noise, Anti)
+        self.read_groups()
 
     @property
     def n_elements(self) -> int:
@@ -99,6 +100,7 @@ class AttachedRule:
             grad_scale: Factor by which a gradient scaler has multiplied the gradients.
             tracks: Whether to note the gradient norm for the metrics in any case.
         """
+        self.read_groups()
         signals, needs = self._signals(stream), self.schedule.needs
         gradients = dense_gradients(self.slots) if needs or tracks else {}
         if gradients:
@@ -130,11 +132,12 @@ class AttachedRule:
             self.value = torch.from_numpy(filled).to(device)
 
     def _signals(self, stream: Stream) -> Signals:
+        n_elements = self.n_elements
         return Signals(
             step=stream.step,
             stream=stream,
-            n_elements=self.n_elements,
-            unit_norm=self.rule.noise.norm(max(self.n_elements, 1)),
+            n_elements=n_elements,
+            unit_norm=self.rule.noise.norm(max(n_elements, 1)),
             is_gradient_noise=self.rule.where is Place.GRAD,
         )
 
@@ -170,16 +173,20 @@ class AttachedRule:
             for number, slot in self._slot_of_group.items()
         }
         self.sizes = [sizes[slot.group_number] for slot in self.slots]
+        self.read_groups()
+
+    def read_groups(self) -> None:
+        """Find the places of the slots that their group takes out, as the groups are now."""
+        groups = {n for n, slot in self._slot_of_group.items() if not group_factor(slot.group, 0)}
+        places = (i for i, slot in enumerate(self.slots) if slot.group_number in groups)
+        self._silent = frozenset(places if groups else ())
 
     @property
-    def _left_out(self) -> set[int]:
-        """Places of the slots that their group takes out, so that no common norm counts them."""
+    def _left_out(self) -> frozenset[int]:
+        """Places of the slots to which nothing is added, so that no common norm counts them."""
         if self.sizes_before is not None:  # what the last step added is still to be taken away
-            return set()
-        groups = {n for n, slot in self._slot_of_group.items() if not group_factor(slot.group, 0)}
-        return (
-            {i for i, s in enumerate(self.slots) if s.group_number in groups} if groups else groups
-        )
+            return frozenset()
+        return self._silent
 
     def _remember_sizes(self) -> None:
         """Keep the sizes that `Anti` takes away at the next step."""

@@ -16,15 +16,19 @@ other times parameters may be written freely.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
-from torch.utils._pytree import tree_leaves
 
 from antifragile.errors import UsageError
+from antifragile.optim.attach.own_weights import (
+    PLAIN,
+    have_memory_of_their_own,
+    is_shared,
+    is_viewed,
+)
 from antifragile.optim.attach.selection import Slot
 from antifragile.optim.noise.kernel import can_check, checksums_native, copy_native, is_native
 
@@ -57,7 +61,7 @@ class TransientWeights:
         self._positions = {index: i for i, index in enumerate(self.indices)}
         _refuse_shared(self.slots)
         self.is_in = False
-        self._may_exchange = model is not None and _have_memory_of_their_own(self.parameters, model)
+        self._may_exchange = model is not None and have_memory_of_their_own(self.parameters, model)
         self._exchanges = False
         self._buffers: list[Tensor] = []
         self._clean: list[Tensor] = []
@@ -123,16 +127,23 @@ class TransientWeights:
         return [slot for slot, version, sealed, other in pairs if other or version != sealed]
 
     def refuse_writes(self) -> None:
-        """Check that no weight was written since `seal`.
+        """Check that no weight was written since `seal`, nor shared where that cannot be followed.
 
         Raises:
-            UsageError: Weights were written.
+            UsageError: Weights were written, or perturbed copies of them shared.
         """
         if written := self.overwritten():
             raise UsageError(
-                f"{_named(written)} while a perturbation was in; load or change weights inside "
-                "handle.clean(), load them before the optimizer's state, or between "
+                f"{_named(written)} were written while a perturbation was in; load or change "
+                "weights inside handle.clean(), load them before the optimizer's state, or between "
                 "optimizer.step() and the next forward with model= given to perturb()."
+            )
+        if self._exchanges and (shared := self._shared_twice()):
+            raise UsageError(
+                f"{_named(shared)} were shared with another process while a perturbation was in, "
+                "and others have their memory of before, so that one of the two would see no step; "
+                "share or send the model between optimizer.step() and the next forward, or inside "
+                "handle.clean()."
             )
 
     def lift(self, *, accept_writes: bool = False) -> None:
@@ -152,25 +163,42 @@ class TransientWeights:
             self.refuse_writes()
         elif found := self.overwritten():
             logger.warning(
-                "%s while a perturbation was in; their present values are kept.", _named(found)
+                "%s were written while a perturbation was in; their present values are kept.",
+                _named(found),
             )
             written = {slot.index for slot in found}
         self._bring_back(written)
         torch.clear_autocast_cache()
         self.is_in = False
 
+    def _shared_twice(self) -> list[Slot]:
+        """List the parameters of which others have both the clean memory and the perturbed copy."""
+        triples = zip(self.slots, self._clean, self._buffers, strict=True)
+        return [
+            slot
+            for slot, clean, buffer in triples
+            if is_shared(buffer) and (is_shared(clean) or is_viewed(clean, 2))
+        ]
+
     def _follow_views(self, written: set[int]) -> None:
         """Where somebody has taken a view of a perturbed copy, make that the parameter's memory.
 
-        So a view stays one of the parameter, whenever it was taken. Where there are views of both,
-        the older ones count.
+        So a view stays one of the parameter, whenever it was taken, and so does what another
+        process was sent. Where there are views of both, the older ones count.
         """
         for place, index in enumerate(self.indices):
             clean, buffer = self._clean[place], self._buffers[place]
-            if index not in written and _is_viewed(buffer, 3) and not _is_viewed(clean, 2):
-                buffer.copy_(clean)
-                self._clean[place], self._buffers[place] = buffer, clean
-                self._may_exchange = False
+            is_sent = is_shared(buffer)
+            if index in written or not (is_sent or is_viewed(buffer, 3)):
+                continue
+            if is_viewed(clean, 2) or is_shared(clean):
+                if is_sent:  # left to others, who get the clean weights of now
+                    self._buffers[place] = torch.empty_like(clean)
+                    buffer.copy_(clean)
+                continue
+            buffer.copy_(clean)
+            self._clean[place], self._buffers[place] = buffer, clean
+            self._may_exchange &= is_sent
 
     def _bring_back(self, written: set[int]) -> None:
         """Bring the clean weights back, but for parameters with these numbers, which stay."""
@@ -222,7 +250,7 @@ def _name(slot: Slot) -> str:
 def _named(slots: Sequence[Slot]) -> str:
     first = _name(slots[0])
     more = f" and {len(slots) - 1} more" if len(slots) > 1 else ""
-    return f"{len(slots)} parameters ({first}{more}) were written"
+    return f"{len(slots)} parameters ({first}{more})"
 
 
 def _refuse_shared(slots: Sequence[Slot]) -> None:
@@ -233,7 +261,7 @@ def _refuse_shared(slots: Sequence[Slot]) -> None:
     """
     first: dict[int, Slot] = {}
     for slot in slots:
-        if type(slot.parameter) not in (Tensor, nn.Parameter) or not slot.parameter.numel():
+        if type(slot.parameter) not in PLAIN or not slot.parameter.numel():
             continue
         other = first.setdefault(slot.parameter.data_ptr(), slot)
         if other is not slot:
@@ -241,25 +269,6 @@ def _refuse_shared(slots: Sequence[Slot]) -> None:
                 f"{_name(other)} and {_name(slot)} are two parameters in the same memory; tie them "
                 "as one parameter (b.weight = a.weight), or leave one out by params=."
             )
-
-
-def _is_viewed(tensor: Tensor, owners: int) -> bool:
-    """Whether anybody but so many owners holds a tensor's memory."""
-    count = getattr(torch._C, "_storage_Use_Count", None)
-    return count is not None and count(tensor.untyped_storage()._cdata) > owners
-
-
-def _have_memory_of_their_own(parameters: Sequence[Tensor], model: nn.Module) -> bool:
-    """Whether no other tensor of the model has the memory of one of these, and none is on a GPU."""
-    if not parameters:
-        return False  # nothing to exchange
-    kept = [value for module in model.modules() for value in tree_leaves(vars(module).copy())]
-    tensors = [value for value in kept if isinstance(value, Tensor)]  # parameters and buffers, too
-    everywhere = dict.fromkeys((*parameters, *tensors))
-    if not all(type(t) in (Tensor, nn.Parameter) for t in everywhere):
-        return False  # a wrapper, whose memory may be anywhere
-    users = Counter(t.untyped_storage().data_ptr() for t in everywhere)
-    return all(p.is_cpu and users[p.untyped_storage().data_ptr()] == 1 for p in parameters)
 
 
 def _fills_its_memory(parameter: Tensor) -> bool:

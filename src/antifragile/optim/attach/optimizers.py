@@ -21,7 +21,6 @@ MOMENTS = (*MOMENTA, *SQUARES, "max_exp_avg_sq", "grad_avg", "exp_inf", "sum", "
 _PRECONDITIONING = (optim.RMSprop, optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam)
 KNOWN = (*_PRECONDITIONING, optim.SGD, optim.Adamax, optim.Adagrad, optim.Adadelta)
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_state_dict_post_hooks")
-_INNER = ("optimizer", "original_optimizer", "base_optimizer")
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, rules: Sequence[Rule]) -> None:
@@ -32,10 +31,16 @@ def check_optimizer(optimizer: torch.optim.Optimizer, rules: Sequence[Rule]) -> 
             rule would have to know.
     """
     name = type(optimizer).__name__
-    if not all(hasattr(optimizer, hooks) for hooks in _HOOKS):
-        inner = next((i for i in _INNER if hasattr(optimizer, i)), None)
-        which = f"the one inside: perturb(wrapper.{inner}, ...)" if inner else "the one it wraps"
-        raise UsageError(f"{name} wraps an optimizer and has no hooks of its own; perturb {which}.")
+    if _is_wrapper(optimizer):
+        inside = optimizers_inside(optimizer)
+        innermost = [(path, o) for path, o in inside if not optimizers_inside(o)]
+        calls = " and ".join(f"perturb(wrapper{path}, ...)" for path, _ in innermost)
+        kinds = ", ".join(type(o).__name__ for _, o in innermost) or "of an unknown kind"
+        calls = f": {calls}" if calls else ""
+        raise UsageError(
+            f"{name} wraps an optimizer ({kinds}), which takes the steps; perturb the one "
+            f"inside{calls}."
+        )
     if isinstance(optimizer, optim.LBFGS):
         raise UsageError(
             f"{name} evaluates its closure more than once in a step; perturbations need an "
@@ -55,6 +60,24 @@ def _check_is_one_of(optimizer: torch.optim.Optimizer, kinds: Sequence[type], te
             f"a rule needs the {tensors} of the optimizer, and those of "
             f"{type(optimizer).__name__} are not known; use one of {names}."
         )
+
+
+def optimizers_inside(optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.optim.Optimizer]]:
+    """List the optimizers that a wrapper holds, from outside inwards, each with its attribute."""
+    found = [("", optimizer)]
+    for path, outer in found:  # grows on the way
+        for name, value in vars(outer).items():
+            if isinstance(value, optim.Optimizer) and all(value is not one for _, one in found):
+                found.append((f"{path}.{name}", value))
+    return found[1:]
+
+
+def _is_wrapper(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer has no hooks, or no parameter groups, of its own."""
+    if not all(hasattr(optimizer, hooks) for hooks in _HOOKS):
+        return True
+    inside = optimizers_inside(optimizer)
+    return any(inner.param_groups is optimizer.param_groups for _, inner in inside)
 
 
 def strays_from_langevin(optimizer: torch.optim.Optimizer, rule: Rule) -> bool:

@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch import distributed as dist
+from torch import nn
 
 from antifragile.errors import UsageError
 from antifragile.optim.attach.attached_rule import AttachedRule
 from antifragile.optim.attach.clean_weights import TransientWeights
-from antifragile.optim.attach.inputs.perturbed import PerturbedInputs
+from antifragile.optim.attach.inputs.noise import InputNoise
 from antifragile.optim.attach.own_weights import OwnWeights
-from antifragile.optim.attach.selection import select, slots_of
+from antifragile.optim.attach.selection import parameters_of, select, slots_of
 from antifragile.optim.noise.streams import Stream
 from antifragile.optim.rules import Place, Rule
 
@@ -49,6 +49,7 @@ class PerturbedOptimizer:
         exact: Those that need a second gradient inside the step.
         transient: Those whose perturbation is in the weights between two steps.
         weights: The parameters that exact and transient rules act on.
+        inputs: The rules on inputs, with the inputs of the present step.
         step_number: Number of the present step, 0-based.
         tracks: Whether gradient norms are noted for the metrics.
         after_following: Called when other parameters have come.
@@ -75,12 +76,14 @@ class PerturbedOptimizer:
         self.is_removed = self._was_trained = self.tracks = False
         self.after_following: Callable[[], None] = lambda: None
         self.told: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
+        self.inputs = InputNoise(self.stream)
         self.restart()
         self.put_in_early()
 
     def restart(self) -> None:
         """Begin again at the first step, with no memory; the weights must be clean."""
-        self.step_number, self._inputs = self._first_step, PerturbedInputs()
+        self.step_number = self._first_step
+        self.inputs.begin_step()
         self._attach_rules()
         for attached in self.attached:
             attached.prepare(self.stream(attached))
@@ -152,31 +155,21 @@ class PerturbedOptimizer:
             self.follow_new_groups()
         self.put_in()
         self._was_trained |= torch.is_grad_enabled()
-        rules = self._input_rules() if reads_input else []
-        return self._inputs.perturb(rules, self.stream, module, (args, kwargs)) if rules else None
+        return self.inputs.perturb(module, (args, kwargs)) if reads_input else None
 
     @property
     def awaits_embeddings(self) -> bool:
         """Whether noise is to be added to what an embedding of the present forward returns."""
-        return not self._clean_depth and self._inputs.awaits_embeddings
-
-    def perturb_embedded(self, module: nn.Module, read: Tensor, x: Tensor) -> Tensor:
-        """Add noise to what an embedding has read in a forward in training mode."""
-        return self._inputs.perturb_embedded(module, read, x, self.stream)
+        return not self._clean_depth and self.inputs.awaits_embeddings
 
     def enter_evaluation(self) -> None:
         """Bring the clean weights back until the next forward in training mode."""
         self.lift()
 
     @property
-    def acts_on_inputs(self) -> bool:
-        """Whether any rule perturbs inputs."""
-        return any(a.rule.where is Place.INPUT for a in self.attached)
-
-    @property
     def acts_in_forwards(self) -> bool:
         """Whether any rule perturbs weights or inputs while the model is called."""
-        return self.acts_on_inputs or any(a.rule.where is Place.WEIGHT for a in self.attached)
+        return any(a.rule.where in (Place.INPUT, Place.WEIGHT) for a in self.attached)
 
     @property
     def blurs_statistics(self) -> bool:
@@ -186,18 +179,6 @@ class PerturbedOptimizer:
             isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
             for module in modules
         )
-
-    def _input_rules(self) -> list[AttachedRule]:
-        return [a for a in self.attached if a.rule.where is Place.INPUT and not a.is_off]
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs that were perturbed within the present step."""
-        return self._inputs.n_perturbed
-
-    @n_inputs.setter
-    def n_inputs(self, number: int) -> None:
-        self._inputs.n_perturbed = number
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -252,7 +233,7 @@ class PerturbedOptimizer:
             if attached.rule.where is Place.STEP and not attached.is_idle:
                 attached.add_for_good(self.stream(attached))
         self.step_number += 1
-        self._inputs = PerturbedInputs()
+        self.inputs.begin_step()
         self._was_trained = False
         for attached in self.transient:
             attached.set_sizes()
@@ -260,8 +241,7 @@ class PerturbedOptimizer:
 
     def _check_was_trained(self) -> None:
         """Refuse gradients that cannot be those of perturbed weights or inputs."""
-        inputs = self._input_rules()
-        acts = inputs or any(not attached.is_off for attached in self.transient)
+        acts = self.inputs.acting or any(not attached.is_off for attached in self.transient)
         if not acts or self.model is None or not self._has_gradients():
             return
         if not self._was_trained:
@@ -271,9 +251,7 @@ class PerturbedOptimizer:
                 "called (a trainer's callback its name, as network=), and train in model.train(); "
                 "calls without gradients or with other tensors (torch.func) do not count."
             )
-        for attached in inputs:
-            if (found := self._inputs.not_found(attached)) is not None:
-                raise UsageError(f"a rule on 'input' found {found}.")
+        self.inputs.check_found()
 
     # --- rules and streams ---------------------------------------------------------------------
 
@@ -320,6 +298,7 @@ class PerturbedOptimizer:
             )
             for number, rule in enumerate(self.rules)
         ]
+        self.inputs.rules = [a for a in self.attached if a.rule.where is Place.INPUT]
         acting = [a for a in self.attached if a.rule.where is Place.WEIGHT]
         self.exact = [a for a in acting if a.rule.noise.needs_closure]
         self.transient = [a for a in acting if not a.rule.noise.needs_closure]
@@ -327,9 +306,7 @@ class PerturbedOptimizer:
         self._own = OwnWeights(self.model, self.weights.parameters)
 
     def _has_gradients(self) -> bool:
-        groups = self.optimizer.param_groups
-        return any(parameter.grad is not None for group in groups for parameter in group["params"])
+        return any(parameter.grad is not None for parameter in parameters_of(self.optimizer))
 
     def _identities(self) -> list[int]:
-        groups = self.optimizer.param_groups
-        return [id(parameter) for group in groups for parameter in group["params"]]
+        return [id(parameter) for parameter in parameters_of(self.optimizer)]

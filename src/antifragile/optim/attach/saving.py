@@ -35,7 +35,7 @@ class HandleState(dict[str, Any]):
         return cls(
             format=_FORMAT,
             step=core.step_number,
-            forwards=core.n_inputs,
+            forwards=core.inputs.n_perturbed,
             seeds=list(core.seeds),
             per_rank=core.per_rank,
             replicas=core.replicas,
@@ -56,7 +56,7 @@ def load(core: PerturbedOptimizer, state: dict[str, Any]) -> None:
     """
     core.lift(accept_writes=True)
     _check(core, state)
-    core.step_number, core.n_inputs = int(state["step"]), int(state["forwards"])
+    core.step_number, core.inputs.n_perturbed = int(state["step"]), int(state["forwards"])
     core.seeds, core.per_rank = tuple(state["seeds"]), bool(state["per_rank"])
     for attached, saved in zip(core.attached, state["states"], strict=True):
         _load_rule(attached, saved)
@@ -152,6 +152,7 @@ def _load_rule(attached: AttachedRule, saved: dict[str, Any]) -> None:
         pairs = zip(tensors, attached.slots, strict=True)
         tensors = [t.to(slot.parameter).clone() for t, slot in pairs]
     attached.memory.tensors = tensors
+    attached.read_groups()
 
 
 def _check(core: PerturbedOptimizer, state: dict[str, Any]) -> None:

@@ -107,6 +107,11 @@ def group_factor(group: dict[str, Any], learning_rate_power: float) -> float:
     return float(share * float(group["lr"]) ** learning_rate_power)
 
 
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """List the parameters of all groups of an optimizer, in its order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def slots_of(optimizer: torch.optim.Optimizer, model: nn.Module | None) -> list[Slot]:
     """List every parameter of the optimizer, in its order."""
     names: dict[int, str] = {}

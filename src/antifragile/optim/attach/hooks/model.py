@@ -41,7 +41,7 @@ def hook_model(
             hooks.append(module.register_forward_pre_hook(link.enter))
             hooks.append(module.register_forward_hook(link.leave, always_call=True))
         hooks.append(module.register_forward_pre_hook(link.before_forward, with_kwargs=True))
-    if core.acts_on_inputs:
+    if core.inputs.rules:
         hooks += [
             module.register_forward_hook(link.after_embedding, with_kwargs=True)
             for module in model.modules()
@@ -131,7 +131,9 @@ class _Link:
 
     @_disable_dynamo
     def _perturb_embedded(self, module: nn.Module, read: Tensor, output: Tensor) -> Tensor | None:
-        return None if self.core is None else self.core.perturb_embedded(module, read, output)
+        return (
+            None if self.core is None else self.core.inputs.perturb_embedded(module, read, output)
+        )
 
     def before_state_dict(self, *_: object) -> None:
         if self.core is not None:

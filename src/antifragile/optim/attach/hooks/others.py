@@ -1,7 +1,8 @@
 """Other optimizers on perturbed parameters: one owner per parameter.
 
 A second optimizer that steps a parameter in which a perturbation is would make that perturbation
-permanent. It gets the clean weights instead, and its user is told once.
+permanent. It gets the clean weights instead, and its user is told once. A wrapper that steps the
+perturbed optimizer inside its own step (Lookahead) gets them as well, which is what it is to have.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from antifragile.errors import UsageError
+from antifragile.optim.attach.optimizers import optimizers_inside
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
+from antifragile.optim.attach.selection import parameters_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +69,21 @@ def _shared(core: PerturbedOptimizer, optimizer: torch.optim.Optimizer) -> int:
     if core.optimizer is optimizer:
         return 0
     owned = {id(parameter) for parameter in core.weights.parameters}
-    return sum(id(p) in owned for group in optimizer.param_groups for p in group["params"])
+    return sum(id(parameter) in owned for parameter in parameters_of(optimizer))
 
 
 def _before_any_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     for core in list(_CORES):
         if core.weights.is_in and (number := _shared(core, optimizer)):
+            is_wrapper = any(core.optimizer is inner for _, inner in optimizers_inside(optimizer))
+            if is_wrapper and core.model is None:
+                raise UsageError(
+                    f"{type(optimizer).__name__} reads and writes the weights around the steps of "
+                    f"{type(core.optimizer).__name__}, which perturbs them at all other times "
+                    "where it does not know the model; pass model= to perturb()."
+                )
             core.lift()
-            if optimizer not in core.told:
+            if not is_wrapper and optimizer not in core.told:
                 core.told.add(optimizer)
                 logger.warning(
                     "%s steps %d parameters that are perturbed through another optimizer (%s): it "

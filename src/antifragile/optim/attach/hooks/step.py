@@ -17,6 +17,7 @@ from torch._compile import _disable_dynamo
 from antifragile.errors import UsageError
 from antifragile.optim.attach.hooks.model import frozen_statistics
 from antifragile.optim.attach.perturbed_optimizer import PerturbedOptimizer
+from antifragile.optim.attach.selection import parameters_of
 
 Closure = Callable[[], Any]
 _HOOKED = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
@@ -86,9 +87,9 @@ class StepHooks:
 
     def _clear_gradients(self) -> None:
         """Forget the gradients of the first pass, also where the closure does not."""
-        model, groups = self._core.model, self._core.optimizer.param_groups
+        model = self._core.model
         others = [] if model is None else list(model.parameters())
-        for parameter in (*(p for group in groups for p in group["params"]), *others):
+        for parameter in (*parameters_of(self._core.optimizer), *others):
             parameter.grad = None
 
     def _gradients_are_ready(self) -> None:
@@ -132,10 +133,9 @@ def _only_makes_state(optimizer: torch.optim.Optimizer, kwargs: dict[str, Any]) 
     """
     if optimizer.state or kwargs.get("closure", ...) is not None:
         return False
-    groups = optimizer.param_groups
-    if any("lr" not in group or float(group["lr"]) for group in groups):
+    if any("lr" not in group or float(group["lr"]) for group in optimizer.param_groups):
         return False
-    parameters = [p for group in groups for p in group["params"] if p.requires_grad]
+    parameters = [p for p in parameters_of(optimizer) if p.requires_grad]
     return all(p.grad is not None and not p.grad.any() for p in parameters)
 
 
