@@ -15,6 +15,7 @@ from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, CommandExperiment, Experiment
+from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.errors import UsageError
@@ -40,6 +41,7 @@ value = SCALE * (model.FACTOR * given + model.OFFSET) + noise
 (here / "checkpoint.txt").write_text("of this run")
 pathlib.Path(sys.argv[2], "m.json").write_text(json.dumps({"value": value}))
 """
+NOT_A_NUMBER = "value = value if model.OFFSET else float('nan')\n"
 Study = Callable[..., AblationOutcome]
 
 
@@ -140,6 +142,23 @@ def test_a_failed_run_is_kept_apart_and_tried_again(study: Study, tmp_path: Path
     assert "exit code 1: assert model.FACTOR == 3, 'no training' | " in failure
     second = study()
     assert (second.n_run, second.n_found) == (2, 8)
+
+
+def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path: Path) -> None:
+    diverges = TRAIN.replace('(here / "checkpoint', NOT_A_NUMBER + '(here / "checkpoint')
+    write(tmp_path / "source" / "train.py", diverges)
+    outcome = study()
+    assert (outcome.n_run, outcome.n_failed) == (10, 0)
+    results = read_results(outcome.manifest)
+    assert [run.ablated for run in results.diverged] == [("model-offset--zero",)] * 2
+    table = results.protocols[0].judged.table.set_index("target")
+    found = values(outcome)
+    one, two = found["baseline"]
+    assert one is not None
+    assert two is not None
+    worst = min(value for value in found["model-factor--identity"] if value is not None)
+    assert table.loc["model-offset--zero", "difference"] == pytest.approx((one + two) / 2 - worst)
+    assert study().n_run == 0
 
 
 def test_a_script_that_seeds_itself_with_a_constant_is_found_out(

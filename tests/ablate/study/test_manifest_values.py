@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from antifragile.ablate.study.manifest import manifest_from
 from antifragile.ablate.study.manifest_files import load_manifest
-from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.results import read_results, run_values
 from antifragile.cli.main import run
 from antifragile.errors import UsageError
-from antifragile.report.ablation.tables import ablation_tables
+from antifragile.report.ablation.tables import ablation_tables, checks_table
 from antifragile.report.table import as_markdown
 from benchmarks.trust.fuzzing.mutations import mutate_data
 
@@ -82,16 +82,26 @@ def test_a_wrong_value_is_named(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -1e308, 1e200])
-def test_a_diverged_run_is_one_without_a_number(
+def test_a_diverged_run_counts_as_the_worst(
     plain: dict[str, Any], value: float, tmp_path: Path
 ) -> None:
     name = plain["metric"]
     plain["runs"][0]["metrics"][name] = value
     path = tmp_path / "m.json"
     path.write_text(json.dumps(plain))
-    before = read_results(load_manifest(COMMITTED)).protocols[0].baseline.n
+    before, after = (read_results(load_manifest(where)) for where in (COMMITTED, path))
     assert not plain["runs"][0]["ablated"]
-    assert read_results(load_manifest(path)).protocols[0].baseline.n == before - 1
+    assert after.protocols[0].baseline.n == before.protocols[0].baseline.n - 1
+    assert (len(before.diverged), len(after.diverged)) == (0, 1)
+    sign = after.manifest.sign
+    others = [run.metrics for run in before.manifest.runs[1:] if run.metrics]
+    worst = min(sign * metrics[name] for metrics in others)
+    key = frozenset[str](), plain["runs"][0]["seed"]
+    values = run_values(after.manifest, after.manifest.protocols[0])
+    assert values[key] == worst
+    rows = [row for row in checks_table(after).rows if row[0] == "diverged"]
+    assert "baseline (retrain), 1 of " in str(rows[0][1])
+    assert "counted as the worst finite value" in str(rows[0][1])
 
 
 def test_a_number_of_400_digits_is_a_sentence(

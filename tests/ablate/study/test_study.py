@@ -297,7 +297,7 @@ def test_a_run_that_never_ends_is_ended(tmp_path: Path, run: Run) -> None:
         ("def run(build_model, seed, data_order_seed):\n    return {'a': 'x'}\n", "'a' must be a"),
         (
             "def run(build_model, seed, data_order_seed):\n    return {'a': float('nan')}\n",
-            "'a' is not a number",
+            "metric 'a' is nan, the training diverged",
         ),
         ("def run(build_model):\n    return {'a': 1}\n", "raised TypeError: run"),
         ("def run(build_model, seed, data_order_seed):\n    1 / 0\n", "raised ZeroDivisionError"),
@@ -341,7 +341,7 @@ def test_an_infinite_metric_of_the_baseline_is_said_before_the_study(
     make_folder(tmp_path)
     text = "def run(build_model, seed, data_order_seed):\n    return {'a': -float('inf')}\n"
     write(tmp_path / "wrong.py", text)
-    with pytest.raises(UsageError, match="fails on the baseline: metric 'a' is -inf, and only"):
+    with pytest.raises(UsageError, match="fails on the baseline: metric 'a' is -inf, the training"):
         run(tmp_path, tmp_path / "wrong.py")
 
 

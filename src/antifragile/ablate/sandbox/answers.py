@@ -81,7 +81,7 @@ def read_answer(path: Path, kind: Any) -> Answer | None:
     content = _read_file(path)
     if content is None:
         return None
-    data = _parsed(content)
+    data = _parsed(content, allows_nan=kind == dict[str, float])  # as metrics may be
     if not isinstance(data, dict) or not ("value" in data) ^ ("failure" in data):
         raise MalformedAnswer("answered with something else than a value or a failure")
     if "failure" in data:
@@ -174,12 +174,13 @@ def _read_file(path: Path) -> bytes | None:
         return None
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytes, *, allows_nan: bool) -> Any:
     if not content:
         raise MalformedAnswer("left an empty answer")
     try:
         text = content.decode("utf-8")
-        data = json.loads(text, parse_int=_whole_number, parse_constant=_constant)
+        constant = float if allows_nan else _constant
+        data = json.loads(text, parse_int=_whole_number, parse_constant=constant)
         if _SURROGATE.search(content):  # text that nobody could print
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

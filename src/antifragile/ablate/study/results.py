@@ -4,12 +4,15 @@ Contributions are baseline minus ablated, turned so that above zero the componen
 that the metric is 2 units worse without it. The checks come first because they say how far the rest
 can be trusted: the repeat must be identical, and the placebo (the baseline in another batch order,
 which cuts nothing) must not be found to do anything; its interval is the noise that any change
-brings with it. A run without a number that can be compared counts as failed, with the reason.
+brings with it. A run that lacks the metric counts as failed, with the reason. One whose metric is
+not finite has diverged: it counts as the worst finite value of the study, so that it is ranked
+worst, and its true effect is the larger one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,7 +42,7 @@ class BaselineSummary:
     """The baseline's metric over its finished seeds.
 
     Args:
-        n: Seeds.
+        n: Seeds whose metric is finite.
         mean: Mean in units of the metric; NaN without seeds.
         spread: Standard deviation; NaN with fewer than two seeds.
     """
@@ -99,7 +102,8 @@ class AblationResults:
         repeats: (seeds run twice, of these bit-identical).
         placebo: The judged placebo arm; None when it was not run.
         rank: Agreement of the two protocols; None with one.
-        failures: The runs that failed, and those without a number to compare; each with a reason.
+        failures: The runs that failed, and those that lack the metric; each with a reason.
+        diverged: The runs whose metric is not finite.
         changed: Variants that are no longer there as they were run; None for none.
     """
 
@@ -109,6 +113,7 @@ class AblationResults:
     placebo: Judged | None
     rank: RankAgreement | None
     failures: tuple[ManifestRun, ...]
+    diverged: tuple[ManifestRun, ...]
     changed: ChangedVariants | None = None
 
     @property
@@ -145,6 +150,7 @@ def read_results(
         placebo=_placebo(manifest),
         rank=_rank_agreement(manifest),
         failures=tuple(_failures(manifest)),
+        diverged=tuple(run for run in manifest.runs if is_diverged(run.metrics, manifest.metric)),
         changed=changed,
     )
 
@@ -154,31 +160,56 @@ def run_values(
 ) -> Values:
     """Metric by configuration and seed, turned so that higher is better.
 
-    NaN where a run failed, or has no number that can be compared.
+    NaN where a run failed.
     """
+    turned = turned_values([run.metrics for run in manifest.runs], manifest.metric, manifest.sign)
     return {
-        (frozenset(run.ablated), run.seed): manifest.sign
-        * comparable_value(run.metrics, manifest.metric)
-        for run in manifest.runs
+        (frozenset(run.ablated), run.seed): value
+        for run, value in zip(manifest.runs, turned, strict=True)
         if run.protocol is protocol and run.role is role
     }
 
 
-def comparable_value(metrics: Mapping[str, float] | None, metric: str) -> float:
-    """The judged metric of a run; NaN if it failed or `metric_fault` finds one."""
-    return np.nan if metrics is None or metric_fault(metrics, metric) else metrics[metric]
+def turned_values(
+    metrics: Sequence[Mapping[str, float] | None], metric: str, sign: float
+) -> list[float]:
+    """Turn the judged metrics of all runs of a study so that higher is better.
+
+    Args:
+        metrics: The metrics of each run; None where it failed.
+        metric: The judged one.
+        sign: Factor that turns it.
+
+    Returns:
+        A number per run: NaN where it failed or lacks the metric, the worst finite one where it
+        has diverged.
+    """
+    known = [found is not None and metric in found for found in metrics]
+    values = [
+        sign * found[metric] if found is not None and is_known else np.nan
+        for found, is_known in zip(metrics, known, strict=True)
+    ]
+    worst = min((value for value in values if _is_comparable(value)), default=np.nan)
+    return [
+        value if _is_comparable(value) or not is_known else worst
+        for value, is_known in zip(values, known, strict=True)
+    ]
+
+
+def is_diverged(metrics: Mapping[str, float] | None, metric: str) -> bool:
+    """Whether the judged metric of a run that ended is not finite, or near it."""
+    return metrics is not None and metric in metrics and not _is_comparable(metrics[metric])
+
+
+def _is_comparable(value: float) -> bool:
+    return abs(value) < _DIVERGED  # not NaN
 
 
 def metric_fault(metrics: Mapping[str, float], metric: str) -> str | None:
-    """Say, as a clause, why the judged metric of a run cannot be compared; None if it can."""
-    if metric not in metrics:
-        return f"the experiment returns no metric {metric!r}; it returns {listed_names(metrics)}"
-    if abs(metrics[metric]) < _DIVERGED:
+    """Say, as a clause, that a run lacks the judged metric; None if it has it."""
+    if metric in metrics:
         return None
-    return (
-        f"metric {metric!r} is {metrics[metric]:.3g}, and only numbers below {_DIVERGED:g} in size "
-        "can be compared; the training diverged"
-    )
+    return f"the experiment returns no metric {metric!r}; it returns {listed_names(metrics)}"
 
 
 def listed_names(names: Iterable[str], most: int = _MOST_NAMES) -> str:
@@ -232,15 +263,22 @@ def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> 
     return ProtocolResult(
         protocol=protocol,
         judged=judged,
-        baseline=_baseline(manifest, values),
+        baseline=_baseline(manifest, protocol),
         notes=design.notes(values, judged.table),
         without_number=tuple(row for row in asked if row not in rows),
     )
 
 
-def _baseline(manifest: AblationManifest, values: Values) -> BaselineSummary:
-    known = [value for (ablated, _), value in values.items() if ablated == BASELINE]
-    finite = manifest.sign * np.asarray([value for value in known if np.isfinite(value)])
+def _baseline(manifest: AblationManifest, protocol: TrainingProtocol) -> BaselineSummary:
+    found = [
+        run.metrics[manifest.metric]
+        for run in manifest.runs
+        if (run.protocol, run.role) == (protocol, Role.RUN)
+        and not run.ablated
+        and run.metrics is not None
+        and manifest.metric in run.metrics
+    ]
+    finite = np.asarray([value for value in found if _is_comparable(value)])
     n = len(finite)
     return BaselineSummary(
         n=n,
@@ -256,8 +294,13 @@ def _repeats(manifest: AblationManifest) -> tuple[int, int]:
         if not run.ablated and run.role is Role.RUN and run.protocol is TrainingProtocol.RETRAIN
     }
     again = [run for run in manifest.runs if run.role is Role.REPEAT and run.seed in first]
-    same = [run.metrics is not None and run.metrics == first[run.seed] for run in again]
+    same = [run.metrics is not None and _alike(run.metrics, first[run.seed]) for run in again]
     return len(again), sum(same)
+
+
+def _alike(some: Mapping[str, float], others: Mapping[str, float] | None) -> bool:
+    """Whether two runs have the same metrics to the bit, NaN included."""
+    return json.dumps(some, sort_keys=True) == json.dumps(others, sort_keys=True)
 
 
 def _placebo(manifest: AblationManifest) -> Judged | None:

@@ -46,7 +46,7 @@ from antifragile.ablate.study.request import (
     is_higher_better,
     shown_path,
 )
-from antifragile.ablate.study.results import comparable_value, metric_fault
+from antifragile.ablate.study.results import is_diverged, metric_fault, turned_values
 from antifragile.ablate.study.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
     StudyProcesses,
@@ -236,6 +236,11 @@ class _Study:
         self.metric = self.metric or next(iter(run.metrics))
         if fault := metric_fault(run.metrics, self.metric):
             raise UsageError(f"the experiment fails on the baseline: {fault}.")
+        if is_diverged(run.metrics, self.metric):
+            raise UsageError(
+                f"the experiment fails on the baseline: metric {self.metric!r} is "
+                f"{run.metrics[self.metric]:.3g}, the training diverged."
+            )
         if self.request.experiment.command is not None and len(self.request.seeds) > 1:
             self._check_seeds(first)
 
@@ -293,9 +298,11 @@ class _Study:
 
     def _values(self, protocol: TrainingProtocol) -> dict[Request, float]:
         sign = 1 if self._is_higher_better() else -1
+        ended = self.runs.ended
+        turned = turned_values([run.metrics for run in ended.values()], self.metric or "", sign)
         return {
-            (plan.ablated, plan.seed): sign * comparable_value(run.metrics, self.metric or "")
-            for plan, run in self.runs.ended.items()
+            (plan.ablated, plan.seed): value
+            for plan, value in zip(ended, turned, strict=True)
             if plan.protocol is protocol and plan.role is Role.RUN
         }
 

@@ -112,7 +112,8 @@ def _print_outcome(
     failed = f", {outcome.n_failed} failed" if outcome.n_failed else ""
     refused = f", {outcome.n_refused} not run" if outcome.n_refused else ""
     faults = sum(run.metrics is not None for run in results.failures)
-    failed += f", {faults} without a number to compare" if faults else ""
+    failed += f", {faults} without the metric" if faults else ""
+    failed += f", {len(results.diverged)} diverged" if results.diverged else ""
     stdout().print(
         f"{outcome.n_run} runs{failed}, {outcome.n_found} found in the store{refused}, "
         f"{outcome.seconds:.1f} s."

@@ -66,6 +66,7 @@ def checks_table(results: AblationResults) -> Table:
         words += f"({r.low:.2f} to {r.high:.2f}, seeds resampled)"
         rows.append(["retrain against post-hoc", words])
     rows += [["failed", words] for words in failure_words(results)]
+    rows += [["diverged", words] for words in diverged_words(results)]
     rows += [["metrics", words] for words in differing_metrics(results.manifest)[:_MOST_NOTES]]
     return Table(
         title=f"{results.manifest.name}: checks before anything else",
@@ -248,6 +249,8 @@ def _placebo_words(results: AblationResults) -> str:
 def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:
     baseline = result.baseline
     if not baseline.n:
+        if any(_is_baseline(run, result) for run in results.diverged):
+            return "diverged in every seed that ended"
         is_failed = any(_is_baseline(run, result) for run in results.failures)
         return "failed in every seed that ended" if is_failed else "no run yet"
     spread = f", standard deviation {baseline.spread:.3g}" if baseline.n > 1 else ""
@@ -275,6 +278,17 @@ def failure_words(results: AblationResults) -> list[str]:
         (combined if " + " in label else alone).append(words)
     more = len(combined) - _MOST_NOTES
     return alone + combined[:_MOST_NOTES] + [f"{more} more combinations"] * (more > 0)
+
+
+def diverged_words(results: AblationResults) -> list[str]:
+    """A sentence per arm on runs whose metric is not finite, most of them first."""
+    ended = Counter((run.label, run.protocol) for run in results.manifest.runs)
+    diverged = Counter((run.label, run.protocol) for run in results.diverged)
+    return [
+        f"{label} ({protocol}), {n} of {ended[label, protocol]} runs: {results.manifest.metric} is "
+        "not finite; counted as the worst finite value, so that the true effect is larger"
+        for (label, protocol), n in sorted(diverged.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def _reason_words(reasons: Counter[str]) -> str:

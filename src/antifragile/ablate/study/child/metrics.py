@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import re
 from typing import Any
@@ -34,18 +33,17 @@ def checked_metrics(value: Any) -> dict[str, float]:
 def _number(name: str, value: Any) -> float:
     """A number of Python, NumPy or a framework, as an array of one element too; no bool, no text.
 
+    It may be infinite or NaN, as those of a training that diverged are.
+
     Raises:
-        Refusal: It is something else, or NaN.
+        Refusal: It is something else.
     """
     kind = getattr(value, "dtype", None)
     is_number = isinstance(value, numbers.Number) if kind is None else _NUMERIC.search(str(kind))
     try:
         if isinstance(value, bool) or not is_number:
             raise TypeError
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         what = f"{type(value).__name__} {value!r:.60}"
         raise Refusal(f"metric {name!r} must be a number; got {what}") from None
-    if math.isnan(number):
-        raise Refusal(f"metric {name!r} is not a number (NaN); the training diverged")
-    return number
