@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +12,16 @@ import pytest
 
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, CommandExperiment, Experiment
 from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.running.outlook import AblationOutlook
+from antifragile.ablate.study.running.runs import RunFailed
 from antifragile.ablate.study.server import StudyProcesses
-from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.ablate.study.study import AblationOutcome, plan_ablation, run_ablation
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from tests.ablate.study.small_study import make_folder, write
@@ -42,7 +46,7 @@ value = SCALE * (model.FACTOR * given + model.OFFSET) + noise
 pathlib.Path(sys.argv[2], "m.json").write_text(json.dumps({"value": value}))
 """
 NOT_A_NUMBER = "value = value if model.OFFSET else float('nan')\n"
-Study = Callable[..., AblationOutcome]
+Study = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +80,14 @@ def study(server: Server, tmp_path: Path) -> Study:
             "arms": list(CUTS),
             "seeds": (1, 2),
         }
+        call = changes.pop("call", run_ablation)
+        processes = StudyProcesses(server=server, fails_fast=changes.pop("fails_fast", False))
         with AblationStore(str(tmp_path / "study.db")) as store:
-            return run_ablation(
+            return call(  # type: ignore[no-any-return]  # an outcome, or an outlook
                 AblationRequest(**(chosen | changes)),
                 read_ablation_folder(variants),
                 store,
-                processes=StudyProcesses(server=server),
+                processes=processes,
             )
 
     return run
@@ -159,6 +165,41 @@ def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path:
     worst = min(value for value in found["model-factor--identity"] if value is not None)
     assert table.loc["model-offset--zero", "difference"] == pytest.approx((one + two) / 2 - worst)
     assert study().n_run == 0
+
+
+def test_the_outlook_counts_the_runs_that_are_made(study: Study) -> None:
+    def look(**changes: Any) -> AblationOutlook:
+        found: AblationOutlook = study(call=plan_ablation, **changes)
+        return found
+
+    before = look()
+    assert (before.n_wanted, before.n_found, before.is_least) == (10, 0, False)
+    assert math.isnan(before.seconds_each)
+    assert not before.can_show
+    assert (before.smallest_p, before.first_threshold) == (0.5, 0.025)
+    assert study(arms=list(CUTS)[:1]).n_run == 8
+    between = look()
+    assert (between.n_wanted, between.n_found) == (10, 8)
+    assert between.seconds_each > 0
+    assert between.bytes_each > 0
+    assert study().n_run == between.n_wanted - between.n_found
+    assert look().n_found == 10
+    assert look(seeds=range(1, before.seeds_needed + 1)).can_show
+    assert not look(seeds=range(1, before.seeds_needed)).can_show
+    assert look(design=DesignName.PAIRWISE).is_least
+
+
+def test_the_first_failure_ends_a_study_that_asks_for_it(study: Study, tmp_path: Path) -> None:
+    breaks = TRAIN.replace("noise =", "assert model.FACTOR == 3, 'no training'\nnoise =")
+    write(tmp_path / "source" / "train.py", breaks)
+    with pytest.raises(RunFailed) as failed:
+        study(fails_fast=True)
+    assert "model-factor--identity, seed " in str(failed.value)
+    assert "no training" in str(failed.value)
+    assert failed.value.exit_code == 1
+    ended = study(call=plan_ablation).n_found
+    assert ended >= 6
+    assert study().n_found == ended
 
 
 def test_a_script_that_seeds_itself_with_a_constant_is_found_out(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.generate.digests import AGAIN
-from antifragile.ablate.study.keys import RunKeys, _sha256
 from antifragile.ablate.study.request import TrainingProtocol
+from antifragile.ablate.study.running.keys import RunKeys, _sha256
 from antifragile.ablate.study.server import StudyCopies
 from antifragile.ablate.study.study import AblationOutcome
 from antifragile.errors import StoreError, UsageError

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -72,6 +72,7 @@ class ReadFiles:
         folders: A folder by the name that `note_opened` gave it, or what it is a copy of.
         known: The files in each that are known otherwise.
         certified: Hashes of the files that were beside the model when it was certified, by name.
+        hash_of: Makes a hash of a file.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class ReadFiles:
         folders: Mapping[str, Path],
         known: Mapping[str, Collection[str]],
         certified: Mapping[str, str],
+        hash_of: Callable[[Path], str] = sha256_of,
     ) -> None:
+        self._hash_of = hash_of
         self._folders, self._known, self._certified = folders, known, certified
         self._first: dict[str, tuple[str, float]] = {}  # hashes, and times of the last change
 
@@ -88,7 +91,7 @@ class ReadFiles:
         if name not in self._first:
             path = self._path(name)
             changed = path.stat().st_mtime if path.is_file() else 0.0
-            self._first[name] = sha256_of(path) if changed else "", changed
+            self._first[name] = self._hash_of(path) if changed else "", changed
         return self._first[name][0]
 
     def read_in_run(self, notes: Path, seconds: float) -> set[str]:

@@ -51,6 +51,7 @@ class StudyProcesses:
         server: Runs the jobs; None to start one for the study.
         certifier: Certifies combinations; None to start one if there are new ones.
         is_confined: Whether runs are held like probes: no network, no files but their own.
+        fails_fast: Whether the first run that fails ends the study.
     """
 
     workers: int = 1
@@ -58,6 +59,7 @@ class StudyProcesses:
     server: Server | None = None
     certifier: Server | None = None
     is_confined: bool = False
+    fails_fast: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

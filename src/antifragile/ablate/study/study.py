@@ -12,8 +12,8 @@ open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, count
@@ -47,7 +47,9 @@ from antifragile.ablate.study.request import (
     shown_path,
 )
 from antifragile.ablate.study.results import is_diverged, metric_fault, turned_values
-from antifragile.ablate.study.runs import AblationListener, AblationRuns
+from antifragile.ablate.study.running.launches import CommandRuns
+from antifragile.ablate.study.running.outlook import AblationOutlook, outlook_of
+from antifragile.ablate.study.running.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
     StudyProcesses,
     describe_environment,
@@ -109,11 +111,35 @@ def run_ablation(
             which the design says nothing may not run.
         CombineError: Ablations of the design clash.
     """
+    with _opened(request, folder, store, processes or StudyProcesses(), listener) as study:
+        return study.run(command)
+
+
+def plan_ablation(
+    request: AblationRequest,
+    folder: AblationFolder,
+    store: AblationStore,
+    *,
+    processes: StudyProcesses | None = None,
+) -> AblationOutlook:
+    """Say which runs a study needs, without running any; arguments and errors as `run_ablation`."""
+    with _opened(request, folder, store, processes or StudyProcesses(), None) as study:
+        return study.outlook()
+
+
+@contextmanager
+def _opened(
+    request: AblationRequest,
+    folder: AblationFolder,
+    store: AblationStore,
+    where: StudyProcesses,
+    listener: AblationListener | None,
+) -> Iterator[_Study]:
+    """Check a study, and open all that its runs need."""
     _check_framework(request, folder)
     _check_combinations(request, folder)
     if TrainingProtocol.POST_HOC in request.protocols:
         request.experiment.check_evaluates()
-    where = processes or StudyProcesses()
     with ExitStack() as opened:
         owner = opened.enter_context(store.owned(OwnedKind.ABLATION, request.name))
 
@@ -143,8 +169,9 @@ def run_ablation(
             combined,
             listener,
             is_confined=where.is_confined,
+            fails_fast=where.fails_fast,
         )
-        return _Study(runs).run(command)
+        yield _Study(runs)
 
 
 def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
@@ -197,6 +224,19 @@ class _Study:
             notes=(*runs.notes, *runs.server.notes),
         )
 
+    def outlook(self) -> AblationOutlook:
+        """Look which runs are wanted, as far as what the store has decides it."""
+        runs = self.runs
+        first = [PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])]
+        plans = dict.fromkeys([*first, *self._checks()])
+        while wanted := [plan for plan in self._wanted() if plan not in runs.ended]:
+            plans |= dict.fromkeys(wanted)
+            ended = runs.find(wanted)
+            runs.ended |= ended
+            if len(ended) < len(wanted):
+                break
+        return outlook_of(runs, list(plans), runs.find(plans))
+
     def _write_manifest(self, command: str) -> AblationManifest:
         runs, request, folder = self.runs, self.request, self.runs.folder
         manifest = AblationManifest(
@@ -241,10 +281,10 @@ class _Study:
                 f"the experiment fails on the baseline: metric {self.metric!r} is "
                 f"{run.metrics[self.metric]:.3g}, the training diverged."
             )
-        if self.request.experiment.command is not None and len(self.request.seeds) > 1:
-            self._check_seeds(first)
+        if self.runs.launches is not None and len(self.request.seeds) > 1:
+            self._check_seeds(first, self.runs.launches)
 
-    def _check_seeds(self, first: PlannedRun) -> None:
+    def _check_seeds(self, first: PlannedRun, launches: CommandRuns) -> None:
         """Find out whether a command is the same run under every seed.
 
         Raises:
@@ -254,7 +294,7 @@ class _Study:
         self.runs.complete([second], quietly=True)
         if self.runs.ended[first].metrics != self.runs.ended[second].metrics:
             return
-        found = constants(self.runs.notes_of(first), self.runs.notes_of(second))
+        found = constants(launches.notes_of(first), launches.notes_of(second))
         same = f"the baseline gives the same numbers under seeds {first.seed} and {second.seed}"
         if found:
             raise UsageError(

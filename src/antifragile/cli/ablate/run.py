@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +19,14 @@ from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.manifest_files import load_manifest, write_manifest
 from antifragile.ablate.study.repeat import differences, repeat_folder, repeat_request
 from antifragile.ablate.study.results import read_results
-from antifragile.ablate.study.runs import AblationProgress
+from antifragile.ablate.study.running.outlook import AblationOutlook
+from antifragile.ablate.study.running.runs import AblationProgress
 from antifragile.ablate.study.server import StudyProcesses
-from antifragile.ablate.study.study import AblationOutcome, run_ablation
+from antifragile.ablate.study.study import AblationOutcome, plan_ablation, run_ablation
 from antifragile.cli.ablate.choices import StudyFlags
 from antifragile.cli.console import print_json, stderr, stdout
 from antifragile.cli.options import JsonOption
+from antifragile.cli.study.live import clock
 from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_rich
 from antifragile.store.ablation import AblationStore
@@ -62,6 +66,13 @@ def run(
             help="Hold runs like probes: own files alone, no network, no secret variables.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say how many runs, how long, how much disk."),
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End the study with the first run that fails.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train every certified variant on paired seeds and say what each component was worth.
@@ -80,12 +91,19 @@ def run(
     else:
         only = chosen.only or []
         request = repeat_request(then, made, name=name, only=only, kinds=chosen.wanted_kinds)
+    processes = StudyProcesses(
+        workers=workers, limits=limits, is_confined=confine, fails_fast=fail_fast
+    )
     with AblationStore(store or str(folder / "ablation.db")) as opened, _ProgressLine() as line:
+        if dry_run:
+            outlook = plan_ablation(request, made, opened, processes=processes)
+            _print_outlook(outlook, workers, as_json=as_json)
+            return
         outcome = run_ablation(
             request,
             made,
             opened,
-            processes=StudyProcesses(workers=workers, limits=limits, is_confined=confine),
+            processes=processes,
             listener=line,
             command=f"antifragile {shlex.join(map(show_address, sys.argv[1:]))}",
         )
@@ -122,6 +140,30 @@ def _print_outcome(
         compared, found = differences(outcome.manifest, then)
         same = f"{compared - len(found)} of {compared} runs give the manifest's numbers exactly."
         stdout().print("\n".join([same, *found]), soft_wrap=True)
+
+
+def _print_outlook(outlook: AblationOutlook, workers: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(outlook))
+        return
+    n_missing = outlook.n_wanted - outlook.n_found
+    least = "At least " if outlook.is_least else ""
+    said = [f"{least}{outlook.n_wanted} runs, {outlook.n_found} of them in the store."]
+    if n_missing and outlook.n_found:
+        seconds = math.ceil(n_missing / workers) * outlook.seconds_each
+        words = f"The other {n_missing} take about {clock(seconds)}"
+        if math.isfinite(outlook.bytes_each):
+            words += f" and {n_missing * outlook.bytes_each / 2**20:,.1f} MiB of disk"
+        said.append(f"{words}, by the mean of those in the store ({outlook.seconds_each:.1f} s).")
+    elif n_missing:
+        said.append("How long they take is known when the first has ended: run, and ask again.")
+    if not outlook.can_show:
+        said.append(
+            f"So few seeds can show no difference after Holm: the smallest p is "
+            f"{outlook.smallest_p:.2g}, the first threshold {outlook.first_threshold:.2g}; "
+            f"{outlook.seeds_needed} seeds could. Intervals hold for each row alone."
+        )
+    stdout().print("\n".join(said), soft_wrap=True)
 
 
 class _ProgressLine:

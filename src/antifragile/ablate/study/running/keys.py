@@ -17,7 +17,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from antifragile._files import sha256_of
 from antifragile.ablate.command.launch import OF_OUTSIDE, OF_REPOSITORY
+from antifragile.ablate.command.repository import hash_of
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.source.opened import ReadFiles
@@ -61,6 +63,7 @@ class RunKeys:
             {OF_MODEL: copies.original, own: experiment.folder, OF_OUTSIDE: Path(os.sep)},
             {OF_MODEL: folder.files, own: tuple(experiment.files or ()), OF_OUTSIDE: ()},
             {f"{OF_MODEL}:{file}": sha256 for file, sha256 in folder.data.items()},
+            sha256_of if experiment.command is None else hash_of,
         )
         self._said: set[str] = set()
 
@@ -72,9 +75,16 @@ class RunKeys:
         """Find the keys of runs, and those that are stored.
 
         Below the key of what is known before a run, the store has either the run, or the names of
-        the files that it read; their hashes as they are now make the next key.
+        the files that it read; their hashes as they are now make the next key. Baselines whose
+        kept values others start from come first, since the keys of those hold theirs.
         """
-        found, asked = dict[PlannedRun, AblationRun](), list(dict.fromkeys(plans))
+        wanted = dict.fromkeys(plans)
+        first = started_from(wanted, self._request.experiment)
+        found = self._look_up(first) | self._look_up([p for p in wanted if p not in first])
+        return {plan: run for plan, run in found.items() if plan in wanted}
+
+    def _look_up(self, asked: list[PlannedRun]) -> dict[PlannedRun, AblationRun]:
+        found = dict[PlannedRun, AblationRun]()
         for plan in asked:
             self._keys[plan], self._read[plan] = self._first_key(plan), set()
             self.first[plan] = self._keys[plan]
@@ -104,7 +114,14 @@ class RunKeys:
             UsageError: One was changed while the study ran.
         """
         names = self._files.read_in_run(scratch / OPENED, seconds)
-        return sorted(names - self._read[plan])[:MOST_FILES]
+        new = sorted(names - self._read[plan])
+        if len(new) > MOST_FILES:
+            self._say_once(
+                "many",
+                f"Runs read {len(new):,} files; changes of {len(new) - MOST_FILES:,} are not "
+                "noticed.",
+            )
+        return new[:MOST_FILES]
 
     def extend(self, plan: PlannedRun, names: Iterable[str]) -> None:
         """Make the key of a run that read these files too."""

@@ -19,30 +19,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from antifragile._files import make_folder, safe_name
-from antifragile.ablate.command.jobs import Launch
-from antifragile.ablate.command.launch import NOTES
-from antifragile.ablate.command.notes import RunNotes, read_notes
-from antifragile.ablate.command.overlay import can_mount
-from antifragile.ablate.command.pairs import unpaired
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
 from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.child.run import KEPT, OPENED, RunArguments, run_job
+from antifragile.ablate.study.child.run import KEPT, RunArguments, run_job
 from antifragile.ablate.study.combinations import Combinations
-from antifragile.ablate.study.keys import READ_FILES, RunKeys
 from antifragile.ablate.study.request import (
     AblationRequest,
-    CommandExperiment,
     PlannedRun,
-    Role,
     TrainingProtocol,
     started_from,
     starts_from_kept,
 )
-from antifragile.errors import StoreError
+from antifragile.ablate.study.running.keys import READ_FILES, RunKeys
+from antifragile.ablate.study.running.launches import CommandRuns
+from antifragile.errors import AntifragileError, StoreError
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.owner import Ownership
 from antifragile.store.records import Environment
@@ -72,6 +65,10 @@ class AblationProgress:
     what: str
 
 
+class RunFailed(AntifragileError):
+    """A run failed, and the study was to end with it."""
+
+
 AblationListener = Callable[[AblationProgress], None]
 
 
@@ -87,6 +84,7 @@ class AblationRuns:
         combinations: The variants, with verdicts on configurations that cut several arms.
         listener: Called after every run.
         is_confined: Whether a run writes in its own folders alone.
+        fails_fast: Whether the first run that fails ends the study.
     """
 
     def __init__(
@@ -100,23 +98,22 @@ class AblationRuns:
         listener: AblationListener | None,
         *,
         is_confined: bool = False,
+        fails_fast: bool = False,
     ) -> None:
         self.request, self.folder, self.store = request, combinations.folder, store
         self.owner, self.server, self.environment = owner, server, environment
         self.combinations, self.listener = combinations, listener
-        self._is_confined = is_confined
+        self._is_confined, self._fails_fast = is_confined, fails_fast
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.keys = RunKeys(request, store, environment, combinations)
         self.notes: list[str] = []
         self._kept_values: dict[PlannedRun, Path] = {}  # files that were checked or written
-        self._mounts: bool | None = None  # not tried yet
-        self._said_unpaired: set[str] = set()
         self.n_run = self.n_found = self.n_failed = self.n_refused = 0
         self._kept, self._started = default_files(store, request.name), time.monotonic()
-
-    @property
-    def _is_command(self) -> bool:
-        return self.request.experiment.command is not None
+        command = request.experiment.command
+        self.launches: CommandRuns | None = None
+        if command is not None:
+            self.launches = CommandRuns(command, self.folder, self.keys, self._kept / "runs")
 
     @property
     def seconds(self) -> float:
@@ -130,7 +127,6 @@ class AblationRuns:
             plans: The wanted runs.
             quietly: Do not tell the listener.
         """
-        self.keys.look_up(started_from(plans, self.request.experiment))
         missing = self._not_ended(plans)
         starts = started_from(missing, self.request.experiment)
         baselines = [plan for plan in starts if plan not in self._kept_values]
@@ -142,6 +138,15 @@ class AblationRuns:
             others = self._not_ended(others)
         random.Random(len(self.ended)).shuffle(others)
         self._run_jobs(others, wanted=len(others), quietly=quietly)
+
+    def find(self, plans: Iterable[PlannedRun]) -> dict[PlannedRun, AblationRun]:
+        """Find those runs that the store has, with their numbers.
+
+        It has none of combinations that nobody has written and certified yet.
+        """
+        there = [plan for plan in plans if self.folder.place(sorted(plan.ablated)).exists()]
+        found = self.keys.look_up(there)
+        return {plan: run for plan, run in found.items() if run.metrics is not None}
 
     def _not_ended(self, plans: Iterable[PlannedRun]) -> list[PlannedRun]:
         """Take the runs that the store has and those that may not run; return the others."""
@@ -185,6 +190,11 @@ class AblationRuns:
                 if not quietly:
                     last = f"{plan.label}, seed {plan.seed}, {plan.protocol}"
                     self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
+                if self._fails_fast and (failure := self.ended[plan].failure):
+                    raise RunFailed(
+                        f"{plan.label}, seed {plan.seed}, failed, which ends the study: "
+                        f"{failure}. What ended is stored."
+                    )
 
     def _take(self, plan: PlannedRun, outcome: Outcome, scratch: Path) -> None:
         """Store how a run ended, its trained values first: what is stored is not run again.
@@ -196,9 +206,9 @@ class AblationRuns:
             self._note_read(plan, scratch, outcome.seconds)
             if self._keeps(plan):
                 outcome = self._with_kept(plan, outcome, scratch / KEPT)
-            if starts_from_kept(plan, self.request.experiment) and self._is_command:
-                self._check_pairing(plan)
-        if outcome.failure is not None or self._is_command:
+            if self.launches is not None and starts_from_kept(plan, self.request.experiment):
+                self.notes += filter(None, [self.launches.unpaired_note(plan)])
+        if outcome.failure is not None or self.launches is not None:
             self.request.experiment.check_unchanged()
         remove_tree(scratch)
         is_failed = outcome.failure is not None
@@ -221,11 +231,11 @@ class AblationRuns:
         """Whether a run's values are asked for: trained ones, or with a command initial ones."""
         is_baseline = plan == PlannedRun(ablated=BASELINE, seed=plan.seed)
         is_asked = TrainingProtocol.POST_HOC in self.request.protocols
-        return is_baseline and (is_asked or self._is_command)
+        return is_baseline and (is_asked or self.launches is not None)
 
     @property
     def _what_is_kept(self) -> str:
-        return "initial values" if self._is_command else "trained values"
+        return "initial values" if self.launches is not None else "trained values"
 
     def _with_kept(self, plan: PlannedRun, outcome: Outcome, kept: Path) -> Outcome:
         """Keep a baseline's values; the run's outcome, a failure where they cannot be its own.
@@ -281,8 +291,8 @@ class AblationRuns:
     def _job(self, plan: PlannedRun, scratch: Path) -> Job:
         """Prepare a run, and make the scratch folder that it may write in."""
         scratch.mkdir()
-        if (command := self.request.experiment.command) is not None:
-            return self._launch(command, plan, scratch)
+        if self.launches is not None:
+            return self.launches.job(plan, scratch, self._start_of(plan), keeps=self._keeps(plan))
         names, copies = sorted(plan.ablated), self.combinations.copies
         code = copies.code(self.folder.place(names))
         arguments = RunArguments(
@@ -319,52 +329,6 @@ class AblationRuns:
         found = self._kept_values.get(baseline, self._kept_file(baseline))
         is_needed = plan.protocol is TrainingProtocol.POST_HOC
         return str(found) if is_needed or found.exists() else None
-
-    def _launch(self, given: CommandExperiment, plan: PlannedRun, scratch: Path) -> Job:
-        """Prepare a run of the user's command, and make the folder of its output anew."""
-        if self._mounts is None:
-            self._mounts = can_mount(given.command.repository, scratch / "tried")
-        names, seeds = sorted(plan.ablated), plan.seeds()
-        run = self._run_folder(plan)
-        remove_tree(run)
-        make_folder(run)
-        start = self._start_of(plan)
-        return Launch(
-            command=given.command,
-            metrics=given.metrics,
-            root=Path(self.folder.project.root),
-            files=self.folder.files,
-            place=self.folder.place(names),
-            seed=plan.seed,
-            order=seeds["order"],
-            stream=seeds["stream"] if plan.role is Role.PLACEBO else None,
-            run=run.resolve(),
-            scratch=scratch,
-            mounts=self._mounts,
-            starts=None if start is None else Path(start),
-            keeps=scratch / KEPT if self._keeps(plan) else None,
-            opened=scratch / OPENED,
-            own_values=self.folder.own_values(names),
-        ).job()
-
-    def _run_folder(self, plan: PlannedRun) -> Path:
-        """The folder of a command's run: its output, what it printed, and its notes."""
-        name = f"{safe_name(plan.label)}-seed-{plan.seed}-{self.keys.first[plan][:8]}"
-        return self._kept / "runs" / name
-
-    def notes_of(self, plan: PlannedRun) -> RunNotes:
-        """The notes of a command's run."""
-        return read_notes(self._run_folder(plan) / NOTES)
-
-    def _check_pairing(self, plan: PlannedRun) -> None:
-        """Note if a command's run did not start from the baseline's values."""
-        baseline = PlannedRun(ablated=BASELINE, seed=plan.seed)
-        own_values = self.folder.own_values(sorted(plan.ablated))
-        clause = unpaired(self.notes_of(baseline), self.notes_of(plan), own_values)
-        sentence = f"{plan.label} is not paired by initial values: {clause}."
-        if clause and plan.label not in self._said_unpaired:
-            self._said_unpaired.add(plan.label)
-            self.notes.append(sentence)
 
     def _kept_file(self, plan: PlannedRun) -> Path:
         return (self._kept / f"{self.keys[plan][:32]}.safetensors").resolve()

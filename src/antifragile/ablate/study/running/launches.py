@@ -1,0 +1,96 @@
+"""The runs of a study whose experiment is the user's command: their folders, jobs and pairing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from antifragile._files import make_folder, safe_name
+from antifragile.ablate.command.jobs import Launch
+from antifragile.ablate.command.launch import NOTES
+from antifragile.ablate.command.notes import RunNotes, read_notes
+from antifragile.ablate.command.overlay import can_mount
+from antifragile.ablate.command.pairs import unpaired
+from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.sandbox.job import Job
+from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
+from antifragile.ablate.study.child.run import KEPT, OPENED
+from antifragile.ablate.study.folder import AblationFolder
+from antifragile.ablate.study.request import CommandExperiment, PlannedRun, Role
+from antifragile.ablate.study.running.keys import RunKeys
+
+_MOST_MEASURED = 2**42  # bytes of one run's folder
+
+
+class CommandRuns:
+    """The runs of a command.
+
+    Args:
+        experiment: The command.
+        folder: The variants.
+        keys: Keys of the study's runs.
+        place: Folder that holds a folder for each run.
+    """
+
+    def __init__(
+        self, experiment: CommandExperiment, folder: AblationFolder, keys: RunKeys, place: Path
+    ) -> None:
+        self._experiment, self._folder, self._keys = experiment, folder, keys
+        self._place = place
+        self._mounts: bool | None = None  # not tried yet
+        self._said: set[str] = set()
+
+    def folder_of(self, plan: PlannedRun) -> Path:
+        """The folder of a run: its output, what it printed, and its notes."""
+        name = f"{safe_name(plan.label)}-seed-{plan.seed}-{self._keys.first[plan][:8]}"
+        return self._place / name
+
+    def notes_of(self, plan: PlannedRun) -> RunNotes:
+        """The notes of a run."""
+        return read_notes(self.folder_of(plan) / NOTES)
+
+    def bytes_of(self, plan: PlannedRun) -> int:
+        """The bytes that a run's folder takes."""
+        return bytes_below([str(self.folder_of(plan))], _MOST_MEASURED)
+
+    def job(self, plan: PlannedRun, scratch: Path, start: str | None, *, keeps: bool) -> Job:
+        """Prepare a run, and make the folder of its output anew.
+
+        Args:
+            plan: The run.
+            scratch: Its scratch folder.
+            start: File of the baseline's initial values; None where there is none.
+            keeps: Whether to keep its own.
+        """
+        command, names, seeds = self._experiment.command, sorted(plan.ablated), plan.seeds()
+        if self._mounts is None:
+            self._mounts = can_mount(command.repository, scratch / "tried")
+        run = self.folder_of(plan)
+        remove_tree(run)
+        make_folder(run)
+        return Launch(
+            command=command,
+            metrics=self._experiment.metrics,
+            root=Path(self._folder.project.root),
+            files=self._folder.files,
+            place=self._folder.place(names),
+            seed=plan.seed,
+            order=seeds["order"],
+            stream=seeds["stream"] if plan.role is Role.PLACEBO else None,
+            run=run.resolve(),
+            scratch=scratch,
+            mounts=self._mounts,
+            starts=None if start is None else Path(start),
+            keeps=scratch / KEPT if keeps else None,
+            opened=scratch / OPENED,
+            own_values=self._folder.own_values(names),
+        ).job()
+
+    def unpaired_note(self, plan: PlannedRun) -> str:
+        """Say, once for each arm, that a run did not start from the baseline's values."""
+        baseline = PlannedRun(ablated=BASELINE, seed=plan.seed)
+        own_values = self._folder.own_values(sorted(plan.ablated))
+        clause = unpaired(self.notes_of(baseline), self.notes_of(plan), own_values)
+        if not clause or plan.label in self._said:
+            return ""
+        self._said.add(plan.label)
+        return f"{plan.label} is not paired by initial values: {clause}."

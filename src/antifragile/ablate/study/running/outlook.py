@@ -1,0 +1,79 @@
+"""The outlook on a study: how many runs, how long, how much disk, and what they can decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.study.request import AblationRequest, PlannedRun
+from antifragile.ablate.study.running.runs import AblationRuns
+from antifragile.analysis.inference.permutation import Design, trials_needed
+from antifragile.store.ablation import AblationRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationOutlook:
+    """The runs that a study needs.
+
+    Args:
+        n_wanted: Runs in all.
+        n_found: Runs of these that the store has.
+        is_least: Whether more may be asked for, by what these say.
+        seconds_each: Mean wall time of those that the store has; NaN where it has none.
+        bytes_each: Mean size of the folders of these; NaN where they have none.
+        smallest_p: The smallest p that the seeds can give.
+        first_threshold: Level that Holm asks of the smallest p of all arms.
+        seeds_needed: Seeds from which a p can go down to that level.
+    """
+
+    n_wanted: int
+    n_found: int
+    is_least: bool
+    seconds_each: float
+    bytes_each: float
+    smallest_p: float
+    first_threshold: float
+    seeds_needed: int
+
+    @property
+    def can_show(self) -> bool:
+        """Whether any difference can be found after Holm."""
+        return self.smallest_p <= self.first_threshold
+
+
+def outlook_of(
+    runs: AblationRuns, plans: Sequence[PlannedRun], found: Mapping[PlannedRun, AblationRun]
+) -> AblationOutlook:
+    """Look ahead.
+
+    Args:
+        runs: The study's runs.
+        plans: The wanted ones.
+        found: Those of them that the store has.
+    """
+    request = runs.request
+    sizes = [] if runs.launches is None else [runs.launches.bytes_of(plan) for plan in found]
+    n_seeds, threshold = len(request.seeds), _first_threshold(request)
+    return AblationOutlook(
+        n_wanted=len(plans),
+        n_found=len(found),
+        is_least=bool(request.looks) or request.design is not DesignName.LEAVE_ONE_OUT,
+        seconds_each=_mean([run.seconds for run in found.values()]),
+        bytes_each=_mean(sizes),
+        smallest_p=Design(n=n_seeds, n_control=n_seeds, paired=True).smallest_p,
+        first_threshold=threshold,
+        seeds_needed=trials_needed(threshold, paired=True),
+    )
+
+
+def _first_threshold(request: AblationRequest) -> float:
+    """Level of the first of as many tests as there are arms."""
+    return request.judgement.alpha / len(request.arms) / request.judgement.looks
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
