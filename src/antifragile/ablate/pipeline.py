@@ -51,7 +51,8 @@ class Ablations:
 
     `written` holds the hashes of all files of each folder, by which a later run tells what it may
     replace from what somebody edited; `data` those of the small files beside the model, by which a
-    study tells whether what the model reads is as it was.
+    study tells whether what the model reads is as it was. `command` is the user's that trains it,
+    if they gave one.
     """
 
     project: Project
@@ -62,6 +63,7 @@ class Ablations:
     versions: str = ""
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
 
 def find_components(
@@ -170,6 +172,7 @@ def make_ablations(
     server: Server,
     kinds: Sequence[AblationKind] | None = None,
     listener: CertificateListener | None = None,
+    command: str = "",
 ) -> Ablations:
     """Write every planned variant and certify it, beside the set that is there, and replace that.
 
@@ -181,6 +184,7 @@ def make_ablations(
         kinds: Kinds of ablation to make; where None is given, the default kind of each component,
             and the next ones while none is certified.
         listener: Called with each variant and its certificate.
+        command: The user's command that trains the model, for a study of the variants.
 
     Raises:
         ModelError: The model is not deterministic.
@@ -191,7 +195,7 @@ def make_ablations(
     """
     check_names_free(out, [BASELINE, *names_in(plan).values()])
     with new_set(out) as place:
-        made = _made_in(place, plan, server, kinds, listener)
+        made = replace(_made_in(place, plan, server, kinds, listener), command=command)
         write_atomically(place / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
     return made
 

@@ -1,5 +1,6 @@
 """Request of a user: a model's files and functions, from the command line or a TOML file.
 
+    command = "python train.py --config small.yaml --seed {seed} --out {out}"
     source = ["resnet.py"]
     build = "made.py:build"
     inputs = "made.py:inputs"
@@ -14,6 +15,8 @@ Paths in a file are relative to the folder it lies in; options of the command li
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from antifragile._data_files import read_toml
+from antifragile._files import write_atomically
 from antifragile.ablate.records import AblationKind, Project
 from antifragile.ablate.source.project import load_project
 from antifragile.errors import SpecError, UsageError, nearest
 
 _LISTS, _FLAGS = ("source", "kinds"), ("inputs_as_components",)
-_KEYS = ("source", "build", "inputs", "step", "kinds", "templates", "groups", *_FLAGS)
+_PLAIN = ("kinds", "groups", "command", *_FLAGS)  # no paths
+_KEYS = ("source", "build", "inputs", "step", "templates", *_PLAIN)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LEAST_BYTES = 2**20
@@ -44,6 +49,7 @@ class ModelRequest:
     templates: Path | None = None
     groups: Mapping[str, str] | None = None
     inputs_as_components: bool = False
+    command: str = ""
 
     @classmethod
     def read(cls, spec: Path | None, given: Mapping[str, Any]) -> ModelRequest:
@@ -56,7 +62,7 @@ class ModelRequest:
         Raises:
             SpecError: A key is unknown, missing or of the wrong type; a kind is unknown.
         """
-        values = {**(_read_toml(spec) if spec is not None else {}), **given}
+        values = {**(read_spec(spec) if spec is not None else {}), **given}
         for key in ("source", "build", "inputs"):
             if not values.get(key) and not (key == "inputs" and values.get("step")):
                 raise SpecError(f"--{key} is missing; give it, or {key} = ... in a --spec file.")
@@ -70,6 +76,7 @@ class ModelRequest:
             templates=None if templates is None else Path(templates),
             groups=values.get("groups"),
             inputs_as_components=values.get("inputs_as_components", False),
+            command=values.get("command", ""),
         )
 
     def project(self) -> Project:
@@ -94,7 +101,12 @@ def parse_size(text: str) -> int:
     return size
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_spec(path: Path) -> dict[str, Any]:
+    """Read a spec file; paths in it come out relative to the working directory.
+
+    Raises:
+        SpecError: It is not there, or no spec.
+    """
     try:
         data = read_toml(path)
     except FileNotFoundError:
@@ -106,6 +118,29 @@ def _read_toml(path: Path) -> dict[str, Any]:
     for key, value in data.items():
         _check(path, key, value)
     return _beside(path.parent, data)
+
+
+def write_spec(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a spec file; paths are written relative to the folder it lies in.
+
+    Args:
+        path: The file.
+        values: Texts and lists of paths by key; a function is ``FILE.py:function``.
+    """
+    here = path.resolve().parent
+
+    def placed(value: object) -> str:
+        return json.dumps(os.path.relpath(Path(str(value)).resolve(), here))
+
+    lines = []
+    for key, value in values.items():
+        if key in _PLAIN:
+            lines.append(f"{key} = {json.dumps(value)}")
+        elif isinstance(value, list):
+            lines.append(f"{key} = [{', '.join(map(placed, value))}]")
+        else:
+            lines.append(f"{key} = {placed(value)}")
+    write_atomically(path, "\n".join([*lines, ""]).encode())
 
 
 def _check(path: Path, key: str, value: object) -> None:
@@ -130,7 +165,7 @@ def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
     def placed(key: str, value: Any) -> Any:
         if key == "source":
             return [folder / item for item in value]
-        return value if key in ("kinds", "groups", *_FLAGS) else str(folder / value)
+        return value if key in _PLAIN else str(folder / value)
 
     return {key: placed(key, value) for key, value in data.items()}
 

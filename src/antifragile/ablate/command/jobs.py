@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from antifragile._files import sha256_of
 from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.launch import LaunchArguments, launch_job
+from antifragile.ablate.command.launch import LaunchArguments, launch_job, preview_job
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.sandbox.job import Job
 
@@ -76,10 +76,44 @@ class Launch:
             opened=str(self.opened),
             own_values=list(self.own_values),
         )
-        return Job(
-            target=launch_job,
-            folder=str(self.run),
-            arguments={"run": asdict(arguments)},
-            script=self.command.words[0],
-            is_confined=False,
-        )
+        return _job(launch_job, arguments, self.command)
+
+
+def job_of_preview(command: Command, *, run: Path, scratch: Path, mounts: bool, steps: int) -> Job:
+    """Prepare a preview of a command.
+
+    Args:
+        command: The command.
+        run: Folder of its output, which exists.
+        scratch: Folder for what it shows, which exists.
+        mounts: See `overlay.enter`.
+        steps: Steps after which it ends.
+    """
+    arguments = LaunchArguments(
+        command=asdict(command),
+        metrics=(),
+        edited={},
+        hashes={},
+        roots=[command.repository],
+        seed=1,
+        order=1,
+        stream=None,
+        run=str(run),
+        scratch=str(scratch),
+        mounts=mounts,
+        starts=None,
+        keeps=None,
+        opened=str(scratch / "opened"),
+        preview_steps=steps,
+    )
+    return _job(preview_job, arguments, command)
+
+
+def _job(target: Callable[..., object], arguments: LaunchArguments, command: Command) -> Job:
+    return Job(
+        target=target,
+        folder=arguments.run,
+        arguments={"run": asdict(arguments)},
+        script=command.words[0],
+        is_confined=False,
+    )

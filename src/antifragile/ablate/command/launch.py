@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import save_file
 
+from antifragile._data_files import read_json
+from antifragile._records import from_json
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import STDERR, STDOUT, MetricSource
 from antifragile.ablate.command.notes import RunNotes, read_notes
@@ -27,6 +29,7 @@ from antifragile.ablate.command.overlay import Entered, Overlay, enter
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
 OF_REPOSITORY, OF_OUTSIDE = "repository", "outside"
+INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
 NOTES, _OUT = "notes.jsonl", "out"
 _LAST_LINES = 3
 _STARTUP = Path(__file__).parent / "startup"
@@ -53,6 +56,7 @@ class LaunchArguments:
         keeps: File to leave the initial values in; None to keep none.
         opened: File to leave the names of opened files in, as `source.opened` reads them.
         own_values: Parameters that start from the variant's own values.
+        preview_steps: Steps after which a preview ends; 0 for a run.
     """
 
     command: dict[str, Any]
@@ -70,6 +74,34 @@ class LaunchArguments:
     keeps: str | None
     opened: str
     own_values: Sequence[str] = field(default_factory=tuple)
+    preview_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewSeen:
+    """The training that a command does, as its first steps show it.
+
+    Args:
+        script: The file that Python runs, absolute.
+        module: Its name where it is run by ``-m``; empty where it is not.
+        arguments: Its arguments, with ``{out}`` for the folder of the output.
+        variables: Variables of the environment that a launcher sets.
+        model: Class of the model, ``module.name``.
+        parameters: Number of its parameters.
+        files: Files of the classes of all its modules.
+        has_inputs: Whether the inputs of its first call were kept, as `INPUTS`.
+        seconds: Time of each step but the first.
+    """
+
+    script: str
+    module: str
+    arguments: tuple[str, ...]
+    variables: dict[str, str]
+    model: str
+    parameters: int
+    files: tuple[str, ...]
+    has_inputs: bool
+    seconds: tuple[float, ...]
 
 
 def launch_job(run: dict[str, Any]) -> dict[str, float]:
@@ -85,8 +117,48 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: It failed, executed other files than the edited ones, or left no metric.
     """
     given = LaunchArguments(**run)
-    command = Command(**{**given.command, "words": tuple(given.command["words"])})
+    command, entered, places = _launched(given)
     sources = [MetricSource(**source) for source in given.metrics]
+    notes = read_notes(Path(given.run, NOTES))
+    _prove(notes, given, entered)
+    _note_opened(notes, Path(given.opened), command.repository)
+    if given.keeps is not None and not Path(given.keeps).exists():
+        save_file({}, given.keeps)  # it built no model by a class of the user's
+    folder = Path(entered.path(command.folder))
+    return {source.name: source.value(places, folder, Path(given.run)) for source in sources}
+
+
+def preview_job(run: dict[str, Any]) -> PreviewSeen:
+    """Run a command for a few steps, and say what it trains.
+
+    Args:
+        run: `asdict` of `LaunchArguments`.
+
+    Raises:
+        Refusal: It failed, or ended without a training step.
+    """
+    given = LaunchArguments(**run)
+    _, entered, places = _launched(given)
+    path = Path(given.scratch, _PREVIEW)
+    if not path.is_file():
+        _prove(read_notes(Path(given.run, NOTES)), given, entered)
+        raise Refusal(
+            "it ended without a training step: no module of torch was called in training mode, or "
+            "no optimizer made a step"
+        )
+    seen: PreviewSeen = from_json(PreviewSeen, read_json(path))
+    arguments = tuple(word.replace(places["out"], "{out}") for word in seen.arguments)
+    return replace(
+        seen,
+        script=entered.outside(seen.script),
+        files=tuple(map(entered.outside, seen.files)),
+        arguments=arguments,
+    )
+
+
+def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]:
+    """Run the command to its end: it, the repository as it was seen, and what stood for places."""
+    command = Command(**{**given.command, "words": tuple(given.command["words"])})
     scratch, place = Path(given.scratch), Path(given.run)
     out = place / _OUT
     out.mkdir(parents=True)
@@ -100,13 +172,7 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
     places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
     _run(command, places, entered, place, _environment(given, command, entered))
     shutil.copyfile(scratch / NOTES, place / NOTES)
-    notes = read_notes(place / NOTES)
-    _prove(notes, given, entered)
-    _note_opened(notes, Path(given.opened), command.repository)
-    folder = Path(entered.path(command.folder))
-    if given.keeps is not None and not Path(given.keeps).exists():
-        save_file({}, given.keeps)  # it built no model by a class of the user's
-    return {source.name: source.value(places, folder, place) for source in sources}
+    return command, entered, places
 
 
 def _describe(given: LaunchArguments, entered: Entered, command: Command) -> None:
@@ -125,6 +191,8 @@ def _describe(given: LaunchArguments, entered: Entered, command: Command) -> Non
         "starts": given.starts or "",
         "stream": given.stream,
         "own_values": list(given.own_values),
+        "preview_steps": given.preview_steps,
+        "preview": given.scratch,
     }
     Path(given.scratch, "run.json").write_text(json.dumps(description), encoding="utf-8")
 

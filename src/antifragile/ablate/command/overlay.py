@@ -65,6 +65,13 @@ class Entered:
             return self.root + outside[len(self.repository) :]
         return outside
 
+    def outside(self, path: str) -> str:
+        """Where a path of now lies outside."""
+        root = os.path.realpath(self.root)
+        if path.startswith(root + os.sep):
+            return self.repository + path[len(root) :]
+        return path
+
 
 def can_mount(repository: str, scratch: Path) -> bool:
     """Whether this system lets a process lay files over a repository, by a try in another one."""

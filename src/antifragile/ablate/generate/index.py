@@ -37,6 +37,7 @@ class VariantSet:
         certificates: The certificate of each.
         written: The hashes of all files of each folder as they were written; none in older sets.
         data: The hashes of the small files beside the model then; none in older sets.
+        command: The user's command that trains the model; empty where they gave none.
     """
 
     project: Project
@@ -46,6 +47,7 @@ class VariantSet:
     certificates: tuple[Certificate, ...]
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def pairs(self) -> list[tuple[Variant, Certificate]]:

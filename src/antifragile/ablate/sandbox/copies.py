@@ -26,6 +26,7 @@ from pathlib import Path
 from antifragile._files import sha256_of
 from antifragile.ablate.sandbox.confinement import kernel_confines
 from antifragile.ablate.sandbox.limits.trees import scratch_folder
+from antifragile.ablate.source.project import installed_package, package_top
 
 MOST_FILES, MOST_BYTES = 2000, 64 * 2**20
 _MOST_ENTRIES = 20_000  # looked at before a tree is called large
@@ -130,13 +131,20 @@ def _data_of(root: Path, needed: Sequence[str]) -> tuple[list[Path], str]:
     """The files that are copied beside the needed ones, and a clause about those left behind."""
     beside = {(root / file).parent for file in needed}
     attempts = (
-        ({root}, True, ""),
+        (_tops(root, needed), True, ""),
         (beside, False, "only the files beside the model's are copied for its runs"),
     )
     for folders, is_deep, left in attempts:
         with suppress(_TooLarge):
             return list(_files_below(folders, is_deep=is_deep)), left
     return [], "no data file is copied for the model's runs"
+
+
+def _tops(root: Path, needed: Sequence[str]) -> set[Path]:
+    """The folders whose data are the model's: of an installed package's files none are."""
+    files = [root / file for file in needed]
+    own = [path for path in files if installed_package(path) is None]
+    return {root} if len(own) == len(files) else {package_top(path) for path in own}
 
 
 def data_hashes(root: Path, needed: Sequence[str]) -> dict[str, str]:
@@ -189,7 +197,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_skipped(folder: Path) -> bool:
     is_hidden = folder.name.startswith(".") or folder.name in _SKIPPED
-    return is_hidden or any((folder / mark).exists() for mark in _MARKS)
+    return is_hidden or any(os.path.exists(folder / mark) for mark in _MARKS)
 
 
 def _is_code(path: Path) -> bool:

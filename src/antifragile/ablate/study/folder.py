@@ -74,6 +74,7 @@ class AblationFolder:
         edits: The edits of each variant, by its folder; none where an older version kept none.
         digests: The hashes of all files of the baseline and each arm, as they were certified.
         data: The hashes of the small files beside the model then; none in older sets.
+        command: The user's command that trains the model; empty where they gave none.
     """
 
     path: Path
@@ -85,6 +86,7 @@ class AblationFolder:
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -185,6 +187,7 @@ def _read_folder(path: Path) -> AblationFolder:
         edits={variant.folder: variant.edits for variant in found.variants},
         digests=digests,
         data=found.data,
+        command=found.command,
     )
 
 

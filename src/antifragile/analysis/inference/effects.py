@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
-from scipy.special import nctdtrinc
+from scipy.special import chdtri, nctdtrinc
 from scipy.stats import t as student
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind, ttost_paired
 
 from antifragile.analysis.summary import Measure, by_cell, summarise
 
+_LARGE_T = 300.0
 _SPREAD = 1e-9  # percentage points below which a standard deviation is rounding
 _NAN = float("nan")
 
@@ -159,6 +160,14 @@ def _has_no_spread(values: np.ndarray) -> bool:
 
 
 def _noncentral_interval(t: float, degrees: int, confidence: float) -> tuple[float, float]:
-    """The noncentralities at which the observed t is at the upper and the lower tail."""
+    """The noncentralities at which the observed t is at the upper and the lower tail.
+
+    Far out the normal part of t is next to nothing beside the chi-squared one, which then gives
+    the ends (to 1e-4 there); scipy's search becomes wrong, and at 200,000 it does not end.
+    """
     tail = (1 - confidence) / 2
+    if abs(t) > _LARGE_T:
+        ends = (t * float(np.sqrt(chdtri(degrees, p) / degrees)) for p in (1 - tail, tail))
+        low, high = sorted(ends)
+        return low, high
     return float(nctdtrinc(degrees, 1 - tail, t)), float(nctdtrinc(degrees, tail, t))

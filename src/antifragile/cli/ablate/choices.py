@@ -41,7 +41,7 @@ class StudyFlags:
         typer.Option(
             help="The command that trains, as you type it, as in 'python train.py --seed {seed} "
             "--out {out}'; nothing of yours is rewritten. {order} is the seed of the batch order.",
-            show_default=False,
+            show_default="that of the variants",
         ),
     ] = None
     reseed: Annotated[
@@ -123,18 +123,21 @@ class StudyFlags:
         """The kinds of ablation asked for; none for all."""
         return words_of(self.kinds) if self.kinds else []
 
-    def _command_experiment(self) -> CommandExperiment | None:
-        if self.command is None:
+    def _command_of(self, folder: AblationFolder) -> str | None:
+        """The command: the one given, or that of the variants where no other experiment is."""
+        is_other = self.experiment is not None or self.dataset is not None
+        return self.command or (None if is_other else folder.command or None)
+
+    def _command_experiment(self, folder: AblationFolder) -> CommandExperiment | None:
+        if (text := self._command_of(folder)) is None:
             return None
-        command = Command.read(
-            self.command, folder=Path.cwd(), reseeds=self.reseed, threads=self.threads
-        )
+        command = Command.read(text, folder=Path.cwd(), reseeds=self.reseed, threads=self.threads)
         sources = tuple(MetricSource.read(text) for text in self.metric or ())
         return CommandExperiment(command=command, metrics=sources)
 
-    def _judged_metric(self) -> str | None:
+    def _judged_metric(self, folder: AblationFolder) -> str | None:
         given = self.metric or []
-        if self.command is not None:
+        if self._command_of(folder) is not None:
             return MetricSource.read(given[0]).name if given else None
         if len(given) > 1:
             raise UsageError("--metric names one metric, unless --command is given.")
@@ -152,13 +155,13 @@ class StudyFlags:
             name=name,
             arms=choose_arms(folder, self.design, self.only or [], self.wanted_kinds),
             experiment=Experiment.chosen(
-                self.experiment, self.dataset, options, self._command_experiment()
+                self.experiment, self.dataset, options, self._command_experiment(folder)
             ),
             seeds=range(self.first_seed, self.first_seed + most_seeds),
             protocols=tuple(TrainingProtocol) if is_both else (TrainingProtocol(self.protocol),),
             design=self.design,
             judgement=Judgement(alpha=self.alpha, margin=self.margin, looks=max(1, len(looks))),
             looks=looks,
-            metric=self._judged_metric(),
+            metric=self._judged_metric(folder),
             higher_is_better=None if self.direction is None else self.direction == "higher",
         )

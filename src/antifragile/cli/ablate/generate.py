@@ -35,11 +35,11 @@ from antifragile.study.machine import usable_cores
 
 def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = False) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
-    request = model.request()
-    project = request.project()
-    framework = sandbox.framework or framework_of(project)
-    with sandbox.server(1, framework) as server, _notes_of(server):
-        plan = _find(project, request, server, framework)
+    with model.request(sandbox.limits) as request:
+        project = request.project()
+        framework = sandbox.framework or framework_of(project)
+        with sandbox.server(1, framework) as server, _notes_of(server):
+            plan = _find(project, request, server, framework)
     if as_json:
         print_json(_plain_components(plan.components))
     else:
@@ -66,18 +66,23 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""
-    request = model.request(kinds)
     check_is_ours(out)
-    project = request.project()
-    framework = sandbox.framework or framework_of(project)
-    workers = workers or usable_cores()
-    with (
-        sandbox.server(workers, framework, is_certifying=True) as server,
-        _notes_of(server),
-    ):
-        plan = _find(project, request, server, framework)
-        listener = None if as_json else _say_progress()
-        made = make_ablations(plan, out, server=server, kinds=request.kinds, listener=listener)
+    with model.request(sandbox.limits, kinds=kinds, out=out) as request:
+        project = request.project()
+        framework = sandbox.framework or framework_of(project)
+        with (
+            sandbox.server(workers or usable_cores(), framework, is_certifying=True) as server,
+            _notes_of(server),
+        ):
+            plan = _find(project, request, server, framework)
+            made = make_ablations(
+                plan,
+                out,
+                server=server,
+                kinds=request.kinds,
+                listener=None if as_json else _say_progress(),
+                command=request.command,
+            )
     if as_json:
         print_json(_plain(made))
     else:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.request import ModelRequest, parse_size
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.preview import CommandModel, watch_model
+from antifragile.ablate.request import ModelRequest, parse_size, read_spec, write_spec
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.study.request import shown_path
+from antifragile.cli.console import stderr
 
 
 def words_of(text: str) -> list[str]:
@@ -51,10 +58,24 @@ class ModelFlags:
             show_default=False,
         ),
     ] = None
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help="The command that trains the model, as you type it, as in 'python train.py --seed "
+            "{seed} --out {out}': it is watched, and says which model it trains; no --build, no "
+            "--inputs.",
+            show_default=False,
+        ),
+    ] = None
+    preview_steps: Annotated[
+        int, typer.Option(min=1, max=10_000, help="With --command: steps that are watched.")
+    ] = 2
     spec: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file with these options as keys, and [groups].", show_default=False
+            help="A TOML file with these options as keys, and [groups]; discover --command writes "
+            "it where it is missing.",
+            show_default=False,
         ),
     ] = None
     templates: Annotated[
@@ -69,10 +90,44 @@ class ModelFlags:
         ),
     ] = False
 
-    def request(self, kinds: str | None = None) -> ModelRequest:
-        """Join the options with those of the spec file."""
+    @contextmanager
+    def request(
+        self, limits: Limits, *, kinds: str | None = None, out: Path | None = None
+    ) -> Iterator[ModelRequest]:
+        """Join the options with those of the spec file, and with what a command shows.
+
+        Args:
+            limits: Limits of the command's preview.
+            kinds: Kinds of ablation.
+            out: Folder for the variants; None where none are made.
+        """
+        given = self._given(kinds)
+        is_new = self.spec is not None and self.command is not None and not self.spec.exists()
+        values = {**({} if self.spec is None or is_new else read_spec(self.spec)), **given}
+        if not values.get("command") or values.get("build"):
+            yield ModelRequest.read(None if is_new else self.spec, given)
+            return
+        command = Command.read(values["command"], folder=Path.cwd())
+        sources = [Path(path) for path in values.get("source", ())]
+        with _entry_file(self.spec, out) as entry:
+            found = watch_model(
+                command, entry, steps=self.preview_steps, limits=limits, sources=sources
+            )
+            seen = {
+                "command": values["command"],
+                "source": list(found.source),
+                "build": f"{entry}:build",
+                "inputs": f"{entry}:inputs",
+            }
+            if is_new and self.spec is not None:
+                write_spec(self.spec, seen)
+            _say_seen(found)
+            yield ModelRequest.read(None if is_new else self.spec, {**given, **seen})
+
+    def _given(self, kinds: str | None) -> dict[str, Any]:
         given = {
             "source": [*(self.source or []), *(self.files or [])],
+            "command": self.command,
             "build": self.build,
             "inputs": self.inputs,
             "step": self.step,
@@ -80,7 +135,30 @@ class ModelFlags:
             "templates": self.templates,
             "inputs_as_components": self.inputs_as_components,
         }
-        return ModelRequest.read(self.spec, {key: value for key, value in given.items() if value})
+        return {key: value for key, value in given.items() if value}
+
+
+@contextmanager
+def _entry_file(spec: Path | None, out: Path | None) -> Iterator[Path]:
+    """The file that builds a command's model: beside the spec or the variants, else for now."""
+    beside = spec.with_suffix("") if spec is not None else out
+    if beside is not None:
+        yield beside.with_name(f"{beside.name}_entry.py")
+        return
+    entry = Path.cwd() / f"_antifragile_{os.getpid()}.py"
+    try:
+        yield entry
+    finally:
+        for path in (entry, entry.with_suffix(".safetensors")):
+            path.unlink(missing_ok=True)
+
+
+def _say_seen(found: CommandModel) -> None:
+    seen = found.seen
+    files = ", ".join(shown_path(path) for path in found.source)
+    each = f", {1000 * sum(seen.seconds) / len(seen.seconds):.3g} ms a step" if seen.seconds else ""
+    words = f"the command trains {seen.model}, {seen.parameters:,} parameters{each}, of {files}"
+    stderr().print(f"{words}.", soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +180,13 @@ class SandboxFlags:
         ),
     ] = None
 
+    @property
+    def limits(self) -> Limits:
+        """Limits of each process."""
+        return Limits(timeout_s=self.timeout, memory_bytes=parse_size(self.memory))
+
     def server(self, workers: int, framework: str, *, is_certifying: bool = False) -> Server:
         """Start so many processes for models of a framework."""
-        limits = Limits(timeout_s=self.timeout, memory_bytes=parse_size(self.memory))
         return open_server(
-            workers=workers, limits=limits, framework=framework, is_certifying=is_certifying
+            workers=workers, limits=self.limits, framework=framework, is_certifying=is_certifying
         )

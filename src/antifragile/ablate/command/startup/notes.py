@@ -19,6 +19,8 @@ class WatchedRun:
         saves: File for the initial values of this run's models; empty to keep none.
         starts: File of the baseline's initial values; empty for the baseline.
         stream: Seed of the global streams once a model is built; None for the baseline's states.
+        preview_steps: Steps after which a preview ends; 0 for a run.
+        preview: Folder for what a preview has seen.
         own_values: Parameters that keep this run's own values.
     """
 
@@ -34,6 +36,8 @@ class WatchedRun:
         self.starts: str = data["starts"]
         self.stream: int | None = data["stream"]
         self.own_values: list[str] = data["own_values"]
+        self.preview_steps: int = data["preview_steps"]
+        self.preview: str = data["preview"]
         self._notes = os.open(data["notes"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def note(self, kind: str, **facts: Any) -> None:

@@ -9,7 +9,14 @@ import sys
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PACKAGE = "antifragile.ablate.command.startup"
-_FILES = ("__init__", "notes", "seeding", "pairing", "watch")  # each imports earlier ones
+_FILES = (
+    "__init__",
+    "notes",
+    "seeding",
+    "pairing",
+    "preview",
+    "watch",
+)  # each imports earlier ones
 
 
 def _begin() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from antifragile.ablate.command.startup import pairing, seeding
+from antifragile.ablate.command.startup import pairing, preview, seeding
 from antifragile.ablate.command.startup.notes import WatchedRun
 
 
@@ -24,7 +24,10 @@ def begin() -> None:
 
     def after_torch(module: Any) -> None:
         seeding.of_torch(run, module)
-        pairing.begin(run, module)
+        if run.preview_steps:
+            preview.begin(run.preview, run.preview_steps, module)
+        else:
+            pairing.begin(run, module)
 
     finder = _AfterImport({"numpy": partial(seeding.of_numpy, run), "torch": after_torch})
     sys.meta_path.insert(0, finder)

@@ -1,0 +1,120 @@
+"""The model of a command, found by watching it, and a file that builds it as the command does.
+
+command -> a few steps, watched -> script, arguments, class and files of the model
+-> a file with build() and inputs(), which runs the script up to its first training call
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from antifragile._files import make_folder, write_atomically
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.jobs import job_of_preview
+from antifragile.ablate.command.launch import INPUTS, PreviewSeen
+from antifragile.ablate.command.overlay import can_mount
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.ablate.sandbox.limits.mechanisms import NONE
+from antifragile.ablate.sandbox.limits.trees import scratch_folder
+from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.project import installed_package
+from antifragile.errors import UsageError
+
+_TEMPLATE = Path(__file__).parent / "startup" / "scripted.py"
+_FRAMEWORKS = (None, "torch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandModel:
+    """The model of a command, as functions of a file.
+
+    Args:
+        source: Its files that may be edited.
+        entry: The file with ``build`` and ``inputs``.
+        seen: The training that the command does.
+    """
+
+    source: tuple[Path, ...]
+    entry: Path
+    seen: PreviewSeen
+
+
+def watch_model(
+    command: Command, entry: Path, *, steps: int, limits: Limits, sources: Sequence[Path] = ()
+) -> CommandModel:
+    """Run a command for a few steps, and write the file that builds its model.
+
+    Args:
+        command: The command.
+        entry: The file to write; its inputs are written beside it.
+        steps: Steps of an optimizer that are watched.
+        limits: Limits of the run.
+        sources: Files that may be edited; none for those of the model's classes.
+
+    Raises:
+        UsageError: The command fails, trains no model, or its model is made of torch's classes.
+    """
+    with scratch_folder("antifragile-preview-") as scratch:
+        run = scratch / "run"
+        for folder in (run, scratch / "seen"):
+            make_folder(folder)
+        job = job_of_preview(
+            command,
+            run=run,
+            scratch=scratch / "seen",
+            mounts=can_mount(command.repository, scratch / "tried"),
+            steps=steps,
+        )
+        with Server(workers=1, limits=limits, mechanisms=NONE, preload=()) as server:
+            outcome = server.run_one(job)
+        if outcome.failure is not None:
+            raise UsageError(f"the command cannot be watched: {outcome.reason}.")
+        seen: PreviewSeen = outcome.value
+        found = sources or model_files(seen, Path(command.repository))
+        inputs = entry.with_name(f"{entry.stem}.safetensors") if seen.has_inputs else None
+        if inputs is not None:
+            shutil.copyfile(scratch / "seen" / INPUTS, inputs)
+        write_atomically(entry, _entry_text(seen, command, entry, inputs).encode())
+    return CommandModel(source=tuple(found), entry=entry, seen=seen)
+
+
+def model_files(seen: PreviewSeen, repository: Path) -> tuple[Path, ...]:
+    """Choose the files of a model that may be edited: the user's, else those of its package.
+
+    Raises:
+        UsageError: It is made of torch's classes alone.
+    """
+    files = [Path(file) for file in seen.files]
+    own = [f for f in files if f.is_relative_to(repository) and installed_package(f) is None]
+    others = [f for f in files if installed_package(f) not in _FRAMEWORKS]
+    if not own and not others:
+        raise UsageError(
+            f"the model {seen.model} is made of torch's own classes; name the file that puts it "
+            "together by --source."
+        )
+    return tuple(own or others)
+
+
+def _entry_text(seen: PreviewSeen, command: Command, entry: Path, inputs: Path | None) -> str:
+    """The source of the file: our template with the command in it."""
+    here = entry.resolve().parent
+    values: Mapping[str, object] = {
+        "SCRIPT": seen.module or os.path.relpath(seen.script, here),
+        "IS_MODULE": bool(seen.module),
+        "WORDS": list(seen.arguments),
+        "FOLDER": os.path.relpath(command.folder, here),
+        "VARIABLES": dict(seen.variables),
+        "MODEL": seen.model,
+        "INPUTS": inputs.name if inputs is not None else "",
+    }
+    lines = []
+    for line in _TEMPLATE.read_text(encoding="utf-8").splitlines():
+        name, colon, rest = line.partition(":")
+        kind, equals, _ = rest.partition(" = ")
+        is_setting = colon and equals and name in values
+        lines.append(f"{name}:{kind} = {values[name]!r}" if is_setting else line)
+    return "\n".join(lines) + "\n"

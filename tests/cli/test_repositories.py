@@ -1,0 +1,191 @@
+"""Repositories that nobody prepared: the command is typed, nothing of theirs is changed.
+
+Each is written as a stranger would: a character model with files of settings, Hugging Face's
+Trainer on a BERT, Lightning with batch norms, a package started by its name, a single file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.preview import watch_model
+from antifragile.ablate.sandbox.job import Limits
+from antifragile.errors import UsageError
+from tests.ablate.command.launching import PYTHON
+from tests.cli.conftest import Cli
+
+REPOSITORIES = Path(__file__).parents[1] / "ablate" / "command" / "repositories"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed:
+    """What is typed for a repository.
+
+    Args:
+        command: The command, after Python.
+        metric: Where the metric is.
+        model: Class of the model.
+        source: Its files.
+        arms: Two variants that are run.
+        folder: The folder where it is typed.
+        options: Further options of ``run``.
+        kinds: Kinds that are generated.
+    """
+
+    command: str
+    metric: str
+    model: str
+    source: tuple[str, ...]
+    arms: tuple[str, str]
+    folder: str = "."
+    options: tuple[str, ...] = ()
+    kinds: str = "identity,remove-branch"
+
+
+TYPED = {
+    "chargpt": Typed(
+        command="train.py config_small.py --out_dir={out} --seed={seed}",
+        metric="json:{out}/metrics.json:val_loss",
+        model="model.GPT",
+        source=("model.py",),
+        arms=("block-forward-x-self-attn--remove-branch", "block-ln-1--identity"),
+        options=("--reseed",),
+    ),
+    "bert": Typed(
+        command="run.py --seed {seed} --output_dir {out}",
+        metric="json:{out}/eval_results.json:eval_loss",
+        model="transformers.models.bert.modeling_bert.BertForSequenceClassification",
+        source=("transformers/activations.py", "transformers/models/bert/modeling_bert.py"),
+        arms=("bertpooler-activation--identity", "bertselfoutput-layernorm--identity"),
+        kinds="identity",
+    ),
+    "bn_lightning": Typed(
+        command="fit.py --seed {seed} --logs {out}",
+        metric="csv:{out}/metrics.csv:val_acc",
+        model="__main__.Classifier",
+        source=("fit.py", "nets.py"),
+        arms=("convnet-bn1--identity", "convnet-forward-x-self-act--remove-branch"),
+    ),
+    "package": Typed(
+        command="-m tinynet.train {seed} {out}/log.csv",
+        metric="csv:{out}/log.csv:mse",
+        model="tinynet.model.Net",
+        source=("tinynet/layers.py", "tinynet/model.py"),
+        arms=("gated-forward-torch-sigmoid--identity", "net-body-1--identity"),
+        folder="src",
+    ),
+    "one_file": Typed(
+        command="experiment.py --seed {seed}",
+        metric="regex:accuracy: ([0-9.]+)",
+        model="__main__.Model",
+        source=("experiment.py",),
+        arms=("encoder-norm--identity", "encoder-forward-h-self-mix--remove-branch"),
+    ),
+}
+
+
+WHOLE = ("package", "one_file")  # the others' scripts take minutes to certify
+
+
+def copied(name: str, home: Path) -> Path:
+    """Copy a repository, and return the folder where its command is typed."""
+    shutil.copytree(REPOSITORIES / name, home / name)
+    (home / name / ".git").mkdir()
+    return home / name / TYPED[name].folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TYPED)
+def test_a_command_says_what_it_trains(
+    name: str, cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed, place = TYPED[name], copied(name, home)
+    monkeypatch.chdir(place)
+    before = {p: p.read_bytes() for p in (home / name).rglob("*") if p.is_file()}
+    said = cli("ablate", "discover", "--command", f"{PYTHON} {typed.command}", "--json")
+    assert said.code == 0, said.err
+    words = " ".join(said.err.split())
+    assert f"the command trains {typed.model}, " in words
+    assert all(source in words for source in typed.source)
+    found = json.loads(said.out)["components"]
+    assert sum(item["ran"] for item in found) >= 7
+    assert {p: p.read_bytes() for p in (home / name).rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_command_is_all_that_is_typed(
+    name: str, cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed, place = TYPED[name], copied(name, home)
+    monkeypatch.chdir(place)
+    before = {p: p.read_bytes() for p in (home / name).rglob("*") if p.is_file()}
+    command = ("--command", f"{PYTHON} {typed.command}")
+    said = cli("ablate", "discover", *command, "--spec", "study.toml")
+    assert said.code == 0, said.err
+    made = cli("ablate", "generate", "--spec", "study.toml", "--out", "v", "--kinds", typed.kinds)
+    assert made.code == 0, made.err
+    only = [word for arm in typed.arms for word in ("--only", arm)]
+    study = ("v", "--metric", typed.metric, "--seeds", "2", *only, *typed.options)
+    ran = cli("ablate", "run", *study)
+    assert ran.code == 0, ran.err
+    assert "baseline run twice under 2 seeds: identical" in " ".join(ran.out.split())
+    assert "not paired" not in ran.err
+    runs = json.loads((Path("v") / "manifest.json").read_text())["runs"]
+    values = {
+        (tuple(run["ablated"]), run["seed"], run["role"]): next(iter(run["metrics"].values()))
+        for run in runs
+    }
+    for seed in (1, 2):
+        baseline = values[(), seed, "run"]
+        assert any(values[(arm,), seed, "run"] != baseline for arm in typed.arms)
+    assert values[(), 1, "run"] != values[(), 2, "run"]
+    assert cli("ablate", "run", *study).out.rstrip().splitlines()[-1].startswith("0 runs, 10 found")
+    assert {p: p.read_bytes() for p in before} == before
+    new = {p.name for p in place.iterdir()} - {p.name for p in before} - {".git", "tinynet"}
+    assert new <= {"v", "study.toml", "study_entry.py", "study_entry.safetensors"}
+
+
+def test_a_preview_says_what_is_trained_and_writes_how_it_is_built(tmp_path: Path) -> None:
+    place = copied("one_file", tmp_path)
+    command = Command.read(f"{PYTHON} experiment.py --seed {{seed}}", folder=place)
+    entry = tmp_path / "built.py"
+    found = watch_model(command, entry, steps=3, limits=Limits(timeout_s=120))
+    assert found.seen.model == "__main__.Model"
+    assert found.seen.parameters == 435
+    assert len(found.seen.seconds) == 3
+    assert found.source == (place / "experiment.py",)
+    text = entry.read_text()
+    assert "SCRIPT: str = 'one_file/experiment.py'" in text
+    assert "WORDS: list[str] = ['--seed', '1']" in text
+    assert (tmp_path / "built.safetensors").is_file()
+    assert not (place / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (
+            "raise SystemExit('no data')\n",
+            "be watched: the command ended with exit code 1: no data",
+        ),
+        ("print('nothing')\n", "cannot be watched: it ended without a training step"),
+    ],
+)
+def test_a_command_that_trains_nothing_is_a_sentence(
+    script: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text(script)
+    command = Command.read(f"{PYTHON} train.py", folder=tmp_path / "code")
+    with pytest.raises(UsageError) as refused:
+        watch_model(command, tmp_path / "built.py", steps=1, limits=Limits(timeout_s=60))
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "built.py").exists()
