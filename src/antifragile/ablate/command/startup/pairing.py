@@ -36,10 +36,9 @@ def begin(run: WatchedRun, torch: Any) -> None:
         torch: The module, just imported.
     """
     pairs = _Pairs(run, torch)
-    plain = torch.nn.Module.__init_subclass__
 
     def init_subclass(cls: Any, /, **named: Any) -> None:
-        plain(**named)
+        super(torch.nn.Module, cls).__init_subclass__(**named)  # of mixins after it
         if "__init__" in vars(cls):
             cls.__init__ = pairs.watched(cls.__init__)
 
