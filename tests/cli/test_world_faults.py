@@ -141,7 +141,9 @@ warm = run_here(here, "study", "run", "s.toml", "--store", "sqlite://", "--files
 assert warm.code == 0, warm
 pandas.DataFrame({"loads": ["the writer"]}).to_csv()
 for module in pkgutil.walk_packages(antifragile.__path__, "antifragile."):
-    if not module.name.split(".")[-1].startswith(("__main__", "_kernel", "_noise")):
+    if not module.name.split(".")[-1].startswith(
+        ("__main__", "_kernel", "_noise", "gpu", "sitecustomize")
+    ):
         importlib.import_module(module.name)
 if os.geteuid() == 0:  # nobody may not read the interpreter, which is why all is loaded by now
     user = pwd.getpwnam("nobody")

@@ -362,7 +362,7 @@ def test_a_reader_sees_old_or_new_while_writers_work_and_are_killed(
             writer.kill()
         seen.add(whole.index(read_ablation_folder(out).digests))
     assert seen == {0, 1}
-    assert n_read > 20
+    assert n_read > 5
     assert (out / "mynotes" / "x.txt").read_text() == "keep"
 
 
