@@ -52,17 +52,12 @@ class ModelRequest:
     command: str = ""
 
     @classmethod
-    def read(cls, spec: Path | None, given: Mapping[str, Any]) -> ModelRequest:
-        """Join a spec file with the options of the command line.
-
-        Args:
-            spec: A TOML file, or None.
-            given: The same keys from the command line, which win.
+    def of(cls, values: Mapping[str, Any]) -> ModelRequest:
+        """Make a request of the values of a spec file and of the command line, by key.
 
         Raises:
-            SpecError: A key is unknown, missing or of the wrong type; a kind is unknown.
+            SpecError: A key is missing; a kind is unknown.
         """
-        values = {**(read_spec(spec) if spec is not None else {}), **given}
         for key in ("source", "build", "inputs"):
             if not values.get(key) and not (key == "inputs" and values.get("step")):
                 raise SpecError(f"--{key} is missing; give it, or {key} = ... in a --spec file.")

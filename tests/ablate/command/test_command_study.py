@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest, CommandExperiment, Experiment
@@ -47,13 +46,6 @@ pathlib.Path(sys.argv[2], "m.json").write_text(json.dumps({"value": value}))
 """
 NOT_A_NUMBER = "value = value if model.OFFSET else float('nan')\n"
 Study = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server whose children may make namespaces."""
-    with Server(workers=2, mechanisms=NONE, preload=()) as found:
-        yield found
 
 
 @pytest.fixture

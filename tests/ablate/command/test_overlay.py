@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,13 +32,6 @@ SCRIPTS = {
     "exec": "import types\nmodel = types.SimpleNamespace()\n"
     "code = compile(open('model.py').read(), 'model.py', 'exec')\nexec(code, vars(model))\n",
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server whose children may make namespaces."""
-    with Server(workers=1, mechanisms=NONE, preload=()) as found:
-        yield found
 
 
 @pytest.fixture(params=[True, False], ids=["overlay", "copy"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from antifragile.ablate.command.overlay import can_mount
 from antifragile.ablate.command.pairs import constants, unpaired
-from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.command.launching import Ended, Repository
 
@@ -78,13 +77,6 @@ SMALLER = {
         "x + self.extra(x)", "x"
     )
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server whose children may make namespaces."""
-    with Server(workers=1, mechanisms=NONE, preload=()) as found:
-        yield found
 
 
 @pytest.fixture

@@ -356,13 +356,14 @@ def test_a_reader_sees_old_or_new_while_writers_work_and_are_killed(
             assert writer.stdout is not None
             writer.stdout.readline()
             until = time.monotonic() + rng.uniform(0.1, 0.5)
-            while time.monotonic() < until:
+            enough = n_read + 4  # also where the machine is slow
+            while time.monotonic() < until or n_read < enough:
                 seen.add(whole.index(read_ablation_folder(out).digests))
                 n_read += 1
             writer.kill()
         seen.add(whole.index(read_ablation_folder(out).digests))
     assert seen == {0, 1}
-    assert n_read > 5
+    assert n_read > 20
     assert (out / "mynotes" / "x.txt").read_text() == "keep"
 
 

@@ -67,7 +67,7 @@ class Command:
         for word in words:
             filled(word, dict.fromkeys(PLACES, ""), "--command")
         here = folder.resolve()
-        if shutil.which(words[0], path=None) is None and not (here / words[0]).is_file():
+        if shutil.which(words[0]) is None and not (here / words[0]).is_file():
             raise UsageError(f"--command starts with {words[0]!r}, which is no program here.")
         return cls(
             words=tuple(words),

@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.command.command import filled
+from antifragile.ablate.command.command import PLACES, filled
 from antifragile.ablate.command.trackers import NEEDED, READERS
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.errors import MissingExtraError, UsageError, nearest
@@ -76,7 +76,7 @@ class MetricSource:
         path, colon, key = rest.rpartition(":")
         if not path or not key:
             raise UsageError(f"--metric {text!r} lacks a file or a name; write {kind}:FILE:NAME.")
-        filled(path, dict.fromkeys(("out", "seed", "order"), ""), "--metric")
+        filled(path, dict.fromkeys(PLACES, ""), "--metric")
         return cls(text=text, kind=kind, path=path, key=key)
 
     @property

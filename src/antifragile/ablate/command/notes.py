@@ -21,7 +21,6 @@ class RunNotes:
         executed: Hashes under which each file that has the name of an edited one was executed.
         opened: (path, whether it was read) of the files that were opened.
         seeded: Numbers that the script seeded with, by function.
-        built: Each model that was built, with the number of tensors that were paired.
         first_step: Hash of each parameter at the first step, by model.
     """
 
@@ -29,14 +28,13 @@ class RunNotes:
     executed: Mapping[str, set[str]] = field(default_factory=dict)
     opened: tuple[tuple[str, bool], ...] = ()
     seeded: Mapping[str, set[int]] = field(default_factory=dict)
-    built: tuple[str, ...] = ()
     first_step: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def read_notes(path: Path) -> RunNotes:
     """Read the notes of a run; lines that are none are left out."""
     executed, seeded = dict[str, set[str]](), dict[str, set[int]]()
-    first_step, opened, built = dict[str, dict[str, str]](), [], []
+    first_step, opened = dict[str, dict[str, str]](), []
     is_started = False
     for line in _lines(path):
         kind = line.get("kind")
@@ -49,8 +47,6 @@ def read_notes(path: Path) -> RunNotes:
                 opened.append((str(line["path"]), bool(line["is_read"])))
             elif kind == "seeded":
                 seeded.setdefault(str(line["function"]), set()).add(int(line["value"]))
-            elif kind == "built":
-                built.append(str(line["model"]))
             elif kind == "first step":
                 first_step[str(line["model"])] = dict(line["hashes"])
     return RunNotes(
@@ -58,7 +54,6 @@ def read_notes(path: Path) -> RunNotes:
         executed=executed,
         opened=tuple(dict.fromkeys(opened)),
         seeded=seeded,
-        built=tuple(built),
         first_step=first_step,
     )
 

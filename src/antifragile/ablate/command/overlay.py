@@ -19,12 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from antifragile.ablate.sandbox.copies import is_marked
 from antifragile.ablate.sandbox.limits import kernel, namespaces
 from antifragile.ablate.sandbox.loading import Refusal
 
 MOST_COPIED = 4 * 2**30
 _SKIPPED = {".git", "__pycache__", "node_modules", ".venv", ".tox", ".mypy_cache", ".ruff_cache"}
-_MARKS = ("pyvenv.cfg", "conda-meta", "ablations.json")
 _LISTS = ",:\\"  # what the mount's options cannot hold as it is
 
 
@@ -50,13 +50,11 @@ class Entered:
     Args:
         root: Where its root lies.
         repository: Where it lies outside.
-        written: The folder that takes what is written in the repository; empty for a copy.
         edited: Real path of each edited file now, by its path outside.
     """
 
     root: str
     repository: str
-    written: str = ""
     edited: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, outside: str) -> str:
@@ -129,7 +127,6 @@ def _mount(overlay: Overlay, scratch: Path) -> Entered:
     return Entered(
         root=overlay.repository,
         repository=overlay.repository,
-        written=str(upper),
         edited={path: os.path.realpath(path) for path in overlay.edited},
     )
 
@@ -174,12 +171,13 @@ def _put(content: str, target: Path, *, like: str) -> None:
 def files_below(root: str) -> Iterator[Path]:
     """Yield all files of a repository but version control, environments, caches and variants."""
     for here, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not _is_skipped(Path(here, name)))
+        folders[:] = sorted(name for name in folders if not is_skipped(Path(here, name)))
         for name in sorted(files):
             path = Path(here, name)
             if path.is_file():
                 yield path
 
 
-def _is_skipped(folder: Path) -> bool:
-    return folder.name in _SKIPPED or any((folder / mark).exists() for mark in _MARKS)
+def is_skipped(folder: Path) -> bool:
+    """Whether a folder of a repository is none of the user's files."""
+    return folder.name in _SKIPPED or is_marked(folder)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from antifragile._files import sha256_of
-from antifragile.ablate.command.overlay import files_below
+from antifragile.ablate.command.overlay import files_below, is_skipped
 from antifragile.errors import UsageError
 
 LARGE = 8 * 2**20  # bytes; larger files go by size and time of the last change
@@ -47,12 +47,23 @@ def hash_of(path: Path) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    below = files_below(str(root))
     listed = _listed_by_git(root)
-    return below if listed is None else (path for path in below if path in listed)
+    if listed is None:
+        yield from files_below(str(root))
+        return
+    skipped = {root: False}
+
+    def is_below_skipped(folder: Path) -> bool:
+        if folder not in skipped:
+            skipped[folder] = is_below_skipped(folder.parent) or is_skipped(folder)
+        return skipped[folder]
+
+    for path in listed:
+        if path.is_file() and not is_below_skipped(path.parent):
+            yield path
 
 
-def _listed_by_git(root: Path) -> set[Path] | None:
+def _listed_by_git(root: Path) -> list[Path] | None:
     """List what git tracks or would track; None without git."""
     if not (root / ".git").exists():
         return None
@@ -64,4 +75,4 @@ def _listed_by_git(root: Path) -> set[Path] | None:
     if done.returncode:
         return None
     names = done.stdout.decode(errors="surrogateescape").split("\0")
-    return {root / name for name in names if name}
+    return [root / name for name in sorted(set(names)) if name]

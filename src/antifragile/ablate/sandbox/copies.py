@@ -197,7 +197,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_skipped(folder: Path) -> bool:
     is_hidden = folder.name.startswith(".") or folder.name in _SKIPPED
-    return is_hidden or any(os.path.exists(folder / mark) for mark in _MARKS)
+    return is_hidden or is_marked(folder)
+
+
+def is_marked(folder: Path) -> bool:
+    """Whether a folder is an environment of Python, or variants of ours."""
+    return any(os.path.exists(folder / mark) for mark in _MARKS)  # false where it is not ours
 
 
 def _is_code(path: Path) -> bool:

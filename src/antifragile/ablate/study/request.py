@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from antifragile._files import sha256_of
 from antifragile._records import MAY_BE_ABSENT
 from antifragile._shown import is_address
 from antifragile.ablate.command.command import Command
@@ -193,7 +194,7 @@ class Experiment:
         """
         for path, sha256 in self._hashes().items():
             try:
-                found = hash_of(Path(path))
+                found = self.hash_of(Path(path))
             except OSError:
                 found = ""
             if found != sha256:
@@ -206,6 +207,10 @@ class Experiment:
         """The hashes of its files, by absolute path."""
         files, top = self.files or {}, self.folder
         return {str((top / path).resolve()): value for path, value in files.items()}
+
+    def hash_of(self, path: Path) -> str:
+        """Return the hash of a file that decides its numbers; a command's may be large."""
+        return sha256_of(path) if self.command is None else hash_of(path)
 
     @property
     def folder(self) -> Path:

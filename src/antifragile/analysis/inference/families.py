@@ -84,7 +84,7 @@ def family_of(
         unit: Unit that is counted.
     """
     n_tests = int(rows["p"].notna().sum())
-    threshold = alpha / max(n_tests, 1) / looks
+    threshold = first_threshold(alpha, n_tests, looks)
     return Family(
         name=str(name),
         n_tests=n_tests,
@@ -94,6 +94,11 @@ def family_of(
         trials_needed=permutation.trials_needed(threshold, paired=paired),
         unit=unit,
     )
+
+
+def first_threshold(alpha: float, n_tests: int, looks: int) -> float:
+    """Level that Holm asks of the smallest p of so many tests."""
+    return alpha / max(n_tests, 1) / looks
 
 
 def correct_families(

@@ -101,11 +101,13 @@ class ModelFlags:
             kinds: Kinds of ablation.
             out: Folder for the variants; None where none are made.
         """
-        given = self._given(kinds)
         is_new = self.spec is not None and self.command is not None and not self.spec.exists()
-        values = {**({} if self.spec is None or is_new else read_spec(self.spec)), **given}
+        values = {
+            **({} if self.spec is None or is_new else read_spec(self.spec)),
+            **self._given(kinds),
+        }
         if not values.get("command") or values.get("build"):
-            yield ModelRequest.read(None if is_new else self.spec, given)
+            yield ModelRequest.of(values)
             return
         command = Command.read(values["command"], folder=Path.cwd())
         sources = [Path(path) for path in values.get("source", ())]
@@ -122,7 +124,7 @@ class ModelFlags:
             if is_new and self.spec is not None:
                 write_spec(self.spec, seen)
             _say_seen(found)
-            yield ModelRequest.read(None if is_new else self.spec, {**given, **seen})
+            yield ModelRequest.of({**values, **seen})
 
     def _given(self, kinds: str | None) -> dict[str, Any]:
         given = {

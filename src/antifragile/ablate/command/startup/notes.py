@@ -12,7 +12,7 @@ class WatchedRun:
 
     Attributes:
         watched: Real paths of the files that variants edit.
-        roots: Folders whose classes are the user's, and whose files count as read.
+        roots: Folders whose classes are the user's.
         quiet: Folders whose files do not count as read.
         seed: Seed of the run.
         reseeds: Whether it takes the place of constants.

@@ -98,13 +98,11 @@ class _Pairs:
     def _start(self, model: Any, name: str, tensors: dict[str, Any]) -> None:
         """Load the baseline's values into a model that was just built."""
         baseline = _load(self._torch, self._run.starts, f"{name}.")
-        taken = 0
         with self._torch.no_grad():
             for key, value in tensors.items():
                 start = baseline.get(key)
                 if start is not None and _alike(start, value) and not self._is_own(key):
                     value.copy_(start)
-                    taken += 1
         streams = {
             key.removeprefix(f"{STREAMS}."): value
             for key, value in baseline.items()
@@ -114,7 +112,6 @@ class _Pairs:
             self._set_streams(streams)
         if self._run.stream is not None:
             self._seed_streams(self._run.stream)
-        self._run.note("built", model=name, taken=taken, of=len(tensors), known=len(baseline) > 0)
 
     def _is_own(self, key: str) -> bool:
         """Whether a parameter, of a model or of one inside it, keeps this run's own values."""

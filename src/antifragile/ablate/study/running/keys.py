@@ -17,9 +17,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from antifragile._files import sha256_of
 from antifragile.ablate.command.launch import OF_OUTSIDE, OF_REPOSITORY
-from antifragile.ablate.command.repository import hash_of
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.source.opened import ReadFiles
@@ -63,7 +61,7 @@ class RunKeys:
             {OF_MODEL: copies.original, own: experiment.folder, OF_OUTSIDE: Path(os.sep)},
             {OF_MODEL: folder.files, own: tuple(experiment.files or ()), OF_OUTSIDE: ()},
             {f"{OF_MODEL}:{file}": sha256 for file, sha256 in folder.data.items()},
-            sha256_of if experiment.command is None else hash_of,
+            experiment.hash_of,
         )
         self._said: set[str] = set()
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.study.request import AblationRequest, PlannedRun
+from antifragile.ablate.study.request import PlannedRun
 from antifragile.ablate.study.running.runs import AblationRuns
+from antifragile.analysis.inference.families import first_threshold
 from antifragile.analysis.inference.permutation import Design, trials_needed
 from antifragile.store.ablation import AblationRun
 
@@ -57,7 +58,8 @@ def outlook_of(
     """
     request = runs.request
     sizes = [] if runs.launches is None else [runs.launches.bytes_of(plan) for plan in found]
-    n_seeds, threshold = len(request.seeds), _first_threshold(request)
+    n_seeds, judged = len(request.seeds), request.judgement
+    threshold = first_threshold(judged.alpha, len(request.arms), judged.looks)
     return AblationOutlook(
         n_wanted=len(plans),
         n_found=len(found),
@@ -68,11 +70,6 @@ def outlook_of(
         first_threshold=threshold,
         seeds_needed=trials_needed(threshold, paired=True),
     )
-
-
-def _first_threshold(request: AblationRequest) -> float:
-    """Level of the first of as many tests as there are arms."""
-    return request.judgement.alpha / len(request.arms) / request.judgement.looks
 
 
 def _mean(values: Sequence[float]) -> float:
