@@ -2,13 +2,15 @@ r"""Text of others, made fit to be shown: nothing hidden, nothing secret, nothin
 
 Names, reasons and messages may come from a file, a model or a database. `visible` shows control
 characters as ``\x1b``, so that none of them steers a terminal or breaks a page; `cut` shortens
-what is too long for a sentence; `show_address` shows the address of a store without its secrets.
+what is too long for a sentence; `show_address` shows the address of a store without its secrets,
+`show_path` a path from the current folder.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
 # Controls of both kinds but tab and line feed, marks that turn the direction of writing, further
@@ -155,3 +157,9 @@ def _in_query(address: str) -> list[tuple[int, int]]:
         return []
     pairs = re.compile("([^&;=]*)=([^&;]*)").finditer(address, begin)
     return [pair.span(2) for pair in pairs if unquote(pair[1]).strip() not in _PLAIN_KEYS]
+
+
+def show_path(path: Path) -> str:
+    """A path relative to the current folder if it lies below, so that a manifest can travel."""
+    here, there = Path.cwd().resolve(), path.resolve()
+    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)

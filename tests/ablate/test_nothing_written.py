@@ -14,8 +14,9 @@ from antifragile.ablate.sandbox.confinement import kernel_confines
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.store.ablation import AblationStore

@@ -14,8 +14,9 @@ from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.study.experiment import CommandExperiment, Experiment
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, CommandExperiment, Experiment
+from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.running.outlook import AblationOutlook
 from antifragile.ablate.study.running.runs import RunFailed

@@ -17,8 +17,9 @@ from antifragile.ablate.sandbox.copies import data_hashes
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.edits import smallest_edits
 from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import AblationFolder, read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.server import StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.store.ablation import AblationStore

@@ -17,8 +17,9 @@ from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.records import CertificateVerdict
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations, joint_delta
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import AblationFolder, Arm, read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.server import (
     StudyProcesses,

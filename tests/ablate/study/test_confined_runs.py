@@ -11,8 +11,9 @@ from antifragile.ablate.records import AblationKind
 from antifragile.ablate.sandbox.limits.probe import find_mechanisms
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import read_ablation_folder
-from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
+from antifragile.ablate.study.request import AblationRequest, TrainingProtocol
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, run_ablation
 from antifragile.store.ablation import AblationStore

@@ -18,9 +18,10 @@ from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.child.metrics import checked_metrics
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
 from antifragile.ablate.study.repeat import differences
-from antifragile.ablate.study.request import AblationRequest, Experiment, TrainingProtocol
+from antifragile.ablate.study.request import AblationRequest, TrainingProtocol
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.server import StudyProcesses, training_modules
 from antifragile.ablate.study.study import AblationOutcome, run_ablation

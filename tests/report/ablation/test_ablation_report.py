@@ -14,6 +14,7 @@ import pytest
 
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.designs.registry import DesignName
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import (
     AblationManifest,
@@ -21,7 +22,7 @@ from antifragile.ablate.study.manifest import (
     ManifestProject,
     ManifestRun,
 )
-from antifragile.ablate.study.request import Experiment, Role, TrainingProtocol
+from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.ablate.study.results import read_results
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError

@@ -22,16 +22,12 @@ import numpy as np
 
 from antifragile import __version__
 from antifragile._records import MAY_BE_ABSENT, from_json, to_json
+from antifragile._shown import show_path
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.records import CertificateVerdict, Project
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import Arm
-from antifragile.ablate.study.request import (
-    Experiment,
-    PlannedRun,
-    Role,
-    TrainingProtocol,
-    shown_path,
-)
+from antifragile.ablate.study.request import PlannedRun, Role, TrainingProtocol
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import DataError, UsageError
 from antifragile.store.ablation import AblationStore
@@ -54,11 +50,11 @@ class ManifestProject:
         """Describe a project by paths that hold from the current folder."""
         root = Path(project.root)
         functions = {
-            role: f"{shown_path(root / entry.file)}:{entry.function}"
+            role: f"{show_path(root / entry.file)}:{entry.function}"
             for role, entry in project.entries.items()
         }
         return cls(
-            source=tuple(shown_path(root / file) for file in project.sources),
+            source=tuple(show_path(root / file) for file in project.sources),
             build=functions["build"],
             inputs=functions.get("inputs"),
             step=functions.get("step"),

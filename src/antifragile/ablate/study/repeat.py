@@ -20,6 +20,7 @@ from antifragile.ablate.generate.replace import finish_replacement
 from antifragile.ablate.pipeline import find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project
+from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import AblationFolder, choose_arms, read_ablation_folder
 from antifragile.ablate.study.manifest import (
     AblationManifest,
@@ -33,7 +34,7 @@ from antifragile.ablate.study.manifest_files import (
     manifest_file,
     older_manifest_file,
 )
-from antifragile.ablate.study.request import AblationRequest, Experiment
+from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.results import ChangedVariants
 from antifragile.errors import AntifragileError, UsageError, nearest
 from antifragile.store.ablation import AblationStore

@@ -20,6 +20,7 @@ from itertools import combinations, count
 
 import numpy as np
 
+from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.pairs import constants
 from antifragile.ablate.designs.base import BASELINE, Request
@@ -44,7 +45,6 @@ from antifragile.ablate.study.request import (
     Role,
     TrainingProtocol,
     is_higher_better,
-    shown_path,
 )
 from antifragile.ablate.study.results import is_diverged, metric_fault, turned_values
 from antifragile.ablate.study.running.launches import CommandRuns
@@ -247,7 +247,7 @@ class _Study:
             environment=runs.environment,
             machine=Machine.here(),
             framework=folder.framework,
-            folder=shown_path(folder.path),
+            folder=show_path(folder.path),
             project=ManifestProject.of(folder.project),
             experiment=request.experiment,
             metric=self.metric or "",

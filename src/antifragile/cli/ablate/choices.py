@@ -12,13 +12,9 @@ from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.designs.registry import DesignName, looks_until
 from antifragile.ablate.study.child.trainer import TrainerOptions
+from antifragile.ablate.study.experiment import CommandExperiment, Experiment
 from antifragile.ablate.study.folder import AblationFolder, choose_arms
-from antifragile.ablate.study.request import (
-    AblationRequest,
-    CommandExperiment,
-    Experiment,
-    TrainingProtocol,
-)
+from antifragile.ablate.study.request import AblationRequest, TrainingProtocol
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.cli.ablate.options import words_of
 from antifragile.errors import UsageError

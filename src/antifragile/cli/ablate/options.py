@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
+from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.preview import CommandModel, watch_model
 from antifragile.ablate.request import ModelRequest, parse_size, read_spec, write_spec
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.request import shown_path
 from antifragile.cli.console import stderr
 
 
@@ -157,7 +157,7 @@ def _entry_file(spec: Path | None, out: Path | None) -> Iterator[Path]:
 
 def _say_seen(found: CommandModel) -> None:
     seen = found.seen
-    files = ", ".join(shown_path(path) for path in found.source)
+    files = ", ".join(show_path(path) for path in found.source)
     each = f", {1000 * sum(seen.seconds) / len(seen.seconds):.3g} ms a step" if seen.seconds else ""
     words = f"the command trains {seen.model}, {seen.parameters:,} parameters{each}, of {files}"
     stderr().print(f"{words}.", soft_wrap=True)

@@ -14,8 +14,9 @@ from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
 from antifragile.ablate.study.child.run import KEPT, OPENED
+from antifragile.ablate.study.experiment import CommandExperiment
 from antifragile.ablate.study.folder import AblationFolder
-from antifragile.ablate.study.request import CommandExperiment, PlannedRun, Role
+from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.keys import RunKeys
 
 _MOST_MEASURED = 2**42  # bytes of one run's folder
