@@ -1,6 +1,7 @@
-"""Train a character model on this folder's own source, in the manner of nanoGPT."""
+"""Train a character model on a module of Python's own, in the manner of nanoGPT."""
 import json
 import os
+import textwrap
 
 import torch
 from model import GPT, GPTConfig
@@ -12,8 +13,7 @@ exec(open("configurator.py").read())
 
 torch.manual_seed(1337)
 os.makedirs(out_dir, exist_ok=True)
-here = os.path.dirname(os.path.abspath(__file__))
-text = "".join(open(os.path.join(here, name)).read() for name in ("model.py", "train.py"))
+text = open(textwrap.__file__).read()
 chars = sorted(set(text))
 data = torch.tensor([chars.index(c) for c in text])
 split = int(0.9 * len(data))
