@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.generate.locks import locked
+from antifragile.ablate.generation.locks import locked
 from antifragile.ablate.study.folder import read_ablation_folder
 from tests.cli.commands import Said, contents, start
 from tests.cli.conftest import Cli

@@ -4,7 +4,7 @@
                                                         ^- next kinds of what was refused
 
 The index `ablations.json` in the output folder says what lies there; a later run replaces what it
-lists, and nothing else (`generate.replace`).
+lists, and nothing else (`generation.replace`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 
 from antifragile._files import write_atomically
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
-from antifragile.ablate.discover.jobs import look, trace_job
+from antifragile.ablate.discovery.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.frameworks.subject import ModelCode
-from antifragile.ablate.generate.digests import digests_of_all
-from antifragile.ablate.generate.emit import BASELINE, files_of
-from antifragile.ablate.generate.generate import VariantWriter
-from antifragile.ablate.generate.index import INDEX
-from antifragile.ablate.generate.names import names_in
-from antifragile.ablate.generate.replace import check_names_free, new_set
+from antifragile.ablate.generation.digests import digests_of_all
+from antifragile.ablate.generation.emit import BASELINE, files_of
+from antifragile.ablate.generation.generate import VariantWriter
+from antifragile.ablate.generation.index import INDEX
+from antifragile.ablate.generation.names import names_in
+from antifragile.ablate.generation.replace import check_names_free, new_set
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import (
     AblationKind,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from antifragile.ablate.certify.certificate import certify
-from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.generation.generate import generate
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import (
     AblationKind,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.certify.certificate import certify
-from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.generation.generate import generate
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.server import Server

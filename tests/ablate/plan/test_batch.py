@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.generation.generate import generate
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationKind, Variant
 from antifragile.ablate.sandbox.server import Server

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.generation.generate import generate
 from antifragile.ablate.plan.inputs import positions_of
 from antifragile.ablate.plan.model import plan_ablations
 from antifragile.ablate.records import AblationKind

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.generate.generate import generate
+from antifragile.ablate.generation.generate import generate
 from antifragile.ablate.plan import model
 from antifragile.ablate.records import AblationKind, Refused
 from antifragile.ablate.sandbox.server import Server

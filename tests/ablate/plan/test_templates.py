@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discovery.evidence import Evidence
 from antifragile.ablate.plan.catalogue import Template, load_templates
 from antifragile.ablate.plan.model import plan_kind
 from antifragile.ablate.records import (

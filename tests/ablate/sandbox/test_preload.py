@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.generate.emit import files_of
+from antifragile.ablate.generation.emit import files_of
 from antifragile.ablate.pipeline import find_components
 from antifragile.ablate.sandbox.preload import third_party_imports
 from antifragile.ablate.source.project import load_project

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.frameworks.torch.framework import TORCH
-from antifragile.ablate.generate.digests import digests_of
-from antifragile.ablate.generate.emit import files_of, variant_toml
+from antifragile.ablate.generation.digests import digests_of
+from antifragile.ablate.generation.emit import files_of, variant_toml
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.copies import data_hashes
 from antifragile.ablate.sandbox.server import Server

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from antifragile.ablate.generate.digests import digests_of
-from antifragile.ablate.generate.index import is_inside
-from antifragile.ablate.generate.replace import check_is_ours
+from antifragile.ablate.generation.digests import digests_of
+from antifragile.ablate.generation.index import is_inside
+from antifragile.ablate.generation.replace import check_is_ours
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict
 from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antifragile.ablate.generate.digests import AGAIN
+from antifragile.ablate.generation.digests import AGAIN
 from antifragile.ablate.study.request import TrainingProtocol
 from antifragile.ablate.study.running.keys import RunKeys, _sha256
 from antifragile.ablate.study.server import StudyCopies

@@ -35,8 +35,8 @@ from antifragile.ablate.certify.workplace import (
     open_workplace,
 )
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK, installed_framework
-from antifragile.ablate.generate.digests import CERTIFICATE, digests_of
-from antifragile.ablate.generate.emit import BASELINE
+from antifragile.ablate.generation.digests import CERTIFICATE, digests_of
+from antifragile.ablate.generation.emit import BASELINE
 from antifragile.ablate.records import (
     AblationKind,
     Certificate,

@@ -13,7 +13,7 @@ from typing import Any
 from antifragile.ablate.certify import probe
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
-from antifragile.ablate.generate.emit import BASELINE, files_of
+from antifragile.ablate.generation.emit import BASELINE, files_of
 from antifragile.ablate.records import AblationKind, Project, Variant
 from antifragile.ablate.sandbox.answers import MalformedAnswer, open_left, take_file
 from antifragile.ablate.sandbox.cold import import_variant

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from antifragile.ablate.discover.evidence import Evidence, SeenSite
+from antifragile.ablate.discovery.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.catalogue import Template
 from antifragile.ablate.records import AblationKind, Target
 from antifragile.ablate.trace.records import ModuleRun

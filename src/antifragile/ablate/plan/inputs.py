@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.discover.inputs import given_inputs, method_of
+from antifragile.ablate.discovery.evidence import Evidence
+from antifragile.ablate.discovery.inputs import given_inputs, method_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.names import library_names, with_helper
 from antifragile.ablate.plan.operands import averaged, batch_axis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from antifragile.ablate.discover.marks import marked_node
+from antifragile.ablate.discovery.marks import marked_node
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import Edit, NoLegalEdit, Planned
 from antifragile.ablate.source.edits import edit_at, operand_text, remove_statement

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from antifragile.ablate.discover.calls import PASSES
-from antifragile.ablate.discover.construction.options import OPTION
-from antifragile.ablate.discover.evidence import Evidence
-from antifragile.ablate.discover.graphs.layers import WHICH
-from antifragile.ablate.discover.targets import find_targets
+from antifragile.ablate.discovery.calls import PASSES
+from antifragile.ablate.discovery.construction.options import OPTION
+from antifragile.ablate.discovery.evidence import Evidence
+from antifragile.ablate.discovery.graphs.layers import WHICH
+from antifragile.ablate.discovery.targets import find_targets
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.masks import plan_mask
 from antifragile.ablate.plan.calls.operators import plan_residual, plan_without

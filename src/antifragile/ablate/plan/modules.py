@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Sequence, Set
 
-from antifragile.ablate.discover.evidence import Evidence, cut_of
+from antifragile.ablate.discovery.evidence import Evidence, cut_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.several_inputs import (
     check_other_inputs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discovery.evidence import Evidence
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import Edit

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from operator import eq
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discovery.evidence import Evidence
 from antifragile.ablate.records import AblationKind, NoLegalEdit
 from antifragile.ablate.trace.records import Run, Value
 

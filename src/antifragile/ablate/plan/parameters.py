@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antifragile.ablate.discover.evidence import Evidence, SeenSite
-from antifragile.ablate.discover.parameters import is_fact
+from antifragile.ablate.discovery.evidence import Evidence, SeenSite
+from antifragile.ablate.discovery.parameters import is_fact
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.once import bound, names_for
 from antifragile.ablate.plan.modules import frozen_parameters

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from antifragile.ablate.discover.arithmetic import (
+from antifragile.ablate.discovery.arithmetic import (
     merged_items,
     operand_nodes,
 )
-from antifragile.ablate.discover.construction.options import HEADS_OF
-from antifragile.ablate.discover.evidence import Evidence, SeenSite
+from antifragile.ablate.discovery.construction.options import HEADS_OF
+from antifragile.ablate.discovery.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.hooks import check_no_hooks
 from antifragile.ablate.plan.calls.once import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from antifragile.ablate.discover.evidence import Evidence, dotted, index_path
-from antifragile.ablate.discover.inputs import method_of
+from antifragile.ablate.discovery.evidence import Evidence, dotted, index_path
+from antifragile.ablate.discovery.inputs import method_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.hooks import check_no_early_hooks
 from antifragile.ablate.plan.modules import (

@@ -25,11 +25,11 @@ from antifragile._files import make_folder, move, remove_temporary_files
 from antifragile._records import from_json
 from antifragile.ablate.certify.certificate import COLD_IMPORTS, ModelError, certify
 from antifragile.ablate.designs.base import Configuration
-from antifragile.ablate.discover.jobs import parameter_sizes
-from antifragile.ablate.generate.digests import CERTIFICATE, added_or_changed, changed_since
-from antifragile.ablate.generate.emit import BASELINE
-from antifragile.ablate.generate.index import COMBINED
-from antifragile.ablate.generate.locks import WORK, locked, told
+from antifragile.ablate.discovery.jobs import parameter_sizes
+from antifragile.ablate.generation.digests import CERTIFICATE, added_or_changed, changed_since
+from antifragile.ablate.generation.emit import BASELINE
+from antifragile.ablate.generation.index import COMBINED
+from antifragile.ablate.generation.locks import WORK, locked, told
 from antifragile.ablate.records import AblationKind, Certificate, CertificateVerdict, Variant
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.combine import CombineError

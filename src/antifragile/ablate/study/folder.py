@@ -19,10 +19,10 @@ from pathlib import Path
 from antifragile._records import MAY_BE_ABSENT
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.generate.digests import AGAIN, added_to, changed_since
-from antifragile.ablate.generate.emit import BASELINE, files_of
-from antifragile.ablate.generate.index import COMBINED, INDEX, disagreement, read_index
-from antifragile.ablate.generate.replace import read_settled
+from antifragile.ablate.generation.digests import AGAIN, added_to, changed_since
+from antifragile.ablate.generation.emit import BASELINE, files_of
+from antifragile.ablate.generation.index import COMBINED, INDEX, disagreement, read_index
+from antifragile.ablate.generation.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import combined_files
 from antifragile.errors import StoreError, UsageError

@@ -12,7 +12,7 @@ from typing import Any
 
 from antifragile._data_files import read_json
 from antifragile._files import safe_name, write_atomically
-from antifragile.ablate.generate.names import in_ascii
+from antifragile.ablate.generation.names import in_ascii
 from antifragile.ablate.study.manifest import AblationManifest, manifest_from
 from antifragile.errors import UsageError
 

@@ -14,9 +14,9 @@ from antifragile._files import check_folder_path
 from antifragile._shown import is_address
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
-from antifragile.ablate.generate.emit import BASELINE
-from antifragile.ablate.generate.index import INDEX
-from antifragile.ablate.generate.replace import finish_replacement
+from antifragile.ablate.generation.emit import BASELINE
+from antifragile.ablate.generation.index import INDEX
+from antifragile.ablate.generation.replace import finish_replacement
 from antifragile.ablate.pipeline import find_components, make_ablations
 from antifragile.ablate.records import AblationKind
 from antifragile.ablate.source.project import load_project

@@ -19,7 +19,7 @@ from antifragile.ablate.command import launch
 from antifragile.ablate.frameworks.base import Framework
 from antifragile.ablate.frameworks.registry import framework_named, installed_framework
 from antifragile.ablate.frameworks.subject import ModelCode
-from antifragile.ablate.generate.emit import BASELINE
+from antifragile.ablate.generation.emit import BASELINE
 from antifragile.ablate.sandbox.copies import Copies, open_copies
 from antifragile.ablate.sandbox.job import Job, Limits
 from antifragile.ablate.sandbox.limits.mechanisms import NONE

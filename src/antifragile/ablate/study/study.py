@@ -26,7 +26,7 @@ from antifragile.ablate.command.pairs import constants
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
-from antifragile.ablate.generate.digests import CERTIFICATE
+from antifragile.ablate.generation.digests import CERTIFICATE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder

@@ -15,7 +15,7 @@ import typer
 
 from antifragile.ablate.certify.certificate import CertificateListener
 from antifragile.ablate.frameworks.registry import framework_of
-from antifragile.ablate.generate.replace import check_is_ours
+from antifragile.ablate.generation.replace import check_is_ours
 from antifragile.ablate.pipeline import Ablations, find_components, make_ablations
 from antifragile.ablate.records import (
     AblationKind,

@@ -19,7 +19,7 @@ from antifragile import __version__
 from antifragile._data_files import read_json
 from antifragile._files import write_output
 from antifragile.ablate.designs.base import CONTRIBUTION
-from antifragile.ablate.generate.emit import BASELINE
+from antifragile.ablate.generation.emit import BASELINE
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.results import AblationResults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discovery.evidence import Evidence
 from antifragile.ablate.plan.catalogue import Template
 from antifragile.ablate.records import NoLegalEdit
 from antifragile.ablate.trace.records import ModuleRun, SiteRun

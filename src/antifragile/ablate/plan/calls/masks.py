@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from antifragile.ablate.discover.arithmetic import operand_nodes
-from antifragile.ablate.discover.evidence import Evidence
+from antifragile.ablate.discovery.arithmetic import operand_nodes
+from antifragile.ablate.discovery.evidence import Evidence
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.records import NoLegalEdit, Planned
 from antifragile.ablate.source.edits import replace as replace_node

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain, count
 from string import Formatter
 
-from antifragile.ablate.discover.arithmetic import operand_nodes
-from antifragile.ablate.discover.evidence import SeenSite
+from antifragile.ablate.discovery.arithmetic import operand_nodes
+from antifragile.ablate.discovery.evidence import SeenSite
 from antifragile.ablate.plan.catalogue import Template
 from antifragile.ablate.records import NoLegalEdit
 from antifragile.ablate.source.syntax import SourceFile, is_one_item

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from antifragile.ablate.discover.arithmetic import (
+from antifragile.ablate.discovery.arithmetic import (
     DIFFERENCES,
     SUMS,
     merged_items,
     operand_nodes,
     two_sides,
 )
-from antifragile.ablate.discover.evidence import Evidence, SeenSite
+from antifragile.ablate.discovery.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.other_names import changes_other_names
 from antifragile.ablate.plan.calls.straight_through import check_forward_value

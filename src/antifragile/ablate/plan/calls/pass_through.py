@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antifragile.ablate.discover.arithmetic import operand_nodes
-from antifragile.ablate.discover.calls import PASSES
-from antifragile.ablate.discover.evidence import label
+from antifragile.ablate.discovery.arithmetic import operand_nodes
+from antifragile.ablate.discovery.calls import PASSES
+from antifragile.ablate.discovery.evidence import label
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.calls.once import bound, names_for, text_with
 from antifragile.ablate.records import NoLegalEdit, Planned

@@ -9,9 +9,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import takewhile
 
-from antifragile.ablate.discover.arithmetic import operand_nodes
-from antifragile.ablate.discover.evidence import Evidence, SeenSite, label
-from antifragile.ablate.discover.inputs import method_of
+from antifragile.ablate.discovery.arithmetic import operand_nodes
+from antifragile.ablate.discovery.evidence import Evidence, SeenSite, label
+from antifragile.ablate.discovery.inputs import method_of
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.operands import shape_pairs, shape_relations
 from antifragile.ablate.records import NoLegalEdit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from antifragile.ablate.discover.arithmetic import operand_nodes
-from antifragile.ablate.discover.evidence import Evidence, SeenSite
+from antifragile.ablate.discovery.arithmetic import operand_nodes
+from antifragile.ablate.discovery.evidence import Evidence, SeenSite
 from antifragile.ablate.plan.calls.once import is_plain
 from antifragile.ablate.plan.catalogue import Template
 from antifragile.ablate.plan.operands import shape_pairs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from antifragile.ablate.discover.evidence import SeenSite
+from antifragile.ablate.discovery.evidence import SeenSite
 from antifragile.ablate.records import NoLegalEdit
 
 

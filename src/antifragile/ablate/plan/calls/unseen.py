@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from antifragile.ablate.discover.evidence import Evidence, dotted
+from antifragile.ablate.discovery.evidence import Evidence, dotted
 from antifragile.ablate.plan.calls.other_names import may_have_other_names, shows_other_memory
 from antifragile.ablate.source.syntax import SourceFile
 from antifragile.ablate.trace.records import ModuleRun

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from antifragile.ablate.discover.construction.options import NEW, OPTION, given_options
-from antifragile.ablate.discover.graphs.layers import WHICH
+from antifragile.ablate.discovery.construction.options import NEW, OPTION, given_options
+from antifragile.ablate.discovery.graphs.layers import WHICH
 from antifragile.ablate.plan.attempt import Attempt
 from antifragile.ablate.plan.modules import filled_template, with_effects
 from antifragile.ablate.plan.names import library_names, replaced

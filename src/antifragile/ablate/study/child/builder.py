@@ -23,7 +23,7 @@ from safetensors.numpy import save
 from antifragile._files import write_atomically
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
-from antifragile.ablate.generate.emit import files_of
+from antifragile.ablate.generation.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.opened import building

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.generate.emit import files_of
+from antifragile.ablate.generation.emit import files_of
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, import_by_path, stage
 from antifragile.ablate.source.imports import read_sources_alone

@@ -28,7 +28,7 @@ from safetensors.numpy import load_file
 
 from antifragile._records import from_json
 from antifragile.ablate.frameworks.registry import framework_named
-from antifragile.ablate.generate.digests import AGAIN, changed_in_copy
+from antifragile.ablate.generation.digests import AGAIN, changed_in_copy
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.copies import fill
 from antifragile.ablate.sandbox.loading import Refusal, stage
