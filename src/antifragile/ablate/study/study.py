@@ -19,6 +19,7 @@ from functools import cache
 from itertools import combinations, count
 
 import numpy as np
+import pandas as pd
 
 from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
@@ -28,7 +29,6 @@ from antifragile.ablate.designs.registry import DesignName, design_traits, make_
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generation.digests import CERTIFICATE
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.manifest import (
     AblationManifest,
@@ -47,6 +47,7 @@ from antifragile.ablate.study.request import (
     is_higher_better,
 )
 from antifragile.ablate.study.results import is_diverged, metric_fault, turned_values
+from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.running.launches import CommandRuns
 from antifragile.ablate.study.running.outlook import AblationOutlook, outlook_of
 from antifragile.ablate.study.running.runs import AblationListener, AblationRuns
@@ -85,6 +86,22 @@ class AblationOutcome:
     n_refused: int
     seconds: float
     notes: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """The runs, one a row, with a column for each of their metrics."""
+        rows = [
+            {
+                "ablated": " + ".join(run.ablated),
+                "seed": run.seed,
+                "protocol": run.protocol.value,
+                "role": run.role.value,
+                **(run.metrics or {}),
+                "failure": run.failure or "",
+                "seconds": run.seconds,
+            }
+            for run in self.manifest.runs
+        ]
+        return pd.DataFrame(rows)
 
 
 def run_ablation(

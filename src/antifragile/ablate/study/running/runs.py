@@ -25,7 +25,6 @@ from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.child.run import KEPT, RunArguments, run_job
-from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.request import (
     AblationRequest,
     PlannedRun,
@@ -33,6 +32,7 @@ from antifragile.ablate.study.request import (
     started_from,
     starts_from_kept,
 )
+from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.running.keys import READ_FILES, RunKeys
 from antifragile.ablate.study.running.launches import CommandRuns
 from antifragile.errors import AntifragileError, StoreError
