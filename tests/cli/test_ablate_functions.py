@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import antifragile.ablate
+from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.study.child.experiment import device_of
 from antifragile.errors import UsageError
 from tests.ablate.study.small_study import EXPERIMENT, MODEL
 from tests.cli.conftest import Cli
@@ -100,6 +102,13 @@ def test_a_study_is_the_same_as_on_the_command_line(
         ("run", study(workers=0), "workers must be at least 1; got 0."),
         ("run", study(metrik="loss"), "there is no option 'metrik'; did you mean 'metric'?"),
         ("run", study(only=["nothing"]), "nothing"),
+        ("run", study(device="tpu"), "device 'tpu' is unknown; expected one of cpu, cuda, mps."),
+        ("run", study(device="mps"), "device 'mps' is not available on this machine"),
+        (
+            "run",
+            {"command": "python train.py", "metric": "regex:a (.*)", "device": "mps"},
+            "device 'mps' is not available on this machine",
+        ),
     ],
 )
 def test_wrong_options_are_a_sentence(
@@ -121,3 +130,13 @@ def test_the_options_are_shown_as_keywords() -> None:
     assert list(shown)[:2] == ["folder", "listener"]
     assert shown["seeds"].default == 10
     assert "options" not in shown
+
+
+def test_an_experiment_is_handed_the_device_it_asks_for() -> None:
+    def plain(model: object, seed: int, data_order_seed: int) -> None: ...
+    def moved(model: object, seed: int, data_order_seed: int, device: str) -> None: ...
+
+    assert device_of(plain, "cpu") == {}
+    assert device_of(moved, "cuda") == {"device": "cuda"}
+    with pytest.raises(Refusal, match=r"plain\(\) takes no device; write plain\(\.\.\., device\)"):
+        device_of(plain, "cuda")

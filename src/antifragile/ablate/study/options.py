@@ -61,6 +61,7 @@ class StudyOptions:
         epochs: Passes over a data set of ours.
         batch_size: Its samples a step.
         learning_rate: AdamW's, on a data set of ours.
+        device: ``cpu``, ``cuda`` or ``mps``: handed to an experiment's function that takes it.
     """
 
     experiment: str | None = None
@@ -83,6 +84,7 @@ class StudyOptions:
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 2e-3
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name, words in _WORDS.items():
@@ -142,6 +144,7 @@ class StudyOptions:
             looks=looks,
             metric=self._judged_metric(folder),
             higher_is_better=None if self.direction is None else self.direction == "higher",
+            device=self.device,
         )
 
 

@@ -167,7 +167,7 @@ def _opened(
             )
 
         server = where.server or opened.enter_context(open_study_server(request, folder, where))
-        environment = describe_environment(folder, server)
+        environment = describe_environment(folder, server, request.device)
         copies = opened.enter_context(open_study_copies(folder))
         if copies.change and request.experiment.command is not None:
             raise UsageError(

@@ -97,6 +97,13 @@ class StudyFlags(StudyOptions):
         int, typer.Option(min=1, max=2**31 - 1, help="With --dataset: samples a step.")
     ]
     learning_rate: Annotated[float, typer.Option(min=0, max=1e18, help="With --dataset: of AdamW.")]
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, cuda or mps: reaches --dataset, and an --experiment whose function takes "
+            "`device`."
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -309,6 +309,7 @@ class AblationRuns:
             certified=self.combinations.certified(plan.ablated),
             certified_baseline=self.combinations.certified(BASELINE),
             own_values=self.folder.own_values(names),
+            device=self.request.device,
         )
         return Job(
             target=run_job,
