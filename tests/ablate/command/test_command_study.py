@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,11 @@ def study(server: Server, tmp_path: Path) -> Study:
             "seeds": (1, 2),
         }
         call = changes.pop("call", run_ablation)
-        processes = StudyProcesses(server=server, fails_fast=changes.pop("fails_fast", False))
+        processes = StudyProcesses(
+            server=server,
+            workers=changes.pop("workers", 1),
+            fails_fast=changes.pop("fails_fast", False),
+        )
         with AblationStore(str(tmp_path / "study.db")) as store:
             return call(  # type: ignore[no-any-return]  # an outcome, or an outlook
                 AblationRequest(**(chosen | changes)),
@@ -206,6 +211,26 @@ def test_a_script_that_seeds_itself_with_a_constant_is_found_out(
     assert "same numbers under seeds 1 and 2: the script seeds itself with random.seed(7)" in words
     one, two = values(study(reseeds=True))["baseline"]
     assert one != two
+
+
+def test_a_command_that_does_not_execute_what_is_edited_is_said_by_its_baseline(
+    study: Study, tmp_path: Path
+) -> None:
+    train = TRAIN.replace("import model\n", "class model:\n    FACTOR, OFFSET = 3, 1\n")
+    write(tmp_path / "source" / "train.py", train)
+    with pytest.raises(UsageError, match=r"the command never executes .*model\.py, which variants"):
+        study()
+
+
+def test_more_runs_at_a_time_than_the_memory_holds_are_refused(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antifragile.ablate.study.study.available_memory", lambda: 3 * 2**20)
+    with pytest.raises(UsageError) as refused:
+        study(workers=2)
+    words = r"a run takes 0\.\d GiB, and 2 at a time more than the 0\.0 GiB that are free; give --w"
+    assert re.match(words, str(refused.value))
+    assert study(workers=1).n_found == 1
 
 
 def test_a_model_that_was_changed_since_is_refused(study: Study, tmp_path: Path) -> None:

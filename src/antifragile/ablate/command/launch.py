@@ -32,6 +32,7 @@ OF_REPOSITORY, OF_OUTSIDE = "repository", "outside"
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
 NOTES, _OUT = "notes.jsonl", "out"
 _LAST_LINES = 3
+_UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
 _STARTUP = Path(__file__).parent / "startup"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -170,8 +171,10 @@ def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]
         entered = enter(overlay, scratch / "overlay", mounts=given.mounts)
     _describe(given, entered, command)
     places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
-    _run(command, places, entered, place, _environment(given, command, entered))
+    peak = _run(command, places, entered, place, _environment(given, command, entered))
     shutil.copyfile(scratch / NOTES, place / NOTES)
+    with (place / NOTES).open("a", encoding="utf-8") as notes:
+        notes.write(f"\n{json.dumps({'kind': 'peak', 'bytes': peak})}\n")
     return command, entered, places
 
 
@@ -220,25 +223,33 @@ def _run(
     entered: Entered,
     place: Path,
     environment: Mapping[str, str],
-) -> None:
+) -> int:
+    """Run the words to their end; return the most memory that one process of it took, in bytes.
+
+    Raises:
+        Refusal: It failed.
+    """
     words = [entered.path(word) for word in command.filled(places)]
     with (
         stage("the command"),
         (place / STDOUT).open("wb") as stdout,
         (place / STDERR).open("wb") as stderr,
     ):
-        code = subprocess.Popen(
+        process = subprocess.Popen(
             words,
             cwd=entered.path(command.folder),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-        ).wait()
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
     if code:
         how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
         said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
         raise Refusal(f"the command ended {how}{': ' + said if said else ''} (see {place})")
+    return usage.ru_maxrss * _UNIT_OF_PEAK
 
 
 def _last_lines(path: Path) -> list[str]:
@@ -260,6 +271,8 @@ def _prove(notes: RunNotes, given: LaunchArguments, entered: Entered) -> None:
         )
     for path, sha256 in given.hashes.items():
         place = _now(entered, path)
+        if place not in notes.executed and not given.edited:
+            raise Refusal(f"the command never executes {path}, which variants edit")
         if place not in notes.executed and path not in given.edited:
             continue  # edited by another variant
         if place not in notes.executed:

@@ -60,6 +60,7 @@ from antifragile.ablate.study.server import (
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from antifragile.store.owner import OwnedKind
+from antifragile.study.machine import available_memory
 
 N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
@@ -188,7 +189,7 @@ def _opened(
             is_confined=where.is_confined,
             fails_fast=where.fails_fast,
         )
-        yield _Study(runs)
+        yield _Study(runs, where.workers)
 
 
 def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
@@ -211,7 +212,8 @@ def _check_combinations(request: AblationRequest, folder: AblationFolder) -> Non
 class _Study:
     """A study under way."""
 
-    def __init__(self, runs: AblationRuns) -> None:
+    def __init__(self, runs: AblationRuns, workers: int) -> None:
+        self.workers = workers
         self.runs, self.request, self.metric = runs, runs.request, runs.request.metric
         self.design = make_design(
             self.request.design,
@@ -298,8 +300,23 @@ class _Study:
                 f"the experiment fails on the baseline: metric {self.metric!r} is "
                 f"{run.metrics[self.metric]:.3g}, the training diverged."
             )
+        if self.runs.launches is not None:
+            self._check_memory(self.runs.launches.notes_of(first).peak_bytes)
         if self.runs.launches is not None and len(self.request.seeds) > 1:
             self._check_seeds(first, self.runs.launches)
+
+    def _check_memory(self, each: int) -> None:
+        """Refuse as many runs at a time as the memory does not hold, by what one has taken.
+
+        Raises:
+            UsageError: It does not hold them.
+        """
+        free = available_memory()
+        if self.workers > 1 and free is not None and self.workers * each > free:
+            raise UsageError(
+                f"a run takes {each / 2**30:.1f} GiB, and {self.workers} at a time more than the "
+                f"{free / 2**30:.1f} GiB that are free; give --workers {max(1, free // each)}."
+            )
 
     def _check_seeds(self, first: PlannedRun, launches: CommandRuns) -> None:
         """Find out whether a command is the same run under every seed.

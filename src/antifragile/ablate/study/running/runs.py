@@ -113,7 +113,9 @@ class AblationRuns:
         command = request.experiment.command
         self.launches: CommandRuns | None = None
         if command is not None:
-            self.launches = CommandRuns(command, self.folder, self.keys, self._kept / "runs")
+            self.launches = CommandRuns(
+                command, self.folder, request.arms, self.keys, self._kept / "runs"
+            )
 
     @property
     def seconds(self) -> float:
