@@ -16,6 +16,7 @@ from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError
 from tests.ablate.command.launching import PYTHON, Repository
+from tests.required_here import not_here
 
 MODEL = """\
 from torch import nn
@@ -154,7 +155,7 @@ def test_a_model_in_cells_of_a_notebook_is_a_sentence(tmp_path: Path) -> None:
 def test_magics_of_a_notebook_are_run_too(code: Path) -> None:
     for package in ("nbconvert", "ipykernel"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"needs {package}")
+            not_here(f"needs {package}")
     train = TRAIN.replace("sys.argv[1]", 'os.environ["OUT"]')
     cells = ["%matplotlib inline\n%cd src", "%env SIZE=4", f"%%time\n{train}"]
     metadata = {"kernelspec": {"display_name": "", "language": "python", "name": "python3"}}
