@@ -1,14 +1,13 @@
 """Repositories that nobody prepared: the command is typed, nothing of theirs is changed.
 
-Each is written as a stranger would: a character model with files of settings, Hugging Face's
-Trainer on a BERT, Lightning with batch norms, a package started by its name, a single file.
+What is typed for each is listed in `typed`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,83 +17,18 @@ from antifragile.ablate.command.preview import watch_model
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.errors import UsageError
 from tests.ablate.command.launching import PYTHON
+from tests.ablate.command.typed import REPOSITORIES, TYPED
 from tests.cli.conftest import Cli
+from tests.required_here import not_here
 
-REPOSITORIES = Path(__file__).parents[1] / "ablate" / "command" / "repositories"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Typed:
-    """What is typed for a repository.
-
-    Args:
-        command: The command, after Python.
-        metric: Where the metric is.
-        model: Class of the model.
-        source: Its files.
-        arms: Two variants that are run.
-        folder: The folder where it is typed.
-        options: Further options of ``run``.
-        kinds: Kinds that are generated.
-    """
-
-    command: str
-    metric: str
-    model: str
-    source: tuple[str, ...]
-    arms: tuple[str, str]
-    folder: str = "."
-    options: tuple[str, ...] = ()
-    kinds: str = "identity,remove-branch"
-
-
-TYPED = {
-    "chargpt": Typed(
-        command="train.py config_small.py --out_dir={out} --seed={seed}",
-        metric="json:{out}/metrics.json:val_loss",
-        model="model.GPT",
-        source=("model.py",),
-        arms=("block-forward-x-self-attn--remove-branch", "block-ln-1--identity"),
-        options=("--reseed",),
-    ),
-    "bert": Typed(
-        command="run.py --seed {seed} --output_dir {out}",
-        metric="json:{out}/eval_results.json:eval_loss",
-        model="transformers.models.bert.modeling_bert.BertForSequenceClassification",
-        source=("transformers/activations.py", "transformers/models/bert/modeling_bert.py"),
-        arms=("bertpooler-activation--identity", "bertselfoutput-layernorm--identity"),
-        kinds="identity",
-    ),
-    "bn_lightning": Typed(
-        command="fit.py --seed {seed} --logs {out}",
-        metric="csv:{out}/metrics.csv:val_acc",
-        model="__main__.Classifier",
-        source=("fit.py", "nets.py"),
-        arms=("convnet-bn1--identity", "convnet-forward-x-self-act--remove-branch"),
-    ),
-    "package": Typed(
-        command="-m tinynet.train {seed} {out}/log.csv",
-        metric="csv:{out}/log.csv:mse",
-        model="tinynet.model.Net",
-        source=("tinynet/layers.py", "tinynet/model.py"),
-        arms=("gated-forward-torch-sigmoid--identity", "net-body-1--identity"),
-        folder="src",
-    ),
-    "one_file": Typed(
-        command="experiment.py --seed {seed}",
-        metric="regex:accuracy: ([0-9.]+)",
-        model="__main__.Model",
-        source=("experiment.py",),
-        arms=("encoder-norm--identity", "encoder-forward-h-self-mix--remove-branch"),
-    ),
-}
-
-
-WHOLE = ("package", "one_file")  # the others' scripts take minutes to certify
+WHOLE = ("package", "one_file", "hydra", "torchrun", "notebook")  # others certify for minutes
 
 
 def copied(name: str, home: Path) -> Path:
     """Copy a repository, and return the folder where its command is typed."""
+    for package in TYPED[name].packages:
+        if importlib.util.find_spec(package) is None:
+            not_here(f"needs {package}")
     shutil.copytree(REPOSITORIES / name, home / name)
     (home / name / ".git").mkdir()
     return home / name / TYPED[name].folder
@@ -108,7 +42,7 @@ def test_a_command_says_what_it_trains(
     typed, place = TYPED[name], copied(name, home)
     monkeypatch.chdir(place)
     before = {p: p.read_bytes() for p in (home / name).rglob("*") if p.is_file()}
-    said = cli("ablate", "discover", "--command", f"{PYTHON} {typed.command}", "--json")
+    said = cli("ablate", "discover", "--command", typed.line, "--json")
     assert said.code == 0, said.err
     words = " ".join(said.err.split())
     assert f"the command trains {typed.model}, " in words
@@ -127,7 +61,7 @@ def test_a_command_is_all_that_is_typed(
     typed, place = TYPED[name], copied(name, home)
     monkeypatch.chdir(place)
     before = {p: p.read_bytes() for p in (home / name).rglob("*") if p.is_file()}
-    command = ("--command", f"{PYTHON} {typed.command}")
+    command = ("--command", typed.line)
     said = cli("ablate", "discover", *command, "--spec", "study.toml")
     assert said.code == 0, said.err
     made = cli("ablate", "generate", "--spec", "study.toml", "--out", "v", "--kinds", typed.kinds)

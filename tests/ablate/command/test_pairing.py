@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.jobs import Launch
 from antifragile.ablate.command.overlay import can_mount
 from antifragile.ablate.command.pairs import constants, unpaired
 from antifragile.ablate.sandbox.server import Server
@@ -208,3 +210,33 @@ def test_without_seeding_every_seed_is_another_run_and_each_repeats(make: Make) 
     assert found[0] == found[2]
     for name in ("start", "drawn"):
         assert found[0][name] != found[1][name]
+
+
+def test_models_of_a_package_count_that_shares_no_folder_with_the_repository(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "site" / "pack"
+    repository = tmp_path / "repo"
+    for folder in (package / "nets", repository, tmp_path / "run"):
+        folder.mkdir(parents=True)
+    for file in (package / "__init__.py", package / "nets" / "__init__.py"):
+        file.touch()
+    (package / "nets" / "net.py").write_text(MODEL)
+    launch = Launch(
+        command=Command.read("python train.py", folder=repository),
+        metrics=(),
+        root=Path("/"),  # of the variants' files, which is all that the two share
+        files=(str(package / "nets" / "net.py").lstrip("/"),),
+        place=Path("/"),
+        seed=1,
+        order=1,
+        stream=None,
+        run=tmp_path / "run",
+        scratch=tmp_path,
+        mounts=True,
+        starts=None,
+        keeps=None,
+        opened=tmp_path / "opened",
+        own_values=(),
+    )
+    assert launch.job().arguments["run"]["roots"] == [str(repository), str(package)]

@@ -64,7 +64,7 @@ class Launch:
             metrics=[asdict(source) for source in self.metrics],
             edited=edited,
             hashes=hashes,
-            roots=[self.command.repository, str(self.root.resolve())],
+            roots=[self.command.repository, *sorted({_package_folder(path) for path in pairs})],
             seed=self.seed,
             order=self.order,
             stream=self.stream,
@@ -107,6 +107,14 @@ def job_of_preview(command: Command, *, run: Path, scratch: Path, mounts: bool, 
         preview_steps=steps,
     )
     return _job(preview_job, arguments, command)
+
+
+def _package_folder(file: str) -> str:
+    """The folder of the package that a file is of, or the file's own."""
+    folder = Path(file).parent
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    return str(folder)
 
 
 def _job(target: Callable[..., object], arguments: LaunchArguments, command: Command) -> Job:

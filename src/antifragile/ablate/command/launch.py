@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,15 +27,20 @@ from antifragile._data_files import read_json
 from antifragile._records import from_json
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import STDERR, STDOUT, MetricSource
-from antifragile.ablate.command.notes import RunNotes, read_notes
+from antifragile.ablate.command.notes import read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
+from antifragile.ablate.command.proof import note_opened, path_now, prove
+from antifragile.ablate.command.startup.notes import digest
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
-OF_REPOSITORY, OF_OUTSIDE = "repository", "outside"
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
 NOTES, _OUT = "notes.jsonl", "out"
 _LAST_LINES = 3
 _UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
+_TAIL = 16_384  # bytes
+_ERROR = re.compile(r"(\[rank\d+\]: ?)?[\w.]+(Error|Exception|Interrupt): \S")
+_POLL_S = 0.05
+_OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours
 _STARTUP = Path(__file__).parent / "startup"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -83,10 +91,12 @@ class PreviewSeen:
     """The training that a command does, as its first steps show it.
 
     Args:
-        script: The file that Python runs, absolute.
+        script: The file that Python runs, absolute; empty where it is none.
         module: Its name where it is run by ``-m``; empty where it is not.
+        cells: Cells of a notebook, up to the one that trains.
+        folder: The folder where Python was started, absolute.
         arguments: Its arguments, with ``{out}`` for the folder of the output.
-        variables: Variables of the environment that a launcher sets.
+        variables: Variables of the environment that the command sets, with ``{out}`` too.
         model: Class of the model, ``module.name``.
         parameters: Number of its parameters.
         files: Files of the classes of all its modules.
@@ -96,6 +106,8 @@ class PreviewSeen:
 
     script: str
     module: str
+    cells: tuple[str, ...]
+    folder: str
     arguments: tuple[str, ...]
     variables: dict[str, str]
     model: str
@@ -121,8 +133,8 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
     command, entered, places = _launched(given)
     sources = [MetricSource(**source) for source in given.metrics]
     notes = read_notes(Path(given.run, NOTES))
-    _prove(notes, given, entered)
-    _note_opened(notes, Path(given.opened), command.repository)
+    prove(notes, entered, hashes=given.hashes, edited=given.edited)
+    note_opened(notes, Path(given.opened), command.repository)
     if given.keeps is not None and not Path(given.keeps).exists():
         save_file({}, given.keeps)  # it built no model by a class of the user's
     folder = Path(entered.path(command.folder))
@@ -136,24 +148,34 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
         run: `asdict` of `LaunchArguments`.
 
     Raises:
-        Refusal: It failed, or ended without a training step.
+        Refusal: It failed, ended without a training step, or trains in code that is no file.
     """
     given = LaunchArguments(**run)
     _, entered, places = _launched(given)
     path = Path(given.scratch, _PREVIEW)
     if not path.is_file():
-        _prove(read_notes(Path(given.run, NOTES)), given, entered)
+        prove(read_notes(Path(given.run, NOTES)), entered, hashes={}, edited=())
         raise Refusal(
             "it ended without a training step: no module of torch was called in training mode, or "
             "no optimizer made a step"
         )
     seen: PreviewSeen = from_json(PreviewSeen, read_json(path))
-    arguments = tuple(word.replace(places["out"], "{out}") for word in seen.arguments)
+    if not seen.script and not seen.cells:
+        raise Refusal(
+            "what trains is no file (python -c, or typed in), so that nothing can be run again; "
+            "put it into a script"
+        )
+
+    def with_out(text: str) -> str:
+        return text.replace(places["out"], "{out}")
+
     return replace(
         seen,
         script=entered.outside(seen.script),
+        folder=entered.outside(seen.folder),
         files=tuple(map(entered.outside, seen.files)),
-        arguments=arguments,
+        arguments=tuple(map(with_out, seen.arguments)),
+        variables={name: with_out(value) for name, value in seen.variables.items()},
     )
 
 
@@ -169,23 +191,29 @@ def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]
     )
     with stage("preparing the repository"):
         entered = enter(overlay, scratch / "overlay", mounts=given.mounts)
-    _describe(given, entered, command)
+    environment = _environment(given, command, entered)
+    _describe(given, entered, command, environment)
     places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
-    peak = _run(command, places, entered, place, _environment(given, command, entered))
+    words = [entered.path(word) for word in command.filled(places)]
+    with stage("the command"):
+        _run(given, words, entered.path(command.folder), environment)
     shutil.copyfile(scratch / NOTES, place / NOTES)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT_OF_PEAK
     with (place / NOTES).open("a", encoding="utf-8") as notes:
         notes.write(f"\n{json.dumps({'kind': 'peak', 'bytes': peak})}\n")
     return command, entered, places
 
 
-def _describe(given: LaunchArguments, entered: Entered, command: Command) -> None:
+def _describe(
+    given: LaunchArguments, entered: Entered, command: Command, environment: Mapping[str, str]
+) -> None:
     """Write what the start-up hook needs to know."""
     python = (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
     own = (given.scratch, given.run, str(_STARTUP))
     system = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib")
     description = {
         "notes": str(Path(given.scratch, NOTES)),
-        "watched": [_now(entered, path) for path in given.hashes],
+        "watched": [path_now(entered, path) for path in given.hashes],
         "roots": [os.path.realpath(entered.path(root)) + os.sep for root in given.roots],
         "quiet": [os.path.realpath(place) + os.sep for place in (*own, *python, *system)],
         "seed": given.seed,
@@ -196,6 +224,7 @@ def _describe(given: LaunchArguments, entered: Entered, command: Command) -> Non
         "own_values": list(given.own_values),
         "preview_steps": given.preview_steps,
         "preview": given.scratch,
+        "environment": {name: digest(value) for name, value in environment.items()},
     }
     Path(given.scratch, "run.json").write_text(json.dumps(description), encoding="utf-8")
 
@@ -218,88 +247,41 @@ def _import_roots(entered: Entered) -> list[str]:
 
 
 def _run(
-    command: Command,
-    places: Mapping[str, str],
-    entered: Entered,
-    place: Path,
-    environment: Mapping[str, str],
-) -> int:
-    """Run the words to their end; return the most memory that one process of it took, in bytes.
-
-    Raises:
-        Refusal: It failed.
-    """
-    words = [entered.path(word) for word in command.filled(places)]
-    with (
-        stage("the command"),
-        (place / STDOUT).open("wb") as stdout,
-        (place / STDERR).open("wb") as stderr,
-    ):
+    given: LaunchArguments, words: Sequence[str], folder: str, environment: Mapping[str, str]
+) -> None:
+    """Run the command to its end; a preview, until it has shown what is trained."""
+    place = Path(given.run)
+    with (place / STDOUT).open("wb") as stdout, (place / STDERR).open("wb") as stderr:
         process = subprocess.Popen(
             words,
-            cwd=entered.path(command.folder),
+            cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = code = os.waitstatus_to_exitcode(status)
+        if given.preview_steps and _has_shown(process, Path(given.scratch, _PREVIEW)):
+            return  # a launcher may wait for what has ended, or go on; the server ends it
+        code = process.wait()
     if code:
         how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
         said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
-        raise Refusal(f"the command ended {how}{': ' + said if said else ''} (see {place})")
-    return usage.ru_maxrss * _UNIT_OF_PEAK
+        where = "" if given.preview_steps else f" (see {place})"
+        raise Refusal(f"the command ended {how}{': ' + said if said else ''}{where}")
+
+
+def _has_shown(process: subprocess.Popen[bytes], shown: Path) -> bool:
+    """Wait for the end of a preview; return whether it showed what is trained."""
+    while process.poll() is None and not shown.is_file():
+        time.sleep(_POLL_S)
+    return shown.is_file()
 
 
 def _last_lines(path: Path) -> list[str]:
-    text = path.read_bytes()[-4096:].decode("utf-8", errors="replace")
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    return [line for line in lines if line][-_LAST_LINES:]
-
-
-def _prove(notes: RunNotes, given: LaunchArguments, entered: Entered) -> None:
-    """Check that the edited files, and no other version of them, were executed.
-
-    Raises:
-        Refusal: They were not.
-    """
-    if not notes.is_started:
-        raise Refusal(
-            "no Python of the command took the start-up hook, so nothing shows which files ran; "
-            "python -I and -E leave PYTHONPATH out, and so does a program that is no Python"
-        )
-    for path, sha256 in given.hashes.items():
-        place = _now(entered, path)
-        if place not in notes.executed and not given.edited:
-            raise Refusal(f"the command never executes {path}, which variants edit")
-        if place not in notes.executed and path not in given.edited:
-            continue  # edited by another variant
-        if place not in notes.executed:
-            twin = next((other for other in notes.executed if _same_module(other, path)), None)
-            instead = f"; {twin} was, which is another file" if twin else ""
-            raise Refusal(f"the edited {path} was never executed{instead}")
-        if notes.executed[place] != {sha256}:
-            raise Refusal(f"{path} was executed, but not as this run has it")
-
-
-def _now(entered: Entered, path: str) -> str:
-    """The real path at which a watched file lies in this run."""
-    return entered.edited.get(path) or os.path.realpath(entered.path(path))
-
-
-def _same_module(other: str, path: str) -> bool:
-    """Whether two files have the same name in folders of the same name."""
-    return Path(other).parts[-2:] == Path(path).parts[-2:]
-
-
-def _note_opened(notes: RunNotes, path: Path, repository: str) -> None:
-    """Hand on which files were read, in the form that `source.opened` reads."""
-    lines = []
-    for file, is_read in notes.opened:
-        if file.startswith(repository + os.sep):
-            line = [OF_REPOSITORY, os.path.relpath(file, repository)]
-        else:
-            line = [OF_OUTSIDE, file.lstrip(os.sep)]
-        lines.append(json.dumps([*line, is_read, False]))
-    path.write_text("\n".join(lines), encoding="utf-8")
+    """The last lines, or the last error where it lies before these, as under a launcher."""
+    text = path.read_bytes()[-_TAIL:].decode("utf-8", errors="replace")
+    plain = _OF_A_TERMINAL.sub("", text)
+    lines = [" ".join(line.split()) for line in plain.splitlines()]
+    last = [line for line in lines if line][-_LAST_LINES:]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return errors[-1:] if errors and errors[-1] not in last else last

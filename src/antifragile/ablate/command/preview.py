@@ -78,7 +78,7 @@ def watch_model(
         inputs = entry.with_name(f"{entry.stem}.safetensors") if seen.has_inputs else None
         if inputs is not None:
             shutil.copyfile(scratch / "seen" / INPUTS, inputs)
-        write_atomically(entry, _entry_text(seen, command, entry, inputs).encode())
+        write_atomically(entry, _entry_text(seen, entry, inputs).encode())
     return CommandModel(source=tuple(found), entry=entry, seen=seen)
 
 
@@ -86,11 +86,16 @@ def model_files(seen: PreviewSeen, repository: Path) -> tuple[Path, ...]:
     """Choose the files of a model that may be edited: the user's, else those of its package.
 
     Raises:
-        UsageError: It is made of torch's classes alone.
+        UsageError: It is made of torch's classes alone, or in a notebook.
     """
     files = [Path(file) for file in seen.files]
     own = [f for f in files if f.is_relative_to(repository) and installed_package(f) is None]
     others = [f for f in files if installed_package(f) not in _FRAMEWORKS]
+    if not own and not others and seen.cells and seen.model.startswith("__main__."):
+        raise UsageError(
+            f"the model {seen.model} is written in cells of a notebook, which are no file that a "
+            "variant could edit; move its classes into a file beside the notebook and import them."
+        )
     if not own and not others:
         raise UsageError(
             f"the model {seen.model} is made of torch's own classes; name the file that puts it "
@@ -99,14 +104,15 @@ def model_files(seen: PreviewSeen, repository: Path) -> tuple[Path, ...]:
     return tuple(own or others)
 
 
-def _entry_text(seen: PreviewSeen, command: Command, entry: Path, inputs: Path | None) -> str:
+def _entry_text(seen: PreviewSeen, entry: Path, inputs: Path | None) -> str:
     """The source of the file: our template with the command in it."""
     here = entry.resolve().parent
     values: Mapping[str, object] = {
-        "SCRIPT": seen.module or os.path.relpath(seen.script, here),
+        "SCRIPT": seen.module or (os.path.relpath(seen.script, here) if seen.script else ""),
         "IS_MODULE": bool(seen.module),
+        "CELLS": list(seen.cells),
         "WORDS": list(seen.arguments),
-        "FOLDER": os.path.relpath(command.folder, here),
+        "FOLDER": os.path.relpath(seen.folder, here),
         "VARIABLES": dict(seen.variables),
         "MODEL": seen.model,
         "INPUTS": inputs.name if inputs is not None else "",

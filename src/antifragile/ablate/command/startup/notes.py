@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import Any
+
+_OF_SHELLS = ("_", "PWD", "OLDPWD", "SHLVL")
+
+
+def digest(value: str) -> str:
+    """Return a hash of a variable's value: the values themselves, some of them secret, stay out."""
+    return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
 
 
 class WatchedRun:
@@ -22,6 +30,8 @@ class WatchedRun:
         preview_steps: Steps after which a preview ends; 0 for a run.
         preview: Folder for what a preview has seen.
         own_values: Parameters that keep this run's own values.
+        folder: The folder where this process was started.
+        variables: Variables of the environment that the command set before it was started.
     """
 
     def __init__(self, path: str) -> None:
@@ -36,6 +46,12 @@ class WatchedRun:
         self.starts: str = data["starts"]
         self.stream: int | None = data["stream"]
         self.own_values: list[str] = data["own_values"]
+        self.folder = os.getcwd()
+        self.variables = {
+            name: value
+            for name, value in os.environ.items()
+            if data["environment"].get(name) != digest(value) and name not in _OF_SHELLS
+        }
         self.preview_steps: int = data["preview_steps"]
         self.preview: str = data["preview"]
         self._notes = os.open(data["notes"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -5,6 +5,9 @@ baseline keeps the values of each when its constructor returns, and the states o
 streams then; a variant takes both: every tensor of the same name and shape, but those whose
 initial values are what is ablated. A checkpoint that is loaded afterwards is loaded in both.
 
+several processes of one training   the first keeps its values and streams; the others of a variant
+take its values alone, since each has streams of its own.
+
 first step of an optimizer   the baseline notes a hash of every parameter before the update; a
 variant compares its own, so that what else makes them differ is seen.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 import random
@@ -43,6 +47,8 @@ def begin(run: WatchedRun, torch: Any) -> None:
             cls.__init__ = pairs.watched(cls.__init__)
 
     torch.nn.Module.__init_subclass__ = classmethod(init_subclass)
+    if run.starts:
+        _allow_unused_parameters(torch.nn.parallel.DistributedDataParallel)
     optimizers = sys.modules["torch.optim.optimizer"]
     add_hook = optimizers.register_optimizer_step_pre_hook
     handle: Any = add_hook(lambda *_: pairs.before_first_step(handle))
@@ -58,6 +64,7 @@ class _Pairs:
         self._models: dict[str, Any] = {}
         self._kept: dict[str, Any] = {}
         self._own = set(run.own_values)
+        self._rank = _rank()
 
     def watched(self, construct: Callable[..., None]) -> Callable[..., None]:
         """Wrap a constructor: the outermost one of a model is followed by the pairing."""
@@ -77,7 +84,10 @@ class _Pairs:
 
     def _is_users(self, kind: type) -> bool:
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        return file is not None and os.path.realpath(file).startswith(tuple(self._run.roots))
+        if file is None:
+            return kind.__module__ == "__main__"  # a notebook's
+        real: str = os.path.realpath(file)
+        return real.startswith(tuple(self._run.roots))
 
     def _pair(self, model: Any) -> None:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
@@ -87,7 +97,7 @@ class _Pairs:
         if not tensors:  # a loss or a transform; or nothing is there yet (meta, lazy)
             return
         self._models[name] = model
-        if self._run.saves:
+        if self._run.saves and not self._rank:
             streams = {f"{STREAMS}.{key}": value for key, value in self._streams().items()}
             for key, value in (tensors | streams).items():
                 self._kept[f"{name}.{key}"] = value.clone()
@@ -108,10 +118,10 @@ class _Pairs:
             for key, value in baseline.items()
             if key.startswith(f"{STREAMS}.")
         }
-        if streams:
+        if streams and not self._rank:
             self._set_streams(streams)
         if self._run.stream is not None:
-            self._seed_streams(self._run.stream)
+            self._seed_streams(self._run.stream + self._rank)
 
     def _is_own(self, key: str) -> bool:
         """Whether a parameter, of a model or of one inside it, keeps this run's own values."""
@@ -167,6 +177,30 @@ class _Pairs:
             numpy.random.set_state((kind, numpy.array(keys, dtype="uint32"), *rest))
 
 
+def _rank() -> int:
+    """The number of this process among those of one training."""
+    text = os.environ.get("RANK", "0")
+    return int(text) if text.isdecimal() else 0
+
+
+def _allow_unused_parameters(parallel: Any) -> None:
+    """Let torch's DistributedDataParallel train a variant that leaves some parameters unused.
+
+    It fails otherwise, in the second step; that it looks for them changes no gradient.
+    """
+    construct = parallel.__init__
+    signature = inspect.signature(construct)
+
+    @functools.wraps(construct)
+    def init(*arguments: Any, **named: Any) -> None:
+        given = signature.bind(*arguments, **named)
+        if not given.arguments.get("static_graph"):  # which allows it
+            given.arguments["find_unused_parameters"] = True
+        construct(*given.args, **given.kwargs)
+
+    parallel.__init__ = init
+
+
 def _bytes(torch: Any, content: bytes) -> Any:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
@@ -220,8 +254,9 @@ def _save(path: str, tensors: dict[str, Any]) -> None:
         at += len(content)
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    with open(path, "wb") as file:
+    with open(f"{path}.{os.getpid()}", "wb") as file:
         file.write(struct.pack("<Q", len(head)) + head + b"".join(parts))
+    os.replace(file.name, path)
 
 
 def _load(torch: Any, path: str, prefix: str) -> dict[str, Any]:

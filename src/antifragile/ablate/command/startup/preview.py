@@ -13,18 +13,19 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+from antifragile.ablate.command.startup.notes import WatchedRun
+
+_OF_AGENTS = ("TORCHELASTIC_", "JPY_")  # by which a launcher and its processes find each other
 
 
-def begin(folder: str, steps: int, torch: Any) -> None:
+def begin(run: WatchedRun, torch: Any) -> None:
     """Watch the first training call and the steps after it; end the process after these.
 
     Args:
-        folder: Folder for what was seen.
-        steps: Steps of an optimizer.
+        run: The run.
         torch: The module, just imported.
     """
-    preview = _Preview(folder, steps, torch)
+    preview = _Preview(run, torch)
     plain = torch.nn.Module.__call__
 
     def call(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -39,8 +40,8 @@ def begin(folder: str, steps: int, torch: Any) -> None:
 class _Preview:
     """The part of a training that was seen so far."""
 
-    def __init__(self, folder: str, steps: int, torch: Any) -> None:
-        self._folder, self._steps, self._torch = folder, steps, torch
+    def __init__(self, run: WatchedRun, torch: Any) -> None:
+        self._run, self._torch = run, torch
         self._arguments = sys.argv[1:]  # before the script changes them
         self._times: list[float] = []
         self._has_inputs = False
@@ -83,7 +84,7 @@ class _Preview:
         except ImportError:
             return
         named = {str(number): tensor for number, tensor in enumerate(tensors)}
-        path = os.path.join(self._folder, "inputs.safetensors")
+        path = os.path.join(self._run.preview, "inputs.safetensors")
         save_file(named, path, metadata={"form": json.dumps(form)})
         self._has_inputs = True
 
@@ -92,24 +93,32 @@ class _Preview:
         if self.model is None:
             return
         self._times.append(time.perf_counter())
-        if len(self._times) > self._steps:
-            path = os.path.join(self._folder, "preview.json")
-            with open(path, "w", encoding="utf-8") as file:
+        if len(self._times) > self._run.preview_steps:
+            path = os.path.join(self._run.preview, "preview.json")
+            with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
                 json.dump(self._seen(), file)
+            os.replace(file.name, path)  # it is waited for, and read once it is there
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
 
     def _seen(self) -> dict[str, Any]:
         main = sys.modules["__main__"]
+        file = getattr(main, "__file__", None)
         kinds = [type(module) for module in self.model.modules()]
         files = (getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds)
         spec = getattr(main, "__spec__", None)
         return {
-            "script": os.path.realpath(main.__file__ or ""),
+            "script": os.path.realpath(file) if file else "",
             "module": spec.name if spec is not None else "",
-            "arguments": self._arguments,
-            "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+            "cells": [] if file else [cell for cell in getattr(main, "In", ()) if cell],
+            "folder": self._run.folder,
+            "arguments": self._arguments if file else [],
+            "variables": {
+                name: value
+                for name, value in self._run.variables.items()
+                if not name.startswith(_OF_AGENTS)
+            },
             "model": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "files": sorted({os.path.realpath(file) for file in files if file}),

@@ -25,7 +25,7 @@ def begin() -> None:
     def after_torch(module: Any) -> None:
         seeding.of_torch(run, module)
         if run.preview_steps:
-            preview.begin(run.preview, run.preview_steps, module)
+            preview.begin(run, module)
         else:
             pairing.begin(run, module)
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from antifragile.ablate.command.launch import OF_OUTSIDE, OF_REPOSITORY
+from antifragile.ablate.command.proof import OF_OUTSIDE, OF_REPOSITORY
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.source.opened import ReadFiles
