@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import py_compile
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,42 @@ def test_a_file_that_changed_is_never_stale(file: str, study: Study, tmp_path: P
     assert (again.n_run, again.n_found) == (8, 0)
     expected = {"source/helper.py": 4 * 37, "source/data.txt": 46, "elsewhere.txt": 3 * 42 + 1}
     assert values(again)["baseline"][0] == pytest.approx(expected[file], abs=1)
+
+
+READS = {
+    "executed": "found = {}\nexec(compile(open(FILE).read(), FILE, 'exec'), found)\n"
+    "value += found['SCALE']\n",
+    "run by runpy": "import runpy\nvalue += runpy.run_path(FILE)['SCALE']\n",
+    "imported late": "def late():\n    sys.path.insert(0, os.path.dirname(FILE))\n"
+    "    import imported_late\n    return imported_late.SCALE\nvalue += late()\n",
+    "a process": "subprocess.run([sys.executable, FILE], check=True)\n",
+    "a process without the hook": "subprocess.run([sys.executable, '-E', FILE], check=True)\n",
+    "another program": "subprocess.run(['sh', FILE], cwd='/', check=True)\n",
+    "data": "value += float(open(FILE).read().split('=')[1])\n",
+    "data of a process": "code = 'import sys; print(open(sys.argv[1]).read())'\n"
+    "subprocess.run([sys.executable, '-c', code, FILE], check=True)\n",
+}
+
+
+def test_no_file_outside_that_a_run_used_is_ever_stale(study: Study, tmp_path: Path) -> None:
+    script, files = "import os, subprocess\n", {}
+    for way, reads in READS.items():
+        name = way.replace(" ", "_") + (".sh" if way == "another program" else ".py")
+        files[way] = tmp_path / "beside" / name
+        write(files[way], "SCALE=1\n")
+        script += reads.replace("FILE", repr(str(files[way])))
+    py_compile.compile(str(files["imported late"]))  # as an earlier import by the user does
+    whole = TRAIN.replace('(here / "checkpoint', script + '(here / "checkpoint')
+    write(tmp_path / "source" / "train.py", whole)
+    asked: dict[str, Any] = {"arms": list(CUTS)[:1], "seeds": (1,)}
+    assert study(**asked).n_run == 4
+    stale = []
+    for way, file in files.items():
+        write(file, "SCALE=20\n")
+        stale += [way] if study(call=plan_ablation, **asked).n_found else []
+        write(file, "SCALE=1\n")
+        assert study(call=plan_ablation, **asked).n_found == 4
+    assert not stale
 
 
 def test_a_failed_run_is_kept_apart_and_tried_again(study: Study, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,15 +23,16 @@ from safetensors.numpy import save_file
 from antifragile._data_files import read_json
 from antifragile._records import from_json
 from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.metrics import STDERR, STDOUT, MetricSource
+from antifragile.ablate.command.metrics import Earlier, MetricSource
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
+from antifragile.ablate.command.program import run_program
+from antifragile.ablate.sandbox.limits.landlock import keep_out_of
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
 OF_REPOSITORY, OF_OUTSIDE = "repository", "outside"
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
 NOTES, _OUT = "notes.jsonl", "out"
-_LAST_LINES = 3
 _STARTUP = Path(__file__).parent / "startup"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -117,15 +118,15 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: It failed, executed other files than the edited ones, or left no metric.
     """
     given = LaunchArguments(**run)
-    command, entered, places = _launched(given)
-    sources = [MetricSource(**source) for source in given.metrics]
+    command, entered, places, earlier = _launched(given)
     notes = read_notes(Path(given.run, NOTES))
     _prove(notes, given, entered)
     _note_opened(notes, Path(given.opened), command.repository)
     if given.keeps is not None and not Path(given.keeps).exists():
         save_file({}, given.keeps)  # it built no model by a class of the user's
     folder = Path(entered.path(command.folder))
-    return {source.name: source.value(places, folder, Path(given.run)) for source in sources}
+    place = Path(given.run)
+    return {s.name: s.value(places, folder, place, was) for s, was in earlier.items()}
 
 
 def preview_job(run: dict[str, Any]) -> PreviewSeen:
@@ -138,7 +139,7 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
         Refusal: It failed, or ended without a training step.
     """
     given = LaunchArguments(**run)
-    _, entered, places = _launched(given)
+    _, entered, places, _ = _launched(given)
     path = Path(given.scratch, _PREVIEW)
     if not path.is_file():
         _prove(read_notes(Path(given.run, NOTES)), given, entered)
@@ -156,8 +157,14 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
     )
 
 
-def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]:
-    """Run the command to its end: it, the repository as it was seen, and what stood for places."""
+def _launched(
+    given: LaunchArguments,
+) -> tuple[Command, Entered, dict[str, str], dict[MetricSource, Earlier]]:
+    """Run the command to its end.
+
+    Returns:
+        It, the repository as it was seen, what stood for places, and what the metrics were before.
+    """
     command = Command(**{**given.command, "words": tuple(given.command["words"])})
     scratch, place = Path(given.scratch), Path(given.run)
     out = place / _OUT
@@ -169,10 +176,24 @@ def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]
     with stage("preparing the repository"):
         entered = enter(overlay, scratch / "overlay", mounts=given.mounts)
     _describe(given, entered, command)
+    if not given.mounts:
+        keep_out_of(os.path.realpath(command.repository), but=_writable(given, command))
     places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
+    sources = [MetricSource(**item) for item in given.metrics]
+    sources = [replace(source, path=entered.path(source.path)) for source in sources]
+    folder = Path(entered.path(command.folder))
+    earlier = {source: source.earlier(places, folder) for source in sources}
     _run(command, places, entered, place, _environment(given, command, entered))
     shutil.copyfile(scratch / NOTES, place / NOTES)
-    return command, entered, places
+    return command, entered, places, earlier
+
+
+def _writable(given: LaunchArguments, command: Command) -> list[str]:
+    """The folders in which a run in a copy may write, wherever they are."""
+    temporary = os.path.realpath(tempfile.gettempdir())
+    is_above = os.path.realpath(command.repository).startswith(temporary + os.sep)
+    found = [given.run, given.scratch, *([] if is_above else [temporary])]
+    return list(map(os.path.realpath, found))
 
 
 def _describe(given: LaunchArguments, entered: Entered, command: Command) -> None:
@@ -191,6 +212,8 @@ def _describe(given: LaunchArguments, entered: Entered, command: Command) -> Non
         "starts": given.starts or "",
         "stream": given.stream,
         "own_values": list(given.own_values),
+        "fenced": "" if given.mounts else os.path.realpath(command.repository),
+        "writable": _writable(given, command),
         "preview_steps": given.preview_steps,
         "preview": given.scratch,
     }
@@ -203,6 +226,9 @@ def _environment(given: LaunchArguments, command: Command, entered: Entered) -> 
     copied = [] if given.mounts else _import_roots(entered)
     found["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), *copied, *before])
     found["ANTIFRAGILE_RUN"] = str(Path(given.scratch, "run.json"))
+    if not given.mounts:
+        found["TMPDIR"] = os.path.join(given.scratch, "tmp")
+        os.mkdir(found["TMPDIR"])
     found["PYTHONDONTWRITEBYTECODE"] = "1"  # of an edited file, beside the user's
     found.setdefault("PYTHONHASHSEED", "0")
     return found | dict.fromkeys(_THREADS, str(command.threads))
@@ -221,30 +247,10 @@ def _run(
     place: Path,
     environment: Mapping[str, str],
 ) -> None:
-    words = [entered.path(word) for word in command.filled(places)]
-    with (
-        stage("the command"),
-        (place / STDOUT).open("wb") as stdout,
-        (place / STDERR).open("wb") as stderr,
-    ):
-        code = subprocess.Popen(
-            words,
-            cwd=entered.path(command.folder),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-        ).wait()
-    if code:
-        how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
-        said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
-        raise Refusal(f"the command ended {how}{': ' + said if said else ''} (see {place})")
-
-
-def _last_lines(path: Path) -> list[str]:
-    text = path.read_bytes()[-4096:].decode("utf-8", errors="replace")
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    return [line for line in lines if line][-_LAST_LINES:]
+    filled = zip(command.words, command.filled(places), strict=True)
+    words = [entered.path(word) if given.startswith(os.sep) else word for given, word in filled]
+    with stage("the command"):
+        run_program(words, entered.path(command.folder), place, environment)
 
 
 def _prove(notes: RunNotes, given: LaunchArguments, entered: Entered) -> None:

@@ -69,7 +69,7 @@ def watch_model(
             mounts=can_mount(command.repository, scratch / "tried"),
             steps=steps,
         )
-        with Server(workers=1, limits=limits, mechanisms=NONE, preload=()) as server:
+        with Server(workers=1, limits=limits, mechanisms=NONE, ends_all=True) as server:
             outcome = server.run_one(job)
         if outcome.failure is not None:
             raise UsageError(f"the command cannot be watched: {outcome.reason}.")
