@@ -65,7 +65,8 @@ def study(server: Server, tmp_path: Path) -> Study:
         command = Command.read(
             changes.pop("command", text), folder=source, reseeds=changes.pop("reseeds", False)
         )
-        sources = (MetricSource.read("json:{out}/m.json:value"),)
+        source_of = changes.pop("metric_source", "json:{out}/m.json:value")
+        sources = (MetricSource.read(source_of),)
         chosen: dict[str, Any] = {
             "name": "by-command",
             "experiment": Experiment.from_command(
@@ -178,6 +179,32 @@ def test_a_failed_run_is_kept_apart_and_tried_again(study: Study, tmp_path: Path
     assert "exit code 1: assert model.FACTOR == 3, 'no training' | " in failure
     second = study()
     assert (second.n_run, second.n_found) == (2, 8)
+
+
+def test_a_second_try_starts_with_nothing_of_the_first(study: Study, tmp_path: Path) -> None:
+    """Of the first try there are metrics too, as of a training that was cut off."""
+    begin = "out = pathlib.Path(sys.argv[2])\nassert not list(out.iterdir())\n"
+    early = "(out / 'm.json').write_text('{\"value\": -1}')\n"
+    fails = f"tried = pathlib.Path({str(tmp_path / 'tried')!r})\nif model.FACTOR == 1:\n"
+    fails += "    tried.touch() if not tried.exists() else sys.exit(0)\n    sys.exit('cut off')\n"
+    script = TRAIN.replace("noise =", f"{begin}{early}{fails}noise =")
+    write(tmp_path / "source" / "train.py", script)
+    asked: dict[str, Any] = {"arms": list(CUTS)[:1], "seeds": (1,)}
+    first = study(**asked)
+    assert (first.n_run, first.n_failed) == (4, 1)
+    assert values(first)["model-factor--identity"] == [None]
+    second = study(**asked)
+    assert (second.n_run, second.n_found, second.n_failed) == (1, 3, 0)
+    assert values(second)["model-factor--identity"] == [-1]
+
+
+def test_a_metric_of_an_earlier_run_by_hand_is_not_a_runs(study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "source" / "old.json", '{"value": 0.5}')
+    with pytest.raises(UsageError) as refused:
+        study(metric_source="json:old.json:value")
+    assert "left old.json, which --metric json:old.json:value reads, as it was before" in str(
+        refused.value
+    )
 
 
 def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path: Path) -> None:

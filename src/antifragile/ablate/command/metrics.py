@@ -118,7 +118,7 @@ class MetricSource:
             places: Values of ``{out}`` and the other places.
             folder: The folder where the command was started.
             run: The run's own folder, with what the command printed.
-            earlier: What was there before; it is none of this run's.
+            earlier: Values or files of before the run; none of them is its own.
 
         Returns:
             The number; it may be infinite or NaN.
