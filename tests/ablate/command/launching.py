@@ -84,8 +84,7 @@ class Repository:
             (variant / name).parent.mkdir(parents=True, exist_ok=True)
             (variant / name).write_text(content)
         chosen: dict[str, Any] = {
-            "seed": 1,
-            "order": 2,
+            "seeds": {"seed": options.pop("seed", 1), "order": 2, "init": 3, "stream": 4},
             "stream": None,
             "starts": None,
             "keeps": None,

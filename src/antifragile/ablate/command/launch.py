@@ -47,8 +47,7 @@ class LaunchArguments:
         edited: The file that takes the place of each edited one, both absolute.
         hashes: SHA-256 of these, and of the files that other variants edit, by the same path.
         roots: Folders whose classes are the user's.
-        seed: Handed to the command as ``{seed}``, and to the start-up hook.
-        order: Handed to it as ``{order}``.
+        seeds: Handed to the command, by their places; ``seed`` to the start-up hook too.
         stream: Seed of the global streams once the models are built; None for the baseline's.
         run: A folder for the run's output, which exists.
         scratch: A folder for the overlay and values on their way between processes.
@@ -65,8 +64,7 @@ class LaunchArguments:
     edited: Mapping[str, str]
     hashes: Mapping[str, str]
     roots: Sequence[str]
-    seed: int
-    order: int
+    seeds: Mapping[str, int]
     stream: int | None
     run: str
     scratch: str
@@ -178,7 +176,7 @@ def _launched(
     _describe(given, entered, command)
     if not given.mounts:
         keep_out_of(os.path.realpath(command.repository), but=_writable(given, command))
-    places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
+    places = {**{place: str(seed) for place, seed in given.seeds.items()}, "out": str(out)}
     sources = [MetricSource(**item) for item in given.metrics]
     sources = [replace(source, path=entered.path(source.path)) for source in sources]
     folder = Path(entered.path(command.folder))
@@ -206,7 +204,7 @@ def _describe(given: LaunchArguments, entered: Entered, command: Command) -> Non
         "watched": [_now(entered, path) for path in given.hashes],
         "roots": [os.path.realpath(entered.path(root)) + os.sep for root in given.roots],
         "quiet": [os.path.realpath(place) + os.sep for place in (*own, *python, *system)],
-        "seed": given.seed,
+        "seed": given.seeds["seed"],
         "reseeds": command.reseeds,
         "saves": given.keeps or "",
         "starts": given.starts or "",
