@@ -147,6 +147,7 @@ def open_study_server(
         environment=framework.environment,
         has_private_home=processes.is_confined,
         mechanisms=None if processes.is_confined else NONE,
+        ends_all=request.experiment.command is not None,
     )
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.command.pairs import constants
+from antifragile.ablate.command.proof import constants
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named

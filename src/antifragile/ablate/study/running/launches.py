@@ -10,7 +10,7 @@ from antifragile.ablate.command.jobs import Launch
 from antifragile.ablate.command.launch import NOTES
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import can_mount
-from antifragile.ablate.command.pairs import unpaired
+from antifragile.ablate.command.proof import unpaired
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
@@ -81,8 +81,7 @@ class CommandRuns:
             root=Path(self._folder.project.root),
             files=self._edited,
             place=self._folder.place(names),
-            seed=plan.seed,
-            order=seeds["order"],
+            seeds=seeds,
             stream=seeds["stream"] if plan.role is Role.PLACEBO else None,
             run=run.resolve(),
             scratch=scratch,
