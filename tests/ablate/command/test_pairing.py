@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.command import SEEDS, Command
 from antifragile.ablate.command.jobs import Launch
 from antifragile.ablate.command.overlay import can_mount
 from antifragile.ablate.command.proof import constants, unpaired
@@ -228,8 +228,7 @@ def test_models_of_a_package_count_that_shares_no_folder_with_the_repository(
         root=Path("/"),  # of the variants' files, which is all that the two share
         files=(str(package / "nets" / "net.py").lstrip("/"),),
         place=Path("/"),
-        seed=1,
-        order=1,
+        seeds=dict.fromkeys(SEEDS, 1),
         stream=None,
         run=tmp_path / "run",
         scratch=tmp_path,
