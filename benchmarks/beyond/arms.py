@@ -36,7 +36,6 @@ HEADINGS = {
     "rivals": "Rivals: ReDo and SNR",
     "rates": "Learning rates and initialisations",
     "policies": "Patience, memory, fractions, informed targets, schedules",
-    "policies-wide": "The same on 1*256",
     "long": "Three times as many meta-loops",
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -77,6 +79,34 @@ def test_an_edited_variant_is_neither_trained_nor_removed(cli: Cli, variants: Pa
     assert cli(*WORDS).code == 0
     assert "self.act(0*" in (variants / "mine" / "model.py").read_text()
     assert "self.act(0*" not in path.read_text()
+
+
+def test_variants_of_a_command_and_files_beside_them_stay(cli: Cli, home: Path) -> None:
+    """As ``discover --command`` leaves them: a spec, and a file of functions that may be edited."""
+    (home / "model.py").write_text(MODEL)
+    functions = f"import torch\n\n\n{MODEL[MODEL.index('def build') :]}"
+    (home / "study_entry.py").write_text(f"# edited by hand\nfrom model import Net\n{functions}")
+    command = f"{sys.executable} train.py {{seed}} {{out}}"
+    (home / "study.toml").write_text(
+        f'command = "{command}"\nsource = ["model.py"]\nkinds = ["identity"]\n'
+        'build = "study_entry.py:build"\ninputs = "study_entry.py:inputs"\n'
+    )
+    words = ("ablate", "generate", "--spec", "study.toml", "--out", "v", "--workers", "1")
+    made = cli(*words)
+    assert made.code == 0, made.err
+    assert json.loads((home / "v" / "ablations.json").read_text())["command"] == command
+    path = home / EDITED
+    path.write_text(path.read_text().replace("self.inp(x)", "0 * self.inp(x)"))
+    before = contents(home)
+    trained = cli("ablate", "run", "v", "--metric", "json:{out}/m.json:loss")
+    assert is_refusal(trained, "net-act--identity: model.py was changed after it was certified")
+    assert is_refusal(cli(*words), f"{EDITED} was changed or added after its folder was generated")
+    assert contents(home) == before
+    path.parent.rename(home / "v" / "mine")
+    assert cli(*words).code == 0
+    assert "0 * self.inp(x)" in (home / "v" / "mine" / "model.py").read_text()
+    after = contents(home)
+    assert all(after[name] == before[name] for name in ("study.toml", "study_entry.py"))
 
 
 def test_a_name_that_is_taken_is_refused(cli: Cli, home: Path, variants: Path) -> None:

@@ -41,21 +41,31 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
         time.sleep(0.01)
 
 
-def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Press Ctrl-C: the terminal sends the signal to every process of the group."""
-    os.killpg(process.pid, signal.SIGINT)
+def interrupt(process: subprocess.Popen[str], *, by: str = "Ctrl-C") -> tuple[int, str, str]:
+    """Press Ctrl-C: the terminal sends the signal to every process of the group; or SIGTERM."""
+    if by == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
     out, err = process.communicate(timeout=15)
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_an_interrupted_study_goes_on(workers: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("workers", "by"),
+    [
+        pytest.param(1, "Ctrl-C", marks=pytest.mark.slow),
+        (2, "Ctrl-C"),
+        pytest.param(2, "SIGTERM", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_study_goes_on(workers: int, by: str, tmp_path: Path) -> None:
     write_spec(tmp_path / "s.toml", meta_loops=30)
     options = ("--workers", workers, "--checkpoint-every", 0)
     process = start(tmp_path, *STUDY, *options)
     wait_for(lambda: n_records(tmp_path), process)
     hands = workers_of(process.pid)
-    code, out, err = interrupt(process)
+    code, out, err = interrupt(process, by=by)
     assert (code, out, len(hands)) == (130, "", workers if workers > 1 else 0)
     assert err.splitlines()[-1] == "interrupted; run the same command again to go on."
     assert "Traceback" not in err
@@ -68,12 +78,13 @@ def test_an_interrupted_study_goes_on(workers: int, tmp_path: Path) -> None:
     assert n_records(tmp_path) == 240
 
 
-def test_an_interrupted_trial_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_trial_goes_on(by: str, tmp_path: Path) -> None:
     process = start(tmp_path, *TRIAL)
     assert process.stderr is not None
     first = process.stderr.readline()
     assert first.startswith("meta-loop 1:")
-    code, out, err = interrupt(process)
+    code, out, err = interrupt(process, by=by)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
     last = err.splitlines()[-1]

@@ -102,6 +102,14 @@ def test_a_preview_says_what_is_trained_and_writes_how_it_is_built(tmp_path: Pat
     assert "WORDS: list[str] = ['--seed', '1']" in text
     assert (tmp_path / "built.safetensors").is_file()
     assert not (place / "last.pt").exists()
+    trains_nothing = Command.read(f"{PYTHON} -c pass", folder=place)
+    with pytest.raises(UsageError, match="ended without a training step"):  # it may be replaced
+        watch_model(trains_nothing, entry, steps=1, limits=Limits(timeout_s=60))
+    edited = text.replace("VARIABLES: dict[str, str] = {}", "VARIABLES: dict[str, str] = {'A': ''}")
+    entry.write_text(edited)
+    with pytest.raises(UsageError, match=r"built\.py was edited, .* use it by --build .*:build"):
+        watch_model(trains_nothing, entry, steps=1, limits=Limits(timeout_s=60))
+    assert entry.read_text() == edited
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from antifragile.ablate.study.combinations import read_certificate
 from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.manifest_files import load_manifest
 from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.running.combinations import read_certificate
 from antifragile.analysis.convergence import (
     mean_and_best_curves,
     peak_times,

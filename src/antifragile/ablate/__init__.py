@@ -3,4 +3,34 @@
 The way through: `discovery` (source joined with one traced execution) -> `plan` -> `generation`
 (one folder per variant, the user's own files edited by a span) -> `certify` (each variant proved in
 a process of its own). What happens after certified variants lie on disk is in `study`.
+
+The verbs are functions too, with the options of the command line, and return frozen records that
+have a ``frame()``; they are imported when first used, since a study needs pandas and scipy.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers know this name
+
+if TYPE_CHECKING:
+    from antifragile.ablate.study.verbs import outlook, report, run
+    from antifragile.ablate.verbs import discover, generate
+
+__all__ = ["discover", "generate", "outlook", "report", "run"]
+
+_HOMES = {
+    "discover": "verbs",
+    "generate": "verbs",
+    "outlook": "study.verbs",
+    "report": "study.verbs",
+    "run": "study.verbs",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

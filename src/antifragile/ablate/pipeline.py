@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from antifragile._files import write_atomically
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
@@ -42,6 +42,9 @@ from antifragile.ablate.sandbox.preload import third_party_imports
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.trace.records import Trace
 
+if TYPE_CHECKING:  # a table is made on demand
+    import pandas as pd
+
 logger = logging.getLogger(__name__)
 
 
@@ -64,6 +67,24 @@ class Ablations:
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+
+    def frame(self) -> pd.DataFrame:
+        """The variants with their certificates, one a row."""
+        import pandas as pd  # takes a second; most uses need no table
+
+        rows = [
+            {
+                "component": variant.component,
+                "kind": variant.kind.value,
+                "status": certificate.verdict.value,
+                "reason": certificate.reason,
+                "diff_lines": variant.diff_lines,
+                "parameter_delta": certificate.parameter_delta,
+                "folder": variant.folder,
+            }
+            for variant, certificate in zip(self.variants, self.certificates, strict=True)
+        ]
+        return pd.DataFrame(rows)
 
 
 def find_components(

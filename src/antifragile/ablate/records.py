@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a table is made on demand
+    import pandas as pd
 
 INPUT_PREFIX = "input:"  # begins the names of a model's inputs and of their features
 
@@ -192,6 +196,27 @@ class AblationPlan:
     def components(self) -> tuple[Component, ...]:
         """The components in the order of the source."""
         return tuple(plan.component for plan in self.plans)
+
+    def frame(self) -> pd.DataFrame:
+        """The components, one a row; what is left out is no row."""
+        import pandas as pd  # takes a second; most uses need no table
+
+        rows = [
+            {
+                "component": item.name,
+                "kind": item.kind.value,
+                "file": item.span.file,
+                "line": item.span.start_line,
+                "ran": item.ran,
+                "calls": item.calls,
+                "parameters": item.parameters,
+                "cut_by": ", ".join(kind.value for kind in item.kinds),
+                "reason": item.reason or "",
+            }
+            for item in self.components
+            if not item.is_left_out
+        ]
+        return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

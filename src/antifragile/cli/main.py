@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -66,4 +67,13 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
         accept_all_characters(getattr(sys, name))
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else whoever started us ignores it
+        signal.signal(signal.SIGTERM, _as_ctrl_c)
     sys.exit(run(sys.argv[1:]))
+
+
+def _as_ctrl_c(*_: object) -> None:
+    """Stop as at Ctrl-C, which a command in the background may ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)

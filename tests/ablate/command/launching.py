@@ -42,12 +42,14 @@ class Repository:
 
     Args:
         server: The server that runs them.
-        root: Its root; what a run writes goes beside it.
+        root: Its root.
         files: Its files by their path.
         command: The command, after Python.
         metric: The metric's source.
         mounts: Whether runs lay files over it, or copy it.
         folder: The folder where the command is started.
+        reseeds: Whether the seed is mixed into constants.
+        beside: The folder for what the only run leaves; None for one beside the root.
     """
 
     server: Server
@@ -58,6 +60,7 @@ class Repository:
     mounts: bool = True
     folder: str = "."
     reseeds: bool = False
+    beside: Path | None = None
     _number: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -72,16 +75,16 @@ class Repository:
         """Run the command, with some files edited."""
         self._number += 1
         place = self.root.parent / f"run-{self._number}"
+        run = (self.beside or place) / "out"
         scratch, variant = place / "scratch", place / "variant"
         names = list(edited or {})
-        for folder in (scratch, place / "out"):
+        for folder in (scratch, run):
             folder.mkdir(parents=True)
         for name, content in (edited or {}).items():
             (variant / name).parent.mkdir(parents=True, exist_ok=True)
             (variant / name).write_text(content)
         chosen: dict[str, Any] = {
-            "seed": 1,
-            "order": 2,
+            "seeds": {"seed": options.pop("seed", 1), "order": 2, "init": 3, "stream": 4},
             "stream": None,
             "starts": None,
             "keeps": None,
@@ -97,15 +100,14 @@ class Repository:
             root=self.root,
             files=names,
             place=variant,
-            run=place / "out",
+            run=run,
             scratch=scratch,
             mounts=self.mounts,
             opened=scratch / "opened",
             **(chosen | options),
         )
         outcome = self.server.run_one(launch.job())
-        notes = read_notes(place / "out" / NOTES)
-        return Ended(outcome=outcome, notes=notes, run=place / "out", scratch=scratch)
+        return Ended(outcome=outcome, notes=read_notes(run / NOTES), run=run, scratch=scratch)
 
     def digests(self) -> dict[str, str]:
         """Hashes and times of all files and folders below the root."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import py_compile
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +66,8 @@ def study(server: Server, tmp_path: Path) -> Study:
         command = Command.read(
             changes.pop("command", text), folder=source, reseeds=changes.pop("reseeds", False)
         )
-        sources = (MetricSource.read("json:{out}/m.json:value"),)
+        source_of = changes.pop("metric_source", "json:{out}/m.json:value")
+        sources = (MetricSource.read(source_of),)
         chosen: dict[str, Any] = {
             "name": "by-command",
             "experiment": Experiment.from_command(
@@ -74,7 +77,11 @@ def study(server: Server, tmp_path: Path) -> Study:
             "seeds": (1, 2),
         }
         call = changes.pop("call", run_ablation)
-        processes = StudyProcesses(server=server, fails_fast=changes.pop("fails_fast", False))
+        processes = StudyProcesses(
+            server=server,
+            workers=changes.pop("workers", 1),
+            fails_fast=changes.pop("fails_fast", False),
+        )
         with AblationStore(str(tmp_path / "study.db")) as store:
             return call(  # type: ignore[no-any-return]  # an outcome, or an outlook
                 AblationRequest(**(chosen | changes)),
@@ -129,6 +136,42 @@ def test_a_file_that_changed_is_never_stale(file: str, study: Study, tmp_path: P
     assert values(again)["baseline"][0] == pytest.approx(expected[file], abs=1)
 
 
+READS = {
+    "executed": "found = {}\nexec(compile(open(FILE).read(), FILE, 'exec'), found)\n"
+    "value += found['SCALE']\n",
+    "run by runpy": "import runpy\nvalue += runpy.run_path(FILE)['SCALE']\n",
+    "imported late": "def late():\n    sys.path.insert(0, os.path.dirname(FILE))\n"
+    "    import imported_late\n    return imported_late.SCALE\nvalue += late()\n",
+    "a process": "subprocess.run([sys.executable, FILE], check=True)\n",
+    "a process without the hook": "subprocess.run([sys.executable, '-E', FILE], check=True)\n",
+    "another program": "subprocess.run(['sh', FILE], cwd='/', check=True)\n",
+    "data": "value += float(open(FILE).read().split('=')[1])\n",
+    "data of a process": "code = 'import sys; print(open(sys.argv[1]).read())'\n"
+    "subprocess.run([sys.executable, '-c', code, FILE], check=True)\n",
+}
+
+
+def test_no_file_outside_that_a_run_used_is_ever_stale(study: Study, tmp_path: Path) -> None:
+    script, files = "import os, subprocess\n", {}
+    for way, reads in READS.items():
+        name = way.replace(" ", "_") + (".sh" if way == "another program" else ".py")
+        files[way] = tmp_path / "beside" / name
+        write(files[way], "SCALE=1\n")
+        script += reads.replace("FILE", repr(str(files[way])))
+    py_compile.compile(str(files["imported late"]))  # as an earlier import by the user does
+    whole = TRAIN.replace('(here / "checkpoint', script + '(here / "checkpoint')
+    write(tmp_path / "source" / "train.py", whole)
+    asked: dict[str, Any] = {"arms": list(CUTS)[:1], "seeds": (1,)}
+    assert study(**asked).n_run == 4
+    stale = []
+    for way, file in files.items():
+        write(file, "SCALE=20\n")
+        stale += [way] if study(call=plan_ablation, **asked).n_found else []
+        write(file, "SCALE=1\n")
+        assert study(call=plan_ablation, **asked).n_found == 4
+    assert not stale
+
+
 def test_a_failed_run_is_kept_apart_and_tried_again(study: Study, tmp_path: Path) -> None:
     write(tmp_path / "source" / "model.py", MODEL)
     breaks = TRAIN.replace("noise =", "assert model.FACTOR == 3, 'no training'\nnoise =")
@@ -141,6 +184,32 @@ def test_a_failed_run_is_kept_apart_and_tried_again(study: Study, tmp_path: Path
     assert "exit code 1: assert model.FACTOR == 3, 'no training' | " in failure
     second = study()
     assert (second.n_run, second.n_found) == (2, 8)
+
+
+def test_a_second_try_starts_with_nothing_of_the_first(study: Study, tmp_path: Path) -> None:
+    """Of the first try there are metrics too, as of a training that was cut off."""
+    begin = "out = pathlib.Path(sys.argv[2])\nassert not list(out.iterdir())\n"
+    early = "(out / 'm.json').write_text('{\"value\": -1}')\n"
+    fails = f"tried = pathlib.Path({str(tmp_path / 'tried')!r})\nif model.FACTOR == 1:\n"
+    fails += "    tried.touch() if not tried.exists() else sys.exit(0)\n    sys.exit('cut off')\n"
+    script = TRAIN.replace("noise =", f"{begin}{early}{fails}noise =")
+    write(tmp_path / "source" / "train.py", script)
+    asked: dict[str, Any] = {"arms": list(CUTS)[:1], "seeds": (1,)}
+    first = study(**asked)
+    assert (first.n_run, first.n_failed) == (4, 1)
+    assert values(first)["model-factor--identity"] == [None]
+    second = study(**asked)
+    assert (second.n_run, second.n_found, second.n_failed) == (1, 3, 0)
+    assert values(second)["model-factor--identity"] == [-1]
+
+
+def test_a_metric_of_an_earlier_run_by_hand_is_not_a_runs(study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "source" / "old.json", '{"value": 0.5}')
+    with pytest.raises(UsageError) as refused:
+        study(metric_source="json:old.json:value")
+    assert "left old.json, which --metric json:old.json:value reads, as it was before" in str(
+        refused.value
+    )
 
 
 def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path: Path) -> None:
@@ -206,6 +275,26 @@ def test_a_script_that_seeds_itself_with_a_constant_is_found_out(
     assert "same numbers under seeds 1 and 2: the script seeds itself with random.seed(7)" in words
     one, two = values(study(reseeds=True))["baseline"]
     assert one != two
+
+
+def test_a_command_that_does_not_execute_what_is_edited_is_said_by_its_baseline(
+    study: Study, tmp_path: Path
+) -> None:
+    train = TRAIN.replace("import model\n", "class model:\n    FACTOR, OFFSET = 3, 1\n")
+    write(tmp_path / "source" / "train.py", train)
+    with pytest.raises(UsageError, match=r"the command never executes .*model\.py, which variants"):
+        study()
+
+
+def test_more_runs_at_a_time_than_the_memory_holds_are_refused(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antifragile.ablate.study.study.available_memory", lambda: 3 * 2**20)
+    with pytest.raises(UsageError) as refused:
+        study(workers=2)
+    words = r"a run takes 0\.\d GiB, and 2 at a time more than the 0\.0 GiB that are free; give --w"
+    assert re.match(words, str(refused.value))
+    assert study(workers=1).n_found == 1
 
 
 def test_a_model_that_was_changed_since_is_refused(study: Study, tmp_path: Path) -> None:

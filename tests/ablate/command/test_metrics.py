@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ FILES = {
     "bad.json": "{",
     "nan.json": '{"val_loss": NaN}',
     "log.jsonl": '{"val_loss": 3}\n{"val_loss": 2.5}\n{"train_loss": 1}\n',
+    "nan.csv": "epoch,val_loss\n1,0.5\n2,nan\n",
+    "twice.json": '{"val_loss": 3, "val_loss": 4}',
     "log.csv": "epoch, val_loss, train_loss\n1, 0.9, 1.0\n2, 0.7, 0.8\n3, , 0.6\n",
     "empty.csv": "epoch,val_loss\n",
 }
@@ -41,6 +44,7 @@ def value(text: str, folder: Path) -> float:
         ("json:{out}/m.json:final.acc.top1", 91.0, "final.acc.top1"),
         ("json:{out}/m.json:final.folds.1", 2.5, "final.folds.1"),
         ("json:{out}/log.jsonl:val_loss", 2.5, "val_loss"),
+        ("json:{out}/twice.json:val_loss", 4.0, "val_loss"),
         ("csv:{out}/log.csv:val_loss", 0.7, "val_loss"),
         ("csv:{out}/log.csv:train_loss", 0.6, "train_loss"),
         ("regex:val loss ([0-9.]+)", 0.75, "val_loss"),
@@ -52,7 +56,10 @@ def test_the_last_value_is_read(text: str, expected: float, name: str, tmp_path:
     assert MetricSource.read(text).name == name
 
 
-@pytest.mark.parametrize("text", ["json:{out}/nan.json:val_loss", "regex:acc: (\\S+)"])
+@pytest.mark.parametrize(
+    "text",
+    ["json:{out}/nan.json:val_loss", "csv:{out}/nan.csv:val_loss", "regex:acc: (\\S+)"],
+)
 def test_a_value_that_is_not_finite_is_a_value(text: str, tmp_path: Path) -> None:
     assert math.isnan(value(text, tmp_path))
 
@@ -75,6 +82,20 @@ def test_a_missing_value_is_a_sentence(text: str, sentence: str, tmp_path: Path)
     with pytest.raises(Refusal) as refused:
         value(text, tmp_path)
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["json:m.json:val_loss", "csv:log.csv:val_loss"])
+def test_what_was_there_before_the_command_is_not_its_metric(text: str, tmp_path: Path) -> None:
+    source, places = MetricSource.read(text), {"out": "", "seed": "1", "order": "2"}
+    path = tmp_path / text.split(":")[1]
+    assert source.earlier(places, tmp_path) == {}
+    path.write_text(FILES[path.name])
+    assert source.value(places, tmp_path, tmp_path, {}) in (0.5, 0.7)
+    earlier = source.earlier(places, tmp_path)
+    with pytest.raises(Refusal, match=rf"left {path.name}, which .* reads, as it was before"):
+        source.value(places, tmp_path, tmp_path, earlier)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # the same number, written again
+    assert source.value(places, tmp_path, tmp_path, earlier) in (0.5, 0.7)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_a_command_that_fails_says_its_last_line_and_keeps_all(make: Make) -> No
 def test_a_sitecustomize_of_the_users_runs_too(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     own = "import builtins\nbuiltins.OWN = 30\n"
     repository = make("import model\nmodel.VALUE += OWN\n", files={"own/sitecustomize.py": own})
-    monkeypatch.setenv("PYTHONPATH", str(repository.root / "own"))
+    monkeypatch.setenv("PYTHONPATH", str(repository.root / "own"), prepend=os.pathsep)
     with Server(workers=1, mechanisms=NONE, preload=()) as server:
         repository.server = server
         assert repository.run(EDITED).outcome.value == {"value": 42.0}

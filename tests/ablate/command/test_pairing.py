@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.jobs import Launch
 from antifragile.ablate.command.overlay import can_mount
-from antifragile.ablate.command.pairs import constants, unpaired
+from antifragile.ablate.command.proof import constants, unpaired
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.command.launching import Ended, Repository
 

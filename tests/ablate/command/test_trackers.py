@@ -69,11 +69,19 @@ def written(kind: str, folder: Path, *runs: str) -> None:
     assert ran.returncode == 0, ran.stderr[-2000:]
 
 
+def source_of(kind: str, name: str) -> MetricSource:
+    """The source of a metric below a run's folder."""
+    return MetricSource.read(f"{kind.partition(',')[0]}:{PLACES.get(kind, '{out}')}:{name}")
+
+
+def places_of(folder: Path) -> dict[str, str]:
+    """What stands for the places of a run."""
+    return {"out": str(folder), "seed": "1", "order": "2"}
+
+
 def value(kind: str, name: str, folder: Path) -> float:
     """Read a metric below a run's folder."""
-    place = PLACES.get(kind, "{out}")
-    source = MetricSource.read(f"{kind.partition(',')[0]}:{place}:{name}")
-    return source.value({"out": str(folder), "seed": "1", "order": "2"}, folder, folder)
+    return source_of(kind, name).value(places_of(folder), folder, folder)
 
 
 @pytest.mark.slow
@@ -84,6 +92,19 @@ def test_the_last_value_of_the_one_run_is_read(kind: str, tmp_path: Path) -> Non
     assert math.isnan(value(kind, "bad", tmp_path))
     with pytest.raises(Refusal, match=r"no run of \w+ below .* has 'val/los'"):
         value(kind, "val/los", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_run_of_before_is_not_this_runs(kind: str, tmp_path: Path) -> None:
+    source, places = source_of(kind, "val/loss"), places_of(tmp_path)
+    assert source.earlier(places, tmp_path) == {}
+    written(kind, tmp_path, "one")
+    earlier = source.earlier(places, tmp_path)
+    with pytest.raises(Refusal, match=r"no run of \w+ below .* has 'val/loss'"):
+        source.value(places, tmp_path, tmp_path, earlier)
+    written(kind, tmp_path, "two")
+    assert source.value(places, tmp_path, tmp_path, earlier) == 0.25
 
 
 @pytest.mark.slow

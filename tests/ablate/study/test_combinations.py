@@ -16,11 +16,11 @@ from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.torch.framework import TORCH
 from antifragile.ablate.records import CertificateVerdict
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.combinations import Combinations, joint_delta
 from antifragile.ablate.study.experiment import Experiment
 from antifragile.ablate.study.folder import AblationFolder, Arm, read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.results import read_results
+from antifragile.ablate.study.running.combinations import Combinations, joint_delta
 from antifragile.ablate.study.server import (
     StudyProcesses,
     open_study_copies,

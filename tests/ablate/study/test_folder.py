@@ -22,8 +22,8 @@ from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.child.run import RunArguments, run_job
-from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.server import open_study_copies
 from antifragile.errors import StoreError, UsageError
 from tests.ablate.study.small_study import make_folder, recertify, write, written

@@ -2,8 +2,12 @@
 
     python train.py --config small.yaml --seed {seed} --out {out}
 
-It is split into words as a shell would split it, and run without a shell. ``{seed}``, ``{out}`` and
-``{order}`` are filled in for each run; ``{{`` and ``}}`` are braces.
+It is split into words as a shell would split it, and run without a shell. These are filled in for
+each run; ``{{`` and ``}}`` are braces.
+
+    {seed}, {out}      the run's seed, and a folder of its own
+    {order}            a seed of the batch order: what a function is handed as data_order_seed
+    {init}, {stream}   the seeds under which the function form builds the model, and draws after it
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from string import Formatter
 
 from antifragile.errors import UsageError, nearest
 
-PLACES = ("seed", "out", "order")
+SEEDS = ("seed", "order", "init", "stream")
+PLACES = (*SEEDS, "out")
 _OF_A_SHELL = ("|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1")
 
 

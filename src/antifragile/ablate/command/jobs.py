@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from antifragile._files import sha256_of
-from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.command import SEEDS, Command
 from antifragile.ablate.command.launch import LaunchArguments, launch_job, preview_job
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.sandbox.job import Job
@@ -23,8 +23,7 @@ class Launch:
         root: Folder that the files' paths are relative to, absolute.
         files: Files that some arm of the study edits.
         place: The folder with the files of this run's variant, or of the baseline.
-        seed: Handed to the command.
-        order: Seed of the batch order, handed to it.
+        seeds: Handed to the command, by their places.
         stream: Seed of the global streams once the models are built; None for the baseline's.
         run: Folder of the run's output; made anew.
         scratch: Folder for the overlay, which exists.
@@ -40,8 +39,7 @@ class Launch:
     root: Path
     files: Sequence[str]
     place: Path
-    seed: int
-    order: int
+    seeds: Mapping[str, int]
     stream: int | None
     run: Path
     scratch: Path
@@ -65,8 +63,7 @@ class Launch:
             edited=edited,
             hashes=hashes,
             roots=[self.command.repository, *sorted({_package_folder(path) for path in pairs})],
-            seed=self.seed,
-            order=self.order,
+            seeds=self.seeds,
             stream=self.stream,
             run=str(self.run),
             scratch=str(self.scratch),
@@ -95,8 +92,7 @@ def job_of_preview(command: Command, *, run: Path, scratch: Path, mounts: bool, 
         edited={},
         hashes={},
         roots=[command.repository],
-        seed=1,
-        order=1,
+        seeds=dict.fromkeys(SEEDS, 1),
         stream=None,
         run=str(run),
         scratch=str(scratch),

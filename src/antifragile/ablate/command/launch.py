@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import resource
 import shutil
-import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,20 +24,18 @@ from safetensors.numpy import save_file
 from antifragile._data_files import read_json
 from antifragile._records import from_json
 from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.metrics import STDERR, STDOUT, MetricSource
+from antifragile.ablate.command.metrics import Earlier, MetricSource
 from antifragile.ablate.command.notes import read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
+from antifragile.ablate.command.program import run_program
 from antifragile.ablate.command.proof import note_opened, path_now, prove
 from antifragile.ablate.command.startup.notes import digest
+from antifragile.ablate.sandbox.limits.landlock import keep_out_of
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
 NOTES, _OUT = "notes.jsonl", "out"
-_LAST_LINES = 3
-_TAIL = 16_384  # bytes
-_ERROR = re.compile(r"(\[rank\d+\]: ?)?[\w.]+(Error|Exception|Interrupt): \S")
-_POLL_S = 0.05
-_OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours
+_UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
 _STARTUP = Path(__file__).parent / "startup"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -53,8 +50,7 @@ class LaunchArguments:
         edited: The file that takes the place of each edited one, both absolute.
         hashes: SHA-256 of these, and of the files that other variants edit, by the same path.
         roots: Folders whose classes are the user's.
-        seed: Handed to the command as ``{seed}``, and to the start-up hook.
-        order: Handed to it as ``{order}``.
+        seeds: Handed to the command, by their places; ``seed`` to the start-up hook too.
         stream: Seed of the global streams once the models are built; None for the baseline's.
         run: A folder for the run's output, which exists.
         scratch: A folder for the overlay and values on their way between processes.
@@ -71,8 +67,7 @@ class LaunchArguments:
     edited: Mapping[str, str]
     hashes: Mapping[str, str]
     roots: Sequence[str]
-    seed: int
-    order: int
+    seeds: Mapping[str, int]
     stream: int | None
     run: str
     scratch: str
@@ -128,15 +123,15 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: It failed, executed other files than the edited ones, or left no metric.
     """
     given = LaunchArguments(**run)
-    command, entered, places = _launched(given)
-    sources = [MetricSource(**source) for source in given.metrics]
+    command, entered, places, earlier = _launched(given)
     notes = read_notes(Path(given.run, NOTES))
     prove(notes, entered, hashes=given.hashes, edited=given.edited)
     note_opened(notes, Path(given.opened), command.repository)
     if given.keeps is not None and not Path(given.keeps).exists():
         save_file({}, given.keeps)  # it built no model by a class of the user's
     folder = Path(entered.path(command.folder))
-    return {source.name: source.value(places, folder, Path(given.run)) for source in sources}
+    place = Path(given.run)
+    return {s.name: s.value(places, folder, place, was) for s, was in earlier.items()}
 
 
 def preview_job(run: dict[str, Any]) -> PreviewSeen:
@@ -149,7 +144,7 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
         Refusal: It failed, ended without a training step, or trains in code that is no file.
     """
     given = LaunchArguments(**run)
-    _, entered, places = _launched(given)
+    _, entered, places, _ = _launched(given)
     path = Path(given.scratch, _PREVIEW)
     if not path.is_file():
         prove(read_notes(Path(given.run, NOTES)), entered, hashes={}, edited=())
@@ -177,8 +172,14 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
     )
 
 
-def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]:
-    """Run the command to its end: it, the repository as it was seen, and what stood for places."""
+def _launched(
+    given: LaunchArguments,
+) -> tuple[Command, Entered, dict[str, str], dict[MetricSource, Earlier]]:
+    """Run the command to its end.
+
+    Returns:
+        It, the repository as it was seen, what stood for places, and what the metrics were before.
+    """
     command = Command(**{**given.command, "words": tuple(given.command["words"])})
     scratch, place = Path(given.scratch), Path(given.run)
     out = place / _OUT
@@ -191,12 +192,31 @@ def _launched(given: LaunchArguments) -> tuple[Command, Entered, dict[str, str]]
         entered = enter(overlay, scratch / "overlay", mounts=given.mounts)
     environment = _environment(given, command, entered)
     _describe(given, entered, command, environment)
-    places = {"seed": str(given.seed), "out": str(out), "order": str(given.order)}
-    words = [entered.path(word) for word in command.filled(places)]
+    if not given.mounts:
+        keep_out_of(os.path.realpath(command.repository), but=_writable(given, command))
+    places = {**{place: str(seed) for place, seed in given.seeds.items()}, "out": str(out)}
+    sources = [MetricSource(**item) for item in given.metrics]
+    sources = [replace(source, path=entered.path(source.path)) for source in sources]
+    folder = Path(entered.path(command.folder))
+    earlier = {source: source.earlier(places, folder) for source in sources}
+    filled = zip(command.words, command.filled(places), strict=True)
+    words = [entered.path(word) if typed.startswith(os.sep) else word for typed, word in filled]
+    until = Path(given.scratch, _PREVIEW) if given.preview_steps else None
     with stage("the command"):
-        _run(given, words, entered.path(command.folder), environment)
+        run_program(words, str(folder), place, environment, until=until)
     shutil.copyfile(scratch / NOTES, place / NOTES)
-    return command, entered, places
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT_OF_PEAK
+    with (place / NOTES).open("a", encoding="utf-8") as notes:
+        notes.write(f"\n{json.dumps({'kind': 'peak', 'bytes': peak})}\n")
+    return command, entered, places, earlier
+
+
+def _writable(given: LaunchArguments, command: Command) -> list[str]:
+    """The folders in which a run in a copy may write, wherever they are."""
+    temporary = os.path.realpath(tempfile.gettempdir())
+    is_above = os.path.realpath(command.repository).startswith(temporary + os.sep)
+    found = [given.run, given.scratch, *([] if is_above else [temporary])]
+    return list(map(os.path.realpath, found))
 
 
 def _describe(
@@ -211,12 +231,14 @@ def _describe(
         "watched": [path_now(entered, path) for path in given.hashes],
         "roots": [os.path.realpath(entered.path(root)) + os.sep for root in given.roots],
         "quiet": [os.path.realpath(place) + os.sep for place in (*own, *python, *system)],
-        "seed": given.seed,
+        "seed": given.seeds["seed"],
         "reseeds": command.reseeds,
         "saves": given.keeps or "",
         "starts": given.starts or "",
         "stream": given.stream,
         "own_values": list(given.own_values),
+        "fenced": "" if given.mounts else os.path.realpath(command.repository),
+        "writable": _writable(given, command),
         "preview_steps": given.preview_steps,
         "preview": given.scratch,
         "environment": {name: digest(value) for name, value in environment.items()},
@@ -230,6 +252,9 @@ def _environment(given: LaunchArguments, command: Command, entered: Entered) -> 
     copied = [] if given.mounts else _import_roots(entered)
     found["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), *copied, *before])
     found["ANTIFRAGILE_RUN"] = str(Path(given.scratch, "run.json"))
+    if not given.mounts:
+        found["TMPDIR"] = os.path.join(given.scratch, "tmp")
+        os.mkdir(found["TMPDIR"])
     found["PYTHONDONTWRITEBYTECODE"] = "1"  # of an edited file, beside the user's
     found.setdefault("PYTHONHASHSEED", "0")
     return found | dict.fromkeys(_THREADS, str(command.threads))
@@ -239,48 +264,3 @@ def _import_roots(entered: Entered) -> list[str]:
     """Where packages of a copied repository are imported from, before an editable install."""
     places = [os.path.join(entered.root, name) for name in ("src", "")]
     return [place for place in places if os.path.isdir(place)]
-
-
-def _run(
-    given: LaunchArguments, words: Sequence[str], folder: str, environment: Mapping[str, str]
-) -> None:
-    """Run the command to its end; a preview, until it has shown what is trained."""
-    place = Path(given.run)
-    with (place / STDOUT).open("wb") as stdout, (place / STDERR).open("wb") as stderr:
-        process = subprocess.Popen(
-            words,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-        )
-        if given.preview_steps and _has_shown(process, Path(given.scratch, _PREVIEW)):
-            return  # a launcher may wait for what has ended, or go on; the server ends it
-        code = process.wait()
-    if code:
-        how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
-        said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
-        where = "" if given.preview_steps else f" (see {place})"
-        raise Refusal(f"the command ended {how}{': ' + said if said else ''}{where}")
-
-
-def _has_shown(process: subprocess.Popen[bytes], shown: Path) -> bool:
-    """Wait for the end of a preview; return whether it showed what is trained."""
-
-    def is_whole() -> bool:
-        return shown.is_file() and shown.read_bytes().endswith(b"\n")
-
-    while process.poll() is None and not is_whole():
-        time.sleep(_POLL_S)
-    return is_whole()
-
-
-def _last_lines(path: Path) -> list[str]:
-    """The last lines, or the last error where it lies before these, as under a launcher."""
-    text = path.read_bytes()[-_TAIL:].decode("utf-8", errors="replace")
-    plain = _OF_A_TERMINAL.sub("", text)
-    lines = [" ".join(line.split()) for line in plain.splitlines()]
-    last = [line for line in lines if line][-_LAST_LINES:]
-    errors = [line for line in lines if _ERROR.match(line)]
-    return errors[-1:] if errors and errors[-1] not in last else last

@@ -19,6 +19,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,7 @@ from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.errors import MissingExtraError, UsageError, nearest
 
 _MOST_BYTES = 2**28
+Earlier = Mapping[str, str]
 STDOUT, STDERR = "stdout.txt", "stderr.txt"  # in the folder of a run
 
 
@@ -87,13 +89,36 @@ class MetricSource:
             return "_".join(words) or "value"
         return self.key
 
-    def value(self, places: Mapping[str, str], folder: Path, run: Path) -> float:
+    def earlier(self, places: Mapping[str, str], folder: Path) -> Earlier:
+        """Look what is there before the command is started, for instance from a run by hand.
+
+        Args:
+            places: Values of ``{out}`` and the other places.
+            folder: The folder where the command is started.
+
+        Returns:
+            Values of the runs that a tracker has; of a file, its size and the time of its change.
+        """
+        path = folder / filled(self.path, places, "--metric")
+        if self.kind == "regex" or not path.exists():
+            return {}
+        if self.kind not in READERS:
+            status = path.stat()
+            return {str(path): f"{status.st_size} bytes of {status.st_mtime_ns}"}
+        with suppress(Refusal):
+            return {run: repr(value) for run, value in _all_tracked(path, self).items()}
+        return {}
+
+    def value(
+        self, places: Mapping[str, str], folder: Path, run: Path, earlier: Earlier | None = None
+    ) -> float:
         """Read the metric of a run that has ended.
 
         Args:
             places: Values of ``{out}`` and the other places.
             folder: The folder where the command was started.
             run: The run's own folder, with what the command printed.
+            earlier: Values or files of before the run; none of them is its own.
 
         Returns:
             The number; it may be infinite or NaN.
@@ -101,12 +126,17 @@ class MetricSource:
         Raises:
             Refusal: There is none.
         """
+        earlier = earlier or {}
         if self.kind == "regex":
             printed = "".join(_text(run / name, self.text) for name in (STDOUT, STDERR))
             return _matched(printed, self.key, self.text)
         path = folder / filled(self.path, places, "--metric")
         if self.kind in READERS:
-            return _tracked(path, self)
+            return _tracked(path, self, earlier)
+        if earlier and self.earlier(places, folder) == earlier:
+            raise Refusal(
+                f"the command left {path.name}, which --metric {self.text} reads, as it was before"
+            )
         return _READERS[self.kind](_text(path, self.text), self.key, self.text)
 
 
@@ -129,16 +159,22 @@ def _text(path: Path, source: str) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _tracked(path: Path, source: MetricSource) -> float:
-    """Read the one value that a tracker's runs below a path have."""
+def _all_tracked(path: Path, source: MetricSource) -> Mapping[str, float]:
+    """Read the value that each of a tracker's runs below a path has."""
     if not path.exists():
         raise Refusal(f"the command left no {path.name}, which --metric {source.text} reads")
     try:
-        found = READERS[source.kind](path, source.key)
+        return READERS[source.kind](path, source.key)
     except MissingExtraError as error:
         raise Refusal(str(error).rstrip(".")) from None
     except (OSError, ValueError, IndexError, TypeError, sqlite3.Error) as error:
         raise Refusal(f"what --metric {source.text} reads is damaged: {error}") from None
+
+
+def _tracked(path: Path, source: MetricSource, earlier: Earlier) -> float:
+    """Read the one value that a tracker's runs below a path have, beside those that had it."""
+    everything = _all_tracked(path, source)
+    found = {run: value for run, value in everything.items() if repr(value) != earlier.get(run)}
     if not found:
         raise Refusal(f"no run of {source.kind} below {path.name} has {source.key!r}")
     if len(found) > 1:

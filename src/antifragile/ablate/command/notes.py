@@ -22,6 +22,7 @@ class RunNotes:
         opened: (path, whether it was read) of the files that were opened.
         seeded: Numbers that the script seeded with, by function.
         first_step: Hash of each parameter at the first step, by model.
+        peak_bytes: The most memory that one of its processes took.
     """
 
     is_started: bool = False
@@ -29,13 +30,14 @@ class RunNotes:
     opened: tuple[tuple[str, bool], ...] = ()
     seeded: Mapping[str, set[int]] = field(default_factory=dict)
     first_step: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    peak_bytes: int = 0
 
 
 def read_notes(path: Path) -> RunNotes:
     """Read the notes of a run; lines that are none are left out."""
     executed, seeded = dict[str, set[str]](), dict[str, set[int]]()
     first_step, opened = dict[str, dict[str, str]](), []
-    is_started = False
+    is_started, peak_bytes = False, 0
     for line in _lines(path):
         kind = line.get("kind")
         with suppress(KeyError, TypeError, ValueError, AttributeError):
@@ -49,12 +51,15 @@ def read_notes(path: Path) -> RunNotes:
                 seeded.setdefault(str(line["function"]), set()).add(int(line["value"]))
             elif kind == "first step":
                 first_step[str(line["model"])] = dict(line["hashes"])
+            elif kind == "peak":
+                peak_bytes = int(line["bytes"])
     return RunNotes(
         is_started=is_started,
         executed=executed,
         opened=tuple(dict.fromkeys(opened)),
         seeded=seeded,
         first_step=first_step,
+        peak_bytes=peak_bytes,
     )
 
 

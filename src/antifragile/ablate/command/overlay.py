@@ -5,7 +5,8 @@ own path, so that absolute paths, ``resolve()`` and editable installs lead to th
 writes goes to a folder of its own. A file outside the repository, of an installed package, is
 covered by its edited copy.
 copy      elsewhere: a real copy, in which the run is started; paths that lead to the repository
-itself find the unedited files there, which the run's proof finds out.
+itself find the unedited files there, which the run's proof finds out, and may not write (see
+`startup.fence`, and for native code `sandbox.limits.landlock`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from pathlib import Path
 from antifragile.ablate.sandbox.copies import is_marked
 from antifragile.ablate.sandbox.limits import kernel, namespaces
 from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.errors import UsageError
 
 MOST_COPIED = 4 * 2**30
 _SKIPPED = {".git", "__pycache__", "node_modules", ".venv", ".tox", ".mypy_cache", ".ruff_cache"}
+KEPT_BESIDE = ".db.files"  # end of the name of a folder beside a store, with all runs' output
 _LISTS = ",:\\"  # what the mount's options cannot hold as it is
 
 
@@ -72,7 +75,16 @@ class Entered:
 
 
 def can_mount(repository: str, scratch: Path) -> bool:
-    """Whether this system lets a process lay files over a repository, by a try in another one."""
+    """Whether this system lets a process lay files over a repository, by a try in another one.
+
+    Raises:
+        UsageError: The scratch folder lies in the repository.
+    """
+    if os.path.realpath(scratch).startswith(os.path.realpath(repository) + os.sep):
+        raise UsageError(
+            f"temporary files lie in {repository}, all of which a run sees; set TMPDIR to a folder "
+            "elsewhere."
+        )
     scratch.mkdir(parents=True, exist_ok=True)
     if any(sign in repository + str(scratch) for sign in _LISTS):
         return False
@@ -145,6 +157,10 @@ def _copy(overlay: Overlay, scratch: Path) -> Entered:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
     entered = Entered(root=str(root), repository=overlay.repository)
+    for link in _linked_folders(overlay.repository):
+        target = root / link.relative_to(overlay.repository)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(entered.path(str(link.resolve())))
     edited = {}
     for path, content in overlay.edited.items():
         place = entered.path(path)
@@ -178,6 +194,14 @@ def files_below(root: str) -> Iterator[Path]:
                 yield path
 
 
+def _linked_folders(root: str) -> Iterator[Path]:
+    """Yield the links to folders in a repository, whose targets are not copied with it."""
+    for here, folders, _ in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_skipped(Path(here, name)))
+        yield from (path for name in folders if (path := Path(here, name)).is_symlink())
+
+
 def is_skipped(folder: Path) -> bool:
     """Whether a folder of a repository is none of the user's files."""
-    return folder.name in _SKIPPED or is_marked(folder)
+    is_ours = folder.name.endswith(KEPT_BESIDE)
+    return is_ours or folder.name in _SKIPPED or is_marked(folder)

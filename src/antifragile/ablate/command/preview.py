@@ -6,6 +6,7 @@ command -> a few steps, watched -> script, arguments, class and files of the mod
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from antifragile.ablate.source.project import installed_package
 from antifragile.errors import UsageError
 
 _TEMPLATE = Path(__file__).parent / "startup" / "scripted.py"
+_SEAL = "# Written by 'antifragile ablate'; hash of the lines above: "
 _FRAMEWORKS = (None, "torch")
 
 
@@ -56,8 +58,10 @@ def watch_model(
         sources: Files that may be edited; none for those of the model's classes.
 
     Raises:
-        UsageError: The command fails, trains no model, or its model is made of torch's classes.
+        UsageError: The command fails, trains no model, or its model is made of torch's classes; the
+            file is one that somebody has edited.
     """
+    _check_not_edited(entry)
     with scratch_folder("antifragile-preview-") as scratch:
         run = scratch / "run"
         for folder in (run, scratch / "seen"):
@@ -69,7 +73,7 @@ def watch_model(
             mounts=can_mount(command.repository, scratch / "tried"),
             steps=steps,
         )
-        with Server(workers=1, limits=limits, mechanisms=NONE, preload=()) as server:
+        with Server(workers=1, limits=limits, mechanisms=NONE, ends_all=True) as server:
             outcome = server.run_one(job)
         if outcome.failure is not None:
             raise UsageError(f"the command cannot be watched: {outcome.reason}.")
@@ -78,8 +82,25 @@ def watch_model(
         inputs = entry.with_name(f"{entry.stem}.safetensors") if seen.has_inputs else None
         if inputs is not None:
             shutil.copyfile(scratch / "seen" / INPUTS, inputs)
-        write_atomically(entry, _entry_text(seen, entry, inputs).encode())
+        text = _entry_text(seen, entry, inputs)
+        write_atomically(entry, f"{text}{_SEAL}{_sha256(text)}\n".encode())
     return CommandModel(source=tuple(found), entry=entry, seen=seen)
+
+
+def _check_not_edited(entry: Path) -> None:
+    """Refuse to replace a file that is not as we wrote it."""
+    if not entry.exists():
+        return
+    text, _, sha256 = entry.read_text(encoding="utf-8", errors="replace").rpartition(_SEAL)
+    if sha256.strip() != _sha256(text):
+        raise UsageError(
+            f"{entry} was edited, or is a file of yours, and would be written anew; use it by "
+            f"--build {entry}:build --inputs {entry}:inputs, or give it another name."
+        )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def model_files(seen: PreviewSeen, repository: Path) -> tuple[Path, ...]:

@@ -27,7 +27,7 @@ def hashes_of(root: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for path in _files(root):
-        if path.suffix in _STORES or any(part.endswith(".db.files") for part in path.parts):
+        if path.suffix in _STORES:
             continue
         found[path.relative_to(root).as_posix()] = hash_of(path)
         if len(found) > _MOST_FILES:

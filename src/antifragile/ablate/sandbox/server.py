@@ -57,6 +57,8 @@ class Server:
             and the secrets of the user's environment are left out.
         has_fresh_python: Whether `import_packages` also gets a fresh Python ready.
         mechanisms: Those of the kernel that may hold the jobs; all where None is given.
+        ends_all: Whether what jobs leave running ends with the server, also where no mechanism
+            holds them.
 
     Attributes:
         limits: Time and memory of each job.
@@ -75,6 +77,7 @@ class Server:
         has_private_home: bool = False,
         has_fresh_python: bool = False,
         mechanisms: Mechanisms | None = None,
+        ends_all: bool = False,
     ) -> None:
         self.limits, self._given = limits or Limits(), dict(environment or {})
         self._mechanisms = mechanisms or Mechanisms()
@@ -99,7 +102,7 @@ class Server:
             environment={**self._user_variables(), **self._own_variables(), **self._given},
             mark=str(self._answers),
             timeout_s=self.limits.timeout_s,
-            holds_group=self._mechanisms.holds_group,
+            ends_all=ends_all or self._mechanisms.holds_group,
         )
 
     def _user_variables(self) -> Mapping[str, str]:

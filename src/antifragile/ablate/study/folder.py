@@ -93,6 +93,15 @@ class AblationFolder:
         """All files of a variant, relative to its folder."""
         return files_of(self.project)
 
+    def edited_by(self, arms: Sequence[str]) -> tuple[str, ...]:
+        """The files of these that some of the arms edit."""
+        own = self.digests[BASELINE]
+        return tuple(
+            file
+            for file in self.files
+            if any(self.digests[arm].get(file) != own.get(file) for arm in arms)
+        )
+
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)

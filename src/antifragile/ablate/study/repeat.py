@@ -103,6 +103,7 @@ def repeat_request(
         looks=then.looks,
         metric=then.metric,
         higher_is_better=then.higher_is_better,
+        device=then.environment.device,
     )
     changed = [] if then.baseline_sha256 == folder.sha256([]) else ["the baseline"]
     if experiment.sha256 != request.experiment.sha256:

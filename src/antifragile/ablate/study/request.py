@@ -21,6 +21,7 @@ from antifragile.ablate.study.experiment import Experiment
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.config.seeds import SeedTree
 from antifragile.errors import UsageError
+from antifragile.study.machine import check_device
 
 _LOWER_IS_BETTER = ("loss", "error", "perplexity", "mse", "mae", "rmse", "nll", "bpc", "wer")
 
@@ -55,6 +56,7 @@ class AblationRequest:
         looks: Cumulative numbers of seeds at which an adaptive study looks.
         metric: The metric that is judged; None for the first.
         higher_is_better: None to go by the metric's name.
+        device: The device that an experiment's function is handed.
     """
 
     name: str
@@ -67,6 +69,7 @@ class AblationRequest:
     looks: Sequence[int] = ()
     metric: str | None = None
     higher_is_better: bool | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if is_address(self.name):
@@ -74,6 +77,9 @@ class AblationRequest:
                 "a study's name is shown in every report, and this one is an address; give --name "
                 "a plain name, and the address as --store."
             )
+        check_device(self.device)
+        if self.device != "cpu" and self.experiment.command is not None:
+            raise UsageError("--device reaches functions; a command takes it as you type it.")
         if not self.seeds:
             raise UsageError("a study needs at least one seed; give --seeds 10.")
         if self.looks and self.design is not DesignName.LEAVE_ONE_OUT:

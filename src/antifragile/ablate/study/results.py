@@ -126,6 +126,15 @@ class AblationResults:
         """Facts about the study's design."""
         return design_traits(self.manifest.design)
 
+    def frame(self) -> pd.DataFrame:
+        """The rows of every protocol and question, with p after Holm, and the placebo as one."""
+        tables = [
+            result.judged.table.assign(protocol=result.protocol.value) for result in self.protocols
+        ]
+        if self.placebo is not None:
+            tables.append(self.placebo.table.assign(protocol=TrainingProtocol.RETRAIN.value))
+        return pd.concat(tables, ignore_index=True)
+
     @property
     def is_placebo_found(self) -> bool:
         """Whether the placebo is found to do something at the declared level."""

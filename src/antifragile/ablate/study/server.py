@@ -147,6 +147,7 @@ def open_study_server(
         environment=framework.environment,
         has_private_home=processes.is_confined,
         mechanisms=None if processes.is_confined else NONE,
+        ends_all=request.experiment.command is not None,
     )
 
 
@@ -155,8 +156,15 @@ def training_modules(framework: Framework) -> tuple[str, ...]:
     return (*framework.preload, *framework.preload_training, run.__name__)
 
 
-def describe_environment(folder: AblationFolder, server: Server) -> Environment:
+def describe_environment(
+    folder: AblationFolder, server: Server, device: str = "cpu"
+) -> Environment:
     """The environment that decides a study's numbers; a child says which Keras and back end it has.
+
+    Args:
+        folder: The variants.
+        server: Runs the child.
+        device: The device that trains.
 
     Raises:
         UsageError: They do not work.
@@ -176,4 +184,4 @@ def describe_environment(folder: AblationFolder, server: Server) -> Environment:
                 folder.versions,
                 outcome.value,
             )
-    return current_environment(kernel=kernel)
+    return current_environment(kernel=kernel, device=device)

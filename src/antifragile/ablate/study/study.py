@@ -19,16 +19,16 @@ from functools import cache
 from itertools import combinations, count
 
 import numpy as np
+import pandas as pd
 
 from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.command.pairs import constants
+from antifragile.ablate.command.proof import constants
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.generation.digests import CERTIFICATE
 from antifragile.ablate.sandbox.server import Server
-from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.manifest import (
     AblationManifest,
@@ -47,6 +47,7 @@ from antifragile.ablate.study.request import (
     is_higher_better,
 )
 from antifragile.ablate.study.results import is_diverged, metric_fault, turned_values
+from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.running.launches import CommandRuns
 from antifragile.ablate.study.running.outlook import AblationOutlook, outlook_of
 from antifragile.ablate.study.running.runs import AblationListener, AblationRuns
@@ -59,6 +60,7 @@ from antifragile.ablate.study.server import (
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from antifragile.store.owner import OwnedKind
+from antifragile.study.machine import available_memory
 
 N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
@@ -85,6 +87,22 @@ class AblationOutcome:
     n_refused: int
     seconds: float
     notes: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """The runs, one a row, with a column for each of their metrics."""
+        rows = [
+            {
+                "ablated": " + ".join(run.ablated),
+                "seed": run.seed,
+                "protocol": run.protocol.value,
+                "role": run.role.value,
+                **(run.metrics or {}),
+                "failure": run.failure or "",
+                "seconds": run.seconds,
+            }
+            for run in self.manifest.runs
+        ]
+        return pd.DataFrame(rows)
 
 
 def run_ablation(
@@ -150,7 +168,7 @@ def _opened(
             )
 
         server = where.server or opened.enter_context(open_study_server(request, folder, where))
-        environment = describe_environment(folder, server)
+        environment = describe_environment(folder, server, request.device)
         copies = opened.enter_context(open_study_copies(folder))
         if copies.change and request.experiment.command is not None:
             raise UsageError(
@@ -171,7 +189,7 @@ def _opened(
             is_confined=where.is_confined,
             fails_fast=where.fails_fast,
         )
-        yield _Study(runs)
+        yield _Study(runs, where.workers)
 
 
 def _check_framework(request: AblationRequest, folder: AblationFolder) -> None:
@@ -194,7 +212,8 @@ def _check_combinations(request: AblationRequest, folder: AblationFolder) -> Non
 class _Study:
     """A study under way."""
 
-    def __init__(self, runs: AblationRuns) -> None:
+    def __init__(self, runs: AblationRuns, workers: int) -> None:
+        self.workers = workers
         self.runs, self.request, self.metric = runs, runs.request, runs.request.metric
         self.design = make_design(
             self.request.design,
@@ -281,8 +300,23 @@ class _Study:
                 f"the experiment fails on the baseline: metric {self.metric!r} is "
                 f"{run.metrics[self.metric]:.3g}, the training diverged."
             )
+        if self.runs.launches is not None:
+            self._check_memory(self.runs.launches.notes_of(first).peak_bytes)
         if self.runs.launches is not None and len(self.request.seeds) > 1:
             self._check_seeds(first, self.runs.launches)
+
+    def _check_memory(self, each: int) -> None:
+        """Refuse as many runs at a time as the memory does not hold, by what one has taken.
+
+        Raises:
+            UsageError: It does not hold them.
+        """
+        free = available_memory()
+        if self.workers > 1 and free is not None and self.workers * each > free:
+            raise UsageError(
+                f"a run takes {each / 2**30:.1f} GiB, and {self.workers} at a time more than the "
+                f"{free / 2**30:.1f} GiB that are free; give --workers {max(1, free // each)}."
+            )
 
     def _check_seeds(self, first: PlannedRun, launches: CommandRuns) -> None:
         """Find out whether a command is the same run under every seed.

@@ -7,40 +7,28 @@ component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from antifragile.ablate.certify.certificate import CertificateListener
-from antifragile.ablate.frameworks.registry import framework_of
-from antifragile.ablate.generation.replace import check_is_ours
-from antifragile.ablate.pipeline import Ablations, find_components, make_ablations
+from antifragile.ablate.pipeline import Ablations
 from antifragile.ablate.records import (
     AblationKind,
-    AblationPlan,
     Certificate,
     Component,
-    Project,
     Variant,
 )
-from antifragile.ablate.request import ModelRequest
-from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.verbs import find_planned, make_planned
 from antifragile.cli.ablate.options import ModelFlags, SandboxFlags
 from antifragile.cli.console import plain_table, print_json, stderr, stdout
 from antifragile.cli.options import JsonOption
-from antifragile.study.machine import usable_cores
 
 
 def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = False) -> None:
     """List the components of a model: where they are, whether they ran, how they can be cut."""
-    with model.request(sandbox.limits) as request:
-        project = request.project()
-        framework = sandbox.framework or framework_of(project)
-        with sandbox.server(1, framework) as server, _notes_of(server):
-            plan = _find(project, request, server, framework)
+    plan = find_planned(model, sandbox, said=_say)
     if as_json:
         print_json(_plain_components(plan.components))
     else:
@@ -67,48 +55,23 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Write one variant of the source per component and kind, and certify each."""
-    check_is_ours(out)
-    with model.request(sandbox.limits, kinds=kinds, out=out) as request:
-        project = request.project()
-        framework = sandbox.framework or framework_of(project)
-        with (
-            sandbox.server(workers or usable_cores(), framework, is_certifying=True) as server,
-            _notes_of(server),
-        ):
-            plan = _find(project, request, server, framework)
-            made = make_ablations(
-                plan,
-                out,
-                server=server,
-                kinds=request.kinds,
-                listener=None if as_json else _say_progress(),
-                command=request.command,
-            )
+    made = make_planned(
+        out,
+        model,
+        sandbox,
+        kinds=kinds,
+        workers=workers,
+        listener=None if as_json else _say_progress(),
+        said=_say,
+    )
     if as_json:
         print_json(_plain(made))
     else:
         _print_variants(made)
 
 
-def _find(project: Project, request: ModelRequest, server: Server, framework: str) -> AblationPlan:
-    return find_components(
-        project,
-        server=server,
-        framework=framework,
-        templates=request.templates,
-        groups=request.groups,
-        inputs_as_components=request.inputs_as_components,
-    )
-
-
-@contextmanager
-def _notes_of(server: Server) -> Iterator[None]:
-    """Print at the end what the server noted about the model's runs, also where these failed."""
-    try:
-        yield
-    finally:
-        for sentence in server.notes:
-            stderr().print(f"note: {sentence}", soft_wrap=True)
+def _say(sentence: str) -> None:
+    stderr().print(sentence, soft_wrap=True)
 
 
 def _say_progress() -> CertificateListener:

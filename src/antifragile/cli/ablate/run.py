@@ -12,24 +12,20 @@ from typing import Annotated
 import typer
 
 from antifragile._shown import show_address
-from antifragile.ablate.request import parse_size
-from antifragile.ablate.sandbox.job import Limits
-from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.manifest import AblationManifest
-from antifragile.ablate.study.manifest_files import load_manifest, write_manifest
-from antifragile.ablate.study.repeat import differences, repeat_folder, repeat_request
+from antifragile.ablate.study.manifest_files import load_manifest
+from antifragile.ablate.study.repeat import differences
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.running.outlook import AblationOutlook
 from antifragile.ablate.study.running.runs import AblationProgress
-from antifragile.ablate.study.server import StudyProcesses
-from antifragile.ablate.study.study import AblationOutcome, plan_ablation, run_ablation
-from antifragile.cli.ablate.choices import StudyFlags
+from antifragile.ablate.study.study import AblationOutcome
+from antifragile.ablate.study.verbs import outlook_of_options, run_options
+from antifragile.cli.ablate.choices import AblationRunFlags, StudyFlags
 from antifragile.cli.console import print_json, stderr, stdout
 from antifragile.cli.options import JsonOption
 from antifragile.cli.study.live import clock
 from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_rich
-from antifragile.store.ablation import AblationStore
 
 _LINE_EVERY_S = 10.0
 
@@ -39,39 +35,11 @@ def run(
     folder: Annotated[
         Path, typer.Argument(help="What 'ablate generate' wrote.", show_default=False)
     ],
-    chosen: StudyFlags,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            help="Repeat the study of this manifest, or with --only some of its rows, and compare.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[str, typer.Option(help="Of the study in the store.")] = "ablation",
-    store: Annotated[
-        str | None,
-        typer.Option(
-            help="File or URL of the store.", show_default="ablation.db in the folder of variants"
-        ),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="Runs at a time, one thread each.")
-    ] = 1,
-    timeout: Annotated[float, typer.Option(min=0.1, max=1e8, help="Seconds for one run.")] = 3600.0,
-    memory: Annotated[str, typer.Option(help="Memory for one run, as in 512MiB.")] = "8GiB",
-    confine: Annotated[
-        bool,
-        typer.Option(
-            "--confine",
-            help="Hold runs like probes: own files alone, no network, no secret variables.",
-        ),
-    ] = False,
+    study: StudyFlags,
+    runs: AblationRunFlags,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say how many runs, how long, how much disk."),
-    ] = False,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End the study with the first run that fails.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,37 +48,15 @@ def run(
     Finished runs are never repeated: run the same command again to go on, or to try failed ones.
     The exit code is 1 when runs failed.
     """
-    then = None
-    if manifest is not None:
-        then = load_manifest(manifest)
-        repeat_folder(then, folder, workers=workers)
-    limits = Limits(timeout_s=timeout, memory_bytes=parse_size(memory))
-    made = read_ablation_folder(folder)
-    if then is None:
-        request = chosen.request(name, made)
-    else:
-        only = chosen.only or []
-        request = repeat_request(then, made, name=name, only=only, kinds=chosen.wanted_kinds)
-    processes = StudyProcesses(
-        workers=workers, limits=limits, is_confined=confine, fails_fast=fail_fast
-    )
-    with AblationStore(store or str(folder / "ablation.db")) as opened, _ProgressLine() as line:
-        if dry_run:
-            outlook = plan_ablation(request, made, opened, processes=processes)
-            _print_outlook(outlook, workers, as_json=as_json)
-            return
-        outcome = run_ablation(
-            request,
-            made,
-            opened,
-            processes=processes,
-            listener=line,
-            command=f"antifragile {shlex.join(map(show_address, sys.argv[1:]))}",
-        )
-    if then is None:
-        write_manifest(outcome.manifest, folder)
+    if dry_run:
+        _print_outlook(outlook_of_options(folder, study, runs), runs.workers, as_json=as_json)
+        return
+    command = f"antifragile {shlex.join(map(show_address, sys.argv[1:]))}"
+    with _ProgressLine() as line:
+        outcome = run_options(folder, study, runs, listener=line, command=command)
     for sentence in outcome.notes:
         stderr().print(f"note: {sentence}", soft_wrap=True)
+    then = None if runs.manifest is None else load_manifest(runs.manifest)
     _print_outcome(outcome, then, as_json=as_json)
     if outcome.n_failed:
         raise typer.Exit(1)
@@ -119,7 +65,6 @@ def run(
 def _print_outcome(
     outcome: AblationOutcome, then: AblationManifest | None, *, as_json: bool
 ) -> None:
-
     if as_json:
         print_json(outcome.manifest.to_json())
         return

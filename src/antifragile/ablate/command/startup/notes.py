@@ -29,6 +29,8 @@ class WatchedRun:
         stream: Seed of the global streams once a model is built; None for the baseline's states.
         preview_steps: Steps after which a preview ends; 0 for a run.
         preview: Folder for what a preview has seen.
+        fenced: The user's repository where this run has a copy of it; else empty.
+        writable: Folders in which a fenced run may write.
         own_values: Parameters that keep this run's own values.
         folder: The folder where this process was started.
         variables: Variables of the environment that the command set before it was started.
@@ -52,6 +54,8 @@ class WatchedRun:
             for name, value in os.environ.items()
             if data["environment"].get(name) != digest(value) and name not in _OF_SHELLS
         }
+        self.fenced: str = data["fenced"]
+        self.writable: list[str] = data["writable"]
         self.preview_steps: int = data["preview_steps"]
         self.preview: str = data["preview"]
         self._notes = os.open(data["notes"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

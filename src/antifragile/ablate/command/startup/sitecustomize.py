@@ -12,6 +12,7 @@ _PACKAGE = "antifragile.ablate.command.startup"
 _FILES = (
     "__init__",
     "notes",
+    "fence",
     "seeding",
     "pairing",
     "preview",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from antifragile.ablate.command.startup import pairing, preview, seeding
+from antifragile.ablate.command.startup import fence, pairing, preview, seeding
 from antifragile.ablate.command.startup.notes import WatchedRun
 
 
@@ -20,6 +20,8 @@ def begin() -> None:
     run = WatchedRun(os.environ["ANTIFRAGILE_RUN"])
     run.note("started", program=sys.orig_argv[1:], version=sys.version.split()[0])
     sys.addaudithook(_Files(run))
+    if run.fenced:
+        fence.begin(run.fenced, run.writable)
     seeding.of_python(run, random)
 
     def after_torch(module: Any) -> None:
@@ -33,8 +35,16 @@ def begin() -> None:
     sys.meta_path.insert(0, finder)
 
 
+_PROGRAMS = ("subprocess.Popen", "os.posix_spawn", "os.exec", "os.spawn")  # events
+_SCRIPTS = (".py", ".sh")
+
+
 class _Files:
-    """An audit hook that notes the edited files that are executed, and all files that are read."""
+    """An audit hook that notes the edited files that are executed, and all files that are read.
+
+    Among these are modules, whose compiled copies may be all that is opened, and scripts that are
+    handed to programs, which may be no Python or one without the hook.
+    """
 
     def __init__(self, run: WatchedRun) -> None:
         self._run, self._is_busy = run, False
@@ -43,14 +53,16 @@ class _Files:
         self._names = {os.path.basename(path) for path in run.watched}
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in ("exec", "open") or self._is_busy:
+        if event not in ("exec", "open", *_PROGRAMS) or self._is_busy:
             return
         self._is_busy = True
         try:
             if event == "exec":
                 self._note_executed(arguments[0].co_filename)
-            else:
+            elif event == "open":
                 self._note_opened(arguments[0], arguments[2])
+            else:
+                self._note_scripts(event, arguments)
         except (OSError, ValueError, TypeError, AttributeError, IndexError):
             pass  # a path that is none, or is gone
         finally:
@@ -60,12 +72,23 @@ class _Files:
         if file in self._executed:
             return
         self._executed.add(file)
+        self._note_opened(file, os.O_RDONLY)
         if os.path.basename(file) not in self._names:
             return
         path = os.path.realpath(file)
         with open(path, "rb") as content:
             sha256 = hashlib.sha256(content.read()).hexdigest()
         self._run.note("executed", path=path, sha256=sha256)
+
+    def _note_scripts(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Note the files that a program is, or is to run."""
+        first = 1 if event == "os.spawn" else 0
+        program, words = arguments[first : first + 2]
+        folder = arguments[2] if event == "subprocess.Popen" and arguments[2] else "."
+        for word in (program, *([words] if isinstance(words, str | bytes) else words)):
+            path = os.path.join(os.fsdecode(folder), os.fsdecode(word))
+            if os.path.isfile(path) and (path.endswith(_SCRIPTS) or os.access(path, os.X_OK)):
+                self._note_opened(path, os.O_RDONLY)
 
     def _note_opened(self, file: Any, flags: int) -> None:
         if not isinstance(file, str | bytes | os.PathLike):

@@ -42,8 +42,7 @@ class Kept:
 
     def kill(self) -> None:
         """End it and all that it started."""
-        if self.held.needs_keeper:
-            end_descendants(self.pid)
+        end_descendants(self.pid)  # those with a session of their own too
         for kill in (os.killpg, os.kill):
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)

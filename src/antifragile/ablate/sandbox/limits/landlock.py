@@ -11,7 +11,7 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -76,6 +76,39 @@ def restrict(folders: Sequence[str], known: int, *, tcp: bool) -> None:
     ruleset = kernel.call(_CREATE_RULESET, ctypes.byref(asked), size, 0)
     for place in (*folders, *devices(), "/proc/self"):
         _allow(ruleset, place)
+    _enter(ruleset)
+
+
+def keep_out_of(folder: str, but: Sequence[str]) -> None:
+    """Let this process write everywhere but below a folder, where the kernel offers it.
+
+    The kernel knows allowed folders alone, so that what lies beside the folder, or beside one
+    above it, is allowed as far as it is there now; nothing new is made there.
+
+    Args:
+        folder: The folder, a real path.
+        but: Folders below it, or beside it, in which it may write all the same.
+    """
+    if version() < KEEPS_FILES:
+        return
+    asked = _Ruleset(files=_RIGHTS, network=0, scoped=0)
+    ruleset = kernel.call(_CREATE_RULESET, ctypes.byref(asked), ctypes.c_size_t(8), 0)
+    for place in (*but, *_beside(folder)):
+        with suppress(OSError):  # gone meanwhile, or not ours to see
+            _allow(ruleset, place)
+    _enter(ruleset)
+
+
+def _beside(folder: str) -> Iterator[str]:
+    """Yield what lies beside a folder, and beside each folder above it; no links."""
+    while folder != os.sep:
+        above = os.path.dirname(folder)
+        with suppress(OSError), os.scandir(above) as found:
+            yield from (e.path for e in found if e.path != folder and not e.is_symlink())
+        folder = above
+
+
+def _enter(ruleset: int) -> None:
     kernel.forbid_new_privileges()
     kernel.call(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)

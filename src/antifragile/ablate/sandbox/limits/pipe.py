@@ -28,7 +28,7 @@ class ServerPipe:
         environment: Its variables.
         mark: A text that no other server has.
         timeout_s: Seconds after which it has ended a job.
-        holds_group: Whether what its jobs leave is ended.
+        ends_all: Whether what its jobs leave is ended.
 
     Attributes:
         process: The process.
@@ -42,10 +42,10 @@ class ServerPipe:
         environment: Mapping[str, str],
         mark: str,
         timeout_s: float,
-        holds_group: bool,
+        ends_all: bool,
     ) -> None:
         self._mark, self._patience_s = f"{_MARK}={mark}", timeout_s + _SLACK_S
-        self._holds_group, self._unread = holds_group, b""
+        self._ends_all, self._unread = ends_all, b""
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, json.dumps(start)],
             stdin=subprocess.PIPE,
@@ -126,12 +126,12 @@ class ServerPipe:
             if not self._is_stopped():
                 self.process.terminate()
                 self.process.wait(timeout=10)
-        if self._holds_group and self.process.returncode is None:
+        if self._ends_all and self.process.returncode is None:
             end_descendants(self.process.pid)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self._holds_group:
+        if self._ends_all:
             end_marked(self._mark)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,3 +46,18 @@ def load_experiment(
         why = "; the post-hoc protocol needs it" if name == EVALUATE else ""
         raise Refusal(f"{file.name} has no function {name}({takes}, seed, data_order_seed){why}")
     return function  # type: ignore[no-any-return]  # getattr; known to be callable
+
+
+def device_of(function: Callable[..., Any], device: str) -> dict[str, str]:
+    """The keyword ``device`` for an experiment that takes it; none for others.
+
+    Raises:
+        Refusal: It does not take one, and the device is not the processor.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.name == "device" or p.kind is p.VAR_KEYWORD for p in parameters):
+        return {"device": device}
+    if device != "cpu":
+        name = getattr(function, "__name__", "it")
+        raise Refusal(f"{name}() takes no device; write {name}(..., device)")
+    return {}

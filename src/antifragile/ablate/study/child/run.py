@@ -35,7 +35,7 @@ from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.opened import note_opened
 from antifragile.ablate.source.project import enter_project, package_top
 from antifragile.ablate.study.child.builder import PairedBuilder, State, save_state
-from antifragile.ablate.study.child.experiment import EVALUATE, load_experiment
+from antifragile.ablate.study.child.experiment import EVALUATE, device_of, load_experiment
 from antifragile.ablate.study.child.metrics import checked_metrics
 
 KEPT, OPENED = "kept.safetensors", "opened"  # in the scratch folder
@@ -62,6 +62,7 @@ class RunArguments:
         certified: The hashes of the files in `folder`, as they were certified.
         certified_baseline: Those of the baseline's.
         own_values: Parameters that start from the variant's own values, not the baseline's.
+        device: The device, for experiments that take one.
     """
 
     project: dict[str, Any]
@@ -77,6 +78,7 @@ class RunArguments:
     certified: Mapping[str, str] = field(default_factory=dict)
     certified_baseline: Mapping[str, str] = field(default_factory=dict)
     own_values: Sequence[str] = ()
+    device: str = "cpu"
 
 
 def run_job(run: dict[str, Any]) -> dict[str, float]:
@@ -112,7 +114,8 @@ def run_job(run: dict[str, Any]) -> dict[str, float]:
         adapter.set_tensors(subject, {k: v for k, v in trained.items() if k not in given.cut})
         adapter.seed_run(given.seeds["stream"])
     with stage(f"{function}() of the experiment"):
-        found = measure(subject, seed=given.seeds["seed"], data_order_seed=given.seeds["order"])
+        seeds = {"seed": given.seeds["seed"], "data_order_seed": given.seeds["order"]}
+        found = measure(subject, **seeds, **device_of(measure, given.device))
         metrics = checked_metrics(found)
     if given.keeps:
         save_state(builder.last_state(), Path(given.scratch, KEPT))

@@ -47,7 +47,7 @@ class TrainerOptions:
 def trainer(
     experiment: dict[str, Any], project: Project, *, evaluates: bool
 ) -> Callable[..., dict[str, float]]:
-    """The experiment as a function of ``(build_model or model, seed, data_order_seed)``."""
+    """The experiment as a function of ``(build_model or model, seed, data_order_seed, device)``."""
     data = load_dataset(experiment["dataset"], data_dir=Path(experiment["data_dir"]))
     options = TrainerOptions(**experiment["options"])
     shape = _shape(project)
@@ -79,8 +79,9 @@ def _train(
     *,
     seed: int,
     data_order_seed: int,
+    device: str,
 ) -> dict[str, float]:
-    model = build_model()
+    model = build_model().to(device)
     parameters = [p for p in model.parameters() if p.requires_grad]
     n = data.train.n_samples
     n_steps = options.epochs * -(-n // options.batch_size)
@@ -93,13 +94,13 @@ def _train(
     for epoch in range(options.epochs):
         shuffled = torch.from_numpy(order.generator(epoch).permutation(n))
         for chosen in torch.split(shuffled, options.batch_size):
-            images = data.train.images[chosen].reshape(-1, *shape)
-            loss = cross_entropy(model(images), data.train.labels[chosen])
+            images = data.train.images[chosen].reshape(-1, *shape).to(device)
+            loss = cross_entropy(model(images), data.train.labels[chosen].to(device))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
             schedule.step()
-    return _evaluate(data, shape, model, seed=seed, data_order_seed=data_order_seed)
+    return _evaluate(data, shape, model, seed=seed, data_order_seed=data_order_seed, device=device)
 
 
 @torch.no_grad()
@@ -110,9 +111,10 @@ def _evaluate(
     *,
     seed: int,
     data_order_seed: int,
+    device: str,
 ) -> dict[str, float]:
-    model.eval()
-    split = data.test
+    model.to(device).eval()
+    split = data.test.to(device)
     correct = total = 0.0
     parts = (torch.split(part, _EVALUATION_BATCH) for part in (split.images, split.labels))
     for images, labels in zip(*parts, strict=True):

@@ -22,8 +22,8 @@ from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.source.opened import ReadFiles
 from antifragile.ablate.study.child.run import OF_EXPERIMENT, OF_MODEL, OPENED
-from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.request import AblationRequest, PlannedRun, Role, started_from
+from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.store.ablation import AblationRun, AblationStore
 from antifragile.store.records import Environment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from antifragile._files import make_folder, safe_name
@@ -9,7 +10,7 @@ from antifragile.ablate.command.jobs import Launch
 from antifragile.ablate.command.launch import NOTES
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import can_mount
-from antifragile.ablate.command.pairs import unpaired
+from antifragile.ablate.command.proof import unpaired
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
@@ -28,15 +29,21 @@ class CommandRuns:
     Args:
         experiment: The command.
         folder: The variants.
+        arms: Those of the study.
         keys: Keys of the study's runs.
         place: Folder that holds a folder for each run.
     """
 
     def __init__(
-        self, experiment: CommandExperiment, folder: AblationFolder, keys: RunKeys, place: Path
+        self,
+        experiment: CommandExperiment,
+        folder: AblationFolder,
+        arms: Sequence[str],
+        keys: RunKeys,
+        place: Path,
     ) -> None:
         self._experiment, self._folder, self._keys = experiment, folder, keys
-        self._place = place
+        self._place, self._edited = place, folder.edited_by(arms)
         self._mounts: bool | None = None  # not tried yet
         self._said: set[str] = set()
 
@@ -72,10 +79,9 @@ class CommandRuns:
             command=command,
             metrics=self._experiment.metrics,
             root=Path(self._folder.project.root),
-            files=self._folder.files,
+            files=self._edited,
             place=self._folder.place(names),
-            seed=plan.seed,
-            order=seeds["order"],
+            seeds=seeds,
             stream=seeds["stream"] if plan.role is Role.PLACEBO else None,
             run=run.resolve(),
             scratch=scratch,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.study.request import PlannedRun
@@ -39,6 +40,10 @@ class AblationOutlook:
     smallest_p: float
     first_threshold: float
     seeds_needed: int
+
+    def frame(self) -> pd.DataFrame:
+        """The numbers in one row."""
+        return pd.DataFrame([asdict(self)])
 
     @property
     def can_show(self) -> bool:

@@ -25,7 +25,6 @@ from antifragile.ablate.sandbox.job import Failure, Job, Outcome
 from antifragile.ablate.sandbox.limits.trees import remove_tree, scratch_folder
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.child.run import KEPT, RunArguments, run_job
-from antifragile.ablate.study.combinations import Combinations
 from antifragile.ablate.study.request import (
     AblationRequest,
     PlannedRun,
@@ -33,6 +32,7 @@ from antifragile.ablate.study.request import (
     started_from,
     starts_from_kept,
 )
+from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.running.keys import READ_FILES, RunKeys
 from antifragile.ablate.study.running.launches import CommandRuns
 from antifragile.errors import AntifragileError, StoreError
@@ -113,7 +113,9 @@ class AblationRuns:
         command = request.experiment.command
         self.launches: CommandRuns | None = None
         if command is not None:
-            self.launches = CommandRuns(command, self.folder, self.keys, self._kept / "runs")
+            self.launches = CommandRuns(
+                command, self.folder, request.arms, self.keys, self._kept / "runs"
+            )
 
     @property
     def seconds(self) -> float:
@@ -309,6 +311,7 @@ class AblationRuns:
             certified=self.combinations.certified(plan.ablated),
             certified_baseline=self.combinations.certified(BASELINE),
             own_values=self.folder.own_values(names),
+            device=self.request.device,
         )
         return Job(
             target=run_job,
