@@ -78,9 +78,13 @@ def run_program(
 
 def _has_shown(process: subprocess.Popen[bytes], shown: Path) -> bool:
     """Wait for the end of a preview; return whether it showed what is trained."""
-    while process.poll() is None and not shown.is_file():
+
+    def is_whole() -> bool:
+        return shown.is_file() and shown.read_bytes().endswith(b"\n")
+
+    while process.poll() is None and not is_whole():
         time.sleep(_POLL_S)
-    return shown.is_file()
+    return is_whole()
 
 
 def _last_lines(path: Path) -> list[str]:

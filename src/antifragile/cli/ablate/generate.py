@@ -6,6 +6,7 @@ component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,6 +147,11 @@ def _not(item: Component) -> str:
     return f"not: {item.reason}"
 
 
+def _in_package(file: str) -> str:
+    """A file's path, of an installed package from the package on."""
+    return re.split(r"(?:site|dist)-packages/", file)[-1]
+
+
 def _print_components(components: tuple[Component, ...]) -> None:
     table = plain_table("component", "kind", "where", ">calls", ">parameters", "can be cut by")
     listed = [item for item in components if not item.is_left_out]
@@ -153,7 +159,7 @@ def _print_components(components: tuple[Component, ...]) -> None:
         table.add_row(
             item.name,
             item.kind.value,
-            f"{item.span.file}:{item.span.start_line}",
+            f"{_in_package(item.span.file)}:{item.span.start_line}",
             str(item.calls) if item.ran else "never",
             f"{item.parameters:,}" if item.parameters else "",
             ", ".join(_kind(k, item.removes.get(k)) for k in item.kinds) or _not(item),

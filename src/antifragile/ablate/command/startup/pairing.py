@@ -254,9 +254,8 @@ def _save(path: str, tensors: dict[str, Any]) -> None:
         at += len(content)
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    with open(f"{path}.{os.getpid()}", "wb") as file:
+    with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(head)) + head + b"".join(parts))
-    os.replace(file.name, path)
 
 
 def _load(torch: Any, path: str, prefix: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from antifragile.ablate.command.startup.notes import WatchedRun
@@ -25,6 +26,8 @@ def begin(run: WatchedRun, torch: Any) -> None:
         run: The run.
         torch: The module, just imported.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return  # the first of several processes shows what they train
     preview = _Preview(run, torch)
     plain = torch.nn.Module.__call__
 
@@ -95,9 +98,8 @@ class _Preview:
         self._times.append(time.perf_counter())
         if len(self._times) > self._run.preview_steps:
             path = os.path.join(self._run.preview, "preview.json")
-            with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as file:
-                json.dump(self._seen(), file)
-            os.replace(file.name, path)  # it is waited for, and read once it is there
+            with suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
+                file.write(json.dumps(self._seen()) + "\n")  # whose end is waited for
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
