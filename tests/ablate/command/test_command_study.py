@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import py_compile
 import re
@@ -115,6 +116,10 @@ def test_every_run_is_of_its_variant_and_nothing_of_the_users_changes(
     assert {path: path.read_bytes() for path in (tmp_path / "source").rglob("*.*")} == before
     runs = tmp_path / "study.db.files"
     assert len(list(runs.glob("*/runs/*/out/m.json"))) == 10
+    series = [
+        json.loads(path.read_text()) for path in runs.glob("*/runs/baseline-seed-*/series.json")
+    ]
+    assert sorted(item["value"] for item in series) == sorted([[one], [two]])
     assert len(list(runs.glob("*/runs/*/stderr.txt"))) == 10
 
 

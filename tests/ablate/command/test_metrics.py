@@ -10,6 +10,7 @@ import pytest
 
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.sandbox.loading import Refusal
+from antifragile.ablate.study.request import is_higher_better
 from antifragile.errors import UsageError
 
 FILES = {
@@ -33,7 +34,8 @@ def value(text: str, folder: Path) -> float:
         (out / name).write_text(content)
     (run / "stdout.txt").write_text(PRINTED)
     (run / "stderr.txt").write_text("")
-    return MetricSource.read(text).value({"out": str(out), "seed": "1", "order": "2"}, folder, run)
+    source, places = MetricSource.read(text), {"out": str(out), "seed": "1", "order": "2"}
+    return source.picked(source.values(places, folder, run))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,17 @@ def value(text: str, folder: Path) -> float:
         ("csv:{out}/log.csv:train_loss", 0.6, "train_loss"),
         ("regex:val loss ([0-9.]+)", 0.75, "val_loss"),
         ("regex:epoch 1 val loss ([0-9.]+)", 0.9, "epoch_val_loss"),
+        ("csv:{out}/log.csv:val_loss@min", 0.7, "val_loss@min"),
+        ("csv:{out}/log.csv:val_loss@max", 0.9, "val_loss@max"),
+        ("csv:{out}/log.csv:train_loss@first", 1.0, "train_loss@first"),
+        ("csv:{out}/log.csv:train_loss@last", 0.6, "train_loss"),
+        ("csv:{out}/nan.csv:val_loss@max", 0.5, "val_loss@max"),
+        ("regex:val loss ([0-9.]+)@max", 0.9, "val_loss@max"),
     ],
 )
-def test_the_last_value_is_read(text: str, expected: float, name: str, tmp_path: Path) -> None:
+def test_one_of_several_values_is_read(
+    text: str, expected: float, name: str, tmp_path: Path
+) -> None:
     assert value(text, tmp_path) == expected
     assert MetricSource.read(text).name == name
 
@@ -90,12 +100,12 @@ def test_what_was_there_before_the_command_is_not_its_metric(text: str, tmp_path
     path = tmp_path / text.split(":")[1]
     assert source.earlier(places, tmp_path) == {}
     path.write_text(FILES[path.name])
-    assert source.value(places, tmp_path, tmp_path, {}) in (0.5, 0.7)
+    assert source.values(places, tmp_path, tmp_path, {})[-1] in (0.5, 0.7)
     earlier = source.earlier(places, tmp_path)
     with pytest.raises(Refusal, match=rf"left {path.name}, which .* reads, as it was before"):
-        source.value(places, tmp_path, tmp_path, earlier)
+        source.values(places, tmp_path, tmp_path, earlier)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # the same number, written again
-    assert source.value(places, tmp_path, tmp_path, earlier) in (0.5, 0.7)
+    assert source.values(places, tmp_path, tmp_path, earlier)[-1] in (0.5, 0.7)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +123,15 @@ def test_what_is_no_source_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(UsageError) as refused:
         MetricSource.read(text)
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_higher"),
+    [
+        *[(name, False) for name in ("loss", "val_loss", "val/loss", "valLoss", "test-RMSE")],
+        *[(name, False) for name in ("val_loss@min", "eval.nll", "WER")],
+        *[(name, True) for name in ("accuracy", "lossless", "F1", "val/acc@max", "power")],
+    ],
+)
+def test_losses_and_errors_should_be_low(name: str, is_higher: bool) -> None:
+    assert is_higher_better(name) == is_higher

@@ -81,7 +81,7 @@ def places_of(folder: Path) -> dict[str, str]:
 
 def value(kind: str, name: str, folder: Path) -> float:
     """Read a metric below a run's folder."""
-    return source_of(kind, name).value(places_of(folder), folder, folder)
+    return source_of(kind, name).values(places_of(folder), folder, folder)[-1]
 
 
 @pytest.mark.slow
@@ -102,9 +102,9 @@ def test_a_run_of_before_is_not_this_runs(kind: str, tmp_path: Path) -> None:
     written(kind, tmp_path, "one")
     earlier = source.earlier(places, tmp_path)
     with pytest.raises(Refusal, match=r"no run of \w+ below .* has 'val/loss'"):
-        source.value(places, tmp_path, tmp_path, earlier)
+        source.values(places, tmp_path, tmp_path, earlier)
     written(kind, tmp_path, "two")
-    assert source.value(places, tmp_path, tmp_path, earlier) == 0.25
+    assert source.values(places, tmp_path, tmp_path, earlier)[-1] == 0.25
 
 
 @pytest.mark.slow

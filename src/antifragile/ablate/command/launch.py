@@ -34,7 +34,7 @@ from antifragile.ablate.sandbox.limits.landlock import keep_out_of
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
-NOTES, _OUT = "notes.jsonl", "out"
+NOTES, SERIES, _OUT = "notes.jsonl", "series.json", "out"
 _UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
 _STARTUP = Path(__file__).parent / "startup"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -131,7 +131,10 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         save_file({}, given.keeps)  # it built no model by a class of the user's
     folder = Path(entered.path(command.folder))
     place = Path(given.run)
-    return {s.name: s.value(places, folder, place, was) for s, was in earlier.items()}
+    values = {source: source.values(places, folder, place, was) for source, was in earlier.items()}
+    text = json.dumps({source.name: found for source, found in values.items()})
+    (place / SERIES).write_text(text, encoding="utf-8")
+    return {source.name: source.picked(found) for source, found in values.items()}
 
 
 def preview_job(run: dict[str, Any]) -> PreviewSeen:

@@ -8,6 +8,9 @@
     wandb:{out}/wandb:val_loss            of W&B's offline run there
     mlflow:{out}/mlruns:val_loss          of MLflow's run there, or in its database: mlflow.db
 
+Of several values, one an epoch say, the last counts; ``@min``, ``@max`` or ``@first`` at the end
+take another: ``csv:{out}/log.csv:val_loss@min``. All of them are kept beside the run's output.
+
 Paths are relative to the folder where the command is started.
 """
 
@@ -16,9 +19,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,6 +35,12 @@ from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.errors import MissingExtraError, UsageError, nearest
 
 _MOST_BYTES = 2**28
+_PICKS: dict[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda values: values[-1],
+    "first": lambda values: values[0],
+    "min": lambda values: min(values, key=_nan_last),
+    "max": lambda values: -min((-value for value in values), key=_nan_last),
+}
 Earlier = Mapping[str, str]
 STDOUT, STDERR = "stdout.txt", "stderr.txt"  # in the folder of a run
 
@@ -72,6 +82,8 @@ class MetricSource:
                 f"--metric {text!r} needs the package {NEEDED[kind]!r}, which is not installed; "
                 f"run: pip install 'antifragile[{kind}]'"
             )
+        before, _, word = rest.rpartition("@")
+        rest = before if word in _PICKS else rest
         if kind == "regex":
             _check_pattern(text, rest)
             return cls(text=text, kind=kind, path="", key=rest)
@@ -82,12 +94,19 @@ class MetricSource:
         return cls(text=text, kind=kind, path=path, key=key)
 
     @property
+    def pick(self) -> str:
+        """The value that counts of several: ``last``, ``first``, ``min`` or ``max``."""
+        word = self.text.rpartition("@")[2]
+        return word if word in _PICKS else "last"
+
+    @property
     def name(self) -> str:
         """The metric's name in tables."""
+        name = self.key
         if self.kind == "regex":
             words = re.sub(r"[^A-Za-z_]+", " ", re.sub(r"\\.|\(.*\)", " ", self.key)).split()
-            return "_".join(words) or "value"
-        return self.key
+            name = "_".join(words) or "value"
+        return name if self.pick == "last" else f"{name}@{self.pick}"
 
     def earlier(self, places: Mapping[str, str], folder: Path) -> Earlier:
         """Look what is there before the command is started, for instance from a run by hand.
@@ -106,13 +125,17 @@ class MetricSource:
             status = path.stat()
             return {str(path): f"{status.st_size} bytes of {status.st_mtime_ns}"}
         with suppress(Refusal):
-            return {run: repr(value) for run, value in _all_tracked(path, self).items()}
+            return {run: repr(values) for run, values in _all_tracked(path, self).items()}
         return {}
 
-    def value(
+    def picked(self, values: Sequence[float]) -> float:
+        """The one of a run's values that counts."""
+        return _PICKS[self.pick](values)
+
+    def values(
         self, places: Mapping[str, str], folder: Path, run: Path, earlier: Earlier | None = None
-    ) -> float:
-        """Read the metric of a run that has ended.
+    ) -> list[float]:
+        """Read the metric of a run that has ended, all its values in their order.
 
         Args:
             places: Values of ``{out}`` and the other places.
@@ -121,7 +144,7 @@ class MetricSource:
             earlier: Values or files of before the run; none of them is its own.
 
         Returns:
-            The number; it may be infinite or NaN.
+            The numbers, at least one; they may be infinite or NaN.
 
         Raises:
             Refusal: There is none.
@@ -159,8 +182,8 @@ def _text(path: Path, source: str) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _all_tracked(path: Path, source: MetricSource) -> Mapping[str, float]:
-    """Read the value that each of a tracker's runs below a path has."""
+def _all_tracked(path: Path, source: MetricSource) -> Mapping[str, list[float]]:
+    """Read the values that each of a tracker's runs below a path has."""
     if not path.exists():
         raise Refusal(f"the command left no {path.name}, which --metric {source.text} reads")
     try:
@@ -171,10 +194,10 @@ def _all_tracked(path: Path, source: MetricSource) -> Mapping[str, float]:
         raise Refusal(f"what --metric {source.text} reads is damaged: {error}") from None
 
 
-def _tracked(path: Path, source: MetricSource, earlier: Earlier) -> float:
-    """Read the one value that a tracker's runs below a path have, beside those that had it."""
+def _tracked(path: Path, source: MetricSource, earlier: Earlier) -> list[float]:
+    """Read the values of the one run of a tracker below a path, beside those that were there."""
     everything = _all_tracked(path, source)
-    found = {run: value for run, value in everything.items() if repr(value) != earlier.get(run)}
+    found = {run: values for run, values in everything.items() if repr(values) != earlier.get(run)}
     if not found:
         raise Refusal(f"no run of {source.kind} below {path.name} has {source.key!r}")
     if len(found) > 1:
@@ -186,25 +209,31 @@ def _tracked(path: Path, source: MetricSource, earlier: Earlier) -> float:
     return next(iter(found.values()))
 
 
-def _matched(text: str, pattern: str, source: str) -> float:
+def _nan_last(value: float) -> tuple[bool, float]:
+    return math.isnan(value), value
+
+
+def _matched(text: str, pattern: str, source: str) -> list[float]:
     found = re.findall(pattern, text)
     if not found:
         raise Refusal(f"nothing that the command printed matches --metric {source}")
-    return _number(found[-1], source)
+    return _numbers(found, source)
 
 
-def _in_json(text: str, key: str, source: str) -> float:
+def _in_json(text: str, key: str, source: str) -> list[float]:
     try:
         data = [json.loads(text)]
     except ValueError:
         data = _json_lines(text, source)
-    missing = ""
-    for item in reversed(data):
+    found, missing = [], ""
+    for item in data:
         try:
-            return _number(_at(item, key), source)
+            found.append(_at(item, key))
         except KeyError as error:
-            missing = missing or str(error.args[0])
-    raise Refusal(f"--metric {source} is not in the file: {missing}")
+            missing = str(error.args[0])
+    if not found:
+        raise Refusal(f"--metric {source} is not in the file: {missing}")
+    return _numbers(found, source)
 
 
 def _json_lines(text: str, source: str) -> list[Any]:
@@ -233,7 +262,7 @@ def _at(data: Any, key: str) -> Any:
     return _at(found, rest) if rest else found
 
 
-def _in_csv(text: str, key: str, source: str) -> float:
+def _in_csv(text: str, key: str, source: str) -> list[float]:
     rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True))
     columns = [name for name in (rows[0] if rows else ()) if name is not None]
     if key not in columns:
@@ -242,7 +271,17 @@ def _in_csv(text: str, key: str, source: str) -> float:
     filled_in = [row[key] for row in rows if (row[key] or "").strip()]
     if not filled_in:
         raise Refusal(f"the column of --metric {source} is empty")
-    return _number(filled_in[-1], source)
+    return _numbers(filled_in, source)
+
+
+def _numbers(found: Sequence[Any], source: str) -> list[float]:
+    """The numbers among some values, of which the last has to be one."""
+    last = _number(found[-1], source)
+    earlier = []
+    for value in found[:-1]:
+        with suppress(Refusal):
+            earlier.append(_number(value, source))
+    return [*earlier, last]
 
 
 def _number(value: Any, source: str) -> float:
@@ -254,7 +293,7 @@ def _number(value: Any, source: str) -> float:
         raise Refusal(f"--metric {source} must be a number; got {value!r:.60}") from None
 
 
-_READERS: dict[str, Callable[[str, str, str], float]] = {
+_READERS: dict[str, Callable[[str, str, str], list[float]]] = {
     "json": _in_json,
     "csv": _in_csv,
     "regex": _matched,

@@ -1,7 +1,7 @@
-"""The last value of a metric in what a tracker leaves on the disk: TensorBoard, W&B, MLflow.
+"""The values of a metric in what a tracker leaves on the disk: TensorBoard, W&B, MLflow.
 
-Each reader takes a folder, or a file, and a name, and returns the last value of every run below it
-that has the name.
+Each reader takes a folder, or a file, and a name, and returns the values of every run below it that
+has the name, in the order of their steps.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from antifragile._optional import require
 
-Found = dict[str, float]
-"""The last value of each run that has the name, by the run's folder, file or id."""
+Found = dict[str, list[float]]
+"""The values of each run that has the name, by the run's folder, file or id."""
 
 _BLOCK = 2**15  # bytes of a block of a W&B file
 _HEADER, _MAGIC = struct.Struct("<IHB"), b":W&B"
@@ -35,13 +35,15 @@ def in_tensorboard(place: Path, name: str) -> Found:
     )
     found: Found = {}
     for folder in sorted({path.parent for path in _below(place, "*tfevents*")}):
-        events = module.EventAccumulator(str(folder), size_guidance={"scalars": 1, "tensors": 1})
+        events = module.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
         events.Reload()
         if name in events.Tags()["scalars"]:
-            found[str(folder)] = float(events.Scalars(name)[-1].value)
+            found[str(folder)] = [float(event.value) for event in events.Scalars(name)]
         elif name in events.Tags()["tensors"]:
-            proto = events.Tensors(name)[-1].tensor_proto
-            found[str(folder)] = float(module.tensor_util.make_ndarray(proto))
+            found[str(folder)] = [
+                float(module.tensor_util.make_ndarray(event.tensor_proto))
+                for event in events.Tensors(name)
+            ]
     return found
 
 
@@ -62,7 +64,8 @@ def in_wandb(place: Path, name: str) -> Found:
             for item in (*record.history.item, *record.summary.update):
                 if (item.key or "/".join(item.nested_key)) == name:
                     with suppress(ValueError, TypeError):
-                        found[str(path)] = float(json.loads(item.value_json))
+                        value = float(json.loads(item.value_json))
+                        found.setdefault(str(path), []).append(value)
     return found
 
 
@@ -70,14 +73,16 @@ def in_mlflow(place: Path, name: str) -> Found:
     """Read a metric of MLflow's folder ``mlruns``, or of its database in SQLite."""
     found: Found = {}
     if place.is_file():
-        query = "SELECT run_uuid, value, is_nan FROM latest_metrics WHERE key = ?"
+        query = "SELECT run_uuid, value, is_nan FROM metrics WHERE key = ? ORDER BY step, timestamp"
         with closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
             rows = connection.execute(query, [name]).fetchall()
-        return {run: float("nan") if is_nan else float(value) for run, value, is_nan in rows}
+        for run, value, is_nan in rows:
+            found.setdefault(run, []).append(float("nan") if is_nan else float(value))
+        return found
     for path in _below(place, name):
         if path.parent.name == "metrics" or path.parents[name.count("/")].name == "metrics":
-            *_, last = path.read_text(encoding="utf-8").split("\n")[:-1]
-            found[str(path.parent)] = float(last.split()[1])
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            found[str(path.parent)] = [float(line.split()[1]) for line in lines]
     return found
 
 

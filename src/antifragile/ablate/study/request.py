@@ -10,6 +10,7 @@ placebo     the baseline in another batch order: a cut that cuts nothing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -139,5 +140,5 @@ def starts_from_kept(plan: PlannedRun, experiment: Experiment) -> bool:
 
 def is_higher_better(metric: str) -> bool:
     """Whether higher is better, by the metric's name: losses and errors should be low."""
-    words = metric.lower().replace("-", "_").split("_")
-    return not any(word in _LOWER_IS_BETTER for word in words)
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", metric)  # of val_loss, val/loss, valLoss
+    return not any(word.lower() in _LOWER_IS_BETTER for word in words)
