@@ -140,3 +140,16 @@ def test_an_experiment_is_handed_the_device_it_asks_for() -> None:
     assert device_of(moved, "cuda") == {"device": "cuda"}
     with pytest.raises(Refusal, match=r"plain\(\) takes no device; write plain\(\.\.\., device\)"):
         device_of(plain, "cuda")
+
+
+def test_a_spec_of_another_command_is_refused(tmp_path: Path, cli: Cli) -> None:
+    spec = tmp_path / "study.toml"
+    spec.write_text('command = "python train.py --seed {seed}"\nbuild = "entry.py:build"\n')
+    typed = ["--spec", str(spec), "--command", "python train.py --seed {seed} --epochs 1"]
+    for verb in (["discover"], ["generate", "--out", str(tmp_path / "v")]):
+        said = cli("ablate", *verb, *typed)
+        assert said.code == 2
+        assert "is of another command: 'python train.py --seed {seed}'" in " ".join(
+            said.err.split()
+        )
+    assert not (tmp_path / "v").exists()

@@ -87,7 +87,13 @@ class ModelOptions:
         """
         spec = None if self.spec is None else Path(self.spec)
         is_new = spec is not None and self.command is not None and not spec.exists()
-        values = {**({} if spec is None or is_new else read_spec(spec)), **self._given(kinds)}
+        read = {} if spec is None or is_new else read_spec(spec)
+        if self.command and read.get("command", self.command) != self.command:
+            raise UsageError(
+                f"{spec} is of another command: {read['command']!r}. Edit it there, or name "
+                "another --spec."
+            )
+        values = {**read, **self._given(kinds)}
         if not values.get("command") or values.get("build"):
             yield ModelRequest.of(values)
             return

@@ -32,6 +32,7 @@ class Launch:
         keeps: File to keep the initial values in; None to keep none.
         opened: File for the names of opened files.
         own_values: Parameters that start from the variant's own values.
+        like: Notes of the run that a fork is to be like; None to start a Python.
     """
 
     command: Command
@@ -48,6 +49,7 @@ class Launch:
     keeps: Path | None
     opened: Path
     own_values: Sequence[str]
+    like: Path | None = None
 
     def job(self) -> Job:
         """Prepare the job."""
@@ -72,6 +74,7 @@ class Launch:
             keeps=None if self.keeps is None else str(self.keeps),
             opened=str(self.opened),
             own_values=list(self.own_values),
+            like=None if self.like is None else str(self.like),
         )
         return _job(launch_job, arguments, self.command)
 

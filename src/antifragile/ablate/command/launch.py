@@ -27,7 +27,7 @@ from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import Earlier, MetricSource
 from antifragile.ablate.command.notes import read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
-from antifragile.ablate.command.program import run_program
+from antifragile.ablate.command.program import path_of_fork, run_program
 from antifragile.ablate.command.proof import note_opened, path_now, prove
 from antifragile.ablate.command.startup.notes import digest
 from antifragile.ablate.sandbox.limits.landlock import keep_out_of
@@ -60,6 +60,8 @@ class LaunchArguments:
         opened: File to leave the names of opened files in, as `source.opened` reads them.
         own_values: Parameters that start from the variant's own values.
         preview_steps: Steps after which a preview ends; 0 for a run.
+        like: Notes of a run by a Python that was started; a fork of this process, which has
+            imported the same packages, is to be like it. None to start a Python.
     """
 
     command: dict[str, Any]
@@ -77,6 +79,7 @@ class LaunchArguments:
     opened: str
     own_values: Sequence[str] = field(default_factory=tuple)
     preview_steps: int = 0
+    like: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,9 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
     command, entered, places, earlier = _launched(given)
     notes = read_notes(Path(given.run, NOTES))
     prove(notes, entered, hashes=given.hashes, edited=given.edited)
+    if given.like is not None:  # what its packages opened as they were imported counts too
+        opened = [item for item in read_notes(Path(given.like)).opened if item not in notes.opened]
+        notes = replace(notes, opened=(*notes.opened, *opened))
     note_opened(notes, Path(given.opened), command.repository)
     if given.keeps is not None and not Path(given.keeps).exists():
         save_file({}, given.keeps)  # it built no model by a class of the user's
@@ -205,12 +211,14 @@ def _launched(
     filled = zip(command.words, command.filled(places), strict=True)
     words = [entered.path(word) if typed.startswith(os.sep) else word for typed, word in filled]
     until = Path(given.scratch, _PREVIEW) if given.preview_steps else None
+    path = () if given.like is None else path_of_fork(read_notes(Path(given.like)))
     with stage("the command"):
-        run_program(words, str(folder), place, environment, until=until)
+        run_program(words, str(folder), place, environment, until=until, path=path)
     shutil.copyfile(scratch / NOTES, place / NOTES)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT_OF_PEAK
+    ended = {"kind": "ended", "peak_bytes": peak, "is_forked": bool(path)}
     with (place / NOTES).open("a", encoding="utf-8") as notes:
-        notes.write(f"\n{json.dumps({'kind': 'peak', 'bytes': peak})}\n")
+        notes.write(f"\n{json.dumps(ended)}\n")
     return command, entered, places, earlier
 
 

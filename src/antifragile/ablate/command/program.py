@@ -11,13 +11,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from antifragile.ablate.command.metrics import STDERR, STDOUT
+from antifragile.ablate.command.notes import RunNotes
+from antifragile.ablate.command.startup import forked
 from antifragile.ablate.sandbox.limits import kernel
 from antifragile.ablate.sandbox.limits.group import end_descendants
 from antifragile.ablate.sandbox.limits.keeper import end_with
@@ -37,6 +41,7 @@ def run_program(
     environment: Mapping[str, str],
     *,
     until: Path | None = None,
+    path: Sequence[str] = (),
 ) -> None:
     """Run a program to its end, and end what it leaves running.
 
@@ -47,6 +52,7 @@ def run_program(
         environment: Its variables.
         until: A file of a preview, at whose making all of it is ended; None for a run. (A launcher
             may wait for what has ended, or go on.)
+        path: The import path of a Python that is forked rather than started; none to start it.
 
     Raises:
         Refusal: It failed.
@@ -54,7 +60,11 @@ def run_program(
     with suppress(OSError, AttributeError):  # of another system
         kernel.adopt_orphans()
     with (place / STDOUT).open("wb") as stdout, (place / STDERR).open("wb") as stderr:
+        tied = partial(end_with, os.getpid())
         try:
+            if path:
+                code = _forked(words, folder, environment, path, (stdout, stderr), tied)
+                return _judge(code, place, is_preview=False)
             process = subprocess.Popen(
                 words,
                 cwd=folder,
@@ -62,17 +72,36 @@ def run_program(
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                preexec_fn=partial(end_with, os.getpid()),
+                preexec_fn=tied,
             )
             if until is not None and _has_shown(process, until):
                 return
             code = process.wait()
         finally:
             end_descendants(os.getpid())
+    _judge(code, place, is_preview=until is not None)
+
+
+def _forked(
+    words: Sequence[str],
+    folder: str,
+    environment: Mapping[str, str],
+    path: Sequence[str],
+    outputs: tuple[IO[bytes], IO[bytes]],
+    before: Callable[[], object],
+) -> int:
+    """Run a Python by a fork to its end; return its exit code, or a signal below zero."""
+    with open(os.devnull, "rb") as stdin:
+        streams = (stdin.fileno(), *(file.fileno() for file in outputs))
+        pid = forked.start(words, folder, environment, path, streams, before)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _judge(code: int, place: Path, *, is_preview: bool) -> None:
     if code:
         how = f"with exit code {code}" if code > 0 else f"by signal {-code}"
         said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
-        where = f" (see {place})" if until is None else ""
+        where = "" if is_preview else f" (see {place})"
         raise Refusal(f"the command ended {how}{': ' + said if said else ''}{where}")
 
 
@@ -95,3 +124,23 @@ def _last_lines(path: Path) -> list[str]:
     last = [line for line in lines if line][-_LAST_LINES:]
     errors = [line for line in lines if _ERROR.match(line)]
     return errors[-1:] if errors and errors[-1] not in last else last
+
+
+def path_of_fork(like: RunNotes) -> tuple[str, ...]:
+    """The import path for a fork that is to be like a run by a started Python.
+
+    Args:
+        like: Notes of that run.
+
+    Returns:
+        Nothing where a fork of this process would be another: several Pythons ran, or another
+        environment's, or one with options, or with a start-up hook of the user's.
+    """
+    if len(like.pythons) != 1:
+        return ()
+    [python] = like.pythons
+    program = python.program
+    is_plain = bool(program) and (program[0] == "-m" or not program[0].startswith("-"))
+    flags = {name: getattr(sys.flags, name, None) for name in python.flags}
+    is_same = python.prefix == sys.prefix and flags == python.flags and not python.has_hook
+    return python.path if is_plain and is_same else ()

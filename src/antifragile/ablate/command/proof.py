@@ -33,7 +33,7 @@ def prove(
     Raises:
         Refusal: They were not.
     """
-    if not notes.is_started:
+    if not notes.pythons:
         raise Refusal(
             "no Python of the command took the start-up hook, so nothing shows which files ran; "
             "python -I and -E leave PYTHONPATH out, and so does a program that is no Python"

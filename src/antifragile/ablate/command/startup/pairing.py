@@ -47,11 +47,25 @@ def begin(run: WatchedRun, torch: Any) -> None:
             cls.__init__ = pairs.watched(cls.__init__)
 
     torch.nn.Module.__init_subclass__ = classmethod(init_subclass)
+    for cls in _subclasses(torch.nn.Module):  # in a fork some are there
+        if "__init__" in vars(cls) and not cls.__module__.startswith("torch."):
+            cls.__init__ = pairs.watched(cls.__init__)
     if run.starts:
         _allow_unused_parameters(torch.nn.parallel.DistributedDataParallel)
     optimizers = sys.modules["torch.optim.optimizer"]
     add_hook = optimizers.register_optimizer_step_pre_hook
     handle: Any = add_hook(lambda *_: pairs.before_first_step(handle))
+
+
+def _subclasses(cls: Any) -> list[Any]:
+    """All classes below a class, each once."""
+    found: dict[Any, None] = {}
+    left = [cls]
+    while left:
+        below = [one for one in type.__subclasses__(left.pop()) if one not in found]
+        found |= dict.fromkeys(below)
+        left += below
+    return list(found)
 
 
 class _Pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import os
@@ -14,11 +15,16 @@ from typing import Any
 from antifragile.ablate.command.startup import fence, pairing, preview, seeding
 from antifragile.ablate.command.startup.notes import WatchedRun
 
+_HERE = os.path.dirname(os.path.abspath(__file__))
+# Flags that a fork sees to itself, and what is no flag; all runs have one hash seed.
+_OTHER_FLAGS = ("_", "n_", "safe_path", "dont_write_bytecode", "hash_randomization")
+
 
 def begin() -> None:
     """Watch this process from now on."""
     run = WatchedRun(os.environ["ANTIFRAGILE_RUN"])
-    run.note("started", program=sys.orig_argv[1:], version=sys.version.split()[0])
+    run.note("started", **_python())
+    atexit.register(lambda: run.note("modules", names=_of_packages()))
     sys.addaudithook(_Files(run))
     if run.fenced:
         fence.begin(run.fenced, run.writable)
@@ -31,8 +37,35 @@ def begin() -> None:
         else:
             pairing.begin(run, module)
 
-    finder = _AfterImport({"numpy": partial(seeding.of_numpy, run), "torch": after_torch})
-    sys.meta_path.insert(0, finder)
+    waiting: dict[str, Callable[[Any], Any]] = {
+        "numpy": partial(seeding.of_numpy, run),
+        "torch": after_torch,
+    }
+    for name in waiting.keys() & sys.modules.keys():  # in a fork they are there
+        waiting.pop(name)(sys.modules[name])
+    sys.meta_path.insert(0, _AfterImport(waiting))
+
+
+def _python() -> dict[str, Any]:
+    """The start of this Python, by which a fork can tell whether it would be the same."""
+    path = [place for place in sys.path if os.path.abspath(place or os.curdir) != _HERE]
+    hooks = [f"{place}/{name}.py" for place in path for name in ("sitecustomize", "usercustomize")]
+    names = [name for name in dir(sys.flags) if not name.startswith(_OTHER_FLAGS)]
+    flags = {name: getattr(sys.flags, name) for name in names}
+    return {
+        "program": sys.orig_argv[1:],
+        "version": sys.version.split()[0],
+        "prefix": sys.prefix,
+        "path": path,
+        "flags": {name: int(flag) for name, flag in flags.items() if isinstance(flag, int)},
+        "has_hook": any(map(os.path.isfile, hooks)),
+    }
+
+
+def _of_packages() -> list[str]:
+    """The modules of installed packages, in the order in which their imports began."""
+    files = [(name, getattr(one, "__file__", None) or "") for name, one in [*sys.modules.items()]]
+    return [name for name, file in files if os.sep + "site-packages" + os.sep in file]
 
 
 _PROGRAMS = ("subprocess.Popen", "os.posix_spawn", "os.exec", "os.spawn")  # events

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from antifragile._files import make_folder, safe_name
 from antifragile.ablate.command.jobs import Launch
-from antifragile.ablate.command.launch import NOTES
+from antifragile.ablate.command.launch import NOTES, SERIES
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import can_mount
+from antifragile.ablate.command.program import path_of_fork
 from antifragile.ablate.command.proof import unpaired
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
-from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree
+from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree, scratch_folder
+from antifragile.ablate.sandbox.server import Server
+from antifragile.ablate.source.project import installed_package
 from antifragile.ablate.study.child.run import KEPT, OPENED
 from antifragile.ablate.study.experiment import CommandExperiment
 from antifragile.ablate.study.folder import AblationFolder
@@ -21,6 +24,7 @@ from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.keys import RunKeys
 
 _MOST_MEASURED = 2**42  # bytes of one run's folder
+_LONG_RUN_S = 120.0  # of longer ones the start is a small part, and one more run a large one
 
 
 class CommandRuns:
@@ -45,6 +49,8 @@ class CommandRuns:
         self._experiment, self._folder, self._keys = experiment, folder, keys
         self._place, self._edited = place, folder.edited_by(arms)
         self._mounts: bool | None = None  # not tried yet
+        self._like: Path | None = None  # notes of the run that forks are like
+        self._is_ready = False  # or was tried
         self._said: set[str] = set()
 
     def folder_of(self, plan: PlannedRun) -> Path:
@@ -60,7 +66,54 @@ class CommandRuns:
         """The bytes that a run's folder takes."""
         return bytes_below([str(self.folder_of(plan))], _MOST_MEASURED)
 
-    def job(self, plan: PlannedRun, scratch: Path, start: str | None, *, keeps: bool) -> Job:
+    def get_ready(self, plan: PlannedRun, seconds: float, server: Server) -> None:
+        """Let later runs fork from the server instead of starting a Python, where that is the same.
+
+        The server imports the packages that a run has imported, and runs it once more by a fork: it
+        must give the same numbers, from the same values at the first step.
+
+        Args:
+            plan: A baseline's run that has ended.
+            seconds: Its wall time.
+            server: The server.
+        """
+        notes, place = self.notes_of(plan), self.folder_of(plan)
+        command = self._experiment.command
+        can_fork = self._mounts and command.threads == 1 and path_of_fork(notes)
+        if self._is_ready or not can_fork or seconds > _LONG_RUN_S:
+            return
+        self._is_ready = True
+        files = [Path(self._folder.project.root, file).resolve() for file in self._edited]
+        edited = {package: file for file in files if (package := installed_package(file))}
+        names = [name for name in notes.modules if name.partition(".")[0] not in edited]
+        root = Path(command.repository)
+        for package, file in edited.items():
+            root = next(folder for folder in file.parents if folder.name == package)
+        server.import_packages(names, root)
+        if not server.packages:
+            return
+        with scratch_folder("antifragile-fork-") as scratch:
+            again, self._like = scratch / "run", (place / NOTES).resolve()
+            outcome = server.run_one(self.job(plan, scratch, None, keeps=False, run=again))
+            is_same = (
+                outcome.failure is None
+                and read_notes(again / NOTES).is_forked
+                and (again / SERIES).read_bytes() == (place / SERIES).read_bytes()
+                and read_notes(again / NOTES).first_step == notes.first_step
+            )
+        if not is_same:
+            self._like = None
+            server.give_back_packages()
+
+    def job(
+        self,
+        plan: PlannedRun,
+        scratch: Path,
+        start: str | None,
+        *,
+        keeps: bool,
+        run: Path | None = None,
+    ) -> Job:
         """Prepare a run, and make the folder of its output anew.
 
         Args:
@@ -68,11 +121,12 @@ class CommandRuns:
             scratch: Its scratch folder.
             start: File of the baseline's initial values; None where there is none.
             keeps: Whether to keep its own.
+            run: The folder of its output, if it is not its own.
         """
         command, names, seeds = self._experiment.command, sorted(plan.ablated), plan.seeds()
         if self._mounts is None:
             self._mounts = can_mount(command.repository, scratch / "tried")
-        run = self.folder_of(plan)
+        run = run or self.folder_of(plan)
         remove_tree(run)
         make_folder(run)
         return Launch(
@@ -90,6 +144,7 @@ class CommandRuns:
             keeps=scratch / KEPT if keeps else None,
             opened=scratch / OPENED,
             own_values=self._folder.own_values(names),
+            like=self._like,
         ).job()
 
     def unpaired_note(self, plan: PlannedRun) -> str:

@@ -28,6 +28,7 @@ from antifragile.ablate.study.child.run import KEPT, RunArguments, run_job
 from antifragile.ablate.study.request import (
     AblationRequest,
     PlannedRun,
+    Role,
     TrainingProtocol,
     started_from,
     starts_from_kept,
@@ -42,6 +43,7 @@ from antifragile.store.records import Environment
 from antifragile.study.folder import default_files, find_kept, seal
 
 NOT_RUN = "not run, as the combination is"
+_WORTH_A_FORK = 4  # runs from which on it pays to import their packages once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,8 @@ class AblationRuns:
     def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
         if not plans:
             return
+        if self.launches is not None and len(plans) >= _WORTH_A_FORK:
+            self._get_ready(self.launches)
         with scratch_folder("antifragile-ablation-") as folder:
             scratch = [folder / str(n) for n in range(len(plans))]
             jobs = [self._job(plan, place) for plan, place in zip(plans, scratch, strict=True)]
@@ -197,6 +201,13 @@ class AblationRuns:
                         f"{plan.label}, seed {plan.seed}, failed, which ends the study: "
                         f"{failure}. What ended is stored."
                     )
+
+    def _get_ready(self, launches: CommandRuns) -> None:
+        """Let runs fork, by what a baseline's run of this call shows."""
+        for plan, run in self.ended.items():
+            if not plan.ablated and plan.role is Role.RUN and run.metrics is not None:
+                launches.get_ready(plan, run.seconds, self.server)
+                return
 
     def _take(self, plan: PlannedRun, outcome: Outcome, scratch: Path) -> None:
         """Store how a run ended, its trained values first: what is stored is not run again.
