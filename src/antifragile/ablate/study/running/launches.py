@@ -24,6 +24,7 @@ from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.keys import RunKeys
 
 _MOST_MEASURED = 2**42  # bytes of one run's folder
+_FEW_MODULES = 20  # which a Python imports in a moment
 _LONG_RUN_S = 120.0  # of longer ones the start is a small part, and one more run a large one
 
 
@@ -80,7 +81,8 @@ class CommandRuns:
         notes, place = self.notes_of(plan), self.folder_of(plan)
         command = self._experiment.command
         can_fork = self._mounts and command.threads == 1 and path_of_fork(notes)
-        if self._is_ready or not can_fork or seconds > _LONG_RUN_S:
+        is_worth_it = seconds < _LONG_RUN_S and len(notes.modules) > _FEW_MODULES
+        if self._is_ready or not can_fork or not is_worth_it:
             return
         self._is_ready = True
         files = [Path(self._folder.project.root, file).resolve() for file in self._edited]
