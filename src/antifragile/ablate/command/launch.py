@@ -25,7 +25,7 @@ from antifragile._data_files import read_json
 from antifragile._records import from_json
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import Earlier, MetricSource
-from antifragile.ablate.command.notes import read_notes
+from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
 from antifragile.ablate.command.program import path_of_fork, run_program
 from antifragile.ablate.command.proof import note_opened, path_now, prove
@@ -126,12 +126,12 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         Refusal: It failed, executed other files than the edited ones, or left no metric.
     """
     given = LaunchArguments(**run)
-    command, entered, places, earlier = _launched(given)
+    like = RunNotes() if given.like is None else read_notes(Path(given.like))
+    command, entered, places, earlier = _launched(given, path_of_fork(like))
     notes = read_notes(Path(given.run, NOTES))
     prove(notes, entered, hashes=given.hashes, edited=given.edited)
-    if given.like is not None:  # what its packages opened as they were imported counts too
-        opened = [item for item in read_notes(Path(given.like)).opened if item not in notes.opened]
-        notes = replace(notes, opened=(*notes.opened, *opened))
+    # What a fork's packages opened as they were imported counts too.
+    notes = replace(notes, opened=tuple(dict.fromkeys((*notes.opened, *like.opened))))
     note_opened(notes, Path(given.opened), command.repository)
     if given.keeps is not None and not Path(given.keeps).exists():
         save_file({}, given.keeps)  # it built no model by a class of the user's
@@ -182,9 +182,13 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
 
 
 def _launched(
-    given: LaunchArguments,
+    given: LaunchArguments, path: Sequence[str] = ()
 ) -> tuple[Command, Entered, dict[str, str], dict[MetricSource, Earlier]]:
     """Run the command to its end.
+
+    Args:
+        given: The run.
+        path: See `program.run_program`.
 
     Returns:
         It, the repository as it was seen, what stood for places, and what the metrics were before.
@@ -211,7 +215,6 @@ def _launched(
     filled = zip(command.words, command.filled(places), strict=True)
     words = [entered.path(word) if typed.startswith(os.sep) else word for typed, word in filled]
     until = Path(given.scratch, _PREVIEW) if given.preview_steps else None
-    path = () if given.like is None else path_of_fork(read_notes(Path(given.like)))
     with stage("the command"):
         run_program(words, str(folder), place, environment, until=until, path=path)
     shutil.copyfile(scratch / NOTES, place / NOTES)

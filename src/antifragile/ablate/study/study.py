@@ -300,10 +300,10 @@ class _Study:
                 f"the experiment fails on the baseline: metric {self.metric!r} is "
                 f"{run.metrics[self.metric]:.3g}, the training diverged."
             )
-        if self.runs.launches is not None:
-            self._check_memory(self.runs.launches.notes_of(first).peak_bytes)
-        if self.runs.launches is not None and len(self.request.seeds) > 1:
-            self._check_seeds(first, self.runs.launches)
+        if (launches := self.runs.launches) is not None:
+            self._check_memory(launches.notes_of(first).peak_bytes)
+            if len(self.request.seeds) > 1:
+                self._check_seeds(first, launches)
 
     def _check_memory(self, each: int) -> None:
         """Refuse as many runs at a time as the memory does not hold, by what one has taken.

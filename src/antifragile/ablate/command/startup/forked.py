@@ -49,22 +49,16 @@ def start(
     code = 1
     try:
         before()
-        code = _run(words, folder, environment, path, streams)
+        _enter(words, folder, environment, path, streams)
+        code = _run(words)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def _run(
-    words: Sequence[str],
-    folder: str,
-    environment: Mapping[str, str],
-    path: Sequence[str],
-    streams: Sequence[int],
-) -> int:
-    """Become the command and run it to its end; return its exit code."""
-    _enter(words, folder, environment, path, streams)
+def _run(words: Sequence[str]) -> int:
+    """Run the command to its end; return its exit code."""
     code, is_interrupted = 0, False
     try:
         _begin_to_watch()
@@ -92,6 +86,7 @@ def _enter(
     path: Sequence[str],
     streams: Sequence[int],
 ) -> None:
+    """Take the place of the process that would have been started; arguments as `start`."""
     for number, given in enumerate(streams):
         os.dup2(given, number)
     encoding = sys.stdout.encoding

@@ -78,11 +78,12 @@ class CommandRuns:
             seconds: Its wall time.
             server: The server.
         """
-        notes, place = self.notes_of(plan), self.folder_of(plan)
-        command = self._experiment.command
+        command, place = self._experiment.command, self.folder_of(plan)
+        if self._is_ready or seconds > _LONG_RUN_S or not (place / SERIES).is_file():
+            return
+        notes = self.notes_of(plan)
         can_fork = self._mounts and command.threads == 1 and path_of_fork(notes)
-        is_worth_it = seconds < _LONG_RUN_S and len(notes.modules) > _FEW_MODULES
-        if self._is_ready or not can_fork or not is_worth_it:
+        if not can_fork or len(notes.modules) <= _FEW_MODULES:
             return
         self._is_ready = True
         files = [Path(self._folder.project.root, file).resolve() for file in self._edited]
@@ -90,18 +91,20 @@ class CommandRuns:
         names = [name for name in notes.modules if name.partition(".")[0] not in edited]
         root = Path(command.repository)
         for package, file in edited.items():
-            root = next(folder for folder in file.parents if folder.name == package)
+            above = (folder for folder in file.parents if folder.name == package)
+            root = next(above, file.parent)  # of a package that is one file, all packages
         server.import_packages(names, root)
         if not server.packages:
             return
         with scratch_folder("antifragile-fork-") as scratch:
             again, self._like = scratch / "run", (place / NOTES).resolve()
             outcome = server.run_one(self.job(plan, scratch, None, keeps=False, run=again))
+            fork = read_notes(again / NOTES)
             is_same = (
                 outcome.failure is None
-                and read_notes(again / NOTES).is_forked
+                and fork.is_forked
+                and fork.first_step == notes.first_step
                 and (again / SERIES).read_bytes() == (place / SERIES).read_bytes()
-                and read_notes(again / NOTES).first_step == notes.first_step
             )
         if not is_same:
             self._like = None
