@@ -29,6 +29,7 @@ STAGES = {
     "_plugins": 0,
     "_records": 0,
     "_shown": 0,
+    "_fitted": 0,
     "config": 1,
     "data": 2,
     "model": 3,

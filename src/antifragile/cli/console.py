@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Container, Iterable
 from typing import Any, TextIO
 
@@ -52,9 +53,10 @@ class _Notes(_PlainConsole):
 
 
 def stdout() -> Console:
-    """Make a console for results."""
+    """Make a console for results, as wide as the terminal, or as `COLUMNS` says."""
     console = _Results()
-    return console if console.is_terminal else _Results(width=WIDE)
+    is_said = os.environ.get("COLUMNS", "").isdigit()
+    return console if console.is_terminal or is_said else _Results(width=WIDE)
 
 
 def stderr() -> Console:

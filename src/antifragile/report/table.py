@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from rich.console import Group, JustifyMethod
-from rich.table import Table as RichTable
+from rich.console import Group
 from rich.text import Text
 
+from antifragile._fitted import FittedRows
 from antifragile._shown import visible
 from antifragile.analysis.csv_files import guarded
 
@@ -105,17 +105,20 @@ def show(cell: Cell, column: Column) -> str:
 
 
 def as_rich(table: Table) -> Group:
-    """A table for `rich.console.Console.print`."""
-    drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in table.columns:
-        side: JustifyMethod = "left" if column.is_text else "right"
-        drawn.add_column(Text(_one_line(column.name)), justify=side, overflow="fold")
-    for row in table.rows:
-        shown = _shown(table, row, str, lambda text: text)
-        bold = [isinstance(cell, Spread) and cell.is_best for cell in row]
-        drawn.add_row(*(Text(t, style="bold" * b) for t, b in zip(shown, bold, strict=True)))
+    """A table for `rich.console.Console.print`; no number in it is ever broken into two lines."""
+    rows = FittedRows(
+        names=[_one_line(column.name) for column in table.columns],
+        is_text=[column.is_text for column in table.columns],
+        rows=[_shown(table, row, str, str) for row in table.rows],
+        bold=frozenset(
+            (number, place)
+            for number, row in enumerate(table.rows)
+            for place, cell in enumerate(row)
+            if isinstance(cell, Spread) and cell.is_best
+        ),
+    )
     notes = [Text(_one_line(note)) for note in table.notes]
-    return Group(Text(_one_line(table.title), style="bold"), drawn, *notes)
+    return Group(Text(_one_line(table.title), style="bold"), rows, *notes)
 
 
 def as_markdown(table: Table) -> str:

@@ -7,22 +7,26 @@ component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from antifragile._fitted import FittedRows
+from antifragile._shown import visible
 from antifragile.ablate.certify.certificate import CertificateListener
 from antifragile.ablate.pipeline import Ablations
 from antifragile.ablate.records import (
     AblationKind,
     Certificate,
+    CertificateVerdict,
     Component,
     Variant,
 )
 from antifragile.ablate.verbs import find_planned, make_planned
 from antifragile.cli.ablate.options import ModelFlags, SandboxFlags
-from antifragile.cli.console import plain_table, print_json, stderr, stdout
+from antifragile.cli.console import print_json, stderr, stdout
 from antifragile.cli.options import JsonOption
 
 
@@ -33,6 +37,8 @@ def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = 
         print_json(_plain_components(plan.components))
     else:
         _print_components(plan.components)
+        if model.spec is not None:
+            _say(f"next: antifragile ablate generate --spec {model.spec} --out variants")
 
 
 def generate(
@@ -68,6 +74,9 @@ def generate(
         print_json(_plain(made))
     else:
         _print_variants(made)
+        if made.command:
+            metric = "'json:{out}/metrics.json:NAME' --direction lower"
+            _say(f"next: antifragile ablate run {out} --metric {metric} --dry-run")
 
 
 def _say(sentence: str) -> None:
@@ -153,21 +162,34 @@ def _in_package(file: str) -> str:
 
 
 def _print_components(components: tuple[Component, ...]) -> None:
-    table = plain_table("component", "kind", "where", ">calls", ">parameters", "can be cut by")
     listed = [item for item in components if not item.is_left_out]
-    for item in listed:
-        table.add_row(
+    rows = [
+        (
             item.name,
-            item.kind.value,
             f"{_in_package(item.span.file)}:{item.span.start_line}",
+            item.kind.value,
             str(item.calls) if item.ran else "never",
             f"{item.parameters:,}" if item.parameters else "",
             ", ".join(_kind(k, item.removes.get(k)) for k in item.kinds) or _not(item),
         )
-    stdout().print(table)
+        for item in listed
+    ]
+    names = ("component", "where", "kind", "calls", "parameters", "can be cut by")
+    stdout().print(_fitted(names, rows, numbers=("calls", "parameters")))
     ran = sum(item.ran for item in listed)
     stdout().print(f"{len(listed)} components, {ran} of them ran.")
     _print_left_out(components)
+
+
+def _fitted(
+    names: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str]
+) -> FittedRows:
+    """Rows for the terminal; names and reasons of the user's code show their control characters."""
+    return FittedRows(
+        names=names,
+        is_text=[name not in numbers for name in names],
+        rows=[[visible(cell, one_line=True) for cell in row] for row in rows],
+    )
 
 
 def _print_left_out(components: tuple[Component, ...]) -> None:
@@ -179,18 +201,22 @@ def _print_left_out(components: tuple[Component, ...]) -> None:
 
 
 def _print_variants(made: Ablations) -> None:
-    table = plain_table("component", "kind", "status", ">diff lines", ">parameters", "reason")
+    """Print the variants by their folders, which ``ablate run --only`` takes."""
+    rows = []
     for variant, certificate in zip(made.variants, made.certificates, strict=True):
         kind = _kind(variant.kind, variant.removes, *variant.options.values())
-        table.add_row(
-            variant.component,
-            ": ".join(filter(None, (kind, variant.substitute))),
-            certificate.verdict.value,
-            str(variant.diff_lines) if variant.folder else "",
-            f"{certificate.parameter_delta:+,}" if variant.folder else "",
-            certificate.reason,
+        is_plain = certificate.verdict is CertificateVerdict.CERTIFIED
+        rows.append(
+            (
+                variant.folder or f"{variant.component} {kind}",
+                certificate.verdict.value,
+                str(variant.diff_lines) if variant.folder else "",
+                f"{certificate.parameter_delta:+,}" if variant.folder else "",
+                variant.substitute or "" if is_plain else certificate.reason,
+            )
         )
-    stdout().print(table)
+    names = ("variant", "status", "diff lines", "parameters", "note")
+    stdout().print(_fitted(names, rows, numbers=("diff lines", "parameters")))
     stdout().print(_summary(made), soft_wrap=True)
     _print_left_out(made.components)
 
