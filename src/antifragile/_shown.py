@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
@@ -58,6 +59,18 @@ def cut(text: str) -> str:
         rf"\S{{{_LONGEST_WORD + 1},}}", lambda m: _middle_out(m[0], _LONGEST_WORD, _WORD_TAIL), text
     )
     return "\n".join(_middle_out(line, _LONGEST_LINE, _LINE_TAIL) for line in words.split("\n"))
+
+
+def sentence(text: str) -> str:
+    """Return a clause as a sentence, which ends with one mark."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def listed_names(names: Iterable[str], most: int = 8) -> str:
+    """Return the first of some names, and the number of the others."""
+    found = list(names)
+    others = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + others
 
 
 def show_address(address: str) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.jobs import Launch
-from antifragile.ablate.command.launch import NOTES
+from antifragile.ablate.command.launch import NOTES, Launch
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.command.notes import RunNotes, read_notes
+from antifragile.ablate.command.proof import WatchedFiles
 from antifragile.ablate.sandbox.job import Outcome
 from antifragile.ablate.sandbox.server import Server
 
@@ -86,9 +86,7 @@ class Repository:
         chosen: dict[str, Any] = {
             "seeds": {"seed": options.pop("seed", 1), "order": 2, "init": 3, "stream": 4},
             "stream": None,
-            "starts": None,
-            "keeps": None,
-            "own_values": (),
+            **{name: str(options.pop(name)) for name in ("starts", "keeps") if name in options},
         }
         launch = Launch(
             command=Command.read(
@@ -96,14 +94,12 @@ class Repository:
                 folder=self.root / self.folder,
                 reseeds=self.reseeds,
             ),
-            metrics=[MetricSource.read(self.metric)],
-            root=self.root,
-            files=names,
-            place=variant,
-            run=run,
-            scratch=scratch,
+            metrics=(MetricSource.read(self.metric),),
+            files=WatchedFiles.of(self.root, names, variant),
+            run=str(run),
+            scratch=str(scratch),
             mounts=self.mounts,
-            opened=scratch / "opened",
+            opened=str(scratch / "opened"),
             **(chosen | options),
         )
         outcome = self.server.run_one(launch.job())

@@ -16,7 +16,6 @@ from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.command.notes import RunNotes, StartedPython, read_notes
 from antifragile.ablate.command.program import path_of_fork
-from antifragile.ablate.command.startup import forked
 from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.experiment import CommandExperiment, Experiment
@@ -189,4 +188,3 @@ def test_what_a_fork_would_not_be_is_started(pythons: tuple[StartedPython, ...])
     assert path_of_fork(RunNotes(pythons=(python(),))) == ("/here",)
     assert path_of_fork(RunNotes(pythons=(python(program=("-m", "pack")),))) == ("/here",)
     assert path_of_fork(RunNotes(pythons=pythons)) == ()
-    assert forked.__file__

@@ -10,10 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from antifragile.ablate.command.command import SEEDS, Command
-from antifragile.ablate.command.jobs import Launch
 from antifragile.ablate.command.overlay import can_mount
-from antifragile.ablate.command.proof import constants, unpaired
+from antifragile.ablate.command.proof import WatchedFiles, constants, unpaired
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.command.launching import Ended, Repository
 
@@ -222,20 +220,6 @@ def test_models_of_a_package_count_that_shares_no_folder_with_the_repository(
     for file in (package / "__init__.py", package / "nets" / "__init__.py"):
         file.touch()
     (package / "nets" / "net.py").write_text(MODEL)
-    launch = Launch(
-        command=Command.read("python train.py", folder=repository),
-        metrics=(),
-        root=Path("/"),  # of the variants' files, which is all that the two share
-        files=(str(package / "nets" / "net.py").lstrip("/"),),
-        place=Path("/"),
-        seeds=dict.fromkeys(SEEDS, 1),
-        stream=None,
-        run=tmp_path / "run",
-        scratch=tmp_path,
-        mounts=True,
-        starts=None,
-        keeps=None,
-        opened=tmp_path / "opened",
-        own_values=(),
-    )
-    assert launch.job().arguments["run"]["roots"] == [str(repository), str(package)]
+    file = str(package / "nets" / "net.py").lstrip("/")
+    files = WatchedFiles.of(Path("/"), (file,), Path("/"))  # which is all that the two share
+    assert files.packages == [str(package)]

@@ -72,6 +72,8 @@ class Command:
         for word in words:
             filled(word, dict.fromkeys(PLACES, ""), "--command")
         here = folder.resolve()
+        if not here.is_dir():
+            raise UsageError(f"--command is started in {here}, which is not there; give it anew.")
         if shutil.which(words[0]) is None and not (here / words[0]).is_file():
             raise UsageError(f"--command starts with {words[0]!r}, which is no program here.")
         return cls(

@@ -15,21 +15,22 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import save_file
 
 from antifragile._data_files import read_json
-from antifragile._records import from_json
+from antifragile._records import from_json, to_json
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import Earlier, MetricSource
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
 from antifragile.ablate.command.program import path_of_fork, run_program
-from antifragile.ablate.command.proof import note_opened, path_now, prove
+from antifragile.ablate.command.proof import WatchedFiles, note_opened, path_now, prove
 from antifragile.ablate.command.startup.notes import digest
+from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.limits.landlock import keep_out_of
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
@@ -41,45 +42,51 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEX
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchArguments:
-    """The arguments of a run as JSON data.
+class Launch:
+    """One run of a command, or a preview of its first steps.
 
     Args:
-        command: `asdict` of the command.
-        metrics: `asdict` of each metric's source.
-        edited: The file that takes the place of each edited one, both absolute.
-        hashes: SHA-256 of these, and of the files that other variants edit, by the same path.
-        roots: Folders whose classes are the user's.
+        command: The command.
+        metrics: Where its metrics are.
+        files: The files that variants edit, as this run has them.
         seeds: Handed to the command, by their places; ``seed`` to the start-up hook too.
         stream: Seed of the global streams once the models are built; None for the baseline's.
         run: A folder for the run's output, which exists.
-        scratch: A folder for the overlay and values on their way between processes.
-        mounts: Whether files are laid over the repository, or it is copied.
+        scratch: A folder for the overlay and values on their way between processes, which exists.
+        mounts: Whether files are laid over the repository, or it is copied (see `overlay.enter`).
+        opened: File to leave the names of opened files in, as `source.opened` reads them.
         starts: File of the baseline's initial values; None for the baseline.
         keeps: File to leave the initial values in; None to keep none.
-        opened: File to leave the names of opened files in, as `source.opened` reads them.
         own_values: Parameters that start from the variant's own values.
         preview_steps: Steps after which a preview ends; 0 for a run.
         like: Notes of a run by a Python that was started; a fork of this process, which has
             imported the same packages, is to be like it. None to start a Python.
     """
 
-    command: dict[str, Any]
-    metrics: Sequence[dict[str, Any]]
-    edited: Mapping[str, str]
-    hashes: Mapping[str, str]
-    roots: Sequence[str]
-    seeds: Mapping[str, int]
+    command: Command
+    metrics: tuple[MetricSource, ...]
+    files: WatchedFiles
+    seeds: dict[str, int]
     stream: int | None
     run: str
     scratch: str
     mounts: bool
-    starts: str | None
-    keeps: str | None
     opened: str
-    own_values: Sequence[str] = field(default_factory=tuple)
+    starts: str | None = None
+    keeps: str | None = None
+    own_values: tuple[str, ...] = ()
     preview_steps: int = 0
     like: str | None = None
+
+    def job(self) -> Job:
+        """Prepare it for the server."""
+        return Job(
+            target=preview_job if self.preview_steps else launch_job,
+            folder=self.run,
+            arguments={"run": to_json(self)},
+            script=self.command.words[0],
+            is_confined=False,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +124,7 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
     """Run a command on a variant, or on the baseline.
 
     Args:
-        run: `asdict` of `LaunchArguments`.
+        run: A `Launch` as JSON data.
 
     Returns:
         The metrics.
@@ -125,18 +132,17 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
     Raises:
         Refusal: It failed, executed other files than the edited ones, or left no metric.
     """
-    given = LaunchArguments(**run)
+    given: Launch = from_json(Launch, run)
     like = RunNotes() if given.like is None else read_notes(Path(given.like))
-    command, entered, places, earlier = _launched(given, path_of_fork(like))
+    entered, places, earlier = _launched(given, path_of_fork(like))
     notes = read_notes(Path(given.run, NOTES))
-    prove(notes, entered, hashes=given.hashes, edited=given.edited)
+    prove(notes, entered, given.files)
     # What a fork's packages opened as they were imported counts too.
     notes = replace(notes, opened=tuple(dict.fromkeys((*notes.opened, *like.opened))))
-    note_opened(notes, Path(given.opened), command.repository)
+    note_opened(notes, Path(given.opened), given.command.repository)
     if given.keeps is not None and not Path(given.keeps).exists():
         save_file({}, given.keeps)  # it built no model by a class of the user's
-    folder = Path(entered.path(command.folder))
-    place = Path(given.run)
+    folder, place = Path(entered.path(given.command.folder)), Path(given.run)
     values = {source: source.values(places, folder, place, was) for source, was in earlier.items()}
     text = json.dumps({source.name: found for source, found in values.items()})
     (place / SERIES).write_text(text, encoding="utf-8")
@@ -147,16 +153,16 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
     """Run a command for a few steps, and say what it trains.
 
     Args:
-        run: `asdict` of `LaunchArguments`.
+        run: A `Launch` as JSON data.
 
     Raises:
         Refusal: It failed, ended without a training step, or trains in code that is no file.
     """
-    given = LaunchArguments(**run)
-    _, entered, places, _ = _launched(given)
+    given: Launch = from_json(Launch, run)
+    entered, places, _ = _launched(given)
     path = Path(given.scratch, _PREVIEW)
     if not path.is_file():
-        prove(read_notes(Path(given.run, NOTES)), entered, hashes={}, edited=())
+        prove(read_notes(Path(given.run, NOTES)), entered, given.files)
         raise Refusal(
             "it ended without a training step: no module of torch was called in training mode, or "
             "no optimizer made a step"
@@ -182,8 +188,8 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
 
 
 def _launched(
-    given: LaunchArguments, path: Sequence[str] = ()
-) -> tuple[Command, Entered, dict[str, str], dict[MetricSource, Earlier]]:
+    given: Launch, path: Sequence[str] = ()
+) -> tuple[Entered, dict[str, str], dict[MetricSource, Earlier]]:
     """Run the command to its end.
 
     Args:
@@ -191,25 +197,23 @@ def _launched(
         path: See `program.run_program`.
 
     Returns:
-        It, the repository as it was seen, what stood for places, and what the metrics were before.
+        The repository as it was seen, what stood for places, and what the metrics were before.
     """
-    command = Command(**{**given.command, "words": tuple(given.command["words"])})
-    scratch, place = Path(given.scratch), Path(given.run)
+    command, scratch, place = given.command, Path(given.scratch), Path(given.run)
     out = place / _OUT
     out.mkdir(parents=True)
     (scratch / NOTES).touch()
     overlay = Overlay(
-        repository=command.repository, edited=given.edited, open_folders=(str(place),)
+        repository=command.repository, edited=given.files.edited, open_folders=(str(place),)
     )
     with stage("preparing the repository"):
         entered = enter(overlay, scratch / "overlay", mounts=given.mounts)
-    environment = _environment(given, command, entered)
-    _describe(given, entered, command, environment)
+    environment = _environment(given, entered)
+    _describe(given, entered, environment)
     if not given.mounts:
-        keep_out_of(os.path.realpath(command.repository), but=_writable(given, command))
+        keep_out_of(os.path.realpath(command.repository), but=_writable(given))
     places = {**{place: str(seed) for place, seed in given.seeds.items()}, "out": str(out)}
-    sources = [MetricSource(**item) for item in given.metrics]
-    sources = [replace(source, path=entered.path(source.path)) for source in sources]
+    sources = [replace(source, path=entered.path(source.path)) for source in given.metrics]
     folder = Path(entered.path(command.folder))
     earlier = {source: source.earlier(places, folder) for source in sources}
     filled = zip(command.words, command.filled(places), strict=True)
@@ -222,37 +226,38 @@ def _launched(
     ended = {"kind": "ended", "peak_bytes": peak, "is_forked": bool(path)}
     with (place / NOTES).open("a", encoding="utf-8") as notes:
         notes.write(f"\n{json.dumps(ended)}\n")
-    return command, entered, places, earlier
+    return entered, places, earlier
 
 
-def _writable(given: LaunchArguments, command: Command) -> list[str]:
+def _writable(given: Launch) -> list[str]:
     """The folders in which a run in a copy may write, wherever they are."""
     temporary = os.path.realpath(tempfile.gettempdir())
-    is_above = os.path.realpath(command.repository).startswith(temporary + os.sep)
+    is_above = os.path.realpath(given.command.repository).startswith(temporary + os.sep)
     found = [given.run, given.scratch, *([] if is_above else [temporary])]
     return list(map(os.path.realpath, found))
 
 
-def _describe(
-    given: LaunchArguments, entered: Entered, command: Command, environment: Mapping[str, str]
-) -> None:
+def _describe(given: Launch, entered: Entered, environment: Mapping[str, str]) -> None:
     """Write what the start-up hook needs to know."""
+    repository, files = given.command.repository, given.files
     python = (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
     own = (given.scratch, given.run, str(_STARTUP))
     system = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib")
     description = {
         "notes": str(Path(given.scratch, NOTES)),
-        "watched": [path_now(entered, path) for path in given.hashes],
-        "roots": [os.path.realpath(entered.path(root)) + os.sep for root in given.roots],
+        "watched": [path_now(entered, path) for path in files.hashes],
+        "roots": [
+            os.path.realpath(entered.path(root)) + os.sep for root in (repository, *files.packages)
+        ],
         "quiet": [os.path.realpath(place) + os.sep for place in (*own, *python, *system)],
         "seed": given.seeds["seed"],
-        "reseeds": command.reseeds,
+        "reseeds": given.command.reseeds,
         "saves": given.keeps or "",
         "starts": given.starts or "",
         "stream": given.stream,
         "own_values": list(given.own_values),
-        "fenced": "" if given.mounts else os.path.realpath(command.repository),
-        "writable": _writable(given, command),
+        "fenced": "" if given.mounts else os.path.realpath(repository),
+        "writable": _writable(given),
         "preview_steps": given.preview_steps,
         "preview": given.scratch,
         "environment": {name: digest(value) for name, value in environment.items()},
@@ -260,7 +265,7 @@ def _describe(
     Path(given.scratch, "run.json").write_text(json.dumps(description), encoding="utf-8")
 
 
-def _environment(given: LaunchArguments, command: Command, entered: Entered) -> dict[str, str]:
+def _environment(given: Launch, entered: Entered) -> dict[str, str]:
     found = dict(os.environ)
     before = [entered.path(path) for path in found.get("PYTHONPATH", "").split(os.pathsep) if path]
     copied = [] if given.mounts else _import_roots(entered)
@@ -271,7 +276,7 @@ def _environment(given: LaunchArguments, command: Command, entered: Entered) -> 
         os.mkdir(found["TMPDIR"])
     found["PYTHONDONTWRITEBYTECODE"] = "1"  # of an edited file, beside the user's
     found.setdefault("PYTHONHASHSEED", "0")
-    return found | dict.fromkeys(_THREADS, str(command.threads))
+    return found | dict.fromkeys(_THREADS, str(given.command.threads))
 
 
 def _import_roots(entered: Entered) -> list[str]:

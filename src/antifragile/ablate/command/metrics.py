@@ -29,6 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from antifragile._shown import listed_names
 from antifragile.ablate.command.command import PLACES, filled
 from antifragile.ablate.command.trackers import NEEDED, READERS
 from antifragile.ablate.sandbox.loading import Refusal
@@ -176,16 +177,23 @@ def _check_pattern(text: str, pattern: str) -> None:
 
 def _text(path: Path, source: str) -> str:
     if not path.is_file():
-        raise Refusal(f"the command left no {path.name}, which --metric {source} reads")
+        raise Refusal(_left_none(path, source))
     if path.stat().st_size > _MOST_BYTES:
         raise Refusal(f"{path.name}, which --metric {source} reads, is larger than 256 MiB")
     return path.read_text(encoding="utf-8", errors="replace")
 
 
+def _left_none(path: Path, source: str) -> str:
+    """Say that a file is missing, and what is in its folder."""
+    said = f"the command left no {path.name}, which --metric {source} reads"
+    names = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    return f"{said}; there is {listed_names(names, 5)}" if names else f"{said}, nor another file"
+
+
 def _all_tracked(path: Path, source: MetricSource) -> Mapping[str, list[float]]:
     """Read the values that each of a tracker's runs below a path has."""
     if not path.exists():
-        raise Refusal(f"the command left no {path.name}, which --metric {source.text} reads")
+        raise Refusal(_left_none(path, source.text))
     try:
         return READERS[source.kind](path, source.key)
     except MissingExtraError as error:

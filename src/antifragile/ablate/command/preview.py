@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antifragile._files import make_folder, write_atomically
-from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.jobs import job_of_preview
-from antifragile.ablate.command.launch import INPUTS, PreviewSeen
+from antifragile.ablate.command.command import SEEDS, Command
+from antifragile.ablate.command.launch import INPUTS, Launch, PreviewSeen
 from antifragile.ablate.command.overlay import can_mount
+from antifragile.ablate.command.proof import WatchedFiles
+from antifragile.ablate.command.repository import SEAL
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.limits.trees import scratch_folder
@@ -26,7 +27,6 @@ from antifragile.ablate.source.project import installed_package
 from antifragile.errors import UsageError
 
 _TEMPLATE = Path(__file__).parent / "startup" / "scripted.py"
-_SEAL = "# Written by 'antifragile ablate'; hash of the lines above: "
 _FRAMEWORKS = (None, "torch")
 
 
@@ -66,15 +66,20 @@ def watch_model(
         run = scratch / "run"
         for folder in (run, scratch / "seen"):
             make_folder(folder)
-        job = job_of_preview(
-            command,
-            run=run,
-            scratch=scratch / "seen",
+        launch = Launch(
+            command=command,
+            metrics=(),
+            files=WatchedFiles(edited={}, hashes={}),
+            seeds=dict.fromkeys(SEEDS, 1),
+            stream=None,
+            run=str(run),
+            scratch=str(scratch / "seen"),
             mounts=can_mount(command.repository, scratch / "tried"),
-            steps=steps,
+            opened=str(scratch / "seen" / "opened"),
+            preview_steps=steps,
         )
         with Server(workers=1, limits=limits, mechanisms=NONE, ends_all=True) as server:
-            outcome = server.run_one(job)
+            outcome = server.run_one(launch.job())
         if outcome.failure is not None:
             raise UsageError(f"the command cannot be watched: {outcome.reason}.")
         seen: PreviewSeen = outcome.value
@@ -83,7 +88,7 @@ def watch_model(
         if inputs is not None:
             shutil.copyfile(scratch / "seen" / INPUTS, inputs)
         text = _entry_text(seen, entry, inputs)
-        write_atomically(entry, f"{text}{_SEAL}{_sha256(text)}\n".encode())
+        write_atomically(entry, f"{text}{SEAL}{_sha256(text)}\n".encode())
     return CommandModel(source=tuple(found), entry=entry, seen=seen)
 
 
@@ -91,7 +96,7 @@ def _check_not_edited(entry: Path) -> None:
     """Refuse to replace a file that is not as we wrote it."""
     if not entry.exists():
         return
-    text, _, sha256 = entry.read_text(encoding="utf-8", errors="replace").rpartition(_SEAL)
+    text, _, sha256 = entry.read_text(encoding="utf-8", errors="replace").rpartition(SEAL)
     if sha256.strip() != _sha256(text):
         raise UsageError(
             f"{entry} was edited, or is a file of yours, and would be written anew; use it by "

@@ -1,5 +1,6 @@
 """The notes of start-up hooks, judged: what a run executed, how a pair of runs began.
 
+WatchedFiles  the files that variants edit, as one run has them
 prove       every edited file was executed, by its path and hash, and no other version of it
 unpaired    how a run started from other values than the baseline
 constants   calls that seed with the same number under two seeds
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from antifragile._files import sha256_of
 from antifragile.ablate.command.notes import RunNotes
 from antifragile.ablate.command.overlay import Entered
 from antifragile.ablate.sandbox.loading import Refusal
@@ -19,16 +22,52 @@ from antifragile.ablate.sandbox.loading import Refusal
 OF_REPOSITORY, OF_OUTSIDE = "repository", "outside"
 
 
-def prove(
-    notes: RunNotes, entered: Entered, *, hashes: Mapping[str, str], edited: Collection[str]
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class WatchedFiles:
+    """The files that variants of a study edit, as one run has them; all paths are absolute.
+
+    Args:
+        edited: The file that takes the place of each one that this run's variant edits.
+        hashes: SHA-256 of every file in this run.
+    """
+
+    edited: dict[str, str]
+    hashes: dict[str, str]
+
+    @classmethod
+    def of(cls, root: Path, files: Sequence[str], place: Path) -> WatchedFiles:
+        """Look at a variant's files.
+
+        Args:
+            root: The folder that the files' paths are relative to.
+            files: The files that some arm of the study edits.
+            place: The folder of this run's variant, or of the baseline.
+        """
+        pairs = {str((root / file).resolve()): str((place / file).resolve()) for file in files}
+        hashes = {path: sha256_of(Path(content)) for path, content in pairs.items()}
+        edited = {p: content for p, content in pairs.items() if sha256_of(Path(p)) != hashes[p]}
+        return cls(edited=edited, hashes=hashes)
+
+    @property
+    def packages(self) -> list[str]:
+        """The folders of the packages that the files are of, or the files' own."""
+        return sorted({_package_folder(Path(path)) for path in self.hashes})
+
+
+def _package_folder(file: Path) -> str:
+    folder = file.parent
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    return str(folder)
+
+
+def prove(notes: RunNotes, entered: Entered, files: WatchedFiles) -> None:
     """Check that the edited files, and no other version of them, were executed.
 
     Args:
         notes: The notes of the run.
         entered: The repository as the run saw it.
-        hashes: SHA-256 that each watched file has in this run, by its path outside.
-        edited: Paths of those that this run's variant edits.
+        files: The files, by their paths outside.
 
     Raises:
         Refusal: They were not.
@@ -38,7 +77,8 @@ def prove(
             "no Python of the command took the start-up hook, so nothing shows which files ran; "
             "python -I and -E leave PYTHONPATH out, and so does a program that is no Python"
         )
-    for path, sha256 in hashes.items():
+    edited = files.edited
+    for path, sha256 in files.hashes.items():
         place = path_now(entered, path)
         if place not in notes.executed and not edited:
             raise Refusal(f"the command never executes {path}, which variants edit")

@@ -1,7 +1,9 @@
 """The files of a user's repository that decide what a command computes, with their hashes.
 
 Under git these are the files that it tracks or would track; else all but caches, environments and
-variants. What a run reads beside them is found out by watching it.
+variants. Texts for people (`.md`, `.rst`), the spec and the file that builds the model, which we
+write beside it, decide nothing unless a run opens them; what a run reads beside these files is
+found out by watching it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from antifragile.ablate.command.overlay import files_below, is_skipped
 from antifragile.errors import UsageError
 
 LARGE = 8 * 2**20  # bytes; larger files go by size and time of the last change
+ENTRY = "_entry.py"  # at the end of the name of the file that builds the model
+SEAL = "# Written by 'antifragile ablate'; hash of the lines above: "  # its last line, before that
 _STORES = (".db", ".db-wal", ".db-shm", ".db-journal")
+_FOR_PEOPLE = (".md", ".rst")
 _MOST_FILES = 20_000
 
 
@@ -26,8 +31,10 @@ def hashes_of(root: Path) -> dict[str, str]:
         UsageError: There are more than 20,000.
     """
     found: dict[str, str] = {}
-    for path in _files(root):
-        if path.suffix in _STORES:
+    files = list(_files(root))
+    ours = {own for path in files if path.name.endswith(ENTRY) for own in _written_with(path)}
+    for path in files:
+        if path.suffix in (*_STORES, *_FOR_PEOPLE) or path in ours:
             continue
         found[path.relative_to(root).as_posix()] = hash_of(path)
         if len(found) > _MOST_FILES:
@@ -36,6 +43,14 @@ def hashes_of(root: Path) -> dict[str, str]:
                 "start the command in the folder of the code, or list its data in .gitignore."
             )
     return found
+
+
+def _written_with(entry: Path) -> tuple[Path, ...]:
+    """The file that builds the model, its inputs and the spec, where it is of ours."""
+    if SEAL not in entry.read_text(encoding="utf-8", errors="replace"):
+        return ()
+    spec = entry.with_name(entry.name.removesuffix(ENTRY) + ".toml")
+    return entry, entry.with_suffix(".safetensors"), spec
 
 
 def hash_of(path: Path) -> str:

@@ -45,11 +45,11 @@ Numbers = dict[tuple[str, int, str], float]
 class Typed:
     """A command typed in a repository, with a store and temporary files beside it."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, train: str = TRAIN) -> None:
         """Write the repository."""
         self.place, self.source, self.temporary = place, place / "source", place / "tmp"
         self.variants = make_folder(place, model=MODEL, cuts=CUTS)
-        write(self.source / "train.py", TRAIN)
+        write(self.source / "train.py", train)
         self.temporary.mkdir()
         self.before = contents(self.source)
 
@@ -108,12 +108,16 @@ class Typed:
     def check_end(self, whole: Numbers, *, killed: int) -> None:
         """Go on to the end, and check that nothing was lost, run twice, or left."""
         done = self.finish()
-        assert done.code == 0, done.err
         assert f"{N_RUNS - killed + 1} runs, {killed - 1} found in the store" in done.out
-        assert self.numbers() == whole
+        self.check_left(done, whole)
         runs = [" ".join(line[:3]) for line in self.started()]
         assert len(runs) == N_RUNS + 1
         assert len(set(runs)) == N_RUNS - 2  # a baseline and its repeat are typed alike
+
+    def check_left(self, done: Said, whole: Numbers) -> None:
+        """Check the numbers of a study that went on to its end, and what it left."""
+        assert done.code == 0, done.err
+        assert self.numbers() == whole
         folders = list(self.variants.glob("ablation.db.files/*/runs/*"))
         assert len(folders) == N_RUNS
         assert all(json.loads((f / "out" / "m.json").read_text())["value"] for f in folders)
@@ -160,6 +164,21 @@ def test_a_killed_study_goes_on(typed: Typed, whole: Numbers) -> None:
     typed.wait_until_all_left()
     age(typed.temporary)
     typed.check_end(whole, killed=4)
+
+
+def test_a_killed_study_of_forks_goes_on(tmp_path: Path, whole: Numbers) -> None:
+    """Two baselines are started, a fork is tried, and the other runs are forks."""
+    typed = Typed(tmp_path, train=f"import numpy\n{TRAIN}")
+    process = typed.reach(5)
+    forked = Path("/proc", typed.started()[-1][3], "cmdline").read_bytes()
+    assert b"train.py" not in forked
+    process.kill()
+    process.communicate()
+    typed.wait_until_all_left()
+    age(typed.temporary)
+    done = typed.finish()
+    assert "5 runs, 3 found in the store" in done.out
+    typed.check_left(done, whole)
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from antifragile._files import make_folder, safe_name
-from antifragile.ablate.command.jobs import Launch
-from antifragile.ablate.command.launch import NOTES, SERIES
+from antifragile.ablate.command.launch import NOTES, SERIES, Launch
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import can_mount
 from antifragile.ablate.command.program import path_of_fork
-from antifragile.ablate.command.proof import unpaired
+from antifragile.ablate.command.proof import WatchedFiles, unpaired
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.job import Job
 from antifragile.ablate.sandbox.limits.trees import bytes_below, remove_tree, scratch_folder
@@ -137,19 +136,19 @@ class CommandRuns:
         return Launch(
             command=command,
             metrics=self._experiment.metrics,
-            root=Path(self._folder.project.root),
-            files=self._edited,
-            place=self._folder.place(names),
+            files=WatchedFiles.of(
+                Path(self._folder.project.root), self._edited, self._folder.place(names)
+            ),
             seeds=seeds,
             stream=seeds["stream"] if plan.role is Role.PLACEBO else None,
-            run=run.resolve(),
-            scratch=scratch,
+            run=str(run.resolve()),
+            scratch=str(scratch),
             mounts=self._mounts,
-            starts=None if start is None else Path(start),
-            keeps=scratch / KEPT if keeps else None,
-            opened=scratch / OPENED,
+            starts=start,
+            keeps=str(scratch / KEPT) if keeps else None,
+            opened=str(scratch / OPENED),
             own_values=self._folder.own_values(names),
-            like=self._like,
+            like=None if self._like is None else str(self._like),
         ).job()
 
     def unpaired_note(self, plan: PlannedRun) -> str:
