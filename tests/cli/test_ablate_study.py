@@ -147,7 +147,7 @@ def test_wrong_input_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> 
 
 def test_a_report_of_nothing_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> None:
     assert refused(cli("ablate", "report", "variants"), "variants holds no manifest.json")
-    assert refused(cli("ablate", "report", "gone.db"), "there is no store at gone.db")
+    assert refused(cli("ablate", "report", "gone.db"), "there is nothing at gone.db")
     cli("ablate", "run", "nowhere", *RUN)
     assert not (home / "nowhere").exists()
 

@@ -21,6 +21,7 @@ from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.preview import CommandModel, watch_model
+from antifragile.ablate.command.repository import ENTRY
 from antifragile.ablate.request import ModelRequest, parse_size, read_spec, write_spec
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
@@ -109,9 +110,11 @@ class ModelOptions:
                 "build": f"{entry}:build",
                 "inputs": f"{entry}:inputs",
             }
+            written = [] if spec is None and out is None else [found.entry]
             if is_new and spec is not None:
                 write_spec(spec, seen)
-            said(_seen_words(found))
+                written.append(spec)
+            said(_seen_words(found, written))
             yield ModelRequest.of({**values, **seen})
 
     def _given(self, kinds: Sequence[str] | str | None) -> dict[str, Any]:
@@ -166,6 +169,8 @@ def at_least(least: int, **numbers: int) -> None:
         UsageError: One is.
     """
     for name, number in numbers.items():
+        if not isinstance(number, int):
+            raise UsageError(f"{name} must be a whole number; got {number!r}.")
         if number < least:
             raise UsageError(f"{name} must be at least {least}; got {number}.")
 
@@ -206,7 +211,7 @@ def _entry_file(spec: Path | None, out: Path | None) -> Iterator[Path]:
     """The file that builds a command's model: beside the spec or the variants, else for now."""
     beside = spec.with_suffix("") if spec is not None else out
     if beside is not None:
-        yield beside.with_name(f"{beside.name}_entry.py")
+        yield beside.with_name(f"{beside.name}{ENTRY}")
         return
     entry = Path.cwd() / f"_antifragile_{os.getpid()}.py"
     try:
@@ -216,8 +221,12 @@ def _entry_file(spec: Path | None, out: Path | None) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-def _seen_words(found: CommandModel) -> str:
+def _seen_words(found: CommandModel, written: Sequence[Path]) -> str:
+    """A sentence on what a command trains, and the files that say so for the next time."""
     seen = found.seen
     files = ", ".join(show_path(path) for path in found.source)
     each = f", {1000 * sum(seen.seconds) / len(seen.seconds):.3g} ms a step" if seen.seconds else ""
-    return f"the command trains {seen.model}, {seen.parameters:,} parameters{each}, of {files}."
+    kept = f" Written: {', '.join(map(show_path, written))}." if written else ""
+    return (
+        f"the command trains {seen.model}, {seen.parameters:,} parameters{each}, of {files}.{kept}"
+    )

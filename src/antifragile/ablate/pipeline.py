@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from antifragile._files import write_atomically
+from antifragile._files import sha256_of, write_atomically
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
 from antifragile.ablate.discovery.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.frameworks.subject import ModelCode
 from antifragile.ablate.generation.digests import digests_of_all
-from antifragile.ablate.generation.emit import BASELINE, files_of
+from antifragile.ablate.generation.emit import BASELINE, files_of, needed_files
 from antifragile.ablate.generation.generate import VariantWriter
 from antifragile.ablate.generation.index import INDEX
 from antifragile.ablate.generation.names import names_in
@@ -55,7 +55,7 @@ class Ablations:
     `written` holds the hashes of all files of each folder, by which a later run tells what it may
     replace from what somebody edited; `data` those of the small files beside the model, by which a
     study tells whether what the model reads is as it was. `command` is the user's that trains it,
-    if they gave one.
+    if they gave one, `started_in` the folder where it is started.
     """
 
     project: Project
@@ -67,6 +67,7 @@ class Ablations:
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    started_in: str = ""
 
     def frame(self) -> pd.DataFrame:
         """The variants with their certificates, one a row."""
@@ -125,7 +126,7 @@ def run_traced(project: Project, *, server: Server, framework: str = DEFAULT_FRA
     Raises:
         ModelError: The model does not run; the sentence says where and why.
     """
-    with open_copies(Path(project.root), files_of(project)) as copies, server.stopping_jobs():
+    with open_copies(Path(project.root), needed_files(project)) as copies, server.stopping_jobs():
         server.note(copies.note)
         packages = third_party_imports(project, files_of(project))
         server.import_packages(packages, Path(project.root))
@@ -216,7 +217,8 @@ def make_ablations(
     """
     check_names_free(out, [BASELINE, *names_in(plan).values()])
     with new_set(out) as place:
-        made = replace(_made_in(place, plan, server, kinds, listener), command=command)
+        made = _made_in(place, plan, server, kinds, listener)
+        made = replace(made, command=command, started_in=str(Path.cwd()) if command else "")
         write_atomically(place / INDEX, json.dumps(asdict(made), indent=1).encode() + b"\n")
     return made
 
@@ -229,7 +231,9 @@ def _made_in(
     listener: CertificateListener | None,
 ) -> Ablations:
     """Write and certify the variants in a folder that holds nothing else."""
-    data = data_hashes(Path(plan.project.root), files_of(plan.project))
+    root, installed = Path(plan.project.root), plan.project.installed
+    data = data_hashes(root, needed_files(plan.project))
+    data |= {file: sha256_of(root / file) for file in installed}
     writer = VariantWriter(plan, place)
     variants = list(writer.write(kinds))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a table is made on demand
     import pandas as pd
 
 INPUT_PREFIX = "input:"  # begins the names of a model's inputs and of their features
+MARK_PREFIX = "mark:"  # begins the names of what the user marked
 
 SiteKey = tuple[str, int]  # file relative to the root, number of the site in it
 
@@ -243,6 +244,7 @@ class Project:
     step: Entry | None = None
     search_paths: tuple[str, ...] = (".",)  # folders for sys.path, relative to the root
     companions: tuple[str, ...] = ()  # further local files that the sources import, copied as is
+    installed: tuple[str, ...] = ()  # those of installed packages, which no variant's folder holds
 
     @property
     def entries(self) -> dict[str, Entry]:

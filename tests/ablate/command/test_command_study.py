@@ -15,6 +15,7 @@ import pytest
 
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
+from antifragile.ablate.command.repository import SEAL
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.experiment import CommandExperiment, Experiment
@@ -78,6 +79,7 @@ def study(server: Server, tmp_path: Path) -> Study:
             "seeds": (1, 2),
         }
         call = changes.pop("call", run_ablation)
+        listening = {"listener": changes.pop("listener")} if "listener" in changes else {}
         processes = StudyProcesses(
             server=server,
             workers=changes.pop("workers", 1),
@@ -89,6 +91,7 @@ def study(server: Server, tmp_path: Path) -> Study:
                 read_ablation_folder(variants),
                 store,
                 processes=processes,
+                **listening,
             )
 
     return run
@@ -139,6 +142,45 @@ def test_a_file_that_changed_is_never_stale(file: str, study: Study, tmp_path: P
     assert (again.n_run, again.n_found) == (8, 0)
     expected = {"source/helper.py": 4 * 37, "source/data.txt": 46, "elsewhere.txt": 3 * 42 + 1}
     assert values(again)["baseline"][0] == pytest.approx(expected[file], abs=1)
+
+
+def test_what_changed_is_said_and_what_decides_nothing_is_not_asked(
+    study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, asked = tmp_path / "source", {"arms": list(CUTS)[:1], "seeds": (1,)}
+    assert study(**asked).n_run == 4
+    write(source / "README.md", "Read this.")
+    write(source / "study_entry.py", f"def build(): ...\n{SEAL}0\n")
+    write(source / "study.toml", "command = ''")
+    assert study(call=plan_ablation, **asked).n_found == 4
+    assert not caplog.text
+    write(source / "helper.py", "SCALE = 2\n")
+    write(source / "more.py", "")
+    assert study(call=plan_ablation, **asked).n_found == 0
+    assert "Changed since this study last ran: helper.py, more.py (new)." in caplog.text
+
+
+def test_a_text_that_a_run_reads_decides_its_numbers(study: Study, tmp_path: Path) -> None:
+    read, asked = tmp_path / "source" / "README.md", {"arms": list(CUTS)[:1], "seeds": (1,)}
+    write(read, "one")
+    reads = TRAIN.replace("noise =", "value = len((here / 'README.md').read_text())\nnoise =")
+    write(tmp_path / "source" / "train.py", reads)
+    assert study(**asked).n_run == 4
+    write(read, "three")
+    assert study(call=plan_ablation, **asked).n_found == 0
+
+
+def test_a_metric_in_a_folder_that_the_command_is_not_told_is_refused(study: Study) -> None:
+    with pytest.raises(UsageError, match=r"reads in \{out\}, which the command is not told"):
+        study(command=f"{sys.executable} train.py {{seed}} somewhere")
+
+
+def test_progress_is_counted_over_the_whole_study(study: Study) -> None:
+    told: list[tuple[int, int]] = []
+    study(listener=lambda progress: told.append((progress.ended, progress.wanted)))
+    assert told[0] == (0, 10)
+    assert {wanted for _, wanted in told} == {10}
+    assert sorted({ended for ended, _ in told}) == list(range(11))
 
 
 READS = {
@@ -241,6 +283,7 @@ def test_the_outlook_counts_the_runs_that_are_made(study: Study) -> None:
 
     before = look()
     assert (before.n_wanted, before.n_found, before.is_least) == (10, 0, False)
+    assert (before.n_baseline, before.n_checks) == (2, 4)
     assert math.isnan(before.seconds_each)
     assert not before.can_show
     assert (before.smallest_p, before.first_threshold) == (0.5, 0.025)

@@ -99,9 +99,10 @@ def test_of_installed_packages_only_the_sources_own_is_local(tmp_path: Path, lib
     write(tmp_path, entry="import net.model, heavy\n" + ENTRY, beside="")
     entry = tmp_path / "entry.py"
     project = load_project([packages / "net" / "model.py"], f"{entry}:build", f"{entry}:inputs")
-    names = {Path(file).name for file in project.companions}
-    assert names == {"entry.py", "__init__.py", "parts.py", "more.py", "late.py", "rest.py"}
-    assert not any("heavy" in file for file in project.companions)
+    names = {Path(file).name for file in project.installed}
+    assert names == {"__init__.py", "parts.py", "more.py", "late.py", "rest.py"}
+    assert not any("heavy" in file for file in project.installed)
+    assert [Path(file).name for file in project.companions] == ["entry.py"]
 
 
 def test_a_module_of_its_own_among_packages_brings_no_other(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_identical_paired_arms_are_identical_and_no_test() -> None:
     family = result.families[0]
     assert (family.n_tests, family.n_identical, family.can_show) == (1, 1, False)
     assert family.words == (
-        "family all: 1 tests, 1 identical; smallest attainable p 0.12 exceeds the first threshold "
+        "family all: 1 test, 1 identical; smallest attainable p 0.12 exceeds the first threshold "
         "0.05: no corrected difference can be found; 6 trials per mode would be needed."
     )
 

@@ -45,7 +45,7 @@ def judge(
     if reason is None:
         verdict, reason = change.judge_change(case)
         if verdict is CertificateVerdict.CERTIFIED:
-            reason += life.standing_still(case)
+            reason += life.standing_still(case) + life.taken_with_mark(case)
     return Certificate(
         component=variant.component,
         kind=variant.kind,

@@ -13,7 +13,7 @@ from typing import Any
 from antifragile.ablate.certify import probe
 from antifragile.ablate.frameworks.registry import framework_named
 from antifragile.ablate.frameworks.subject import ModelCode
-from antifragile.ablate.generation.emit import BASELINE, files_of
+from antifragile.ablate.generation.emit import BASELINE, needed_files
 from antifragile.ablate.records import AblationKind, Project, Variant
 from antifragile.ablate.sandbox.answers import MalformedAnswer, open_left, take_file
 from antifragile.ablate.sandbox.cold import import_variant
@@ -205,7 +205,7 @@ def open_workplace(project: Project, out: Path, framework: str) -> Iterator[Work
     """Make a workplace; variants may use this package only where the project itself does."""
     with (
         scratch_folder("antifragile-certify-") as scratch,
-        open_copies(Path(project.root), files_of(project)) as copies,
+        open_copies(Path(project.root), needed_files(project)) as copies,
     ):
         entries = project.entries.values()
         files = {*project.sources, *project.companions, *(entry.file for entry in entries)}

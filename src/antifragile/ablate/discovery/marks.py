@@ -6,7 +6,13 @@ import ast
 from collections.abc import Iterator
 
 from antifragile.ablate.discovery.evidence import Evidence
-from antifragile.ablate.records import AblationKind, Component, ComponentKind, Target
+from antifragile.ablate.records import (
+    MARK_PREFIX,
+    AblationKind,
+    Component,
+    ComponentKind,
+    Target,
+)
 from antifragile.ablate.source.syntax import SourceFile
 
 
@@ -21,7 +27,7 @@ def marked_targets(evidence: Evidence) -> Iterator[Target]:
         node = marked_node(source, line)
         ran = any(has_run(evidence, place, marked_node(place, at)) for place, at in places)
         component = Component(
-            name=f"mark:{name}",
+            name=f"{MARK_PREFIX}{name}",
             kind=ComponentKind.MARKED,
             span=source.span(node or source.tree.body[0]),
             ran=ran,

@@ -32,6 +32,11 @@ def files_of(project: Project) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def needed_files(project: Project) -> tuple[str, ...]:
+    """Return every file that the model runs with, those of installed packages too."""
+    return (*files_of(project), *project.installed)
+
+
 def write_files(project: Project, folder: Path, changed: Mapping[str, bytes]) -> None:
     """Write a project's files, some of them changed, the others byte for byte."""
     for file in files_of(project):

@@ -38,6 +38,7 @@ class VariantSet:
         written: The hashes of all files of each folder as they were written; none in older sets.
         data: The hashes of the small files beside the model then; none in older sets.
         command: The user's command that trains the model; empty where they gave none.
+        started_in: The folder where it is started, absolute; empty in older sets.
     """
 
     project: Project
@@ -48,6 +49,7 @@ class VariantSet:
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    started_in: str = ""
 
     @property
     def pairs(self) -> list[tuple[Variant, Certificate]]:
@@ -127,7 +129,7 @@ def _check_paths(project: Project, variants: Sequence[Variant]) -> None:
         ValueError: One does not, or the edits of a variant fit no file.
     """
     files, seen = files_of(project), {BASELINE, COMBINED}
-    for text in (*files, *project.search_paths):
+    for text in (*files, *project.installed, *project.search_paths):
         if not is_inside(text):
             raise ValueError(f"{text!r:.80} is no path inside a variant's folder")
     for variant in variants:

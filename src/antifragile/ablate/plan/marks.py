@@ -30,6 +30,8 @@ def removal(source: SourceFile, node: ast.AST, line: int) -> Edit:
     """Remove a statement, a summand, or an item of a list."""
     parent = source.parents.get(node)
     if isinstance(node, ast.stmt):
+        if isinstance(node, ast.Return):
+            raise NoLegalEdit("the mark stands at a return: mark a term of it on a line of its own")
         if any(name_is_needed(source, node)):
             raise NoLegalEdit("later lines use what the marked line makes: mark the use instead")
         return remove_statement(source, node)

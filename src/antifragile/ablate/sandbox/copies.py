@@ -57,6 +57,11 @@ class Copies:
         """A folder for one job, which makes it itself."""
         return self.folder / str(next(self._numbers))
 
+    def add_needed(self, root: Path, files: Iterable[str]) -> None:
+        """Add files below another root, by the same relative path."""
+        for file in files:
+            _put(root / file, self.original / file, links=False)
+
     def add_data(self, folder: Path) -> None:
         """Add the data files and folders of another folder whose names are still free.
 

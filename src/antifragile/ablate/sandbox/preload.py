@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from antifragile.ablate.records import Project
+from antifragile.ablate.source.project import installed_package
 from antifragile.ablate.source.text import parse_file
 
 _SITES = frozenset(("site-packages", "dist-packages"))
@@ -44,7 +45,10 @@ def third_party_imports(project: Project, files: Sequence[str]) -> tuple[str, ..
 
     Returns:
         Nothing where a file speaks of `sys.path`: another place may hold modules of these names.
+        Nothing either where an installed package is edited, which the others may import.
     """
+    if any(installed_package(Path(project.root, file)) for file in project.sources):
+        return ()
     entries = (project.build, project.inputs, project.step)
     found: dict[str, None] = {}
     for file in files:

@@ -60,15 +60,15 @@ def load_project(
         return path.relative_to(root).as_posix()
 
     found = {role: Entry(file=below(file), function=name) for role, (file, name) in entries.items()}
+    imported = [path for path in companions_of(files, tops) if path not in editable]
     return Project(
         root=str(root),
         sources=tuple(map(below, dict.fromkeys(editable))),
         build=found["build"],
         inputs=found.get("inputs"),
         step=found.get("step"),
-        companions=tuple(
-            below(path) for path in companions_of(files, tops) if path not in editable
-        ),
+        companions=tuple(below(path) for path in imported if installed_package(path) is None),
+        installed=tuple(below(path) for path in imported if installed_package(path) is not None),
         search_paths=tuple(below(top) for top in tops),
     )
 

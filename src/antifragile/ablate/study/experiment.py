@@ -111,6 +111,13 @@ class Experiment:
             raise UsageError(
                 "a command needs --metric, as in 'json:{out}/metrics.json:val_loss'; see --help."
             )
+        places = " ".join(given.command.words)
+        for source in given.metrics:
+            if "{out}" in source.path and "{out}" not in places:
+                raise UsageError(
+                    f"--metric {source.text} reads in {{out}}, which the command is not told; "
+                    "write {out} where it takes its output folder, or the path it writes to."
+                )
         if twice := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"--metric names {twice[0]} twice; give each metric once.")
         files = hashes_of(Path(given.command.repository))

@@ -25,7 +25,7 @@ from antifragile.ablate.generation.index import COMBINED, INDEX, disagreement, r
 from antifragile.ablate.generation.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import combined_files
-from antifragile.errors import StoreError, UsageError
+from antifragile.errors import StoreError, UsageError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,7 @@ class AblationFolder:
         digests: The hashes of all files of the baseline and each arm, as they were certified.
         data: The hashes of the small files beside the model then; none in older sets.
         command: The user's command that trains the model; empty where they gave none.
+        started_in: The folder where it is started, absolute; empty in older sets.
     """
 
     path: Path
@@ -87,6 +88,7 @@ class AblationFolder:
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    started_in: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -132,7 +134,7 @@ class AblationFolder:
         """Hash of the names and contents of a configuration's files."""
         if len(ablated) == 1:
             return self.arm(ablated[0]).sha256  # of the files that were certified
-        return digest_of(self.place(ablated), self.files)
+        return _digest_with_installed(self.place(ablated), self.project, self.data)
 
     def cut_parameters(self, ablated: Sequence[str]) -> tuple[str, ...]:
         """Parameters that a configuration takes away or detaches."""
@@ -189,7 +191,10 @@ def _read_folder(path: Path) -> AblationFolder:
     return AblationFolder(
         path=path,
         project=found.project,
-        arms=tuple(_arm(v, c, digest_of(path / v.folder, files)) for v, c in runnable),
+        arms=tuple(
+            _arm(v, c, _digest_with_installed(path / v.folder, found.project, found.data))
+            for v, c in runnable
+        ),
         left_out=tuple(_reason(v, c) for v, c in found.pairs if not c.verdict.is_certified),
         framework=found.framework,
         versions=found.versions,
@@ -197,6 +202,7 @@ def _read_folder(path: Path) -> AblationFolder:
         digests=digests,
         data=found.data,
         command=found.command,
+        started_in=found.started_in,
     )
 
 
@@ -233,9 +239,12 @@ def choose_arms(
     """
     for pattern in only:
         if not any(_fits(arm, pattern) for arm in folder.arms):
+            names = {name for arm in folder.arms for name in (arm.name, arm.component)}
+            hint = nearest(pattern, names)
+            listed = f"they are listed in {INDEX} there."
             raise UsageError(
                 f"--only {pattern!r} fits none of the {len(folder.arms)} certified variants of "
-                f"{folder.path}; they are listed in {INDEX} there."
+                f"{folder.path}; {hint if hint.endswith('?') else listed}"
             )
     chosen = [
         arm
@@ -261,6 +270,15 @@ def digest_of(folder: Path, files: Sequence[str]) -> str:
         content = (folder / file).read_bytes()
         digest.update(f"{file} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def _digest_with_installed(folder: Path, project: Project, data: Mapping[str, str]) -> str:
+    """SHA-256 of a variant's files, and of those of installed packages that it needs."""
+    own = digest_of(folder, files_of(project))
+    if not project.installed:
+        return own
+    known = [(file, data.get(file)) for file in project.installed]
+    return hashlib.sha256(repr((own, known)).encode()).hexdigest()
 
 
 def _fits(arm: Arm, pattern: str) -> bool:

@@ -110,7 +110,8 @@ class StudyOptions:
     def _command_experiment(self, folder: AblationFolder) -> CommandExperiment | None:
         if (text := self._command_of(folder)) is None:
             return None
-        command = Command.read(text, folder=Path.cwd(), reseeds=self.reseed, threads=self.threads)
+        here = Path.cwd() if self.command or not folder.started_in else Path(folder.started_in)
+        command = Command.read(text, folder=here, reseeds=self.reseed, threads=self.threads)
         sources = tuple(MetricSource.read(text) for text in self._metrics)
         return CommandExperiment(command=command, metrics=sources)
 

@@ -168,6 +168,10 @@ def read_manifest(source: str, study: str | None) -> tuple[AblationManifest, Pat
         StoreError: The store has no such study.
     """
     path = Path(source)
+    if not path.exists() and not is_address(source):
+        raise UsageError(
+            f"there is nothing at {source}; give a folder of variants, a manifest or a store."
+        )
     if path.is_dir():
         return load_manifest(_manifest_in(path, study)), path
     if path.suffix == ".json" and not is_address(source):

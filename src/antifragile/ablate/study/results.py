@@ -12,12 +12,13 @@ worst, and its true effect is the larger one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from antifragile._shown import listed_names
 from antifragile.ablate.designs.base import (
     BASELINE,
     CONTRIBUTION,
@@ -34,7 +35,6 @@ from antifragile.analysis.inference.paired import Judged, judge_contrasts
 from antifragile.analysis.inference.rank_agreement import RankAgreement, rank_agreement
 
 _DIVERGED = 1e100  # squares of larger numbers are not finite
-_MOST_NAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,13 +219,6 @@ def metric_fault(metrics: Mapping[str, float], metric: str) -> str | None:
     if metric in metrics:
         return None
     return f"the experiment returns no metric {metric!r}; it returns {listed_names(metrics)}"
-
-
-def listed_names(names: Iterable[str], most: int = _MOST_NAMES) -> str:
-    """The first of some names, and the number of the others."""
-    found = list(names)
-    others = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(found[:most]) + others
 
 
 def differing_metrics(manifest: AblationManifest) -> list[str]:

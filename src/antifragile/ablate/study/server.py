@@ -27,7 +27,7 @@ from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.study.child import run
 from antifragile.ablate.study.folder import AblationFolder
 from antifragile.ablate.study.request import AblationRequest
-from antifragile.errors import UsageError
+from antifragile.errors import StoreError, UsageError
 from antifragile.store.records import Environment
 from antifragile.study.machine import current_environment
 
@@ -107,10 +107,16 @@ class StudyCopies:
 
 @contextmanager
 def open_study_copies(folder: AblationFolder) -> Iterator[StudyCopies]:
-    """Take the model's folder as it is now, with what lies in the current folder."""
+    """Take the model's folder as it is now, with what lies in the current folder.
+
+    Raises:
+        StoreError: A file of an installed package that the model imports was changed.
+    """
+    _check_installed(folder)
     change = changed_tree(folder)
     root = Path(folder.project.root) if not change else folder.path / BASELINE
     with open_copies(root.resolve(), folder.files, with_data=not change) as copies:
+        copies.add_needed(Path(folder.project.root), folder.project.installed)
         copies.add_data(Path.cwd())
         yield StudyCopies(folder=folder, copies=copies, change=change)
 
@@ -125,6 +131,17 @@ def changed_tree(folder: AblationFolder) -> str:
         if sha256 != folder.digests[BASELINE].get(file):
             return f"{path} was changed after the variants were generated"
     return ""
+
+
+def _check_installed(folder: AblationFolder) -> None:
+    """Check the files that no variant's folder holds against the hashes of when they were made."""
+    for file in folder.project.installed:
+        path = Path(folder.project.root, file)
+        if not path.is_file() or sha256_of(path) != folder.data.get(file):
+            raise StoreError(
+                f"{path}, of an installed package that the model imports, is no longer as it was "
+                "when the variants were certified; install that version, or generate them again."
+            )
 
 
 def open_study_server(

@@ -13,7 +13,7 @@ open.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, count
@@ -21,7 +21,7 @@ from itertools import combinations, count
 import numpy as np
 import pandas as pd
 
-from antifragile._shown import show_path
+from antifragile._shown import sentence, show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.proof import constants
 from antifragile.ablate.designs.base import BASELINE, Request
@@ -50,7 +50,7 @@ from antifragile.ablate.study.results import is_diverged, metric_fault, turned_v
 from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.running.launches import CommandRuns
 from antifragile.ablate.study.running.outlook import AblationOutlook, outlook_of
-from antifragile.ablate.study.running.runs import AblationListener, AblationRuns
+from antifragile.ablate.study.running.runs import AblationListener, AblationRuns, RunFailed
 from antifragile.ablate.study.server import (
     StudyProcesses,
     describe_environment,
@@ -189,6 +189,7 @@ def _opened(
             is_confined=where.is_confined,
             fails_fast=where.fails_fast,
         )
+        runs.keys.say_of_files()
         yield _Study(runs, where.workers)
 
 
@@ -288,13 +289,15 @@ class _Study:
     def _first_baseline(self) -> None:
         """One run before all others: a failure here is an error, not progress."""
         first = PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])
-        self.runs.complete([first], quietly=True)
+        self.runs.planned |= dict.fromkeys([first, *self._checks(), *self._wanted()])
+        with suppress(RunFailed):  # said below, with the exit code of an error
+            self.runs.complete([first])
         run = self.runs.ended[first]
         if run.metrics is None:
-            raise UsageError(f"the experiment fails on the baseline: {run.failure}.")
+            raise UsageError(sentence(f"the experiment fails on the baseline: {run.failure}"))
         self.metric = self.metric or next(iter(run.metrics))
         if fault := metric_fault(run.metrics, self.metric):
-            raise UsageError(f"the experiment fails on the baseline: {fault}.")
+            raise UsageError(sentence(f"the experiment fails on the baseline: {fault}"))
         if is_diverged(run.metrics, self.metric):
             raise UsageError(
                 f"the experiment fails on the baseline: metric {self.metric!r} is "
@@ -325,7 +328,7 @@ class _Study:
             UsageError: It is, and seeds itself with a constant.
         """
         second = PlannedRun(ablated=BASELINE, seed=self.request.seeds[1])
-        self.runs.complete([second], quietly=True)
+        self.runs.complete([second])
         if self.runs.ended[first].metrics != self.runs.ended[second].metrics:
             return
         found = constants(launches.notes_of(first), launches.notes_of(second))

@@ -61,7 +61,8 @@ class Family:
                 f"{bound} exceeds the first threshold {self.first_threshold:.2g}: no corrected "
                 f"difference can be found; {self.trials_needed} {self.unit} would be needed"
             )
-        return f"family {self.name}: {self.n_tests} tests{identical}; {verdict}."
+        tests = f"{self.n_tests} test{'s' * (self.n_tests > 1)}"
+        return f"family {self.name}: {tests}{identical}; {verdict}."
 
 
 def family_of(

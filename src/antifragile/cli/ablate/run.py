@@ -93,7 +93,11 @@ def _print_outlook(outlook: AblationOutlook, workers: int, *, as_json: bool) -> 
         return
     n_missing = outlook.n_wanted - outlook.n_found
     least = "At least " if outlook.is_least else ""
-    said = [f"{least}{outlook.n_wanted} runs, {outlook.n_found} of them in the store."]
+    n_variants = outlook.n_wanted - outlook.n_baseline - outlook.n_checks
+    said = [
+        f"{least}{outlook.n_wanted} runs ({outlook.n_baseline} of the baseline, {outlook.n_checks} "
+        f"checks of it, {n_variants} of variants), {outlook.n_found} of them in the store."
+    ]
     if n_missing and outlook.n_found:
         seconds = math.ceil(n_missing / workers) * outlook.seconds_each
         words = f"The other {n_missing} take about {clock(seconds)}"
@@ -127,12 +131,11 @@ class _ProgressLine:
 
     def __call__(self, progress: AblationProgress) -> None:
         failed = f", {progress.failed} failed" if progress.failed else ""
-        line = (
-            f"{progress.ended} of {progress.wanted} {progress.what}{failed}; last {progress.last}"
-        )
+        last = f"last {progress.last}" if progress.last else "under way"
+        line = f"{progress.ended} of {progress.wanted} {progress.what}{failed}; {last}"
         if self._console.is_terminal:
             width = self._console.width - 1
             self._console.print(line[:width].ljust(width), end="\r")
-        elif progress.seconds - self._at >= _LINE_EVERY_S:
+        elif progress.last and progress.seconds - self._at >= _LINE_EVERY_S:
             self._at = progress.seconds
             self._console.print(line, soft_wrap=True)

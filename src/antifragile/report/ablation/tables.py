@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from antifragile._shown import listed_names
 from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import AblationManifest, ManifestRun
@@ -20,7 +21,6 @@ from antifragile.ablate.study.results import (
     ChangedVariants,
     ProtocolResult,
     differing_metrics,
-    listed_names,
 )
 from antifragile.analysis.inference.paired import Judgement, PairedVerdict
 from antifragile.report.table import Cell, Table, number_columns, text_columns
@@ -35,6 +35,7 @@ _NUMBERS = (
     *("p", "smallest_p", "p_holm", "equivalence_holm"),
 )
 _MOST_NOTES, _MOST_REASONS = 8, 3
+_MANY_SEEDS = 1000  # from here on an estimate of few says no more
 _WITHOUT_NUMBER = (
     "Failed: no seed has all the numbers that the row needs; the reasons stand under the checks."
 )
@@ -160,7 +161,10 @@ def advice_notes(result: ProtocolResult, question: str) -> list[str]:
     if len(known):
         power = result.judged.judgement.power
         needed = known["seeds_needed"].items()
-        listed = ", ".join(f"{target} {int(number)}" for target, number in needed)
+        listed = ", ".join(
+            f"{target} {int(number) if number <= _MANY_SEEDS else f'more than {_MANY_SEEDS:,}'}"
+            for target, number in needed
+        )
         notes.append(
             f"Seeds in all that should settle what is open, with probability {power:.0%}, if the "
             f"means and spreads seen so far are the true ones: {listed}."
@@ -237,13 +241,21 @@ def _placebo_words(results: AblationResults) -> str:
         return "failed"
     row = results.placebo.table.iloc[0]
     if row["verdict"] == PairedVerdict.IDENTICAL:
-        return "identical: the batch order does not reach the training"
+        reaches = "the batch order does" if _has_order(results) else "other random draws do"
+        return f"identical: {reaches} not reach the training"
     is_found = results.is_placebo_found
+    change = "in another batch order" if _has_order(results) else "with other random draws"
     warning = "; found to do something, which a sound study says of 1 in 20" if is_found else ""
     return (
-        f"baseline in another batch order: {row['difference']:+.3g} "
+        f"baseline {change}: {row['difference']:+.3g} "
         f"({row['low']:+.3g} to {row['high']:+.3g}), p {row['p']:.2g}{warning}"
     )
+
+
+def _has_order(results: AblationResults) -> bool:
+    """Whether a placebo has another batch order; else it has other random draws alone."""
+    command = results.manifest.experiment.command
+    return command is None or any("{order}" in word for word in command.command.words)
 
 
 def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:

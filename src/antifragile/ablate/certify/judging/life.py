@@ -10,7 +10,7 @@ from antifragile.ablate.certify.responses import (
     still_at_first,
     vanished_outputs,
 )
-from antifragile.ablate.records import INPUT_PREFIX
+from antifragile.ablate.records import INPUT_PREFIX, MARK_PREFIX
 
 _INPUT_WORDS = {
     "all": "yes, tried with other inputs",
@@ -68,9 +68,15 @@ def takes_more(case: Case) -> str | None:
     if not others:
         return None
     case.checks["gradients"] += f"; also none for {some(others)}"
-    if case.variant.component.startswith(INPUT_PREFIX):  # they read nothing but that input
+    if case.variant.component.startswith((INPUT_PREFIX, MARK_PREFIX)):  # these serve nothing else
         return None
     return f"it also cuts the gradient of parameters that are not the component's: {some(others)}"
+
+
+def taken_with_mark(case: Case) -> str:
+    """Name the parameters that only what the user marked has used; nothing elsewhere."""
+    others = case.detached[1] if case.variant.component.startswith(MARK_PREFIX) else []
+    return f"; with it goes the gradient of {some(others)}" if others else ""
 
 
 def standing_still(case: Case) -> str:

@@ -23,7 +23,7 @@ from safetensors.numpy import save
 from antifragile._files import write_atomically
 from antifragile.ablate.frameworks.adapter import Adapter
 from antifragile.ablate.frameworks.arrays import Array
-from antifragile.ablate.generation.emit import files_of
+from antifragile.ablate.generation.emit import needed_files
 from antifragile.ablate.records import Project
 from antifragile.ablate.sandbox.loading import Refusal, stage
 from antifragile.ablate.source.opened import building
@@ -47,7 +47,7 @@ class PairedBuilder:
         self._project, self._adapter = project, adapter
         self._seed, self._start = seed, start
         self._builds_late = adapter.builds_late  # of all models; a lazy layer shows itself later
-        self._own = {module_name(project, file) for file in files_of(project)}
+        self._own = {module_name(project, file) for file in needed_files(project)}
         self._built: Any = None
 
     def __call__(self) -> Any:

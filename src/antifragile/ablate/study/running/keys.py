@@ -17,8 +17,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from antifragile._shown import listed_names
 from antifragile.ablate.command.proof import OF_OUTSIDE, OF_REPOSITORY
 from antifragile.ablate.designs.base import BASELINE
+from antifragile.ablate.generation.emit import needed_files
 from antifragile.ablate.sandbox.copies import MOST_FILES
 from antifragile.ablate.source.opened import ReadFiles
 from antifragile.ablate.study.child.run import OF_EXPERIMENT, OF_MODEL, OPENED
@@ -59,7 +61,11 @@ class RunKeys:
         own = OF_EXPERIMENT if experiment.command is None else OF_REPOSITORY
         self._files = ReadFiles(
             {OF_MODEL: copies.original, own: experiment.folder, OF_OUTSIDE: Path(os.sep)},
-            {OF_MODEL: folder.files, own: tuple(experiment.files or ()), OF_OUTSIDE: ()},
+            {
+                OF_MODEL: needed_files(folder.project),
+                own: tuple(experiment.files or ()),
+                OF_OUTSIDE: (),
+            },
             {f"{OF_MODEL}:{file}": sha256 for file, sha256 in folder.data.items()},
             experiment.hash_of,
         )
@@ -127,6 +133,21 @@ class RunKeys:
         self._read[plan] |= hashes.keys()
         self._keys[plan] = _sha256([self._keys[plan], hashes])
 
+    def say_of_files(self) -> None:
+        """Say which files of the experiment changed since the study of this name last ran."""
+        name, experiment = self._request.name, self._request.experiment
+        if name not in self._store.ablation_names():
+            return
+        then = (self._store.manifest(name).get("experiment") or {}).get("files") or {}
+        now = experiment.files or {}
+        changed = sorted(file for file in now if now[file] != then.get(file, now[file]))
+        changed += sorted(f"{file} (new)" for file in now.keys() - then.keys() if then)
+        top, gone = experiment.folder, then.keys() - now.keys()
+        changed += sorted(f"{file} (gone)" for file in gone if not (top / file).exists())
+        if changed:
+            listed = listed_names(changed, 5)
+            self._say_once("files", f"Changed since this study last ran: {listed}.")
+
     def say_of_older(self, missing: Iterable[PlannedRun]) -> None:
         """Say that runs of an earlier version are not used."""
         older = self._store.ablation_runs(_sha256(self._known(plan)) for plan in missing)
@@ -139,8 +160,7 @@ class RunKeys:
 
     def _say_of_changed(self, names: Collection[str]) -> None:
         """Say that files which earlier runs read are others now."""
-        listed = ", ".join(name.partition(":")[2] for name in sorted(names)[:5])
-        listed += f" and {len(names) - 5} more" if len(names) > 5 else ""
+        listed = listed_names((name.partition(":")[2] for name in sorted(names)), 5)
         how = "was changed since" if len(names) == 1 else "were changed since, or one of them"
         self._say_once("changed", f"Earlier runs read {listed}, which {how}; they are run again.")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from antifragile.ablate.designs.registry import DesignName
-from antifragile.ablate.study.request import PlannedRun
+from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.runs import AblationRuns
 from antifragile.analysis.inference.families import first_threshold
 from antifragile.analysis.inference.permutation import Design, trials_needed
@@ -23,6 +23,8 @@ class AblationOutlook:
 
     Args:
         n_wanted: Runs in all.
+        n_baseline: Runs of these of the baseline.
+        n_checks: Runs of these that check the study: baselines once more, and placebos.
         n_found: Runs of these that the store has.
         is_least: Whether more may be asked for, by what these say.
         seconds_each: Mean wall time of those that the store has; NaN where it has none.
@@ -33,6 +35,8 @@ class AblationOutlook:
     """
 
     n_wanted: int
+    n_baseline: int
+    n_checks: int
     n_found: int
     is_least: bool
     seconds_each: float
@@ -67,6 +71,8 @@ def outlook_of(
     threshold = first_threshold(judged.alpha, len(request.arms), judged.looks)
     return AblationOutlook(
         n_wanted=len(plans),
+        n_baseline=sum(not p.ablated and p.role is Role.RUN for p in plans),
+        n_checks=sum(p.role is not Role.RUN for p in plans),
         n_found=len(found),
         is_least=bool(request.looks) or request.design is not DesignName.LEAVE_ONE_OUT,
         seconds_each=_mean([run.seconds for run in found.values()]),

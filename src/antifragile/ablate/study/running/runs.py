@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from antifragile._shown import sentence
 from antifragile.ablate.designs.base import BASELINE
 from antifragile.ablate.sandbox.answers import MalformedAnswer, take_file
 from antifragile.ablate.sandbox.job import Failure, Job, Outcome
@@ -51,10 +52,10 @@ class AblationProgress:
     """The state of a study under way.
 
     Args:
-        ended: Runs that ended, or combinations that were judged.
+        ended: Runs of the study that ended or were found, or combinations that were judged.
         wanted: Their number when all have ended.
         failed: Runs that failed in this call.
-        last: The one that ended last, for people.
+        last: The one that ended last, for people; empty before the first.
         seconds: Time since the call began.
         what: The counted thing, in words.
     """
@@ -107,6 +108,7 @@ class AblationRuns:
         self.combinations, self.listener = combinations, listener
         self._is_confined, self._fails_fast = is_confined, fails_fast
         self.ended: dict[PlannedRun, AblationRun] = {}
+        self.planned: dict[PlannedRun, None] = {}  # wanted, as far as is known
         self.keys = RunKeys(request, store, environment, combinations)
         self.notes: list[str] = []
         self._kept_values: dict[PlannedRun, Path] = {}  # files that were checked or written
@@ -124,24 +126,20 @@ class AblationRuns:
         """Seconds since the study began."""
         return time.monotonic() - self._started
 
-    def complete(self, plans: Sequence[PlannedRun], *, quietly: bool = False) -> None:
-        """Take from the store what it has, run the rest.
-
-        Args:
-            plans: The wanted runs.
-            quietly: Do not tell the listener.
-        """
+    def complete(self, plans: Sequence[PlannedRun]) -> None:
+        """Take from the store what it has, run the rest."""
+        self.planned |= dict.fromkeys(plans)
         missing = self._not_ended(plans)
         starts = started_from(missing, self.request.experiment)
         baselines = [plan for plan in starts if plan not in self._kept_values]
         first = [plan for plan in baselines if not self._find_kept(plan)]
         self.keys.say_of_older(missing)
-        self._run_jobs(first, wanted=len(missing), quietly=quietly)
+        self._run_jobs(first)
         others = [plan for plan in missing if plan not in first]
         if first:  # now it is known which files they read
             others = self._not_ended(others)
         random.Random(len(self.ended)).shuffle(others)
-        self._run_jobs(others, wanted=len(others), quietly=quietly)
+        self._run_jobs(others)
 
     def find(self, plans: Iterable[PlannedRun]) -> dict[PlannedRun, AblationRun]:
         """Find those runs that the store has, with their numbers.
@@ -182,24 +180,25 @@ class AblationRuns:
             self.notes.append(f"the baseline of seed {plan.seed} is trained again: {fault}")
         return found is not None
 
-    def _run_jobs(self, plans: Sequence[PlannedRun], *, wanted: int, quietly: bool) -> None:
+    def _run_jobs(self, plans: Sequence[PlannedRun]) -> None:
         if not plans:
             return
+        self.tell(len(self.ended), len(self.planned), "", failed=self.n_failed)
         if self.launches is not None and len(plans) >= _WORTH_A_FORK:
             self._get_ready(self.launches)
         with scratch_folder("antifragile-ablation-") as folder:
             scratch = [folder / str(n) for n in range(len(plans))]
             jobs = [self._job(plan, place) for plan, place in zip(plans, scratch, strict=True)]
-            for ended, (position, outcome) in enumerate(self.server.run(jobs), start=1):
+            for position, outcome in self.server.run(jobs):
                 plan = plans[position]
                 self._take(plan, outcome, scratch[position])
-                if not quietly:
+                if outcome.failure is None or len(self.ended) > 1:  # a first one is an error
                     last = f"{plan.label}, seed {plan.seed}, {plan.protocol}"
-                    self.tell(ended, max(wanted, len(plans)), last, failed=self.n_failed)
+                    self.tell(len(self.ended), len(self.planned), last, failed=self.n_failed)
                 if self._fails_fast and (failure := self.ended[plan].failure):
                     raise RunFailed(
                         f"{plan.label}, seed {plan.seed}, failed, which ends the study: "
-                        f"{failure}. What ended is stored."
+                        f"{sentence(failure)} What ended is stored."
                     )
 
     def _get_ready(self, launches: CommandRuns) -> None:
