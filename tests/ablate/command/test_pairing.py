@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from antifragile.ablate.command.overlay import can_mount
 from antifragile.ablate.command.proof import WatchedFiles, constants, unpaired
+from antifragile.ablate.command.startup.notes import WatchedRun
 from antifragile.ablate.sandbox.server import Server
 from tests.ablate.command.launching import Ended, Repository
 
@@ -223,3 +224,26 @@ def test_models_of_a_package_count_that_shares_no_folder_with_the_repository(
     file = str(package / "nets" / "net.py").lstrip("/")
     files = WatchedFiles.of(Path("/"), (file,), Path("/"))  # which is all that the two share
     assert files.packages == [str(package)]
+
+
+@pytest.mark.parametrize(
+    ("file", "is_users"),
+    [
+        ("repo/model.py", True),
+        ("repo/.venv/lib/python3.11/site-packages/torch/nn/linear.py", False),
+        ("lib/site-packages/pack/net.py", True),  # the package whose files variants edit
+        ("lib/site-packages/other/net.py", False),
+    ],
+)
+def test_packages_of_an_environment_in_the_repository_are_not_the_users(
+    file: str, is_users: bool, tmp_path: Path
+) -> None:
+    roots = [f"{tmp_path}/repo/", f"{tmp_path}/lib/site-packages/pack/"]
+    empty = dict.fromkeys(("saves", "starts", "fenced", "preview"), "")
+    lists: dict[str, list[str]] = {
+        name: [] for name in ("watched", "quiet", "own_values", "writable")
+    }
+    numbers = {"seed": 1, "reseeds": False, "stream": None, "preview_steps": 0, "environment": {}}
+    notes = {"notes": str(tmp_path / "notes"), "roots": roots}
+    (tmp_path / "run.json").write_text(json.dumps({**empty, **lists, **numbers, **notes}))
+    assert WatchedRun(str(tmp_path / "run.json")).is_users(str(tmp_path / file)) is is_users

@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any
 
+_SITES = frozenset(("site-packages", "dist-packages"))
 _OF_SHELLS = ("_", "PWD", "OLDPWD", "SHLVL")
 
 
@@ -59,6 +60,12 @@ class WatchedRun:
         self.preview_steps: int = data["preview_steps"]
         self.preview: str = data["preview"]
         self._notes = os.open(data["notes"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def is_users(self, file: str) -> bool:
+        """Whether a module's file is the user's: below a root, and of no environment in there."""
+        path = os.path.realpath(file)
+        rests = [path[len(root) :] for root in self.roots if path.startswith(root)]
+        return any(_SITES.isdisjoint(rest.split(os.sep)) for rest in rests)
 
     def note(self, kind: str, **facts: Any) -> None:
         """Add a line to the notes."""

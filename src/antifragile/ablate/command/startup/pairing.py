@@ -100,8 +100,7 @@ class _Pairs:
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
         if file is None:
             return kind.__module__ == "__main__"  # a notebook's
-        real: str = os.path.realpath(file)
-        return real.startswith(tuple(self._run.roots))
+        return self._run.is_users(file)
 
     def _pair(self, model: Any) -> None:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
