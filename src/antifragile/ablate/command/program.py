@@ -121,7 +121,7 @@ def _last_lines(path: Path) -> list[str]:
     text = path.read_bytes()[-_TAIL:].decode("utf-8", errors="replace")
     plain = _OF_A_TERMINAL.sub("", text)
     lines = [" ".join(line.split()) for line in plain.splitlines()]
-    last = [line for line in lines if line][-_LAST_LINES:]
+    last = [line for line in lines if line.strip("^~ ")][-_LAST_LINES:]  # no carets below code
     errors = [line for line in lines if _ERROR.match(line)]
     return errors[-1:] if errors and errors[-1] not in last else last
 

@@ -58,8 +58,8 @@ class ModelFlags(ModelOptions):
     spec: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file with these options as keys, and [groups]; discover --command writes "
-            "it where it is missing.",
+            help="A TOML file with these options as keys, and a table of groups; discover "
+            "--command writes it where it is missing.",
             show_default=False,
         ),
     ]
