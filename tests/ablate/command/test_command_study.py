@@ -337,7 +337,9 @@ def test_a_command_that_does_not_execute_what_is_edited_is_said_by_its_baseline(
 def test_more_runs_at_a_time_than_the_memory_holds_are_refused(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antifragile.ablate.study.study.available_memory", lambda: 3 * 2**20)
+    monkeypatch.setattr(
+        "antifragile.ablate.study.running.first.available_memory", lambda: 3 * 2**20
+    )
     with pytest.raises(UsageError) as refused:
         study(workers=2)
     words = r"a run takes 0\.\d GiB, and 2 at a time more than the 0\.0 GiB that are free; give --w"

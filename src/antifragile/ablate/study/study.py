@@ -13,7 +13,7 @@ open.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, count
@@ -21,9 +21,8 @@ from itertools import combinations, count
 import numpy as np
 import pandas as pd
 
-from antifragile._shown import sentence, show_path
+from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
-from antifragile.ablate.command.proof import constants
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
 from antifragile.ablate.frameworks.registry import framework_named
@@ -46,11 +45,11 @@ from antifragile.ablate.study.request import (
     TrainingProtocol,
     is_higher_better,
 )
-from antifragile.ablate.study.results import is_diverged, metric_fault, turned_values
+from antifragile.ablate.study.results import turned_values
 from antifragile.ablate.study.running.combinations import Combinations
-from antifragile.ablate.study.running.launches import CommandRuns
+from antifragile.ablate.study.running.first import run_first
 from antifragile.ablate.study.running.outlook import AblationOutlook, outlook_of
-from antifragile.ablate.study.running.runs import AblationListener, AblationRuns, RunFailed
+from antifragile.ablate.study.running.runs import AblationListener, AblationRuns
 from antifragile.ablate.study.server import (
     StudyProcesses,
     describe_environment,
@@ -60,7 +59,6 @@ from antifragile.ablate.study.server import (
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from antifragile.store.owner import OwnedKind
-from antifragile.study.machine import available_memory
 
 N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
@@ -226,7 +224,10 @@ class _Study:
 
     def run(self, command: str) -> AblationOutcome:
         runs = self.runs
-        self._first_baseline()  # until it has a number, an older manifest of that name stays
+        first = PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])
+        runs.planned |= dict.fromkeys([first, *self._checks(), *self._wanted()])
+        # Until the baseline has a number, an older manifest of that name stays.
+        self.metric = run_first(runs, self.workers)
         try:
             runs.complete(self._checks())
             while wanted := self._wanted():
@@ -285,60 +286,6 @@ class _Study:
         )
         runs.store.put_manifest(manifest.to_json(), owner=runs.owner)
         return manifest
-
-    def _first_baseline(self) -> None:
-        """One run before all others: a failure here is an error, not progress."""
-        first = PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])
-        self.runs.planned |= dict.fromkeys([first, *self._checks(), *self._wanted()])
-        with suppress(RunFailed):  # said below, with the exit code of an error
-            self.runs.complete([first])
-        run = self.runs.ended[first]
-        if run.metrics is None:
-            raise UsageError(sentence(f"the experiment fails on the baseline: {run.failure}"))
-        self.metric = self.metric or next(iter(run.metrics))
-        if fault := metric_fault(run.metrics, self.metric):
-            raise UsageError(sentence(f"the experiment fails on the baseline: {fault}"))
-        if is_diverged(run.metrics, self.metric):
-            raise UsageError(
-                f"the experiment fails on the baseline: metric {self.metric!r} is "
-                f"{run.metrics[self.metric]:.3g}, the training diverged."
-            )
-        if (launches := self.runs.launches) is not None:
-            self._check_memory(launches.notes_of(first).peak_bytes)
-            if len(self.request.seeds) > 1:
-                self._check_seeds(first, launches)
-
-    def _check_memory(self, each: int) -> None:
-        """Refuse as many runs at a time as the memory does not hold, by what one has taken.
-
-        Raises:
-            UsageError: It does not hold them.
-        """
-        free = available_memory()
-        if self.workers > 1 and free is not None and self.workers * each > free:
-            raise UsageError(
-                f"a run takes {each / 2**30:.1f} GiB, and {self.workers} at a time more than the "
-                f"{free / 2**30:.1f} GiB that are free; give --workers {max(1, free // each)}."
-            )
-
-    def _check_seeds(self, first: PlannedRun, launches: CommandRuns) -> None:
-        """Find out whether a command is the same run under every seed.
-
-        Raises:
-            UsageError: It is, and seeds itself with a constant.
-        """
-        second = PlannedRun(ablated=BASELINE, seed=self.request.seeds[1])
-        self.runs.complete([second])
-        if self.runs.ended[first].metrics != self.runs.ended[second].metrics:
-            return
-        found = constants(launches.notes_of(first), launches.notes_of(second))
-        same = f"the baseline gives the same numbers under seeds {first.seed} and {second.seed}"
-        if found:
-            raise UsageError(
-                f"{same}: the script seeds itself with {', '.join(found[:3])}. Let the command "
-                "take {seed}, or give --reseed to mix the seed into such constants."
-            )
-        self.runs.notes.append(f"{same}; does the command take {{seed}}, and does it matter?")
 
     def _checks(self) -> list[PlannedRun]:
         """Baselines once more, and the placebo arm."""
