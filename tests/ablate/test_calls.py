@@ -323,7 +323,7 @@ def test_a_project_is_read_with_and_without_inputs(tmp_path: Path) -> None:
         project = built(tmp_path, "Net()", **functions)
         assert list(project.entries) == ["build", *functions]
         data = asdict(project) | {"sources": list(project.sources)}
-        data |= {"search_paths": list(project.search_paths), "companions": []}
+        data |= {"search_paths": list(project.search_paths), "companions": [], "installed": []}
         assert from_json(Project, data) == project
 
 

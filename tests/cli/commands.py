@@ -69,9 +69,12 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+LEFT_OUT = ("ANTIFRAGILE_DATA", "COLUMNS")
+
+
 def environment(home: Path) -> dict[str, str]:
-    """A user with this home and no data, for whom every download fails at once."""
-    kept = {key: value for key, value in os.environ.items() if key != "ANTIFRAGILE_DATA"}
+    """A user with this home, no data and no width said, for whom every download fails at once."""
+    kept = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
     nowhere = "http://127.0.0.1:9"
     return kept | {
         "HOME": str(home),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antifragile.cli.main import run
-from tests.cli.commands import Said, environment
+from tests.cli.commands import LEFT_OUT, Said, environment
 
 Cli = Callable[..., Said]
 
@@ -19,7 +19,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.delenv("ANTIFRAGILE_DATA", raising=False)
+    for key in LEFT_OUT:
+        monkeypatch.delenv(key, raising=False)
     for key, value in environment(tmp_path / "user").items():
         monkeypatch.setenv(key, value)
     return folder
