@@ -59,3 +59,9 @@ def test_the_repository_is_the_folder_under_version_control(tmp_path: Path) -> N
 
 def test_plain_braces_stay() -> None:
     assert filled("{{a: {seed}}}", {"seed": "1"}, "--command") == "{a: 1}"
+
+
+def test_a_place_in_doubled_braces_is_none(tmp_path: Path) -> None:
+    command = Command.read("python train.py --out={{out}} --seed={seed}", folder=tmp_path)
+    assert command.takes("seed")
+    assert not command.takes("out")

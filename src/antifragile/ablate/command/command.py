@@ -84,9 +84,18 @@ class Command:
             threads=threads,
         )
 
+    def takes(self, place: str) -> bool:
+        """Whether a place stands in one of its words."""
+        return any(place in places_in(word) for word in self.words)
+
     def filled(self, places: Mapping[str, str]) -> list[str]:
         """Return its words with the places filled in."""
         return [filled(word, places, "--command") for word in self.words]
+
+
+def places_in(text: str) -> set[str]:
+    """Return the names of a text's places; doubled braces are none."""
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
 def filled(text: str, places: Mapping[str, str], option: str) -> str:

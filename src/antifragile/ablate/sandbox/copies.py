@@ -59,8 +59,7 @@ class Copies:
 
     def add_needed(self, root: Path, files: Iterable[str]) -> None:
         """Add files below another root, by the same relative path."""
-        for file in files:
-            _put(root / file, self.original / file, links=False)
+        _put_all(root, files, self.original)
 
     def add_data(self, folder: Path) -> None:
         """Add the data files and folders of another folder whose names are still free.
@@ -120,9 +119,7 @@ def _copy_entry(path: Path, target: Path) -> None:
 def _take(root: Path, needed: Sequence[str], target: Path, with_data: bool) -> str:
     """Copy or link a project's files; return a sentence about what is left behind."""
     target.mkdir()
-    for file in needed:
-        if (root / file).is_file():
-            _put(root / file, target / file, links=False)
+    _put_all(root, needed, target)
     if not with_data:
         return ""
     found, left = _data_of(root, needed)
@@ -242,6 +239,13 @@ def _put(path: Path, target: Path, *, links: bool) -> None:
         target.symlink_to(path.resolve())
     else:
         _copy_writable(str(path), str(target))
+
+
+def _put_all(root: Path, files: Iterable[str], target: Path) -> None:
+    """Copy those files below a root that are there."""
+    for file in files:
+        if (root / file).is_file():
+            _put(root / file, target / file, links=False)
 
 
 def _copy_writable(source: str, target: str) -> str:

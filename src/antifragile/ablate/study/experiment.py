@@ -16,7 +16,7 @@ from typing import Any
 from antifragile._files import sha256_of
 from antifragile._records import MAY_BE_ABSENT
 from antifragile._shown import show_path
-from antifragile.ablate.command.command import Command
+from antifragile.ablate.command.command import Command, places_in
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.command.repository import hash_of, hashes_of
 from antifragile.ablate.source.project import (
@@ -111,9 +111,8 @@ class Experiment:
             raise UsageError(
                 "a command needs --metric, as in 'json:{out}/metrics.json:val_loss'; see --help."
             )
-        places = " ".join(given.command.words)
         for source in given.metrics:
-            if "{out}" in source.path and "{out}" not in places:
+            if "out" in places_in(source.path) and not given.command.takes("out"):
                 raise UsageError(
                     f"--metric {source.text} reads in {{out}}, which the command is not told; "
                     "write {out} where it takes its output folder, or the path it writes to."

@@ -224,8 +224,7 @@ class _Study:
 
     def run(self, command: str) -> AblationOutcome:
         runs = self.runs
-        first = PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])
-        runs.planned |= dict.fromkeys([first, *self._checks(), *self._wanted()])
+        runs.planned |= dict.fromkeys([*self._always_wanted(), *self._wanted()])
         # Until the baseline has a number, an older manifest of that name stays.
         self.metric = run_first(runs, self.workers)
         try:
@@ -248,8 +247,7 @@ class _Study:
     def outlook(self) -> AblationOutlook:
         """Look which runs are wanted, as far as what the store has decides it."""
         runs = self.runs
-        first = [PlannedRun(ablated=BASELINE, seed=self.request.seeds[0])]
-        plans = dict.fromkeys([*first, *self._checks()])
+        plans = dict.fromkeys(self._always_wanted())
         while wanted := [plan for plan in self._wanted() if plan not in runs.ended]:
             plans |= dict.fromkeys(wanted)
             ended = runs.find(wanted)
@@ -286,6 +284,10 @@ class _Study:
         )
         runs.store.put_manifest(manifest.to_json(), owner=runs.owner)
         return manifest
+
+    def _always_wanted(self) -> list[PlannedRun]:
+        """The runs that no design decides: the first one, and the checks."""
+        return [PlannedRun(ablated=BASELINE, seed=self.request.seeds[0]), *self._checks()]
 
     def _checks(self) -> list[PlannedRun]:
         """Baselines once more, and the placebo arm."""

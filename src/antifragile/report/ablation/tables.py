@@ -255,7 +255,7 @@ def _placebo_words(results: AblationResults) -> str:
 def _has_order(results: AblationResults) -> bool:
     """Whether a placebo has another batch order; else it has other random draws alone."""
     command = results.manifest.experiment.command
-    return command is None or any("{order}" in word for word in command.command.words)
+    return command is None or command.command.takes("order")
 
 
 def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:

@@ -183,7 +183,7 @@ class AblationRuns:
     def _run_jobs(self, plans: Sequence[PlannedRun]) -> None:
         if not plans:
             return
-        self.tell(len(self.ended), len(self.planned), "", failed=self.n_failed)
+        self._tell_of_runs("")
         if self.launches is not None and len(plans) >= _WORTH_A_FORK:
             self._get_ready(self.launches)
         with scratch_folder("antifragile-ablation-") as folder:
@@ -194,7 +194,7 @@ class AblationRuns:
                 self._take(plan, outcome, scratch[position])
                 if outcome.failure is None or len(self.ended) > 1:  # a first one is an error
                     last = f"{plan.label}, seed {plan.seed}, {plan.protocol}"
-                    self.tell(len(self.ended), len(self.planned), last, failed=self.n_failed)
+                    self._tell_of_runs(last)
                 if self._fails_fast and (failure := self.ended[plan].failure):
                     raise RunFailed(
                         f"{plan.label}, seed {plan.seed}, failed, which ends the study: "
@@ -265,6 +265,9 @@ class AblationRuns:
         except MalformedAnswer as error:
             return replace(outcome, failure=Failure.MALFORMED, reason=str(error))
         return outcome
+
+    def _tell_of_runs(self, last: str) -> None:
+        self.tell(len(self.ended), len(self.planned), last, failed=self.n_failed)
 
     def tell(
         self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
