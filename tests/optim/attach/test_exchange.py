@@ -194,7 +194,7 @@ def test_a_checksum_sees_signs_and_places(layout: str) -> None:
 
 
 @compiled
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("n", [1, 63, 2048, 2049, 5000, 700_001])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_checksum_of_a_copy_is_that_of_a_pass_of_its_own(
@@ -203,13 +203,14 @@ def test_the_checksum_of_a_copy_is_that_of_a_pass_of_its_own(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     sources = [torch.rand(n, dtype=dtype), torch.rand(5, dtype=dtype)]
+    sources.append(torch.rand(n // 9 + 1, 5, 3, 3).to(dtype, memory_format=torch.channels_last))
     stream = Stream(keys=(1,), step=2, rule=3)
     for table in (None, normal_levels()):
         made = [torch.empty_like(s) for s in sources]
-        found = run_native(stream, table, [0, 1], made, [0.1, 0.2], sources=sources)
+        found = run_native(stream, table, [0, 1, 2], made, [0.1, 0.2, 0.3], sources=sources)
         assert found is not None
         assert torch.equal(found, checksums_native(made))
-    found = add_native(stream, sources, [0.5], made, [0.1, 0.2], sources=sources)
+    found = add_native(stream, sources, [0.5], made, [0.1, 0.2, 0.3], sources=sources)
     assert found is not None
     assert torch.equal(found, checksums_native(made))
     torch.set_num_threads(before)

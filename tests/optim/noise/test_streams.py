@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from antifragile.optim.noise import kernel as native
-from antifragile.optim.noise.kernel import copy_native, is_native, load_noise_kernel, run_native
+from antifragile.optim.noise.kernel import (
+    checksums_native,
+    copy_native,
+    is_native,
+    load_noise_kernel,
+    run_native,
+)
 from antifragile.optim.noise.streams import (
     Stream,
     draw,
@@ -21,6 +27,8 @@ from antifragile.optim.noise.streams import (
 from tests.required_here import not_here
 
 TABLES = {"signs": lambda: None, "normal": normal_levels, "uniform": uniform_levels}
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+CHANNELS_LAST = [(7, 3, 3, 3), (1, 5, 2, 2), (33, 100, 5, 3), (5, 700, 2, 1), (4, 3, 2, 5, 3)]
 SHAPES = [(1,), (127,), (128,), (129,), (2049,), (37, 61), (3, 5, 2)]
 compiled = pytest.mark.skipif(load_noise_kernel() is None, reason="the noise kernel was not built")
 
@@ -28,6 +36,12 @@ compiled = pytest.mark.skipif(load_noise_kernel() is None, reason="the noise ker
 def test_the_kernel_that_other_tests_ask_for_is_built() -> None:
     if load_noise_kernel() is None:
         not_here("the compiled noise kernel was not built, or cannot be loaded")
+
+
+def last(tensor: Tensor) -> Tensor:
+    """Lay out channels last where there are channels."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return tensor.contiguous(memory_format=formats.get(tensor.ndim, torch.contiguous_format))
 
 
 def stream(seed: int = 1, step: int = 0, rule: int = 0) -> Stream:
@@ -54,19 +68,56 @@ def test_philox_gives_the_published_answers(
 
 
 @compiled
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("table", TABLES)
-def test_the_kernel_adds_the_same_bits(table: str, dtype: torch.dtype) -> None:
-    like = [torch.rand(shape, dtype=dtype) for shape in SHAPES]
+@pytest.mark.parametrize("scale", [0.1, 1e-6, 1e30])
+def test_the_kernel_adds_the_same_bits(table: str, dtype: torch.dtype, scale: float) -> None:
+    shapes = [*SHAPES, *CHANNELS_LAST]
+    like = [last(torch.rand(shape).sub(0.5).mul(10 * scale).to(dtype)) for shape in shapes]
     ours, theirs = [t.clone() for t in like], [t.clone() for t in like]
-    indices, sizes = list(range(7, 7 + len(like))), [0.1 * i for i in range(len(like))]
+    indices, sizes = list(range(7, 7 + len(like))), [scale * i for i in range(len(like))]
     address = stream(seed=2**63 + 5, step=77, rule=3)
+    assert is_native(ours)
     run_native(address, TABLES[table](), indices, ours, sizes)
     for target, noise, size in zip(
         theirs, draw(address, TABLES[table](), indices, like), sizes, strict=True
     ):
         target.add_(noise.mul_(size))
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    for mine, target in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, target, rtol=0, atol=0, equal_nan=True)
+
+
+@compiled
+@pytest.mark.parametrize("lengths", [65536, 7])  # vectors, and what remains of them
+def test_every_float16_number_is_read_and_written_as_it_is(lengths: int) -> None:
+    every = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.float16)
+    sources = list(every.split(lengths))
+    targets, zeros = [torch.empty_like(s) for s in sources], [0.0] * len(sources)
+    run_native(stream(), None, range(len(sources)), targets, zeros, sources=sources)
+    torch.testing.assert_close(torch.cat(targets), every, rtol=0, atol=0, equal_nan=True)
+
+
+@compiled
+@given(
+    shape=st.lists(st.integers(0, 9), min_size=4, max_size=5),
+    dtype=st.sampled_from(DTYPES),
+    table=st.sampled_from(list(TABLES)),
+    replicas=st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_channels_last_get_the_same_bits(
+    shape: list[int], dtype: torch.dtype, table: str, replicas: bool
+) -> None:
+    plain = torch.rand(shape).to(dtype)
+    keys = tuple(range(shape[0])) if replicas and shape[0] else (0,)
+    address = Stream(keys=keys, step=1, rule=2, batched=replicas)
+    found = []
+    for source in (plain, last(plain)):
+        target = torch.empty_like(source)
+        sums = run_native(address, TABLES[table](), [3], [target], [0.5], sources=[source])
+        assert sums is None or torch.equal(sums, checksums_native([target]))
+        found.append(target)
+    assert torch.equal(*found)
 
 
 @compiled
@@ -76,8 +127,9 @@ def test_threads_change_no_bit(table: str) -> None:
     before = torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        parts.append([torch.zeros(1_200_001), torch.zeros(700)])
-        run_native(stream(), TABLES[table](), [0, 1], parts[-1], [0.5, 0.25])
+        sizes = [(1_200_001,), (700,), (300, 64, 9, 5), (3, 33_001, 3, 5)]
+        parts.append([last(torch.zeros(size)) for size in sizes])
+        run_native(stream(), TABLES[table](), range(4), parts[-1], [0.5, 0.25, 1.0, 2.0])
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*parts, strict=True))
 
@@ -127,8 +179,13 @@ def test_a_write_by_the_kernel_is_seen_by_autograd() -> None:
 
 
 def test_tensors_the_kernel_cannot_take_are_left_to_torch() -> None:
-    assert not is_native([torch.zeros(4, dtype=torch.float16)])
     assert not is_native([torch.zeros(4, 4).t()[:2]])
+    assert not is_native([torch.zeros(4, 5).t()])
+    assert not is_native([torch.zeros(4, dtype=torch.int16)])
+    plain = torch.zeros(4, 5, 3, 3)
+    assert not is_native([plain], [last(plain)])
+    assert not is_native([last(plain)], [plain])
+    assert is_native([last(plain)], [last(plain)])
 
 
 @pytest.mark.parametrize("table", ["normal", "uniform"])

@@ -30,7 +30,7 @@ from antifragile.optim.attach.own_weights import (
     is_viewed,
 )
 from antifragile.optim.attach.selection import Slot
-from antifragile.optim.noise.kernel import can_check, checksums_native, copy_native, is_native
+from antifragile.optim.noise.kernel import can_add, can_check, checksums_native, copy_native
 
 logger = logging.getLogger(__name__)
 
@@ -294,7 +294,7 @@ def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     if not targets:
         return
     is_large = sum(source.nbytes for source in sources) >= _LARGE
-    if is_large and _are_alike(targets, sources) and is_native([*targets, *sources]):
+    if is_large and _are_alike(targets, sources) and can_add(targets, sources):
         copy_native(targets, sources)
     else:
         torch._foreach_copy_(targets, sources)

@@ -87,8 +87,7 @@ class Filterwise(OutOfPlaceNoise):
         sources: Sequence[Tensor] | None = None,
     ) -> Tensor | None:
         table = self.noise.table() if isinstance(self.noise, Gaussian | Uniform) else None
-        tensors = [*targets, *(sources or ())]
-        if table is not None and all(p.numel() for p in targets) and is_native(tensors):
+        if table is not None and all(p.numel() for p in targets) and is_native(targets, sources):
             norms = [filter_norms(p, is_batched=site.is_batched) for p in site.parameters]
             factors = [norm.contiguous() for norm in norms]
             return run_native(

@@ -45,7 +45,7 @@ class Drawn(OutOfPlaceNoise):
         *,
         sources: Sequence[Tensor] | None = None,
     ) -> Tensor | None:
-        if (run := kernel_for([*targets, *(sources or ())])) is not None:
+        if (run := kernel_for(targets, sources)) is not None:
             return run(site.stream, self.table(), site.indices, targets, sizes, sources=sources)
         return super().add(site, targets, sizes, sources=sources)
 

@@ -3,7 +3,7 @@
 It can also write perturbed copies in that pass, copies large tensors past the caches, and computes
 checksums.
 
-Where the kernel was not built, and for tensors that it cannot take (float16, not contiguous),
+Where the kernel was not built, and for tensors that it cannot take (views, transposed matrices),
 torch computes the same bits more slowly; on GPUs the kernel in `gpu.py` does.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -31,8 +32,10 @@ _ENTRY_POINTS = {
     torch.float32: "antifragile_run_float32",
     torch.float64: "antifragile_run_float64",
     torch.bfloat16: "antifragile_run_bfloat16",
+    torch.float16: "antifragile_run_float16",
     torch.uint8: "antifragile_run_bytes",  # checksums and copies of any other
 }
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _WRITE, _ADD, _COPY, _CHECK, _ALONG = range(5)
 
 
@@ -57,6 +60,8 @@ class _Job(ctypes.Structure):
         ("factors", ctypes.POINTER(ctypes.c_void_p)),
         ("filters", ctypes.POINTER(ctypes.c_int64)),
         ("scales", ctypes.POINTER(ctypes.c_double)),
+        ("channels", ctypes.POINTER(ctypes.c_int64)),
+        ("places", ctypes.POINTER(ctypes.c_int64)),
     )
 
 
@@ -76,12 +81,15 @@ def load_noise_kernel() -> dict[torch.dtype, Callable[[object], None]] | None:
     return None
 
 
-def kernel_for(tensors: Sequence[Tensor]) -> Callable[..., Tensor | None] | None:
+def kernel_for(
+    targets: Sequence[Tensor], sources: Sequence[Tensor] | None = None
+) -> Callable[..., Tensor | None] | None:
     """Choose the kernel for these tensors: `run_native`, `gpu.run_on_gpu`, or None for torch."""
-    if is_native(tensors):
+    if is_native(targets, sources):
         return run_native
-    gpu = _gpu_kernel() if tensors[0].device.type == "cuda" else None
-    return gpu.run_on_gpu if gpu is not None and gpu.can_run_on_gpu(tensors) else None
+    gpu = _gpu_kernel() if targets[0].device.type == "cuda" else None
+    can = gpu is not None and gpu.can_run_on_gpu([*targets, *(sources or ())])
+    return gpu.run_on_gpu if gpu is not None and can else None
 
 
 @cache
@@ -93,15 +101,32 @@ def _gpu_kernel() -> ModuleType | None:
         return None
 
 
-def is_native(tensors: Sequence[Tensor]) -> bool:
-    """Whether the compiled kernel can perturb all of these tensors."""
-    dtype = tensors[0].dtype
-    is_known = dtype in _ENTRY_POINTS and dtype.is_floating_point
-    return is_known and all(t.is_contiguous() for t in tensors) and can_check(tensors)
+def is_native(targets: Sequence[Tensor], sources: Sequence[Tensor] | None = None) -> bool:
+    """Whether the compiled kernel can perturb all of these tensors, or copies of their sources."""
+    dtype, layouts = targets[0].dtype, [_layout(target) for target in targets]
+    is_known = dtype in _ENTRY_POINTS and dtype.is_floating_point and None not in layouts
+    if not (is_known and can_check(targets)):
+        return False
+    return not sources or ([_layout(s) for s in sources] == layouts and can_check(sources))
+
+
+def _layout(tensor: Tensor) -> tuple[int, int] | None:
+    """Describe how a tensor lies in memory.
+
+    Returns:
+        (0, 1) for contiguous tensors; the channels, and the elements of each in a filter, for those
+        in a channels-last format; None for others.
+    """
+    if tensor.is_contiguous():
+        return 0, 1
+    last = _CHANNELS_LAST.get(tensor.ndim)
+    if last is None or not tensor.is_contiguous(memory_format=last):
+        return None
+    return tensor.shape[1], math.prod(tensor.shape[2:])
 
 
 def can_add(*lists: Sequence[Tensor]) -> bool:
-    """Whether `add_native` can add these tensors, list to list: they lie alike in memory."""
+    """Whether `add_native` can add from list to list: these tensors lie alike in memory."""
     everything = [tensor for tensors in lists for tensor in tensors]
     dtype = everything[0].dtype
     is_known = dtype in _ENTRY_POINTS and dtype.is_floating_point
@@ -148,10 +173,11 @@ def run_native(
         stream: Seeds, step and rule number.
         table: (32768,) float32 magnitudes, or None for signs.
         indices: Positions of the targets' parameters in the optimizer.
-        targets: Contiguous CPU tensors of one dtype.
+        targets: CPU tensors of one dtype, contiguous or in a channels-last format.
         sizes: A number, or (R,) numbers, per target.
         adds: False overwrites the targets.
-        sources: Tensors that the targets become perturbed copies of; None perturbs the targets.
+        sources: Tensors that the targets become perturbed copies of, which lie alike; None perturbs
+            the targets.
         factors: For noise with magnitudes, a factor of each filter of each target, contiguous and
             of the targets' dtype; filters are equal stretches of a target.
 
@@ -159,8 +185,9 @@ def run_native(
         Checksums of targets that are perturbed copies without replicas, (K,) int64; else None.
     """
     n_parameters, n_replicas = len(targets), len(stream.keys)
-    counts, parameters, keys = _constants(
-        tuple([target.numel() for target in targets]), tuple(indices), stream.keys
+    shapes = [(target.numel(), *(_layout(target) or (0, 1))) for target in targets]
+    counts, channels, places, parameters, keys = _constants(
+        tuple(shapes), tuple(indices), stream.keys
     )
     job = _Job(
         _addresses(targets),
@@ -175,6 +202,8 @@ def run_native(
         stream.step,
         stream.rule,
         _ADD if adds else _WRITE,
+        channels=channels,
+        places=places,
     )
     if factors is not None:
         assert table is not None, "signs have no magnitudes"
@@ -221,8 +250,8 @@ def copy_native(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     """Copy past the caches: faster than torch for tensors larger than they are, slower for smaller.
 
     Args:
-        targets: Contiguous CPU tensors of one dtype.
-        sources: Tensors of the same kind and sizes.
+        targets: Dense CPU tensors of one dtype.
+        sources: Tensors that lie as the targets do, and of their dtype.
     """
     counts = [target.numel() for target in targets]
     job = _Job(targets=_addresses(targets), sources=_addresses(sources), n_replicas=1)
@@ -294,14 +323,27 @@ def _flat(sizes: Sequence[float | Tensor], stream: Stream) -> Sequence[float]:
 
 @lru_cache(maxsize=64)
 def _constants(
-    counts: tuple[int, ...], indices: tuple[int, ...], keys: tuple[int, ...]
+    shapes: tuple[tuple[int, int, int], ...], indices: tuple[int, ...], keys: tuple[int, ...]
 ) -> tuple[
-    ctypes.Array[ctypes.c_int64], ctypes.Array[ctypes.c_uint32], ctypes.Array[ctypes.c_uint64]
+    ctypes.Array[ctypes.c_int64] | ctypes.Array[ctypes.c_uint32] | ctypes.Array[ctypes.c_uint64],
+    ...,
 ]:
-    """Arrays that stay the same over steps: elements of one replica, parameter numbers, keys."""
-    each = [count // len(keys) for count in counts]
+    """Arrays that stay the same over steps.
+
+    Args:
+        shapes: Elements of all replicas, channels and places (`_layout`) of each target.
+        indices: Parameter numbers.
+        keys: Seeds of the replicas.
+
+    Returns:
+        Elements of one replica, channels and places of each target; parameter numbers; keys.
+    """
+    counts, channels, places = zip(*shapes, strict=True)
+    numbers = ctypes.c_int64 * len(shapes)
     return (
-        (ctypes.c_int64 * len(each))(*each),
+        numbers(*[count // len(keys) for count in counts]),
+        numbers(*channels),
+        numbers(*places),
         (ctypes.c_uint32 * len(indices))(*indices),
         (ctypes.c_uint64 * len(keys))(*keys),
     )

@@ -34,14 +34,20 @@ def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
     are added up by pieces, and the pieces in float64. No norm is rounded to half precision.
     """
     if is_batched:
-        norms = [_row_norms(t.reshape(len(t), -1)) for t in tensors]
+        norms = [_row_norms(_rows(t)) for t in tensors]
     elif any(t.numel() > _LONG or t.element_size() < 4 for t in tensors):
-        norms = [_row_norms(t.reshape(1, -1))[0] for t in tensors]
+        norms = [_row_norms(_rows(t[None]))[0] for t in tensors]
     else:
         norms = list(torch._foreach_norm(list(tensors)))
         if all(norm.dtype is norms[0].dtype for norm in norms):
             return torch.stack(norms).double()
     return torch.stack([norm.double() for norm in norms], dim=-1)
+
+
+def _rows(batch: Tensor) -> Tensor:
+    """Shape each replica as a row, its elements in the order of the memory: nothing is copied."""
+    order = sorted(range(1, batch.ndim), key=batch.stride, reverse=True)
+    return batch.permute(0, *order).reshape(len(batch), -1)
 
 
 def _row_norms(rows: Tensor) -> Tensor:

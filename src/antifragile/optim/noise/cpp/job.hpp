@@ -26,9 +26,12 @@ struct Job {
     const void* const* factors;  // (K), of all filters of all replicas, or null; or directions
     const int64_t* filters;      // (K), elements of one filter, or null
     const double* scales;        // (R), or null
+    const int64_t* channels;     // (K), of a filter, where they are innermost in memory
+    const int64_t* places;       // (K), elements of such a channel; 1 for contiguous tensors
 };
 
-// One contiguous stretch of one replica of one parameter, starting at a whole stretch.
+// One stretch of memory of one replica of one parameter, starting at a whole stretch; and at a whole
+// filter where the channels of a filter are innermost, element by element of each.
 struct Row {
     void* target;        // added to, or written to
     const void* source;  // what the target becomes a perturbed copy of, or null; of COPY a plain one
@@ -41,10 +44,16 @@ struct Row {
     const void* factors;  // of all filters of the replica, or null; the direction of ALONG
     int64_t filter;       // elements of one filter
     double scale;         // of ALONG
+    int64_t channels, places;
 };
 
 // A bfloat16 number: the upper half of a float.
 struct bfloat {
+    uint16_t bits;
+};
+
+// A float16 number of IEEE 754.
+struct half {
     uint16_t bits;
 };
 
@@ -53,10 +62,11 @@ struct Work {
     void (*signs)(const Row&, const Job&);
     void (*levels)(const Row&, const Job&, bool gathers);
     void (*along)(const Row&, const Job&);
+    void (*across)(const Row&, const Job&, bool gathers);  // signs and levels, channels innermost
 };
 
 // What is compiled for every generation of processors.
 struct Rows {
-    Work of_float, of_double, of_bfloat;
+    Work of_float, of_double, of_bfloat, of_half;
     void (*check)(const Row&, int64_t item);
 };

@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -22,6 +24,7 @@ constexpr int64_t SHARE = 1 << 18;  // elements for which a further thread pays
 
 #define VECTOR 128  // bits of the vectors of rows.hpp
 namespace plain {
+#include "elements.hpp"
 #include "rows.hpp"
 }
 #undef VECTOR
@@ -29,17 +32,19 @@ namespace plain {
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define GENERATIONS
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,bmi2")
+#pragma GCC target("avx2,fma,bmi2,f16c")
 #define VECTOR 256
 namespace v3 {
+#include "elements.hpp"
 #include "rows.hpp"
 }
 #undef VECTOR
 #pragma GCC pop_options
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,prefer-vector-width=512")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2,f16c,prefer-vector-width=512")
 #define VECTOR 512
 namespace v4 {
+#include "elements.hpp"
 #include "rows.hpp"
 }
 #undef VECTOR
@@ -59,7 +64,7 @@ Rows best_rows() {
         __builtin_cpu_supports("avx512cd"))
         return v4::ROWS;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("bmi2"))
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c"))
         return v3::ROWS;
 #endif
     return plain::ROWS;
@@ -132,6 +137,8 @@ std::vector<Row> rows_of(const Job& job) {
                 row.key = job.keys[r];
                 row.size = job.sizes[k * job.n_replicas + r];
                 row.parameter = job.parameters[k];
+                row.channels = job.channels[k];
+                row.places = job.places[k];
             }
             if (job.filters) {
                 row.filter = job.filters[k];
@@ -145,18 +152,21 @@ std::vector<Row> rows_of(const Job& job) {
 // Rows cut at whole stretches, so that several threads get about equally many elements.
 template <class T>
 std::vector<Row> cut(const std::vector<Row>& rows, const Job& job, int64_t share) {
-    share = (share + STRETCH - 1) / STRETCH * STRETCH;
     std::vector<Row> pieces;
-    for (const Row& row : rows)
-        for (int64_t at = 0; at < row.count; at += share) {
+    for (const Row& row : rows) {
+        const int64_t filter = row.places > 1 ? row.channels * row.places : 1;
+        const int64_t whole = std::lcm(STRETCH, filter);
+        const int64_t step = (share + whole - 1) / whole * whole;
+        for (int64_t at = 0; at < row.count; at += step) {
             Row piece = row;
             piece.target = static_cast<T*>(row.target) + at;
             if (row.source) piece.source = static_cast<const T*>(row.source) + at;
             if (job.action == ALONG) piece.factors = static_cast<const T*>(row.factors) + at;
             piece.begin = at;
-            piece.count = row.count - at < share ? row.count - at : share;
+            piece.count = row.count - at < step ? row.count - at : step;
             pieces.push_back(piece);
         }
+    }
     return pieces;
 }
 
@@ -199,6 +209,8 @@ void run(const Job& job, const Work* work) {
             made.rows.check(row, sizeof(T));
         else if (job.action == ALONG)
             work->along(row, job);
+        else if (row.places > 1)
+            work->across(row, job, made.gathers);
         else if (job.table)
             work->levels(row, job, made.gathers);
         else
@@ -213,6 +225,7 @@ extern "C" {
 void antifragile_run_float32(const Job* job) { run<float>(*job, &choice().rows.of_float); }
 void antifragile_run_float64(const Job* job) { run<double>(*job, &choice().rows.of_double); }
 void antifragile_run_bfloat16(const Job* job) { run<bfloat>(*job, &choice().rows.of_bfloat); }
+void antifragile_run_float16(const Job* job) { run<half>(*job, &choice().rows.of_half); }
 void antifragile_run_bytes(const Job* job) { run<char>(*job, nullptr); }
 
 // Makes the file an importable extension module; it is loaded by ctypes.

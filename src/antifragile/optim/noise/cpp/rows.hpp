@@ -115,49 +115,9 @@ struct Checksum {
     }
 };
 
-// Elements of type T are computed with as W, and rounded to a T after every operation.
-template <class T>
-struct Computed {
-    typedef T W;
-};
-template <>
-struct Computed<bfloat> {
-    typedef float W;
-};
-
-INLINE float load(const float* from) { return *from; }
-INLINE double load(const double* from) { return *from; }
-INLINE float load(const bfloat* from) {
-    const uint32_t bits = uint32_t(from->bits) << 16;
-    float x;
-    std::memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-INLINE void store(float* to, float x) { *to = x; }
-INLINE void store(double* to, double x) { *to = x; }
-INLINE void store(bfloat* to, float x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
-    bits = (bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16;  // to the nearest, ties to even
-    to->bits = is_nan ? uint16_t(0x7FC0) : uint16_t(bits);
-}
-
-template <class T, class W>
-INLINE W rounded(W x) {
-    T stored;
-    store(&stored, x);
-    return load(&stored);
-}
-
 // Returns x with its sign changed if bit number `bit` of the word is set.
 INLINE float turned(float x, uint32_t word, int bit) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    bits ^= (word << (31 - bit)) & 0x80000000u;
-    std::memcpy(&x, &bits, sizeof x);
-    return x;
+    return float_of(bits_of(x) ^ ((word << (31 - bit)) & 0x80000000u));
 }
 INLINE double turned(double x, uint32_t word, int bit) {
     uint64_t bits;
@@ -167,15 +127,29 @@ INLINE double turned(double x, uint32_t word, int bit) {
     return x;
 }
 
+constexpr int64_t CHUNK = GROUP * 8;  // levels from one group of blocks
+
 // Whether an element of noise is written, added to the target, or added to the source.
 enum Put { WRITES, ADDS, COPIES };
 
 template <Put HOW, class T, class W>
-INLINE void put(W noise, T* __restrict target, const T* __restrict source) {
-    store(target, HOW == WRITES ? noise : load(HOW == ADDS ? target : source) + noise);
+INLINE void put(const W* __restrict noise, T* __restrict target, const T* __restrict source,
+                int64_t count) {
+    const T* before = HOW == ADDS ? target : source;
+    if constexpr (std::is_same_v<T, half>) {
+        float sums[CHUNK];
+        for (int64_t at = 0; at < count; at += CHUNK) {
+            const int64_t n = count - at < CHUNK ? count - at : CHUNK;
+            if (HOW != WRITES) widen(before + at, sums, n);
+            for (int64_t i = 0; i < n; ++i)
+                sums[i] = HOW == WRITES ? noise[at + i] : sums[i] + noise[at + i];
+            narrow(sums, target + at, n);
+        }
+    } else {
+        for (int64_t i = 0; i < count; ++i)
+            store(target + i, HOW == WRITES ? noise[i] : load(before + i) + noise[i]);
+    }
 }
-
-constexpr int64_t CHUNK = GROUP * 8;  // levels from one group of blocks
 
 // Multiplies noise by the factors of the filters that its elements belong to.
 template <class T, class W>
@@ -184,7 +158,8 @@ INLINE void by_filter(W* noise, int64_t count, const Row& row, int64_t at) {
     at += row.begin;
     if (at / row.filter == (at + CHUNK - 1) / row.filter) {  // a fixed number is faster
         const W factor = load(factors + at / row.filter);
-        for (int i = 0; i < CHUNK; ++i) noise[i] = rounded<T>(noise[i] * factor);
+        for (int i = 0; i < CHUNK; ++i) noise[i] *= factor;
+        round_all<T>(noise, CHUNK);
         return;
     }
     for (int64_t done = 0; done < count;) {
@@ -210,14 +185,13 @@ INLINE void signs(const Row& row, const Job& job) {
         for (int64_t w = 0; w < GROUP * 4; ++w) {
             const uint32_t word = words[w];
             const int64_t from = at + w * 32;
-            if (from + 32 <= row.count)
-                for (int bit = 0; bit < 32; ++bit)
-                    put<HOW>(turned(size, word, bit), target + from + bit,
-                             source + (HOW == COPIES ? from + bit : 0));
-            else
-                for (int bit = 0; from + bit < row.count; ++bit)
-                    put<HOW>(turned(size, word, bit), target + from + bit,
-                             source + (HOW == COPIES ? from + bit : 0));
+            W noise[32];
+            for (int bit = 0; bit < 32; ++bit) noise[bit] = turned(size, word, bit);
+            if (from + 32 <= row.count)  // a fixed number is faster
+                put<HOW>(noise, target + from, source + (HOW == COPIES ? from : 0), 32);
+            else if (from < row.count)
+                put<HOW>(noise, target + from, source + (HOW == COPIES ? from : 0),
+                         row.count - from);
         }
         if (row.checksum) {
             const int64_t count = row.count - at < STRETCH ? row.count - at : STRETCH;
@@ -275,15 +249,16 @@ INLINE void levels(const Row& row, const Job& job) {
         std::memcpy(halves, words, sizeof halves);  // the lower half of a word comes first
         magnitudes<GATHERS>(halves, job.table, found);
         const int64_t count = row.count - at < CHUNK ? row.count - at : CHUNK;
-        for (int i = 0; i < CHUNK; ++i) noise[i] = rounded<T>(turned(W(found[i]), halves[i], 15));
+        for (int i = 0; i < CHUNK; ++i) noise[i] = turned(W(found[i]), halves[i], 15);
+        round_all<T>(noise, CHUNK);
         if (row.factors) by_filter<T>(noise, count, row, at);
-        for (int i = 0; i < CHUNK; ++i) noise[i] = rounded<T>(noise[i] * size);
+        for (int i = 0; i < CHUNK; ++i) noise[i] *= size;
+        round_all<T>(noise, CHUNK);
+        const T* from = source + (HOW == COPIES ? at : 0);
         if (count == CHUNK)  // a fixed number is faster
-            for (int64_t i = 0; i < CHUNK; ++i)
-                put<HOW>(noise[i], target + at + i, source + (HOW == COPIES ? at + i : 0));
+            put<HOW>(noise, target + at, from, CHUNK);
         else
-            for (int64_t i = 0; i < count; ++i)
-                put<HOW>(noise[i], target + at + i, source + (HOW == COPIES ? at + i : 0));
+            put<HOW>(noise, target + at, from, count);
         if (row.checksum) {
             sum.take(target + at, count * int64_t(sizeof(T)));
             const int64_t next = at + CHUNK;
@@ -293,18 +268,40 @@ INLINE void levels(const Row& row, const Job& job) {
 }
 
 template <Put HOW, class T>
-INLINE void along(const Row& row) {
+INLINE void chunk_along(const Row& row, const T* direction, T* target, const T* source,
+                        int64_t count) {
     typedef typename Computed<T>::W W;
     const W size = W(row.size), scale = W(row.scale);
+    if constexpr (!std::is_same_v<T, half>) {  // without a stop in memory
+        for (int64_t i = 0; i < count; ++i) {
+            const W one = rounded<T>(size * rounded<T>(scale * load(direction + i)));
+            put<HOW>(&one, target + i, source + (HOW == COPIES ? i : 0), 1);
+        }
+        return;
+    }
+    W noise[CHUNK];
+    widen(direction, noise, count);
+    for (int64_t i = 0; i < count; ++i) noise[i] *= scale;
+    round_all<T>(noise, count);
+    for (int64_t i = 0; i < count; ++i) noise[i] *= size;
+    round_all<T>(noise, count);
+    put<HOW>(noise, target, source, count);
+}
+
+template <Put HOW, class T>
+INLINE void along(const Row& row) {
     Checksum sum;
     const T* __restrict direction = static_cast<const T*>(row.factors);
     T* __restrict target = static_cast<T*>(row.target);
     const T* __restrict source = static_cast<const T*>(row.source);
     for (int64_t at = 0; at < row.count; at += STRETCH) {
         const int64_t end = row.count - at < STRETCH ? row.count : at + STRETCH;
-        for (int64_t i = at; i < end; ++i) {
-            const W noise = rounded<T>(size * rounded<T>(scale * load(direction + i)));
-            put<HOW>(noise, target + i, source + (HOW == COPIES ? i : 0));
+        for (int64_t from = at; from < end; from += CHUNK) {
+            const T* before = source + (HOW == COPIES ? from : 0);
+            if (from + CHUNK <= end)  // a fixed number is faster
+                chunk_along<HOW>(row, direction + from, target + from, before, CHUNK);
+            else
+                chunk_along<HOW>(row, direction + from, target + from, before, end - from);
         }
         if (row.checksum) {
             sum.take(target + at, (end - at) * int64_t(sizeof(T)));
@@ -349,17 +346,82 @@ void any_along(const Row& row, const Job&) {
         along<ADDS, T>(row);
 }
 
-void check(const Row& row, int64_t item) {
+// Adds the checksums of the stretches from one element to another.
+INLINE void check_range(const Row& row, int64_t item, int64_t from, int64_t to) {
     Checksum sum;
-    const char* from = static_cast<const char*>(row.target);
-    for (int64_t at = 0; at < row.count; at += STRETCH) {
-        const int64_t count = row.count - at < STRETCH ? row.count - at : STRETCH;
-        sum.take(from + at * item, count * item);
+    for (int64_t at = from; at < to; at += STRETCH) {
+        const int64_t count = to - at < STRETCH ? to - at : STRETCH;
+        sum.take(static_cast<const char*>(row.target) + at * item, count * item);
         sum.finish(row, at);
     }
 }
 
-constexpr Rows ROWS = {{any_signs<float>, any_levels<float>, any_along<float>},
-                       {any_signs<double>, any_levels<double>, any_along<double>},
-                       {any_signs<bfloat>, any_levels<bfloat>, any_along<bfloat>},
-                       check};
+void check(const Row& row, int64_t item) { check_range(row, item, 0, row.count); }
+
+// Puts the noise of one filter where its channels lie side by side.
+template <Put HOW, class T>
+INLINE void across(const T* __restrict noise, T* __restrict target, const T* __restrict source,
+                   const Row& row) {
+    typedef typename Computed<T>::W W;
+    W values[CHUNK];
+    for (int64_t place = 0; place < row.places; ++place)
+        for (int64_t channel = 0; channel < row.channels; channel += CHUNK) {
+            const int64_t left = row.channels - channel, count = left < CHUNK ? left : CHUNK;
+            const T* from = noise + channel * row.places + place;
+            if constexpr (std::is_same_v<T, half>) {
+                T side[CHUNK];
+                for (int64_t i = 0; i < count; ++i) side[i] = from[i * row.places];
+                widen(side, values, count);
+            } else {
+                for (int64_t i = 0; i < count; ++i) values[i] = load(from + i * row.places);
+            }
+            const int64_t at = place * row.channels + channel;
+            put<HOW>(values, target + at, source + (HOW == COPIES ? at : 0), count);
+        }
+}
+
+// Draws the noise of a few whole filters at a time to a buffer, in the order of its addresses.
+template <class T>
+void any_across(const Row& row, const Job& job, bool gathers) {
+    constexpr int64_t grain = 128;  // elements of a block of signs
+    const int64_t filter = row.channels * row.places;
+    const int64_t tile = filter * (filter < STRETCH ? STRETCH / filter : 1);
+    std::vector<T> drawn(size_t(tile + grain));
+    Job writes = job;
+    writes.action = WRITE;
+    Row noise = row;
+    noise.target = drawn.data();
+    noise.source = nullptr;
+    noise.checksum = nullptr;
+    int64_t checked = 0;
+    for (int64_t at = 0; at < row.count; at += tile) {
+        const int64_t end = row.count - at < tile ? row.count : at + tile;
+        const int64_t before = (row.begin + at) % grain;
+        noise.begin = row.begin + at - before;
+        noise.count = end - at + before;
+        if (job.table)
+            any_levels<T>(noise, writes, gathers);
+        else
+            any_signs<T>(noise, writes);
+        for (int64_t from = at; from < end; from += filter) {
+            const T* values = drawn.data() + before + (from - at);
+            T* target = static_cast<T*>(row.target) + from;
+            if (row.source)
+                across<COPIES>(values, target, static_cast<const T*>(row.source) + from, row);
+            else if (job.action == ADD)
+                across<ADDS, T>(values, target, nullptr, row);
+            else
+                across<WRITES, T>(values, target, nullptr, row);
+        }
+        if (row.checksum) {
+            const int64_t whole = end < row.count ? end / STRETCH * STRETCH : end;
+            check_range(row, sizeof(T), checked, whole);
+            checked = whole;
+        }
+    }
+}
+
+template <class T>
+constexpr Work WORK = {any_signs<T>, any_levels<T>, any_along<T>, any_across<T>};
+
+constexpr Rows ROWS = {WORK<float>, WORK<double>, WORK<bfloat>, WORK<half>, check};
