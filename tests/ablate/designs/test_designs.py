@@ -104,6 +104,40 @@ def test_failed_runs_do_not_stop_a_design(name: str) -> None:
     assert judged.table["difference"].notna().all()
 
 
+@pytest.mark.parametrize("name", ["leave-one-out", "add-one-in", "pairwise", "path"])
+def test_what_training_cannot_do_without_is_ranked_first(name: str) -> None:
+    def diverging(ablated: Configuration, seed: int) -> float:
+        return (
+            -np.inf if "d" in ablated and ablated != {"a", "b", "c", "d"} else noisy(ablated, seed)
+        )
+
+    design = ALL[name](components=["a", "b", "c", "d"], seeds=SEEDS)
+    values = complete(design, diverging)
+    judged = judge_contrasts(design.contrasts(values), Judgement())
+    rows = judged.of(CONTRIBUTION)
+    if name == "add-one-in":  # without all of them it trains, with one alone it does not
+        assert (rows["difference"].loc[["a", "b", "c"]] == -np.inf).all()
+        return
+    if name == "path":
+        assert list(rows.index)[-1] == "d"
+        return
+    assert rows["difference"].idxmax() == "d"
+    assert (rows.loc["d", "difference"], rows.loc["d", "verdict"]) == (np.inf, "positive")
+    assert np.isfinite(rows["difference"].loc[["a", "b", "c"]]).all()
+
+
+def test_pairs_that_both_diverge_say_nothing() -> None:
+    design = Pairwise(components=["a", "b"], seeds=range(10))
+    values = complete(design, lambda ablated, seed: -np.inf if len(ablated) != 1 else seed)
+    judged = judge_contrasts(design.contrasts(values), Judgement())
+    assert set(judged.table["question"]) == {CONTRIBUTION, INTERACTION}
+    assert (judged.of(CONTRIBUTION)["verdict"] == "negative").all()
+    assert redundant_pairs(judged.table) == []
+    hidden = complete(design, lambda ablated, seed: -np.inf if len(ablated) == 2 else 0.0)
+    notes = redundant_pairs(judge_contrasts(design.contrasts(hidden), Judgement()).table)
+    assert "both together let training diverge; each stands in for the other" in notes[0]
+
+
 def test_pairwise_finds_redundancy_and_need() -> None:
     design = Pairwise(components=["a", "b", "c", "d"], seeds=range(10))
     judged = judge_contrasts(design.contrasts(complete(design, twins)), Judgement())

@@ -82,7 +82,7 @@ def test_a_wrong_value_is_named(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -1e308, 1e200])
-def test_a_diverged_run_counts_as_the_worst(
+def test_a_diverged_run_has_no_finite_value(
     plain: dict[str, Any], value: float, tmp_path: Path
 ) -> None:
     name = plain["metric"]
@@ -97,11 +97,12 @@ def test_a_diverged_run_counts_as_the_worst(
     others = [run.metrics for run in before.manifest.runs[1:] if run.metrics]
     worst = min(sign * metrics[name] for metrics in others)
     key = frozenset[str](), plain["runs"][0]["seed"]
-    values = run_values(after.manifest, after.manifest.protocols[0])
-    assert values[key] == worst
+    protocol = after.manifest.protocols[0]
+    assert run_values(after.manifest, protocol)[key] == float("-inf")
+    assert run_values(after.manifest, protocol, replaces=True)[key] == worst
+    assert (after.protocols[0].judged.table["minus_infinite"] == 1).all()
     rows = [row for row in checks_table(after).rows if row[0] == "diverged"]
     assert "baseline (retrain), 1 of " in str(rows[0][1])
-    assert "counted as the worst finite value" in str(rows[0][1])
 
 
 def test_a_number_of_400_digits_is_a_sentence(

@@ -111,7 +111,59 @@ def test_a_single_seed_and_equal_differences_are_judged_too(values: list[float])
     row = judge_contrasts(made(a=values), Judgement(margin=1.0)).table.iloc[0]
     assert row.difference == values[0]
     assert row.verdict == "open"
-    assert np.isnan(row.seeds_needed)
+    equal = len(values) > 1  # flips alone decide: 2 / 2**6 is below 0.05
+    assert row.seeds_needed == 6 if equal else np.isnan(row.seeds_needed)
+
+
+INFINITE = float("inf")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("n_diverged", [1, 4, 10])
+def test_a_training_that_diverges_is_shown_by_sign_flips_and_is_never_equivalent(
+    sign: int, n_diverged: int
+) -> None:
+    values = [sign * v for v in [INFINITE] * n_diverged + [0.001] * (10 - n_diverged)]
+    row = judge_contrasts(made(a=values), Judgement(margin=1.0)).table.iloc[0]
+    assert row.difference == sign * INFINITE
+    assert row.p == row.smallest_p
+    assert row.verdict == (PairedVerdict.POSITIVE if sign > 0 else PairedVerdict.NEGATIVE)
+    assert (row.plus_infinite, row.minus_infinite) == ((n_diverged, 0), (0, n_diverged))[sign < 0]
+    assert row[["low", "high", "size", "equivalence_p"]].isna().all()
+
+
+def test_rows_beside_one_that_diverged_are_judged_as_without_it() -> None:
+    little = noisy(0.01, 0.1, 10)
+    table = judge_contrasts(
+        made(some=[INFINITE, *little[1:]], both=[-INFINITE, INFINITE, *little[2:]], little=little),
+        Judgement(margin=0.5),
+    ).table.set_index("target")
+    assert table["verdict"].to_list() == ["open", "open", "equivalent"]
+    assert np.isnan(table.loc["both", "difference"])
+    alone = judge_contrasts(made(little=little), Judgement(margin=0.5)).table.iloc[0]
+    assert table.loc["little", "equivalence_p"] == alone.equivalence_p
+    assert table.loc["some", "seeds_needed"] > 10
+
+
+@given(st.lists(st.sampled_from([-2.0, -1.0, 0.5, 1.0, 2.0]), min_size=2, max_size=6), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_diverged_pair_counts_as_the_largest_of_its_row(
+    values: list[float], data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(values) - 1))
+    largest = max(abs(v) for n, v in enumerate(values) if n != place)
+    infinite, finite = list(values), list(values)
+    infinite[place], finite[place] = INFINITE, largest
+    one, other = (judge_contrasts(made(a=v), Judgement()).table.iloc[0] for v in (infinite, finite))
+    assert (one.p, one.verdict) == (other.p, other.verdict)
+
+
+def test_a_row_that_holds_a_replaced_number_is_not_equivalent() -> None:
+    contrasts = made(a=noisy(0.01, 0.1, 10), b=noisy(0.01, 0.1, 10, seed=1))
+    contrasts["replaced"] = (contrasts["target"] == "a") & (contrasts["seed"] < 2)
+    table = judge_contrasts(contrasts, Judgement(margin=0.5)).table.set_index("target")
+    assert table["verdict"].to_dict() == {"a": "open", "b": "equivalent"}
+    assert table["replaced"].to_dict() == {"a": 2, "b": 0}
 
 
 @settings(max_examples=8, deadline=None)

@@ -254,23 +254,86 @@ def with_metrics_of(arm: str, seeds: Sequence[int], metrics: dict[str, float]) -
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300])
 @pytest.mark.parametrize("seeds", [(1, 2), tuple(SEEDS)])
-def test_diverged_runs_count_as_the_worst_finite_value(value: float, seeds: Sequence[int]) -> None:
+def test_a_component_without_which_training_diverges_is_ranked_first(
+    value: float, seeds: Sequence[int]
+) -> None:
     manifest = with_metrics_of("none--identity", seeds, {"accuracy": value})
+    manifest = replace(manifest, judgement=Judgement(margin=50.0))  # wider than all effects
     results = read_results(manifest)
     rows = {row[0]: row for row in ablation_tables(results)[1].rows}
+    assert next(iter(rows)) == "none"
     assert [rows[name][2] for name in ("big", "none", "odd<i>")] == [10, 10, 10]
-    others = with_metrics_of("none--identity", seeds, {"f1": 0.0})
-    worst = min(run.metrics["accuracy"] for run in others.runs if "accuracy" in run.metrics)
-    replaced = with_metrics_of("none--identity", seeds, {"accuracy": worst})
-    assert (
-        rows["none"]
-        == {row[0]: row for row in ablation_tables(read_results(replaced))[1].rows}["none"]
-    )
+    assert rows["none"][3:7] == [None] * 4
+    clause = f"; {len(seeds)} of 10 diverged without it"
+    assert str(rows["none"][-1]).endswith(clause)
+    assert not str(rows["none"][-1]).startswith("equivalent")
+    before = {row[0]: row for row in ablation_tables(read_results(made_manifest()))[1].rows}
+    assert rows["big"][3:7] == before["big"][3:7]
     words = words_of(manifest)
-    assert words["diverged"].startswith(
-        f"none--identity (retrain), {len(seeds)} of 10 runs: accuracy is not finite; counted as"
+    assert words["diverged"] == (
+        f"none--identity (retrain), {len(seeds)} of 10 runs: accuracy is not finite"
     )
     assert "failed" not in words
+    figure = contributions_figure(results)
+    texts = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+    assert "Arrow: training diverged on one side." in texts
+
+
+def test_a_baseline_that_diverges_is_no_equivalence() -> None:
+    manifest = with_metrics_of("", (1, 2, 3), {"accuracy": float("nan")})
+    results = read_results(replace(manifest, judgement=Judgement(margin=50.0)))
+    rows = {row[0]: row for row in ablation_tables(results)[1].rows}
+    assert {str(row[-1]).partition("; ")[2] for row in rows.values()} == {
+        "3 of 10 diverged with it alone"
+    }
+    assert not any("equivalent" in str(row[-1]) for row in rows.values())
+    words = words_of(manifest)
+    assert "; diverged under 3 more" in words["baseline, retrain"]
+    assert "one of the two diverged in 3 of 10 pairs" in words["placebo"]
+
+
+def test_a_choice_of_variants_is_said() -> None:
+    assert "chosen" not in words_of(made_manifest())
+    assert "chosen" not in words_of(made_manifest(n_certified=3))
+    assert words_of(made_manifest(n_certified=26))["chosen"].startswith(
+        "3 of 26 certified variants"
+    )
+
+
+def test_in_means_over_many_runs_one_that_diverged_is_the_worst_and_nothing_equivalent() -> None:
+    names = ["a--identity", "b--identity"]
+    lost = frozenset(names[:1])
+    runs = [
+        run_of(sorted(c), s, float("nan") if c == lost and s == 1 else 90.0 + 0.01 * s * len(c))
+        for c in [BASELINE, *(frozenset([n]) for n in names), frozenset(names)]
+        for s in SEEDS
+    ]
+    manifest = made_manifest(
+        runs=tuple(runs),
+        arms=tuple(arm_of(name) for name in names),
+        design=DesignName.FACTORIAL,
+        judgement=Judgement(margin=50.0),
+    )
+    results = read_results(manifest)
+    for table in ablation_tables(results)[1:]:
+        for row in table.rows:
+            assert row[2] == 10
+            assert str(row[-1]).endswith("; 1 of 10 hold a run that diverged")
+            assert "equivalent" not in str(row[-1])
+            assert row[3] is not None
+
+
+def test_one_seed_is_said_to_have_no_spread() -> None:
+    full = made_manifest()
+    runs = tuple(run for run in full.runs if run.seed == SEEDS[0])
+    manifest = replace(full, runs=runs, seeds=(SEEDS[0],))
+    words = words_of(manifest)
+    assert "under one seed, which has no spread" in words["placebo"]
+    assert ", 1 seed" in words["baseline, retrain"]
+    notes = " ".join(ablation_tables(read_results(manifest))[1].notes)
+    assert "One seed has no spread: give at least two --seeds" in notes
+    assert "nan" not in " ".join(words.values())
+    assert "beyond" not in notes
 
 
 @pytest.mark.parametrize(("seeds", "n"), [((1, 2), 8), (tuple(SEEDS), 0)])

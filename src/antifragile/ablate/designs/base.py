@@ -19,7 +19,8 @@ from antifragile.analysis.inference.paired import CONTRAST_COLUMNS
 Configuration = frozenset[str]
 Request = tuple[Configuration, int]
 Values = Mapping[Request, float]
-"""Metric by configuration and seed, higher is better; NaN for a run that failed."""
+"""Metric by configuration and seed, higher is better; NaN for a run that failed, minus infinity (or
+the worst number, `DesignTraits.averages_runs`) for one that diverged."""
 
 BASELINE: Configuration = frozenset()
 CONTRIBUTION, INTERACTION, JOINT = "contribution", "interaction", "joint contribution"
@@ -35,12 +36,15 @@ class DesignTraits:
         row_components: Components that one row of the report is about, if a row can be run again
             without the others; 0 where all combinations belong together. Ablations of such a
             design must not clash, which is checked before anything runs.
+        averages_runs: Whether a contrast is a mean over so many runs that one that diverged would
+            leave no number in any row.
         keeps_order: Whether rows stand in the design's own order, not by size.
         question_notes: A sentence under the table of a question, by question.
     """
 
     most_components: int
     row_components: int = 0
+    averages_runs: bool = False
     keeps_order: bool = False
     question_notes: Mapping[str, str] = field(default_factory=dict)
 

@@ -51,7 +51,7 @@ def two_level_signs(k: int) -> np.ndarray:
 class Factorial:
     """A full or folded two-level design; every seed runs all of it."""
 
-    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64)
+    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64, averages_runs=True)
 
     components: Sequence[str]
     seeds: Sequence[int]

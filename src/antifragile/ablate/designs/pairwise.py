@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import isfinite
 from typing import ClassVar
 
 import pandas as pd
@@ -82,17 +83,18 @@ def redundant_pairs(table: pd.DataFrame) -> list[str]:
     Args:
         table: The judged table of a pairwise study.
     """
-    verdicts = table.set_index(["question", "target"])["verdict"]
+    rows = table.set_index(["question", "target"])
+    verdicts, costs = rows["verdict"].to_dict(), rows["difference"].to_dict()
     found = []
-    for row in table[table["question"] == INTERACTION].itertuples():
-        pair = str(row.target)
-        alone = [verdicts[CONTRIBUTION, c] for c in pair.split(PAIR)]
-        joint = table[(table["question"] == JOINT) & (table["target"] == pair)].iloc[0]
-        is_hidden = PairedVerdict.POSITIVE not in alone
-        if row.verdict == joint["verdict"] == PairedVerdict.POSITIVE and is_hidden:
-            first, second = pair.split(PAIR)
+    for pair in map(str, table.loc[table["question"] == INTERACTION, "target"]):
+        first, second = pair.split(PAIR)
+        both = {verdicts.get(key) for key in ((INTERACTION, pair), (JOINT, pair))}
+        alone = {verdicts.get((CONTRIBUTION, one)) for one in (first, second)}
+        if both == {PairedVerdict.POSITIVE} and PairedVerdict.POSITIVE not in alone:
+            cost = costs[JOINT, pair]
+            together = f"cost {cost:.3g}" if isfinite(cost) else "let training diverge"
             found.append(
                 f"Redundant: {first} alone shows nothing, {second} alone shows nothing, both "
-                f"together cost {joint['difference']:.3g}; each stands in for the other."
+                f"together {together}; each stands in for the other."
             )
     return found

@@ -115,7 +115,7 @@ class AblationPath:
             asked = [ablated | {c} for c in running]
             if missing := missing_runs(asked, self.seeds[:n], values):
                 return None, missing
-            table = np.array([[values[c, s] for s in self.seeds[:n]] for c in asked])
+            table = np.array([[values[c, s] for s in self.seeds[:n]] for c in asked], dtype=float)
             running = [running[i] for i in self._survivors(table, len(left))]
             if not running:  # no candidate could be run: the path ends here
                 return None, []
@@ -133,10 +133,13 @@ class AblationPath:
     def _survivors(self, table: np.ndarray, n_candidates: int) -> list[int]:
         """Rows of ``table`` (candidates, seeds) that are not plainly worse than the best."""
         means = np.array([_mean(row) for row in table])
-        gaps = table[int(means.argmax())] - table  # above zero: worse than the leader
+        with np.errstate(invalid="ignore"):  # both diverged
+            gaps = table[int(means.argmax())] - table  # above zero: worse than the leader
         return [i for i, gap in enumerate(gaps) if not self._is_worse(gap, n_candidates)]
 
     def _is_worse(self, gap: np.ndarray, n_candidates: int) -> bool:
+        if diverged := int(np.isposinf(gap).sum() - np.isneginf(gap).sum()):
+            return diverged > 0
         gap = gap[np.isfinite(gap)]
         if len(gap) < 2:
             return len(gap) == 0
@@ -161,6 +164,6 @@ class AblationPath:
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the runs that did not fail; minus infinity without any."""
-    finite = np.asarray(values)[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else -np.inf
+    """Mean of the runs that did not fail; minus infinity without any, or where one diverged."""
+    known = np.asarray(values)[~np.isnan(values)]
+    return float(known.mean()) if len(known) else -np.inf

@@ -49,7 +49,7 @@ class Shapley:
         exact: Run all subsets; None decides by the number of components.
     """
 
-    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64)
+    traits: ClassVar[DesignTraits] = DesignTraits(most_components=64, averages_runs=True)
 
     components: Sequence[str]
     seeds: Sequence[int]

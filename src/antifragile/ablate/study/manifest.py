@@ -157,6 +157,7 @@ class AblationManifest:
         judgement: Declared level, margin and power.
         baseline_sha256: Hash of the baseline's files.
         arms: The ablations.
+        n_certified: Ablations of the folder that could have been chosen.
         left_out: (folder or component and kind, reason) of variants without a certificate.
         combinations: Verdicts on several ablations at once.
         runs: All runs.
@@ -181,6 +182,7 @@ class AblationManifest:
     judgement: Judgement
     baseline_sha256: str
     arms: tuple[Arm, ...]
+    n_certified: int | None = field(default=None, metadata=MAY_BE_ABSENT)
     left_out: tuple[tuple[str, str], ...]
     combinations: tuple[ManifestCombination, ...] | None = field(
         default=None, metadata=MAY_BE_ABSENT

@@ -5,8 +5,9 @@ that the metric is 2 units worse without it. The checks come first because they 
 can be trusted: the repeat must be identical, and the placebo (the baseline in another batch order,
 which cuts nothing) must not be found to do anything; its interval is the noise that any change
 brings with it. A run that lacks the metric counts as failed, with the reason. One whose metric is
-not finite has diverged: it counts as the worst finite value of the study, so that it is ranked
-worst, and its true effect is the larger one.
+not finite has diverged: its contrast with one that has not is infinite (see
+`analysis.inference.paired`), and two that both diverged have none. A design that averages over many
+runs takes the worst finite value of the study instead.
 """
 
 from __future__ import annotations
@@ -165,13 +166,25 @@ def read_results(
 
 
 def run_values(
-    manifest: AblationManifest, protocol: TrainingProtocol, role: Role = Role.RUN
+    manifest: AblationManifest,
+    protocol: TrainingProtocol,
+    role: Role = Role.RUN,
+    *,
+    replaces: bool | None = None,
 ) -> Values:
     """Metric by configuration and seed, turned so that higher is better.
 
-    NaN where a run failed.
+    NaN where a run failed; where it diverged, see `turned_values`, as the design has it unless
+    ``replaces`` says otherwise.
     """
-    turned = turned_values([run.metrics for run in manifest.runs], manifest.metric, manifest.sign)
+    if replaces is None:
+        replaces = design_traits(manifest.design).averages_runs
+    turned = turned_values(
+        [run.metrics for run in manifest.runs],
+        manifest.metric,
+        manifest.sign,
+        replaces=replaces,
+    )
     return {
         (frozenset(run.ablated), run.seed): value
         for run, value in zip(manifest.runs, turned, strict=True)
@@ -180,7 +193,7 @@ def run_values(
 
 
 def turned_values(
-    metrics: Sequence[Mapping[str, float] | None], metric: str, sign: float
+    metrics: Sequence[Mapping[str, float] | None], metric: str, sign: float, *, replaces: bool
 ) -> list[float]:
     """Turn the judged metrics of all runs of a study so that higher is better.
 
@@ -188,10 +201,10 @@ def turned_values(
         metrics: The metrics of each run; None where it failed.
         metric: The judged one.
         sign: Factor that turns it.
+        replaces: Whether a run that diverged has the worst finite value of all, not minus infinity.
 
     Returns:
-        A number per run: NaN where it failed or lacks the metric, the worst finite one where it
-        has diverged.
+        A number per run: NaN where it failed or lacks the metric.
     """
     known = [found is not None and metric in found for found in metrics]
     values = [
@@ -199,8 +212,9 @@ def turned_values(
         for found, is_known in zip(metrics, known, strict=True)
     ]
     worst = min((value for value in values if _is_comparable(value)), default=np.nan)
+    diverged = worst if replaces else -np.inf
     return [
-        value if _is_comparable(value) or not is_known else worst
+        value if _is_comparable(value) or not is_known else diverged
         for value, is_known in zip(values, known, strict=True)
     ]
 
@@ -257,6 +271,9 @@ def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> 
         looks=manifest.looks,
     )
     contrasts = design.contrasts(values)
+    if design.traits.averages_runs:
+        others = _without_diverged(manifest, protocol, values)
+        contrasts["replaced"] = design.contrasts(others)["value"].isna()
     judged = judge_contrasts(contrasts, manifest.judgement)
     rows, asked = (
         dict.fromkeys(zip(table["question"], table["target"], strict=True))
@@ -269,6 +286,19 @@ def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> 
         notes=design.notes(values, judged.table),
         without_number=tuple(row for row in asked if row not in rows),
     )
+
+
+def _without_diverged(
+    manifest: AblationManifest, protocol: TrainingProtocol, values: Values
+) -> Values:
+    """The values without those of the runs that diverged."""
+    diverged = {
+        (frozenset(run.ablated), run.seed)
+        for run in manifest.runs
+        if (run.protocol, run.role) == (protocol, Role.RUN)
+        and is_diverged(run.metrics, manifest.metric)
+    }
+    return {at: np.nan if at in diverged else value for at, value in values.items()}
 
 
 def _baseline(manifest: AblationManifest, protocol: TrainingProtocol) -> BaselineSummary:
@@ -324,8 +354,8 @@ def _rank_agreement(manifest: AblationManifest) -> RankAgreement | None:
 
 
 def _contributions(manifest: AblationManifest, protocol: TrainingProtocol) -> pd.DataFrame:
-    """Contribution of each arm alone, seeds as rows."""
-    values = run_values(manifest, protocol)
+    """Contribution of each arm alone, seeds as rows; finite, so that all can be ranked."""
+    values = run_values(manifest, protocol, replaces=True)
     alone = {arm.name: frozenset([arm.name]) for arm in manifest.arms}
     table = frame(differences(CONTRIBUTION, alone, BASELINE, manifest.seeds, values))
     return table.pivot_table(index="seed", columns="target", values="value", dropna=True)

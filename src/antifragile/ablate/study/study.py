@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, count
 
-import numpy as np
 import pandas as pd
 
 from antifragile._shown import show_path
@@ -278,6 +277,7 @@ class _Study:
             judgement=request.judgement,
             baseline_sha256=runs.combinations.sha256(BASELINE),
             arms=tuple(folder.arm(name) for name in request.arms),
+            n_certified=len(folder.arms),
             left_out=folder.left_out,
             combinations=tuple(sorted(runs.combinations.judged.values(), key=lambda c: c.ablated)),
             runs=tuple(ManifestRun.of(plan, runs.keys[plan]) for plan in runs.ended),
@@ -319,13 +319,18 @@ class _Study:
             values = self._values(protocol)
             values |= {(p.ablated, p.seed): 0.0 for p in wanted if p.protocol is protocol}
             values |= {request: _NAN for request in values if request[0] in refused}
-            if refused and not np.isfinite(self.design.contrasts(values)["value"]).any():
+            if refused and not self.design.contrasts(values)["value"].notna().any():
                 raise UsageError(_says_nothing(self.request.design, refused))
 
     def _values(self, protocol: TrainingProtocol) -> dict[Request, float]:
         sign = 1 if self._is_higher_better() else -1
         ended = self.runs.ended
-        turned = turned_values([run.metrics for run in ended.values()], self.metric or "", sign)
+        turned = turned_values(
+            [run.metrics for run in ended.values()],
+            self.metric or "",
+            sign,
+            replaces=self.design.traits.averages_runs,
+        )
         return {
             (plan.ablated, plan.seed): value
             for plan, value in zip(ended, turned, strict=True)

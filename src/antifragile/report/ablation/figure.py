@@ -64,8 +64,8 @@ def linear_range(tables: Sequence[pd.DataFrame]) -> float | None:
 
     A few components that everything rests on would otherwise leave no room for the others.
     """
-    sizes = np.concatenate([table["difference"].abs().dropna().to_numpy() for table in tables])
-    sizes = sizes[sizes > 0]
+    sizes = np.concatenate([table["difference"].abs().to_numpy() for table in tables])
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not len(sizes):
         return None
     typical = float(np.median(sizes))
@@ -95,9 +95,12 @@ def _draw(
     if margin is not None:
         axes.axvspan(-margin, margin, color="#e8eef5", zorder=0, linewidth=0)
     for place, (_, row) in enumerate(table.iterrows()):
-        if not np.isfinite(row["difference"]):
+        if np.isnan(row["difference"]):
             continue
         look = VERDICT_LOOKS[PairedVerdict(row["verdict"])]
+        if np.isinf(row["difference"]):
+            _draw_infinite(axes, place, is_above=row["difference"] > 0, color=look.color)
+            continue
         axes.plot([row["low"], row["high"]], [place, place], color="#5a5a5a", linewidth=1.1)
         axes.plot(
             row["difference"],
@@ -111,6 +114,21 @@ def _draw(
     axes.set_title(result.protocol, fontsize=9, loc="left")
     axes.set_xlabel(f"contribution to {results.manifest.metric}", fontsize=8)
     axes.tick_params(axis="y", labelsize=7.5, length=0)
+
+
+def _draw_infinite(axes: Axes, place: int, *, is_above: bool, color: str) -> None:
+    """Draw an arrow at the edge, for a component that decides whether training diverges."""
+    axes.plot(
+        0.985 if is_above else 0.015,
+        place,
+        marker=">" if is_above else "<",
+        color=color,
+        markeredgecolor="#3a3a3a",
+        markeredgewidth=0.6,
+        markersize=7,
+        transform=axes.get_yaxis_transform(),
+        clip_on=False,
+    )
 
 
 def _label(results: AblationResults, name: str) -> str:
@@ -131,6 +149,8 @@ def _entries(tables: Sequence[pd.DataFrame]) -> list[Line2D]:
 def _caption(results: AblationResults, linear: float | None) -> str:
     judged = results.protocols[0].judged
     n = int(judged.table["n"].max())
+    has_infinite = bool(np.isinf(judged.table["difference"]).any())
+    arrow = " Arrow: training diverged on one side." if has_infinite else ""
     margin = judged.judgement.margin
     scale = f" Axis: linear to {linear:g}, logarithmic beyond." if linear is not None else ""
     band = f" Blue band: margin of equivalence, {margin:g}." if margin else ""
@@ -138,5 +158,5 @@ def _caption(results: AblationResults, linear: float | None) -> str:
         f"Mean over {n} paired seeds of the baseline minus the ablated run, with the "
         f"{100 * (1 - judged.judgement.alpha / judged.judgement.looks):g} % t interval of each row "
         "alone; above zero the component helps. Verdicts by exact sign-flip tests, Holm over the "
-        f"rows of a panel.{band}{scale}"
+        f"rows of a panel.{band}{scale}{arrow}"
     )

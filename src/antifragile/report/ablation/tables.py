@@ -35,6 +35,7 @@ _NUMBERS = (
     *("p", "smallest_p", "p_holm", "equivalence_holm"),
 )
 _MOST_NOTES, _MOST_REASONS = 8, 3
+_FEWEST_SEEDS = 2  # that have a spread
 _MANY_SEEDS = 1000  # from here on an estimate of few says no more
 _WITHOUT_NUMBER = (
     "Failed: no seed has all the numbers that the row needs; the reasons stand under the checks."
@@ -55,6 +56,9 @@ def checks_table(results: AblationResults) -> Table:
     rows: list[list[Cell]] = [["repeat", _repeat_words(results)]]
     if results.changed is not None:
         rows.insert(0, ["variants", _changed_words(results.changed)])
+    n_arms, n_certified = len(results.manifest.arms), results.manifest.n_certified
+    if n_certified is not None and n_arms < n_certified:
+        rows.append(["chosen", _chosen_words(n_arms, n_certified)])
     if results.placebo is not None:
         rows.append(["placebo", _placebo_words(results)])
     for result in results.protocols:
@@ -105,6 +109,7 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
             *_question_notes(results, question, judgement),
             *families,
             *([_WITHOUT_NUMBER] if without else []),
+            *_diverged_notes(table),
             *result.notes,
             *advice_notes(result, question),
         ],
@@ -113,14 +118,28 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
 
 def _row(results: AblationResults, row: pd.Series, question: str) -> list[Cell]:
     numbers = (float(row[name]) if np.isfinite(row[name]) else None for name in _NUMBERS)
-    verdict = verdict_words(question, PairedVerdict(row["verdict"]))
-    return [*_target_words(results, str(row.name)), int(row["n"]), *numbers, verdict]
+    words = [verdict_words(question, PairedVerdict(row["verdict"])), *_diverged_clauses(row)]
+    return [*_target_words(results, str(row.name)), int(row["n"]), *numbers, "; ".join(words)]
+
+
+def _diverged_clauses(row: pd.Series) -> list[str]:
+    """The runs behind a row that diverged, as clauses."""
+    words = {
+        "plus_infinite": "diverged without it",
+        "minus_infinite": "diverged with it alone",
+        "replaced": "hold a run that diverged",
+    }
+    return [f"{row[name]} of {row['n']} {clause}" for name, clause in words.items() if row[name]]
 
 
 def _row_without_number(
     results: AblationResults, result: ProtocolResult, target: str
 ) -> list[Cell]:
-    verdict = "failed" if result.baseline.n else "baseline failed"
+    if result.baseline.n:
+        verdict = "failed"
+    else:
+        is_diverged = any(_is_baseline(run, result) for run in results.diverged)
+        verdict = f"baseline {'diverged' if is_diverged else 'failed'}"
     return [*_target_words(results, target), 0, *[None] * len(_NUMBERS), verdict]
 
 
@@ -169,7 +188,10 @@ def advice_notes(result: ProtocolResult, question: str) -> list[str]:
             f"Seeds in all that should settle what is open, with probability {power:.0%}, if the "
             f"means and spreads seen so far are the true ones: {listed}."
         )
-    if beyond := int((is_open & table["seeds_needed"].isna()).sum()):
+    if int((is_open & (table["n"] < _FEWEST_SEEDS)).sum()):
+        notes.append("One seed has no spread: give at least two --seeds, better ten.")
+    is_beyond = is_open & table["seeds_needed"].isna() & (table["n"] >= _FEWEST_SEEDS)
+    if beyond := int(is_beyond.sum()):
         hint = "" if result.judged.judgement.margin else "; declare a margin to show equivalence"
         notes.append(f"{beyond} open beyond any affordable number of seeds{hint}.")
     return notes
@@ -186,11 +208,31 @@ def _question_notes(results: AblationResults, question: str, judgement: Judgemen
     elif question in results.traits.question_notes:
         notes.append(results.traits.question_notes[question])
     margin = judgement.margin
-    tost = f"equivalence: TOST within {margin:g}" if margin else "no margin of equivalence declared"
+    tost = (
+        f"equivalence: p of TOST within {margin:g}, after Holm too"
+        if margin
+        else "no margin of equivalence declared"
+    )
     notes.append(
         "Interval: Student's t of the paired differences, for each row alone; p: exact sign flips; "
         f"Holm over the family; {tost}; effect size in standard deviations of the differences."
     )
+    return notes
+
+
+def _diverged_notes(table: pd.DataFrame) -> list[str]:
+    notes = []
+    if (table["plus_infinite"] + table["minus_infinite"]).any():
+        notes.append(
+            "Diverged: the difference to a run that did not is infinite. It counts as the largest "
+            "of its row in the sign flips, and the row has no mean, interval or equivalence; pairs "
+            "that both diverged are left out."
+        )
+    if table["replaced"].any():
+        notes.append(
+            "Diverged: such a run counts as the worst finite value of the study, so that effects "
+            "are larger than shown; no row with one is called equivalent."
+        )
     return notes
 
 
@@ -211,6 +253,14 @@ def repeat_command(arms: Sequence[str], folder: Path, manifest: AblationManifest
     only = [word for arm in arms for word in ("--only", arm)]
     parts = ["antifragile", "ablate", "run", str(folder), "--manifest", file]
     return shlex.join([*parts, *only, "--store", "again.db"])
+
+
+def _chosen_words(n_arms: int, n_certified: int) -> str:
+    return (
+        f"{n_arms} of {n_certified} certified variants (--only); Holm corrects for these alone, "
+        "and what was run under another --only is not among them: choose together what is reported "
+        "together, runs that the store has are not run again"
+    )
 
 
 def _changed_words(changed: ChangedVariants) -> str:
@@ -246,10 +296,16 @@ def _placebo_words(results: AblationResults) -> str:
     is_found = results.is_placebo_found
     change = "in another batch order" if _has_order(results) else "with other random draws"
     warning = "; found to do something, which a sound study says of 1 in 20" if is_found else ""
-    return (
-        f"baseline {change}: {row['difference']:+.3g} "
-        f"({row['low']:+.3g} to {row['high']:+.3g}), p {row['p']:.2g}{warning}"
-    )
+    return f"baseline {change}: {_placebo_numbers(row)}, p {row['p']:.2g}{warning}"
+
+
+def _placebo_numbers(row: pd.Series) -> str:
+    """The placebo's difference and interval, as far as there are such."""
+    if diverged := int(row["plus_infinite"] + row["minus_infinite"]):
+        return f"one of the two diverged in {diverged} of {row['n']} pairs"
+    if row["n"] < _FEWEST_SEEDS:
+        return f"{row['difference']:+.3g} under one seed, which has no spread"
+    return f"{row['difference']:+.3g} ({row['low']:+.3g} to {row['high']:+.3g})"
 
 
 def _has_order(results: AblationResults) -> bool:
@@ -266,7 +322,10 @@ def _baseline_words(results: AblationResults, result: ProtocolResult) -> str:
         is_failed = any(_is_baseline(run, result) for run in results.failures)
         return "failed in every seed that ended" if is_failed else "no run yet"
     spread = f", standard deviation {baseline.spread:.3g}" if baseline.n > 1 else ""
-    return f"{results.manifest.metric} {baseline.mean:.5g}{spread}, {baseline.n} seeds"
+    lost = sum(_is_baseline(run, result) for run in results.diverged)
+    diverged = f"; diverged under {lost} more" if lost else ""
+    seeds = f"{baseline.n} seed{'s' * (baseline.n > 1)}"
+    return f"{results.manifest.metric} {baseline.mean:.5g}{spread}, {seeds}{diverged}"
 
 
 def _is_baseline(run: ManifestRun, result: ProtocolResult) -> bool:
@@ -298,7 +357,7 @@ def diverged_words(results: AblationResults) -> list[str]:
     diverged = Counter((run.label, run.protocol) for run in results.diverged)
     return [
         f"{label} ({protocol}), {n} of {ended[label, protocol]} runs: {results.manifest.metric} is "
-        "not finite; counted as the worst finite value, so that the true effect is larger"
+        "not finite"
         for (label, protocol), n in sorted(diverged.items(), key=lambda item: (-item[1], item[0]))
     ]
 
