@@ -27,6 +27,7 @@ VERDICT_LOOKS = {
 }
 _ROW_INCHES = 0.23
 _LETTERS = 46
+_LABEL_WIDTH = 0.1  # of a tick, in widths of a panel
 _SPREAD = 6  # times the median: the largest contribution from which an axis is stretched
 
 
@@ -78,12 +79,28 @@ def _stretch(axes: Axes, linear: float) -> None:
     low, high = (float(end) for end in axes.dataLim.intervalx)
     low, high = low * (1.3 if low < -linear else 1) - 0.2 * linear, high * 1.3 + 0.2 * linear
     axes.set_xscale("symlog", linthresh=linear, linscale=1.2)
-    steps = [s * 10**k for k in range(6) for s in (1, 2, 5)]
-    sides = [linear * step for step in (0.5, *steps)]
-    ticks = [t for t in (*(-s for s in sides), 0.0, *sides) if low <= t <= high]
+    axes.set_xlim(low, high)
+    ticks = _apart(axes, [t for t in _candidates(linear) if low <= t <= high])
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlim(low, high)
+
+
+def _candidates(linear: float) -> list[float]:
+    """Round places for ticks of a stretched axis, the more useful ones first."""
+    decades = [linear * 10**k for k in range(7)]
+    between = [decade * step for decade in decades for step in (0.5, 2, 5)]
+    return [0.0, *(sign * size for size in (*decades, *between) for sign in (1, -1))]
+
+
+def _apart(axes: Axes, ticks: Sequence[float]) -> list[float]:
+    """Those ticks, in order, whose labels do not touch those of ticks before them."""
+    to_axes = axes.transScale + axes.transLimits
+    kept: dict[float, float] = {}  # place on the axis, 0 to 1
+    for tick in ticks:
+        place = float(to_axes.transform((tick, 0.0))[0])
+        if all(abs(place - other) >= _LABEL_WIDTH for other in kept.values()):
+            kept[tick] = place
+    return sorted(kept)
 
 
 def _draw(

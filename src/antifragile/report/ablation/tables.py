@@ -32,7 +32,7 @@ _WORDS = {
 _DEFAULT = {PairedVerdict.POSITIVE: "costs", PairedVerdict.NEGATIVE: "gains"}
 _NUMBERS = (
     *("difference", "low", "high", "size"),
-    *("p", "smallest_p", "p_holm", "equivalence_holm"),
+    *("p", "smallest_p", "p_holm"),
 )
 _MOST_NOTES, _MOST_REASONS = 8, 3
 _FEWEST_SEEDS = 2  # that have a spread
@@ -88,6 +88,8 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
     if not results.traits.keeps_order:
         table = table.sort_values("difference", ascending=False, kind="stable")
     digits = decimals_of(result)
+    equivalence = ["equivalence"] if judgement.margin else []
+    numbers = [*_NUMBERS, *(["equivalence_holm"] if equivalence else [])]
     interval = f"{1 - judgement.alpha / judgement.looks:.4g}".replace("0.", "").ljust(2, "0")
     families = [f.words for f in result.judged.families if f.name == question]
     without = [target for asked, target in result.without_number if asked == question]
@@ -98,12 +100,12 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
             *number_columns("n"),
             *number_columns(question, f"{interval} % low", "high", decimals=digits),
             *number_columns("effect size"),
-            *number_columns("p", "smallest p", "Holm", "equivalence", decimals=4),
+            *number_columns("p", "smallest p", "Holm", *equivalence, decimals=4),
             *text_columns("verdict"),
         ],
         rows=[
-            *(_row(results, row, question) for _, row in table.iterrows()),
-            *(_row_without_number(results, result, target) for target in without),
+            *(_row(results, row, question, numbers) for _, row in table.iterrows()),
+            *(_row_without_number(results, result, target, len(numbers)) for target in without),
         ],
         notes=[
             *_question_notes(results, question, judgement),
@@ -116,8 +118,10 @@ def effects_table(results: AblationResults, result: ProtocolResult, question: st
     )
 
 
-def _row(results: AblationResults, row: pd.Series, question: str) -> list[Cell]:
-    numbers = (float(row[name]) if np.isfinite(row[name]) else None for name in _NUMBERS)
+def _row(
+    results: AblationResults, row: pd.Series, question: str, names: Sequence[str]
+) -> list[Cell]:
+    numbers = (float(row[name]) if np.isfinite(row[name]) else None for name in names)
     words = [verdict_words(question, PairedVerdict(row["verdict"])), *_diverged_clauses(row)]
     return [*_target_words(results, str(row.name)), int(row["n"]), *numbers, "; ".join(words)]
 
@@ -133,14 +137,14 @@ def _diverged_clauses(row: pd.Series) -> list[str]:
 
 
 def _row_without_number(
-    results: AblationResults, result: ProtocolResult, target: str
+    results: AblationResults, result: ProtocolResult, target: str, n_numbers: int
 ) -> list[Cell]:
     if result.baseline.n:
         verdict = "failed"
     else:
         is_diverged = any(_is_baseline(run, result) for run in results.diverged)
         verdict = f"baseline {'diverged' if is_diverged else 'failed'}"
-    return [*_target_words(results, target), 0, *[None] * len(_NUMBERS), verdict]
+    return [*_target_words(results, target), 0, *[None] * n_numbers, verdict]
 
 
 def _target_words(results: AblationResults, target: str) -> tuple[str, str]:
