@@ -6,7 +6,7 @@ needs no torch should not wait for it.
 
 from __future__ import annotations
 
-from importlib import import_module
+from antifragile._lazy import lazy_names
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 10 ms
 
@@ -74,12 +74,13 @@ _HOMES = {
 }
 
 
+_find, __dir__ = lazy_names(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
+    """Import a public name when it is first used."""
     if name == "__version__":
         from importlib.metadata import version  # takes longer to import than the package
 
         return version(__name__)
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return _find(name)

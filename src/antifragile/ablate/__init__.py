@@ -10,7 +10,7 @@ have a ``frame()``; they are imported when first used, since a study needs panda
 
 from __future__ import annotations
 
-from importlib import import_module
+from antifragile._lazy import lazy_names
 
 TYPE_CHECKING = False  # type checkers know this name
 
@@ -29,8 +29,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
