@@ -23,7 +23,7 @@ from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.running.outlook import AblationOutlook
-from antifragile.ablate.study.running.runs import RunFailed
+from antifragile.ablate.study.running.runs import AblationProgress, RunFailed
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, plan_ablation, run_ablation
 from antifragile.errors import UsageError
@@ -168,6 +168,29 @@ def test_a_text_that_a_run_reads_decides_its_numbers(study: Study, tmp_path: Pat
     assert study(**asked).n_run == 4
     write(read, "three")
     assert study(call=plan_ablation, **asked).n_found == 0
+
+
+def test_runs_that_did_not_end_are_no_earlier_runs_that_read_something(
+    study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    helper = tmp_path / "source" / "helper.py"
+
+    def edit(progress: AblationProgress) -> None:
+        if progress.ended == 3:
+            write(helper, "SCALE = 2\n")
+
+    with pytest.raises(UsageError, match=r"helper\.py was changed after the study began"):
+        study(listener=edit)
+    write(helper, "SCALE = 1\n")
+    assert study(call=plan_ablation).n_found == 3
+    assert not caplog.text
+    assert (study().n_found, caplog.text) == (3, "")
+    write(tmp_path / "elsewhere.txt", "20")
+    assert study(call=plan_ablation).n_found == 0
+    [said] = caplog.messages
+    assert said == f"Earlier runs read {str(tmp_path)[1:]}/elsewhere.txt, which was changed " + (
+        "since; they are run again."
+    )
 
 
 def test_a_metric_in_a_folder_that_the_command_is_not_told_is_refused(study: Study) -> None:
