@@ -114,7 +114,9 @@ class AblationStore(Store):
             keys = [run.run_key for run in runs]
             failed = table.c.run_key.in_(keys) & table.c.metrics.is_(None)
             connection.execute(table.delete().where(failed))
-            insert_new(connection, table, sealed(table, [r | {"environment_id": key} for r in rows]))
+            insert_new(
+                connection, table, sealed(table, [r | {"environment_id": key} for r in rows])
+            )
 
         self._write(owner, put)
 
