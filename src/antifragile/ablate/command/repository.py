@@ -74,7 +74,7 @@ def has_grown(path: Path, before: str) -> bool:
 
     Args:
         path: The file.
-        before: What `hash_of` returned for it.
+        before: Its hash by `hash_of`, then.
     """
     size, _, is_large = before.partition(" bytes of ")
     if is_large:

@@ -69,7 +69,7 @@ def _written_behind(pipe: str) -> Iterator[tuple[int, int]]:
 
 
 def _rights(end: Path) -> int:
-    """How a file is open, by the rights of its link below /proc."""
+    """Rights with which a process has opened a file: those of its link below /proc."""
     return end.lstat().st_mode
 
 
