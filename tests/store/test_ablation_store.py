@@ -27,7 +27,7 @@ RUN = AblationRun(
 
 def put(store: AblationStore, run: AblationRun) -> None:
     with store.owned(OwnedKind.ABLATION, "one") as owner:
-        store.put_ablation_run(run, HERE, owner=owner)
+        store.put_ablation_runs([run], HERE, owner=owner)
 
 
 def put_manifest(store: AblationStore, name: str, manifest: dict[str, object]) -> None:

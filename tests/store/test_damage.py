@@ -57,7 +57,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
                 seed=number,
                 metrics={"accuracy": 0.1 * number},
             )
-            store.put_ablation_run(run, HERE, owner=owner)
+            store.put_ablation_runs([run], HERE, owner=owner)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
     return path.read_bytes()

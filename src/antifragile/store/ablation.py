@@ -8,7 +8,7 @@ failed run is kept with its reason until it succeeds; a finished one is never re
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -95,21 +95,28 @@ class AblationStore(Store):
         check_rows(table, rows, self)
         return self._read_object(rows[0].manifest, f"the manifest of {wanted!r}")
 
-    def put_ablation_run(
-        self, run: AblationRun, environment: Environment, *, owner: Ownership
+    def put_ablation_runs(
+        self, runs: Sequence[AblationRun], environment: Environment, *, owner: Ownership
     ) -> None:
-        """Write how a run ended; a finished one stays, a failed one is replaced."""
+        """Write how runs ended, all or none; a finished one stays, a failed one is replaced."""
         table = schema.ablation_runs
-        values = asdict(run) | {
-            "metrics": None if run.metrics is None else json.dumps(run.metrics, allow_nan=True),
-            "finished_at": utc_now(),
-        }
+        rows = [
+            asdict(run)
+            | {
+                "metrics": None if run.metrics is None else json.dumps(run.metrics, allow_nan=True),
+                "finished_at": utc_now(),
+            }
+            for run in runs
+        ]
 
         def put(connection: Connection) -> None:
             key = put_environment(connection, environment)
-            failed = (table.c.run_key == run.run_key) & table.c.metrics.is_(None)
+            keys = [run.run_key for run in runs]
+            failed = table.c.run_key.in_(keys) & table.c.metrics.is_(None)
             connection.execute(table.delete().where(failed))
-            insert_new(connection, table, sealed(table, [values | {"environment_id": key}]))
+            insert_new(
+                connection, table, sealed(table, [r | {"environment_id": key} for r in rows])
+            )
 
         self._write(owner, put)
 

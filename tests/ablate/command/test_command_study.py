@@ -23,7 +23,7 @@ from antifragile.ablate.study.folder import read_ablation_folder
 from antifragile.ablate.study.request import AblationRequest
 from antifragile.ablate.study.results import read_results
 from antifragile.ablate.study.running.outlook import AblationOutlook
-from antifragile.ablate.study.running.runs import RunFailed
+from antifragile.ablate.study.running.runs import AblationProgress, RunFailed
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, plan_ablation, run_ablation
 from antifragile.errors import UsageError
@@ -149,7 +149,8 @@ def test_what_changed_is_said_and_what_decides_nothing_is_not_asked(
 ) -> None:
     source, asked = tmp_path / "source", {"arms": list(CUTS)[:1], "seeds": (1,)}
     assert study(**asked).n_run == 4
-    write(source / "README.md", "Read this.")
+    for name in ("README.md", ".gitignore"):
+        write(source / name, "Read this.")
     write(source / "study_entry.py", f"def build(): ...\n{SEAL}0\n")
     write(source / "study.toml", "command = ''")
     assert study(call=plan_ablation, **asked).n_found == 4
@@ -160,6 +161,23 @@ def test_what_changed_is_said_and_what_decides_nothing_is_not_asked(
     assert "Changed since this study last ran: helper.py, more.py (new)." in caplog.text
 
 
+def test_a_file_that_grows_is_said_to_be_a_log(study: Study, tmp_path: Path) -> None:
+    log, helper = tmp_path / "source" / "train.log", tmp_path / "source" / "helper.py"
+    write(log, "one\n")
+
+    def grow(progress: AblationProgress) -> None:
+        with (log if log.exists() else helper).open("a") as file:
+            file.write("# two\n")
+
+    with pytest.raises(UsageError) as refused:
+        study(listener=grow)
+    words = "It has only grown; if it is a log, write it outside the repository, else put it back "
+    assert words + "to go on, or run again for the new one." in str(refused.value)
+    log.unlink()
+    with pytest.raises(UsageError, match=r"helper\.py was .* old file\. Put it back to go on"):
+        study(listener=grow)
+
+
 def test_a_text_that_a_run_reads_decides_its_numbers(study: Study, tmp_path: Path) -> None:
     read, asked = tmp_path / "source" / "README.md", {"arms": list(CUTS)[:1], "seeds": (1,)}
     write(read, "one")
@@ -168,6 +186,29 @@ def test_a_text_that_a_run_reads_decides_its_numbers(study: Study, tmp_path: Pat
     assert study(**asked).n_run == 4
     write(read, "three")
     assert study(call=plan_ablation, **asked).n_found == 0
+
+
+def test_runs_that_did_not_end_are_no_earlier_runs_that_read_something(
+    study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    helper = tmp_path / "source" / "helper.py"
+
+    def edit(progress: AblationProgress) -> None:
+        if progress.ended == 3:
+            write(helper, "SCALE = 2\n")
+
+    with pytest.raises(UsageError, match=r"helper\.py was changed after the study began"):
+        study(listener=edit)
+    write(helper, "SCALE = 1\n")
+    assert study(call=plan_ablation).n_found == 3
+    assert not caplog.text
+    assert (study().n_found, caplog.text) == (3, "")
+    write(tmp_path / "elsewhere.txt", "20")
+    assert study(call=plan_ablation).n_found == 0
+    [said] = caplog.messages
+    assert said == f"Earlier runs read {str(tmp_path)[1:]}/elsewhere.txt, which was changed " + (
+        "since; they are run again."
+    )
 
 
 def test_a_metric_in_a_folder_that_the_command_is_not_told_is_refused(study: Study) -> None:
@@ -297,6 +338,17 @@ def test_the_outlook_counts_the_runs_that_are_made(study: Study) -> None:
     assert look(seeds=range(1, before.seeds_needed + 1)).can_show
     assert not look(seeds=range(1, before.seeds_needed)).can_show
     assert look(design=DesignName.PAIRWISE).is_least
+
+
+def test_the_outlook_takes_the_time_of_runs_with_other_files(study: Study, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"arms": list(CUTS)[:1], "seeds": (1,)}
+    study(**asked)
+    before = study(call=plan_ablation, **asked).seconds_each
+    write(tmp_path / "source" / "helper.py", "SCALE = 2\n")
+    after = study(call=plan_ablation, **asked)
+    assert (after.n_found, after.seconds_each) == (0, pytest.approx(before))
+    longer = f"{sys.executable} train.py {{seed}} {{out}} {tmp_path / 'elsewhere.txt'} --longer"
+    assert math.isnan(study(call=plan_ablation, command=longer, **asked).seconds_each)
 
 
 def test_the_first_failure_ends_a_study_that_asks_for_it(study: Study, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from antifragile.ablate.command import launch
 from antifragile.ablate.command.overlay import can_mount
 from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.server import Server
@@ -128,3 +129,16 @@ def test_a_module_of_the_users_is_not_hidden_by_ours(make: Make) -> None:
     files = {"notes.py": "FOUND = 1\n", "watch.py": "FOUND = 2\n"}
     script = "import model, notes, watch\nmodel.VALUE += notes.FOUND + watch.FOUND\n"
     assert make(script, files=files).run(EDITED).outcome.value == {"value": 15.0}
+
+
+def test_files_of_this_package_and_of_the_store_are_none_that_a_run_read(
+    make: Make, tmp_path: Path
+) -> None:
+    """A script that looks at its own frames opens the first; start values are of the second."""
+    (tmp_path / "start.safetensors").touch()
+    read = [tmp_path / "start.safetensors", Path(launch.__file__), tmp_path / "outside.txt"]
+    (tmp_path / "outside.txt").touch()
+    opens = "".join(f"open({str(path)!r}).close()\n" for path in read)
+    ended = make(opens + SCRIPTS["plain import"]).run(starts=read[0])
+    assert ended.outcome.failure is None, ended.outcome.reason
+    assert [path for path, _ in ended.notes.opened if Path(path) in read] == [str(read[-1])]

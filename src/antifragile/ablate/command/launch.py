@@ -38,6 +38,7 @@ INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
 NOTES, SERIES, _OUT = "notes.jsonl", "series.json", "out"
 _UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
 _STARTUP = Path(__file__).parent / "startup"
+_PACKAGE = Path(__file__).parents[1]  # what runs the runs; a script's traceback opens its files
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -241,7 +242,7 @@ def _describe(given: Launch, entered: Entered, environment: Mapping[str, str]) -
     """Write what the start-up hook needs to know."""
     repository, files = given.command.repository, given.files
     python = (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
-    own = (given.scratch, given.run, str(_STARTUP))
+    own = (given.scratch, given.run, str(_PACKAGE), *([given.starts] if given.starts else ()))
     system = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib")
     description = {
         "notes": str(Path(given.scratch, NOTES)),
@@ -249,7 +250,7 @@ def _describe(given: Launch, entered: Entered, environment: Mapping[str, str]) -
         "roots": [
             os.path.realpath(entered.path(root)) + os.sep for root in (repository, *files.packages)
         ],
-        "quiet": [os.path.realpath(place) + os.sep for place in (*own, *python, *system)],
+        "quiet": [os.path.realpath(place) for place in (*own, *python, *system)],
         "seed": given.seeds["seed"],
         "reseeds": given.command.reseeds,
         "saves": given.keeps or "",

@@ -18,7 +18,7 @@ from antifragile._records import MAY_BE_ABSENT
 from antifragile._shown import show_path
 from antifragile.ablate.command.command import Command, places_in
 from antifragile.ablate.command.metrics import MetricSource
-from antifragile.ablate.command.repository import hash_of, hashes_of
+from antifragile.ablate.command.repository import has_grown, hash_of, hashes_of
 from antifragile.ablate.source.project import (
     check_function,
     companions_of,
@@ -177,10 +177,23 @@ class Experiment:
             except OSError:
                 found = ""
             if found != sha256:
+                is_log = found and self._is_like_a_log(Path(path), sha256)
                 raise UsageError(
                     f"{path} was changed after the study began; what ended is stored for the old "
-                    "file. Put it back to go on, or run again for the new one."
+                    f"file. {self._advice_on_a_log if is_log else 'Put'} it back to go on, or run "
+                    "again for the new one."
                 )
+
+    def _is_like_a_log(self, path: Path, before: str) -> bool:
+        """Whether a file of a command's repository may be one that some program prints to."""
+        return self.command is not None and path.suffix != ".py" and has_grown(path, before)
+
+    @property
+    def _advice_on_a_log(self) -> str:
+        listed = " or list it in .gitignore" if (self.folder / ".git").exists() else ""
+        return (
+            f"It has only grown; if it is a log, write it outside the repository{listed}, else put"
+        )
 
     def _hashes(self) -> dict[str, str]:
         """The hashes of its files, by absolute path."""

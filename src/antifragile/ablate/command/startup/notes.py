@@ -22,7 +22,7 @@ class WatchedRun:
     Attributes:
         watched: Real paths of the files that variants edit.
         roots: Folders whose classes are the user's.
-        quiet: Folders whose files do not count as read.
+        quiet: Folders and files that do not count as read.
         seed: Seed of the run.
         reseeds: Whether it takes the place of constants.
         saves: File for the initial values of this run's models; empty to keep none.

@@ -131,7 +131,7 @@ class _Files:
         if (path, is_read) in self._opened:
             return
         self._opened.add((path, is_read))
-        if any(path.startswith(place) for place in self._run.quiet):
+        if any(path == quiet or path.startswith(quiet + os.sep) for quiet in self._run.quiet):
             return
         if not is_read or os.path.isfile(path):
             self._run.note("opened", path=path, is_read=is_read)

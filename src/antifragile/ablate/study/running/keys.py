@@ -141,12 +141,15 @@ class RunKeys:
         then = (self._store.manifest(name).get("experiment") or {}).get("files") or {}
         now = experiment.files or {}
         changed = sorted(file for file in now if now[file] != then.get(file, now[file]))
-        changed += sorted(f"{file} (new)" for file in now.keys() - then.keys() if then)
+        new = now.keys() - then.keys() if then else ()
+        changed += sorted(f"{file} (new)" for file in new)
         top, gone = experiment.folder, then.keys() - now.keys()
         changed += sorted(f"{file} (gone)" for file in gone if not (top / file).exists())
         if changed:
-            listed = listed_names(changed, 5)
-            self._say_once("files", f"Changed since this study last ran: {listed}.")
+            said = f"Changed since this study last ran: {listed_names(changed, 5)}."
+            if new and (top / ".git").exists():
+                said += " New files that no run reads can be listed in .gitignore."
+            self._say_once("files", said)
 
     def say_of_older(self, missing: Iterable[PlannedRun]) -> None:
         """Say that runs of an earlier version are not used."""

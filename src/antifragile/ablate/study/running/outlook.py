@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from antifragile._records import to_json
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.runs import AblationRuns
 from antifragile.analysis.inference.families import first_threshold
 from antifragile.analysis.inference.permutation import Design, trials_needed
 from antifragile.store.ablation import AblationRun
+
+_TRAINING = ("command", "file", "dataset", "options")  # of an experiment in a manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,8 @@ class AblationOutlook:
         n_checks: Runs of these that check the study: baselines once more, and placebos.
         n_found: Runs of these that the store has.
         is_least: Whether more may be asked for, by what these say.
-        seconds_each: Mean wall time of those that the store has; NaN where it has none.
+        seconds_each: Mean wall time of those that the store has; where it has none, of runs of this
+            study with other files; NaN where it has none of these either.
         bytes_each: Mean size of the folders of these; NaN where they have none.
         smallest_p: The smallest p that the seeds can give.
         first_threshold: Level that Holm asks of the smallest p of all arms.
@@ -75,12 +79,27 @@ def outlook_of(
         n_checks=sum(p.role is not Role.RUN for p in plans),
         n_found=len(found),
         is_least=bool(request.looks) or request.design is not DesignName.LEAVE_ONE_OUT,
-        seconds_each=_mean([run.seconds for run in found.values()]),
+        seconds_each=_mean([run.seconds for run in found.values() or _runs_before(runs)]),
         bytes_each=_mean(sizes),
         smallest_p=Design(n=n_seeds, n_control=n_seeds, paired=True).smallest_p,
         first_threshold=threshold,
         seeds_needed=trials_needed(threshold, paired=True),
     )
+
+
+def _runs_before(runs: AblationRuns) -> list[AblationRun]:
+    """The finished runs of the study of this name, as it last ran, if that was the same training.
+
+    Their files may have been others.
+    """
+    name, store = runs.request.name, runs.store
+    if name not in store.ablation_names():
+        return []
+    then, now = store.manifest(name), to_json(runs.request.experiment)
+    if any(then["experiment"].get(part) != now.get(part) for part in _TRAINING):
+        return []
+    found = store.ablation_runs(run["key"] for run in then["runs"])
+    return [run for run in found.values() if run.metrics is not None]
 
 
 def _mean(values: Sequence[float]) -> float:

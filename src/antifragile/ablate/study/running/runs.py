@@ -214,8 +214,9 @@ class AblationRuns:
         Raises:
             UsageError: The experiment, or a file that the run read, was changed.
         """
+        read: list[AblationRun] = []
         if outcome.failure is None:
-            self._note_read(plan, scratch, outcome.seconds)
+            read = self._newly_read(plan, scratch, outcome.seconds)
             if self._keeps(plan):
                 outcome = self._with_kept(plan, outcome, scratch / KEPT)
             if self.launches is not None and starts_from_kept(plan, self.request.experiment):
@@ -227,17 +228,22 @@ class AblationRuns:
         self.n_run += 1
         self.n_failed += is_failed
         failure = self.combinations.copies.explained(outcome.reason) if is_failed else None
-        self._put(plan, None if is_failed else outcome.value, failure, outcome.seconds)
+        metrics = None if is_failed else outcome.value
+        self._put(plan, metrics, failure, outcome.seconds, () if is_failed else read)
 
-    def _note_read(self, plan: PlannedRun, scratch: Path, seconds: float) -> None:
-        """Store which files a run read that its key does not know yet, and make the key anew.
+    def _newly_read(self, plan: PlannedRun, scratch: Path, seconds: float) -> list[AblationRun]:
+        """Make the key of a run that read further files; the row that names them below its old key.
+
+        The row is stored with the run's own or not at all: where files are named, a run has ended.
 
         Raises:
             UsageError: One was changed while the study ran.
         """
-        if new := self.keys.newly_read(plan, scratch, seconds):
-            self._store(plan, READ_FILES, metrics=dict.fromkeys(new, 1.0))
+        new = self.keys.newly_read(plan, scratch, seconds)
+        row = self._row(plan, READ_FILES, metrics=dict.fromkeys(new, 1.0))
+        if new:
             self.keys.extend(plan, new)
+        return [row] if new else []
 
     def _keeps(self, plan: PlannedRun) -> bool:
         """Whether a run's values are asked for: trained ones, or with a command initial ones."""
@@ -290,18 +296,18 @@ class AblationRuns:
         metrics: dict[str, float] | None,
         failure: str | None,
         seconds: float = 0.0,
+        read: Sequence[AblationRun] = (),
     ) -> None:
-        self.ended[plan] = self._store(
-            plan, plan.protocol, metrics=metrics, failure=failure, seconds=seconds
-        )
+        """Store how a run ended, with the rows that name the files it read."""
+        run = self._row(plan, plan.protocol, metrics=metrics, failure=failure, seconds=seconds)
+        self.store.put_ablation_runs([*read, run], self.environment, owner=self.owner)
+        self.ended[plan] = run
 
-    def _store(self, plan: PlannedRun, protocol: str, **ended: Any) -> AblationRun:
-        """Store a row below a run's key as it is now."""
-        run = AblationRun(
+    def _row(self, plan: PlannedRun, protocol: str, **ended: Any) -> AblationRun:
+        """A row below a run's key as it is now."""
+        return AblationRun(
             run_key=self.keys[plan], arm=plan.label, protocol=protocol, seed=plan.seed, **ended
         )
-        self.store.put_ablation_run(run, self.environment, owner=self.owner)
-        return run
 
     def _job(self, plan: PlannedRun, scratch: Path) -> Job:
         """Prepare a run, and make the scratch folder that it may write in."""
