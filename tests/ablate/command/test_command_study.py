@@ -26,6 +26,7 @@ from antifragile.ablate.study.running.outlook import AblationOutlook
 from antifragile.ablate.study.running.runs import AblationProgress, RunFailed
 from antifragile.ablate.study.server import StudyProcesses
 from antifragile.ablate.study.study import AblationOutcome, plan_ablation, run_ablation
+from antifragile.cli.ablate.report import report
 from antifragile.errors import UsageError
 from antifragile.store.ablation import AblationStore
 from tests.ablate.study.small_study import make_folder, write
@@ -159,6 +160,20 @@ def test_what_changed_is_said_and_what_decides_nothing_is_not_asked(
     write(source / "more.py", "")
     assert study(call=plan_ablation, **asked).n_found == 0
     assert "Changed since this study last ran: helper.py, more.py (new)." in caplog.text
+
+
+def test_a_report_in_the_repository_makes_no_run_stale(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked: dict[str, Any] = {"arms": list(CUTS)[:1], "seeds": (1,)}
+    assert study(**asked).n_run == 4
+    table = tmp_path / "source" / "results" / "table.csv"
+    report(str(tmp_path / "study.db"), format_="latex", out=table, study=None)
+    assert study(call=plan_ablation, **asked).n_found == 4
+    assert not caplog.text
+    write(table, "by another hand")
+    assert study(call=plan_ablation, **asked).n_found == 0
 
 
 def test_a_file_that_grows_is_said_to_be_a_log(study: Study, tmp_path: Path) -> None:

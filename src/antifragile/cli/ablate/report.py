@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from antifragile._files import write_output
+from antifragile.ablate.command.written import remember_report
 from antifragile.ablate.study.repeat import changed_variants, read_manifest
 from antifragile.ablate.study.results import read_results
 from antifragile.cli.console import stdout
@@ -35,6 +36,7 @@ def report(
     results = read_results(manifest, changed_variants(manifest, folder))
     if format_ == "html":
         place = write_ablation_page(results, (out or folder) / "ablation.html", folder)
+        remember_report(place)
         stdout().print(str(place), soft_wrap=True)
         return
     tables = ablation_tables(results)
@@ -49,4 +51,5 @@ def report(
         print(text, end="")
     else:
         write_output(out, text.encode())
+        remember_report(out)
         stdout().print(str(out), soft_wrap=True)

@@ -98,12 +98,13 @@ def _print_outlook(outlook: AblationOutlook, workers: int, *, as_json: bool) -> 
         f"{least}{outlook.n_wanted} runs ({outlook.n_baseline} of the baseline, {outlook.n_checks} "
         f"checks of it, {n_variants} of variants), {outlook.n_found} of them in the store."
     ]
-    if n_missing and outlook.n_found:
+    if n_missing and math.isfinite(outlook.seconds_each):
         seconds = math.ceil(n_missing / workers) * outlook.seconds_each
-        words = f"The other {n_missing} take about {clock(seconds)}"
+        words = f"The {'other ' if outlook.n_found else ''}{n_missing} take about {clock(seconds)}"
         if math.isfinite(outlook.bytes_each):
             words += f" and {n_missing * outlook.bytes_each / 2**20:,.1f} MiB of disk"
-        said.append(f"{words}, by the mean of those in the store ({outlook.seconds_each:.1f} s).")
+        those = "those in the store" if outlook.n_found else "earlier runs, with other files"
+        said.append(f"{words}, by the mean of {those} ({outlook.seconds_each:.1f} s).")
     elif n_missing:
         said.append("How long they take is known when the first has ended: run, and ask again.")
     if not outlook.can_show:
