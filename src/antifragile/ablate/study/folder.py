@@ -17,11 +17,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from antifragile._records import MAY_BE_ABSENT
+from antifragile._shown import sentence
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generation.digests import AGAIN, added_to, changed_since
 from antifragile.ablate.generation.emit import BASELINE, files_of
 from antifragile.ablate.generation.index import COMBINED, INDEX, disagreement, read_index
+from antifragile.ablate.generation.names import slug
 from antifragile.ablate.generation.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import combined_files
@@ -68,7 +70,7 @@ class AblationFolder:
         path: The folder.
         project: The model as its author left it.
         arms: Certified variants, in the order they were generated.
-        left_out: (folder or component and kind, reason) of the others.
+        others: Variants that were not certified, with the reason.
         framework: Whose models they are, ``torch`` or ``keras``.
         versions: Keras and its back end on which the variants were certified; "" of torch.
         edits: The edits of each variant, by its folder; none where an older version kept none.
@@ -81,7 +83,7 @@ class AblationFolder:
     path: Path
     project: Project
     arms: tuple[Arm, ...]
-    left_out: tuple[tuple[str, str], ...]
+    others: tuple[tuple[Variant, Certificate], ...] = ()
     framework: str = DEFAULT_FRAMEWORK
     versions: str = ""
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
@@ -89,6 +91,11 @@ class AblationFolder:
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     started_in: str = ""
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """The variants that were not certified: folder or component and kind, reason."""
+        return tuple(_reason(variant, certificate) for variant, certificate in self.others)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -195,7 +202,7 @@ def _read_folder(path: Path) -> AblationFolder:
             _arm(v, c, _digest_with_installed(path / v.folder, found.project, found.data))
             for v, c in runnable
         ),
-        left_out=tuple(_reason(v, c) for v, c in found.pairs if not c.verdict.is_certified),
+        others=tuple((v, c) for v, c in found.pairs if not c.verdict.is_certified),
         framework=found.framework,
         versions=found.versions,
         edits={variant.folder: variant.edits for variant in found.variants},
@@ -239,13 +246,7 @@ def choose_arms(
     """
     for pattern in only:
         if not any(_fits(arm, pattern) for arm in folder.arms):
-            names = {name for arm in folder.arms for name in (arm.name, arm.component)}
-            hint = nearest(pattern, names)
-            listed = f"they are listed in {INDEX} there."
-            raise UsageError(
-                f"--only {pattern!r} fits none of the {len(folder.arms)} certified variants of "
-                f"{folder.path}; {hint if hint.endswith('?') else listed}"
-            )
+            raise UsageError(_fits_none(folder, pattern))
     chosen = [
         arm
         for arm in folder.arms
@@ -261,6 +262,31 @@ def choose_arms(
             first.setdefault(arm.component, arm)
         chosen = list(first.values())
     return [arm.name for arm in chosen]
+
+
+def _fits_none(folder: AblationFolder, pattern: str) -> str:
+    """Say that a pattern fits no arm: what it fits has no certificate, or is not there."""
+    found = [
+        " ".join(_reason(variant, certificate))
+        for variant, certificate in folder.others
+        if any(fnmatch(name, pattern) for name in _names_of(variant))
+    ]
+    if found:
+        more = f"; nor have {len(found) - 1} more a certificate" if found[1:] else ""
+        said = f"--only {pattern!r} fits no certified variant of {folder.path}: {found[0]}{more}"
+        return sentence(said)
+    hint = nearest(pattern, {name for arm in folder.arms for name in (arm.name, arm.component)})
+    return (
+        f"--only {pattern!r} fits none of the {len(folder.arms)} certified variants of "
+        f"{folder.path}; "
+        f"{hint if hint.endswith('?') else f'they are listed in {INDEX} there.'}"
+    )
+
+
+def _names_of(variant: Variant) -> tuple[str, str]:
+    """The names by which a variant is chosen: a refused one by the folder it would have had."""
+    folder = variant.folder or slug(variant.component, variant.kind, variant.options)
+    return folder, variant.component
 
 
 def digest_of(folder: Path, files: Sequence[str]) -> str:
