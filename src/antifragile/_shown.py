@@ -25,6 +25,8 @@ _HIDDEN = "***"
 _PASSWORD_OF_URL = re.compile(r"(\w://[^\s/?#:@]*:)[^\s/?#]+@")
 _SCHEME = re.compile(r"\s*[A-Za-z][\w.+-]*:/+")
 _SCHEME_OF_PATH = re.compile(r"\s*[A-Za-z][\w.+-]+:/")  # a path has one slash where two stood
+# How the source of a metric begins, as in csv:{out}/log.csv:loss@min; no database has such a name.
+_METRIC = re.compile(r"(?:--metric=)?(?:csv|json|regex|tensorboard|wandb|mlflow):")
 _SECRET_WORD = re.compile(
     r"(?:pass|pwd|secret|token)[\w%]{0,40}\s{0,9}=\s{0,9}(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", re.I
 )
@@ -140,7 +142,9 @@ def _middle_out(text: str, most: int, tail: int) -> str:
 
 
 def _secret_places(address: str) -> list[tuple[int, int]]:
-    """Where secrets stand in an address, or may stand."""
+    """Where secrets stand in an address, or may stand; a metric with no URL in it has none."""
+    if _METRIC.match(address) and "://" not in address:
+        return []
     places = [*_in_user_and_host(address), *_in_query(address)]
     for found in _SECRET_WORD.finditer(address):
         places.append(found.span(1 if found[1] is not None else 2))
