@@ -131,7 +131,10 @@ def test_wrong_input_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> 
         (("variants", "--command", "sh train.sh {seed}"), "a command needs --metric, as in"),
         (("variants", "--command", "sh a.sh", "--metric", "loss"), "'loss' names no place"),
         (("variants", *RUN, "--metric", "a", "--metric", "b"), "--metric names one metric"),
-        (("variants", "--command", "sh a.sh", *SLIP), f"--metric '{SLIP[1]}' ends with @mn; did you"),
+        (
+            ("variants", "--command", "sh a.sh", *SLIP),
+            f"--metric '{SLIP[1]}' ends with @mn; did you",
+        ),
         (("nowhere", *RUN), "nowhere holds no generated variants"),
         (("variants", "--experiment", "none.py:run"), "no such file: none.py"),
         (("variants", "--experiment", "source/experiment.py:go"), "has no function 'go'"),
