@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.preview import CommandModel, watch_model
+from antifragile.ablate.command.preview import CommandModel, marks_elsewhere, watch_model
 from antifragile.ablate.command.repository import ENTRY
 from antifragile.ablate.request import ModelRequest, parse_size, read_spec, write_spec
 from antifragile.ablate.sandbox.job import Limits
@@ -112,9 +112,11 @@ class ModelOptions:
             }
             written = [] if spec is None and out is None else [found.entry]
             if is_new and spec is not None:
-                write_spec(spec, seen)
+                write_spec(spec, {**seen, **({"step": self.step} if self.step else {})})
                 written.append(spec)
             said(_seen_words(found, written))
+            if words := marks_elsewhere(found):
+                said(words)
             yield ModelRequest.of({**values, **seen})
 
     def _given(self, kinds: Sequence[str] | str | None) -> dict[str, Any]:

@@ -277,6 +277,7 @@ class Variant:
     removes: str | None = None  # the operand that goes, where a component has several
     refusal: str | None = None  # the reason, when no legal edit exists
     options: dict[str, str] = field(default_factory=dict)  # head = "3", block = "1", ...
+    has_run: bool = True  # whether its component did; marked lines are planned without it
 
 
 @dataclass(frozen=True, kw_only=True)

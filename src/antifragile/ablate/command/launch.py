@@ -105,6 +105,7 @@ class PreviewSeen:
         files: Files of the classes of all its modules.
         has_inputs: Whether the inputs of its first call were kept, as `INPUTS`.
         seconds: Time of each step but the first.
+        ran: The Python files of the repository that were executed.
     """
 
     script: str
@@ -118,6 +119,7 @@ class PreviewSeen:
     files: tuple[str, ...]
     has_inputs: bool
     seconds: tuple[float, ...]
+    ran: tuple[str, ...] = ()
 
 
 def launch_job(run: dict[str, Any]) -> dict[str, float]:
@@ -182,9 +184,18 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
         script=entered.outside(seen.script),
         folder=entered.outside(seen.folder),
         files=tuple(map(entered.outside, seen.files)),
+        ran=_own_python(given, entered, seen.script),
         arguments=tuple(map(with_out, seen.arguments)),
         variables={name: with_out(value) for name, value in seen.variables.items()},
     )
+
+
+def _own_python(given: Launch, entered: Entered, script: str) -> tuple[str, ...]:
+    """The Python files of the user's repository that a run executed, by their paths outside."""
+    opened = read_notes(Path(given.run, NOTES)).opened
+    read = {path for path, is_read in opened if is_read and path.endswith(".py")}
+    files = map(entered.outside, sorted(read | {script}))
+    return tuple(file for file in files if file.startswith(given.command.repository + os.sep))
 
 
 def _launched(

@@ -85,6 +85,10 @@ def unseen(case: Case) -> str:
     }
     if changed:
         return f" but gradients ({some(changed)})"
+    if not case.variant.has_run:
+        place = "a step" if case.project.step else "a call of the model"
+        hint = "" if case.project.step else "; marks in the loss need --step"
+        return f": the marked lines did not run in {place}{hint}"
     return (
         " in one call; what later calls read is not compared"
         if case.baseline.run.keeps_state
