@@ -91,6 +91,14 @@ def test_a_study_is_the_same_as_on_the_command_line(
     assert math.isclose(table.loc[0, "difference"], (base - cut).mean())
 
 
+def test_a_text_is_one_entry(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    several = antifragile.ablate.outlook("variants", **study(kinds=["identity"]))
+    assert antifragile.ablate.outlook("variants", **study(only=ARM, kinds="identity")) == several
+    with pytest.raises(UsageError, match="--only 'nothing' fits none"):
+        antifragile.ablate.outlook("variants", **study(only="nothing"))
+
+
 @pytest.mark.parametrize(
     ("verb", "options", "sentence"),
     [

@@ -159,6 +159,11 @@ class SandboxOptions:
         )
 
 
+def entries_of(given: Sequence[str] | str | None) -> list[str]:
+    """The entries of an option that takes several; a text is one of them."""
+    return [given] if isinstance(given, str) else list(given or ())
+
+
 def words_of(words: Sequence[str] | str) -> list[str]:
     """The words of an option that takes several, as a list or as in "identity,zero"."""
     return [word.strip() for word in words.split(",")] if isinstance(words, str) else list(words)

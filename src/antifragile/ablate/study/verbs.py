@@ -120,7 +120,7 @@ def _asked(
     repeat_folder(then, folder, workers=runs.workers)
     made = read_ablation_folder(folder)
     return repeat_request(
-        then, made, name=runs.name, only=study.only or [], kinds=study.wanted_kinds
+        then, made, name=runs.name, only=study.patterns, kinds=study.wanted_kinds
     ), made
 
 
