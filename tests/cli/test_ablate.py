@@ -118,6 +118,14 @@ def test_the_next_lines_can_be_typed_as_they_are(cli: Cli, home: Path, model: Pa
     assert "next: antifragile ablate run 'my variants' --metric 'json:{out}" in made.err
 
 
+def test_a_kind_is_checked_before_a_command_is_watched(cli: Cli, home: Path) -> None:
+    command = ("--command", "sh -c 'touch started'")
+    said = cli("ablate", "generate", *command, "--out", "out", "--kinds", "identty")
+    assert said.code == 2
+    assert said.err == "error: unknown kind of ablation 'identty'; did you mean 'identity'?\n"
+    assert not (home / "started").exists()
+
+
 def test_a_spec_file_says_the_same(cli: Cli, home: Path, model: Path) -> None:
     (home / "specs").mkdir()
     (home / "specs/ablate.toml").write_text(

@@ -140,6 +140,7 @@ def test_wrong_input_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> 
         (("variants", "--experiment", "source/experiment.py:go"), "has no function 'go'"),
         (("variants", "--dataset", "digit"), "did you mean 'digits'?"),
         (("variants", *RUN, "--only", "conv*"), "--only 'conv*' fits none of the 5"),
+        (("variants", *RUN, "--kinds", "zero,identty"), "'identty'; did you mean 'identity'?"),
         (("variants", *RUN, "--kinds", "zero"), "has no certified variant to run"),
         (("variants", *RUN, "--adaptive", "--design", "path"), "--adaptive is for leave-one-out"),
         (("variants", "--manifest", "note.json"), "is not the manifest of an ablation study"),

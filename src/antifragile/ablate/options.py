@@ -22,7 +22,8 @@ from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.preview import CommandModel, marks_elsewhere, watch_model
 from antifragile.ablate.command.repository import ENTRY
-from antifragile.ablate.request import ModelRequest, parse_size, read_spec, write_spec
+from antifragile.ablate.records import AblationKind
+from antifragile.ablate.request import ModelRequest, kind_named, parse_size, read_spec, write_spec
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError, nearest
@@ -126,7 +127,7 @@ class ModelOptions:
             "build": self.build,
             "inputs": self.inputs,
             "step": self.step,
-            "kinds": None if kinds is None else words_of(kinds),
+            "kinds": None if kinds is None else kinds_of(kinds),
             "templates": self.templates,
             "inputs_as_components": self.inputs_as_components,
         }
@@ -167,6 +168,15 @@ def entries_of(given: Sequence[str] | str | None) -> list[str]:
 def words_of(words: Sequence[str] | str) -> list[str]:
     """The words of an option that takes several, as a list or as in "identity,zero"."""
     return [word.strip() for word in words.split(",")] if isinstance(words, str) else list(words)
+
+
+def kinds_of(words: Sequence[str] | str) -> list[AblationKind]:
+    """The kinds of ablation of an option, by their names.
+
+    Raises:
+        SpecError: One is unknown.
+    """
+    return [kind_named(word) for word in words_of(words)]
 
 
 def at_least(least: int, **numbers: int) -> None:

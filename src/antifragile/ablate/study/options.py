@@ -16,7 +16,8 @@ from typing import Literal
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.designs.registry import DesignName, looks_until
-from antifragile.ablate.options import at_least, entries_of, words_of
+from antifragile.ablate.options import at_least, entries_of, kinds_of
+from antifragile.ablate.records import AblationKind
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.study.child.trainer import TrainerOptions
@@ -94,9 +95,9 @@ class StudyOptions:
         at_least(1, seeds=self.seeds, threads=self.threads, epochs=self.epochs)
 
     @property
-    def wanted_kinds(self) -> list[str]:
+    def wanted_kinds(self) -> list[AblationKind]:
         """The kinds of ablation asked for; none for all."""
-        return words_of(self.kinds) if self.kinds else []
+        return kinds_of(self.kinds) if self.kinds else []
 
     @property
     def patterns(self) -> list[str]:
