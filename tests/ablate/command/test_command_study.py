@@ -183,6 +183,15 @@ def test_progress_is_counted_over_the_whole_study(study: Study) -> None:
     assert sorted({ended for ended, _ in told}) == list(range(11))
 
 
+def test_what_the_store_has_is_counted_from_the_beginning(study: Study) -> None:
+    told: list[tuple[int, int]] = []
+    assert study(arms=list(CUTS)[:1]).n_run == 8
+    study(seeds=(1, 2, 3), listener=lambda progress: told.append((progress.ended, progress.wanted)))
+    assert told[0] == (8, 14)
+    assert {wanted for _, wanted in told} == {14}
+    assert sorted({ended for ended, _ in told}) == list(range(8, 15))
+
+
 READS = {
     "executed": "found = {}\nexec(compile(open(FILE).read(), FILE, 'exec'), found)\n"
     "value += found['SCALE']\n",

@@ -224,7 +224,7 @@ class _Study:
 
     def run(self, command: str) -> AblationOutcome:
         runs = self.runs
-        runs.planned |= dict.fromkeys([*self._always_wanted(), *self._wanted()])
+        runs.expect([*self._always_wanted(), *self._wanted()])
         # Until the baseline has a number, an older manifest of that name stays.
         self.metric = run_first(runs, self.workers)
         try:
