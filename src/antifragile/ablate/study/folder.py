@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from antifragile._records import MAY_BE_ABSENT
@@ -47,7 +48,7 @@ class Arm:
         own_values: Parameters that start from the variant's own values; None where all start from
             the baseline's.
         is_inactive: Changes nothing before training.
-        sha256: Hash of the variant's files.
+        sha256: Hash of the variant's files; empty where these were changed.
     """
 
     name: str
@@ -78,6 +79,7 @@ class AblationFolder:
         data: The hashes of the small files beside the model then; none in older sets.
         command: The user's command that trains the model; empty where they gave none.
         started_in: The folder where it is started, absolute; empty in older sets.
+        changed: A sentence on each arm whose files are not those that were certified.
     """
 
     path: Path
@@ -91,6 +93,7 @@ class AblationFolder:
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     started_in: str = ""
+    changed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left_out(self) -> tuple[tuple[str, str], ...]:
@@ -157,8 +160,13 @@ class AblationFolder:
         return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
-def read_ablation_folder(path: Path) -> AblationFolder:
+def read_ablation_folder(path: Path, *, allows_changed: bool = False) -> AblationFolder:
     """Read the index of a generated folder; a set that is being replaced is read old or new.
+
+    Args:
+        path: The folder.
+        allows_changed: Note arms whose files were changed, which `choose_arms` refuses; else one
+            is an error.
 
     Raises:
         UsageError: There is none, or no variant in it was certified.
@@ -166,10 +174,10 @@ def read_ablation_folder(path: Path) -> AblationFolder:
             a certified variant are not those that were certified, or beside them lies another
             version of a file of the project, or what lies there says otherwise than the index.
     """
-    return read_settled(path, _read_folder)
+    return read_settled(path, partial(_read_folder, allows_changed=allows_changed))
 
 
-def _read_folder(path: Path) -> AblationFolder:
+def _read_folder(path: Path, *, allows_changed: bool) -> AblationFolder:
     index = path / INDEX
     if not index.is_file():
         raise UsageError(
@@ -182,25 +190,22 @@ def _read_folder(path: Path) -> AblationFolder:
     digests = _certified_digests(index, files, runnable)
     if (path / COMBINED).is_symlink():
         raise StoreError(f"{path / COMBINED} is a link; remove it and run again.")
-    for name, certified in digests.items():
-        if change := changed_since(path / name, certified):
-            raise StoreError(f"{path / name}: {change}; {AGAIN}.")
-        for file in added_to(path / name, certified):
-            if Path(found.project.root, file).exists():
-                raise StoreError(
-                    f"{path / name / file} is not part of the variant, which runs with the "
-                    f"project's own {file}; remove it and run again."
-                )
+    changed = {}
+    for name in digests:
+        if change := _change_of(path / name, found.project, digests[name]):
+            changed[name] = change
     for variant, certificate in runnable:
         place = path / variant.folder
         if change := disagreement(place, found.project, variant, certificate):
-            raise StoreError(f"{place}: {change}; {AGAIN}.")
+            changed.setdefault(variant.folder, f"{place}: {change}; {AGAIN}.")
+    if changed and (BASELINE in changed or not allows_changed):
+        raise StoreError(changed.get(BASELINE) or next(iter(changed.values())))
+    digest = partial(_digest_with_installed, project=found.project, data=found.data)
     return AblationFolder(
         path=path,
         project=found.project,
         arms=tuple(
-            _arm(v, c, _digest_with_installed(path / v.folder, found.project, found.data))
-            for v, c in runnable
+            _arm(v, c, "" if v.folder in changed else digest(path / v.folder)) for v, c in runnable
         ),
         others=tuple((v, c) for v, c in found.pairs if not c.verdict.is_certified),
         framework=found.framework,
@@ -210,7 +215,27 @@ def _read_folder(path: Path) -> AblationFolder:
         data=found.data,
         command=found.command,
         started_in=found.started_in,
+        changed=changed,
     )
+
+
+def _change_of(place: Path, project: Project, certified: Mapping[str, str]) -> str | None:
+    """Say what is not as it was certified in the folder of the baseline or an arm; None if all is.
+
+    Args:
+        place: The folder.
+        project: The model.
+        certified: The hashes of the folder's files.
+    """
+    if change := changed_since(place, certified):
+        return f"{place}: {change}; {AGAIN}."
+    for file in added_to(place, certified):
+        if Path(project.root, file).exists():
+            return (
+                f"{place / file} is not part of the variant, which runs with the "
+                f"project's own {file}; remove it and run again."
+            )
+    return None
 
 
 def _certified_digests(
@@ -243,6 +268,7 @@ def choose_arms(
 
     Raises:
         UsageError: A pattern or kind fits nothing.
+        StoreError: The files of a chosen arm are not those that were certified.
     """
     for pattern in only:
         if not any(_fits(arm, pattern) for arm in folder.arms):
@@ -261,6 +287,9 @@ def choose_arms(
         for arm in chosen:
             first.setdefault(arm.component, arm)
         chosen = list(first.values())
+    for arm in chosen:
+        if arm.name in folder.changed:
+            raise StoreError(folder.changed[arm.name])
     return [arm.name for arm in chosen]
 
 
