@@ -285,6 +285,16 @@ def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path:
     assert study().n_run == 0
 
 
+def test_the_outlook_says_that_runs_share_the_file_of_a_metric(study: Study) -> None:
+    outlook = study(call=plan_ablation, metric_source="json:m.json:value")
+    assert outlook.notes == (
+        "--metric json:m.json:value reads a file that is not in {out}, the same one for all runs; "
+        "if the command leaves it there, write json:{out}/... instead.",
+    )
+    assert study(call=plan_ablation).notes == ()
+    assert study(call=plan_ablation, metric_source="regex:loss (.*)").notes == ()
+
+
 def test_the_outlook_counts_the_runs_that_are_made(study: Study) -> None:
     def look(**changes: Any) -> AblationOutlook:
         found: AblationOutlook = study(call=plan_ablation, **changes)

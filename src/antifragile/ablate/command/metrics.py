@@ -104,6 +104,11 @@ class MetricSource:
         return word if word in _PICKS else "last"
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is read in a file, rather than in what is printed or a tracker keeps."""
+        return self.kind in _READERS and self.kind != "regex"
+
+    @property
     def name(self) -> str:
         """The metric's name in tables."""
         name = self.key

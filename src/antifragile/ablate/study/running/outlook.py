@@ -32,6 +32,7 @@ class AblationOutlook:
         smallest_p: The smallest p that the seeds can give.
         first_threshold: Level that Holm asks of the smallest p of all arms.
         seeds_needed: Seeds from which a p can go down to that level.
+        notes: Sentences on what may go wrong.
     """
 
     n_wanted: int
@@ -44,10 +45,11 @@ class AblationOutlook:
     smallest_p: float
     first_threshold: float
     seeds_needed: int
+    notes: tuple[str, ...] = ()
 
     def frame(self) -> pd.DataFrame:
         """The numbers in one row."""
-        return pd.DataFrame([asdict(self)])
+        return pd.DataFrame([asdict(self)]).drop(columns="notes")
 
     @property
     def can_show(self) -> bool:
@@ -80,6 +82,7 @@ def outlook_of(
         smallest_p=Design(n=n_seeds, n_control=n_seeds, paired=True).smallest_p,
         first_threshold=threshold,
         seeds_needed=trials_needed(threshold, paired=True),
+        notes=() if request.experiment.command is None else request.experiment.command.notes,
     )
 
 
