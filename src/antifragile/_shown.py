@@ -75,6 +75,17 @@ def listed_names(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(found[:most]) + others
 
 
+def in_short(record: object, holds: str, rows: str) -> str:
+    """Return the one line that stands for a large record in a notebook or a debugger.
+
+    Args:
+        record: The record.
+        holds: Its content in a few words.
+        rows: The rows of the table that its `frame()` makes.
+    """
+    return f"<{type(record).__name__}: {holds}; .frame() has {rows}>"
+
+
 def show_address(address: str) -> str:
     """Return the address of a store, or what was given for one, without passwords.
 

@@ -21,7 +21,7 @@ from itertools import combinations, count
 import numpy as np
 import pandas as pd
 
-from antifragile._shown import show_path
+from antifragile._shown import in_short, show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
@@ -64,7 +64,7 @@ N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AblationOutcome:
     """The result of one call.
 
@@ -85,6 +85,10 @@ class AblationOutcome:
     n_refused: int
     seconds: float
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        holds = f"{self.manifest.name!r}, {len(self.manifest.runs)} runs, {self.n_failed} failed"
+        return in_short(self, holds, "a row for each")
 
     def frame(self) -> pd.DataFrame:
         """The runs, one a row, with a column for each of their metrics."""

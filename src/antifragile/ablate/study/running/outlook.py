@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from antifragile._shown import in_short
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.runs import AblationRuns
@@ -17,7 +18,7 @@ from antifragile.analysis.inference.permutation import Design, trials_needed
 from antifragile.store.ablation import AblationRun
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AblationOutlook:
     """The runs that a study needs.
 
@@ -46,6 +47,10 @@ class AblationOutlook:
     first_threshold: float
     seeds_needed: int
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        holds = f"{self.n_wanted} runs, {self.n_found} of them in the store"
+        return in_short(self, holds, "all numbers in a row")
 
     def frame(self) -> pd.DataFrame:
         """The numbers in one row."""
