@@ -273,6 +273,9 @@ def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path:
     write(tmp_path / "source" / "train.py", diverges)
     outcome = study()
     assert (outcome.n_run, outcome.n_failed) == (10, 0)
+    series = (tmp_path / "study.db.files").glob("*/runs/*/series.json")
+    texts = [path.read_text() for path in series]
+    assert (texts.count('{"value": [null]}'), "NaN" in "".join(texts)) == (2, False)
     results = read_results(outcome.manifest)
     assert [run.ablated for run in results.diverged] == [("model-offset--zero",)] * 2
     table = results.protocols[0].judged.table.set_index("target")

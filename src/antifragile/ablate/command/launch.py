@@ -9,6 +9,7 @@ it; else the run is an error. Runs in a child of the server.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -146,9 +147,17 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         save_file({}, given.keeps)  # it built no model by a class of the user's
     folder, place = Path(entered.path(given.command.folder)), Path(given.run)
     values = {source: source.values(places, folder, place, was) for source, was in earlier.items()}
-    text = json.dumps({source.name: found for source, found in values.items()})
-    (place / SERIES).write_text(text, encoding="utf-8")
+    (place / SERIES).write_text(_series(values), encoding="utf-8")
     return {source.name: source.picked(found) for source, found in values.items()}
+
+
+def _series(values: Mapping[MetricSource, Sequence[float]]) -> str:
+    """Write all values of each metric as JSON, which has no word for those that are not finite."""
+    plain = {
+        source.name: [value if math.isfinite(value) else None for value in found]
+        for source, found in values.items()
+    }
+    return json.dumps(plain, allow_nan=False)
 
 
 def preview_job(run: dict[str, Any]) -> PreviewSeen:
