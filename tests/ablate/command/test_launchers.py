@@ -18,6 +18,7 @@ from antifragile.ablate.command.preview import (
     model_files,
     watch_model,
 )
+from antifragile.ablate.command.program import without_folder
 from antifragile.ablate.options import ModelOptions
 from antifragile.ablate.request import read_spec
 from antifragile.ablate.sandbox.job import Limits
@@ -118,6 +119,9 @@ def test_the_error_is_said_where_a_launcher_says_more_after_it(
     )
     reason = repository.run().outcome.reason
     assert "the command ended with exit code 1: [rank0]: RuntimeError: no data (see " in reason
+    shared, where = without_folder(f"{reason}; and more of {tmp_path / 'run-1' / 'out' / 'out'}/x")
+    assert where == f" (see {tmp_path / 'run-1' / 'out'})"
+    assert shared.endswith("RuntimeError: no data; and more of {out}/x")
 
 
 @pytest.mark.slow

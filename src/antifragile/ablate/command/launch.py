@@ -28,7 +28,7 @@ from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import Earlier, MetricSource
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
-from antifragile.ablate.command.program import path_of_fork, run_program
+from antifragile.ablate.command.program import OUT, path_of_fork, run_program
 from antifragile.ablate.command.proof import WatchedFiles, note_opened, path_now, prove
 from antifragile.ablate.command.startup.notes import digest
 from antifragile.ablate.sandbox.job import Job
@@ -36,7 +36,7 @@ from antifragile.ablate.sandbox.limits.landlock import keep_out_of
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
-NOTES, SERIES, _OUT = "notes.jsonl", "series.json", "out"
+NOTES, SERIES = "notes.jsonl", "series.json"
 _UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
 _STARTUP = Path(__file__).parent / "startup"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -220,7 +220,7 @@ def _launched(
         The repository as it was seen, what stood for places, and what the metrics were before.
     """
     command, scratch, place = given.command, Path(given.scratch), Path(given.run)
-    out = place / _OUT
+    out = place / OUT
     out.mkdir(parents=True)
     (scratch / NOTES).touch()
     overlay = Overlay(
