@@ -50,6 +50,7 @@ MALFORMED = [
     "host=localhost user=u password=s3cr3t dbname=d",
     "host=localhost password = 's3cr3t and more'",
     "jdbc:postgresql://127.0.0.1:9/name?user=u&password=s3cr3t",
+    "mlflow:postgresql://user:s3cr3t@127.0.0.1:9/name:val_loss@min",
 ]
 
 
@@ -65,6 +66,8 @@ def test_no_secret_of_an_address_is_shown(address: str) -> None:
     [
         *("runs.db", "./a b.db", "/data/a:b/c.db", "C:/data/runs.db", "sqlite:///x.db?mode=ro"),
         *("postgresql://user@host:5432/name", "postgresql:///name?host=/tmp&sslmode=require"),
+        *("csv:{out}/log.csv:val_mae@min", "--metric=json:{out}/m.json:loss@max"),
+        "regex:loss(?:es)? token=([0-9.]+)@min",
     ],
 )
 def test_an_address_without_secrets_is_shown_as_it_is(address: str) -> None:

@@ -25,6 +25,8 @@ _HIDDEN = "***"
 _PASSWORD_OF_URL = re.compile(r"(\w://[^\s/?#:@]*:)[^\s/?#]+@")
 _SCHEME = re.compile(r"\s*[A-Za-z][\w.+-]*:/+")
 _SCHEME_OF_PATH = re.compile(r"\s*[A-Za-z][\w.+-]+:/")  # a path has one slash where two stood
+# How the source of a metric begins, as in csv:{out}/log.csv:loss@min; no database has such a name.
+_METRIC = re.compile(r"(?:--metric=)?(?:csv|json|regex|tensorboard|wandb|mlflow):")
 _SECRET_WORD = re.compile(
     r"(?:pass|pwd|secret|token)[\w%]{0,40}\s{0,9}=\s{0,9}(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))", re.I
 )
@@ -71,6 +73,17 @@ def listed_names(names: Iterable[str], most: int = 8) -> str:
     found = list(names)
     others = f" and {len(found) - most} more" if len(found) > most else ""
     return ", ".join(found[:most]) + others
+
+
+def in_short(record: object, holds: str, rows: str) -> str:
+    """Return the one line that stands for a large record in a notebook or a debugger.
+
+    Args:
+        record: The record.
+        holds: Its content in a few words.
+        rows: The rows of the table that its `frame()` makes.
+    """
+    return f"<{type(record).__name__}: {holds}; .frame() has {rows}>"
 
 
 def show_address(address: str) -> str:
@@ -140,7 +153,9 @@ def _middle_out(text: str, most: int, tail: int) -> str:
 
 
 def _secret_places(address: str) -> list[tuple[int, int]]:
-    """Where secrets stand in an address, or may stand."""
+    """Where secrets stand in an address, or may stand; a metric with no URL in it has none."""
+    if _METRIC.match(address) and "://" not in address:
+        return []
     places = [*_in_user_and_host(address), *_in_query(address)]
     for found in _SECRET_WORD.finditer(address):
         places.append(found.span(1 if found[1] is not None else 2))

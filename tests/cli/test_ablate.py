@@ -105,6 +105,27 @@ def test_generate_again_replaces_its_own_folder_only(cli: Cli, home: Path, model
     assert (home / "mine/thesis.tex").read_text() == "years of work"
 
 
+def test_the_next_lines_can_be_typed_as_they_are(cli: Cli, home: Path, model: Path) -> None:
+    (home / "my study.toml").write_text(
+        'source = ["model.py"]\nbuild = "model.py:build"\ninputs = "model.py:inputs"\n'
+        'command = "python train.py"\n'
+    )
+    spec = ("--spec", "my study.toml")
+    found = cli("ablate", "discover", *spec)
+    assert "next: antifragile ablate generate --spec 'my study.toml' --out variants" in found.err
+    few = ("--kinds", "remove-branch", "--workers", "1")
+    made = cli("ablate", "generate", *spec, "--out", "my variants", *few)
+    assert "next: antifragile ablate run 'my variants' --metric 'json:{out}" in made.err
+
+
+def test_a_kind_is_checked_before_a_command_is_watched(cli: Cli, home: Path) -> None:
+    command = ("--command", "sh -c 'touch started'")
+    said = cli("ablate", "generate", *command, "--out", "out", "--kinds", "identty")
+    assert said.code == 2
+    assert said.err == "error: unknown kind of ablation 'identty'; did you mean 'identity'?\n"
+    assert not (home / "started").exists()
+
+
 def test_a_spec_file_says_the_same(cli: Cli, home: Path, model: Path) -> None:
     (home / "specs").mkdir()
     (home / "specs/ablate.toml").write_text(

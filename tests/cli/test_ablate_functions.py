@@ -62,6 +62,7 @@ def test_discover_gives_a_table_of_components(place: Path, monkeypatch: pytest.M
         True,
     )
     assert "identity" in gate["cut_by"]
+    assert repr(plan) == f"<AblationPlan: {len(table)} components; .frame() has a row for each>"
 
 
 def test_a_study_is_the_same_as_on_the_command_line(
@@ -70,9 +71,12 @@ def test_a_study_is_the_same_as_on_the_command_line(
     monkeypatch.chdir(place)
     outlook = antifragile.ablate.outlook("variants", **study())
     assert outlook.frame().loc[0, "n_wanted"] == 8
+    assert repr(outlook).startswith("<AblationOutlook: 8 runs, 0 of them in the store; .frame() ")
     outcome = antifragile.ablate.run("variants", **study())
     runs = outcome.frame()
     assert (outcome.n_run, len(runs)) == (8, 8)
+    said = "<AblationOutcome: 'ablation', 8 runs, 0 failed; .frame() has a row for each>"
+    assert repr(outcome) == said
     words = "antifragile.ablate.run('variants', experiment='experiment.py:run', seeds=2, only="
     assert outcome.manifest.command.startswith(words)
     assert set(runs["role"]) == {"run", "repeat", "placebo"}
@@ -86,9 +90,18 @@ def test_a_study_is_the_same_as_on_the_command_line(
     results = antifragile.ablate.report("variants")
     table = results.frame()
     assert list(table["target"]) == [ARM, "placebo"]
+    assert repr(results).startswith("<AblationResults: 'ablation', 1 ablations, 8 runs; .frame() ")
     base = runs[(runs["ablated"] == "") & (runs["role"] == "run")].set_index("seed")["accuracy"]
     cut = runs[runs["ablated"] == ARM].set_index("seed")["accuracy"]
     assert math.isclose(table.loc[0, "difference"], (base - cut).mean())
+
+
+def test_a_text_is_one_entry(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    several = antifragile.ablate.outlook("variants", **study(kinds=["identity"]))
+    assert antifragile.ablate.outlook("variants", **study(only=ARM, kinds="identity")) == several
+    with pytest.raises(UsageError, match="--only 'nothing' fits none"):
+        antifragile.ablate.outlook("variants", **study(only="nothing"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.ablate.study.small_study import make_folder, recertify, write
 from tests.cli.commands import Said
 from tests.cli.conftest import Cli
 
+SLIP = ("--metric", "csv:{out}/log.csv:mae@mn")
 RUN = ("--experiment", "source/experiment.py:run", "--seeds", "2", "--only", "model-gate")
 
 
@@ -130,11 +131,16 @@ def test_wrong_input_gets_one_sentence(cli: Cli, home: Path, variants: Path) -> 
         (("variants", "--command", "sh train.sh {seed}"), "a command needs --metric, as in"),
         (("variants", "--command", "sh a.sh", "--metric", "loss"), "'loss' names no place"),
         (("variants", *RUN, "--metric", "a", "--metric", "b"), "--metric names one metric"),
+        (
+            ("variants", "--command", "sh a.sh", *SLIP),
+            f"--metric '{SLIP[1]}' ends with @mn; did you",
+        ),
         (("nowhere", *RUN), "nowhere holds no generated variants"),
         (("variants", "--experiment", "none.py:run"), "no such file: none.py"),
         (("variants", "--experiment", "source/experiment.py:go"), "has no function 'go'"),
         (("variants", "--dataset", "digit"), "did you mean 'digits'?"),
         (("variants", *RUN, "--only", "conv*"), "--only 'conv*' fits none of the 5"),
+        (("variants", *RUN, "--kinds", "zero,identty"), "'identty'; did you mean 'identity'?"),
         (("variants", *RUN, "--kinds", "zero"), "has no certified variant to run"),
         (("variants", *RUN, "--adaptive", "--design", "path"), "--adaptive is for leave-one-out"),
         (("variants", "--manifest", "note.json"), "is not the manifest of an ablation study"),

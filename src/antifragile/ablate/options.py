@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 from antifragile._shown import show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.command.command import Command
-from antifragile.ablate.command.preview import CommandModel, watch_model
+from antifragile.ablate.command.preview import CommandModel, marks_elsewhere, watch_model
 from antifragile.ablate.command.repository import ENTRY
-from antifragile.ablate.request import ModelRequest, parse_size, read_spec, write_spec
+from antifragile.ablate.records import AblationKind
+from antifragile.ablate.request import ModelRequest, kind_named, parse_size, read_spec, write_spec
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError, nearest
@@ -112,9 +113,11 @@ class ModelOptions:
             }
             written = [] if spec is None and out is None else [found.entry]
             if is_new and spec is not None:
-                write_spec(spec, seen)
+                write_spec(spec, {**seen, **({"step": self.step} if self.step else {})})
                 written.append(spec)
             said(_seen_words(found, written))
+            if words := marks_elsewhere(found):
+                said(words)
             yield ModelRequest.of({**values, **seen})
 
     def _given(self, kinds: Sequence[str] | str | None) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class ModelOptions:
             "build": self.build,
             "inputs": self.inputs,
             "step": self.step,
-            "kinds": None if kinds is None else words_of(kinds),
+            "kinds": None if kinds is None else kinds_of(kinds),
             "templates": self.templates,
             "inputs_as_components": self.inputs_as_components,
         }
@@ -157,9 +160,23 @@ class SandboxOptions:
         )
 
 
+def entries_of(given: Sequence[str] | str | None) -> list[str]:
+    """The entries of an option that takes several; a text is one of them."""
+    return [given] if isinstance(given, str) else list(given or ())
+
+
 def words_of(words: Sequence[str] | str) -> list[str]:
     """The words of an option that takes several, as a list or as in "identity,zero"."""
     return [word.strip() for word in words.split(",")] if isinstance(words, str) else list(words)
+
+
+def kinds_of(words: Sequence[str] | str) -> list[AblationKind]:
+    """The kinds of ablation of an option, by their names.
+
+    Raises:
+        SpecError: One is unknown.
+    """
+    return [kind_named(word) for word in words_of(words)]
 
 
 def at_least(least: int, **numbers: int) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antifragile._files import sha256_of, write_atomically
+from antifragile._shown import in_short
 from antifragile.ablate.certify.certificate import CertificateListener, ModelError, certify
 from antifragile.ablate.discovery.jobs import look, trace_job
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
@@ -48,7 +49,7 @@ if TYPE_CHECKING:  # a table is made on demand
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Ablations:
     """Components, variants and certificates of one run; the last two correspond one to one.
 
@@ -68,6 +69,11 @@ class Ablations:
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     started_in: str = ""
+
+    def __repr__(self) -> str:
+        n_certified = sum(certificate.verdict.is_certified for certificate in self.certificates)
+        holds = f"{len(self.variants)} variants, {n_certified} certified"
+        return in_short(self, holds, "a row for each")
 
     def frame(self) -> pd.DataFrame:
         """The variants with their certificates, one a row."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from antifragile._shown import in_short
+
 if TYPE_CHECKING:  # a table is made on demand
     import pandas as pd
 
@@ -178,7 +180,7 @@ class ComponentPlan:
     outcomes: Mapping[AblationKind, tuple[Planned, ...] | Refused]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AblationPlan:
     """All components of a model, ablatable or not, and every edit that can be made of them.
 
@@ -192,6 +194,10 @@ class AblationPlan:
     sha256: Mapping[str, str]
     plans: tuple[ComponentPlan, ...]
     versions: str = ""
+
+    def __repr__(self) -> str:
+        n = sum(not item.is_left_out for item in self.components)
+        return in_short(self, f"{n} components", "a row for each")
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -277,6 +283,7 @@ class Variant:
     removes: str | None = None  # the operand that goes, where a component has several
     refusal: str | None = None  # the reason, when no legal edit exists
     options: dict[str, str] = field(default_factory=dict)  # head = "3", block = "1", ...
+    has_run: bool = True  # whether its component did; marked lines are planned without it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ class ModelRequest:
             build=values["build"],
             inputs=values.get("inputs"),
             step=values.get("step"),
-            kinds=None if kinds is None else tuple(_kind(word) for word in kinds),
+            kinds=None if kinds is None else tuple(kind_named(word) for word in kinds),
             templates=None if templates is None else Path(templates),
             groups=values.get("groups"),
             inputs_as_components=values.get("inputs_as_components", False),
@@ -94,6 +94,19 @@ def parse_size(text: str) -> int:
     if size < _LEAST_BYTES:
         raise UsageError(f"{text!r} is not a memory size; write it as in 512MiB or 4GiB.")
     return size
+
+
+def kind_named(word: str) -> AblationKind:
+    """Return the kind of ablation of a name.
+
+    Raises:
+        SpecError: There is none.
+    """
+    try:
+        return AblationKind(word)
+    except ValueError:
+        hint = nearest(word, [kind.value for kind in AblationKind])
+        raise SpecError(f"unknown kind of ablation {word!r}; {hint}") from None
 
 
 def read_spec(path: Path) -> dict[str, Any]:
@@ -163,11 +176,3 @@ def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
         return value if key in _PLAIN else str(folder / value)
 
     return {key: placed(key, value) for key, value in data.items()}
-
-
-def _kind(word: str) -> AblationKind:
-    try:
-        return AblationKind(word)
-    except ValueError:
-        hint = nearest(word, [kind.value for kind in AblationKind])
-        raise SpecError(f"unknown kind of ablation {word!r}; {hint}") from None

@@ -53,6 +53,21 @@ class Model(nn.Module):
                 self.mean.lerp_(torch.tanh(y).mean(0), 0.1)
         return y
 """
+UNCALLED = """
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+        self.register_buffer("last", torch.zeros(2, 6))
+    def forward(self, x):
+        self.last = x
+        return self.fc(x)
+
+def loss_of(model, x):
+    loss = model(x).abs().mean()
+    loss = loss + model(x).square().mean()  # ablate: smoothness
+    return loss
+"""
 SHARED_NORM = """
 class Block(nn.Module):
     def __init__(self, norm):
@@ -122,6 +137,18 @@ def test_what_else_may_have_changed_is_said(
     found = certificate_of(tmp_path, tracing, text, site, AblationKind.IDENTITY)
     assert found.verdict is CertificateVerdict.REFUSED
     assert found.reason == f"it changes nothing {reason}"
+
+
+@pytest.mark.parametrize("text", [UNCALLED, UNCALLED.replace("self.last = x", "pass")])
+def test_marked_lines_that_did_not_run_are_said_to_have_not(
+    tmp_path: Path, tracing: Server, text: str
+) -> None:
+    found = certificate_of(tmp_path, tracing, text, "mark:smoothness", AblationKind.DISABLE)
+    assert found.verdict is CertificateVerdict.REFUSED
+    assert found.reason == (
+        "it changes nothing: the marked lines did not run in a call of the model; marks in the "
+        "loss need --step"
+    )
 
 
 def test_a_shared_parameter_that_loses_one_of_its_names_has_not_vanished(

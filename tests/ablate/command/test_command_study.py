@@ -239,6 +239,15 @@ def test_progress_is_counted_over_the_whole_study(study: Study) -> None:
     assert sorted({ended for ended, _ in told}) == list(range(11))
 
 
+def test_what_the_store_has_is_counted_from_the_beginning(study: Study) -> None:
+    told: list[tuple[int, int]] = []
+    assert study(arms=list(CUTS)[:1]).n_run == 8
+    study(seeds=(1, 2, 3), listener=lambda progress: told.append((progress.ended, progress.wanted)))
+    assert told[0] == (8, 14)
+    assert {wanted for _, wanted in told} == {14}
+    assert sorted({ended for ended, _ in told}) == list(range(8, 15))
+
+
 READS = {
     "executed": "found = {}\nexec(compile(open(FILE).read(), FILE, 'exec'), found)\n"
     "value += found['SCALE']\n",
@@ -320,6 +329,9 @@ def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path:
     write(tmp_path / "source" / "train.py", diverges)
     outcome = study()
     assert (outcome.n_run, outcome.n_failed) == (10, 0)
+    series = (tmp_path / "study.db.files").glob("*/runs/*/series.json")
+    texts = [path.read_text() for path in series]
+    assert (texts.count('{"value": [null]}'), "NaN" in "".join(texts)) == (2, False)
     results = read_results(outcome.manifest)
     assert [run.ablated for run in results.diverged] == [("model-offset--zero",)] * 2
     table = results.protocols[0].judged.table.set_index("target")
@@ -330,6 +342,16 @@ def test_a_run_that_diverges_is_counted_and_ranked_worst(study: Study, tmp_path:
     worst = min(value for value in found["model-factor--identity"] if value is not None)
     assert table.loc["model-offset--zero", "difference"] == pytest.approx((one + two) / 2 - worst)
     assert study().n_run == 0
+
+
+def test_the_outlook_says_that_runs_share_the_file_of_a_metric(study: Study) -> None:
+    outlook = study(call=plan_ablation, metric_source="json:m.json:value")
+    assert outlook.notes == (
+        "--metric json:m.json:value reads a file that is not in {out}, the same one for all runs; "
+        "if the command leaves it there, write json:{out}/... instead.",
+    )
+    assert study(call=plan_ablation).notes == ()
+    assert study(call=plan_ablation, metric_source="regex:loss (.*)").notes == ()
 
 
 def test_the_outlook_counts_the_runs_that_are_made(study: Study) -> None:

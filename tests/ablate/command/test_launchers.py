@@ -5,13 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.launch import PreviewSeen
-from antifragile.ablate.command.preview import CommandModel, model_files, watch_model
+from antifragile.ablate.command.preview import (
+    CommandModel,
+    marks_elsewhere,
+    model_files,
+    watch_model,
+)
+from antifragile.ablate.command.program import without_folder
+from antifragile.ablate.options import ModelOptions
+from antifragile.ablate.request import read_spec
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.sandbox.server import Server
 from antifragile.errors import UsageError
@@ -110,6 +119,9 @@ def test_the_error_is_said_where_a_launcher_says_more_after_it(
     )
     reason = repository.run().outcome.reason
     assert "the command ended with exit code 1: [rank0]: RuntimeError: no data (see " in reason
+    shared, where = without_folder(f"{reason}; and more of {tmp_path / 'run-1' / 'out' / 'out'}/x")
+    assert where == f" (see {tmp_path / 'run-1' / 'out'})"
+    assert shared.endswith("RuntimeError: no data; and more of {out}/x")
 
 
 @pytest.mark.slow
@@ -133,12 +145,31 @@ def test_code_that_is_no_file_is_a_sentence(code: Path) -> None:
         watched(f"{PYTHON} -c 'import sys; sys.path[0] = \"src\"; import train' {{out}}", code)
 
 
-def test_a_model_in_cells_of_a_notebook_is_a_sentence(tmp_path: Path) -> None:
-    seen = PreviewSeen(
+@pytest.mark.slow
+def test_the_users_files_that_ran_are_known(code: Path) -> None:
+    (code / "src" / "other.py").write_text("")
+    found = watched(f"{PYTHON} src/train {{out}}", code)
+    assert found.seen.ran == tuple(str(code / "src" / name) for name in ("model.py", "train"))
+
+
+@pytest.mark.slow
+def test_a_step_is_written_beside_what_the_command_shows(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(code)
+    line, step = f"{PYTHON} src/train {{out}}", "src/model.py:step"
+    options = ModelOptions(command=line, spec="study.toml", step=step)
+    with options.request(Limits(timeout_s=120), said=lambda _: None) as request:
+        assert (request.step, read_spec(Path("study.toml"))["step"]) == (step, step)
+
+
+def seen_in(folder: Path, *ran: Path) -> PreviewSeen:
+    """What is seen of a model that is written in a notebook."""
+    return PreviewSeen(
         script="",
         module="",
         cells=("class Net: ...",),
-        folder=str(tmp_path),
+        folder=str(folder),
         arguments=(),
         variables={},
         model="__main__.Net",
@@ -146,7 +177,30 @@ def test_a_model_in_cells_of_a_notebook_is_a_sentence(tmp_path: Path) -> None:
         files=(),
         has_inputs=False,
         seconds=(),
+        ran=tuple(map(str, ran)),
     )
+
+
+def test_marks_in_files_that_are_not_edited_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, train, damaged = (tmp_path / name for name in ("net.py", "train it.py", "bad.py"))
+    model.write_text("x = 1  # ablate: mine\n")
+    train.write_text("loss = 1\nloss += 2  # ablate: smoothness\nloss += 3  # ablate:\n")
+    damaged.write_bytes(b"\xff # ablate: no text\n")
+    seen = seen_in(tmp_path, model, train, damaged)
+    found = CommandModel(source=(Path("net.py"),), entry=tmp_path / "e.py", seen=seen)
+    assert marks_elsewhere(found) == (
+        "train it.py:2 has the mark 'smoothness', train it.py:3 has the mark 'line 3', but "
+        "train it.py is not among the files that may be edited; give --source net.py "
+        "'train it.py', and --step FILE.py:function for what lies in the loss."
+    )
+    assert marks_elsewhere(replace(found, source=(model, train))) == ""
+
+
+def test_a_model_in_cells_of_a_notebook_is_a_sentence(tmp_path: Path) -> None:
+    seen = seen_in(tmp_path)
     with pytest.raises(UsageError, match=r"__main__\.Net is written in cells of a notebook.*move"):
         model_files(seen, tmp_path)
 

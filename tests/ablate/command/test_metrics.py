@@ -117,12 +117,27 @@ def test_what_was_there_before_the_command_is_not_its_metric(text: str, tmp_path
         ("regex:loss", "has 0 groups; put the number, and it alone, in parentheses"),
         ("regex:(", "is no pattern"),
         ("csv:{ou}/log.csv:val_loss", "unknown place {ou}"),
+        ("csv:{out}/log.csv:val_mae@mn", "ends with @mn; did you mean @min? For a name that ends"),
+        ("regex:val loss ([0-9.]+)@Max", "ends with @Max; did you mean @max?"),
     ],
 )
 def test_what_is_no_source_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(UsageError) as refused:
         MetricSource.read(text)
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("csv:log.csv:recall@5", "recall@5"),
+        ("csv:log.csv:hits@k@min", "hits@k@min"),
+        ("csv:log.csv:loss@mn@last", "loss@mn"),
+        ("json:runs@home/m.json:loss", "loss"),
+    ],
+)
+def test_a_name_may_hold_an_at_sign(text: str, name: str) -> None:
+    assert MetricSource.read(text).name == name
 
 
 @pytest.mark.parametrize(

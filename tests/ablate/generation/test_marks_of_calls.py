@@ -42,6 +42,9 @@ def test_its_parameters_are_the_marks_own(tracing: Server, tmp_path: Path) -> No
         find_components(project, server=tracing), tmp_path / "variants", server=tracing
     )
     found = {certificate.component: certificate for certificate in made.certificates}
+    n, n_certified = len(made.variants), len(made.frame().query("status == 'certified'"))
+    holds = f"{n} variants, {n_certified} certified"
+    assert repr(made) == f"<Ablations: {holds}; .frame() has a row for each>"
     gate, head = found["mark:gate"], found["mark:head"]
     assert gate.verdict is CertificateVerdict.CERTIFIED
     assert gate.without_gradient == ("gate.bias", "gate.weight")

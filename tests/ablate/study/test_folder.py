@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.generation.digests import digests_of
 from antifragile.ablate.generation.index import is_inside
 from antifragile.ablate.generation.replace import check_is_ours
@@ -22,7 +23,7 @@ from antifragile.ablate.sandbox.loading import Refusal
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import load_project
 from antifragile.ablate.study.child.run import RunArguments, run_job
-from antifragile.ablate.study.folder import read_ablation_folder
+from antifragile.ablate.study.folder import choose_arms, read_ablation_folder
 from antifragile.ablate.study.running.combinations import Combinations
 from antifragile.ablate.study.server import open_study_copies
 from antifragile.errors import StoreError, UsageError
@@ -106,6 +107,26 @@ def test_another_file_is_refused_before_anything_runs(
 ) -> None:
     change(variants / place / "model.py")
     assert said_of(variants) == f"{variants / place}: {clause}; {AGAIN}."
+
+
+@pytest.mark.parametrize("change", [edit, Path.unlink, add, link_folder])
+def test_only_the_arms_that_are_chosen_have_to_be_unchanged(
+    variants: Path, change: Callable[[Path], object]
+) -> None:
+    change(variants / NAME / "model.py")
+    folder = read_ablation_folder(variants, allows_changed=True)
+    others = [arm.name for arm in folder.arms if arm.name != NAME]
+    assert choose_arms(folder, DesignName.LEAVE_ONE_OUT, others, []) == others
+    for only in ([NAME], []):
+        with pytest.raises(StoreError) as caught:
+            choose_arms(folder, DesignName.LEAVE_ONE_OUT, only, [])
+        assert str(caught.value) == said_of(variants)
+
+
+def test_the_baseline_has_to_be_unchanged_whatever_is_chosen(variants: Path) -> None:
+    edit(variants / "baseline" / "model.py")
+    with pytest.raises(StoreError, match=r"baseline: model\.py was changed"):
+        read_ablation_folder(variants, allows_changed=True)
 
 
 def test_a_file_that_changes_during_a_study_is_refused_by_its_run(variants: Path) -> None:

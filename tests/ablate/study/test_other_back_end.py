@@ -38,7 +38,6 @@ def test_another_back_end_is_said(
         path=tmp_path,
         project=project,
         arms=(),
-        left_out=(),
         framework="keras",
         versions=MADE_ON,
     )

@@ -437,6 +437,17 @@ def test_only_certified_variants_become_arms(tmp_path: Path) -> None:
     assert [arm.name for arm in folder.arms if arm.is_inactive] == ["model-extra--remove-skip"]
 
 
+@pytest.mark.parametrize("pattern", ["model-last", "model-last--zero", "*last*"])
+def test_a_variant_without_a_certificate_is_no_typo(tmp_path: Path, pattern: str) -> None:
+    folder = read_ablation_folder(make_folder(tmp_path))
+    with pytest.raises(UsageError) as caught:
+        choose_arms(folder, DesignName.LEAVE_ONE_OUT, [pattern], [])
+    assert str(caught.value) == (
+        f"--only '{pattern}' fits no certified variant of {tmp_path / 'variants'}: "
+        "model-last zero refused: no edit."
+    )
+
+
 def test_patterns_that_fit_nothing_and_folders_of_others_are_refused(tmp_path: Path) -> None:
     folder = read_ablation_folder(make_folder(tmp_path))
     with pytest.raises(UsageError, match="'conv\\*' fits none of the 5 certified variants"):

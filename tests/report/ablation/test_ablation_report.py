@@ -163,6 +163,20 @@ def test_failures_are_listed_with_their_number() -> None:
     assert table["n"].to_dict() == {"big--identity": 7, "none--identity": 10, "odd<i>--zero": 10}
 
 
+def test_runs_that_fail_alike_in_folders_of_their_own_are_one_reason() -> None:
+    def failed(run: ManifestRun) -> ManifestRun:
+        place = f"/store/runs/big-seed-{run.seed}"
+        said = f"the command ended with exit code 1: no {place}/out/a.txt (see {place})"
+        return replace(run, metrics=None, failure=said if run.seed <= 3 else "did not end")
+
+    runs = [failed(r) if r.ablated and r.seed <= 4 else r for r in made_manifest().runs]
+    said = words_of(made_manifest(runs=tuple(runs)))["failed"]
+    assert said.endswith(
+        " 4 of 10 runs: the command ended with exit code 1: no {out}/a.txt "
+        "(see /store/runs/big-seed-1) (3 times); did not end"
+    )
+
+
 def test_two_protocols_have_a_rank_correlation() -> None:
     results = read_results(made_manifest(protocols=tuple(TrainingProtocol)))
     assert results.rank is not None

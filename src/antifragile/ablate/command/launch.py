@@ -9,6 +9,7 @@ it; else the run is an error. Runs in a child of the server.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -27,7 +28,7 @@ from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import Earlier, MetricSource
 from antifragile.ablate.command.notes import RunNotes, read_notes
 from antifragile.ablate.command.overlay import Entered, Overlay, enter
-from antifragile.ablate.command.program import path_of_fork, run_program
+from antifragile.ablate.command.program import OUT, path_of_fork, run_program
 from antifragile.ablate.command.proof import WatchedFiles, note_opened, path_now, prove
 from antifragile.ablate.command.startup.notes import digest
 from antifragile.ablate.sandbox.job import Job
@@ -35,7 +36,7 @@ from antifragile.ablate.sandbox.limits.landlock import keep_out_of
 from antifragile.ablate.sandbox.loading import Refusal, stage
 
 INPUTS, _PREVIEW = "inputs.safetensors", "preview.json"
-NOTES, SERIES, _OUT = "notes.jsonl", "series.json", "out"
+NOTES, SERIES = "notes.jsonl", "series.json"
 _UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # of getrusage
 _STARTUP = Path(__file__).parent / "startup"
 _PACKAGE = Path(__file__).parents[1]  # what runs the runs; a script's traceback opens its files
@@ -106,6 +107,7 @@ class PreviewSeen:
         files: Files of the classes of all its modules.
         has_inputs: Whether the inputs of its first call were kept, as `INPUTS`.
         seconds: Time of each step but the first.
+        ran: The Python files of the repository that were executed.
     """
 
     script: str
@@ -119,6 +121,7 @@ class PreviewSeen:
     files: tuple[str, ...]
     has_inputs: bool
     seconds: tuple[float, ...]
+    ran: tuple[str, ...] = ()
 
 
 def launch_job(run: dict[str, Any]) -> dict[str, float]:
@@ -145,9 +148,17 @@ def launch_job(run: dict[str, Any]) -> dict[str, float]:
         save_file({}, given.keeps)  # it built no model by a class of the user's
     folder, place = Path(entered.path(given.command.folder)), Path(given.run)
     values = {source: source.values(places, folder, place, was) for source, was in earlier.items()}
-    text = json.dumps({source.name: found for source, found in values.items()})
-    (place / SERIES).write_text(text, encoding="utf-8")
+    (place / SERIES).write_text(_series(values), encoding="utf-8")
     return {source.name: source.picked(found) for source, found in values.items()}
+
+
+def _series(values: Mapping[MetricSource, Sequence[float]]) -> str:
+    """Write all values of each metric as JSON, which has no word for those that are not finite."""
+    plain = {
+        source.name: [value if math.isfinite(value) else None for value in found]
+        for source, found in values.items()
+    }
+    return json.dumps(plain, allow_nan=False)
 
 
 def preview_job(run: dict[str, Any]) -> PreviewSeen:
@@ -183,9 +194,18 @@ def preview_job(run: dict[str, Any]) -> PreviewSeen:
         script=entered.outside(seen.script),
         folder=entered.outside(seen.folder),
         files=tuple(map(entered.outside, seen.files)),
+        ran=_own_python(given, entered, seen.script),
         arguments=tuple(map(with_out, seen.arguments)),
         variables={name: with_out(value) for name, value in seen.variables.items()},
     )
+
+
+def _own_python(given: Launch, entered: Entered, script: str) -> tuple[str, ...]:
+    """The Python files of the user's repository that a run executed, by their paths outside."""
+    opened = read_notes(Path(given.run, NOTES)).opened
+    read = {path for path, is_read in opened if is_read and path.endswith(".py")}
+    files = map(entered.outside, sorted(read | {script}))
+    return tuple(file for file in files if file.startswith(given.command.repository + os.sep))
 
 
 def _launched(
@@ -201,7 +221,7 @@ def _launched(
         The repository as it was seen, what stood for places, and what the metrics were before.
     """
     command, scratch, place = given.command, Path(given.scratch), Path(given.run)
-    out = place / _OUT
+    out = place / OUT
     out.mkdir(parents=True)
     (scratch / NOTES).touch()
     overlay = Overlay(

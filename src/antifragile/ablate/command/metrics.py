@@ -25,6 +25,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ class MetricSource:
             )
         before, _, word = rest.rpartition("@")
         rest = before if word in _PICKS else rest
+        if before and word not in _PICKS:
+            _check_no_slip(text, word)
         if kind == "regex":
             _check_pattern(text, rest)
             return cls(text=text, kind=kind, path="", key=rest)
@@ -99,6 +102,11 @@ class MetricSource:
         """The value that counts of several: ``last``, ``first``, ``min`` or ``max``."""
         word = self.text.rpartition("@")[2]
         return word if word in _PICKS else "last"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is read in a file, rather than in what is printed or a tracker keeps."""
+        return self.kind in _READERS and self.kind != "regex"
 
     @property
     def name(self) -> str:
@@ -162,6 +170,15 @@ class MetricSource:
                 f"the command left {path.name}, which --metric {self.text} reads, as it was before"
             )
         return _READERS[self.kind](_text(path, self.text), self.key, self.text)
+
+
+def _check_no_slip(text: str, word: str) -> None:
+    """Refuse what is nearly one of our words behind an @; any other word is part of a name."""
+    if near := get_close_matches(word.lower(), _PICKS, n=1):
+        raise UsageError(
+            f"--metric {text!r} ends with @{word}; did you mean @{near[0]}? For a name that ends "
+            f"so, write @{word}@last."
+        )
 
 
 def _check_pattern(text: str, pattern: str) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
+import tokenize
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from antifragile._files import make_folder, write_atomically
+from antifragile._shown import listed_names, show_path
 from antifragile.ablate.command.command import SEEDS, Command
 from antifragile.ablate.command.launch import INPUTS, Launch, PreviewSeen
 from antifragile.ablate.command.overlay import can_mount
@@ -24,6 +28,8 @@ from antifragile.ablate.sandbox.limits.mechanisms import NONE
 from antifragile.ablate.sandbox.limits.trees import scratch_folder
 from antifragile.ablate.sandbox.server import Server
 from antifragile.ablate.source.project import installed_package
+from antifragile.ablate.source.syntax import marks_in
+from antifragile.ablate.source.text import decoded
 from antifragile.errors import UsageError
 
 _TEMPLATE = Path(__file__).parent / "startup" / "scripted.py"
@@ -90,6 +96,39 @@ def watch_model(
         text = _entry_text(seen, entry, inputs)
         write_atomically(entry, f"{text}{SEAL}{_sha256(text)}\n".encode())
     return CommandModel(source=tuple(found), entry=entry, seen=seen)
+
+
+def marks_elsewhere(found: CommandModel) -> str:
+    """Say which marks stand in files that may not be edited; empty for none.
+
+    Args:
+        found: The model, whose files may be edited.
+    """
+    own = {path.resolve() for path in found.source}
+    marks = {
+        file: _marks_of(file) for file in map(Path, found.seen.ran) if file.resolve() not in own
+    }
+    files = [show_path(file) for file, named in marks.items() if named]
+    if not files:
+        return ""
+    places = listed_names(
+        f"{show_path(file)}:{line} has the mark {name or f'line {line}'!r}"
+        for file, named in marks.items()
+        for name, line in named
+    )
+    what = f"{files[0]} is" if len(files) == 1 else f"{', '.join(files)} are"
+    sources = shlex.join([*map(show_path, found.source), *files])
+    return (
+        f"{places}, but {what} not among the files that may be edited; give --source {sources}, "
+        "and --step FILE.py:function for what lies in the loss."
+    )
+
+
+def _marks_of(file: Path) -> tuple[tuple[str, int], ...]:
+    """The marks in a file; none where it is no text of Python's."""
+    with suppress(OSError, ValueError, SyntaxError, tokenize.TokenError):
+        return marks_in(decoded(file.read_bytes()))
+    return ()
 
 
 def _check_not_edited(entry: Path) -> None:

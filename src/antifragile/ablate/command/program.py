@@ -31,6 +31,8 @@ _LAST_LINES = 3
 _TAIL = 16_384  # bytes
 _ERROR = re.compile(r"(\[rank\d+\]: ?)?[\w.]+(Error|Exception|Interrupt): \S")
 _POLL_S = 0.05
+_NAMED_FOLDER = re.compile(r" \(see ([^()]*)\)(?=$|;)")  # as `_judge` writes it
+OUT = "out"  # in the folder of a run, what stands for {out}
 _OF_A_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours
 
 
@@ -103,6 +105,22 @@ def _judge(code: int, place: Path, *, is_preview: bool) -> None:
         said = " | ".join(_last_lines(place / STDERR) or _last_lines(place / STDOUT))
         where = "" if is_preview else f" (see {place})"
         raise Refusal(f"the command ended {how}{': ' + said if said else ''}{where}")
+
+
+def without_folder(reason: str) -> tuple[str, str]:
+    """Split a failure into what runs that fail alike share, and the words on the run's folder.
+
+    Returns:
+        The reason, in which the folder of its output is ``{out}``, and where more stands: empty
+        where the reason names no folder.
+    """
+    named = _NAMED_FOLDER.search(reason)
+    if named is None:
+        return reason, ""
+    shared = reason[: named.start()] + reason[named.end() :]
+    for place, word in ((f"{named[1]}{os.sep}{OUT}", "{out}"), (named[1], "{out}/..")):
+        shared = shared.replace(place, word)
+    return shared, named[0]
 
 
 def _has_shown(process: subprocess.Popen[bytes], shown: Path) -> bool:

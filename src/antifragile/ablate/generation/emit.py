@@ -108,6 +108,7 @@ def write_variant(
         substitute=planned.substitute,
         removes=component.removes.get(kind),
         options=dict(planned.options),
+        has_run=component.ran,
     )
     text = variant_toml(project, plan.sha256, variant)
     (place / DESCRIPTION).write_bytes(text.encode())

@@ -150,8 +150,13 @@ class SourceFile:
     @cached_property
     def marks(self) -> tuple[tuple[str, int], ...]:
         """Names and lines of the comments `# ablate: name`."""
-        found = [(_MARK.search(comment), line) for comment, line in comments_of(self.text)]
-        return tuple((match[1].strip(), line) for match, line in found if match)
+        return marks_in(self.text)
+
+
+def marks_in(text: str) -> tuple[tuple[str, int], ...]:
+    """List the names and lines of the comments `# ablate: name` in the text of a file."""
+    found = [(_MARK.search(comment), line) for comment, line in comments_of(text)]
+    return tuple((match[1].strip(), line) for match, line in found if match)
 
 
 def sites_of(tree: ast.Module) -> list[ast.AST]:

@@ -46,6 +46,20 @@ class CommandExperiment:
     command: Command
     metrics: tuple[MetricSource, ...]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on files of metrics that are no run's own, though each has a folder."""
+        shared = [
+            source
+            for source in self.metrics
+            if source.is_file and "out" not in places_in(source.path) and self.command.takes("out")
+        ]
+        return tuple(
+            f"--metric {source.text} reads a file that is not in {{out}}, the same one for all "
+            f"runs; if the command leaves it there, write {source.kind}:{{out}}/... instead."
+            for source in shared
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:

@@ -14,14 +14,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from antifragile._records import MAY_BE_ABSENT
+from antifragile._shown import sentence
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.frameworks.registry import DEFAULT_FRAMEWORK
 from antifragile.ablate.generation.digests import AGAIN, added_to, changed_since
 from antifragile.ablate.generation.emit import BASELINE, files_of
 from antifragile.ablate.generation.index import COMBINED, INDEX, disagreement, read_index
+from antifragile.ablate.generation.names import slug
 from antifragile.ablate.generation.replace import read_settled
 from antifragile.ablate.records import Certificate, CertificateVerdict, Edit, Project, Variant
 from antifragile.ablate.source.combine import combined_files
@@ -45,7 +48,7 @@ class Arm:
         own_values: Parameters that start from the variant's own values; None where all start from
             the baseline's.
         is_inactive: Changes nothing before training.
-        sha256: Hash of the variant's files.
+        sha256: Hash of the variant's files; empty where these were changed.
     """
 
     name: str
@@ -68,7 +71,7 @@ class AblationFolder:
         path: The folder.
         project: The model as its author left it.
         arms: Certified variants, in the order they were generated.
-        left_out: (folder or component and kind, reason) of the others.
+        others: Variants that were not certified, with the reason.
         framework: Whose models they are, ``torch`` or ``keras``.
         versions: Keras and its back end on which the variants were certified; "" of torch.
         edits: The edits of each variant, by its folder; none where an older version kept none.
@@ -76,12 +79,13 @@ class AblationFolder:
         data: The hashes of the small files beside the model then; none in older sets.
         command: The user's command that trains the model; empty where they gave none.
         started_in: The folder where it is started, absolute; empty in older sets.
+        changed: A sentence on each arm whose files are not those that were certified.
     """
 
     path: Path
     project: Project
     arms: tuple[Arm, ...]
-    left_out: tuple[tuple[str, str], ...]
+    others: tuple[tuple[Variant, Certificate], ...] = ()
     framework: str = DEFAULT_FRAMEWORK
     versions: str = ""
     edits: Mapping[str, tuple[Edit, ...]] = field(default_factory=dict)
@@ -89,6 +93,12 @@ class AblationFolder:
     data: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     started_in: str = ""
+    changed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """The variants that were not certified: folder or component and kind, reason."""
+        return tuple(_reason(variant, certificate) for variant, certificate in self.others)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -150,8 +160,13 @@ class AblationFolder:
         return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
-def read_ablation_folder(path: Path) -> AblationFolder:
+def read_ablation_folder(path: Path, *, allows_changed: bool = False) -> AblationFolder:
     """Read the index of a generated folder; a set that is being replaced is read old or new.
+
+    Args:
+        path: The folder.
+        allows_changed: Note arms whose files were changed, which `choose_arms` refuses; else one
+            is an error.
 
     Raises:
         UsageError: There is none, or no variant in it was certified.
@@ -159,10 +174,10 @@ def read_ablation_folder(path: Path) -> AblationFolder:
             a certified variant are not those that were certified, or beside them lies another
             version of a file of the project, or what lies there says otherwise than the index.
     """
-    return read_settled(path, _read_folder)
+    return read_settled(path, partial(_read_folder, allows_changed=allows_changed))
 
 
-def _read_folder(path: Path) -> AblationFolder:
+def _read_folder(path: Path, *, allows_changed: bool) -> AblationFolder:
     index = path / INDEX
     if not index.is_file():
         raise UsageError(
@@ -175,27 +190,24 @@ def _read_folder(path: Path) -> AblationFolder:
     digests = _certified_digests(index, files, runnable)
     if (path / COMBINED).is_symlink():
         raise StoreError(f"{path / COMBINED} is a link; remove it and run again.")
-    for name, certified in digests.items():
-        if change := changed_since(path / name, certified):
-            raise StoreError(f"{path / name}: {change}; {AGAIN}.")
-        for file in added_to(path / name, certified):
-            if Path(found.project.root, file).exists():
-                raise StoreError(
-                    f"{path / name / file} is not part of the variant, which runs with the "
-                    f"project's own {file}; remove it and run again."
-                )
+    changed = {}
+    for name in digests:
+        if change := _change_of(path / name, found.project, digests[name]):
+            changed[name] = change
     for variant, certificate in runnable:
         place = path / variant.folder
         if change := disagreement(place, found.project, variant, certificate):
-            raise StoreError(f"{place}: {change}; {AGAIN}.")
+            changed.setdefault(variant.folder, f"{place}: {change}; {AGAIN}.")
+    if changed and (BASELINE in changed or not allows_changed):
+        raise StoreError(changed.get(BASELINE) or next(iter(changed.values())))
+    digest = partial(_digest_with_installed, project=found.project, data=found.data)
     return AblationFolder(
         path=path,
         project=found.project,
         arms=tuple(
-            _arm(v, c, _digest_with_installed(path / v.folder, found.project, found.data))
-            for v, c in runnable
+            _arm(v, c, "" if v.folder in changed else digest(path / v.folder)) for v, c in runnable
         ),
-        left_out=tuple(_reason(v, c) for v, c in found.pairs if not c.verdict.is_certified),
+        others=tuple((v, c) for v, c in found.pairs if not c.verdict.is_certified),
         framework=found.framework,
         versions=found.versions,
         edits={variant.folder: variant.edits for variant in found.variants},
@@ -203,7 +215,27 @@ def _read_folder(path: Path) -> AblationFolder:
         data=found.data,
         command=found.command,
         started_in=found.started_in,
+        changed=changed,
     )
+
+
+def _change_of(place: Path, project: Project, certified: Mapping[str, str]) -> str | None:
+    """Say what is not as it was certified in the folder of the baseline or an arm; None if all is.
+
+    Args:
+        place: The folder.
+        project: The model.
+        certified: The hashes of the folder's files.
+    """
+    if change := changed_since(place, certified):
+        return f"{place}: {change}; {AGAIN}."
+    for file in added_to(place, certified):
+        if Path(project.root, file).exists():
+            return (
+                f"{place / file} is not part of the variant, which runs with the "
+                f"project's own {file}; remove it and run again."
+            )
+    return None
 
 
 def _certified_digests(
@@ -236,16 +268,11 @@ def choose_arms(
 
     Raises:
         UsageError: A pattern or kind fits nothing.
+        StoreError: The files of a chosen arm are not those that were certified.
     """
     for pattern in only:
         if not any(_fits(arm, pattern) for arm in folder.arms):
-            names = {name for arm in folder.arms for name in (arm.name, arm.component)}
-            hint = nearest(pattern, names)
-            listed = f"they are listed in {INDEX} there."
-            raise UsageError(
-                f"--only {pattern!r} fits none of the {len(folder.arms)} certified variants of "
-                f"{folder.path}; {hint if hint.endswith('?') else listed}"
-            )
+            raise UsageError(_fits_none(folder, pattern))
     chosen = [
         arm
         for arm in folder.arms
@@ -260,7 +287,35 @@ def choose_arms(
         for arm in chosen:
             first.setdefault(arm.component, arm)
         chosen = list(first.values())
+    for arm in chosen:
+        if arm.name in folder.changed:
+            raise StoreError(folder.changed[arm.name])
     return [arm.name for arm in chosen]
+
+
+def _fits_none(folder: AblationFolder, pattern: str) -> str:
+    """Say that a pattern fits no arm: what it fits has no certificate, or is not there."""
+    found = [
+        " ".join(_reason(variant, certificate))
+        for variant, certificate in folder.others
+        if any(fnmatch(name, pattern) for name in _names_of(variant))
+    ]
+    if found:
+        more = f"; nor have {len(found) - 1} more a certificate" if found[1:] else ""
+        said = f"--only {pattern!r} fits no certified variant of {folder.path}: {found[0]}{more}"
+        return sentence(said)
+    hint = nearest(pattern, {name for arm in folder.arms for name in (arm.name, arm.component)})
+    return (
+        f"--only {pattern!r} fits none of the {len(folder.arms)} certified variants of "
+        f"{folder.path}; "
+        f"{hint if hint.endswith('?') else f'they are listed in {INDEX} there.'}"
+    )
+
+
+def _names_of(variant: Variant) -> tuple[str, str]:
+    """The names by which a variant is chosen: a refused one by the folder it would have had."""
+    folder = variant.folder or slug(variant.component, variant.kind, variant.options)
+    return folder, variant.component
 
 
 def digest_of(folder: Path, files: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ from typing import Literal
 from antifragile.ablate.command.command import Command
 from antifragile.ablate.command.metrics import MetricSource
 from antifragile.ablate.designs.registry import DesignName, looks_until
-from antifragile.ablate.options import at_least, words_of
+from antifragile.ablate.options import at_least, entries_of, kinds_of
+from antifragile.ablate.records import AblationKind
 from antifragile.ablate.request import parse_size
 from antifragile.ablate.sandbox.job import Limits
 from antifragile.ablate.study.child.trainer import TrainerOptions
@@ -73,7 +74,7 @@ class StudyOptions:
     first_seed: int = 1
     protocol: Literal["retrain", "post-hoc", "both"] = "retrain"
     design: DesignName = DesignName.LEAVE_ONE_OUT
-    only: Sequence[str] | None = None
+    only: Sequence[str] | str | None = None
     kinds: Sequence[str] | str | None = None
     adaptive: bool = False
     max_seeds: int | None = None
@@ -94,13 +95,18 @@ class StudyOptions:
         at_least(1, seeds=self.seeds, threads=self.threads, epochs=self.epochs)
 
     @property
-    def wanted_kinds(self) -> list[str]:
+    def wanted_kinds(self) -> list[AblationKind]:
         """The kinds of ablation asked for; none for all."""
-        return words_of(self.kinds) if self.kinds else []
+        return kinds_of(self.kinds) if self.kinds else []
+
+    @property
+    def patterns(self) -> list[str]:
+        """The folders or components that were chosen; none for all."""
+        return entries_of(self.only)
 
     @property
     def _metrics(self) -> list[str]:
-        return [self.metric] if isinstance(self.metric, str) else list(self.metric or ())
+        return entries_of(self.metric)
 
     def _command_of(self, folder: AblationFolder) -> str | None:
         """The command: the one given, or that of the variants where no other experiment is."""
@@ -134,7 +140,7 @@ class StudyOptions:
         design = DesignName(self.design)
         return AblationRequest(
             name=name,
-            arms=choose_arms(folder, design, self.only or [], self.wanted_kinds),
+            arms=choose_arms(folder, design, self.patterns, self.wanted_kinds),
             experiment=Experiment.chosen(
                 self.experiment, self.dataset, options, self._command_experiment(folder)
             ),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from antifragile._shown import listed_names
+from antifragile._shown import in_short, listed_names
 from antifragile.ablate.designs.base import (
     BASELINE,
     CONTRIBUTION,
@@ -93,7 +93,7 @@ class ChangedVariants:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AblationResults:
     """The results of a study.
 
@@ -116,6 +116,12 @@ class AblationResults:
     failures: tuple[ManifestRun, ...]
     diverged: tuple[ManifestRun, ...]
     changed: ChangedVariants | None = None
+
+    def __repr__(self) -> str:
+        holds = (
+            f"{self.manifest.name!r}, {len(self.arms)} ablations, {len(self.manifest.runs)} runs"
+        )
+        return in_short(self, holds, "a row for each contribution, with interval and verdict")
 
     @property
     def arms(self) -> dict[str, Arm]:

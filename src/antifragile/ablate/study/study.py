@@ -20,7 +20,7 @@ from itertools import combinations, count
 
 import pandas as pd
 
-from antifragile._shown import show_path
+from antifragile._shown import in_short, show_path
 from antifragile.ablate.certify.certificate import open_server
 from antifragile.ablate.designs.base import BASELINE, Request
 from antifragile.ablate.designs.registry import DesignName, design_traits, make_design
@@ -63,7 +63,7 @@ N_REPEATS = 2  # seeds whose baseline runs twice
 _NAN = float("nan")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AblationOutcome:
     """The result of one call.
 
@@ -84,6 +84,10 @@ class AblationOutcome:
     n_refused: int
     seconds: float
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        holds = f"{self.manifest.name!r}, {len(self.manifest.runs)} runs, {self.n_failed} failed"
+        return in_short(self, holds, "a row for each")
 
     def frame(self) -> pd.DataFrame:
         """The runs, one a row, with a column for each of their metrics."""
@@ -223,7 +227,7 @@ class _Study:
 
     def run(self, command: str) -> AblationOutcome:
         runs = self.runs
-        runs.planned |= dict.fromkeys([*self._always_wanted(), *self._wanted()])
+        runs.expect([*self._always_wanted(), *self._wanted()])
         # Until the baseline has a number, an older manifest of that name stays.
         self.metric = run_first(runs, self.workers)
         try:

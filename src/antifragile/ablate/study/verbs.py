@@ -114,13 +114,13 @@ def _asked(
 ) -> tuple[AblationRequest, AblationFolder]:
     """The study that is asked for, and its variants, which a manifest can bring back."""
     if runs.manifest is None:
-        made = read_ablation_folder(folder)
+        made = read_ablation_folder(folder, allows_changed=True)
         return study.request(runs.name, made), made
     then = load_manifest(Path(runs.manifest))
     repeat_folder(then, folder, workers=runs.workers)
-    made = read_ablation_folder(folder)
+    made = read_ablation_folder(folder, allows_changed=True)
     return repeat_request(
-        then, made, name=runs.name, only=study.only or [], kinds=study.wanted_kinds
+        then, made, name=runs.name, only=study.patterns, kinds=study.wanted_kinds
     ), made
 
 

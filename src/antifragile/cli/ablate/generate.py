@@ -7,6 +7,7 @@ component and kind. `cli.ablate.run` runs a study of them and `cli.ablate.report
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,8 @@ def discover(*, model: ModelFlags, sandbox: SandboxFlags, as_json: JsonOption = 
     else:
         _print_components(plan.components)
         if model.spec is not None:
-            _say(f"next: antifragile ablate generate --spec {model.spec} --out variants")
+            spec = shlex.quote(str(model.spec))
+            _say(f"next: antifragile ablate generate --spec {spec} --out variants")
 
 
 def generate(
@@ -76,7 +78,8 @@ def generate(
         _print_variants(made)
         if made.command:
             metric = "'json:{out}/metrics.json:NAME' --direction lower"
-            _say(f"next: antifragile ablate run {out} --metric {metric} --dry-run")
+            folder = shlex.quote(str(out))
+            _say(f"next: antifragile ablate run {folder} --metric {metric} --dry-run")
 
 
 def _say(sentence: str) -> None:

@@ -113,6 +113,7 @@ def _print_outlook(outlook: AblationOutlook, workers: int, *, as_json: bool) -> 
             f"{outlook.smallest_p:.2g}, the first threshold {outlook.first_threshold:.2g}; "
             f"{outlook.seeds_needed} seeds could. Intervals hold for each row alone."
         )
+    said += [f"note: {sentence}" for sentence in outlook.notes]
     stdout().print("\n".join(said), soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from antifragile._shown import listed_names
+from antifragile.ablate.command.program import without_folder
 from antifragile.ablate.designs.base import CONTRIBUTION, INTERACTION, PAIR
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import AblationManifest, ManifestRun
@@ -340,8 +341,11 @@ def failure_words(results: AblationResults) -> list[str]:
     """One sentence per arm with its reasons; of combinations, those that failed most often."""
     ended = Counter((run.label, run.protocol) for run in results.manifest.runs)
     failed: dict[tuple[str, TrainingProtocol], Counter[str]] = {}
+    places: dict[tuple[str, TrainingProtocol, str], str] = {}  # the folder of a first run
     for run in results.failures:
-        failed.setdefault((run.label, run.protocol), Counter())[str(run.failure)] += 1
+        reason, place = without_folder(str(run.failure))
+        first = places.setdefault((run.label, run.protocol, reason), place)
+        failed.setdefault((run.label, run.protocol), Counter())[reason + first] += 1
     alone: list[str] = []
     combined: list[str] = []
     for (label, protocol), reasons in sorted(
@@ -370,6 +374,9 @@ def _reason_words(reasons: Counter[str]) -> str:
     """The most frequent reasons, with their numbers if there are several."""
     if len(reasons) == 1:
         return next(iter(reasons))
-    listed = [f"{reason} ({n} times)" for reason, n in reasons.most_common(_MOST_REASONS)]
+    listed = [
+        f"{reason} ({n} times)" if n > 1 else reason
+        for reason, n in reasons.most_common(_MOST_REASONS)
+    ]
     more = len(reasons) - _MOST_REASONS
     return "; ".join(listed) + f"; {more} other reasons" * (more > 0)

@@ -10,7 +10,7 @@ from antifragile.ablate.certify.compare import (
 )
 from antifragile.ablate.certify.judging.case import Case, joined, some
 from antifragile.ablate.certify.probe import WEIGHTS
-from antifragile.ablate.records import AblationKind, CertificateVerdict
+from antifragile.ablate.records import MARK_PREFIX, AblationKind, CertificateVerdict
 
 _INACTIVE = "legal; changes nothing on the weights as given, and {} once they move"
 
@@ -85,6 +85,10 @@ def unseen(case: Case) -> str:
     }
     if changed:
         return f" but gradients ({some(changed)})"
+    if case.variant.component.startswith(MARK_PREFIX) and not case.variant.has_run:
+        place = "a step" if case.project.step else "a call of the model"
+        hint = "" if case.project.step else "; marks in the loss need --step"
+        return f": the marked lines did not run in {place}{hint}"
     return (
         " in one call; what later calls read is not compared"
         if case.baseline.run.keeps_state

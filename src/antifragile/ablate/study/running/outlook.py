@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from antifragile._records import to_json
+from antifragile._shown import in_short
 from antifragile.ablate.designs.registry import DesignName
 from antifragile.ablate.study.request import PlannedRun, Role
 from antifragile.ablate.study.running.runs import AblationRuns
@@ -20,7 +21,7 @@ from antifragile.store.ablation import AblationRun
 _TRAINING = ("command", "file", "dataset", "options")  # of an experiment in a manifest
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AblationOutlook:
     """The runs that a study needs.
 
@@ -36,6 +37,7 @@ class AblationOutlook:
         smallest_p: The smallest p that the seeds can give.
         first_threshold: Level that Holm asks of the smallest p of all arms.
         seeds_needed: Seeds from which a p can go down to that level.
+        notes: Sentences on what may go wrong.
     """
 
     n_wanted: int
@@ -48,10 +50,15 @@ class AblationOutlook:
     smallest_p: float
     first_threshold: float
     seeds_needed: int
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        holds = f"{self.n_wanted} runs, {self.n_found} of them in the store"
+        return in_short(self, holds, "all numbers in a row")
 
     def frame(self) -> pd.DataFrame:
         """The numbers in one row."""
-        return pd.DataFrame([asdict(self)])
+        return pd.DataFrame([asdict(self)]).drop(columns="notes")
 
     @property
     def can_show(self) -> bool:
@@ -84,6 +91,7 @@ def outlook_of(
         smallest_p=Design(n=n_seeds, n_control=n_seeds, paired=True).smallest_p,
         first_threshold=threshold,
         seeds_needed=trials_needed(threshold, paired=True),
+        notes=() if request.experiment.command is None else request.experiment.command.notes,
     )
 
 

@@ -109,6 +109,7 @@ class AblationRuns:
         self._is_confined, self._fails_fast = is_confined, fails_fast
         self.ended: dict[PlannedRun, AblationRun] = {}
         self.planned: dict[PlannedRun, None] = {}  # wanted, as far as is known
+        self._stored: set[PlannedRun] = set()  # planned, and in the store when the study began
         self.keys = RunKeys(request, store, environment, combinations)
         self.notes: list[str] = []
         self._kept_values: dict[PlannedRun, Path] = {}  # files that were checked or written
@@ -125,6 +126,15 @@ class AblationRuns:
     def seconds(self) -> float:
         """Seconds since the study began."""
         return time.monotonic() - self._started
+
+    def expect(self, plans: Iterable[PlannedRun]) -> None:
+        """Count these runs as planned, and as ended those that the store has.
+
+        Of combinations that is known once they are certified.
+        """
+        self.planned |= dict.fromkeys(plans)
+        single = [plan for plan in self.planned if len(plan.ablated) < 2]
+        self._stored |= self.find(single).keys()
 
     def complete(self, plans: Sequence[PlannedRun]) -> None:
         """Take from the store what it has, run the rest."""
@@ -163,6 +173,7 @@ class AblationRuns:
                 self.n_refused += 1
             else:
                 missing.append(plan)
+        self._stored.difference_update(missing)
         return missing
 
     def _find_kept(self, plan: PlannedRun) -> bool:
@@ -273,7 +284,8 @@ class AblationRuns:
         return outcome
 
     def _tell_of_runs(self, last: str) -> None:
-        self.tell(len(self.ended), len(self.planned), last, failed=self.n_failed)
+        ended = len(self.ended.keys() | self._stored)
+        self.tell(ended, len(self.planned), last, failed=self.n_failed)
 
     def tell(
         self, ended: int, wanted: int, last: str, *, failed: int = 0, what: str = "runs"
