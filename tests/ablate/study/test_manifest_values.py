@@ -17,7 +17,8 @@ from antifragile.ablate.study.manifest_files import load_manifest
 from antifragile.ablate.study.results import read_results, run_values
 from antifragile.cli.main import run
 from antifragile.errors import UsageError
-from antifragile.report.ablation.tables import ablation_tables, checks_table
+from antifragile.report.ablation.checks import checks_table
+from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_markdown
 from benchmarks.trust.fuzzing.mutations import mutate_data
 

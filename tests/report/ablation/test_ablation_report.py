@@ -26,9 +26,10 @@ from antifragile.ablate.study.request import Role, TrainingProtocol
 from antifragile.ablate.study.results import read_results
 from antifragile.analysis.inference.paired import Judgement
 from antifragile.errors import UsageError
+from antifragile.report.ablation.checks import checks_table
 from antifragile.report.ablation.figure import contributions_figure, linear_range
 from antifragile.report.ablation.page import write_ablation_page
-from antifragile.report.ablation.tables import ablation_tables, checks_table
+from antifragile.report.ablation.tables import ablation_tables
 from antifragile.report.table import as_latex, as_markdown
 from antifragile.store.records import Environment
 

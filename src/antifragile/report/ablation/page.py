@@ -23,13 +23,9 @@ from antifragile.ablate.generation.emit import BASELINE
 from antifragile.ablate.study.folder import Arm
 from antifragile.ablate.study.manifest import AblationManifest
 from antifragile.ablate.study.results import AblationResults
+from antifragile.report.ablation.checks import checks_table, repeat_command
 from antifragile.report.ablation.figure import contributions_figure
-from antifragile.report.ablation.tables import (
-    ablation_tables,
-    arm_kind,
-    checks_table,
-    repeat_command,
-)
+from antifragile.report.ablation.tables import ablation_tables, arm_kind
 from antifragile.report.page.facts import Fact, duration_words
 from antifragile.report.page.page import embed_json, page_environment, template_text
 from antifragile.report.style import encode_figure
