@@ -278,8 +278,8 @@ def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> 
     )
     contrasts = design.contrasts(values)
     if design.traits.averages_runs:
-        others = _without_diverged(manifest, protocol, values)
-        contrasts["replaced"] = design.contrasts(others)["value"].isna()
+        infinite = run_values(manifest, protocol, replaces=False)
+        contrasts["replaced"] = ~np.isfinite(design.contrasts(infinite)["value"])
     judged = judge_contrasts(contrasts, manifest.judgement)
     rows, asked = (
         dict.fromkeys(zip(table["question"], table["target"], strict=True))
@@ -292,19 +292,6 @@ def _protocol_result(manifest: AblationManifest, protocol: TrainingProtocol) -> 
         notes=design.notes(values, judged.table),
         without_number=tuple(row for row in asked if row not in rows),
     )
-
-
-def _without_diverged(
-    manifest: AblationManifest, protocol: TrainingProtocol, values: Values
-) -> Values:
-    """The values without those of the runs that diverged."""
-    diverged = {
-        (frozenset(run.ablated), run.seed)
-        for run in manifest.runs
-        if (run.protocol, run.role) == (protocol, Role.RUN)
-        and is_diverged(run.metrics, manifest.metric)
-    }
-    return {at: np.nan if at in diverged else value for at, value in values.items()}
 
 
 def _baseline(manifest: AblationManifest, protocol: TrainingProtocol) -> BaselineSummary:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
-import math
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from antifragile.optim.noise.layouts import is_dense, layout_of
 from antifragile.optim.noise.streams import Stream
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ _ENTRY_POINTS = {
     torch.float16: "antifragile_run_float16",
     torch.uint8: "antifragile_run_bytes",  # checksums and copies of any other
 }
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _WRITE, _ADD, _COPY, _CHECK, _ALONG = range(5)
 
 
@@ -103,26 +102,11 @@ def _gpu_kernel() -> ModuleType | None:
 
 def is_native(targets: Sequence[Tensor], sources: Sequence[Tensor] | None = None) -> bool:
     """Whether the compiled kernel can perturb all of these tensors, or copies of their sources."""
-    dtype, layouts = targets[0].dtype, [_layout(target) for target in targets]
+    dtype, layouts = targets[0].dtype, [layout_of(target) for target in targets]
     is_known = dtype in _ENTRY_POINTS and dtype.is_floating_point and None not in layouts
     if not (is_known and can_check(targets)):
         return False
-    return not sources or ([_layout(s) for s in sources] == layouts and can_check(sources))
-
-
-def _layout(tensor: Tensor) -> tuple[int, int] | None:
-    """Describe how a tensor lies in memory.
-
-    Returns:
-        (0, 1) for contiguous tensors; the channels, and the elements of each in a filter, for those
-        in a channels-last format; None for others.
-    """
-    if tensor.is_contiguous():
-        return 0, 1
-    last = _CHANNELS_LAST.get(tensor.ndim)
-    if last is None or not tensor.is_contiguous(memory_format=last):
-        return None
-    return tensor.shape[1], math.prod(tensor.shape[2:])
+    return not sources or ([layout_of(s) for s in sources] == layouts and can_check(sources))
 
 
 def can_add(*lists: Sequence[Tensor]) -> bool:
@@ -143,17 +127,9 @@ def can_check(tensors: Sequence[Tensor]) -> bool:
     if load_noise_kernel() is None:
         return False
     for t in tensors:
-        if not (t.is_cpu and t.dtype is dtype and t.layout is strided and _is_dense(t)):
+        if not (t.is_cpu and t.dtype is dtype and t.layout is strided and is_dense(t)):
             return False
     return True
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether the elements lie side by side, in whatever order."""
-    if tensor.is_contiguous():
-        return True
-    order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
-    return tensor.permute(order).is_contiguous()
 
 
 def run_native(
@@ -185,7 +161,7 @@ def run_native(
         Checksums of targets that are perturbed copies without replicas, (K,) int64; else None.
     """
     n_parameters, n_replicas = len(targets), len(stream.keys)
-    shapes = [(target.numel(), *(_layout(target) or (0, 1))) for target in targets]
+    shapes = [(target.numel(), *(layout_of(target) or (0, 1))) for target in targets]
     counts, channels, places, parameters, keys = _constants(
         tuple(shapes), tuple(indices), stream.keys
     )
@@ -331,7 +307,7 @@ def _constants(
     """Arrays that stay the same over steps.
 
     Args:
-        shapes: Elements of all replicas, channels and places (`_layout`) of each target.
+        shapes: Elements of all replicas, channels and places (`layout_of`) of each target.
         indices: Parameter numbers.
         keys: Seeds of the replicas.
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from antifragile.optim.noise.layouts import in_memory_order
+
 _LONG = 1 << 20  # elements from which a norm is added up by pieces
 _PIECE = 1 << 12
 
@@ -46,8 +48,7 @@ def tensor_norms(tensors: Sequence[Tensor], *, is_batched: bool) -> Tensor:
 
 def _rows(batch: Tensor) -> Tensor:
     """Shape each replica as a row, its elements in the order of the memory: nothing is copied."""
-    order = sorted(range(1, batch.ndim), key=batch.stride, reverse=True)
-    return batch.permute(0, *order).reshape(len(batch), -1)
+    return in_memory_order(batch, first=1).reshape(len(batch), -1)
 
 
 def _row_norms(rows: Tensor) -> Tensor:
