@@ -338,6 +338,21 @@ def test_in_means_over_many_runs_one_that_diverged_is_the_worst_and_nothing_equi
             assert row[3] is not None
 
 
+def test_an_interaction_of_which_a_run_diverged_says_so_without_saying_which() -> None:
+    names = ["a--identity", "b--identity"]
+    configurations = [BASELINE, *(frozenset([n]) for n in names), frozenset(names)]
+    runs = [
+        run_of(sorted(c), s, float("nan") if len(c) == 2 else 90.0 + 0.1 * s)
+        for c in configurations
+        for s in SEEDS
+    ]
+    arms = tuple(arm_of(name) for name in names)
+    manifest = made_manifest(runs=tuple(runs), arms=arms, design=DesignName.PAIRWISE)
+    _, _, joint, interaction = ablation_tables(read_results(manifest))
+    assert joint.rows[0][-1] == "costs; 10 of 10 diverged without it"
+    assert interaction.rows[0][-1] == "redundant; 10 of 10 hold a run that diverged"
+
+
 def test_one_seed_is_said_to_have_no_spread() -> None:
     full = made_manifest()
     runs = tuple(run for run in full.runs if run.seed == SEEDS[0])

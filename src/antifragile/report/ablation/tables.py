@@ -21,6 +21,7 @@ _WORDS = {
 _DEFAULT = {PairedVerdict.POSITIVE: "costs", PairedVerdict.NEGATIVE: "gains"}
 _NUMBERS = ("difference", "low", "high", "size", "p", "smallest_p", "p_holm")
 _MANY_SEEDS = 1000  # from here on an estimate of few says no more
+_HOLDS = "hold a run that diverged"
 _WITHOUT_NUMBER = (
     "Failed: no seed has all the numbers that the row needs; the reasons stand under the checks."
 )
@@ -76,17 +77,23 @@ def _row(
     results: AblationResults, row: pd.Series, question: str, names: Sequence[str]
 ) -> list[Cell]:
     numbers = (float(row[name]) if np.isfinite(row[name]) else None for name in names)
-    words = [verdict_words(question, PairedVerdict(row["verdict"])), *_diverged_clauses(row)]
+    words = [
+        verdict_words(question, PairedVerdict(row["verdict"])),
+        *_diverged_clauses(row, question),
+    ]
     return [*_target_words(results, str(row.name)), int(row["n"]), *numbers, "; ".join(words)]
 
 
-def _diverged_clauses(row: pd.Series) -> list[str]:
+def _diverged_clauses(row: pd.Series, question: str) -> list[str]:
     """The runs behind a row that diverged, as clauses."""
     words = {
         "plus_infinite": "diverged without it",
         "minus_infinite": "diverged with it alone",
-        "replaced": "hold a run that diverged",
+        "replaced": _HOLDS,
     }
+    if question == INTERACTION:  # any of four runs a seed
+        n_diverged = int(row[[*words]].sum())
+        return [f"{n_diverged} of {row['n']} {_HOLDS}"] if n_diverged else []
     return [f"{row[name]} of {row['n']} {clause}" for name, clause in words.items() if row[name]]
 
 
