@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from antifragile.ablate.study.running.keys import READ_FILES
 from tests.ablate.study.small_study import make_folder, write
 from tests.cli.commands import Said, environment, start
 
@@ -69,15 +71,27 @@ class Typed:
         out, err = process.communicate(timeout=60)
         return Said(process.returncode, out, err)
 
-    def reach(self, n_started: int) -> subprocess.Popen[str]:
-        """Start the study, and wait until its run of this number hangs."""
+    def reach(self, n_started: int, n_tried: int = 0) -> subprocess.Popen[str]:
+        """Start the study, wait until its run of this number hangs and those before are stored.
+
+        A run starts while the one before it is being stored. Of those that were started, `n_tried`
+        only try how runs can be started, and are not stored.
+        """
         (self.place / f"stays-{n_started}").touch()
         process, until = self.start(), time.monotonic() + 60
-        while not (self.place / "reached.txt").exists():
+        n_stored = n_started - 1 - n_tried
+        while not (self.place / "reached.txt").exists() or self.count_stored() < n_stored:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
         return process
+
+    def count_stored(self) -> int:
+        """The number of runs that ended and are in the store."""
+        store, query = self.variants / "ablation.db", "protocol != ? and failure is null"
+        with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as opened:
+            rows = opened.execute(f"select count(*) from ablation_runs where {query}", [READ_FILES])
+            return int(rows.fetchone()[0])
 
     def started(self) -> list[list[str]]:
         """Factor, seed, order and processes of each run that was started."""
@@ -169,7 +183,7 @@ def test_a_killed_study_goes_on(typed: Typed, whole: Numbers) -> None:
 def test_a_killed_study_of_forks_goes_on(tmp_path: Path, whole: Numbers) -> None:
     """Two baselines are started, a fork is tried, and the other runs are forks."""
     typed = Typed(tmp_path, train=f"import numpy\n{TRAIN}")
-    process = typed.reach(5)
+    process = typed.reach(5, n_tried=1)
     forked = Path("/proc", typed.started()[-1][3], "cmdline").read_bytes()
     assert b"train.py" not in forked
     process.kill()
