@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 import pooch
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
 from antifragile._files import check_folder_path, write_atomically
 from antifragile.data.files import PublishedFile
@@ -148,8 +155,13 @@ def _watch(
     while thread.is_alive() and not inbox.is_closed:
         thread.join(min(timeout_s, _REDRAW_S))
         inbox.is_closed = time.monotonic() - inbox.last_growth_s > timeout_s
-        progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
+        _draw(progress, task, inbox)
+    _draw(progress, task, inbox)  # a fast one may have ended before the first look
     progress.update(task, visible=False)
+
+
+def _draw(progress: Progress, task: TaskID, inbox: _Inbox) -> None:
+    progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
 
 
 def _brief(error: Exception) -> str:
