@@ -16,14 +16,7 @@ from typing import Any
 import numpy as np
 import pooch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from antifragile._files import check_folder_path, write_atomically
 from antifragile.data.files import PublishedFile
@@ -152,16 +145,13 @@ def _watch(
 ) -> None:
     """Wait until a download ends or has been silent for too long, drawing its progress."""
     task = progress.add_task(name, total=None)
-    while thread.is_alive() and not inbox.is_closed:
+    has_ended = False
+    while not (has_ended or inbox.is_closed):
         thread.join(min(timeout_s, _REDRAW_S))
+        has_ended = not thread.is_alive()  # looked at first: what is drawn then is all that came
         inbox.is_closed = time.monotonic() - inbox.last_growth_s > timeout_s
-        _draw(progress, task, inbox)
-    _draw(progress, task, inbox)  # a fast one may have ended before the first look
+        progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
     progress.update(task, visible=False)
-
-
-def _draw(progress: Progress, task: TaskID, inbox: _Inbox) -> None:
-    progress.update(task, total=inbox.total_bytes, completed=len(inbox.content))
 
 
 def _brief(error: Exception) -> str:
